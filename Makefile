@@ -1,0 +1,49 @@
+# The commands of the project; `make` alone lists them. Needs Python 3.11 or newer, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint format bench-accuracy bench-memory bench-training clean
+
+help: ## this list
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+
+.venv: $(STAMP) ## create the virtual environment and install everything into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; make PYTHON=python3.12 … chooses one")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP) ## run the main job on real images; KEEP=1 leaves the service up
+	@$(BIN)/python -m app.demo $(if $(KEEP),--keep)
+
+run: $(STAMP) ## start the service on this machine
+	@$(BIN)/tangent serve
+
+test: $(STAMP) ## run all tests; PYTEST_ARGS="-k name" chooses some
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## rewrite the files in the checked style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-accuracy: $(STAMP) ## measure backbones x scopes x rules; ARGS=--quick for a short look
+	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+bench-memory: $(STAMP) ## measure the memory of large uploads
+	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)
+
+bench-training: $(STAMP) ## measure the memory and the time of trainings
+	@$(BIN)/python -m benchmarks.training_memory $(ARGS)
+
+clean: ## remove the virtual environment and caches; data/ stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The service: HTTP, the store and the engine that answers predictions."""

@@ -1,0 +1,103 @@
+"""Compositions: named, versioned choices of components, weights and a rule."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from app.api import etags
+from app.api.deps import PageDep, ReadSessionDep, SessionDep, SettingsDep
+from app.errors import Invalid
+from app.schemas.compositions import CompositionIn, CompositionOut
+from app.schemas.pages import Listing
+from app.schemas.problems import problems
+from app.schemas.spaces import NAME
+from app.store import compositions, spaces
+from app.store.tables import Composition
+
+router = APIRouter(prefix="/compositions", tags=["compositions"])
+Name = Annotated[str, Path(max_length=64)]
+NewName = Annotated[str, Path(max_length=64, pattern=NAME)]
+IfMatch = Annotated[str | None, Header(description="the ETag that the composition must still have")]
+IfNoneMatch = Annotated[str | None, Header(description="* to make it only if there is none")]
+
+
+def _out(row: Composition) -> CompositionOut:
+    return CompositionOut.of(row, compositions.etag(row))
+
+
+@router.put(
+    "/{name}",
+    summary="Make or replace a composition",
+    responses=problems(404, 409, 410, 412, 422) | {201: {"model": CompositionOut}},
+)
+def put(
+    name: NewName,
+    body: CompositionIn,
+    session: SessionDep,
+    settings: SettingsDep,
+    response: Response,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> CompositionOut:
+    """201 if it is new, 200 if it replaced one; the ETag changes with the content only."""
+    chosen = body.components
+    if chosen != "all" and len(chosen) > settings.max_components:
+        raise Invalid(
+            "too_many_components",
+            f"{len(chosen)} components are named, the most is {settings.max_components}",
+        )
+    row, created = compositions.put(
+        session,
+        name,
+        space=spaces.get(session, body.space),
+        rule=body.rule,
+        components="all" if chosen == "all" else [(part.id, part.weight) for part in chosen],
+        if_match=etags.version_of(if_match, "If-Match"),
+        if_none_match=etags.version_of(if_none_match, "If-None-Match"),
+    )
+    shown = _out(row)
+    response.headers["ETag"] = etags.quoted(shown.etag)
+    if created:
+        response.status_code = 201
+        response.headers["Location"] = f"/v1/compositions/{name}"
+    return shown
+
+
+@router.get("", summary="List compositions", responses=problems(422))
+def list_(
+    session: ReadSessionDep,
+    page: PageDep,
+    space: Annotated[str | None, Query(max_length=64)] = None,
+) -> Listing[CompositionOut]:
+    """By name, a page at a time; those of one space if it is named."""
+    rows = compositions.list_(session, after=page.after, limit=page.limit + 1, space=space)
+    return page.listing(rows, _out, lambda row: row.name)
+
+
+@router.get(
+    "/{name}",
+    summary="Show a composition",
+    response_model=CompositionOut,
+    responses=problems(404) | {304: {"description": "it is the version of If-None-Match"}},
+)
+def get(
+    name: Name,
+    session: ReadSessionDep,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> CompositionOut | Response:
+    """The composition, its version in the ETag."""
+    shown = _out(compositions.get(session, name))
+    headers = {"ETag": etags.quoted(shown.etag)}
+    if etags.names(if_none_match, shown.etag):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return shown
+
+
+@router.delete(
+    "/{name}", status_code=204, summary="Delete a composition", responses=problems(400, 404, 412)
+)
+def delete(name: Name, session: SessionDep, if_match: IfMatch = None) -> None:
+    """Removes the name only; the components stay."""
+    compositions.remove(session, name, if_match=etags.version_of(if_match, "If-Match"))

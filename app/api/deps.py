@@ -1,0 +1,88 @@
+"""What a route asks for in its signature: session, blobs, engine, jobs, settings, a page, a key.
+
+    def upload(session: SessionDep, blobs: BlobsDep, once: OnceDep) -> …
+
+`SessionDep` commits when the route's function has returned and *before* the answer is sent, so a
+failing commit is answered as the error that it is. A route that must act after the commit (rows,
+commit, then blobs) takes `SessionsDep` and opens `transaction(sessions)` itself; one that deletes
+does so within `engine.exclusive()`, so the gate is always taken before the database.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.api.idempotency import Once, once
+from app.api.pages import Page, page
+from app.engine import Engine
+from app.gate import Ticket
+from app.metrics import Metrics
+from app.settings import Settings
+from app.store.blobs import LocalBlobs
+from app.store.db import Session, sessionmaker, transaction
+from app.store.jobs import Jobs
+
+Sessions = sessionmaker[Session]
+
+# These only look up an attribute; as `async` they do so without a trip to the thread pool.
+
+
+async def _settings(request: Request) -> Settings:
+    return request.app.state.settings
+
+
+async def _sessions(request: Request) -> Sessions:
+    return request.app.state.sessions
+
+
+async def _reading(request: Request) -> Sessions:
+    return request.app.state.reading
+
+
+async def _blobs(request: Request) -> LocalBlobs:
+    return request.app.state.blobs
+
+
+async def _engine(request: Request) -> Engine:
+    return request.app.state.engine
+
+
+async def _jobs(request: Request) -> Jobs:
+    return request.app.state.jobs
+
+
+def _session(sessions: Annotated[Sessions, Depends(_sessions)]) -> Iterator[Session]:
+    with transaction(sessions) as session:
+        yield session
+
+
+def _read_session(reading: Annotated[Sessions, Depends(_reading)]) -> Iterator[Session]:
+    with transaction(reading) as session:
+        yield session
+
+
+async def _ticket(engine: Annotated[Engine, Depends(_engine)]) -> AsyncIterator[Ticket]:
+    ticket = engine.ticket()
+    try:
+        yield ticket
+    finally:
+        ticket.leave()  # when the answer is sent: the default scope, "request"
+
+
+async def _metrics(request: Request) -> Metrics:
+    return request.app.state.metrics
+
+
+SettingsDep = Annotated[Settings, Depends(_settings)]
+SessionsDep = Annotated[Sessions, Depends(_sessions)]  # makes writing sessions
+ReadSessionsDep = Annotated[Sessions, Depends(_reading)]  # makes reading sessions
+SessionDep = Annotated[Session, Depends(_session, scope="function")]
+ReadSessionDep = Annotated[Session, Depends(_read_session, scope="function")]
+BlobsDep = Annotated[LocalBlobs, Depends(_blobs)]
+EngineDep = Annotated[Engine, Depends(_engine)]
+JobsDep = Annotated[Jobs, Depends(_jobs)]
+PageDep = Annotated[Page, Depends(page)]
+TicketDep = Annotated[Ticket, Depends(_ticket)]  # enter before reading the components
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+OnceDep = Annotated[Once, Depends(once)]

@@ -1,0 +1,32 @@
+"""Strong ETags: `"<version>"` in headers, the bare version everywhere else."""
+
+from app.errors import Malformed
+
+
+def quoted(version: str) -> str:
+    """The version as a header's value."""
+    return f'"{version}"'
+
+
+def version_of(header: str | None, name: str) -> str | None:
+    """The one version that If-Match or If-None-Match names, "*" for any.
+
+    Raises:
+        Malformed: `bad_etag` for a weak one, several, or one without quotes.
+    """
+    if header is None or header.strip() == "*":
+        return header and "*"
+    text = header.strip()
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"' or '"' in text[1:-1]:
+        raise Malformed(
+            "bad_etag", f'{name} must be one strong ETag such as "9b1d…" with its quotes, or *'
+        )
+    return text[1:-1]
+
+
+def names(header: str | None, version: str) -> bool:
+    """Whether If-None-Match, which may list several and weak ones, names this version."""
+    if header is None:
+        return False
+    found = [part.strip().removeprefix("W/") for part in header.split(",")]
+    return "*" in found or quoted(version) in found

@@ -1,0 +1,119 @@
+"""A dataset through a selection, within the request; the counts are stored, the answers are not."""
+
+from collections import Counter, defaultdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+
+from app.api.deps import (
+    BlobsDep,
+    EngineDep,
+    OnceDep,
+    PageDep,
+    ReadSessionDep,
+    ReadSessionsDep,
+    Sessions,
+    SessionsDep,
+    TicketDep,
+)
+from app.engine import Engine
+from app.schemas.evaluations import EvaluationIn, EvaluationOut
+from app.schemas.pages import Listing
+from app.schemas.problems import problems
+from app.selections import steady, used
+from app.store import datasets, evaluations
+from app.store.blobs import LocalBlobs
+from app.store.compositions import Selection
+from app.store.db import transaction
+
+CHUNK = 64  # images in memory at a time
+
+router = APIRouter(prefix="/evaluations", tags=["evaluations"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Evaluate a selection on a dataset",
+    responses=problems(404, 409, 410, 422, 503),
+)
+def create(
+    body: EvaluationIn,
+    engine: EngineDep,
+    blobs: BlobsDep,
+    reading: ReadSessionsDep,
+    sessions: SessionsDep,
+    once: OnceDep,
+    ticket: TicketDep,
+    response: Response,
+) -> EvaluationOut:
+    """Answers when every image of the dataset has been predicted; a deletion in between ends it.
+
+    An image counts as right when its own label is ranked first among the selection's labels.
+    """
+    with transaction(reading) as session:
+        datasets.get(session, body.dataset_id)
+        known = once.known(session, body)
+    if known is None:
+        # Only the composing and the storing keep deletions waiting, not the long way in between.
+        ticket.enter()
+        selection, delta = steady(
+            reading, engine, body, lambda s: (s, engine.delta(s.space, s.members, s.rule))
+        )
+        ticket.leave()
+        result = _run(engine, blobs, reading, selection, delta, body.dataset_id)
+        ticket.enter()
+    with transaction(sessions) as session:
+
+        def store() -> str:
+            return evaluations.add(
+                session, selection=used(selection), dataset_id=body.dataset_id, result=result
+            ).id
+
+        row = evaluations.get(session, known or once.run(session, body, store))
+        response.headers["Location"] = f"/v1/evaluations/{row.id}"
+        return EvaluationOut.of(row)
+
+
+def _run(
+    engine: Engine,
+    blobs: LocalBlobs,
+    reading: Sessions,
+    selection: Selection,
+    delta: Any,
+    dataset_id: str,
+) -> dict[str, Any]:
+    """The counts over all the dataset's images, a chunk at a time."""
+    confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    described, after = used(selection), None
+    while True:
+        with transaction(reading) as session:
+            evaluations.require(session, described, dataset_id)
+            dataset = datasets.get(session, dataset_id)
+            rows = datasets.images(session, dataset_id, label=None, after=after, limit=CHUNK)
+        if not rows:
+            return evaluations.result_of(confusion)
+        inputs = [engine.read(selection.space, datasets.read(blobs, dataset, row)) for row in rows]
+        best = engine.logits(selection.space, inputs, delta).argmax(axis=1)
+        for row, column in zip(rows, best, strict=True):
+            confusion[row.label][delta.labels[column]] += 1
+        after = rows[-1].id
+
+
+@router.get("", summary="List evaluations", responses=problems(422))
+def list_(
+    session: ReadSessionDep,
+    page: PageDep,
+    dataset_id: Annotated[str | None, Query(max_length=64)] = None,
+) -> Listing[EvaluationOut]:
+    """From the oldest on, a page at a time; those of one dataset if it is named."""
+    rows = evaluations.list_(session, after=page.after, limit=page.limit + 1, dataset_id=dataset_id)
+    return page.listing(rows, EvaluationOut.of)
+
+
+@router.get("/{evaluation_id}", summary="Show an evaluation", responses=problems(404))
+def get(
+    session: ReadSessionDep, evaluation_id: Annotated[str, Path(max_length=64)]
+) -> EvaluationOut:
+    """The evaluation; invalidated, without its numbers, if a part of it was deleted."""
+    return EvaluationOut.of(evaluations.get(session, evaluation_id))

@@ -1,0 +1,74 @@
+"""The largest request body, held on the stream as well as on the announced length."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import problems
+from app.errors import TooLarge
+from app.settings import Settings
+
+FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
+
+
+class BodyTooLarge(Exception):
+    """Ends the reading of a body that is over the limit; never leaves this file's middleware."""
+
+
+def limit_of(scope: Scope, settings: Settings) -> int:
+    """The most bytes that this request's body may have."""
+    if scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/datasets":
+        return settings.max_upload_bytes + FORM_OVERHEAD
+    return settings.max_request_bytes
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+class BodyLimit:
+    """ASGI middleware: a body over the limit is answered 413, after at most one chunk too many."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = limit_of(scope, self.settings)
+        read, over, started = 0, _announced(scope) > limit, False
+
+        async def counted() -> Message:
+            nonlocal read, over
+            message = await receive()
+            if message["type"] == "http.request":
+                read += len(message.get("body", b""))
+                if read > limit:
+                    over = True
+                    raise BodyTooLarge
+            return message
+
+        async def unless_over(message: Message) -> None:
+            # What the application makes of the exception (a 400, a 500) is not the answer.
+            nonlocal started
+            if not over:
+                started = True
+                await send(message)
+
+        if not over:
+            try:
+                await self.app(scope, counted, unless_over)
+            except Exception:
+                if not over:
+                    raise
+        if over and not started:
+            problem = TooLarge(
+                "request_too_large",
+                f"the request's body is larger than the {limit} bytes allowed here: "
+                "send less at a time; GET /v1/limits shows every limit",
+                limit=limit,
+            )
+            response = problems.answer(scope, problem, {"Connection": "close"})
+            await response(scope, receive, send)

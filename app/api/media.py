@@ -1,0 +1,181 @@
+"""A prediction's request in its three forms: multipart form, raw image, JSON with base64."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+
+from app.errors import Invalid, Problem, TooLarge, Unsupported
+from app.schemas.predictions import EncodedImage, PredictionIn, PredictionQuery
+from app.settings import Settings
+
+RAW = ("image/jpeg", "image/png", "image/webp")
+LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prediction as asked for; an image that could not even be read is its problem instead."""
+
+    query: PredictionQuery
+    images: list[bytes | Problem]
+
+
+async def asked(request: Request) -> Asked:
+    """The prediction in this request, whichever of the three media types it comes in.
+
+    Raises:
+        Unsupported: `unsupported_media_type`.
+        Invalid: `no_images`, `too_many_images`.
+        RequestValidationError: for the other fields.
+    """
+    settings: Settings = request.app.state.settings
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        found = await _from_form(request, settings)
+    elif media_type == "application/json":
+        found = _from_json(await request.body())
+    elif media_type in RAW:
+        query = _query(_fields(request.query_params.multi_items()), "query")
+        body = await request.body()
+        found = Asked(query, [body] if body else [])
+    else:
+        raise Unsupported(
+            "unsupported_media_type",
+            f"a prediction cannot be read from {media_type or 'a body without Content-Type'}: send "
+            f"multipart/form-data with images=<file>, a raw {', '.join(RAW)}, or application/json",
+        )
+    _count(found.images, settings)
+    return found
+
+
+def _count(images: list[bytes | Problem], settings: Settings) -> None:
+    most = settings.max_prediction_images
+    if not images:
+        raise Invalid("no_images", "the request has no image: send at least one as images=<file>")
+    if len(images) > most:
+        raise Invalid(
+            "too_many_images",
+            f"the request has {len(images)} images, the most is {most}: "
+            "send them in several requests",
+        )
+
+
+async def _from_form(request: Request, settings: Settings) -> Asked:
+    most = settings.max_prediction_images
+    async with request.form(max_files=4 * most, max_fields=1000) as form:
+        images: list[bytes | Problem] = []
+        fields = request.query_params.multi_items()
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile) and name == "images":
+                too_large = (value.size or 0) > settings.max_image_bytes
+                images.append(_too_large(settings) if too_large else await value.read())
+            elif isinstance(value, str) and name != "images":
+                fields.append((name, value))
+            else:
+                kind = "a file" if isinstance(value, UploadFile) else "text"
+                raise _wrong(("body", name), f"{name} came as {kind}; files are images=<file> only")
+    return Asked(_query(_fields(fields), "body"), images)
+
+
+def _from_json(body: bytes) -> Asked:
+    asked = _checked(PredictionIn, body, "body")
+    return Asked(asked, [_decoded(image) for image in asked.images])
+
+
+def _decoded(image: EncodedImage) -> bytes | Problem:
+    try:
+        return base64.b64decode(image.b64, validate=True)
+    except (binascii.Error, ValueError):
+        return Invalid(
+            "bad_base64", "b64 is not base64: encode the image file's bytes, without a data: prefix"
+        )
+
+
+def _too_large(settings: Settings) -> Problem:
+    return TooLarge(
+        "image_too_large",
+        f"the image file is larger than {settings.max_image_bytes} bytes: send a smaller one",
+    )
+
+
+def _fields(items: list[tuple[str, str]]) -> dict[str, Any]:
+    """Form or query fields as the JSON body would have them.
+
+    Raises:
+        RequestValidationError: when a field that has one value comes twice.
+    """
+    fields: dict[str, Any] = {}
+    for name, text in items:
+        if name in LISTS:
+            fields.setdefault(name, []).extend(_listed(name, text))
+        elif name in fields:
+            raise _wrong(("body", name), f"{name} was sent more than once")
+        else:
+            fields[name] = text
+    return fields
+
+
+def _listed(name: str, text: str) -> list[Any]:
+    """A list from JSON, or from text with commas; components from text are ids without weights."""
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            text = f"{name} looks like a JSON list but does not parse"
+            raise _wrong(("body", name), text) from None
+    parts: list[Any] = [part.strip() for part in text.split(",") if part.strip()]
+    return [{"id": part} for part in parts] if name == "components" else parts
+
+
+def _query(fields: dict[str, Any], where: str) -> PredictionQuery:
+    return _checked(PredictionQuery, fields, where)
+
+
+def _checked(model: type[Any], given: bytes | dict[str, Any], where: str) -> Any:
+    try:
+        if isinstance(given, bytes):
+            return model.model_validate_json(given)
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [item | {"loc": (where, *item["loc"])} for item in error.errors(include_input=False)]
+        ) from None
+
+
+def _wrong(location: tuple[str, ...], text: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "value_error", "loc": location, "msg": text}])
+
+
+def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
+    """The three forms for the OpenAPI document; `model` is the JSON form's."""
+    text, file = {"type": "string"}, {"type": "string", "format": "binary"}
+    fields: dict[str, Any] = {
+        "composition": text,
+        "components": text | {"description": "ids with commas, or a JSON list of {id, weight?}"},
+        "space": text,
+        "rule": text | {"enum": ["average", "weighted", "joint"]},
+        "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
+        "labels": text | {"description": "labels with commas, or a JSON list"},
+        "return": text | {"default": "logits,probabilities"},
+    }
+    images = {"images": {"type": "array", "items": file}}
+    form = {"type": "object", "required": ["images"], "properties": images | fields}
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": schema}}
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema}
+            for name, schema in fields.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": content | {media_type: {"schema": file} for media_type in RAW},
+        },
+    }

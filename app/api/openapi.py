@@ -1,0 +1,90 @@
+"""The OpenAPI 3.1 document: what it says beyond what the routes' signatures say."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from app.schemas.predictions import PredictionIn
+from app.schemas.problems import MEDIA_TYPE, ProblemOut
+
+TITLE = "Tangent Composer"
+DESCRIPTION = """
+Serve image classifiers that can be added, weighted and subtracted.
+
+Upload a **dataset**, have a **component** trained from it, and predict with any weighted selection
+of components as one model in one forward pass. Deleting a component leaves nothing of it: the
+service then answers as if it had never been trained, and a hash-chained **receipt** says what went.
+
+1. `POST /v1/datasets` with an archive whose folders are the labels, and `train=true`
+2. `GET /v1/components/{id}` until its status is `ready`
+3. `POST /v1/predictions` with an image
+4. `DELETE /v1/components/{id}`: unlearn
+
+Every error is `application/problem+json` with a stable `code` and a sentence on what to do.
+Lists are pages: ask for the next one with `?after=<next>`. Creating POSTs take an
+`Idempotency-Key`.
+"""
+TAGS = [
+    ("datasets", "Labelled images, as uploaded and validated."),
+    ("components", "Tangent vectors, each trained from one dataset."),
+    ("compositions", "Named choices of components, weights and a rule."),
+    ("predictions", "Images through a composition; nothing is stored."),
+    ("evaluations", "A dataset through a composition: accuracy, per label, confusion."),
+    ("receipts", "What each deletion removed and invalidated, in a hash-chained ledger."),
+    ("spaces", "Backbone, scope and preprocessing that components share."),
+    ("service", "Limits, health and metrics."),
+]
+NO_PROBLEMS = ("/livez", "/readyz", "/metrics")
+
+
+def operation_id(route: APIRoute) -> str:
+    """The operation's id: the tag and the route function's name, `datasets_upload`."""
+    return f"{route.tags[0]}_{route.name}" if route.tags else route.name
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The application's document, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version="3.1.0",
+            summary=app.summary,
+            description=app.description,
+            license_info=app.license_info,
+            tags=app.openapi_tags,
+            routes=app.routes,
+        )
+        _add(made, PredictionIn)  # parsed by the route itself, so FastAPI does not know it
+        _describe_problems(made)
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _add(made: dict[str, Any], model: type[BaseModel], name: str | None = None) -> None:
+    """Add a model's schema, and those it refers to, to the document's."""
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    for other, found in schema.pop("$defs", {}).items():
+        schemas.setdefault(other, found)
+    schemas[name or model.__name__] = schema
+
+
+def _describe_problems(made: dict[str, Any]) -> None:
+    """Make every operation's error answers the problem that they are, FastAPI's own 422 too."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)
+    _add(made, ProblemOut, "Problem")
+    answer = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for path, operations in made["paths"].items():
+        if path in NO_PROBLEMS:
+            continue
+        for operation in operations.values():
+            answers = operation["responses"]
+            answers["default"] = {"description": "Any other problem"}
+            for status, found in answers.items():
+                if status == "default" or status >= "400":
+                    found["content"] = {MEDIA_TYPE: answer}

@@ -1,0 +1,133 @@
+"""Images through a composition; nothing is stored."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request, Response
+
+from app import ranking
+from app.api import problems
+from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
+from app.api.media import Asked, asked, in_three_forms
+from app.engine import Engine
+from app.errors import Invalid, Problem
+from app.images import BadImage
+from app.schemas import predictions as schemas
+from app.schemas.problems import ProblemOut
+from app.schemas.problems import problems as problem_answers
+from app.selections import steady, used
+from app.store.compositions import Selection
+
+router = APIRouter(prefix="/predictions", tags=["predictions"])
+
+STEPS = ("decode", "compose", "forward")
+
+
+@dataclass
+class Work:
+    """One prediction under way: its images as the network's inputs, or the problem each one has."""
+
+    asked: Asked
+    engine: Engine
+    inputs: list[Any] | None = None  # a tensor or a Problem for each image
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+
+    def run(self, selection: Selection) -> tuple[Selection, list[list[schemas.Ranked] | Problem]]:
+        """Every image's ranking through this selection."""
+        if self.inputs is None:
+            self.inputs = self._timed("decode", self._decode, selection)
+        delta = self._timed(
+            "compose", self.engine.delta, selection.space, selection.members, selection.rule
+        )
+        columns = ranking.columns(delta.labels, self.asked.query.labels)
+        good = [item for item in self.inputs if not isinstance(item, Problem)]
+        rows = iter(
+            self._timed("forward", self.engine.logits, selection.space, good, delta) if good else ()
+        )
+        return selection, [
+            item if isinstance(item, Problem) else self._ranked(next(rows), delta.labels, columns)
+            for item in self.inputs
+        ]
+
+    def _timed(self, step: str, function: Any, *given: Any) -> Any:
+        started = perf_counter()
+        try:
+            return function(*given)
+        finally:
+            self.seconds[step] += perf_counter() - started
+
+    def _decode(self, selection: Selection) -> list[Any]:
+        return [self._input(selection, image) for image in self.asked.images]
+
+    def _input(self, selection: Selection, image: bytes | Problem) -> Any:
+        if isinstance(image, Problem):
+            return image
+        try:
+            return self.engine.read(selection.space, image)
+        except BadImage as error:
+            return Invalid("bad_image", f"{error.reason}: send a JPEG, PNG or WebP image file")
+
+    def _ranked(
+        self, logits: np.ndarray, labels: tuple[str, ...], columns: list[int]
+    ) -> list[schemas.Ranked]:
+        wanted = self.asked.query.return_
+        shown = []
+        for label, probability, logit in ranking.ranked(
+            logits, labels, columns, self.asked.query.top_k
+        ):
+            numbers = {"probability": probability} if "probabilities" in wanted else {}
+            numbers |= {"logit": logit} if "logits" in wanted else {}
+            shown.append(schemas.Ranked(label=label, **numbers))
+        return shown
+
+
+@router.post(
+    "",
+    summary="Predict images' labels",
+    openapi_extra=in_three_forms(schemas.PredictionIn),
+    responses={200: {"model": schemas.PredictionOut}}
+    | problem_answers(404, 409, 410, 413, 415, 422, 503),
+)
+def predict(
+    request: Request,
+    asked: Annotated[Asked, Depends(asked)],
+    engine: EngineDep,
+    reading: ReadSessionsDep,
+    metrics: MetricsDep,
+    ticket: TicketDep,
+) -> Response:
+    """Each image is answered by itself: one that does not decode has an `error`, the others labels.
+
+    Without `composition` and `components`, all ready components of the space answer.
+    """
+    work = Work(asked, engine)
+    ticket.enter()  # until the answer is sent, see app.gate
+    selection, results = steady(reading, engine, asked.query, work.run)
+    metrics.decode_seconds.observe(work.seconds["decode"])
+    for result in results:
+        metrics.predictions.labels("error" if isinstance(result, Problem) else "ok").inc()
+    answer = schemas.PredictionOut(
+        **used(selection),
+        results=[_result(request, index, result) for index, result in enumerate(results)],
+        timing=schemas.Timing(**{f"{step}_ms": _ms(work.seconds[step]) for step in STEPS}),
+    )
+    steps = ", ".join(f"{step};dur={_ms(work.seconds[step])}" for step in STEPS)
+    return Response(
+        # FastAPI would take another thread to serialize a model, with the gate still held.
+        answer.model_dump_json(exclude_unset=True),
+        media_type="application/json",
+        headers={"Server-Timing": steps},
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 3)
+
+
+def _result(request: Request, index: int, result: list[schemas.Ranked] | Problem) -> schemas.Result:
+    if isinstance(result, Problem):
+        document = problems.of(request.scope, result)
+        return schemas.Result(index=index, error=ProblemOut(**document))
+    return schemas.Result(index=index, predictions=result)

@@ -1,0 +1,133 @@
+"""Every error as `application/problem+json` (RFC 9457) with a stable `code`."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from app.errors import Conflict, Invalid, Malformed, NotReady, Problem
+from app.schemas.problems import MEDIA_TYPE
+from tangent.errors import BackboneUnavailable, FingerprintMismatch, TangentError
+
+TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
+    FingerprintMismatch: Conflict,
+    BackboneUnavailable: NotReady,
+}
+HTTP_CODES = {
+    400: "malformed_request",
+    404: "route_not_found",
+    405: "method_not_allowed",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def document(
+    scope: Scope, *, status: int, title: str, code: str, detail: str, **extra: Any
+) -> dict[str, Any]:
+    """The problem's members; `errors` and others come as extra."""
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": scope["path"],
+        "code": code,
+        "request_id": scope.get("state", {}).get("request_id", ""),
+    } | extra
+
+
+def of(scope: Scope, problem: Problem) -> dict[str, Any]:
+    """The document of a problem."""
+    return document(
+        scope,
+        status=problem.status,
+        title=problem.title,
+        code=problem.code,
+        detail=problem.detail,
+        **problem.extra,
+    )
+
+
+def answer(scope: Scope, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """The whole answer for a problem; for middleware, which has no handlers below it."""
+    return JSONResponse(of(scope, problem), problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def internal(scope: Scope) -> Response:
+    """The answer to an unexpected error: nothing of its inside, but the id it has in the log."""
+    body = document(
+        scope,
+        status=500,
+        title="Internal error",
+        code="internal_error",
+        detail="the service failed on this request; its log has the cause under this request_id",
+    )
+    return JSONResponse(body, 500, media_type=MEDIA_TYPE)
+
+
+def from_tangent(error: TangentError) -> Problem:
+    """A TangentError as a problem: 422, but for those of TANGENT_FAMILY."""
+    family = next((to for kind, to in TANGENT_FAMILY.items() if isinstance(error, kind)), Invalid)
+    return family(error.code, str(error))
+
+
+def pointer(location: tuple[Any, ...]) -> str:
+    """A validation error's place: `/components/0/weight` in the body, `#query/limit` elsewhere."""
+    where, *rest = [str(part).replace("~", "~0").replace("/", "~1") for part in location]
+    path = "/".join(rest)
+    return f"/{path}" if where == "body" else f"#{where}/{path}"
+
+
+async def _problem(request: Request, error: Problem) -> Response:
+    headers = {"Retry-After": "1"} if error.status == 503 else None
+    return answer(request.scope, error, headers)
+
+
+async def _tangent(request: Request, error: TangentError) -> Response:
+    return await _problem(request, from_tangent(error))
+
+
+async def _validation(request: Request, error: RequestValidationError) -> Response:
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        detail = "the request's body is not JSON: check its quotes, commas and brackets"
+        return answer(request.scope, Malformed("malformed_json", detail))
+    errors = [{"pointer": pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()]
+    places = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:3])
+    body = document(
+        request.scope,
+        status=422,
+        title="Invalid",
+        code="invalid_request",
+        detail=f"the request does not fit this route's schema: {places}",
+        errors=errors,
+    )
+    return JSONResponse(body, 422, media_type=MEDIA_TYPE)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    path, method = request.scope["path"], request.scope["method"]
+    details = {
+        404: f"no route {path}: /docs lists the routes",
+        405: f"{method} is not a method of {path}: see the Allow header",
+    }
+    body = document(
+        request.scope,
+        status=error.status_code,
+        title=HTTPStatus(error.status_code).phrase,
+        code=HTTP_CODES.get(error.status_code, f"http_{error.status_code}"),
+        detail=details.get(error.status_code, str(error.detail)),
+    )
+    return JSONResponse(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Give the application one handler for each family of errors."""
+    app.add_exception_handler(Problem, _problem)  # type: ignore[arg-type]
+    app.add_exception_handler(TangentError, _tangent)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]

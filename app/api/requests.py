@@ -1,0 +1,72 @@
+"""Around every request: its id, its measure, and the last resort when something breaks."""
+
+import logging
+import re
+from secrets import token_hex
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import problems
+from app.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/v1"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def request_id(scope: Scope) -> str:
+    """The client's X-Request-Id where it is a harmless one, else a fresh id."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and SANE_ID.fullmatch(value):
+            return value.decode()
+    return f"req_{token_hex(12)}"
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that answered, `/v1/datasets/{dataset_id}`; never the path."""
+    template = getattr(scope.get("route"), "path", "none")
+    # A route of an included router knows its path below the prefix only.
+    below = scope["path"].startswith(PREFIX + "/") and not template.startswith(PREFIX + "/")
+    return PREFIX + template if below and template != "none" else template
+
+
+class Watched:
+    """ASGI middleware: every answer has its X-Request-Id and is counted; errors become 500."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        ident = request_id(scope)
+        scope.setdefault("state", {})["request_id"] = ident
+        status, started = 0, perf_counter()
+
+        async def with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).append((b"x-request-id", ident.encode()))
+            await send(message)
+
+        with self.metrics.in_progress.track_inprogress():
+            try:
+                await self.app(scope, receive, with_id)
+            except Exception:
+                log.exception("request %s: %s %s", ident, scope["method"], route_of(scope))
+                if status:
+                    raise  # half an answer is out: only the closed connection can tell the client
+                await problems.internal(scope)(scope, receive, with_id)
+            finally:
+                self._measure(scope, status, perf_counter() - started)
+
+    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+        route = route_of(scope)
+        method = scope["method"] if scope["method"] in METHODS else "other"  # any word may come
+        self.metrics.requests.labels(method, route, str(status)).inc()
+        self.metrics.request_seconds.labels(route).observe(seconds)

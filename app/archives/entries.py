@@ -1,0 +1,122 @@
+"""What the readers of zip and tar share: an entry, the meter that bounds them, their problems."""
+
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import zstandard
+
+from app.errors import Malformed, Problem, TooLarge
+
+MAX_RATIO = 200  # unpacked bytes for each byte of the archive, once …
+RATIO_COUNTS_FROM = 64 * 2**20  # … more than this is unpacked
+MAX_ZSTD_WINDOW = 2**26  # bytes of memory; enough for every level of zstd but --ultra -22
+
+
+class Limits(Protocol):
+    """The part of the settings that bounds one archive."""
+
+    @property
+    def max_upload_bytes(self) -> int: ...
+
+    @property
+    def max_dataset_images(self) -> int: ...
+
+    @property
+    def max_dataset_bytes(self) -> int: ...
+
+    @property
+    def max_labels(self) -> int: ...
+
+    @property
+    def max_image_bytes(self) -> int: ...
+
+    @property
+    def max_image_pixels(self) -> int: ...
+
+
+class Readable(Protocol):
+    """The part of a file that reading it once from front to back needs."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Entry(NamedTuple):
+    """One entry as its format's reader found it; `read` works until the next one is asked for."""
+
+    name: str
+    kind: str  # "file", "folder", or in words what is going to be refused
+    size: int  # unpacked, as announced
+    read: Callable[[], bytes]
+
+
+class Meter:
+    """Counts what an archive unpacks to, and ends it at the limit."""
+
+    def __init__(self, limits: Limits, packed: int) -> None:
+        self._most, self._packed, self._unpacked = limits.max_dataset_bytes, packed, 0
+
+    def add(self, count: int) -> None:
+        """Count bytes that were unpacked.
+
+        Raises:
+            TooLarge: `archive_too_large` or `archive_bomb`.
+        """
+        self._unpacked += count
+        if self._unpacked > self._most:
+            raise TooLarge(
+                "archive_too_large",
+                f"the archive unpacks to more than the {self._most} bytes allowed: "
+                "split it into several datasets",
+            )
+        if self._unpacked > max(RATIO_COUNTS_FROM, MAX_RATIO * self._packed):
+            raise TooLarge(
+                "archive_bomb",
+                f"the archive unpacks to more than {MAX_RATIO} times its {self._packed} bytes: "
+                "pack image files that are compressed themselves, such as PNG or JPEG",
+            )
+
+
+class Unpacked:
+    """A forward-only stream that counts what is read from it and tells its damage as a problem."""
+
+    def __init__(self, stream: Readable, meter: Meter) -> None:
+        self._stream, self._meter = stream, meter
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, fewer than asked for only at the end.
+
+        Raises:
+            Malformed: `archive_truncated` or `archive_damaged`.
+            TooLarge: as the meter, and `zstd_window_too_large`.
+        """
+        try:
+            data = self._stream.read(size)
+        except EOFError:
+            raise truncated("within its compressed data") from None
+        except zstandard.ZstdError as error:
+            raise _zstd_problem(error) from error
+        except (OSError, zlib.error) as error:
+            raise damaged(f"its compressed data cannot be unpacked ({error})") from error
+        self._meter.add(len(data))
+        return data
+
+
+def truncated(where: str) -> Malformed:
+    """The problem of an archive that ends too early."""
+    return Malformed("archive_truncated", f"the archive ends {where}: upload the whole of it again")
+
+
+def damaged(what: str) -> Malformed:
+    """The problem of an archive that contradicts itself."""
+    return Malformed("archive_damaged", f"the archive is damaged: {what}; pack it again")
+
+
+def _zstd_problem(error: zstandard.ZstdError) -> Problem:
+    if "too much memory" in str(error):
+        return TooLarge(
+            "zstd_window_too_large",
+            f"unpacking the archive takes a window of more than {MAX_ZSTD_WINDOW} bytes: "
+            "compress it with a level below 22 or with --long=26 at most",
+        )
+    return damaged(f"its compressed data cannot be unpacked ({error})")

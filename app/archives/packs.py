@@ -1,0 +1,76 @@
+"""A pack: the accepted image files of a dataset end to end in one file, each content once."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+
+class Place(NamedTuple):
+    """Where in the pack a file's bytes lie."""
+
+    offset: int
+    length: int
+
+
+class PackWriter:
+    """Writes a pack at a path of the caller's, who removes it if it is not wanted."""
+
+    def __init__(self, path: Path) -> None:
+        self.places: dict[bytes, Place] = {}  # SHA-256 -> place
+        self._path = path
+        self._file = path.open("xb")
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def add(self, sha256: bytes, data: bytes) -> None:
+        """Append the file's bytes, unless the same are there already."""
+        if sha256 not in self.places:
+            self._file.write(data)
+            self.places[sha256] = Place(self._end, len(data))
+            self._end += len(data)
+
+    def keep_only(self, wanted: Collection[bytes]) -> None:
+        """Write the pack anew without the bytes of other files; nothing can be added after."""
+        self._file.close()
+        if len(wanted) == len(self.places):
+            return
+        kept: dict[bytes, Place] = {}
+        new, end = self._path.with_name(self._path.name + ".kept"), 0
+        try:
+            with self._path.open("rb") as source, new.open("xb") as target:
+                for sha256, place in self.places.items():  # in the order of the pack
+                    if sha256 in wanted:
+                        source.seek(place.offset)
+                        target.write(source.read(place.length))
+                        kept[sha256] = Place(end, place.length)
+                        end += place.length
+            os.replace(new, self._path)
+        finally:
+            new.unlink(missing_ok=True)
+        self.places = kept
+
+
+def read(path: Path, offset: int, length: int) -> bytes:
+    """The bytes at this place of the pack.
+
+    Raises:
+        EOFError: if the pack ends before.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(length)
+    if len(data) < length:
+        raise EOFError(f"the pack {path.name} ends before {offset} + {length}")
+    return data

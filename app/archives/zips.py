@@ -1,0 +1,203 @@
+"""The zip format, read by its central directory a piece at a time.
+
+Follows PKWARE's APPNOTE 6.3: stored and deflated entries, ZIP64, names in UTF-8 or code page 437.
+The central directory alone says what is in the archive; of an entry's own header only the place of
+its data is taken.
+"""
+
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO, NamedTuple
+
+from app.archives.entries import Entry, Meter, damaged, truncated
+from app.errors import Invalid, Unsupported
+
+END = struct.Struct("<4s4H2LH")  # end of central directory
+END64_PLACE = struct.Struct("<4sLQL")
+END64 = struct.Struct("<4sQ2H2L4Q")
+CENTRAL = struct.Struct("<4s6H3L5H2L")
+LOCAL = struct.Struct("<4s5H3L2H")
+MOST_TRAILING = END.size + 0xFFFF  # the end record and the longest comment
+PIECE = 2**20
+STORED, DEFLATED = 0, 8
+ENCRYPTED, UTF8 = 0x1 | 0x40 | 0x2000, 0x800
+METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz", 99: "AES encryption"}
+
+
+class Record(NamedTuple):
+    """One entry of the central directory."""
+
+    name: str
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    mode: int  # Unix file mode; 0 where the archive comes from elsewhere
+    offset: int
+
+
+def entries(file: BinaryIO, length: int, meter: Meter) -> Iterator[Entry]:
+    """Every entry of the zip file of this length, in the order of its central directory.
+
+    Raises:
+        Malformed: `archive_truncated`, `archive_damaged`.
+        Invalid: `archive_encrypted`.
+        Unsupported: `archive_method`.
+    """
+    start, size = _directory(file, length)
+    for record in _records(file, start, size):
+        if record.flags & ENCRYPTED or record.method == 99:
+            raise Invalid(
+                "archive_encrypted", f"{record.name!r} is encrypted: pack without a password"
+            )
+        kind = _kind(record)
+        if kind == "file" and record.method not in (STORED, DEFLATED):
+            raise Unsupported(
+                "archive_method",
+                f"{record.name!r} is compressed by {METHODS.get(record.method, record.method)}: "
+                "pack with deflate, zip's usual method, or without compression",
+            )
+        yield Entry(record.name, kind, record.size, partial(_read, file, start, record, meter))
+
+
+def _exactly(file: BinaryIO, offset: int, size: int, what: str) -> bytes:
+    file.seek(offset)
+    data = file.read(size)
+    if len(data) < size:
+        raise truncated(f"within {what}")
+    return data
+
+
+def _directory(file: BinaryIO, length: int) -> tuple[int, int]:
+    """Where the central directory begins, and its size."""
+    first = max(0, length - MOST_TRAILING)
+    tail = _exactly(file, first, length - first, "its end record")
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + END.size > len(tail):
+        raise truncated("before zip's list of entries, which is its last part")
+    _, disk, _, _, _, size, start, _ = END.unpack_from(tail, at)
+    end = first + at
+    if 0xFFFF in (disk,) or 0xFFFFFFFF in (size, start):
+        place = _exactly(file, max(0, end - END64_PLACE.size), END64_PLACE.size, "its end record")
+        magic, disk, end, _ = END64_PLACE.unpack(place)
+        if magic != b"PK\x06\x07" or end > length:
+            raise damaged("its ZIP64 end record is not where it must be")
+        magic, *_, size, start = END64.unpack(_exactly(file, end, END64.size, "its end record"))
+        if magic != b"PK\x06\x06":
+            raise damaged("its ZIP64 end record is not where it must be")
+    if disk:
+        raise Unsupported("archive_method", "the zip is one part of several: join them into one")
+    if start + size > end:
+        raise truncated("before zip's list of entries is complete")
+    return start, size
+
+
+def _records(file: BinaryIO, start: int, size: int) -> Iterator[Record]:
+    buffer, end = b"", start + size
+    while True:
+        if len(buffer) < CENTRAL.size + 3 * 0xFFFF and start < end:
+            piece = _exactly(file, start, min(PIECE, end - start), "its list of entries")
+            buffer, start = buffer + piece, start + len(piece)
+        if not buffer:
+            return
+        record, used = _record(buffer)
+        buffer = buffer[used:]
+        yield record
+
+
+def _record(buffer: bytes) -> tuple[Record, int]:
+    """The record at the buffer's beginning, and its length."""
+    if len(buffer) < CENTRAL.size or not buffer.startswith(b"PK\x01\x02"):
+        raise damaged("its list of entries is malformed")
+    fields = CENTRAL.unpack_from(buffer)
+    flags, method, crc, packed, size = fields[3], fields[4], *fields[7:10]
+    name_length, extra_length, comment_length = fields[10:13]
+    attributes, offset = fields[15], fields[16]
+    name_end = CENTRAL.size + name_length
+    used = name_end + extra_length + comment_length
+    if used > len(buffer):
+        raise damaged("its list of entries is malformed")
+    name = _text(buffer[CENTRAL.size : name_end], flags)
+    extra = buffer[name_end : name_end + extra_length]
+    size, packed, offset = _zip64(extra, size, packed, offset, name)
+    return Record(name, flags, method, crc, packed, size, attributes >> 16, offset), used
+
+
+def _zip64(extra: bytes, size: int, packed: int, offset: int, name: str) -> tuple[int, int, int]:
+    """The three numbers, each taken from the ZIP64 field if it does not fit into 32 bits."""
+    numbers = [size, packed, offset]
+    wide = [place for place, number in enumerate(numbers) if number == 0xFFFFFFFF]
+    while wide and len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == 1 and min(length, len(extra) - 4) >= 8 * len(wide):
+            for place, number in zip(
+                wide, struct.unpack_from(f"<{len(wide)}Q", extra, 4), strict=True
+            ):
+                numbers[place] = number
+            wide = []
+        extra = extra[4 + length :]
+    if wide:
+        raise damaged(f"the ZIP64 numbers of {name!r} are missing")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _text(raw: bytes, flags: int) -> str:
+    """The name; Macs and Linux write UTF-8 without saying so, DOS its code page 437."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        if flags & UTF8:
+            raise damaged(f"the name {raw!r} is not in UTF-8") from None
+        return raw.decode("cp437")
+
+
+def _kind(record: Record) -> str:
+    kind = stat.S_IFMT(record.mode)
+    if kind == stat.S_IFLNK:
+        return "symbolic link"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "device or pipe"
+    return "folder" if kind == stat.S_IFDIR or record.name.endswith(("/", "\\")) else "file"
+
+
+def _read(file: BinaryIO, end: int, record: Record, meter: Meter) -> bytes:
+    """The entry's bytes, as many as announced and with the checksum announced."""
+    name = repr(record.name)
+    header = LOCAL.unpack(_exactly(file, record.offset, LOCAL.size, name))
+    if header[0] != b"PK\x03\x04":
+        raise damaged(f"{name} is not where the list of entries says")
+    start = record.offset + LOCAL.size + header[9] + header[10]
+    if start + record.packed > end:
+        raise damaged(f"{name} reaches beyond the entries")
+    file.seek(start)
+    if record.method == STORED:
+        if record.packed != record.size:
+            raise damaged(f"{name} has two sizes")
+        data = file.read(record.size)
+    else:
+        data = _inflate(file, record, name)
+    meter.add(len(data))
+    if len(data) != record.size or zlib.crc32(data) != record.crc:
+        raise damaged(f"{name} does not have the size and checksum that it is listed with")
+    return data
+
+
+def _inflate(file: BinaryIO, record: Record, name: str) -> bytes:
+    """The entry's deflated bytes; stops at one more than announced."""
+    inflater, left, most = zlib.decompressobj(-zlib.MAX_WBITS), record.packed, record.size + 1
+    pieces, made = [], 0
+    try:
+        while left and not inflater.eof and made < most:
+            piece = file.read(min(left, PIECE))
+            if not piece:
+                raise truncated(f"within {name}")
+            left -= len(piece)
+            pieces.append(inflater.decompress(inflater.unconsumed_tail + piece, most - made))
+            made += len(pieces[-1])
+    except zlib.error as error:
+        raise damaged(f"{name} cannot be unpacked ({error})") from error
+    return b"".join(pieces)

@@ -1,0 +1,94 @@
+"""The console script `tangent`: serve, worker, migrate, demo."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
+
+from app.settings import BadSettings, Settings, read
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status, 2 if what it was given cannot be used."""
+    flags = parser().parse_args(arguments)
+    named = {name: getattr(flags, name, None) for name in ("host", "port", "data_dir")}
+    if flags.command != "serve":
+        named["host"] = "127.0.0.1"  # it does not listen, so it needs no API key
+    try:
+        return COMMANDS[flags.command](read(**named), flags)
+    except BadSettings as error:
+        reason = str(error)
+    except OperationalError as error:
+        reason = f"the database cannot be used, see TANGENT_DATABASE_URL: {error.orig}".strip()
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        reason = f"the data folder cannot be used, see TANGENT_DATA_DIR: {error}"
+    print("tangent:", " ".join(reason.split()), file=sys.stderr)
+    return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="tangent",
+        description="Serve image classifiers that can be added, weighted and subtracted.",
+        epilog="Every setting is also a variable, TANGENT_<NAME>; flags go before variables.",
+    )
+    commands = made.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="the API and, unless told otherwise, a worker")
+    serve.add_argument("--host", help="address to listen on")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    serve.add_argument("--no-worker", action="store_true", help="the API alone")
+    worker = commands.add_parser("worker", help="a training worker alone")
+    worker.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # a process id to end with
+    migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
+    for command in (serve, worker, migrate):
+        command.add_argument("--data-dir", type=Path, help="folder of database and blobs")
+    demo = commands.add_parser("demo", help="the whole main job against a running service")
+    demo.add_argument("--url", default="http://127.0.0.1:8000", help="where the service answers")
+    return made
+
+
+def serve(settings: Settings, flags: argparse.Namespace) -> int:
+    """Run the API until SIGTERM or SIGINT, migrating a new database first."""
+    from app.serving import serve as run
+    from app.store import migrate
+
+    if migrate.is_empty(settings):
+        migrate.upgrade(settings)
+    elif not migrate.is_current(settings):
+        raise BadSettings("the database is of another version: run `tangent migrate`")
+    return run(settings, with_worker=not flags.no_worker)
+
+
+def worker(settings: Settings, flags: argparse.Namespace) -> int:
+    """Run a worker until SIGTERM or SIGINT."""
+    from training_worker.worker import NotMigrated, run
+
+    try:
+        run(settings, parent=flags.parent)
+    except NotMigrated as error:
+        raise BadSettings(str(error)) from None
+    return 0
+
+
+def migrate(settings: Settings, flags: argparse.Namespace) -> int:
+    """Create or bring up to date every table."""
+    from app.store.migrate import upgrade
+
+    upgrade(settings)
+    print("the database is at this version's schema")
+    return 0
+
+
+def demo(settings: Settings, flags: argparse.Namespace) -> int:
+    """Do the whole main job against a running service."""
+    from app.demo import run
+
+    return run(flags.url, api_key=settings.api_key)
+
+
+COMMANDS = {"serve": serve, "worker": worker, "migrate": migrate, "demo": demo}
+
+if __name__ == "__main__":
+    sys.exit(main())

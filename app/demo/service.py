@@ -1,0 +1,89 @@
+"""A service of its own for the demo: fresh data folder, free port, ended with the demo or kept."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+LOG = "service.log"  # in the data folder
+# Variables that would lead it to another database, or keep the demo out.
+UNSET = ("TANGENT_DATABASE_URL", "TANGENT_API_KEY", "TANGENT_HOST")
+TANGENT = ("env", *(f"-u{name}" for name in UNSET), sys.executable, "-m", "app.cli")
+
+
+class NotStarted(Exception):
+    """The service ended or stayed silent; the message has the end of its log."""
+
+
+@contextmanager
+def started(folder: Path, *, keep: bool = False, patience: float = 300.0) -> Iterator[str]:
+    """The address of a migrated, started and ready service on this data folder.
+
+    The process is ended with the block, unless it is to be kept; a failing block always ends it.
+    """
+    log = folder / LOG
+    subprocess.run([*TANGENT, "migrate", "--data-dir", folder], check=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*TANGENT, "serve", "--port", "0", "--data-dir", folder],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the demo alone, which then ends the service
+        )
+    kept = False
+    try:
+        yield _ready(process, log, patience)
+        kept = keep
+    finally:
+        if kept:
+            print(f"The service stays up as process {process.pid}: `kill {process.pid}` ends it.")
+            print(f"Its data and its log lie in {folder}")
+        else:
+            end(process)
+
+
+def temporary_folder() -> Path:
+    """A new folder that nobody removes but its user."""
+    return Path(tempfile.mkdtemp(prefix="tangent-demo-"))
+
+
+def end(process: subprocess.Popen) -> None:
+    """Ask the process to end, and make it where that takes too long."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _ready(process: subprocess.Popen, log: Path, patience: float) -> str:
+    until = time.monotonic() + patience
+    while time.monotonic() < until and process.poll() is None:
+        found = ADDRESS.search(log.read_text(errors="replace"))
+        if found and _answers(found[0]):
+            return found[0]
+        time.sleep(0.1)
+    raise NotStarted(
+        f"the service was not ready within {patience:.0f} s; its log ends:\n{end_of(log)}"
+    )
+
+
+def end_of(log: Path) -> str:
+    """The last lines of a service's log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/readyz", timeout=5).is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,231 @@
+"""Images through a composition: opens spaces, composes deltas, runs the forward pass.
+
+Holds nothing that is not made from rows and blobs: opened spaces, and the last few composed deltas
+by their content (space fingerprint, rule, sorted pairs of component sha256 and weight).
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import BoundedSemaphore, Lock
+from time import monotonic, perf_counter
+
+import numpy as np
+import PIL.Image
+import torch
+
+import tangent
+from app import images
+from app.errors import Invalid, NotReady
+from app.gate import Gate, Ticket
+from app.metrics import Metrics
+from app.settings import Settings
+from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.tables import Component, Space
+from tangent import open_space
+from tangent.errors import BadComponent
+
+OPEN_SPACES = 4  # opened spaces kept in memory
+DECODERS = 4  # images decoded at a time: each may take 150 MB
+CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a new one would
+
+Members = Sequence[tuple[Component, float | None]]
+Key = tuple[str, str, tuple[tuple[str, float | None], ...]]
+
+
+def device_of(name: str) -> torch.device:
+    """The torch device of this name; `auto` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def key_of(space: Space, members: Members, rule: str) -> Key:
+    """What a composed delta is a function of, and nothing else."""
+    parts = [(str(part.sha256), weight) for part, weight in members]
+    return space.fingerprint, rule, tuple(sorted(parts, key=str))
+
+
+def verified(path: Path, sha256: str | None) -> Path:
+    """The component file, if it is the one that its row tells of.
+
+    Raises:
+        NotReady: `component_damaged`.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise NotReady(
+            "component_damaged",
+            f"the file of a selected component has sha256 {found}, its row says {sha256}: "
+            "restore the file, or delete the component and train it again",
+        )
+    return path
+
+
+def nothing(space: tangent.Space) -> tangent.Delta:
+    """The zero delta with one label."""
+    base = space.suffix.base if space.suffix else {}
+    directions = {name: torch.zeros_like(tensor) for name, tensor in base.items()}
+    head = torch.zeros(1, space.readout_width, dtype=torch.float64)
+    return tangent.Delta(("canary",), head, directions)
+
+
+class Engine:
+    """Serves compositions on one device."""
+
+    def __init__(self, settings: Settings, blobs: LocalBlobs, metrics: Metrics) -> None:
+        self.settings, self.blobs, self.metrics = settings, blobs, metrics
+        self.device = device_of(settings.device)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.gate = Gate()
+        self._spaces: OrderedDict[tuple, tangent.Space] = OrderedDict()
+        self._opening, self._composing, self._forwarding = Lock(), Lock(), Lock()
+        self._decoding = BoundedSemaphore(DECODERS)
+        self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
+        self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
+        self._forwarded_at = float("-inf")
+
+    def ticket(self) -> Ticket:
+        """An answer's way through the gate against deletions."""
+        return Ticket(self.gate)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """No answer is in flight and none begins; a deletion holds this around its transaction."""
+        with self.gate.exclusive():
+            yield
+
+    def open(self, backbone: str, scope: str, declared: Sequence[str]) -> tangent.Space:
+        """The opened space, from memory if it is one of the last few."""
+        key = backbone, scope, tuple(declared)
+        with self._opening:
+            space = self._spaces.get(key)
+            if space is None:
+                space = open_space(backbone, scope, tuple(declared), device=str(self.device))
+                self._spaces[key] = space
+                if len(self._spaces) > OPEN_SPACES:
+                    self._spaces.popitem(last=False)
+            self._spaces.move_to_end(key)
+            return space
+
+    def space(self, row: Space) -> tangent.Space:
+        """The opened space of this row.
+
+        Raises:
+            NotReady: `space_changed` when what opens here is not what the row was made from.
+        """
+        space = self.open(row.backbone, row.scope, row.declared_labels)
+        if space.fingerprint != row.fingerprint:
+            raise NotReady(
+                "space_changed",
+                f"space {row.name!r} was made with fingerprint {row.fingerprint}, but its backbone "
+                f"{row.backbone} opens with {space.fingerprint} here: restore the weights and "
+                "versions it was made with",
+            )
+        return space
+
+    def read(self, row: Space, data: bytes) -> torch.Tensor:
+        """An image file's bytes as the network's input, (3, S, S).
+
+        Raises:
+            BadImage: when the bytes are no image that the limits allow.
+        """
+        space = self.space(row)
+        with self._decoding:
+            return space.preprocess(images.decode(data, self.settings))
+
+    def delta(self, row: Space, members: Members, rule: str) -> tangent.Delta:
+        """The composed delta, from memory or from the component files.
+
+        Raises:
+            BlobMissing: when a component was deleted by another process in between.
+        """
+        key = key_of(row, members, rule)
+        with self._composing:
+            delta = self._deltas.get(key)
+            if delta is not None:
+                self._deltas.move_to_end(key)
+                self.metrics.cache_hits.inc()
+                return delta
+            self.metrics.cache_misses.inc()
+            delta = self._composed(self.space(row), members, rule)
+            self._deltas[key] = delta
+            if len(self._deltas) > self.settings.composition_cache:
+                self._deltas.popitem(last=False)
+                self.metrics.cache_evictions.inc()
+            return delta
+
+    def _composed(self, space: tangent.Space, members: Members, rule: str) -> tangent.Delta:
+        parts = []
+        for row, weight in members:
+            component = self._component(self.blobs.path(row.blob_key or ""), row.sha256)
+            space.check(component)
+            parts.append((component, weight))
+        return tangent.compose(space, parts, rule, shas=[str(row.sha256) for row, _ in members])
+
+    def _component(self, path: Path, sha256: str | None) -> tangent.Component:
+        try:
+            return tangent.Component.load(verified(path, sha256))
+        except (FileNotFoundError, BadComponent) as error:
+            if path.exists():
+                raise
+            raise BlobMissing(f"no blob at {path.name} any more") from error
+
+    def logits(
+        self, row: Space, inputs: Sequence[torch.Tensor], delta: tangent.Delta
+    ) -> np.ndarray:
+        """The composition's logits, float32 (images, labels of the delta)."""
+        space = self.space(row)
+        with self._forwarding:
+            started = perf_counter()
+            logits = space.logits(torch.stack(list(inputs)), delta)
+            self.metrics.forward_seconds.observe(perf_counter() - started)
+        self.metrics.batch.observe(len(inputs))
+        if not torch.isfinite(logits).all():
+            raise Invalid(
+                "weights_too_large",
+                "the logits overflow with these weights: use weights of an ordinary size",
+            )
+        self._forwarded_at = monotonic()
+        return logits.numpy()
+
+    def forget(self, shas: Sequence[str]) -> None:
+        """Drop every composed delta that contains a component with one of these sha256."""
+        gone = set(shas)
+        with self._composing:
+            self._drop([key for key in self._deltas if gone & {sha for sha, _ in key[2]}])
+
+    def respect(self, epoch: int) -> None:
+        """Drop the composed deltas if a process has deleted; `epoch` is the last receipt's number.
+
+        Answers cannot use a deleted component's delta anyway, as they start from the rows; this
+        frees the memory.
+        """
+        with self._composing:
+            if epoch != self._epoch:
+                self._drop(list(self._deltas))
+                self._epoch = epoch
+
+    def _drop(self, keys: list[Key]) -> None:
+        for key in keys:
+            del self._deltas[key]
+        self.metrics.cache_evictions.inc(len(keys))
+        if keys and self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def canary(self, row: Space) -> None:
+        """Run one grey image through the space, unless a forward pass ended just now."""
+        if monotonic() - self._forwarded_at < CANARY_SECONDS:
+            return
+        space = self.space(row)
+        grey = PIL.Image.new("RGB", (space.image_size, space.image_size), (128, 128, 128))
+        self.logits(row, [space.preprocess(grey)], nothing(space))
+
+    def close(self) -> None:
+        """Let go of spaces and deltas."""
+        self._spaces.clear()
+        self._deltas.clear()

@@ -1,0 +1,69 @@
+"""Every error that a client can meet, as one small tree.
+
+    Problem
+    ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
+    ├── Unauthorized 401   ├── StaleVersion 412      ├── Invalid 422
+    ├── NotFound 404       ├── TooLarge 413          ├── NotReady 503
+    └── Conflict 409       └── NotBuilt 501
+
+Each carries a stable `code` for programs and a `detail` sentence that tells a person what to do.
+The HTTP layer renders them as `application/problem+json` (RFC 9457). Standard library only.
+"""
+
+from typing import Any, ClassVar
+
+
+class Problem(Exception):
+    """Something that went wrong, where, and what to do about it."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, code: str, detail: str, **extra: Any) -> None:
+        """`extra` members (JSON values) are added to the problem document, e.g. `receipt_id`."""
+        super().__init__(detail)
+        self.code, self.detail, self.extra = code, detail, extra
+
+
+class Malformed(Problem):
+    status, title = 400, "Malformed request"
+
+
+class Unauthorized(Problem):
+    status, title = 401, "Unauthorized"
+
+
+class NotFound(Problem):
+    status, title = 404, "Not found"
+
+
+class Conflict(Problem):
+    status, title = 409, "Conflict"
+
+
+class Gone(Problem):
+    status, title = 410, "Deleted"
+
+
+class StaleVersion(Problem):
+    status, title = 412, "Version does not match"
+
+
+class TooLarge(Problem):
+    status, title = 413, "Too large"
+
+
+class Unsupported(Problem):
+    status, title = 415, "Unsupported media type"
+
+
+class Invalid(Problem):
+    status, title = 422, "Invalid"
+
+
+class NotBuilt(Problem):
+    status, title = 501, "Not available"
+
+
+class NotReady(Problem):
+    status, title = 503, "Not ready"

@@ -1,0 +1,85 @@
+"""The gate between answers and deletions: many answers at once, or one deletion alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+from time import monotonic
+
+from app.errors import NotReady
+
+
+class Gate:
+    """A readers–writer lock whose waiting writer goes before new readers.
+
+    An answer enters before it reads which components there are, and leaves when its last byte is on
+    the way; so once a deletion is inside, no answer made before it is still to be sent.
+    """
+
+    def __init__(self, patience: float = 60.0) -> None:
+        """`patience`: the longest that a deletion waits for answers being sent, in seconds."""
+        self.patience = patience
+        self._changed = Condition()
+        self._inside = 0  # answers between enter and leave
+        self._closed = False  # a deletion waits or works
+
+    def enter(self) -> None:
+        """Wait until no deletion waits or works, then count as one answer in flight."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closed)
+            self._inside += 1
+
+    def leave(self) -> None:
+        """One answer fewer in flight; never blocks, so the event loop may call it."""
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Alone inside: answers in flight are finished, new ones wait.
+
+        Raises:
+            NotReady: `predictions_in_flight` when answers have not ended within the patience.
+        """
+        end = monotonic() + self.patience
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._closed, self.patience):
+                raise self._too_long()
+            self._closed = True
+            if not self._changed.wait_for(lambda: not self._inside, max(0.0, end - monotonic())):
+                self._reopen()
+                raise self._too_long()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reopen()
+
+    def _reopen(self) -> None:
+        self._closed = False
+        self._changed.notify_all()
+
+    def _too_long(self) -> NotReady:
+        return NotReady(
+            "predictions_in_flight",
+            f"answers being sent to slow clients have held this deletion up for "
+            f"{self.patience:g} s; nothing was deleted: try again",
+        )
+
+
+class Ticket:
+    """One answer's way through the gate; `leave` may be called whether it entered or not."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate, self.inside = gate, False
+
+    def enter(self) -> None:
+        """Enter the gate, waiting for a deletion to end."""
+        self.gate.enter()
+        self.inside = True
+
+    def leave(self) -> None:
+        """Leave the gate, once."""
+        if self.inside:
+            self.inside = False
+            self.gate.leave()

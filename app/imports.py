@@ -1,0 +1,121 @@
+"""A component file from elsewhere: read, checked against its space, and written anew as our own."""
+
+import shutil
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import tangent
+from app.engine import Engine
+from app.errors import Invalid
+from app.settings import Settings
+from app.store import components
+from app.store.blobs import LocalBlobs
+from app.store.db import Session
+from app.store.tables import Component, Space
+from tangent.errors import BadComponent, FingerprintMismatch
+
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Import:
+    """A component that was accepted, and its file, which no row refers to yet."""
+
+    component: tangent.Component
+    space: Space
+    blob_key: str
+    sha256: str
+    bytes: int
+
+
+def accept(
+    file: BinaryIO,
+    spaces: list[Space],
+    engine: Engine,
+    settings: Settings,
+    blobs: LocalBlobs,
+    *,
+    key: str,
+) -> Import:
+    """The component in the uploaded file, put under `key` byte for byte as we would have made it.
+
+    `spaces` are all there are; the component's fingerprint finds its own.
+
+    Raises:
+        BadComponent, BadHyperparameter, FingerprintMismatch: the file is none that can serve here.
+        Invalid: `too_many_labels`.
+    """
+    received, rewritten = blobs.scratch_path("import"), blobs.scratch_path("import")
+    try:
+        with received.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        component = tangent.Component.load(received)
+        row = _space_of(component, spaces)
+        component = _checked(component, engine.space(row), settings)
+        sha256 = component.save(rewritten)
+        size = rewritten.stat().st_size
+        blobs.put(rewritten, key)
+    finally:
+        for path in (received, rewritten):
+            path.unlink(missing_ok=True)
+    return Import(component, row, key, sha256, size)
+
+
+def add(session: Session, accepted: Import, *, component_id: str, name: str) -> Component:
+    """The row of an accepted component."""
+    return components.import_(
+        session,
+        component_id=component_id,
+        space=accepted.space,
+        name=name,
+        hyperparameters=accepted.component.hyperparameters,
+        seed=accepted.component.seed,
+        labels=accepted.component.labels,
+        tags={},
+        blob_key=accepted.blob_key,
+        sha256=accepted.sha256,
+        bytes=accepted.bytes,
+    )
+
+
+def _checked(
+    component: tangent.Component, space: tangent.Space, settings: Settings
+) -> tangent.Component:
+    """The component with its settings resolved, if it can serve in this space."""
+    _check_numbers(component, settings)
+    space.check(component)
+    settled = tangent.Hyperparameters.resolve(space.scope, component.hyperparameters)
+    component = replace(component, hyperparameters=settled.as_dict())
+    _check_composition(space, component)
+    return component
+
+
+def _space_of(component: tangent.Component, spaces: list[Space]) -> Space:
+    for row in spaces:
+        if row.fingerprint == component.fingerprint:
+            return row
+    known = ", ".join(f"{row.name} {row.fingerprint[:12]}…" for row in spaces)
+    raise FingerprintMismatch(
+        f"the component was trained in a space with fingerprint {component.fingerprint[:12]}… "
+        f"({component.scope}); there are: {known}; POST /v1/spaces with its backbone and scope"
+    )
+
+
+def _check_numbers(component: tangent.Component, settings: Settings) -> None:
+    if len(component.labels) > settings.max_labels:
+        raise Invalid(
+            "too_many_labels",
+            f"the component has {len(component.labels)} labels, the most is {settings.max_labels}",
+        )
+    if not 0 <= component.seed <= MAX_SEED:
+        raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
+    if not all(label.strip() and len(label) <= 255 for label in component.labels):
+        raise BadComponent("the component has a label without a name, or one over 255 characters")
+
+
+def _check_composition(space: tangent.Space, component: tangent.Component) -> None:
+    """A component that cannot be composed alone would spoil every composition it gets into."""
+    rule = "joint" if space.joint_is_exact else "average"
+    delta = tangent.compose(space, [(component, None)], rule, shas=[""])
+    if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):
+        raise BadComponent("the component's numbers overflow when they are composed")

@@ -1,0 +1,115 @@
+"""The composition root: settings in, the whole service as one ASGI application out."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI, Security
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
+
+from app.api import (
+    components,
+    compositions,
+    datasets,
+    evaluations,
+    meta,
+    openapi,
+    predictions,
+    problems,
+    receipts,
+    spaces,
+)
+from app.api.auth import BearerKey
+from app.api.limits import BodyLimit
+from app.api.requests import Watched
+from app.engine import Engine
+from app.metrics import Metrics
+from app.settings import Settings
+from app.store import components as stored_components
+from app.store import leftovers
+from app.store import spaces as stored_spaces
+from app.store.blobs import LocalBlobs
+from app.store.db import open_engine, session_factory, transaction
+from app.store.jobs import Jobs
+
+NOUNS = (datasets, components, compositions, predictions, evaluations, receipts, spaces)
+
+
+@contextmanager
+def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
+    """The service's parts on `app.state` while the block runs, its default space warm."""
+    state, sql = app.state, open_engine(settings)
+    state.sessions = session_factory(sql)
+    state.reading = session_factory(sql, read_only=True)
+    state.blobs = LocalBlobs(settings.data_dir / "blobs")
+    state.jobs = Jobs(settings)
+    state.engine = Engine(settings, state.blobs, state.metrics)
+
+    def open_default() -> stored_spaces.Opened:
+        return state.engine.open(settings.backbone, settings.scope, ())
+
+    try:
+        with transaction(state.sessions) as session:
+            space = stored_spaces.ensure_default(session, open_default)
+        leftovers.heal(state.sessions, state.jobs, state.blobs)
+        state.engine.canary(space)
+        yield
+    finally:
+        state.engine.close()
+        state.jobs.close()
+        sql.dispose()
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts = opened(app, app.state.settings)
+    await run_in_threadpool(parts.__enter__)
+    try:
+        yield
+    finally:
+        await run_in_threadpool(parts.__exit__, None, None, None)
+
+
+def _count_components(app: FastAPI) -> dict[str, int]:
+    with transaction(app.state.reading) as session:
+        return stored_components.count(session)
+
+
+def _version() -> str:
+    try:
+        return version("tangent-composer")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole service; its database must have been migrated before it starts."""
+    app = FastAPIOffline(
+        title=openapi.TITLE,
+        version=_version(),
+        summary="Image classifiers that can be added, weighted and subtracted.",
+        description=openapi.DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[{"name": name, "description": text} for name, text in openapi.TAGS],
+        generate_unique_id_function=openapi.operation_id,
+        lifespan=_lifespan,
+    )
+    app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
+    app.state.settings, app.state.metrics = settings, Metrics()
+    app.state.metrics.count_components(partial(_count_components, app))
+    problems.add_handlers(app)
+    # For the document only: BearerKey has decided before a route is reached.
+    bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]
+    for noun in NOUNS:
+        app.include_router(noun.router, prefix="/v1", dependencies=bearer)
+    app.include_router(meta.v1, prefix="/v1", dependencies=bearer)
+    app.include_router(meta.later, prefix="/v1", include_in_schema=False)
+    app.include_router(meta.router)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(BearerKey, key=settings.api_key)
+    app.add_middleware(Watched, metrics=app.state.metrics)
+    return app

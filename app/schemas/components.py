@@ -1,0 +1,159 @@
+"""Components: how one is asked for, how it and its events are shown."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Status = Literal["queued", "training", "ready", "failed", "cancelled"]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00]*$"),
+]
+MAX_SEED = 2**63 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)],
+        Annotated[str, StringConstraints(max_length=512)],
+    ],
+    Field(max_length=16, description="your own notes: up to 16 pairs of texts"),
+]
+
+
+class ComponentIn(BaseModel):
+    """A component to be trained from a dataset."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "dataset_id": "ds_0190",
+                "name": "clinic north",
+                "hyperparameters": {"l2": 0.0001},
+                "seed": 0,
+                "metadata": {"contract": "17"},
+            }
+        },
+    )
+
+    dataset_id: str = Field(max_length=64)
+    name: Name | None = Field(None, description="the dataset's name if none is given")
+    space: str = Field("default", max_length=64)
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="loss, alpha, beta, l2, penalty, solver, tolerance, max_iterations, epochs, "
+        "lr, batch_size; the scope's defaults for those left out",
+    )
+    seed: Seed = Field(0, description="same dataset, settings and seed: the same component")
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class Progress(BaseModel):
+    """How far the training's present phase is."""
+
+    phase: str | None = None
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    eta_seconds: float | None = None
+
+
+class Failure(BaseModel):
+    code: str
+    detail: str
+
+
+class ComponentOut(BaseModel):
+    """A component, whatever its status."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "cmp_0190",
+                "name": "clinic north",
+                "space": "default",
+                "status": "ready",
+                "progress": {
+                    "phase": "reading",
+                    "step": 12,
+                    "total": 12,
+                    "loss": 0.03,
+                    "eta_seconds": 0,
+                },
+                "metrics": {"train_accuracy": 0.99, "holdout_accuracy": 0.97},
+                "labels": ["healthy", "ill"],
+                "images": {"healthy": 120, "ill": 80},
+                "dataset_id": "ds_0190",
+                "fingerprint": "5f0c…",
+                "sha256": "77aa…",
+                "bytes": 1048576,
+                "seed": 0,
+                "hyperparameters": {"loss": "rsl", "l2": 0.0001},
+                "metadata": {"contract": "17"},
+                "attempts": 1,
+                "error": None,
+                "created_at": "2025-01-31T09:30:00.123456Z",
+                "started_at": "2025-01-31T09:30:01.123456Z",
+                "finished_at": "2025-01-31T09:30:04.123456Z",
+            }
+        }
+    )
+
+    id: str
+    name: str
+    space: str
+    status: Status
+    progress: Progress
+    metrics: dict[str, Any] = Field(description="train_accuracy, holdout_accuracy and others")
+    labels: list[str]
+    images: dict[str, int] = Field(description="how many images of each label it was trained from")
+    dataset_id: str | None = Field(description="null for an imported component")
+    fingerprint: str = Field(description="of its space")
+    sha256: str | None = Field(description="of its file")
+    bytes: int | None = Field(description="of its file")
+    seed: int
+    hyperparameters: dict[str, Any]
+    metadata: dict[str, str]
+    attempts: int = Field(description="times its training was started")
+    error: Failure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """The component's row."""
+        same = set(cls.model_fields) - {"labels", "images", "metadata", "progress"}
+        return cls(
+            labels=sorted(row.labels),
+            images=row.labels,
+            metadata=row.tags,
+            progress=Progress(**row.progress),
+            **{name: getattr(row, name) for name in same},
+        )
+
+
+class EventOut(BaseModel):
+    """Something that happened to a component."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": 41,
+                "type": "progress",
+                "data": {"step": 3, "total": 12, "loss": 0.4, "eta_seconds": 2.5},
+                "created_at": "2025-01-31T09:30:02.123456Z",
+            }
+        }
+    )
+
+    id: int
+    type: str = Field(description="status or progress")
+    data: dict[str, Any]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """The event's row."""
+        return cls(id=row.id, type=row.type, data=row.data, created_at=row.created_at)

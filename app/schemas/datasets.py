@@ -1,0 +1,105 @@
+"""Datasets and their images as they are shown."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.components import ComponentOut
+
+EXAMPLE = {
+    "id": "ds_0190",
+    "name": "site-berlin",
+    "num_images": 359,
+    "labels": {"healthy": 182, "ill": 177},
+    "num_rejected": 1,
+    "duplicates": 0,
+    "sha256": "9f86…",
+    "bytes": 1048576,
+    "created_at": "2025-01-31T09:30:00.123456Z",
+}
+REJECTED = {
+    "path": "ill/notes.txt",
+    "reason": "this is not a JPEG, PNG, WEBP, BMP, GIF or TIFF image",
+}
+
+
+class DatasetSummary(BaseModel):
+    """A dataset without its rejected files; so it is listed."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    id: str
+    name: str
+    num_images: int = Field(description="accepted ones; of equal files under one label, one")
+    labels: dict[str, int] = Field(description="images of each label")
+    num_rejected: int = Field(description="files of the archive that were not accepted")
+    duplicates: int = Field(description="files whose bytes another file of the archive has too")
+    sha256: str = Field(description="of the archive")
+    bytes: int = Field(description="of the archive")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """The schema of a stored dataset."""
+        return cls.model_validate({name: getattr(row, name) for name in cls.model_fields})
+
+
+class RejectedFile(BaseModel):
+    """A file that is not in the dataset."""
+
+    path: str = Field(description="in the archive")
+    reason: str
+
+
+class DatasetOut(DatasetSummary):
+    """A dataset."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE | {"rejected": [REJECTED]}})
+
+    rejected: list[RejectedFile] = Field(description="the first thousand of them")
+
+
+class UploadedDataset(DatasetOut):
+    """A new dataset; with `train=true`, also the component that is being trained from it."""
+
+    component: ComponentOut | None = None
+
+    @classmethod
+    def of(cls, row: Any, component: ComponentOut | None = None) -> Self:
+        shown = DatasetOut.of(row)
+        return cls(**shown.model_dump(), component=component)
+
+
+class ImageOut(BaseModel):
+    """An image of a dataset; its bytes are at the same path with its id."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "img_0190_000001",
+                "path": "site-berlin/ill/scan-17.png",
+                "label": "ill",
+                "sha256": "77aa…",
+                "media_type": "image/png",
+                "width": 512,
+                "height": 512,
+                "bytes": 48213,
+            }
+        }
+    )
+
+    id: str
+    path: str = Field(description="in the archive")
+    label: str
+    sha256: str = Field(description="of the file's bytes")
+    media_type: str
+    width: int = Field(description="upright, as its EXIF orientation says")
+    height: int
+    bytes: int
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """The schema of a stored image."""
+        names = set(cls.model_fields) - {"bytes"}
+        return cls(**{name: getattr(row, name) for name in names}, bytes=row.pack_length)

@@ -1,0 +1,82 @@
+"""Evaluations: which dataset through which selection, and how many labels were right."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.predictions import Selection, UsedComponent, UsedComposition
+
+
+class EvaluationIn(Selection):
+    """A dataset and the selection to try on it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"dataset_id": "ds_0190", "composition": "all-sites"}}
+    )
+
+    dataset_id: str = Field(max_length=64)
+
+
+class LabelResult(BaseModel):
+    """Of one true label."""
+
+    images: int
+    correct: int
+    accuracy: float
+
+
+class EvaluationOut(BaseModel):
+    """What the selection answered; all of it null once a part of it was deleted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "ev_0190",
+                "status": "ready",
+                "dataset_id": "ds_0190",
+                "space": "default",
+                "fingerprint": "5f0c…",
+                "rule": "joint",
+                "composition": {"name": "all-sites", "etag": "9b1d…"},
+                "components": [{"id": "cmp_0190", "weight": 1.0, "sha256": "77aa…"}],
+                "num_images": 40,
+                "accuracy": 0.95,
+                "labels": {"seven": {"images": 20, "correct": 19, "accuracy": 0.95}},
+                "confusion": {"seven": {"seven": 19, "one": 1}},
+                "invalidated_by": None,
+                "created_at": "2025-01-31T09:30:00.123456Z",
+            }
+        }
+    )
+
+    id: str
+    status: Literal["ready", "invalidated"]
+    dataset_id: str | None
+    space: str
+    fingerprint: str
+    rule: str
+    composition: UsedComposition | None
+    components: list[UsedComponent]
+    num_images: int | None
+    accuracy: float | None = Field(description="share of images whose first label is the true one")
+    labels: dict[str, LabelResult] | None = Field(description="by true label")
+    confusion: dict[str, dict[str, int]] | None = Field(
+        description="true label → answered label → images; without the zeros"
+    )
+    invalidated_by: str | None = Field(description="the receipt of the deletion")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """The evaluation's row."""
+        empty = dict.fromkeys(("num_images", "accuracy", "labels", "confusion"))
+        return cls(
+            id=row.id,
+            status=row.status,
+            dataset_id=row.dataset_id,
+            invalidated_by=row.invalidated_by,
+            created_at=row.created_at,
+            **row.selection,
+            **(empty | (row.result or {})),
+        )

@@ -1,0 +1,37 @@
+"""What the service says about itself."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Limits(BaseModel):
+    """The settings that bound a request, in their own names."""
+
+    max_upload_bytes: int
+    max_dataset_images: int
+    max_dataset_bytes: int
+    max_labels: int
+    max_image_bytes: int
+    max_image_pixels: int
+    max_request_bytes: int
+    max_prediction_images: int
+    max_components: int
+
+
+class Live(BaseModel):
+    status: Literal["ok"]
+
+
+class Check(BaseModel):
+    ok: bool
+    detail: str
+
+
+class Ready(BaseModel):
+    """Each check in the order they depend on each other."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, Check]
+    epoch: int | None = Field(description="number of the last receipt this process has seen")
+    workers: int | None = Field(description="training workers that gave a sign of life lately")

@@ -1,0 +1,15 @@
+"""The shape of every list: one page and where the next one starts."""
+
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, Field
+
+Item = TypeVar("Item")
+
+
+class Listing(BaseModel, Generic[Item]):
+    """Ask for the next page with `?after=<next>`, as long as `has_more` is true."""
+
+    data: list[Item]
+    has_more: bool = Field(description="whether more follow after this page")
+    next: str | None = Field(description="value of `after` for the next page; null on the last one")

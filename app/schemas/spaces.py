@@ -1,0 +1,105 @@
+"""Spaces: how one is asked for, and how it is shown."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def _distinct(labels: list[str]) -> list[str]:
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ValueError(f"named twice: {', '.join(twice[:5])}")
+    return labels
+
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+
+
+class SpaceIn(BaseModel):
+    """A tangent space to be opened at a pre-trained backbone."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "name": "scans",
+                "backbone": "vit_micro_32",
+                "scope": "last-block",
+                "labels": ["healthy", "ill"],
+            }
+        },
+    )
+
+    name: str = Field(max_length=64, pattern=NAME)
+    backbone: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="a shipped name, a timm name, or the path of a safetensors file on the server",
+    )
+    scope: str = Field(
+        max_length=64,
+        description="which parameters move: head, head2toe, last-block, last-N-blocks, all",
+    )
+    labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
+        [], description="declared labels: every component learns to tell its own from these"
+    )
+    default_rule: Literal["joint", "average"] | None = Field(
+        None, description="of predictions that name none; joint where the scope makes it exact"
+    )
+
+
+class Parameters(BaseModel):
+    total: int
+    tangent: int = Field(description="that a component has, with one label's head row")
+
+
+class SpaceOut(BaseModel):
+    """A tangent space."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "default",
+                "backbone": "resnet_micro_32",
+                "scope": "head2toe",
+                "fingerprint": "5f0c…",
+                "labels": ["eight", "nine"],
+                "declared_labels": [],
+                "default_rule": "joint",
+                "image_size": 32,
+                "parameters": {"total": 2400000, "tangent": 1921},
+                "created_at": "2025-01-31T09:30:00.123456Z",
+            }
+        }
+    )
+
+    name: str
+    backbone: str
+    scope: str
+    fingerprint: str = Field(description="hash of all that a component's numbers depend on")
+    labels: list[str] = Field(description="declared ones and those of ready components")
+    declared_labels: list[str]
+    default_rule: str
+    image_size: int
+    parameters: Parameters
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Any, labels: Sequence[str]) -> Self:
+        """The space's row, with the labels known in it."""
+        return cls(
+            name=row.name,
+            backbone=row.backbone,
+            scope=row.scope,
+            fingerprint=row.fingerprint,
+            labels=list(labels),
+            declared_labels=row.declared_labels,
+            default_rule=row.default_rule,
+            image_size=row.image_size,
+            parameters=Parameters(total=row.parameters_total, tangent=row.parameters_tangent),
+            created_at=row.created_at,
+        )

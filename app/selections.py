@@ -1,0 +1,82 @@
+"""From a request's selection to an answer that no deletion has overtaken.
+
+Within this process the gate keeps deletions and answers apart. Against other processes' deletions
+the number of the last receipt is compared before and after the work, which repeats if it moved.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.engine import Engine
+from app.errors import NotReady
+from app.schemas.predictions import Selection as Asked
+from app.store import compositions, receipts
+from app.store.blobs import BlobMissing
+from app.store.compositions import Selection
+from app.store.db import transaction
+
+ATTEMPTS = 5
+
+Result = TypeVar("Result")
+
+
+def resolve(session: Session, asked: Asked) -> Selection:
+    """The components, weights and rule that the request names."""
+    parts = None
+    if asked.components is not None:
+        parts = [(part.id, part.weight) for part in asked.components]
+    return compositions.resolve(session, asked.space, asked.composition, parts, asked.rule)
+
+
+def epoch(session: Session) -> int:
+    """The number of the last receipt: it moves with every deletion, in any process."""
+    head = receipts.head(session)
+    return 0 if head is None else head.number
+
+
+def used(selection: Selection) -> dict[str, Any]:
+    """What an answer says about the selection it was made from, with every weight as a number."""
+    none = 1 / len(selection.members) if selection.rule == "average" else 1.0
+    named = selection.composition
+    return {
+        "space": selection.space.name,
+        "fingerprint": selection.space.fingerprint,
+        "rule": selection.rule,
+        "composition": None if named is None else {"name": named.name, "etag": selection.etag},
+        "components": [
+            {"id": part.id, "weight": none if weight is None else weight, "sha256": part.sha256}
+            for part, weight in selection.members
+        ],
+    }
+
+
+def steady(
+    reading: sessionmaker[Session],
+    engine: Engine,
+    asked: Asked,
+    work: Callable[[Selection], Result],
+) -> Result:
+    """What `work` makes of the selection, with no deletion in any process since it was read.
+
+    Raises:
+        NotReady: `selection_changing` when deletions have overtaken every attempt.
+    """
+    for _ in range(ATTEMPTS):
+        with transaction(reading) as session:
+            before = epoch(session)
+            selection = resolve(session, asked)
+        engine.respect(before)
+        try:
+            result = work(selection)
+        except BlobMissing:  # deleted by another process after the selection was read
+            continue
+        with transaction(reading) as session:
+            if epoch(session) == before:
+                return result
+    raise NotReady(
+        "selection_changing",
+        f"the selected components changed or lacked their files in {ATTEMPTS} attempts: try again; "
+        "if it stays so, a component's file is missing from the blob folder",
+    )

@@ -1,0 +1,138 @@
+"""The API under uvicorn with its embedded worker, as one command that ends cleanly."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from time import monotonic
+
+import uvicorn
+
+from app.engine import device_of
+from app.main import create_app
+from app.settings import BadSettings, Settings
+from app.store import spaces
+from app.store.db import open_engine, session_factory, transaction
+from tangent import open_space
+from tangent.errors import TangentError
+
+GRACE_SECONDS = 10  # for open connections, then for the worker to hand its job back
+RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is started again: first, longest
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, *, with_worker: bool) -> int:
+    """Listen, start the worker, serve until SIGTERM or SIGINT, end the worker; the exit status.
+
+    Raises:
+        BadSettings: the address is taken, or the default space cannot be opened.
+    """
+    listener = _listen(settings)
+    _make_default_space(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn handles them, then raises them once more
+    worker = EmbeddedWorker(settings) if with_worker else None
+    if worker:
+        worker.start()
+    try:
+        config = uvicorn.Config(
+            create_app(settings), log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS
+        )
+        server = Announced(config)
+        server.run(sockets=[listener])
+        return 0 if server.started else 1
+    finally:
+        if worker:
+            worker.stop()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A socket on the settings' address; taken before anything else is started."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise BadSettings(
+            f"cannot listen on {where} ({error.strerror}): choose another --port"
+        ) from None
+    return listener
+
+
+def _make_default_space(settings: Settings) -> None:
+    """The first start on a database; inside of the application an error would be a traceback."""
+    engine = open_engine(settings)
+    try:
+        with transaction(session_factory(engine)) as session:
+            device = str(device_of(settings.device))
+            backbone, scope = settings.backbone, settings.scope
+            spaces.ensure_default(session, lambda: open_space(backbone, scope, device=device))
+    except TangentError as error:
+        raise BadSettings(f"the default space cannot be opened: {error}") from None
+    finally:
+        engine.dispose()
+
+
+class Announced(uvicorn.Server):
+    """Prints where the service answers, once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            host = f"[{host}]" if ":" in host else host
+            print(f"Tangent Composer answers: http://{host}:{port}/docs", flush=True)
+
+
+class EmbeddedWorker:
+    """A worker as a child process: restarted if it crashes, ended with the API in any case."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._command = [sys.executable, "-m", "app.cli", "worker"]
+        self._command += ["--data-dir", str(settings.data_dir), "--parent", str(os.getpid())]
+        self._process: subprocess.Popen | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end, insist after a while."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        pause = RESTART_SECONDS[0]
+        while not self._stopped.is_set():
+            began = monotonic()
+            self._process = subprocess.Popen(self._command)
+            status = self._wait(self._process)
+            if self._stopped.is_set() or status == 0:
+                return
+            if monotonic() - began > RESTART_SECONDS[1]:
+                pause = RESTART_SECONDS[0]
+            log.warning(
+                "the worker ended with status %d; starting another in %.0f s", status, pause
+            )
+            self._stopped.wait(pause)
+            pause = min(2 * pause, RESTART_SECONDS[1])
+
+    def _wait(self, process: subprocess.Popen) -> int:
+        """The worker's exit status, once it has ended by itself or by `stop`."""
+        while process.poll() is None and not self._stopped.wait(0.2):
+            continue
+        process.terminate()  # nothing if it has ended
+        try:
+            return process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()

@@ -1,0 +1,114 @@
+"""All settings, in one frozen class; the only file that reads the environment."""
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener on this host name or address is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """Read from `TANGENT_<NAME>` variables; every field is a row of the README's table."""
+
+    model_config = SettingsConfigDict(env_prefix="TANGENT_", frozen=True, extra="forbid")
+
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; any but loopback needs an API key"
+    )
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    api_key: str | None = Field(
+        None, min_length=8, description="Bearer key that every /v1 request must carry"
+    )
+    data_dir: Path = Field(
+        Path("data"), description="folder of the SQLite file, the blobs and scratch files"
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of Postgres; without it, SQLite in the data folder"
+    )
+    backbone: str = Field("resnet_micro_32", description="backbone of the default space")
+    scope: str = Field("head2toe", description="scope of the default space")
+    device: str = Field(
+        "auto", description="torch device of engine and trainer: auto, cpu, cuda, cuda:1 …"
+    )
+    threads: int = Field(0, ge=0, description="torch threads per process; 0 leaves torch's choice")
+    composition_cache: int = Field(8, ge=1, description="composed deltas kept in memory")
+    max_upload_bytes: int = Field(2 * 2**30, ge=1, description="largest dataset archive")
+    max_dataset_images: int = Field(100_000, ge=1, description="most images in one dataset")
+    max_dataset_bytes: int = Field(
+        8 * 2**30, ge=1, description="most bytes that an archive may unpack to"
+    )
+    max_labels: int = Field(1_000, ge=1, description="most labels in one dataset or space")
+    max_image_bytes: int = Field(20 * 2**20, ge=1, description="largest single image file")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels of one decoded image")
+    max_request_bytes: int = Field(
+        64 * 2**20, ge=1, description="largest body of any other request"
+    )
+    max_prediction_images: int = Field(64, ge=1, description="most images in one prediction")
+    max_components: int = Field(1_000, ge=1, description="most components in one composition")
+    worker_heartbeat_seconds: float = Field(
+        2.0, gt=0, description="pause between a worker's signs of life"
+    )
+    worker_dead_seconds: float = Field(
+        15.0, gt=0, description="silence after which a worker's jobs are handed on"
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="times a training is started before it counts as failed"
+    )
+
+    @model_validator(mode="after")
+    def _open_address_needs_a_key(self) -> Self:
+        if not is_loopback(self.host) and not self.api_key:
+            raise ValueError(
+                f"host {self.host} is reachable from other machines: set TANGENT_API_KEY, "
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def sql_url(self) -> str:
+        """The database's SQLAlchemy URL; Postgres through psycopg 3."""
+        if self.database_url is None:
+            return f"sqlite:///{(self.data_dir / 'tangent.db').absolute()}"
+        for prefix in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(prefix):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
+        return self.database_url
+
+
+class BadSettings(Exception):
+    """Settings that cannot be used; the message is one sentence a setting."""
+
+
+def read(**flags: Any) -> Settings:
+    """The settings of the environment, under those of the given flags that are not None.
+
+    Raises:
+        BadSettings: naming each flag or variable that is wrong and why.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = [_sentence(detail, given) for detail in error.errors(include_url=False)]
+        raise BadSettings("; ".join(wrong)) from None
+
+
+def _sentence(error: Any, given: dict[str, Any]) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0])
+    source = f"--{name.replace('_', '-')}" if name in given else f"TANGENT_{name.upper()}"
+    value = "***" if name == "api_key" else repr(error["input"])
+    return f"{source} is {value}: {message}"

@@ -1,0 +1,271 @@
+"""Components: a row's life from queued to ready, and its events.
+
+    queued → training → ready          failed, cancelled: from queued or training
+       └────────┴─────→ failed | cancelled
+
+Every move is one conditional UPDATE, so of two processes that try it, one does it. `start`,
+`progress`, `publish` and `fail` are the training worker's; they say False or None where the
+component was cancelled or deleted in the meantime.
+"""
+
+from typing import Any, Protocol
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, Gone, NotFound
+from app.store import receipts
+from app.store.db import affected
+from app.store.tables import Component, ComponentEvent, Dataset, Space, Tombstone, new_id, now
+
+ACTIVE = ("queued", "training")
+TERMINAL = ("ready", "failed", "cancelled")
+STATUSES = ACTIVE + TERMINAL
+
+
+class Queue(Protocol):
+    """What `queue` asks of app.store.jobs.Jobs."""
+
+    def enqueue(self, session: Session, component_id: str) -> None: ...
+
+
+def queue(
+    session: Session,
+    jobs: Queue,
+    *,
+    space: Space,
+    dataset: Dataset,
+    name: str | None,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    tags: dict[str, Any],
+) -> Component:
+    """A new component and its training job, in the caller's transaction: both exist or neither.
+
+    `hyperparameters` are resolved ones; without a name it takes its dataset's.
+    """
+    # A dataset that is being deleted at this moment is waited for, and is gone then.
+    held = select(Dataset.id).where(Dataset.id == dataset.id)
+    if session.scalar(held.with_for_update(read=True, key_share=True)) is None:
+        raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
+    component = Component(
+        id=new_id("cmp"),
+        name=name or dataset.name,
+        space=space.name,
+        dataset_id=dataset.id,
+        status="queued",
+        hyperparameters=hyperparameters,
+        seed=seed,
+        labels=dict(dataset.labels),
+        tags=tags,
+        fingerprint=space.fingerprint,
+    )
+    session.add(component)
+    session.flush()
+    _event(session, component.id, "status", status="queued")
+    jobs.enqueue(session, component.id)
+    return component
+
+
+def import_(
+    session: Session,
+    *,
+    component_id: str,
+    space: Space,
+    name: str,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    labels: dict[str, int],
+    tags: dict[str, Any],
+    blob_key: str,
+    sha256: str,
+    bytes: int,
+) -> Component:
+    """A component whose checked file is under `blob_key` already; ready at once."""
+    receipts.lock(session)  # so that a receipt's manifest has it or has it not
+    component = Component(
+        id=component_id,
+        name=name,
+        space=space.name,
+        dataset_id=None,
+        status="ready",
+        hyperparameters=hyperparameters,
+        seed=seed,
+        labels=labels,
+        tags=tags,
+        fingerprint=space.fingerprint,
+        blob_key=blob_key,
+        sha256=sha256,
+        bytes=bytes,
+        finished_at=now(),
+    )
+    session.add(component)
+    session.flush()
+    _event(session, component.id, "status", status="ready")
+    return component
+
+
+def get(session: Session, component_id: str) -> Component:
+    """The component as it is now.
+
+    Raises:
+        Gone: `component_deleted`, with the `receipt_id`.
+        NotFound: `component_not_found`.
+    """
+    component = session.get(Component, component_id, populate_existing=True)
+    if component is not None:
+        return component
+    tombstone = session.get(Tombstone, component_id)
+    if tombstone is not None:
+        raise Gone(
+            "component_deleted",
+            f"component {component_id} was deleted: receipt {tombstone.receipt_id} says what went",
+            receipt_id=tombstone.receipt_id,
+        )
+    raise NotFound(
+        "component_not_found",
+        f"no component {component_id!r}: GET /v1/components lists those there are",
+    )
+
+
+def list_(
+    session: Session,
+    *,
+    after: str | None,
+    limit: int,
+    status: str | None = None,
+    space: str | None = None,
+) -> list[Component]:
+    """Components from the oldest on, those whose id sorts behind `after`."""
+    query = select(Component).order_by(Component.id).limit(limit)
+    if after is not None:
+        query = query.where(Component.id > after)
+    if status is not None:
+        query = query.where(Component.status == status)
+    if space is not None:
+        query = query.where(Component.space == space)
+    return list(session.scalars(query))
+
+
+def count(session: Session) -> dict[str, int]:
+    """The number of components in each status that there is one in."""
+    query = select(Component.status, func.count()).group_by(Component.status)
+    return {status: number for status, number in session.execute(query)}
+
+
+def start(session: Session, component_id: str, *, executor_id: str) -> Component | None:
+    """Begin an attempt at training; None if there is nothing to train any more."""
+    values = {"status": "training", "attempts": Component.attempts + 1, "started_at": now()}
+    if not _move(session, component_id, ACTIVE, **values):
+        return None
+    component = get(session, component_id)
+    _event(
+        session,
+        component_id,
+        "status",
+        status="training",
+        attempt=component.attempts,
+        worker=executor_id,
+    )
+    return component
+
+
+def progress(session: Session, component_id: str, progress: dict[str, Any]) -> bool:
+    """Note how far the training is; False tells the trainer to stop."""
+    if not _move(session, component_id, ("training",), progress=progress):
+        return False
+    _event(session, component_id, "progress", **progress)
+    return True
+
+
+def publish(
+    session: Session,
+    component_id: str,
+    *,
+    blob_key: str,
+    sha256: str,
+    bytes: int,
+    labels: dict[str, int],
+    metrics: dict[str, Any],
+) -> bool:
+    """Make the trained component ready, once; False if the caller lost and drops its own blob."""
+    receipts.lock(session)  # so that a receipt's manifest has it or has it not
+    published = _move(
+        session,
+        component_id,
+        ("training",),
+        status="ready",
+        blob_key=blob_key,
+        sha256=sha256,
+        bytes=bytes,
+        labels=labels,
+        metrics=metrics,
+        finished_at=now(),
+    )
+    if published:
+        _event(session, component_id, "status", status="ready", metrics=metrics)
+    return published
+
+
+def fail(session: Session, component_id: str, *, code: str, detail: str) -> bool:
+    """End the training with an error that the client reads; False if it had ended already."""
+    error = {"code": code, "detail": detail}
+    failed = _move(session, component_id, ACTIVE, status="failed", error=error, finished_at=now())
+    if failed:
+        _event(session, component_id, "status", status="failed", error=error)
+    return failed
+
+
+def cancel(session: Session, component_id: str) -> Component:
+    """End the training; the caller tells the job engine after its commit.
+
+    Raises:
+        Conflict: `component_finished` if it has ended already.
+    """
+    if not _move(session, component_id, ACTIVE, status="cancelled", finished_at=now()):
+        component = get(session, component_id)
+        raise Conflict(
+            "component_finished",
+            f"component {component_id} is {component.status} already: there is nothing to cancel",
+        )
+    _event(session, component_id, "status", status="cancelled")
+    return get(session, component_id)
+
+
+def events(session: Session, component_id: str, *, after: int, limit: int) -> list[ComponentEvent]:
+    """What happened to the component behind event `after`, oldest first."""
+    query = (
+        select(ComponentEvent)
+        .where(ComponentEvent.component_id == component_id, ComponentEvent.id > after)
+        .order_by(ComponentEvent.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def ready(session: Session, component_id: str) -> Component:
+    """The component, if it has its file.
+
+    Raises:
+        Conflict: `component_not_ready`.
+        NotFound, Gone: as `get`.
+    """
+    component = get(session, component_id)
+    if component.status != "ready":
+        raise Conflict(
+            "component_not_ready",
+            f"component {component_id} is {component.status}, not ready: "
+            f"GET /v1/components/{component_id}/events tells when it is",
+        )
+    return component
+
+
+def _move(session: Session, component_id: str, sources: tuple[str, ...], **values: Any) -> bool:
+    """Change the row if it is in one of these states; whether it was."""
+    row = update(Component).where(Component.id == component_id, Component.status.in_(sources))
+    return affected(session, row.values(**values)) == 1
+
+
+def _event(session: Session, component_id: str, kind: str, **data: Any) -> None:
+    session.add(ComponentEvent(component_id=component_id, type=kind, data=data))
+    session.flush()

@@ -1,0 +1,243 @@
+"""Compositions: named choices of components, weights and a rule; and what a request selects.
+
+A row holds ids and numbers only. A composition of "all" components names none: it means those that
+are ready at the time of asking.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, Invalid, NotFound, StaleVersion
+from app.store import components, receipts, spaces
+from app.store.members import Weighted, selected, weigh
+from app.store.tables import Component, Composition, CompositionMember, Space, now
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The components that answer a request, and how they are summed."""
+
+    space: Space
+    rule: str
+    members: list[tuple[Component, float | None]]
+    composition: Composition | None
+    etag: str | None
+
+
+def etag(composition: Composition) -> str:
+    """The composition's version: the same content has the same one, at any time."""
+    content = {
+        "name": composition.name,
+        "space": composition.space,
+        "rule": composition.rule,
+        "everything": composition.everything,
+        "members": sorted([m.component_id, m.weight] for m in composition.members),
+    }
+    return hashlib.sha256(receipts.canonical(content)).hexdigest()
+
+
+def get(session: Session, name: str) -> Composition:
+    """The composition of that name.
+
+    Raises:
+        NotFound: `composition_not_found`.
+    """
+    composition = session.get(Composition, name)
+    if composition is None:
+        raise NotFound(
+            "composition_not_found",
+            f"no composition {name!r}: GET /v1/compositions lists those there are",
+        )
+    return composition
+
+
+def list_(
+    session: Session, *, after: str | None, limit: int, space: str | None = None
+) -> list[Composition]:
+    """Compositions by name, those after the cursor."""
+    query = select(Composition).order_by(Composition.name).limit(limit)
+    if after is not None:
+        query = query.where(Composition.name > after)
+    if space is not None:
+        query = query.where(Composition.space == space)
+    return list(session.scalars(query))
+
+
+def put(
+    session: Session,
+    name: str,
+    *,
+    space: Space,
+    rule: str,
+    components: Literal["all"] | Sequence[Weighted],
+    if_match: str | None = None,
+    if_none_match: str | None = None,
+) -> tuple[Composition, bool]:
+    """Make or replace a composition; and whether it is new.
+
+    Raises:
+        StaleVersion: `composition_changed` if its etag is not `if_match`, or is `if_none_match`;
+            "*" stands for any version.
+        Invalid, Conflict, NotFound, Gone: a rule, weight or component that cannot be used.
+    """
+    everything = components == "all"
+    chosen = [] if components == "all" else list(components)
+    weigh(space, rule, chosen)
+    if everything and rule == "weighted":
+        raise Invalid("bad_weight", 'rule weighted needs a weight for every component, not "all"')
+    _hold(session, space, [component_id for component_id, _ in chosen])
+    composition, created = _row(session, name, space)
+    _precondition(composition, created, if_match, if_none_match)
+    composition.space, composition.rule, composition.everything = space.name, rule, everything
+    kept = {member.component_id: member for member in composition.members}
+    composition.members[:] = [
+        kept.get(component_id, CompositionMember(component_id=component_id))
+        for component_id, _ in sorted(chosen)
+    ]
+    weights = dict(chosen)
+    for member in composition.members:
+        member.weight = weights[member.component_id]
+    composition.updated_at = now()
+    session.flush()
+    return composition, created
+
+
+def remove(session: Session, name: str, *, if_match: str | None = None) -> None:
+    """Delete the composition; its components stay.
+
+    Raises:
+        StaleVersion: `composition_changed` if its etag is not `if_match`.
+    """
+    composition = get(session, name)
+    session.refresh(composition, with_for_update=True)
+    _precondition(composition, False, if_match, None)
+    session.delete(composition)
+    session.flush()
+
+
+def resolve(
+    session: Session,
+    space_name: str | None,
+    composition: str | None,
+    components: Sequence[Weighted] | None,
+    rule: str | None,
+) -> Selection:
+    """What a request names: a composition, or components, or else all ready ones of the space.
+
+    Weights belong to the rule that they were given for: under another, a composition's components
+    count as that rule counts by itself.
+    """
+    if composition is not None:
+        if components is not None:
+            raise Invalid(
+                "selection_ambiguous",
+                "the request has both a composition and components: give one of them",
+            )
+        return _named(session, get(session, composition), space_name, rule)
+    return _given(session, space_name, components, rule)
+
+
+def _named(
+    session: Session, row: Composition, space_name: str | None, rule: str | None
+) -> Selection:
+    if space_name is not None and space_name != row.space:
+        raise Invalid(
+            "composition_other_space",
+            f"composition {row.name!r} belongs to space {row.space!r}, not to {space_name!r}: "
+            "leave the space out",
+        )
+    space, used = spaces.get(session, row.space), rule or row.rule
+    weights = {m.component_id: m.weight if used == row.rule else None for m in row.members}
+    weigh(space, used, list(weights.items()))
+    if not row.everything and not weights:
+        raise Conflict(
+            "no_components",
+            f"composition {row.name!r} has no component left: PUT it with others, or delete it",
+        )
+    chosen = selected(session, space, None if row.everything else list(weights))
+    return _selection(space, used, chosen, weights, row)
+
+
+def _given(
+    session: Session, space_name: str | None, given: Sequence[Weighted] | None, rule: str | None
+) -> Selection:
+    if given is None:
+        space = spaces.get(session, space_name or spaces.DEFAULT)
+        used = rule or space.default_rule
+        weigh(space, used, [])
+        chosen = selected(session, space, None)
+        weights: dict[str, float | None] = {part.id: None for part in chosen}
+        weigh(space, used, list(weights.items()))
+        return _selection(space, used, chosen, weights, None)
+    if not given:
+        raise Invalid(
+            "no_components_given", "components is empty: name one, or leave it out for all"
+        )
+    if rule is None and any(weight is not None for _, weight in given):
+        raise Invalid("rule_missing", "weights mean one thing to each rule: say rule as well")
+    if space_name is None:
+        space_name = components.get(session, given[0][0]).space
+    space = spaces.get(session, space_name)
+    used = rule or space.default_rule
+    weigh(space, used, given)
+    chosen = selected(session, space, [component_id for component_id, _ in given])
+    return _selection(space, used, chosen, dict(given), None)
+
+
+def _selection(
+    space: Space,
+    rule: str,
+    chosen: Sequence[Component],
+    weights: Mapping[str, float | None],
+    row: Composition | None,
+) -> Selection:
+    members = [(part, weights.get(part.id)) for part in chosen]
+    return Selection(space, rule, members, row, etag(row) if row is not None else None)
+
+
+def _hold(session: Session, space: Space, ids: list[str]) -> None:
+    """Check the components, and keep deletions of them waiting until the transaction ends."""
+    if ids:
+        selected(session, space, ids)
+        held = select(Component.id).where(Component.id.in_(ids)).order_by(Component.id)
+        found = set(session.scalars(held.with_for_update(read=True, key_share=True)))
+        for component_id in sorted(set(ids) - found):
+            components.get(session, component_id)
+
+
+def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
+    """The composition's row, locked; a new one where there is none."""
+    for _ in range(2):
+        row = session.get(Composition, name, with_for_update=True, populate_existing=True)
+        if row is not None:
+            return row, False
+        row = Composition(name=name, space=space.name, rule="average", everything=True)
+        try:
+            with session.begin_nested():
+                session.add(row)
+            return row, True
+        except IntegrityError:  # another request made it in between
+            continue
+    raise Conflict("composition_busy", f"composition {name!r} is being deleted: try again")
+
+
+def _precondition(
+    row: Composition, created: bool, if_match: str | None, if_none_match: str | None
+) -> None:
+    found = "none" if created else etag(row)
+    if if_match is not None and (created or if_match not in ("*", found)):
+        raise StaleVersion(
+            "composition_changed",
+            f"If-Match is {if_match}, the composition's version is {found}: GET it and decide anew",
+        )
+    if if_none_match is not None and not created and if_none_match in ("*", found):
+        raise StaleVersion(
+            "composition_changed",
+            f"If-None-Match is {if_none_match}, and the composition exists with version {found}",
+        )

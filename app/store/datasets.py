@@ -1,0 +1,180 @@
+"""Datasets and their images: rows here, the image files in one pack a dataset among the blobs."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, BinaryIO
+
+from sqlalchemy import event, insert, select
+from sqlalchemy.orm import Session, defer
+
+from app.archives import packs, uploads
+from app.archives.entries import Limits
+from app.archives.uploads import LabelledImage, Upload
+from app.errors import Gone, NotFound
+from app.store.blobs import LocalBlobs
+from app.store.tables import Component, Dataset, Image, Tombstone, new_id
+
+ROWS_AT_ONCE = 2000
+SCRATCH = "upload"  # prefix of the packs being written
+
+
+@contextmanager
+def received(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Upload]:
+    """The uploaded archive checked, for `add` within the block; leaves nothing outside of it.
+
+    Raises:
+        Problem: as `app.archives.uploads.received`.
+    """
+    with uploads.received(file, blobs.scratch_path(SCRATCH), limits) as upload:
+        yield upload
+
+
+def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Dataset:
+    """A new dataset with its images; its blob is there first, and goes if the rows do not stay."""
+    dataset_id = new_id("ds")
+    key = f"datasets/{dataset_id}/images.pack"
+    _delete_on_rollback(session, blobs, key)
+    dataset = Dataset(
+        id=dataset_id,
+        name=name,
+        sha256=upload.sha256,
+        bytes=upload.bytes,
+        num_images=len(upload.images),
+        labels=upload.labels,
+        rejected=upload.rejected.listed,
+        num_rejected=upload.rejected.count,
+        duplicates=upload.duplicates,
+        pack_key=key,
+    )
+    try:
+        blobs.put(upload.pack, key)
+        session.add(dataset)
+        session.flush()
+        rows = _rows(dataset_id, upload.images)
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            session.execute(insert(Image), some)
+    except BaseException:
+        blobs.delete(key)  # there may be no transaction yet whose rollback would do it
+        raise
+    return dataset
+
+
+def get(session: Session, dataset_id: str) -> Dataset:
+    """The dataset as it is now.
+
+    Raises:
+        Gone: `dataset_deleted`, with the `receipt_id`.
+        NotFound: `dataset_not_found`.
+    """
+    dataset = session.get(Dataset, dataset_id, populate_existing=True)
+    if dataset is not None:
+        return dataset
+    tombstone = session.get(Tombstone, dataset_id)
+    if tombstone is not None:
+        raise Gone(
+            "dataset_deleted",
+            f"dataset {dataset_id} was deleted: receipt {tombstone.receipt_id} says what went",
+            receipt_id=tombstone.receipt_id,
+        )
+    raise NotFound(
+        "dataset_not_found",
+        f"no dataset {dataset_id!r} exists: GET /v1/datasets lists those that do",
+    )
+
+
+def list_(session: Session, *, after: str | None, limit: int) -> list[Dataset]:
+    """Datasets, oldest first, those after the cursor; without their rejected files."""
+    query = select(Dataset).options(defer(Dataset.rejected, raiseload=True))
+    if after is not None:
+        query = query.where(Dataset.id > after)
+    return list(session.scalars(query.order_by(Dataset.id).limit(limit)))
+
+
+def images(
+    session: Session, dataset_id: str, *, label: str | None, after: str | None, limit: int
+) -> list[Image]:
+    """The dataset's images in the archive's order, of one label or of all, after the cursor.
+
+    Raises:
+        Gone, NotFound: as `get`.
+    """
+    get(session, dataset_id)
+    query = select(Image).where(Image.dataset_id == dataset_id)
+    if label is not None:
+        query = query.where(Image.label == label)
+    if after is not None:
+        query = query.where(Image.id > after)
+    return list(session.scalars(query.order_by(Image.id).limit(limit)))
+
+
+def image(session: Session, dataset_id: str, image_id: str) -> tuple[Dataset, Image]:
+    """One image and its dataset.
+
+    Raises:
+        Gone, NotFound: as `get`.
+        NotFound: `image_not_found`.
+    """
+    dataset = get(session, dataset_id)
+    found = session.get(Image, image_id)
+    if found is None or found.dataset_id != dataset_id:
+        raise NotFound(
+            "image_not_found",
+            f"dataset {dataset_id} has no image {image_id!r}: "
+            f"GET /v1/datasets/{dataset_id}/images lists those that it has",
+        )
+    return dataset, found
+
+
+def rows(session: Session, dataset_id: str) -> list[Image]:
+    """All images by (label, sha256, id): the same order however the archive was packed."""
+    found = session.scalars(select(Image).where(Image.dataset_id == dataset_id))
+    return sorted(found, key=lambda row: (row.label, row.sha256, row.id))
+
+
+def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
+    """The image file's bytes, as they were in the archive.
+
+    Raises:
+        BlobMissing: if the pack is not there; then the dataset is being deleted, or was.
+    """
+    return packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
+
+
+def first_component(session: Session, dataset_id: str) -> Component | None:
+    """The component that was queued with the upload, or the first one after it."""
+    query = select(Component).where(Component.dataset_id == dataset_id)
+    return session.scalar(query.order_by(Component.id).limit(1))
+
+
+def _rows(dataset_id: str, images: Iterable[LabelledImage]) -> Iterator[dict[str, Any]]:
+    prefix = f"img_{dataset_id.removeprefix('ds_')}"
+    for position, (label, found, place) in enumerate(images):
+        yield {
+            "id": f"{prefix}_{position:06d}",
+            "dataset_id": dataset_id,
+            "path": found.path,
+            "label": label,
+            "sha256": found.sha256.hex(),
+            "media_type": found.facts.media_type,
+            "width": found.facts.width,
+            "height": found.facts.height,
+            "pack_offset": place.offset,
+            "pack_length": place.length,
+        }
+
+
+def _delete_on_rollback(session: Session, blobs: LocalBlobs, key: str) -> None:
+    """Delete the blob if the session's transaction comes to nothing, be it in its commit."""
+    done = False
+
+    def committed(_session: Session) -> None:
+        nonlocal done
+        done = True
+
+    def rolled_back(_session: Session) -> None:
+        if not done:
+            blobs.delete(key)
+
+    event.listen(session, "after_commit", committed)
+    event.listen(session, "after_rollback", rolled_back)

@@ -1,0 +1,97 @@
+"""Evaluations as rows: a selection, a dataset and the counts. Deletion invalidates them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, NotFound
+from app.store import components, datasets, receipts
+from app.store.tables import Evaluation, EvaluationMember
+
+Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
+
+
+def result_of(confusion: Counts) -> dict[str, Any]:
+    """Accuracy in all and by label, from the counts; every number with its label, sorted."""
+    labels: dict[str, dict[str, float]] = {}
+    images = correct = 0
+    for label, answers in sorted(confusion.items()):
+        asked, right = sum(answers.values()), answers.get(label, 0)
+        labels[label] = {"images": asked, "correct": right, "accuracy": right / asked}
+        images, correct = images + asked, correct + right
+    return {
+        "num_images": images,
+        "accuracy": correct / images if images else None,
+        "labels": labels,
+        "confusion": {label: dict(sorted(confusion[label].items())) for label in labels},
+    }
+
+
+def require(session: Session, selection: Mapping[str, Any], dataset_id: str) -> None:
+    """Check that all that an evaluation is made of is still there, unchanged.
+
+    Raises:
+        Gone: the dataset's or a component's.
+        Conflict: `selection_changed` if a component is not the one that was evaluated.
+    """
+    datasets.get(session, dataset_id)
+    for part in selection["components"]:
+        if components.get(session, part["id"]).sha256 != part["sha256"]:
+            raise Conflict(
+                "selection_changed",
+                f"component {part['id']} changed during the evaluation: evaluate again",
+            )
+
+
+def add(
+    session: Session, *, selection: Mapping[str, Any], dataset_id: str, result: Mapping[str, Any]
+) -> Evaluation:
+    """Store an evaluation, unless a deletion has come in between.
+
+    Raises:
+        Gone, Conflict: as `require`.
+    """
+    receipts.lock(session)  # so that a deletion sees it and invalidates it, or it sees the deletion
+    require(session, selection, dataset_id)
+    row = Evaluation(
+        space=selection["space"],
+        dataset_id=dataset_id,
+        status="ready",
+        selection=dict(selection),
+        result=dict(result),
+    )
+    session.add(row)
+    session.flush()
+    for part in selection["components"]:
+        session.add(EvaluationMember(evaluation_id=row.id, component_id=part["id"]))
+    session.flush()
+    return row
+
+
+def get(session: Session, evaluation_id: str) -> Evaluation:
+    """The evaluation with this id.
+
+    Raises:
+        NotFound: `evaluation_not_found`.
+    """
+    row = session.get(Evaluation, evaluation_id)
+    if row is None:
+        raise NotFound(
+            "evaluation_not_found",
+            f"no evaluation {evaluation_id!r}: GET /v1/evaluations lists those there are",
+        )
+    return row
+
+
+def list_(
+    session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
+) -> list[Evaluation]:
+    """Evaluations from the oldest on, those whose id sorts behind `after`."""
+    query = select(Evaluation).order_by(Evaluation.id).limit(limit)
+    if after is not None:
+        query = query.where(Evaluation.id > after)
+    if dataset_id is not None:
+        query = query.where(Evaluation.dataset_id == dataset_id)
+    return list(session.scalars(query))

@@ -1,0 +1,116 @@
+"""The queue of trainings: one durable job of the engine (DBOS) per queued component.
+
+A job's id is its component's id and its only argument, so nothing but ids is ever serialized. What
+became of a job is the component's row alone; the engine's records only say who works on what.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dbos import DBOSClient, DBOSPortableJSONSerializer
+from dbos import error as engine_error
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import Session
+
+from app.settings import Settings
+
+APPLICATION = "tangent"
+QUEUE = "train"
+WORKFLOW = "train"
+VERSION = "jobs-1"  # pinned, as any edit of the workflow would else orphan the jobs queued before
+SERIALIZER = DBOSPortableJSONSerializer()  # JSON; the engine's default is pickle
+FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """How the engine reaches our own database: arguments of its client, keys of its config."""
+    if not settings.sql_url.startswith("sqlite"):
+        return {"system_database_url": settings.sql_url}
+    engine = create_engine(settings.sql_url, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return {"system_database_engine": engine}
+
+
+def _prepare_sqlite(connection, _record) -> None:
+    # As the engine prepares its own: reads take no lock, the first write takes it at once.
+    connection.isolation_level = "IMMEDIATE"
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class Jobs:
+    """The jobs as seen from outside of the worker; runs none itself.
+
+    Only `enqueue` takes part in the caller's transaction. The others have a connection of their own
+    that on SQLite would wait in vain for the caller's open transaction: call them after commit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._options = engine_options(settings)
+        self._client = DBOSClient(
+            **self._options,
+            application_name=APPLICATION,
+            serializer=SERIALIZER,
+            lazy=True,  # a database that is down shows in the request, not in the start
+            retry_connection_errors=False,
+        )
+
+    def enqueue(self, session: Session, component_id: str) -> None:
+        """Queue a component's training in the caller's transaction; once, however often called."""
+        self._client.enqueue_in_transaction(
+            session,
+            {
+                "workflow_name": WORKFLOW,
+                "queue_name": QUEUE,
+                "workflow_id": component_id,
+                "app_version": VERSION,
+            },
+            component_id,
+        )
+
+    def cancel(self, component_id: str) -> None:
+        """Take the job off its queue or stop it where it runs; nothing if there is no such job."""
+        self._client.cancel_workflow(component_id)
+
+    def forget(self, component_ids: Iterable[str]) -> None:
+        """Delete all that the engine recorded of these jobs, known to it or not."""
+        ids = list(component_ids)
+        if ids:
+            self._client.delete_workflows(ids)
+
+    def running(self) -> dict[str, list[str]]:
+        """The component ids of the started and unfinished jobs, by the worker that took them."""
+        jobs: dict[str, list[str]] = {}
+        for job in self._client.list_workflows(
+            status="PENDING", name=WORKFLOW, load_input=False, load_output=False
+        ):
+            jobs.setdefault(job.executor_id or "", []).append(job.workflow_id)
+        return jobs
+
+    def hand_back(self, component_ids: Iterable[str]) -> None:
+        """Queue started jobs again, for any worker; the finished and the forgotten stay so."""
+        for component_id in component_ids:
+            try:  # not the default queue of the engine, which knows no limit of jobs per worker
+                self._client.resume_workflow(component_id, queue_name=QUEUE)
+            except engine_error.DBOSNonExistentWorkflowError:
+                continue
+
+    def finished(self, *, older_than_seconds: float, limit: int = 100) -> list[str]:
+        """The component ids of jobs that are over since a while and whose records can go."""
+        before = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
+        jobs = self._client.list_workflows(
+            status=FINISHED,
+            name=WORKFLOW,
+            completed_before=before.isoformat(),
+            limit=limit,
+            load_input=False,
+            load_output=False,
+        )
+        return [job.workflow_id for job in jobs]
+
+    def close(self) -> None:
+        """Close the engine's connections."""
+        self._client.destroy()
+        if engine := self._options.get("system_database_engine"):
+            engine.dispose()

@@ -1,0 +1,87 @@
+"""The members of a selection: ready components of one space, with weights that the rule takes."""
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, Invalid
+from app.store import components
+from app.store.tables import Component, Space
+
+RULES = ("average", "weighted", "joint")
+JOINT_SCOPES = ("head", "head2toe")  # as tangent has them, which would bring torch along
+Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
+
+
+def selected(session: Session, space: Space, ids: list[str] | None) -> list[Component]:
+    """The ready components of a space, ordered by id: those named, or all of them.
+
+    Raises:
+        Conflict: `no_components` if the space has none ready; `component_not_ready`.
+        Invalid: `component_other_space`.
+        NotFound, Gone: as `components.get`.
+    """
+    if ids is None:
+        query = select(Component).where(Component.space == space.name, Component.status == "ready")
+        chosen = list(session.scalars(query.order_by(Component.id)))
+    else:
+        chosen = [_of_space(session, space, component_id) for component_id in sorted(set(ids))]
+    if not chosen:
+        raise Conflict(
+            "no_components",
+            f"space {space.name!r} has no ready component to answer with: "
+            "POST a dataset with train=true, and wait until its component is ready",
+        )
+    return chosen
+
+
+def _of_space(session: Session, space: Space, component_id: str) -> Component:
+    component = components.get(session, component_id)
+    if component.space != space.name:
+        raise Invalid(
+            "component_other_space",
+            f"component {component_id} belongs to space {component.space!r}, not to "
+            f"{space.name!r}: components of different spaces cannot be added",
+        )
+    return components.ready(session, component_id)
+
+
+def weigh(space: Space, rule: str, chosen: Sequence[Weighted]) -> None:
+    """Check that the rule can be used in this space, with these weights.
+
+    Raises:
+        Invalid: `unknown_rule`, `rule_not_exact`, `component_repeated` or `bad_weight`.
+    """
+    if rule not in RULES:
+        raise Invalid(
+            "unknown_rule", f"no rule is called {rule!r}; choose one of {', '.join(RULES)}"
+        )
+    if rule == "joint" and space.scope not in JOINT_SCOPES:
+        raise Invalid(
+            "rule_not_exact",
+            f"rule joint is exact at scopes {' and '.join(JOINT_SCOPES)}; space {space.name!r} has "
+            f"scope {space.scope}: use average or weighted",
+        )
+    seen = set()
+    for component_id, weight in chosen:
+        if component_id in seen:
+            raise Invalid("component_repeated", f"component {component_id} is named twice")
+        seen.add(component_id)
+        _check_weight(rule, component_id, weight)
+    if rule == "joint" and chosen and all(weight == 0 for _, weight in chosen):
+        raise Invalid("bad_weight", "rule joint needs one weight above 0")
+
+
+def _check_weight(rule: str, component_id: str, weight: float | None) -> None:
+    where = f"component {component_id} has weight {weight!r}, but rule {rule}"
+    if weight is None:
+        if rule == "weighted":
+            raise Invalid("bad_weight", f"{where} needs a number for every component")
+    elif rule == "average":
+        raise Invalid("bad_weight", f"{where} takes no weights: use rule weighted")
+    elif not math.isfinite(weight):
+        raise Invalid("bad_weight", f"{where} needs finite numbers")
+    elif rule == "joint" and weight < 0:
+        raise Invalid("bad_weight", f"{where} needs weights of at least 0")

@@ -1,0 +1,144 @@
+"""Brings a database to the present schema: the job engine's tables first, then ours by Alembic.
+
+    upgrade(settings)      what `tangent migrate` does
+    is_current(settings)   what `serve` asks before it starts
+
+A database is current when our newest revision is in it; as that is written last, an interrupted
+upgrade is one that has not happened, and running it again finishes it. After a change of
+app.store.tables, `python -m app.store.migrate "what changes"` drafts the next revision.
+"""
+
+import fcntl
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from dbos import DBOS
+from sqlalchemy import Connection, Engine, text
+
+from app.settings import Settings
+from app.store.db import open_engine
+
+LOCK = 0x74616E67  # "tang": the number of our advisory lock on Postgres
+# On SQLite the job engine's tables lie in our file; on Postgres in a schema that Alembic ignores.
+JOB_ENGINE_TABLES = frozenset(
+    [
+        "application_versions",
+        "dbos_migrations",
+        "notifications",
+        "operation_outputs",
+        "queues",
+        "streams",
+        "workflow_events",
+        "workflow_events_history",
+        "workflow_input",
+        "workflow_output",
+        "workflow_schedules",
+        "workflow_status",
+    ]
+)
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether a name found in the database is Alembic's to compare and to change."""
+    return kind != "table" or name not in JOB_ENGINE_TABLES
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration, made here so that no ini file and no working directory is needed."""
+    made = Config()
+    made.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    made.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    made.attributes["connection"] = connection
+    return made
+
+
+def upgrade(settings: Settings) -> None:
+    """Create or bring up to date every table; safe to run twice and from many processes at once."""
+    with _alone(settings) as engine:
+        if engine.dialect.name == "sqlite":
+            engine.connect().close()  # makes the file, and WAL its journal for good
+        DBOS.migrate(settings.sql_url, schema="dbos")
+        with engine.begin() as connection:
+            command.upgrade(config(connection), "head")
+
+
+def downgrade(settings: Settings, revision: str = "base") -> None:
+    """Take our tables back to a revision, with what is in them; the job engine's stay."""
+    with _alone(settings) as engine, engine.begin() as connection:
+        command.downgrade(config(connection), revision)
+
+
+def is_current(settings: Settings) -> bool:
+    """Whether the database is at our newest revision; creates nothing, not even a file."""
+    if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
+        return False
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+    return revision == ScriptDirectory.from_config(config()).get_current_head()
+
+
+def is_empty(settings: Settings) -> bool:
+    """Whether no version of ours has ever been in the database."""
+    if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
+        return True
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision() is None
+    finally:
+        engine.dispose()
+
+
+def revise(message: str) -> None:
+    """Draft the revision from the newest one to app.store.tables, on a database of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.model_validate({"data_dir": Path(folder)})  # not the environment
+        upgrade(settings)
+        with _alone(settings) as engine, engine.connect() as connection:
+            command.revision(config(connection), message, autogenerate=True)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[Engine]:
+    """The database's engine, while no other process migrates it."""
+    engine = open_engine(settings)
+    try:
+        if engine.dialect.name == "sqlite":
+            with (settings.data_dir / "migrate.lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # let go of with the file
+                yield engine
+        else:
+            with _advisory_lock(engine):
+                yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    # Neither the holder nor a waiter may have a transaction open: the job engine creates indexes
+    # CONCURRENTLY, which waits for every transaction there is.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")):
+            time.sleep(0.2)
+        try:
+            yield
+        finally:
+            connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
+
+
+if __name__ == "__main__":
+    revise(" ".join(sys.argv[1:]))

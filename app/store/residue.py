@@ -1,0 +1,139 @@
+"""What is left of a deleted component or dataset: nothing, or a list that says where.
+
+Looked for where the service keeps things: rows, blobs, scratch files and the job engine's records.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, cast, column, func, or_, select, table
+from sqlalchemy.orm import Session
+
+from app.store import receipts
+from app.store.blobs import LocalBlobs
+from app.store.tables import (
+    Component,
+    ComponentEvent,
+    CompositionMember,
+    Dataset,
+    Evaluation,
+    EvaluationMember,
+    IdempotencyKey,
+    Image,
+    Receipt,
+    Tombstone,
+)
+
+JOB_TABLES = (
+    "workflow_status",
+    "workflow_input",
+    "workflow_output",
+    "operation_outputs",
+    "workflow_events",
+    "workflow_events_history",
+    "streams",
+)
+NOT_COVERED = (
+    "component files and images that were downloaded",
+    "answers given and evaluations read before the deletion",
+    "backups and replicas of the database and of the blob folder",
+    "what a database server keeps of deleted rows until it cleans up, and its logs",
+    "traces below the file system, such as unused blocks of the disk",
+    "what the backbone was pre-trained on",
+)
+CHECKED = (
+    "rows",
+    "images",
+    "events",
+    "compositions",
+    "evaluations",
+    "idempotency_keys",
+    "job_records",
+    "blobs",
+    "scratch_files",
+)
+
+
+def verify(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, Any]:
+    """Whether the receipt still holds: the chain, nothing left, and the components that remained.
+
+    `manifest_ok` is None where later deletions in the same space have moved on from it.
+    """
+    broken = receipts.broken_at(session)
+    found = left(session, blobs, [each["id"] for each in _parts(receipt, "subjects")])
+    manifest_ok = _manifests_hold(session, receipt)
+    return {
+        "receipt_id": receipt.id,
+        "ok": broken is None and not found and manifest_ok is not False,
+        "chain_ok": broken is None,
+        "chain_broken_at": broken,
+        "manifest_ok": manifest_ok,
+        "residue": [{"kind": kind, "count": count} for kind, count in found.items()],
+        "checked": list(CHECKED),
+        "not_covered": list(NOT_COVERED),
+    }
+
+
+def left(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, int]:
+    """How much of each kind still names one of these ids; receipts and tombstones aside."""
+    ids = list(ids)
+    counts = {
+        "rows": _count(session, Component.id.in_(ids)) + _count(session, Dataset.id.in_(ids)),
+        "images": _count(session, Image.dataset_id.in_(ids)),
+        "events": _count(session, ComponentEvent.component_id.in_(ids)),
+        "compositions": _count(session, CompositionMember.component_id.in_(ids)),
+        "evaluations": _count(session, EvaluationMember.component_id.in_(ids))
+        + _count(session, Evaluation.dataset_id.in_(ids))
+        + _count(session, or_(False, *(_mentions(each) for each in ids))),
+        "idempotency_keys": _count(session, IdempotencyKey.resource_id.in_(ids)),
+        "job_records": len(job_records(session, ids)),
+        "blobs": sum(len(list(blobs.keys(folder))) for each in ids for folder in folders(each)),
+        "scratch_files": sum(len(blobs.scratch_of(each)) for each in ids),
+    }
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def folders(subject_id: str) -> tuple[str, str]:
+    """Where the blobs of a component or dataset lie."""
+    return f"components/{subject_id}", f"datasets/{subject_id}"
+
+
+def job_records(session: Session, ids: Iterable[str] | None = None) -> set[str]:
+    """Of these ids, or of all that have a tombstone, those that the job engine has records of."""
+    schema = "dbos" if session.get_bind().dialect.name == "postgresql" else None
+    wanted = select(Tombstone.subject_id) if ids is None else list(ids)
+    found: set[str] = set()
+    for name in JOB_TABLES:
+        job = table(name, column("workflow_uuid", String), schema=schema).c.workflow_uuid
+        found.update(session.scalars(select(job).where(job.in_(wanted)).distinct()))
+    return found
+
+
+def _count(session: Session, condition: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).where(condition)) or 0
+
+
+def _mentions(subject_id: str) -> ColumnElement[bool]:
+    texts = cast(Evaluation.selection, String), cast(Evaluation.result, String)
+    return or_(*(text.contains(subject_id, autoescape=True) for text in texts))
+
+
+def _parts(receipt: Receipt, name: str) -> list[dict[str, Any]]:
+    """A list of the receipt's body; empty where the body was tampered with and has none."""
+    found = receipt.body.get(name) if isinstance(receipt.body, dict) else None
+    return [each for each in found or [] if isinstance(each, dict)]
+
+
+def _manifests_hold(session: Session, receipt: Receipt) -> bool | None:
+    """Whether the components ready at the time and not deleted since are those of the receipt."""
+    spaces = {entry["space"]: entry["after"] for entry in _parts(receipt, "manifests")}
+    later = session.scalars(select(Receipt).where(Receipt.number > receipt.number))
+    changed = {entry["space"] for other in later for entry in _parts(other, "manifests")}
+    answers = {
+        receipts.manifest(session, space, before=receipt.created_at)[0] == after
+        for space, after in spaces.items()
+        if space not in changed
+    }
+    if False in answers:
+        return False
+    return None if changed & set(spaces) else True

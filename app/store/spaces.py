@@ -1,0 +1,111 @@
+"""Tangent spaces as rows: the facts that every process checks its own opened space against."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, NotFound
+from app.store.tables import Component, Space
+
+DEFAULT = "default"
+
+
+class Opened(Protocol):
+    """What a row keeps of a space of `tangent`."""
+
+    backbone: str
+    scope: str
+    declared: tuple[str, ...]
+    fingerprint: str
+    image_size: int
+    parameters_total: int
+    parameters_tangent: int
+    default_rule: str
+
+
+def facts(opened: Opened) -> dict[str, Any]:
+    """The row's columns, from an opened space of `tangent`."""
+    return {
+        "backbone": opened.backbone,
+        "scope": opened.scope,
+        "declared_labels": list(opened.declared),
+        "fingerprint": opened.fingerprint,
+        "image_size": opened.image_size,
+        "parameters_total": opened.parameters_total,
+        "parameters_tangent": opened.parameters_tangent,
+        "default_rule": opened.default_rule,
+    }
+
+
+def create(
+    session: Session, *, name: str, opened: dict[str, Any], default_rule: str | None = None
+) -> Space:
+    """A new space from the `facts` of an opened one.
+
+    Raises:
+        Conflict: `space_exists`.
+    """
+    columns = opened | ({"default_rule": default_rule} if default_rule else {})
+    space = Space(name=name, **columns)
+    try:
+        with session.begin_nested():
+            session.add(space)
+    except IntegrityError:
+        raise Conflict(
+            "space_exists", f"a space named {name!r} exists already: choose another name"
+        ) from None
+    return space
+
+
+def ensure_default(session: Session, open_: Callable[[], Opened]) -> Space:
+    """The default space; made from what `open_` opens where there is none yet."""
+    space = session.get(Space, DEFAULT)
+    if space is not None:
+        return space
+    try:
+        return create(session, name=DEFAULT, opened=facts(open_()))
+    except Conflict:  # another process was quicker
+        return session.get_one(Space, DEFAULT)
+
+
+def exists(session: Session, name: str) -> bool:
+    """Whether there is a space of that name."""
+    return session.get(Space, name) is not None
+
+
+def get(session: Session, name: str) -> Space:
+    """The space of that name.
+
+    Raises:
+        NotFound: `space_not_found`, with the names that exist.
+    """
+    space = session.get(Space, name)
+    if space is None:
+        names = ", ".join(session.scalars(select(Space.name).order_by(Space.name).limit(20)))
+        raise NotFound("space_not_found", f"no space {name!r} exists; there are: {names}")
+    return space
+
+
+def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:
+    """Spaces by name, those after the cursor."""
+    query = select(Space).order_by(Space.name).limit(limit)
+    if after is not None:
+        query = query.where(Space.name > after)
+    return list(session.scalars(query))
+
+
+def labels(session: Session, space: Space) -> list[str]:
+    """The labels known in the space, sorted: the declared ones and those of its ready components.
+
+    Read from the components each time, so a deleted component's labels are gone with it.
+    """
+    query = select(Component.labels).where(
+        Component.space == space.name, Component.status == "ready"
+    )
+    found = set(space.declared_labels)
+    for counts in session.scalars(query):
+        found.update(counts)
+    return sorted(found)

@@ -1,0 +1,234 @@
+"""The SQL tables; one class a noun. Migrations are derived from this file and tested against it."""
+
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    types,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up INTEGER keys only
+
+
+def now() -> datetime:
+    """The present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str) -> str:
+    """A fresh opaque id such as `cmp_3f…`; ids sort by time of creation to the millisecond."""
+    return f"{prefix}_{int(now().timestamp() * 1000):012x}{token_hex(6)}"
+
+
+class UtcDateTime(types.TypeDecorator[datetime]):
+    """Aware datetimes in UTC on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+class Space(Base):
+    __tablename__ = "space"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    backbone: Mapped[str]
+    scope: Mapped[str]
+    declared_labels: Mapped[list[Any]]
+    default_rule: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(index=True)
+    image_size: Mapped[int]
+    parameters_total: Mapped[int] = mapped_column(BigInteger)
+    parameters_tangent: Mapped[int] = mapped_column(BigInteger)  # with one label's head row
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Dataset(Base):
+    __tablename__ = "dataset"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ds"))
+    name: Mapped[str]
+    sha256: Mapped[str]  # of the uploaded archive
+    bytes: Mapped[int] = mapped_column(BigInteger)  # of the uploaded archive
+    num_images: Mapped[int]
+    labels: Mapped[dict[str, Any]]  # label -> number of images
+    rejected: Mapped[list[Any]]  # [{path, reason}], the first thousand
+    num_rejected: Mapped[int]
+    duplicates: Mapped[int]  # files whose bytes another accepted file of the archive has too
+    pack_key: Mapped[str]  # blob: the accepted image files end to end
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Image(Base):
+    __tablename__ = "image"
+    __table_args__ = (Index("ix_image_dataset_id_id", "dataset_id", "id", unique=True),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # img_<dataset's hex>_<position, 6 digits>
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    path: Mapped[str]  # in the archive
+    label: Mapped[str]
+    sha256: Mapped[str]  # of the file's bytes
+    media_type: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+    pack_offset: Mapped[int] = mapped_column(BigInteger)
+    pack_length: Mapped[int] = mapped_column(BigInteger)
+
+
+class Component(Base):
+    __tablename__ = "component"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cmp"))
+    name: Mapped[str]
+    space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
+    # None: imported
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)
+    status: Mapped[str] = mapped_column(index=True)  # queued training ready failed cancelled
+    hyperparameters: Mapped[dict[str, Any]]  # as resolved, defaults filled in
+    seed: Mapped[int] = mapped_column(BigInteger)
+    labels: Mapped[dict[str, Any]]  # label -> number of images
+    tags: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)  # the user's own
+    fingerprint: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)  # step, total, loss, eta_seconds
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # code, detail
+    blob_key: Mapped[str | None]  # the safetensors file; set with status ready, once
+    sha256: Mapped[str | None]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class ComponentEvent(Base):
+    __tablename__ = "component_event"
+
+    id: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    component_id: Mapped[str] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), index=True
+    )
+    type: Mapped[str]  # status, progress
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Composition(Base):
+    __tablename__ = "composition"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
+    rule: Mapped[str]  # average, weighted, joint
+    everything: Mapped[bool]  # components: "all", those ready at the time of asking
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    members: Mapped[list["CompositionMember"]] = relationship(
+        cascade="all, delete-orphan", order_by="CompositionMember.component_id"
+    )
+
+
+class CompositionMember(Base):
+    __tablename__ = "composition_member"
+
+    composition: Mapped[str] = mapped_column(
+        ForeignKey("composition.name", ondelete="CASCADE"), primary_key=True
+    )
+    component_id: Mapped[str] = mapped_column(
+        ForeignKey("component.id"), primary_key=True, index=True
+    )
+    weight: Mapped[float | None]  # None: by the rule
+
+
+class Evaluation(Base):
+    __tablename__ = "evaluation"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ev"))
+    space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(
+        ForeignKey("dataset.id", ondelete="SET NULL"), index=True
+    )
+    status: Mapped[str]  # ready, invalidated
+    selection: Mapped[dict[str, Any]]  # composition, rule, components [{id, weight, sha256}]
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    invalidated_by: Mapped[str | None]  # receipt
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class EvaluationMember(Base):
+    __tablename__ = "evaluation_member"
+
+    evaluation_id: Mapped[str] = mapped_column(
+        ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True
+    )
+    component_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class Receipt(Base):
+    __tablename__ = "receipt"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1, 2, 3 …
+    id: Mapped[str] = mapped_column(unique=True, default=lambda: new_id("rcpt"))
+    body: Mapped[dict[str, Any]]  # what was removed and invalidated; no content
+    previous_hash: Mapped[str]
+    hash: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    @property
+    def stamp(self) -> str:
+        """`created_at` as it is hashed and shown: RFC 3339 in UTC, with microseconds."""
+        return self.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Tombstone(Base):
+    __tablename__ = "tombstone"
+
+    subject_id: Mapped[str] = mapped_column(primary_key=True)  # id of what was deleted
+    receipt_id: Mapped[str]
+
+
+class IdempotencyKey(Base):
+    __tablename__ = "idempotency_key"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str]
+    status: Mapped[int]
+    resource_id: Mapped[str]  # a replay renders it anew, and cannot bring deleted data back
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Worker(Base):
+    __tablename__ = "worker"
+
+    executor_id: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    beat_at: Mapped[datetime] = mapped_column(default=now, index=True)

@@ -1,0 +1,21 @@
+"""The mathematics of tangent models: spaces, components, training and composition.
+
+Runs alone on torch, timm and safetensors. Equation numbers are those of Liu & Soatto (ICCV 2023)
+as the documentation quotes them.
+"""
+
+from tangent import errors as errors
+from tangent.backbone import load_backbone as load_backbone
+from tangent.backbone import shipped_backbones as shipped_backbones
+from tangent.component import Component as Component
+from tangent.compose import RULES as RULES
+from tangent.compose import compose as compose
+from tangent.delta import Delta as Delta
+from tangent.fit import Fitted as Fitted
+from tangent.fit import Progress as Progress
+from tangent.fit import fit as fit
+from tangent.hyperparameters import Hyperparameters as Hyperparameters
+from tangent.scope import LINEAR as LINEAR
+from tangent.scope import SCOPES as SCOPES
+from tangent.space import Space as Space
+from tangent.space import open_space as open_space

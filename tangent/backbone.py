@@ -1,0 +1,275 @@
+"""The pre-trained timm backbone at fixed weights; the only file that imports timm.
+
+Two small backbones for 32 x 32 images ship with the package. Both are ordinary timm classes under
+names registered with timm, so `timm.create_model` knows them too.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tangent.errors import BackboneUnavailable, UnknownBackbone, UnsupportedModel
+from tangent.torchvision_guard import import_torchvision
+
+import_torchvision()  # timm imports torchvision at import time
+
+import timm  # noqa: E402
+from timm.data import create_transform, resolve_data_config  # noqa: E402
+from timm.layers import HybridEmbed, PatchDropout  # noqa: E402
+from timm.models import group_parameters, register_model  # noqa: E402
+from timm.models.resnet import BasicBlock, ResNet  # noqa: E402
+from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+from timm.models.vision_transformer_hybrid import ConvStem  # noqa: E402
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen feature extractor `x -> phi(x)` with its preprocessing, named and fingerprinted."""
+
+    name: str
+    model: nn.Module  # eval mode, no classifier: model(images) is (B, width)
+    preprocess: Callable[[Image.Image], Tensor]  # RGB image -> float32 (3, S, S)
+    image_size: int
+    width: int
+    fingerprint: str  # of architecture, weights, buffers and preprocessing
+
+
+@register_model
+def vit_micro_32(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
+    """ViT with a convolutional stem: 64 tokens and a class token, width 128, 5 blocks."""
+    stem = ConvStem(depth=3, channels=(48, 96, 128), stride=(2, 1, 2), kernel_size=3)
+    defaults = dict(
+        img_size=32,
+        patch_size=1,
+        embed_dim=128,
+        depth=5,
+        num_heads=4,
+        mlp_ratio=2.0,
+        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
+    )
+    return VisionTransformer(**(defaults | _without_hub_arguments(kwargs)))
+
+
+@register_model
+def resnet_micro_32(pretrained: bool = False, **kwargs: Any) -> ResNet:
+    """ResNet-10 with a 3 x 3 stem of stride 1 and channels 64, 96, 160, 256."""
+    kwargs = _without_hub_arguments(kwargs)
+    block: Any = BasicBlock  # timm's annotation asks for an instance
+    model: Any = ResNet(block, layers=(1, 1, 1, 1), channels=(64, 96, 160, 256), **kwargs)
+    model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    return model
+
+
+def _without_hub_arguments(kwargs: dict) -> dict:
+    hub = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    return {k: v for k, v in kwargs.items() if k not in hub}
+
+
+def shipped_backbones() -> list[str]:
+    """Names of the backbones whose weights come with the package."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def create_untrained(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
+    """The named timm architecture with fresh weights from torch's global generator."""
+    return timm.create_model(name, pretrained=False, num_classes=num_classes, **kwargs)
+
+
+def patch_dropout(rate: float) -> nn.Module:
+    """timm's dropout of whole tokens, for pre-training a ViT at a part of its cost."""
+    return PatchDropout(rate, num_prefix_tokens=1) if rate else nn.Identity()
+
+
+def load_backbone(name: str) -> Backbone:
+    """A shipped backbone, a timm name with its pre-trained weights, or local safetensors weights.
+
+    Local weights are named by their path, with timm's `config.json` or a `<stem>.json` beside them
+    that says `architecture`, or as `<timm name>:<path>`.
+
+    Raises:
+        UnknownBackbone: no such name; the message has the nearest valid ones.
+        BackboneUnavailable: the weights cannot be read or downloaded.
+    """
+    if name in shipped_backbones():
+        return _load_file(name, WEIGHTS / f"{name}.safetensors", architecture=name)
+    architecture, _, path = name.rpartition(":")
+    if path.endswith(".safetensors"):
+        return _load_file(name, Path(path), architecture=architecture or None)
+    if not timm.is_model(name):
+        raise UnknownBackbone(_not_known(name))
+    return wrap(name, _download(name))
+
+
+def _download(name: str) -> nn.Module:
+    """The timm model with its published weights, from the hub or the hub's local cache."""
+    published = timm.get_pretrained_cfg(name)
+    repository = (published.hf_hub_id if published else None) or ""
+    if "/" not in repository:
+        raise BackboneUnavailable(f"timm publishes no safetensors weights of {name} on its hub")
+    try:
+        if not isinstance(try_to_load_from_cache(repository, "model.safetensors"), str):
+            HfApi().model_info(repository, timeout=10)  # asks once; a download retries for long
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # hub errors have many types, none of them ours
+        raise BackboneUnavailable(
+            f"the pre-trained weights of {name} could not be fetched ({type(error).__name__}); "
+            f"use a shipped backbone ({', '.join(shipped_backbones())}) or local weights"
+        ) from error
+
+
+def _not_known(name: str) -> str:
+    valid = shipped_backbones() + timm.list_models()
+    nearest = difflib.get_close_matches(name, valid, n=5, cutoff=0.4) or shipped_backbones()
+    return f"no backbone is called {name!r}; the nearest names are {', '.join(nearest)}"
+
+
+def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
+    """Weights of any float type as float32, the configuration from beside the file."""
+    if not path.is_file():
+        raise UnknownBackbone(f"there is no weights file at {path}")
+    beside = [path.with_suffix(".json"), path.parent / "config.json"]
+    config = next((_configuration(p) for p in beside if p.is_file()), {})
+    architecture = architecture or config.get("architecture")
+    if architecture is None:
+        raise UnknownBackbone(f"{path} names no architecture: call it <timm name>:{path}")
+    if not timm.is_model(architecture):
+        raise UnknownBackbone(_not_known(architecture))
+    model = create_untrained(architecture, 0)
+    try:
+        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        missing, _ = model.load_state_dict(state, strict=False)
+    except (SafetensorError, RuntimeError) as error:
+        raise BackboneUnavailable(
+            f"{path} does not hold weights of {architecture}: {error}"
+        ) from error
+    if missing:
+        raise BackboneUnavailable(f"{path} lacks {len(missing)} tensors, {missing[0]} first")
+    return wrap(name, model, config.get("preprocessing") or config.get("pretrained_cfg"))
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise BackboneUnavailable(f"{path} is no configuration of timm: {error}") from error
+    if not isinstance(config, dict):
+        raise BackboneUnavailable(f"{path} is no configuration of timm: it holds no JSON object")
+    return config
+
+
+def wrap(name: str, model: Any, preprocessing: dict | None = None) -> Backbone:
+    """A timm model as a frozen backbone; preprocessing by the checkpoint's own configuration.
+
+    Raises:
+        UnsupportedModel: the model's features are not one vector an image.
+    """
+    model.reset_classifier(0)
+    model.eval().requires_grad_(False)
+    config = resolve_data_config(preprocessing or {}, pretrained_cfg=preprocessing, model=model)
+    size = config["input_size"][-1]
+    with torch.no_grad():
+        features = model(
+            torch.zeros(2, *config["input_size"], dtype=next(model.parameters()).dtype)
+        )
+    if features.ndim != 2:
+        raise UnsupportedModel(
+            f"{name} gives features of shape {tuple(features.shape)}, expected (images, width): "
+            "choose a model that pools its features"
+        )
+    settings = {
+        k: config[k]
+        for k in ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+    }
+    return Backbone(
+        name=name,
+        model=model,
+        preprocess=create_transform(**config, is_training=False),
+        image_size=size,
+        width=features.shape[1],
+        fingerprint=_fingerprint(model, settings),
+    )
+
+
+def _fingerprint(model: nn.Module, preprocessing: dict) -> str:
+    """SHA-256 of the architecture, every parameter and buffer, and the preprocessing.
+
+    The architecture counts by timm's name for it: two may differ in their activations or in the
+    number of heads, and take the same weights.
+    """
+    class_name = type(model).__name__
+    architecture = (getattr(model, "pretrained_cfg", None) or {}).get("architecture", class_name)
+    about = f"{class_name} {architecture}\n{json.dumps(preprocessing, sort_keys=True)}\n"
+    digest = hashlib.sha256(about.encode())
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(
+            value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
+
+
+def parameter_blocks(model: Any) -> list[list[str]]:
+    """Names of the model's parameters by block, from the input to the output, as timm groups them.
+
+    What follows the last numbered block (a final norm, a last convolution) belongs to it.
+
+    Raises:
+        UnsupportedModel: timm defines no grouping for this model.
+    """
+    if not hasattr(model, "group_matcher"):
+        raise UnsupportedModel(
+            f"timm groups no blocks for {type(model).__name__}: use scope head or all"
+        )
+    matcher = model.group_matcher(coarse=False)
+    groups = group_parameters(model, matcher)
+    blocks = [list(groups[key]) for key in sorted(groups)]
+    while len(blocks) > 1 and not _is_numbered(blocks[-1][0], matcher):
+        tail = blocks.pop()
+        blocks[-1] += tail
+    return blocks
+
+
+def _is_numbered(name: str, matcher: Any) -> bool:
+    """Whether timm's patterns read the number of a block from a parameter's name."""
+    if not isinstance(matcher, dict):
+        return any(part.isdigit() for part in name.split("."))
+    specs = [spec for spec in matcher.values() if spec is not None]
+    patterns = [p for s in specs for p in ([s] if isinstance(s, str) else [each[0] for each in s])]
+    matches = [re.match(pattern, name) for pattern in patterns]
+    return any(match is not None and any(match.groups()) for match in matches)
+
+
+def depths(model: Any, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """`phi(images)` and the maps (B, C, H, W) after each block, in one plain pass.
+
+    Raises:
+        UnsupportedModel: timm gives no intermediate features for this model.
+    """
+    if not hasattr(model, "forward_intermediates"):
+        raise UnsupportedModel(
+            f"timm gives no intermediate features for {type(model).__name__}: use scope head"
+        )
+    final, maps = model.forward_intermediates(images, output_fmt="NCHW")
+    return model.forward_head(final), maps
+
+
+def use_plain_attention(model: nn.Module) -> None:
+    """Turn fused attention off: its kernel has no forward derivative."""
+    for module in model.modules():
+        if getattr(module, "fused_attn", False):
+            setattr(module, "fused_attn", False)  # noqa: B010 (timm's own attribute)

@@ -1,0 +1,42 @@
+"""What the frozen part of the backbone gives for each training image, kept on disk.
+
+Rows lie in a memory-mapped file: the page cache keeps what fits, and the process's own memory does
+not grow with the dataset.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+BATCH = 64  # images in one forward pass of the prefix
+
+
+def cached(
+    path: Path,
+    count: int,
+    batches: Iterable[Tensor],
+    compute: Callable[[Tensor], Tensor],
+    advance: Callable[[int], None],
+) -> Tensor:
+    """`compute` of every batch as one mapped tensor (count, …); `advance` hears the rows done.
+
+    Raises:
+        ValueError: the batches do not add up to `count` images.
+    """
+    rows, done = None, 0
+    for images in batches:
+        values = compute(images).cpu()
+        if rows is None:
+            size = count * values.shape[1:].numel()
+            flat = torch.from_file(str(path), shared=True, size=size, dtype=values.dtype)
+            rows = flat.view(count, *values.shape[1:])
+        if done + len(values) > count:
+            raise ValueError(f"the source gave more than the {count} images it has labels for")
+        rows[done : done + len(values)] = values
+        done += len(values)
+        advance(done)
+    if rows is None or done != count:
+        raise ValueError(f"the source gave {done} images and has labels for {count}")
+    return rows

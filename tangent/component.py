@@ -1,0 +1,162 @@
+"""A component and its file: versioned safetensors; the same content, the same bytes.
+
+Tensors: `delta.head` (K, D), `delta.backbone.<parameter>`, and at linear scopes `statistics.gram`
+(packed upper triangle) and `statistics.sums`. Metadata: one JSON object under the key `tangent`.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tangent.errors import BadComponent
+from tangent.hyperparameters import RANGES
+from tangent.statistics import Statistics, pack, unpack
+
+FORMAT = 1
+HEAD, BACKBONE = "delta.head", "delta.backbone."
+GRAM, SUMS = "statistics.gram", "statistics.sums"
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+MOST_IMAGES = 2**53  # of one label: float64 counts exactly up to here
+
+
+@dataclass(frozen=True)
+class Component:
+    """A tangent vector delta in one space, with what it was trained from and how."""
+
+    fingerprint: str
+    scope: str
+    labels: dict[str, int]  # label -> images, sorted; the labels of its own dataset
+    head_labels: tuple[str, ...]  # rows of `head`, sorted: its own and the declared ones
+    head: Tensor  # (K, D) float64
+    backbone: dict[str, Tensor]  # parameter -> direction, sorted; empty at linear scopes
+    statistics: Statistics | None  # at linear scopes
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def to_bytes(self) -> bytes:
+        """The component's file."""
+        tensors = {HEAD: self.head} | {BACKBONE + k: v for k, v in sorted(self.backbone.items())}
+        if self.statistics is not None:
+            tensors |= {GRAM: pack(self.statistics.gram), SUMS: self.statistics.sums}
+        about = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "scope": self.scope,
+            "labels": dict(sorted(self.labels.items())),
+            "head_labels": list(self.head_labels),
+            "hyperparameters": self.hyperparameters,
+            "seed": self.seed,
+        }
+        # One entry only: the order of several is not defined by the format's writer.
+        metadata = {"tangent": json.dumps(about, sort_keys=True, ensure_ascii=False)}
+        return save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+
+    def save(self, path: Path) -> str:
+        """Write the file whole or not at all; the SHA-256 of its bytes."""
+        data = self.to_bytes()
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        return hashlib.sha256(data).hexdigest()
+
+    @classmethod
+    def load(cls, path: Path) -> "Component":
+        """Read and check a component's file.
+
+        Raises:
+            BadComponent: not safetensors, another format, a missing or non-finite tensor.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise BadComponent(f"this is not a readable safetensors file: {error}") from error
+        return _assemble(_about(metadata), tensors)
+
+
+def _about(metadata: dict[str, str]) -> dict[str, Any]:
+    """The checked metadata entry."""
+    try:
+        about = json.loads(metadata["tangent"])
+        version = about["format"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadComponent("the file has no `tangent` metadata: it is not a component") from error
+    if version != FORMAT:
+        raise BadComponent(f"the component has format {version!r}; this version reads {FORMAT}")
+    kinds = {"fingerprint": str, "scope": str, "labels": dict, "head_labels": list, "seed": int}
+    for key, kind in (kinds | {"hyperparameters": dict}).items():
+        if not isinstance(about.get(key), kind):
+            raise BadComponent(f"the component's metadata has no {kind.__name__} {key!r}")
+    counts = about["labels"].values()
+    if not counts or not all(type(n) is int and 0 < n < MOST_IMAGES for n in counts):
+        raise BadComponent("the component's labels must each have a positive number of images")
+    names = about["head_labels"]
+    if not all(_is_text(n) for n in names) or names != sorted(set(names)):
+        raise BadComponent("the component's head labels are not sorted and distinct text")
+    if not set(about["labels"]) <= set(names):
+        raise BadComponent("the component has a label without a head row")
+    return about
+
+
+def _is_text(name: Any) -> bool:
+    """Whether it is a string of characters; JSON can also hold halves of them."""
+    return isinstance(name, str) and not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def _assemble(about: dict[str, Any], tensors: dict[str, Tensor]) -> Component:
+    """The component of checked metadata and tensors."""
+    for key, tensor in tensors.items():
+        if tensor.dtype not in DTYPES or not torch.isfinite(tensor).all():
+            raise BadComponent(f"tensor {key} holds NaN, Inf or no 16, 32 or 64 bit floats")
+    head = tensors.get(HEAD)
+    if head is None or head.ndim != 2 or len(head) != len(about["head_labels"]):
+        raise BadComponent(f"tensor {HEAD} must have one row for each of the head's labels")
+    labels = dict(sorted(about["labels"].items()))
+    return Component(
+        fingerprint=about["fingerprint"],
+        scope=about["scope"],
+        labels=labels,
+        head_labels=tuple(about["head_labels"]),
+        head=head.to(torch.float64),
+        backbone={
+            k.removeprefix(BACKBONE): v
+            for k, v in sorted(tensors.items())
+            if k.startswith(BACKBONE)
+        },
+        statistics=_statistics(tensors, labels, head.shape[1], about["hyperparameters"]),
+        hyperparameters=about["hyperparameters"],
+        seed=about["seed"],
+    )
+
+
+def _statistics(
+    tensors: dict[str, Tensor], labels: dict[str, int], width: int, hyperparameters: dict[str, Any]
+) -> Statistics | None:
+    packed, sums = tensors.get(GRAM), tensors.get(SUMS)
+    if packed is None and sums is None:
+        return None
+    if packed is None or packed.shape != (width * (width + 1) // 2,):
+        raise BadComponent(
+            f"tensor {GRAM} must hold the {width * (width + 1) // 2} entries of a triangle"
+        )
+    if sums is None or sums.shape != (len(labels), width):
+        raise BadComponent(f"tensor {SUMS} must have the shape {(len(labels), width)}")
+    for key in ("beta", "l2"):  # the joint rule reads them
+        value: Any = hyperparameters.get(key)
+        low, high = RANGES[key]
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise BadComponent(f"hyperparameter {key} is not a number from {low} to {high}")
+    counts = {name: float(n) for name, n in labels.items()}
+    return Statistics(unpack(packed.to(torch.float64), width), sums.to(torch.float64), counts)

@@ -1,0 +1,123 @@
+"""Composition: many components as one tangent vector.
+
+| rule       | composed delta                                            | weights               |
+|------------|-----------------------------------------------------------|-----------------------|
+| `average`  | (1/T) sum of delta_t (eq. 2, the papers' TMC)             | none                  |
+| `weighted` | sum of lambda_t delta_t                                   | a finite number each  |
+| `joint`    | the optimum of all their data together, from statistics   | none, or ≥ 0 each     |
+
+Sums run in the order of the files' hashes in float64 and from nothing each time: the same set and
+weights give the same bytes, whatever was added or deleted before. A part of weight 0 is as absent,
+its labels too.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tangent.component import Component
+from tangent.delta import Delta
+from tangent.errors import BadWeight, RuleNotExact
+from tangent.joint import solve
+from tangent.scope import LINEAR
+from tangent.space import Space
+from tangent.statistics import total
+
+RULES = ("average", "weighted", "joint")
+Part = tuple[Component, float | None]
+
+
+def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[str]) -> Delta:
+    """The weighted selection as one delta; `shas`, the files' hashes, set the order of the sum.
+
+    Raises:
+        FingerprintMismatch: a component of another space.
+        BadWeight: no parts, or a weight that the rule does not take.
+        RuleNotExact: joint at a scope where no merge is exact.
+    """
+    if not parts:
+        raise BadWeight("a composition needs at least one component")
+    for component, _ in parts:
+        space.check(component)
+    weights = _weights([weight for _, weight in parts], rule)
+    counted = [i for i, weight in enumerate(weights) if weight != 0]
+    order = sorted(counted, key=lambda i: (shas[i], weights[i]))
+    ordered = [(parts[i][0], weights[i]) for i in order]
+    labels = tuple(sorted({name for component, _ in ordered for name in component.labels}))
+    if rule == "joint":
+        return Delta(labels, _joint_head(space, ordered, labels), {})
+    return Delta(labels, _summed_head(space, ordered, labels), _summed_backbone(ordered))
+
+
+def _weights(given: Sequence[float | None], rule: str) -> list[float]:
+    """lambda_t of every part."""
+    if rule not in RULES:
+        raise BadWeight(f"no rule is called {rule!r}; choose one of {', '.join(RULES)}")
+    if rule == "average":
+        if any(weight is not None for weight in given):
+            raise BadWeight("rule average takes no weights; use rule weighted")
+        return [1 / len(given)] * len(given)
+    if rule == "weighted" and any(weight is None for weight in given):
+        raise BadWeight("rule weighted needs a weight for every component")
+    weights = [1.0 if weight is None else float(weight) for weight in given]
+    if not all(math.isfinite(weight) for weight in weights):
+        raise BadWeight(f"weights must be finite numbers, got {weights}")
+    if rule == "joint" and min(weights) < 0:
+        raise BadWeight("rule joint needs weights of at least 0")
+    if not any(weights):
+        raise BadWeight("all weights are 0: a composition needs at least one other weight")
+    return weights
+
+
+def _summed_head(
+    space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
+) -> Tensor:
+    """Head rows by label name; a component adds nothing to a label that it has no row for."""
+    head = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
+    for component, weight in parts:
+        row = {name: i for i, name in enumerate(component.head_labels)}
+        for i, name in enumerate(labels):
+            if name in row:
+                head[i].add_(component.head[row[name]], alpha=weight)
+    return head
+
+
+def _summed_backbone(parts: Sequence[tuple[Component, float]]) -> dict[str, Tensor]:
+    first = parts[0][0].backbone
+    summed = {}
+    for name, like in first.items():
+        accumulator = torch.zeros(like.shape, dtype=torch.float64)
+        for component, weight in parts:
+            accumulator.add_(component.backbone[name].to(torch.float64), alpha=weight)
+        summed[name] = accumulator.to(like.dtype)
+    return summed
+
+
+def _joint_head(
+    space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
+) -> Tensor:
+    """The head of joint training on the pooled data, each image counted lambda_t times.
+
+    Every image keeps the target beta of its own component's training; the penalty is the images'
+    mean of their components' l2. Components trained alike are thus pooled under just their common
+    settings.
+    """
+    if space.scope not in LINEAR:
+        raise RuleNotExact(
+            f"rule joint is exact at scopes {' and '.join(LINEAR)}, not at {space.scope}: "
+            "use average or weighted"
+        )
+    weights = [weight for _, weight in parts]
+    statistics = [component.statistics for component, _ in parts if component.statistics]
+    pooled = total(statistics, weights)
+    betas = [float(component.hyperparameters["beta"]) for component, _ in parts]
+    penalties = [float(component.hyperparameters["l2"]) for component, _ in parts]
+    targets = total(statistics, [w * b for w, b in zip(weights, betas, strict=True)]).sums
+    ridge_images = [
+        w * m * s.images for w, m, s in zip(weights, penalties, statistics, strict=True)
+    ]
+    count = len(set(labels) | set(space.declared))
+    ridge = 0.5 * sum(ridge_images) * count  # c = mu n K / 2
+    return solve(pooled.gram, targets, space.base_rows(labels), ridge)

@@ -1,0 +1,18 @@
+"""A composed tangent vector: what answers a prediction."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One head row for each label that it can rank, and directions for the backbone."""
+
+    labels: tuple[str, ...]  # sorted
+    head: Tensor  # (K, D) float64
+    backbone: dict[str, Tensor]  # parameter -> direction, in the backbone's dtype
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        return {"head": self.head} | {f"backbone.{k}": v for k, v in self.backbone.items()}

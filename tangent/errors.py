@@ -1,0 +1,58 @@
+"""What can go wrong in the mathematics, as one small tree.
+
+    TangentError
+    ├── UnknownBackbone        ├── BadComponent          ├── RuleNotExact
+    ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
+    ├── UnsupportedModel       ├── BadHyperparameter     └── NonFinite
+    └── UnknownScope
+
+Each has a stable `code`; the message says what was wrong and what to do.
+"""
+
+from typing import ClassVar
+
+
+class TangentError(ValueError):
+    """An error of the mathematics or its inputs."""
+
+    code: ClassVar[str] = "tangent_error"
+
+
+class UnknownBackbone(TangentError):
+    code = "unknown_backbone"
+
+
+class BackboneUnavailable(TangentError):
+    code = "backbone_unavailable"
+
+
+class UnsupportedModel(TangentError):
+    code = "unsupported_model"
+
+
+class UnknownScope(TangentError):
+    code = "unknown_scope"
+
+
+class BadComponent(TangentError):
+    code = "bad_component"
+
+
+class FingerprintMismatch(TangentError):
+    code = "fingerprint_mismatch"
+
+
+class BadHyperparameter(TangentError):
+    code = "bad_hyperparameter"
+
+
+class RuleNotExact(TangentError):
+    code = "rule_not_exact"
+
+
+class BadWeight(TangentError):
+    code = "bad_weight"
+
+
+class NonFinite(TangentError):
+    code = "non_finite"

@@ -1,0 +1,103 @@
+"""How a component is trained: loss, penalty and solver, with defaults and allowed ranges."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from tangent.errors import BadHyperparameter
+from tangent.scope import LINEAR
+
+CHOICES = {
+    "loss": ("rsl", "cross_entropy"),
+    "penalty": ("squared", "norm"),
+    "solver": ("cholesky", "cg", "adam"),
+}
+RANGES = {  # inclusive
+    "alpha": (1e-3, 1e3),
+    "beta": (1e-3, 1e4),
+    "l2": (1e-12, 1e4),
+    "tolerance": (1e-14, 0.5),
+    "max_iterations": (1, 100_000),
+    "epochs": (1, 10_000),
+    "lr": (1e-8, 10.0),
+    "batch_size": (1, 65_536),
+}
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """All settings of a training, resolved.
+
+    loss: rescaled square loss (eq. 4: alpha on the true label, target beta) or cross-entropy.
+    l2: mu of the penalty mu/2 |delta|² (`squared`), or of the papers' mu sqrt(1e-6 + |delta|²)
+    (`norm`).
+    solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
+    by `tolerance`; `adam` runs `epochs` over batches of `batch_size`, its `lr` cut to a tenth
+    after half and again after four fifths of them, as in the papers.
+    """
+
+    loss: str = "rsl"
+    alpha: float = 1.0
+    beta: float = 15.0
+    l2: float = 1e-4
+    penalty: str = "squared"
+    solver: str = "cholesky"
+    tolerance: float = 1e-3
+    max_iterations: int = 1000
+    epochs: int = 50
+    lr: float = 1e-3
+    batch_size: int = 32
+
+    @classmethod
+    def resolve(cls, scope: str, given: dict[str, Any]) -> Self:
+        """The given values over the scope's defaults.
+
+        Raises:
+            BadHyperparameter: a name, type, value or combination that is not allowed.
+        """
+        known = {field.name: field.type for field in fields(cls)}
+        for name, value in given.items():
+            if name not in known:
+                raise BadHyperparameter(f"no hyperparameter {name!r}; there are {', '.join(known)}")
+            _check(name, value)
+        values: dict[str, Any] = dict(given)
+        values.setdefault("lr", 1e-2 if scope in LINEAR else 1e-3)
+        if values.get("solver", "auto") == "auto":
+            values["solver"] = _solver(scope, values)
+        for name, value in values.items():
+            values[name] = float(value) if known[name] is float else value
+        resolved = cls(**values)
+        resolved._check_combination(scope)
+        return resolved
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, as JSON values."""
+        return asdict(self)
+
+    def _check_combination(self, scope: str) -> None:
+        quadratic = self.loss == "rsl" and self.penalty == "squared"
+        if self.solver in ("cholesky", "cg") and not quadratic:
+            raise BadHyperparameter(
+                f"solver {self.solver} needs loss rsl and penalty squared; use solver adam"
+            )
+        if self.solver == "cholesky" and scope not in LINEAR:
+            raise BadHyperparameter(f"solver cholesky needs scope {' or '.join(LINEAR)}; use cg")
+
+
+def _solver(scope: str, values: dict[str, Any]) -> str:
+    if values.get("loss", "rsl") != "rsl" or values.get("penalty", "squared") != "squared":
+        return "adam"
+    return "cholesky" if scope in LINEAR else "cg"
+
+
+def _check(name: str, value: Any) -> None:
+    if name in CHOICES:
+        allowed = (*CHOICES[name], "auto") if name == "solver" else CHOICES[name]
+        if value not in allowed:
+            raise BadHyperparameter(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+        return
+    low, high = RANGES[name]
+    kind = int if isinstance(low, int) else (int, float)
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    if not number or not low <= value <= high:  # false for NaN
+        what = "a whole number" if kind is int else "a number"
+        raise BadHyperparameter(f"{name} is {value!r}; it must be {what} from {low} to {high}")

@@ -1,0 +1,144 @@
+"""Iterative solvers on the tangent model's products J·v and Jᵀ·u: conjugate gradients and Adam."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tangent import losses
+from tangent.problem import Delta, Problem
+from tangent.solution import Solution
+
+Report = Callable[[int, int, float | None], None]
+
+
+def solve(problem: Problem, seed: int, progress: Report) -> Solution:
+    """By the solver that the hyperparameters name."""
+    if problem.hyperparameters.solver == "cg":
+        return conjugate_gradients(problem, progress)
+    return adam(problem, seed, progress)
+
+
+def conjugate_gradients(problem: Problem, progress: Report) -> Solution:
+    """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|².
+
+    Solves (JᵀΩJ + c I) delta = JᵀΩ(beta Y - f), c = mu n K / 2, from zero until the residual,
+    which is the gradient up to a factor, has shrunk by `tolerance`.
+    """
+    settings = problem.hyperparameters
+    ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
+    delta, residual = problem.zero(), _pulled_back_target(problem)
+    first = math.sqrt(_dot(residual, residual))
+    direction, squared, step = residual, first**2, 0
+    while step < settings.max_iterations and math.sqrt(squared) > settings.tolerance * first:
+        curved = _normal_product(problem, direction, ridge)
+        length = squared / _dot(direction, curved)
+        delta = _plus(delta, length, direction)
+        residual = _plus(residual, -length, curved)
+        previous, squared = squared, _dot(residual, residual)
+        direction = _plus(residual, squared / previous, direction)
+        step += 1
+        progress(step, settings.max_iterations, math.sqrt(squared) / (first or 1.0))
+    return _solution(problem, delta, step)
+
+
+def adam(problem: Problem, seed: int, progress: Report) -> Solution:
+    """Adam over shuffled batches, the papers' recipe (their learning rate falls at 1/2 and 4/5)."""
+    settings = problem.hyperparameters
+    generator = torch.Generator().manual_seed(seed)
+    delta = problem.zero()
+    optimizer = torch.optim.Adam(delta.values(), lr=settings.lr)
+    for epoch in range(settings.epochs):
+        drops = (epoch >= settings.epochs / 2) + (epoch >= settings.epochs * 4 / 5)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * 0.1**drops
+        total = 0.0
+        for index in torch.randperm(len(problem.rows), generator=generator).split(
+            settings.batch_size
+        ):
+            rows, targets = problem.batch(index)
+            value, gradient = _loss(problem, rows, targets, delta)
+            slope = losses.penalty_slope(settings.penalty, _dot(delta, delta), settings.l2)
+            for name, parameter in delta.items():
+                parameter.grad = gradient[name] + slope * parameter
+            optimizer.step()
+            total += value * len(index)
+        progress(epoch + 1, settings.epochs, total / len(problem.rows))
+    return _solution(problem, delta, settings.epochs)
+
+
+def _loss(problem: Problem, rows: Tensor, targets: Tensor, delta: Delta) -> tuple[float, Delta]:
+    """The batch's mean loss and its gradient Jᵀ ∂L/∂h, without differentiating through a JVP."""
+    settings = problem.hyperparameters
+    base, change = problem.outputs(rows, delta)
+    if settings.loss == "rsl":
+        value, slope = losses.rsl(base + change, targets, settings.alpha, settings.beta)
+    else:
+        value, slope = losses.cross_entropy(base + change, targets)
+    return value.item(), problem.adjoint(rows, slope)
+
+
+def _pulled_back_target(problem: Problem) -> Delta:
+    """JᵀΩ(beta Y - f), summed over the rows."""
+    settings, zero = problem.hyperparameters, problem.zero()
+    total = zero
+    for rows, targets in problem.chunks():
+        base, _ = problem.outputs(rows, zero)
+        wanted, weight = losses.rsl_target(base, targets, settings.alpha, settings.beta)
+        total = _plus(total, 1.0, problem.adjoint(rows, weight * (wanted - base)))
+    return total
+
+
+def _normal_product(problem: Problem, vector: Delta, ridge: float) -> Delta:
+    """(JᵀΩJ + ridge I) v: v → Jv → ΩJv → JᵀΩJv."""
+    settings = problem.hyperparameters
+    total = {name: ridge * v for name, v in vector.items()}
+    for rows, targets in problem.chunks():
+        _, change = problem.outputs(rows, vector)
+        _, weight = losses.rsl_target(change, targets, settings.alpha, settings.beta)
+        total = _plus(total, 1.0, problem.adjoint(rows, weight * change))
+    return total
+
+
+def _solution(problem: Problem, delta: Delta, steps: int) -> Solution:
+    """The solution with its objective and gradient over all rows, computed anew.
+
+    It counts as converged up to twice the tolerance: a recurrence in float32 drifts from the truth.
+    """
+    value, gradient = _objective(problem, delta)
+    _, start = _objective(problem, problem.zero())
+    reduction = math.sqrt(_dot(gradient, gradient) / (_dot(start, start) or 1.0))
+    return Solution(
+        delta,
+        {
+            "final_loss": value,
+            "iterations": steps,
+            "gradient_reduction": reduction,
+            "converged": reduction <= 2 * problem.hyperparameters.tolerance,
+        },
+    )
+
+
+def _objective(problem: Problem, delta: Delta) -> tuple[float, Delta]:
+    """The objective and its gradient over all rows."""
+    settings = problem.hyperparameters
+    norm2 = _dot(delta, delta)
+    slope = losses.penalty_slope(settings.penalty, norm2, settings.l2)
+    penalty = losses.squared_penalty if settings.penalty == "squared" else losses.norm_penalty
+    value, gradient = penalty(norm2, settings.l2), {k: slope * v for k, v in delta.items()}
+    for rows, targets in problem.chunks():
+        share = len(rows) / len(problem.rows)
+        loss, part = _loss(problem, rows, targets, delta)
+        value, gradient = value + share * loss, _plus(gradient, share, part)
+    return value, gradient
+
+
+def _dot(a: Delta, b: Delta) -> float:
+    """The inner product, summed in float64."""
+    return sum((a[name].double() * b[name].double()).sum().item() for name in a)
+
+
+def _plus(a: Delta, factor: float, b: Delta) -> Delta:
+    """a + factor b."""
+    return {name: a[name] + factor * b[name] for name in a}

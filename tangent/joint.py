@@ -1,0 +1,34 @@
+"""The joint optimum of the square loss from statistics: training on the pooled data, exactly.
+
+With h_l = (a_l + delta_l)·psi, a_l the base row of label l, K labels and n images, the minimiser of
+(1/nK) sum (h - beta onehot)² + mu/2 |delta|² solves, label by label,
+
+    (G + c I) delta_l = beta s_l - G a_l,        c = mu n K / 2.
+
+G is the same for every label, so one factorisation serves all, labels without images included (s_l
+= 0).
+"""
+
+import torch
+from torch import Tensor
+
+from tangent.errors import NonFinite
+
+
+def solve(gram: Tensor, targets: Tensor, base: Tensor, ridge: float) -> Tensor:
+    """delta (K, D) of (gram + ridge I) delta_l = targets_l - gram a_l; all in float64.
+
+    gram (D, D) may be singular (standardised features sum to a constant): the ridge makes it
+    definite.
+
+    Raises:
+        NonFinite: the statistics hold NaN or Inf, or rounding made the matrix indefinite.
+    """
+    matrix = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if info.item() != 0 or not torch.isfinite(factor).all():
+        raise NonFinite(
+            f"the curvature of {len(gram)} features is not positive definite with ridge "
+            f"{ridge:.3g}: raise l2, or check the features for NaN"
+        )
+    return torch.cholesky_solve((targets - base @ gram).T, factor).T

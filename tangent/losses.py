@@ -1,0 +1,48 @@
+"""The losses as functions of logits (B, K) and target columns (B,): their value and gradient.
+
+Both are means over the batch. The rescaled square loss is also a mean over the labels (eq. 4).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def rsl(logits: Tensor, targets: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
+    """(1/K)[alpha (h_y - beta)² + sum over the other labels of h_k²] and its gradient (eq. 4)."""
+    wanted, weight = rsl_target(logits, targets, alpha, beta)
+    residual = logits - wanted
+    size = logits.numel()
+    return (weight * residual**2).sum() / size, 2 * weight * residual / size
+
+
+def rsl_target(logits: Tensor, targets: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
+    """Target logits (beta at the true label, else 0) and weights (alpha, else 1), both (B, K)."""
+    true = F.one_hot(targets, logits.shape[1]).to(logits)
+    return beta * true, 1 + (alpha - 1) * true
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and its gradient, softmax minus one-hot over the batch size."""
+    gradient = (logits.softmax(1) - F.one_hot(targets, logits.shape[1])) / len(logits)
+    return F.cross_entropy(logits, targets), gradient
+
+
+def squared_penalty(norm2: float, mu: float) -> float:
+    """mu/2 |delta|² of a squared norm; its gradient is mu·delta."""
+    return 0.5 * mu * norm2
+
+
+def norm_penalty(norm2: float, mu: float) -> float:
+    """The papers' mu sqrt(1e-6 + |delta|²) of a squared norm (eq. 5)."""
+    return mu * (1e-6 + norm2) ** 0.5
+
+
+def penalty_slope(penalty: str, norm2: float, mu: float) -> float:
+    """The factor of delta in the penalty's gradient."""
+    return mu if penalty == "squared" else mu / (1e-6 + norm2) ** 0.5
+
+
+def argmax_accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Share of rows whose largest logit stands in the target column."""
+    return (logits.argmax(1) == targets).to(torch.float64).mean().item()

@@ -1,0 +1,86 @@
+"""The training problem of one component: cached rows, targets and the linear map J.
+
+delta is a dict of tensors, `head` (K, D) and one direction a backbone parameter. The model is
+h = f + J delta with f the base's logits, which no solver changes.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from tangent import losses
+from tangent.hyperparameters import Hyperparameters
+from tangent.readout import with_constant
+from tangent.space import Space
+
+Delta = dict[str, Tensor]
+ROWS = 512  # of one pass over the cached activations
+
+
+class Problem:
+    """Rows (n, …) of psi at a linear scope, of activations otherwise; one label a row."""
+
+    def __init__(
+        self,
+        space: Space,
+        rows: Tensor,
+        row_labels: Sequence[str],
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        self.space, self.rows, self.hyperparameters = space, rows, hyperparameters
+        self.counts = dict(sorted(Counter(row_labels).items()))
+        self.labels = tuple(sorted(set(self.counts) | set(space.declared)))
+        column = {name: i for i, name in enumerate(self.labels)}
+        self.row_labels = list(row_labels)
+        self.targets = torch.tensor([column[name] for name in row_labels])
+        self.base = space.base_rows(self.labels).to(space.device)
+
+    def zero(self) -> Delta:
+        """delta = 0, exactly: the component that changes nothing."""
+        head = torch.zeros(self.base.shape, dtype=self.space.dtype, device=self.space.device)
+        directions = self.space.suffix.base if self.space.suffix else {}
+        return {"head": head} | {name: torch.zeros_like(p) for name, p in directions.items()}
+
+    def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The given rows, or all, in order with their target columns, on the space's device."""
+        if index is None:
+            index = torch.arange(len(self.rows))
+        for part in index.split(ROWS):
+            yield self.batch(part)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The given rows and their target columns on the space's device."""
+        return self.rows[index].to(self.space.device), self.targets[index].to(self.space.device)
+
+    def outputs(self, rows: Tensor, delta: Delta) -> tuple[Tensor, Tensor]:
+        """f and J delta, each (B, K)."""
+        base, width = self.base.to(rows.dtype), self.space.width
+        if self.space.suffix is None:
+            return rows @ base.T, rows @ delta["head"].T
+        directions = {k: v for k, v in delta.items() if k != "head"}
+        with torch.no_grad():
+            phi, along = self.space.suffix.jvp(rows, directions)
+        psi = with_constant(phi)
+        return psi @ base.T, psi @ delta["head"].T + along @ base[:, :width].T
+
+    def adjoint(self, rows: Tensor, cotangent: Tensor) -> Delta:
+        """Jᵀ of a cotangent (B, K), summed over the batch."""
+        if self.space.suffix is None:
+            return {"head": cotangent.T @ rows}
+        rows_on_phi = self.base[:, : self.space.width].to(rows.dtype)
+        phi, directions = self.space.suffix.vjp(rows, cotangent @ rows_on_phi)
+        return {"head": cotangent.T @ with_constant(phi)} | directions
+
+    def accuracy(self, delta: Delta, index: Tensor | None = None) -> float:
+        """Share of the given rows, or all, whose label ranks first among the dataset's labels."""
+        own = torch.tensor([self.labels.index(name) for name in self.counts])
+        own = own.to(self.space.device)
+        hits, count = 0.0, 0
+        for rows, targets in self.chunks(index):
+            base, change = self.outputs(rows, delta | {"head": delta["head"].to(rows.dtype)})
+            position = torch.searchsorted(own, targets)
+            hits += losses.argmax_accuracy((base + change)[:, own], position) * len(rows)
+            count += len(rows)
+        return hits / count

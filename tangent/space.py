@@ -1,0 +1,153 @@
+"""The tangent space: a frozen backbone, a scope and a rule for head rows; where components live.
+
+A component's output is h(x) = f_w(x) + J_w f(x)·delta (eq. 1). With phi the pooled features, psi
+what the head reads and a_l the base row of label l:
+
+    h_l(x) = a_l·psi(x) + delta_l·psi(x) + w_l·(J phi(x)·delta_backbone),   w_l: a_l on phi.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tangent.backbone import Backbone, load_backbone
+from tangent.component import Component
+from tangent.delta import Delta
+from tangent.errors import BadComponent, FingerprintMismatch
+from tangent.head import head_rows
+from tangent.readout import head2toe, with_constant
+from tangent.scope import LINEAR, check_scope, tangent_parameters
+from tangent.suffix import Suffix
+
+CHUNK = 32  # images in one forward pass of a prediction
+
+
+def open_space(
+    backbone: str, scope: str, declared: Sequence[str] = (), *, device: str = "cpu"
+) -> "Space":
+    """The space of a backbone by name; see `load_backbone` and `Space` for what is refused."""
+    check_scope(scope)
+    return Space(load_backbone(backbone), scope, declared, device=device)
+
+
+class Space:
+    """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
+
+    def __init__(
+        self, backbone: Backbone, scope: str, declared: Sequence[str] = (), *, device: str = "cpu"
+    ) -> None:
+        """`declared`: labels that every component is trained against, with zero targets.
+
+        Raises:
+            UnknownScope: no such scope, or fewer blocks than it asks for.
+            UnsupportedModel: the backbone has no blocks or depths that the scope needs.
+        """
+        names = tangent_parameters(backbone.model, scope)
+        self.model = backbone.model.to(device)
+        self.backbone, self.scope = backbone.name, scope
+        self.declared = tuple(sorted(set(declared)))
+        self.preprocess: Callable[[Image.Image], Tensor] = backbone.preprocess
+        self.image_size, self.width = backbone.image_size, backbone.width
+        self.device = torch.device(device)
+        self.dtype = next(self.model.parameters()).dtype
+        self.suffix = Suffix(backbone, names) if names else None
+        self._backbone_fingerprint = backbone.fingerprint
+        self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared)
+        self.readout_width = self._readout_width()
+        self.parameters_total = sum(p.numel() for p in self.model.parameters())
+        tangent = sum(p.numel() for p in self.suffix.base.values()) if self.suffix else 0
+        self.parameters_tangent = tangent + self.readout_width  # with one label's head row
+
+    @property
+    def joint_is_exact(self) -> bool:
+        """Whether composing by the rule `joint` equals training on the pooled data."""
+        return self.scope in LINEAR
+
+    @property
+    def default_rule(self) -> str:
+        """`joint` where it is exact, else `average`."""
+        return "joint" if self.joint_is_exact else "average"
+
+    def base_rows(self, labels: Sequence[str]) -> Tensor:
+        """a_l of every label (K, D) float64: the base head on phi and the constant, else zero."""
+        head = head_rows(self._backbone_fingerprint, labels, self.width)
+        rows = torch.zeros(len(labels), self.readout_width, dtype=torch.float64)
+        rows[:, : self.width], rows[:, -1] = head[:, :-1], head[:, -1]
+        return rows
+
+    def check(self, component: Component) -> None:
+        """Raises FingerprintMismatch or BadComponent for a component that does not live here."""
+        if component.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(
+                f"the component was trained in the space {component.fingerprint[:12]}…, "
+                f"this space is {self.fingerprint[:12]}… ({self.backbone}, {self.scope})"
+            )
+        if component.head.shape[1] != self.readout_width:
+            raise BadComponent(
+                f"head rows have {component.head.shape[1]} entries, "
+                f"this space's {self.readout_width}"
+            )
+        expected = {k: tuple(v.shape) for k, v in self.suffix.base.items()} if self.suffix else {}
+        found = {k: tuple(v.shape) for k, v in component.backbone.items()}
+        if expected != found:
+            raise BadComponent(_difference(expected, found))
+        if self.joint_is_exact and component.statistics is None:
+            raise BadComponent(f"a component of scope {self.scope} needs its statistics")
+
+    @torch.inference_mode()
+    def readout(self, images: Tensor) -> Tensor:
+        """psi (B, D) of images (B, 3, S, S) at a linear scope, in one plain pass."""
+        images = images.to(self.device, self.dtype)
+        return (
+            head2toe(self.model, images)
+            if self.scope == "head2toe"
+            else with_constant(self.model(images))
+        )
+
+    def logits(self, images: Tensor, delta: Delta) -> Tensor:
+        """h(x) (B, K) float32 of images (B, 3, S, S), columns in the order of the delta's labels.
+
+        Linear in delta but for the base's part (eq. 2); computed in passes of CHUNK images.
+        """
+        rows = self.base_rows(delta.labels).to(self.device)
+        head = rows + delta.head.to(self.device)
+        directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
+        chunks = [self._logits(chunk, rows, head, directions) for chunk in images.split(CHUNK)]
+        return torch.cat(chunks).float().cpu()
+
+    def _logits(
+        self, images: Tensor, rows: Tensor, head: Tensor, directions: dict[str, Tensor]
+    ) -> Tensor:
+        if self.suffix is None:
+            return self.readout(images).double() @ head.T
+        with torch.no_grad():
+            activation = self.suffix.activation(images.to(self.device, self.dtype))
+            phi, along = self.suffix.jvp(activation, directions)
+        return with_constant(phi.double()) @ head.T + along.double() @ rows[:, : self.width].T
+
+    def _readout_width(self) -> int:
+        if self.scope != "head2toe":
+            return self.width + 1
+        probe = torch.zeros(1, 3, self.image_size, self.image_size)
+        return self.readout(probe).shape[1]
+
+
+def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...]) -> str:
+    """SHA-256 of all that a delta depends on besides its data and hyperparameters."""
+    about = {"format": 1, "backbone": backbone, "scope": scope, "declared": declared}
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(expected: dict[str, tuple], found: dict[str, tuple]) -> str:
+    """A sentence on the first parameter that is missing, unknown or misshapen."""
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            return (
+                f"the direction of {name} has the shape {found.get(name, 'missing')}, "
+                f"this space's {expected.get(name, 'not a tangent parameter')}"
+            )
+    raise AssertionError("no difference")

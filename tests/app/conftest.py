@@ -1,0 +1,98 @@
+"""The service over real HTTP: uvicorn in a thread, on a data folder of the test's own."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from farm import Farm
+from living import KEY_FREE, Service, running
+
+import tangent
+from app.settings import Settings
+from app.store import migrate
+
+POSTGRES = "postgresql://postgres@127.0.0.1:5432"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_once() -> Iterator[None]:
+    """A space never changes and takes a second to open: the services of all tests share them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.engine.open_space", cache(tangent.open_space))
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an empty database at the present schema; copied, never used."""
+    folder = tmp_path_factory.mktemp("migrated")
+    migrate.upgrade(Settings(data_dir=folder, **KEY_FREE))
+    return folder
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The URL of an empty database of this test's own, on the server of this machine."""
+    try:
+        server = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=2)
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no Postgres at 127.0.0.1:5432: {error}")
+    name = f"test_tangent_{uuid4().hex[:12]}"
+    with server:
+        server.execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"{POSTGRES}/{name}"
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+Serve = Callable[..., Service]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, migrated: Path) -> Iterator[Serve]:
+    """Starts services with the given settings, each on a new data folder or the given one."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Service:
+            folder = tmp_path / f"data-{uuid4().hex[:8]}"
+            given = KEY_FREE | {"data_dir": folder, "device": "cpu", "threads": 1} | settings
+            if "data_dir" not in settings:
+                shutil.copytree(migrated, folder)
+            return stack.enter_context(running(Settings(**given)))
+
+        yield start
+
+
+@pytest.fixture
+def service(serve: Serve) -> Service:
+    """A service with nothing in it but the default space."""
+    return serve()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Service]:
+    """One service for a whole file of tests that only read, or do not mind each other's traces."""
+    folder = tmp_path_factory.mktemp("shared") / "data"
+    shutil.copytree(migrated, folder)
+    with running(Settings(data_dir=folder, device="cpu", threads=1, **KEY_FREE)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def farm(shared: Service) -> Farm:
+    """Two ready components in the default space of the shared service, one in another."""
+    body = {"name": "elsewhere", "backbone": "resnet_micro_32", "scope": "head"}
+    assert shared.client.post("/v1/spaces", json=body).status_code == 201
+    return Farm(
+        shared,
+        shared.component({"cat": 6, "dog": 6}),
+        shared.component({"cow": 6, "hen": 6}),
+        shared.component({"cat": 4, "owl": 4}, space="elsewhere"),
+    )

@@ -1,0 +1,191 @@
+"""The console script as a user meets it: real processes, real signals, real HTTP."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/docs")
+PATIENCE = 120  # seconds, for what takes a few on an idle machine
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of its own, and with these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TANGENT_")}
+    settings = {"threads": "1", "scope": "head"} | variables
+    return kept | {f"TANGENT_{name.upper()}": value for name, value in settings.items()}
+
+
+def tangent(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *map(str, arguments)],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+class Service:
+    """`tangent serve` on a free port, answering."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+        command += ["--data-dir", str(folder / "data"), *arguments]
+        self.process = subprocess.Popen(
+            command, env=environment(), cwd=folder, stdout=subprocess.PIPE, text=True
+        )
+        line = self.process.stdout.readline()
+        found = ADDRESS.search(line)
+        assert found, line
+        self.address = found[1]
+
+    def worker(self) -> int | None:
+        """The process id of its embedded worker."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        for pid in " ".join(path.read_text() for path in children).split():
+            if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+        return None
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts services; they are killed afterwards."""
+    started: list[Service] = []
+
+    def serve(*arguments: str) -> Service:
+        started.append(Service(tmp_path, *arguments))
+        return started[-1]
+
+    yield serve
+    for service in started:
+        service.process.kill()
+        service.process.wait()
+        service.process.stdout.close()
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_fresh_service_answers_on_the_printed_port_and_ends_cleanly(serve, tmp_path, stop):
+    service = serve()
+    assert httpx.get(f"{service.address}/docs", timeout=30).status_code == 200
+    spaces = httpx.get(f"{service.address}/v1/spaces", timeout=30).json()
+    assert [space["name"] for space in spaces["data"]] == ["default"]
+    until(service.worker)
+    worker = service.worker()
+    service.process.send_signal(stop)
+    assert service.process.wait(30) == 0
+    assert gone(worker)
+    assert service.process.stdout.read() == ""  # one line was all
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_the_worker_is_replaced_when_it_dies_and_dies_when_the_api_is_killed(serve):
+    service = serve()
+    until(service.worker)
+    first = service.worker()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: service.worker() not in (None, first))
+    second = service.worker()
+    service.process.kill()
+    service.process.wait()
+    until(lambda: gone(second), 30)
+
+
+def test_without_a_worker_the_api_runs_alone(serve):
+    service = serve("--no-worker")
+    assert httpx.get(f"{service.address}/livez", timeout=30).status_code == 200
+    assert service.worker() is None
+
+
+def test_migrate_may_be_run_again(tmp_path):
+    for _ in range(2):
+        done = tangent("migrate", "--data-dir", tmp_path / "data")
+        assert (done.returncode, done.stdout.strip()) == (
+            0,
+            "the database is at this version's schema",
+        )
+    assert (tmp_path / "data" / "tangent.db").is_file()
+
+
+def test_a_database_of_another_version_is_not_served(tmp_path):
+    assert tangent("migrate", "--data-dir", tmp_path / "data").returncode == 0
+    with sqlite3.connect(tmp_path / "data" / "tangent.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'of_another_one'")
+    database.close()
+    for command in ("serve", "worker"):
+        done = tangent(command, "--data-dir", tmp_path / "data")
+        assert done.returncode == 2
+        assert "run `tangent migrate`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "sentence"),
+    [
+        (
+            ("--host", "0.0.0.0"),
+            {},
+            "host 0.0.0.0 is reachable from other machines: set TANGENT_API_KEY",
+        ),
+        (("--port", "70000"), {}, "--port is 70000: Input should be less than or equal to 65535"),
+        (
+            (),
+            {"max_labels": "many"},
+            "TANGENT_MAX_LABELS is 'many': Input should be a valid integer",
+        ),
+        (
+            (),
+            {"api_key": "short"},
+            "TANGENT_API_KEY is ***: String should have at least 8 characters",
+        ),
+        (
+            ("--data-dir", "/dev/null/data"),
+            {},
+            "the data folder cannot be used, see TANGENT_DATA_DIR",
+        ),
+        ((), {"backbone": "resnet_mikro_32"}, "no backbone is called 'resnet_mikro_32'"),
+        ((), {"database_url": "postgresql://127.0.0.1:1/none"}, "the database cannot be used"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_told_in_a_sentence(
+    tmp_path, arguments, variables, sentence
+):
+    named = arguments if "--data-dir" in arguments else ("--data-dir", tmp_path, *arguments)
+    done = tangent("serve", "--no-worker", *named, **({"port": "0"} | variables))
+    assert done.returncode == 2
+    assert done.stderr.startswith("tangent: ")
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = tangent("serve", "--no-worker", "--data-dir", tmp_path, "--port", port)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr

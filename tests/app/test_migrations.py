@@ -1,0 +1,135 @@
+"""Migrations: they make exactly the tables of the code, forth and back, on both databases."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from app.settings import Settings
+from app.store import migrate
+from app.store.db import open_engine
+from app.store.tables import Base
+
+OURS = set(Base.metadata.tables) | {"alembic_version"}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of an empty database of either kind."""
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    return Settings(data_dir=tmp_path / "data", database_url=url, api_key=None)
+
+
+def tables(settings: Settings) -> set[str]:
+    engine = open_engine(settings)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def differences(settings: Settings) -> list:
+    """What autogenerate would write into the next revision."""
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            options = {"include_name": migrate.is_ours, "compare_type": True}
+            context = MigrationContext.configure(connection, opts=options)
+            return compare_metadata(context, Base.metadata)
+    finally:
+        engine.dispose()
+
+
+def test_migrations_make_exactly_the_tables_of_the_code(settings):
+    migrate.upgrade(settings)
+
+    assert differences(settings) == []
+    assert tables(settings) >= OURS
+
+
+def test_the_comparison_sees_a_table_that_no_revision_makes(tmp_path):
+    settings = Settings(data_dir=tmp_path, database_url=None, api_key=None)
+    migrate.upgrade(settings)
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE stray (id INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("DROP INDEX ix_component_status")
+    engine.dispose()
+
+    found = str(differences(settings))
+
+    assert "stray" in found and "ix_component_status" in found
+
+
+def test_all_other_tables_in_the_sqlite_file_are_the_job_engines(tmp_path):
+    settings = Settings(data_dir=tmp_path, database_url=None, api_key=None)
+    migrate.upgrade(settings)
+
+    assert tables(settings) - OURS == migrate.JOB_ENGINE_TABLES
+
+
+def test_up_down_and_up_again_ends_where_up_alone_does(settings):
+    migrate.upgrade(settings)
+    migrate.downgrade(settings)
+    assert tables(settings) & OURS == {"alembic_version"}
+    assert not migrate.is_current(settings)
+
+    migrate.upgrade(settings)
+
+    assert differences(settings) == []
+    assert migrate.is_current(settings)
+
+
+def test_a_second_upgrade_changes_nothing(settings):
+    migrate.upgrade(settings)
+    before = tables(settings)
+
+    migrate.upgrade(settings)
+
+    assert tables(settings) == before
+
+
+def test_asking_whether_it_is_current_makes_no_file(tmp_path):
+    settings = Settings(data_dir=tmp_path / "new", database_url=None, api_key=None)
+
+    assert not migrate.is_current(settings)
+    assert migrate.is_empty(settings)
+
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_processes_that_start_together_all_find_a_current_database(kind, request, tmp_path):
+    """From another working directory, as an installed package would be used."""
+    url = request.getfixturevalue("postgres") if kind == "postgres" else None
+    settings = Settings(data_dir=tmp_path / "data", database_url=url, api_key=None)
+    code = (
+        "from app.settings import Settings; from app.store import migrate; "
+        "s = Settings(); migrate.upgrade(s); assert migrate.is_current(s)"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"TANGENT_DATA_DIR": str(settings.data_dir), "PYTHONPATH": root}
+    if url:
+        environment["TANGENT_DATABASE_URL"] = url
+
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+        for _ in range(3)
+    ]
+
+    assert [process.wait(120) for process in started] == [0, 0, 0]
+    assert differences(settings) == []
+
+
+def test_there_is_one_newest_revision_and_every_slug_is_dated():
+    scripts = ScriptDirectory.from_config(migrate.config())
+
+    assert len(scripts.get_heads()) == 1
+    for script in scripts.walk_revisions():
+        assert Path(script.path).name[:10].replace("_", "").isdigit()

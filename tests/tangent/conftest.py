@@ -1,0 +1,12 @@
+"""One thread for every test here: the models are tiny, and a pool of threads only waits."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

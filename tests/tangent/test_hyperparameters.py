@@ -1,0 +1,84 @@
+"""Hyperparameters: defaults by scope, and a sentence for everything that is not allowed."""
+
+import json
+import math
+
+import pytest
+
+from tangent import Hyperparameters
+from tangent.errors import BadHyperparameter
+
+
+@pytest.mark.parametrize("scope", ["head", "head2toe"])
+def test_linear_scopes_default_to_the_exact_solver(scope):
+    found = Hyperparameters.resolve(scope, {})
+    assert (found.loss, found.alpha, found.beta) == ("rsl", 1.0, 15.0)
+    assert (found.solver, found.penalty) == ("cholesky", "squared")
+
+
+@pytest.mark.parametrize("scope", ["last-block", "last-3-blocks", "all"])
+def test_block_scopes_default_to_conjugate_gradients(scope):
+    assert Hyperparameters.resolve(scope, {}).solver == "cg"
+
+
+@pytest.mark.parametrize("given", [{"loss": "cross_entropy"}, {"penalty": "norm"}])
+@pytest.mark.parametrize("scope", ["head", "last-block"])
+def test_objectives_that_are_not_quadratic_are_left_to_adam(scope, given):
+    assert Hyperparameters.resolve(scope, given).solver == "adam"
+    assert Hyperparameters.resolve(scope, given | {"solver": "auto"}).solver == "adam"
+
+
+def test_what_is_given_is_kept_and_the_result_resolves_to_itself():
+    given = {"loss": "cross_entropy", "l2": 0.5, "lr": 0.01, "epochs": 3, "batch_size": 7}
+    found = Hyperparameters.resolve("last-block", given)
+    assert {k: found.as_dict()[k] for k in given} == given
+    assert Hyperparameters.resolve("last-block", found.as_dict()) == found
+    assert json.loads(json.dumps(found.as_dict())) == found.as_dict()
+
+
+def test_whole_numbers_for_real_ones_resolve_to_the_same_settings():
+    whole = Hyperparameters.resolve("head", {"beta": 15, "l2": 1})
+    real = Hyperparameters.resolve("head", {"beta": 15.0, "l2": 1.0})
+    assert json.dumps(whole.as_dict()) == json.dumps(real.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"momentum": 0.9}, "no hyperparameter 'momentum'; there are loss, alpha, beta"),
+        ({"loss": "hinge"}, "loss is 'hinge'; choose one of rsl, cross_entropy"),
+        ({"loss": ["rsl"]}, "loss is .*; choose one of"),
+        ({"solver": "sgd"}, "solver is 'sgd'; choose one of cholesky, cg, adam, auto"),
+        ({"penalty": "l1"}, "penalty is 'l1'; choose one of squared, norm"),
+        ({"beta": 0}, "beta is 0; it must be a number from 0.001 to 10000"),
+        ({"alpha": -1.0}, "alpha is -1.0; it must be a number"),
+        ({"l2": math.nan}, "l2 is nan; it must be a number"),
+        ({"l2": math.inf}, "l2 is inf; it must be a number"),
+        ({"l2": 0}, "l2 is 0; it must be a number"),
+        ({"lr": "fast"}, "lr is 'fast'; it must be a number"),
+        ({"lr": True}, "lr is True; it must be a number"),
+        ({"lr": None}, "lr is None; it must be a number"),
+        ({"epochs": 2.5}, "epochs is 2.5; it must be a whole number from 1 to"),
+        ({"epochs": 0}, "epochs is 0; it must be a whole number"),
+        ({"batch_size": False}, "batch_size is False; it must be a whole number"),
+        ({"max_iterations": 10**30}, "max_iterations is 1000.*; it must be a whole number"),
+        ({"beta": 10**400}, "beta is 1000.*; it must be a number"),
+        ({"tolerance": 1.0}, "tolerance is 1.0; it must be a number from 1e-14 to 0.5"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named_with_its_range(given, sentence):
+    with pytest.raises(BadHyperparameter, match=sentence):
+        Hyperparameters.resolve("head", given)
+
+
+@pytest.mark.parametrize(
+    ("scope", "given", "sentence"),
+    [
+        ("head", {"solver": "cholesky", "loss": "cross_entropy"}, "use solver adam"),
+        ("head", {"solver": "cg", "penalty": "norm"}, "solver cg needs loss rsl and penalty sq"),
+        ("last-block", {"solver": "cholesky"}, "needs scope head or head2toe; use cg"),
+    ],
+)
+def test_solvers_that_do_not_fit_are_refused(scope, given, sentence):
+    with pytest.raises(BadHyperparameter, match=sentence):
+        Hyperparameters.resolve(scope, given)

@@ -1,0 +1,195 @@
+"""J·v and Jᵀ·u of the tangent parameters, against autodiff and differences of the whole model."""
+
+from itertools import chain
+
+import pytest
+import torch
+from cases import (
+    BLOCK_SCOPES,
+    CASES,
+    backbone,
+    central_difference,
+    direction,
+    fitted,
+    images,
+    plain_features,
+    relative,
+    source,
+    space,
+    state_hash,
+    untouched,
+)
+from torch.func import jacrev, jvp
+
+import tangent
+from tangent.backbone import Backbone, create_untrained, parameter_blocks
+from tangent.scope import tangent_parameters
+from tangent.suffix import Suffix
+
+GRID = [(name, scope) for name in CASES for scope in BLOCK_SCOPES]
+grid = pytest.mark.parametrize(("name", "scope"), GRID)
+
+
+@grid
+def test_jvp_equals_forward_autodiff_over_all_parameters_of_the_untouched_model(name, scope):
+    suffix, model, x = space(name, scope).suffix, untouched(name), images(CASES[name].size, 3)
+    delta = direction(suffix.base)
+    everything = dict(model.named_parameters())
+    tangents = {key: delta.get(key, torch.zeros_like(p)) for key, p in everything.items()}
+    expected, along = jvp(lambda p: plain_features(model, p, x), (everything,), (tangents,))
+    phi, found = suffix.jvp(suffix.activation(x), delta)
+    assert relative(phi, expected) <= 1e-12
+    assert relative(found, along) <= 1e-10
+    assert along.abs().max() > 1e-3  # the direction does something
+
+
+@grid
+def test_jvp_equals_a_central_difference_of_the_untouched_model(name, scope):
+    suffix, model, x = space(name, scope).suffix, untouched(name), images(CASES[name].size, 2, 5)
+    delta = direction(suffix.base, 5)
+
+    def moved(step):
+        return plain_features(model, {k: suffix.base[k] + step * v for k, v in delta.items()}, x)
+
+    _, found = suffix.jvp(suffix.activation(x), delta)
+    assert relative(found, central_difference(moved)) <= 1e-7
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet_bottleneck"])
+def test_jvp_and_vjp_equal_products_with_the_explicit_jacobian(name):
+    suffix, model, x = (
+        space(name, "last-block").suffix,
+        untouched(name),
+        images(CASES[name].size, 2),
+    )
+    jacobian = jacrev(lambda p: plain_features(model, p, x))(suffix.base)
+    delta = direction(suffix.base)
+    expected = sum((jacobian[k].flatten(2) @ v.flatten()) for k, v in delta.items())
+    phi, found = suffix.jvp(suffix.activation(x), delta)
+    assert relative(found, expected) <= 1e-10
+    cotangent = torch.randn(phi.shape, generator=torch.Generator().manual_seed(1)).double()
+    _, pulled = suffix.vjp(suffix.activation(x), cotangent)
+    for key, value in pulled.items():
+        rows = jacobian[key].flatten(0, 1).flatten(1)
+        assert relative(value.flatten(), cotangent.flatten() @ rows) <= 1e-10
+
+
+@grid
+def test_vjp_is_the_adjoint_of_jvp(name, scope):
+    suffix, x = space(name, scope).suffix, images(CASES[name].size, 3, 2)
+    activation, v = suffix.activation(x), direction(suffix.base, 2)
+    phi, along = suffix.jvp(activation, v)
+    u = torch.randn(phi.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    same, pulled = suffix.vjp(activation, u)
+    left = (u * along).sum()
+    right = sum((pulled[key] * v[key]).sum() for key in v)
+    assert list(pulled) == list(suffix.base)
+    assert abs(left - right) <= 1e-10 * (u.norm() * along.norm())
+    assert relative(same, phi) <= 1e-14
+
+
+@grid
+def test_the_activation_split_changes_nothing(name, scope):
+    split, x = space(name, scope).suffix, images(CASES[name].size, 3, 4)
+    whole = Suffix(backbone(name), list(split.base))
+    whole.entry = None
+    delta = direction(split.base, 4)
+    (phi, found), (expected_phi, expected) = (
+        split.jvp(split.activation(x), delta),
+        whole.jvp(x, delta),
+    )
+    assert torch.equal(whole.activation(x), x)
+    assert relative(phi, expected_phi) <= 1e-13
+    assert relative(found, expected) <= 1e-13
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("scope", ["last-block", "last-2-blocks"])
+def test_the_prefix_of_a_block_scope_is_really_split_off(name, scope):
+    suffix = space(name, scope).suffix
+    assert suffix.entry is not None
+    first = next(key for key, module in suffix.model.named_modules() if module is suffix.entry)
+    inside = [key for key in suffix.base if key.startswith(first + ".")]
+    assert inside and len(inside) == sum(1 for _ in suffix.entry.parameters())
+
+
+@grid
+def test_a_zero_direction_moves_nothing_at_all(name, scope):
+    suffix, x = space(name, scope).suffix, images(CASES[name].size, 2)
+    zero = {key: torch.zeros_like(value) for key, value in suffix.base.items()}
+    phi, along = suffix.jvp(suffix.activation(x), zero)
+    assert (along == 0).all()
+    assert relative(phi, plain_features(untouched(name), {}, x)) <= 1e-13
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scopes_choose_the_parameters_of_the_blocks_that_they_name(name):
+    model, case = untouched(name), CASES[name]
+    names = [key for key, _ in model.named_parameters()]
+    last = [key for key in names if key.startswith(case.last_block)]
+    two = [key for key in names if key.startswith(case.last_block + case.block_before)]
+    assert tangent_parameters(model, "head") == tangent_parameters(model, "head2toe") == []
+    assert tangent_parameters(model, "last-block") == last
+    assert tangent_parameters(model, "last-1-blocks") == last
+    assert tangent_parameters(model, "last-2-blocks") == two
+    assert tangent_parameters(model, "all") == names
+
+
+@pytest.mark.parametrize(
+    ("architecture", "first", "last"),
+    [
+        ("regnety_002", "s4.b7.conv1.conv.weight", "s4.b7.conv3.bn.bias"),
+        ("densenet121", "features.denseblock4.denselayer16.norm1.weight", "features.norm5.bias"),
+        ("dla34", "level5.tree2.conv1.weight", "level5.root.bn.bias"),
+        ("vovnet39a", "stages.3.blocks.1.conv_mid.0.conv.weight", None),
+    ],
+)
+def test_the_last_block_is_one_block_where_names_join_letters_and_digits(architecture, first, last):
+    with torch.device("meta"):
+        model = create_untrained(architecture, 0)
+    blocks = parameter_blocks(model)
+    assert len(blocks) > 5
+    assert blocks[-1][0] == first
+    assert last is None or blocks[-1][-1] == last
+    assert sorted(chain(*blocks)) == sorted(name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize("name", ["vit", "resnet_basic", "swin"])
+def test_base_weights_and_buffers_are_never_written(name, tmp_path):
+    before = state_hash(untouched(name))
+    for scope in ("head", "head2toe", *BLOCK_SCOPES):
+        where = space(name, scope)
+        data = source(CASES[name].size, ["a", "b"] * 3)
+        part = fitted(where, data, tmp_path, max_iterations=3).component
+        composed = tangent.compose(where, [(part, 2.0)], "weighted", shas=["0"])
+        where.logits(data.pixels, composed)
+        if where.suffix is not None:
+            activation = where.suffix.activation(data.pixels)
+            phi, _ = where.suffix.jvp(activation, direction(where.suffix.base))
+            where.suffix.vjp(activation, torch.ones_like(phi))
+        assert state_hash(where.model) == before
+        assert not any(p.requires_grad or p.grad is not None for p in where.model.parameters())
+        assert not any(module.training for module in where.model.modules())
+
+
+class Skipping(torch.nn.Module):
+    """Its images go around the last layer too, so no module's input says all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(48, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.last(self.first(x.flatten(1))) + x.flatten(1)[:, :8]
+
+
+def test_a_model_whose_prefix_reaches_around_the_suffix_is_not_split():
+    model = Skipping().double().requires_grad_(False)
+    held = Backbone("skipping", model, lambda image: image, 4, 8, "none")
+    suffix = Suffix(held, ["last.weight", "last.bias"])
+    assert suffix.entry is None
+    x, delta = images(4, 3), direction(suffix.base)
+    _, found = suffix.jvp(suffix.activation(x), delta)
+    with torch.no_grad():
+        expected = model.first(x.flatten(1)) @ delta["last.weight"].T + delta["last.bias"]
+    assert relative(found, expected) <= 1e-13

@@ -1,0 +1,122 @@
+"""The documents say what the code does: settings, decisions, dependencies, versions."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from app.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EVERY_DOCUMENT = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile"]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every row of every Markdown table."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_readme_lists_every_setting_with_its_default_and_meaning():
+    shown = [row for row in rows(README) if row[0].startswith("`TANGENT_")]
+    expected = [
+        [
+            f"`TANGENT_{name.upper()}`",
+            "–" if field.default is None else f"`{field.default}`",
+            field.description,
+        ]
+        for name, field in Settings.model_fields.items()
+    ]
+    assert shown == expected
+
+
+def test_the_readme_is_about_a_hundred_lines():
+    assert len(README.splitlines()) <= 140
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile"])
+def test_what_every_project_has_is_here(name):
+    assert (ROOT / name).stat().st_size > 500
+
+
+def test_decisions_are_numbered_without_gaps():
+    assert [path.name[:4] for path in DECISIONS] == [
+        f"{i:04}" for i in range(1, len(DECISIONS) + 1)
+    ]
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_is_short_and_has_its_sections(path):
+    text = path.read_text()
+    number = int(path.name[:4])
+    assert len(text.splitlines()) <= 50
+    assert text.startswith(f"# {number}. ")
+    assert re.findall(r"^## (.*)$", text, re.M) == [
+        "Context",
+        "Decision",
+        "Consequences",
+        "Alternatives",
+    ]
+    assert re.search(r"^Status: (accepted|superseded by record \d+)$", text, re.M)
+
+
+def declared() -> set[str]:
+    return {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
+
+
+def test_every_dependency_has_its_reason():
+    record = next(path for path in DECISIONS if path.stem.endswith("dependencies"))
+    reasons = {row[0]: row[1] for row in rows(record.read_text())[2:]}
+    assert set(reasons) == declared()
+    assert all(reasons.values())
+
+
+def constraints() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_constraints_are_exact_versions_by_name_from_any_index():
+    for line in constraints():
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line), line
+        assert not line.startswith(("nvidia", "triton")), f"{line} is torch's own business"
+    names = [line.split("==")[0] for line in constraints()]
+    assert names == sorted(names)
+
+
+def test_every_dependency_has_an_exact_version():
+    pinned = {line.split("==")[0] for line in constraints()}
+    development = {Requirement(r).name for r in PROJECT["optional-dependencies"]["dev"]}
+    assert declared() | development <= pinned
+
+
+def test_torch_and_what_belongs_to_it_are_pinned_together():
+    assert {"torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31"} <= set(constraints())
+
+
+def test_every_make_target_that_a_document_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for name in EVERY_DOCUMENT:
+        named = set(re.findall(r"`make ([a-z-]+)", (ROOT / name).read_text()))
+        assert named <= targets, name
+
+
+def test_make_lists_its_targets():
+    answer = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    for target in ("demo", "test", "lint", "run", "bench-accuracy", "bench-memory"):
+        assert f"make {target} " in answer.stdout
+
+
+@pytest.mark.parametrize("name", EVERY_DOCUMENT)
+def test_every_file_that_a_document_names_exists(name):
+    text = (ROOT / name).read_text()
+    pattern = r"`((?:tests|docs|benchmarks|app|tangent|migrations|training_worker)/[\w/.-]*)`"
+    for path in re.findall(pattern, text):
+        assert (ROOT / path).exists(), f"{name} names {path}"

@@ -1,0 +1,204 @@
+"""Imports go one way: an AST walk holds the rules, a subprocess checks what really loads."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("app", "migrations", "tangent", "training_worker")
+ALL_CODE = (*PACKAGES, "benchmarks", "tests")
+OURS = set(PACKAGES) | {"benchmarks", "tests"}
+LONGEST_FILE = 300
+WITHOUT_TORCH = (
+    "app.store",
+    "app.schemas",
+    "app.errors",
+    "app.settings",
+    "app.images",
+    "app.archives",
+)
+
+# A part of the project -> the parts it may import. The first prefix that fits a module decides. The
+# places where everything is put together may import all.
+ROOTS = ("app", "app.main", "app.cli", "app.serving")
+MAY_IMPORT = {
+    "tangent": ("tangent",),
+    "app.errors": (),
+    "app.settings": (),
+    "app.images": ("app.errors",),
+    "app.archives": ("app.errors", "app.archives", "app.images"),
+    "app.schemas": ("app.schemas", "app.errors"),
+    "app.store": (
+        *("app.store", "app.errors", "app.settings", "app.archives", "app.images"),
+        "migrations",
+    ),
+    "app.gate": ("app.errors",),
+    "app.metrics": (),
+    "app.ranking": ("app.errors",),
+    "app.engine": (
+        *("app.store", "app.errors", "app.settings", "app.images", "app.gate", "app.metrics"),
+        "tangent",
+    ),
+    "app.selections": ("app.engine", "app.store", "app.schemas", "app.errors"),
+    "app.imports": ("app.engine", "app.store", "app.errors", "app.settings", "tangent"),
+    "app.api": (
+        *("app.api", "app.engine", "app.store", "app.schemas", "app.errors", "app.settings"),
+        *("app.archives", "app.images", "app.gate", "app.metrics", "app.ranking"),
+        *("app.selections", "app.imports", "tangent"),
+    ),
+    "app.demo": ("app.demo",),
+    "training_worker": (
+        *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),
+    ),
+    "migrations": ("migrations", "app.store", "app.settings"),
+}
+# A package -> the only modules (prefixes) that may import it.
+ONLY_IN = {
+    "timm": ("tangent.backbone",),
+    "torchvision": ("tangent.torchvision_guard",),
+    "torch": ("tangent", "training_worker", "app.engine", "benchmarks", "tests"),
+    "dbos": ("training_worker", "app.store.jobs", "app.store.migrate", "tests"),
+    "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
+    "sklearn": ("app.demo", "benchmarks", "tests"),
+}
+NEVER = {
+    "tangent": ("fastapi", "sqlalchemy", "pydantic", "httpx", "dbos"),
+    "training_worker": ("fastapi", "httpx"),
+    "app.store": ("fastapi", "starlette", "torch", "timm"),
+    "app.api": ("sqlalchemy", "torch", "timm", "dbos"),
+}
+
+
+def modules(packages: tuple[str, ...] = PACKAGES) -> list[str]:
+    """Every module of these packages, dotted."""
+    found = []
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return found
+
+
+def source(module: str) -> Path:
+    """The module's file."""
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def imported(module: str, *, at_run_time_only: bool = False) -> tuple[str, ...]:
+    """Full dotted names that the module imports; of `from a import b` both `a` and `a.b`."""
+    tree, names = ast.parse(source(module).read_text()), []
+    skipped: set[ast.AST] = set()
+    if at_run_time_only:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                skipped.update(inner for child in node.body for inner in ast.walk(child))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import at line {node.lineno}"
+            names += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
+def below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_the_parts_that_its_place_allows(module):
+    rule = next((key for key in MAY_IMPORT if below(module, key)), None)
+    if rule is None:
+        assert module in ROOTS, f"{module} has no rule: add it to MAY_IMPORT"
+        return
+    names = [
+        name for name in imported(module) if name.split(".")[0] in OURS and name not in PACKAGES
+    ]
+    wrong = [
+        name for name in names if not any(below(name, allowed) for allowed in MAY_IMPORT[rule])
+    ]
+    assert not wrong, f"{module} ({rule}) must not import {wrong}"
+
+
+@pytest.mark.parametrize("module", modules(ALL_CODE))
+def test_a_module_leaves_alone_the_packages_that_belong_to_others(module):
+    for name in imported(module):
+        for package, owners in ONLY_IN.items():
+            if below(name, package):
+                assert any(below(module, owner) for owner in owners), f"{module} imports {name}"
+        for part, forbidden in NEVER.items():
+            if below(module, part):
+                assert not any(below(name, package) for package in forbidden), (
+                    f"{module} imports {name}"
+                )
+
+
+def test_torch_is_not_reachable_from_what_must_start_without_it():
+    known = set(modules())
+    for start in (m for m in modules() if any(below(m, part) for part in WITHOUT_TORCH)):
+        todo, seen = [start], set()
+        while todo:
+            module = todo.pop()
+            seen.add(module)
+            for name in imported(module, at_run_time_only=True):
+                assert not below(name, "torch"), f"{start} reaches torch through {module}"
+                todo += {name} & known - seen
+
+
+def test_importing_what_must_start_without_torch_does_not_load_it():
+    names = [m for m in modules() if any(below(m, part) for part in WITHOUT_TORCH)]
+    code = f"import sys, {', '.join(names)}\nprint(sorted({{'torch', 'timm'}} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_only_the_settings_read_the_environment(module):
+    if module == "app.settings":
+        return
+    for node in ast.walk(ast.parse(source(module).read_text())):
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
+            pytest.fail(f"{module}:{node.lineno} reads the environment; only app.settings may")
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            assert not {"environ", "getenv"} & {alias.name for alias in node.names}, module
+
+
+@pytest.mark.parametrize("module", modules(ALL_CODE))
+def test_no_file_is_longer_than_300_lines(module):
+    lines = len(source(module).read_text().splitlines())
+    assert lines <= LONGEST_FILE, f"{module} has {lines} lines: split it by noun"
+
+
+@pytest.mark.parametrize("module", modules(ALL_CODE))
+def test_files_are_named_after_nouns_of_the_domain(module):
+    grab_bags = {
+        "utils",
+        "util",
+        "services",
+        "core",
+        "manager",
+        "managers",
+        "helpers",
+        "common",
+        "misc",
+    }
+    assert not grab_bags & set(module.split(".")), f"{module}: name the file after what it holds"
+
+
+def test_the_rules_name_parts_that_exist():
+    known = modules()
+    for part in MAY_IMPORT:
+        assert any(below(module, part) for module in known), (
+            f"{part} is in MAY_IMPORT but is no module"
+        )

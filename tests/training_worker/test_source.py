@@ -1,0 +1,92 @@
+"""The image source: order by content, bounded look-ahead, clear errors."""
+
+import io
+import threading
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from app.errors import Invalid
+from training_worker.source import AHEAD, DECODERS, Entry, ImageSource, entries
+
+
+class Limits:
+    max_image_bytes = 2**20
+    max_image_pixels = 10_000
+
+
+def source(tmp_path, count: int, preprocess=None) -> ImageSource:
+    """Grey images 0, 1, 2 … of that grey value."""
+    pack, made = bytearray(), []
+    for value in range(count):
+        data = png(np.full((4, 4, 3), value, np.uint8))
+        made.append(
+            Entry("label", f"{value:064d}", f"img_{value}", f"{value}.png", len(pack), len(data))
+        )
+        pack += data
+    path = tmp_path / "images.pack"
+    path.write_bytes(pack)
+    return ImageSource(made, path, preprocess or value_of, Limits())
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def value_of(image) -> torch.Tensor:
+    return torch.tensor(np.asarray(image)[0, 0, :1], dtype=torch.float32)
+
+
+def test_batches_hold_every_image_once_in_order_and_can_be_read_again(tmp_path):
+    images = source(tmp_path, 23)
+    for _ in range(2):
+        batches = list(images.batches(5))
+        assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
+        assert torch.cat(batches).flatten().tolist() == list(range(23))
+
+
+def test_labels_name_one_label_an_image(tmp_path):
+    assert source(tmp_path, 3).labels == ["label"] * 3
+
+
+def test_decoding_runs_ahead_by_a_bounded_number_of_batches(tmp_path):
+    decoded = []
+
+    def preprocess(image):
+        decoded.append(None)
+        return value_of(image)
+
+    batches = source(tmp_path, 100, preprocess).batches(1)
+    next(batches)
+    batches.close()
+    assert len(decoded) <= AHEAD + 1 + DECODERS
+
+
+def test_an_abandoned_reading_leaves_no_thread(tmp_path):
+    batches = source(tmp_path, 50).batches(2)
+    next(batches)
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_an_image_that_no_longer_decodes_is_named(tmp_path):
+    images = source(tmp_path, 3)
+    pack = bytearray(images._pack.read_bytes())
+    pack[images._entries[1].pack_offset] ^= 0xFF
+    images._pack.write_bytes(pack)
+    with pytest.raises(Invalid, match=r"image 1\.png of the dataset cannot be read") as caught:
+        list(images.batches(2))
+    assert caught.value.code == "image_unreadable"
+
+
+def test_entries_are_ordered_by_content_whatever_the_upload_order(store):
+    first, second = (store.add_dataset(labels=labels) for labels in ("ab", "ab"))
+    with store.sessions() as session:
+        found = [entries(session, dataset_id) for dataset_id in (first, second)]
+    keys = [[(entry.label, entry.sha256) for entry in dataset] for dataset in found]
+    assert keys[0] == keys[1] == sorted(keys[0])
+    assert len(keys[0]) == 12

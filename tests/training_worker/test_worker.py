@@ -1,0 +1,257 @@
+"""Workers as real processes: killed, frozen and told to end in the middle of trainings."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+import tangent
+from app.store import components, workers
+from app.store.db import transaction
+from app.store.tables import Component
+
+PATIENCE = 120  # seconds, for what takes a few on an idle machine
+LONG = {"solver": "adam", "batch_size": 1, "epochs": 10_000}  # minutes: time enough to be struck
+
+
+class Worker:
+    """A worker process on a store."""
+
+    def __init__(self, store, **settings) -> None:
+        known = store.settings.model_dump(exclude_none=True, mode="json") | settings
+        variables = {f"TANGENT_{name.upper()}": str(value) for name, value in known.items()}
+        command = [sys.executable, "-m", "training_worker"]
+        self.process = subprocess.Popen(command, env=os.environ | variables)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def trainer(self) -> int | None:
+        """The process id of its trainer."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        found = " ".join(path.read_text() for path in children).split()
+        return int(found[0]) if found else None
+
+
+@pytest.fixture
+def start(store) -> Iterator[Callable[..., Worker]]:
+    """Starts workers on the store; they are killed afterwards."""
+    started: list[Worker] = []
+
+    def start(**settings) -> Worker:
+        started.append(Worker(store, **settings))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> float:
+    """Wait for the condition; how long it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def status(store, component_id: str, *wanted: str) -> bool:
+    return store.component(component_id).status in wanted
+
+
+def in_training(store, component_id: str, attempt: int = 1) -> bool:
+    """Whether this attempt has come so far that its solver reports steps."""
+    with store.sessions() as session:
+        events = components.events(session, component_id, after=0, limit=10_000)
+    starts = [n for n, event in enumerate(events) if event.data.get("attempt") == attempt]
+    later = events[starts[0] :] if starts else []
+    return any(event.data.get("phase") == "solve" for event in later)
+
+
+def shorten(store, component_id: str) -> None:
+    """Let later attempts be short ones; the one that runs is not touched by it."""
+    quick = tangent.Hyperparameters.resolve("head", {}).as_dict()
+    with transaction(store.sessions) as session:
+        session.get_one(Component, component_id).hyperparameters = quick
+
+
+def gone(pid: int) -> bool:
+    """Whether no process has this id, or only its remains."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def files(store) -> list[str]:
+    """Every component file there is."""
+    return list(store.blobs.keys("components"))
+
+
+def assert_published_once(store, component_id: str, *, attempts: int) -> None:
+    """The row is ready and its file is the only one; one `ready` was ever told."""
+    row = store.component(component_id)
+    assert row.status == "ready", row.error
+    assert row.attempts == attempts
+    assert [key for key in files(store) if component_id in key] == [row.blob_key]
+    assert not store.blobs.scratch_of(component_id)
+    data = store.blobs.path(row.blob_key).read_bytes()
+    assert (hashlib.sha256(data).hexdigest(), len(data)) == (row.sha256, row.bytes)
+    with store.sessions() as session:
+        events = components.events(session, component_id, after=0, limit=10_000)
+    assert [event.data.get("status") for event in events].count("ready") == 1
+
+
+def records(store, component_id: str) -> int:
+    """How many rows of the engine's tables name the component."""
+    schema = "dbos." if store.engine.dialect.name == "postgresql" else ""
+    tables = "workflow_status", "workflow_input", "workflow_output", "operation_outputs"
+    with store.engine.connect() as connection:
+        return sum(
+            connection.scalar(
+                text(f"SELECT count(*) FROM {schema}{table} WHERE workflow_uuid = :id"),
+                {"id": component_id},
+            )
+            for table in tables
+        )
+
+
+def test_components_become_ready_and_one_that_cannot_be_trained_fails_with_its_reason(store, start):
+    good, broken = store.queue(), store.queue(store.add_dataset(seed=1))
+    pack = next(
+        key for key in store.blobs.keys("datasets") if store.component(broken).dataset_id in key
+    )
+    store.blobs.path(pack).write_bytes(b"not what was uploaded" * 3000)
+    start()
+    until(lambda: status(store, broken, "failed"))
+    assert_published_once(store, good, attempts=1)
+    row = store.component(good)
+    component = tangent.Component.load(store.blobs.path(row.blob_key))
+    assert dict(component.labels) == row.labels == {"a": 6, "b": 6}
+    assert row.metrics["train_accuracy"] is not None
+    assert row.progress["step"] == row.progress["total"]
+    failed = store.component(broken)
+    assert failed.attempts == 1  # the same data would fail again
+    assert failed.error["code"] == "image_unreadable"
+    assert "cannot be read any more" in failed.error["detail"]
+
+
+def test_cancelling_and_deleting_kill_the_trainer_within_two_seconds(store, start):
+    cancelled, deleted, after = store.queue(**LONG), store.queue(**LONG), store.queue()
+    worker = start()
+
+    until(lambda: in_training(store, cancelled))
+    trainer = worker.trainer()
+    with transaction(store.sessions) as session:
+        components.cancel(session, cancelled)
+    store.jobs.cancel(cancelled)
+    assert until(lambda: gone(trainer), 2) < 2
+    assert status(store, cancelled, "cancelled")
+
+    until(lambda: in_training(store, deleted))
+    trainer = worker.trainer()
+    with transaction(store.sessions) as session:
+        session.delete(session.get_one(Component, deleted))
+    store.jobs.cancel(deleted)
+    store.jobs.forget([deleted])
+    assert until(lambda: gone(trainer), 2) < 2
+
+    until(lambda: status(store, after, "ready"))  # neither holds the worker's slot
+    assert_published_once(store, after, attempts=1)
+    assert len(files(store)) == 1
+    assert list(store.blobs.scratch.iterdir()) == []
+    assert records(store, deleted) == 0
+
+
+def test_a_killed_trainer_costs_an_attempt_and_too_many_fail_the_training(store, start):
+    struck, poison = store.queue(**LONG), store.queue(**LONG)
+    worker = start(max_attempts=2)
+    until(lambda: in_training(store, struck))
+    shorten(store, struck)
+    os.kill(worker.trainer(), signal.SIGKILL)
+    until(lambda: status(store, struck, "ready", "failed"))
+    assert_published_once(store, struck, attempts=2)
+
+    for attempt in (1, 2):
+        until(lambda attempt=attempt: in_training(store, poison, attempt))
+        os.kill(worker.trainer(), signal.SIGKILL)
+    until(lambda: status(store, poison, "failed"), 5)
+    row = store.component(poison)
+    assert row.attempts == 2
+    assert row.error["code"] == "training_died"
+    assert "killed by signal 9" in row.error["detail"]
+    assert worker.process.poll() is None
+
+
+def test_another_worker_finishes_what_a_killed_one_has_begun(store, start):
+    first = start()
+    component_id = store.queue(**LONG)
+    until(lambda: in_training(store, component_id))
+    shorten(store, component_id)
+    start()
+    trainer = first.trainer()
+    first.signal(signal.SIGKILL)
+    until(lambda: gone(trainer), 1)  # it dies with its worker
+    until(lambda: status(store, component_id, "ready", "failed"))
+    assert_published_once(store, component_id, attempts=2)
+    with store.sessions() as session:
+        assert len(workers.known(session)) == 1
+
+
+def test_a_worker_that_was_frozen_publishes_nothing_twice_and_goes_on_working(store, start):
+    frozen = start()
+    component_id = store.queue(**LONG)
+    until(lambda: in_training(store, component_id))
+    shorten(store, component_id)
+    trainer = frozen.trainer()
+    frozen.signal(signal.SIGSTOP)  # its trainer runs on
+    other = start()
+    until(lambda: store.component(component_id).attempts == 2)
+    frozen.signal(signal.SIGCONT)
+    until(lambda: gone(trainer), 2)  # it has noticed that its attempt is lost
+    until(lambda: status(store, component_id, "ready", "failed"))
+    other.signal(signal.SIGTERM)
+    other.process.wait(30)
+    following = store.queue()
+    until(lambda: status(store, following, "ready"))
+    assert_published_once(store, component_id, attempts=2)
+    assert_published_once(store, following, attempts=1)
+    assert len(files(store)) == 2
+
+
+def test_a_worker_that_is_told_to_end_hands_its_job_back_at_no_cost(store, start):
+    first = start()
+    component_id = store.queue(**LONG)
+    until(lambda: in_training(store, component_id))
+    shorten(store, component_id)
+    trainer = first.trainer()
+    first.signal(signal.SIGTERM)
+    assert first.process.wait(15) == 0
+    assert gone(trainer)
+    row = store.component(component_id)
+    assert (row.status, row.attempts) == ("queued", 0)
+    assert store.jobs.running() == {}
+    assert not store.blobs.scratch_of(component_id)
+    with store.sessions() as session:
+        assert workers.known(session) == set()
+    start()
+    until(lambda: status(store, component_id, "ready", "failed"))
+    assert_published_once(store, component_id, attempts=1)
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_worker_does_not_start_on_a_database_that_was_not_migrated(store, tmp_path):
+    command = [sys.executable, "-m", "training_worker", "--data-dir", str(tmp_path / "other")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "run `tangent migrate`" in done.stderr
+    assert not (tmp_path / "other").exists()

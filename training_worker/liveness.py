@@ -1,0 +1,143 @@
+"""Who lives: this worker's signs of life, and the jobs of dead workers handed back to the queue.
+
+The job engine does not notice a worker's death. So each worker writes a beat into the database, and
+whichever comes by hands on the jobs of those that fell silent. On one machine (SQLite) each worker
+also holds a lock file for life; where it can be taken, the worker is dead for certain, and its jobs
+need not wait. A worker that was only frozen loses its attempts by this, not the data: see attempts.
+"""
+
+import fcntl
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import IO
+
+from sqlalchemy import text
+
+from app.settings import Settings
+from app.store import components, leftovers, workers
+from app.store.blobs import LocalBlobs
+from app.store.db import open_engine, session_factory, transaction
+from app.store.jobs import Jobs
+
+REAPER_LOCK = 0x7265_6170  # "reap": the number of our advisory lock on Postgres
+RECORD_SECONDS = 60.0  # how long the engine's record of a finished job is kept
+SWEEP_SECONDS = 3600.0  # between two looks for files that a killed worker wrote and no row knows
+
+log = logging.getLogger(__name__)
+
+
+class Liveness:
+    """A thread that beats for this worker and looks after the others."""
+
+    def __init__(self, settings: Settings, jobs: Jobs, executor_id: str) -> None:
+        self.settings, self.jobs, self.executor_id = settings, jobs, executor_id
+        self.engine = open_engine(settings)
+        self.sessions = session_factory(self.engine)
+        self.reading = session_factory(self.engine, read_only=True)
+        self.blobs = LocalBlobs(settings.data_dir / "blobs")
+        self.alone = settings.sql_url.startswith("sqlite")  # all workers are on this machine
+        self.folder = settings.data_dir / "workers"
+        self._lock: IO[bytes] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="liveness", daemon=True)
+        self._swept = -SWEEP_SECONDS
+
+    def start(self) -> None:
+        """Give the first sign of life, before any job is taken, and go on giving them."""
+        if self.alone:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._path(self.executor_id).open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with transaction(self.sessions) as session:
+            workers.beat(session, self.executor_id)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave, after the jobs have been handed back."""
+        self._stop.set()
+        self._thread.join(timeout=30)
+        with transaction(self.sessions) as session:
+            workers.leave(session, self.executor_id)
+        if self._lock is not None:
+            self._path(self.executor_id).unlink(missing_ok=True)
+            self._lock.close()
+        self.engine.dispose()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with transaction(self.sessions) as session:
+                    workers.beat(session, self.executor_id)
+                with self._reaping() as mine:
+                    if mine:
+                        self._reap()
+                        self._tidy()
+            except Exception:  # a database that is away comes back; the next beat tells
+                log.exception("worker %s could not give a sign of life", self.executor_id)
+            self._stop.wait(self.settings.worker_heartbeat_seconds)
+
+    @contextmanager
+    def _reaping(self) -> Iterator[bool]:
+        """Whether no other worker is at it; on SQLite outside of transactions."""
+        if self.alone:
+            with (self.folder / "reaper.lock").open("wb") as file:
+                yield _taken(file)
+            return
+        with self.engine.begin() as connection:
+            locked = text(f"SELECT pg_try_advisory_xact_lock({REAPER_LOCK})")
+            yield bool(connection.scalar(locked))
+
+    def _reap(self) -> None:
+        """Hand the jobs of dead workers back."""
+        running = self.jobs.running()
+        with self.reading() as session:
+            dead_seconds = self.settings.worker_dead_seconds
+            alive = workers.alive(session, dead_seconds=dead_seconds)
+            known = workers.known(session)
+        for executor_id in sorted((known | running.keys()) - {self.executor_id}):
+            if executor_id in alive and not self._proven_dead(executor_id):
+                continue
+            jobs = running.get(executor_id, [])
+            log.warning("worker %s is dead; handing back %s", executor_id, jobs or "nothing")
+            self.jobs.hand_back(jobs)
+            with transaction(self.sessions) as session:
+                workers.leave(session, executor_id)
+            self._path(executor_id).unlink(missing_ok=True)
+
+    def _tidy(self) -> None:
+        """Drop records of finished jobs, and now and then the files of dead attempts."""
+        finished = self.jobs.finished(older_than_seconds=RECORD_SECONDS)
+        if finished:
+            detail = "the training job ended without a result; see the worker's log, and train anew"
+            with transaction(self.sessions) as session:
+                for component_id in finished:  # nothing, but for one that the engine gave up
+                    components.fail(session, component_id, code="training_lost", detail=detail)
+            self.jobs.forget(finished)
+        if monotonic() - self._swept > SWEEP_SECONDS:
+            self._swept = monotonic()
+            with self.reading() as session:
+                leftovers.sweep(session, self.blobs)
+
+    def _proven_dead(self, executor_id: str) -> bool:
+        """Whether a worker of this machine has let go of its lock file."""
+        try:
+            with self._path(executor_id).open("rb") as file:
+                return self.alone and _taken(file)
+        except FileNotFoundError:
+            return False
+
+    def _path(self, executor_id: str) -> Path:
+        return self.folder / f"{executor_id}.lock"
+
+
+def _taken(file: IO[bytes]) -> bool:
+    """Try to take the file's lock; let go of with the file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

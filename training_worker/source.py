@@ -1,0 +1,94 @@
+"""A dataset's images as a training sees them: decoded batches in an order that content fixes."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+import torch
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+from app import images
+from app.errors import Invalid
+from app.store.tables import Image
+
+AHEAD = 4  # batches decoded or in decoding before they are asked for
+DECODERS = min(4, os.cpu_count() or 1)  # threads; each may hold one image of the largest size
+
+
+class Entry(NamedTuple):
+    """Where one image lies in its dataset's pack."""
+
+    label: str
+    sha256: str
+    id: str
+    path: str
+    pack_offset: int
+    pack_length: int
+
+
+def entries(session: Session, dataset_id: str) -> list[Entry]:
+    """The dataset's images by (label, sha256, id); sorted here, as databases differ in that."""
+    columns = [getattr(Image, name) for name in Entry._fields]
+    rows = session.execute(select(*columns).where(Image.dataset_id == dataset_id))
+    return sorted((Entry(*row) for row in rows), key=attrgetter("label", "sha256", "id"))
+
+
+class ImageSource:
+    """What `tangent.fit` reads; memory is bounded by a few batches, whatever the dataset's size."""
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        pack: Path,
+        preprocess: Callable[[PIL.Image.Image], Tensor],
+        limits: images.Limits,
+    ) -> None:
+        self.labels = [entry.label for entry in entries]
+        self._entries, self._pack = entries, pack
+        self._preprocess, self._limits = preprocess, limits
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Batches (b, 3, S, S) float32 of `size` images, the last one of the rest.
+
+        Decoding runs ahead in threads, so that it overlaps with what the caller does with a batch.
+
+        Raises:
+            Invalid: `image_unreadable` when an image does not decode.
+        """
+        starts = iter(range(0, len(self._entries), size))
+        with self._pack.open("rb") as pack, ThreadPoolExecutor(DECODERS, "decode") as pool:
+
+            def submit(count: int) -> Iterator:
+                for start in islice(starts, count):
+                    part = self._entries[start : start + size]
+                    yield pool.submit(self._batch, pack.fileno(), part)
+
+            ahead = deque(submit(AHEAD))
+            try:
+                while ahead:
+                    batch = ahead.popleft().result()
+                    ahead.extend(submit(1))
+                    yield batch
+            finally:  # also when the caller stops early
+                pool.shutdown(cancel_futures=True)
+
+    def _batch(self, pack: int, part: list[Entry]) -> Tensor:
+        return torch.stack([self._image(pack, entry) for entry in part])
+
+    def _image(self, pack: int, entry: Entry) -> Tensor:
+        data = os.pread(pack, entry.pack_length, entry.pack_offset)
+        try:
+            return self._preprocess(images.decode(data, self._limits))
+        except images.BadImage as bad:
+            raise Invalid(
+                "image_unreadable",
+                f"image {entry.path} of the dataset cannot be read any more: {bad.reason}",
+            ) from bad

@@ -1,0 +1,115 @@
+"""One training from rows and blobs to a component file; the trainer's only use of torch."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+import tangent
+from app.errors import Conflict
+from app.settings import Settings
+from app.store import components, datasets
+from app.store.blobs import LocalBlobs
+from app.store.db import open_engine, session_factory
+from app.store.tables import Space
+from training_worker.source import ImageSource, entries
+
+PROGRESS_SECONDS = 0.1  # between two reports of the same phase
+
+
+class Training:
+    """Trains one component after another; holds on to the space it opened last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = automatic if settings.device == "auto" else settings.device
+        self.sessions = session_factory(open_engine(settings), read_only=True)
+        self.blobs = LocalBlobs(settings.data_dir / "blobs")
+        self._opened: tuple[str, tangent.Space] | None = None  # with its fingerprint
+
+    def run(
+        self, component_id: str, folder: Path, report: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """The trained component's file in the folder, with all that its row will say of it."""
+        with self.sessions() as session:
+            component = components.get(session, component_id)
+            row = session.get_one(Space, component.space)
+            dataset = datasets.get(session, component.dataset_id or "")
+            images = entries(session, dataset.id)
+        space = self._open(row)
+        fitted = tangent.fit(
+            space,
+            ImageSource(images, self.blobs.path(dataset.pack_key), space.preprocess, self.settings),
+            tangent.Hyperparameters.resolve(space.scope, component.hyperparameters),
+            seed=component.seed,
+            scratch=folder,
+            progress=Reporter(report),
+        )
+        file = folder / "component.safetensors"
+        sha256 = fitted.component.save(file)
+        return {
+            "file": str(file),
+            "sha256": sha256,
+            "bytes": file.stat().st_size,
+            "labels": dict(fitted.component.labels),
+            "metrics": {name: _finite(value) for name, value in fitted.metrics.items()},
+        }
+
+    def _open(self, row: Space) -> tangent.Space:
+        """The opened space of this row.
+
+        Raises:
+            Conflict: `space_changed` when another space opens here than the row was made from.
+        """
+        if self._opened and self._opened[0] == row.fingerprint:
+            return self._opened[1]
+        self._opened = None
+        space = tangent.open_space(
+            row.backbone, row.scope, tuple(row.declared_labels), device=self.device
+        )
+        if space.fingerprint != row.fingerprint:
+            raise Conflict(
+                "space_changed",
+                f"space {row.name!r} was made with fingerprint {row.fingerprint}, but its backbone "
+                f"{row.backbone} opens with {space.fingerprint} here: restore the weights and "
+                "versions it was made with",
+            )
+        self._opened = row.fingerprint, space
+        return space
+
+
+class Reporter:
+    """Passes progress on with the time its phase will still take; skips what comes too quickly."""
+
+    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
+        self._report = report
+        self._phase, self._began, self._last = "", 0.0, 0.0
+
+    def __call__(self, progress: tangent.Progress) -> None:
+        now = monotonic()
+        if progress.phase != self._phase:
+            self._phase, self._began, self._last = progress.phase, now, 0.0
+        if now - self._last < PROGRESS_SECONDS and progress.step < progress.total:
+            return
+        self._last = now
+        left = (now - self._began) * (progress.total - progress.step) / max(progress.step, 1)
+        self._report(
+            {
+                "phase": progress.phase,
+                "step": progress.step,
+                "total": progress.total,
+                "loss": _finite(progress.loss),
+                "eta_seconds": round(left, 1),
+            }
+        )
+
+
+def _finite(value: Any) -> Any:
+    """The value, or None for the numbers that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,123 @@
+"""A worker process: takes trainings off the queue, one at a time, until it is told to end."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from uuid import uuid4
+
+from dbos import DBOS
+from dbos import error as engine_error
+
+from app.settings import Settings
+from app.store.jobs import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW, Jobs, engine_options
+from app.store.migrate import is_current
+from training_worker.attempts import Attempts
+from training_worker.liveness import Liveness
+
+POLL_SECONDS = 0.25  # between two looks at an empty queue
+PARENT_SECONDS = 0.5  # between two looks at whether the parent lives
+
+log = logging.getLogger(__name__)
+
+
+def configure_logging() -> None:
+    """Our own lines to stderr from INFO on, those of others from WARNING on."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("training_worker").setLevel(logging.INFO)
+    logging.getLogger("dbos").addFilter(is_news)
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """False for the engine's tracebacks on jobs that were cancelled, taken over or deleted."""
+    expected = (
+        engine_error.DBOSAwaitedWorkflowCancelledError,
+        engine_error.DBOSNonExistentWorkflowError,
+    )
+    return not (record.exc_info and isinstance(record.exc_info[1], expected))
+
+
+class NotMigrated(Exception):
+    """The database is not at this version's schema; the message says what to do."""
+
+
+def run(settings: Settings, *, parent: int | None = None) -> None:
+    """Work until SIGTERM or SIGINT, or until the parent process, if one is named, has ended.
+
+    Raises:
+        NotMigrated: before anything was done.
+    """
+    configure_logging()
+    if not is_current(settings):
+        raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    worker = Worker(settings)
+    try:
+        worker.start()
+        log.info("worker %s takes trainings", worker.executor_id)
+        while not ended.wait(PARENT_SECONDS):
+            if parent is not None and os.getppid() != parent:
+                log.warning("the parent process is gone, so this worker ends too")
+                break
+    finally:
+        worker.stop()
+
+
+class Worker:
+    """One executor of the job engine; one in a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.executor_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        self.jobs = Jobs(settings)
+        self.attempts = Attempts(settings, self.executor_id)
+        self.liveness = Liveness(settings, self.jobs, self.executor_id)
+
+    def start(self) -> None:
+        """Sign of life first, then the queue: a job is never held by a worker nobody knows of."""
+        self.liveness.start()
+        DBOS(
+            config={
+                "name": APPLICATION,
+                "executor_id": self.executor_id,
+                "application_version": VERSION,
+                "serializer": SERIALIZER,
+                "log_level": "WARNING",
+                **engine_options(self.settings),
+            }
+        )
+        register(self.attempts)
+        DBOS.listen_queues([QUEUE])
+        DBOS.launch()
+        DBOS.register_queue(
+            QUEUE,
+            worker_concurrency=1,
+            polling_interval_sec=POLL_SECONDS,
+            on_conflict="always_update",
+        )
+
+    def stop(self) -> None:
+        """Kill the trainer and hand an unfinished job back, so that it costs no attempt."""
+        self.attempts.stopping = True
+        self.attempts.trainer.end_idle()
+        DBOS.destroy()  # cancels what runs; the engine leaves it marked as this worker's
+        self.jobs.hand_back(self.jobs.running().get(self.executor_id, []))
+        self.liveness.stop()
+        self.jobs.close()
+        self.attempts.engine.dispose()
+
+
+def register(attempts: Attempts) -> None:
+    """Tell the engine what a job of the queue is. VERSION names this order of steps."""
+
+    @DBOS.step(name="attempts", preemptible=True, retries_allowed=True, max_attempts=8)
+    async def attempt(component_id: str) -> None:
+        # An exception is the worker's own trouble, such as a database that is away: try again.
+        await attempts.run(component_id)
+
+    @DBOS.workflow(name=WORKFLOW)
+    async def train(component_id: str) -> None:
+        await attempt(component_id)

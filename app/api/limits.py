@@ -1,5 +1,7 @@
 """The largest request body, held on the stream as well as on the announced length."""
 
+import asyncio
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
@@ -7,6 +9,7 @@ from app.errors import TooLarge
 from app.settings import Settings
 
 FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
+LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it may lose the answer
 
 
 class BodyTooLarge(Exception):
@@ -27,8 +30,39 @@ def _announced(scope: Scope) -> int:
     return 0
 
 
+def _lingering(receive: Receive, send: Send, most: int) -> Send:
+    """`send`, but the answer ends once the client's body has, or `most` bytes or seconds later.
+
+    A connection closed on unread bytes is reset, and many clients read the answer only after they
+    have sent everything.
+    """
+
+    async def rest() -> None:
+        left = most
+        while left > 0 and (message := await receive())["type"] == "http.request":
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
+
+    async def sent(message: Message) -> None:
+        last = message["type"] == "http.response.body" and not message.get("more_body")
+        if last:
+            await send(message | {"more_body": True})
+            try:
+                await asyncio.wait_for(rest(), LINGER_SECONDS)
+            except TimeoutError:
+                pass
+            message = {"type": "http.response.body", "body": b""}
+        await send(message)
+
+    return sent
+
+
 class BodyLimit:
-    """ASGI middleware: a body over the limit is answered 413, after at most one chunk too many."""
+    """ASGI middleware: a body over the limit is answered 413, after at most one chunk too many.
+
+    What the client sends while it is answered is thrown away.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self.app, self.settings = app, settings
@@ -38,13 +72,15 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = limit_of(scope, self.settings)
-        read, over, started = 0, _announced(scope) > limit, False
+        read, over, started, ended = 0, _announced(scope) > limit, False, False
+        waiting = any(name == b"expect" for name, _ in scope["headers"])  # for a 100 Continue
 
         async def counted() -> Message:
-            nonlocal read, over
+            nonlocal read, over, ended
             message = await receive()
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
+                ended = not message.get("more_body")
                 if read > limit:
                     over = True
                     raise BodyTooLarge
@@ -71,4 +107,5 @@ class BodyLimit:
                 limit=limit,
             )
             response = problems.answer(scope, problem, {"Connection": "close"})
-            await response(scope, receive, send)
+            unread = not ended and (read or not waiting)
+            await response(scope, receive, _lingering(receive, send, limit) if unread else send)

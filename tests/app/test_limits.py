@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep
 
 import httpx
 import pytest
@@ -47,6 +48,32 @@ def test_a_streamed_body_over_the_limit_is_refused(small: Service, media_type: s
 
     headers = {"Content-Type": f"{media_type}; boundary=b"}
     refused(small.client.post("/v1/predictions", content=chunks(), headers=headers))
+
+
+def test_a_client_that_sends_everything_before_it_reads_is_told(small: Service) -> None:
+    body = bytes(2 * LIMIT)
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    address = small.client.base_url.netloc.decode().split(":")
+    for pause in (0.0, 0.3):  # the service has read what came, and has answered, before the rest
+        with socket.create_connection(address) as connection:
+            connection.sendall(head.encode() + body[:LIMIT])
+            sleep(pause)
+            connection.sendall(body[LIMIT:])
+            sleep(pause)
+            answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.endswith(b"}"), "the whole problem"
+
+
+def test_a_client_that_waits_for_a_word_is_told_at_once(small: Service) -> None:
+    address = small.client.base_url.netloc.decode().split(":")
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(
+            b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 def test_the_service_stops_reading_at_the_limit(small: Service) -> None:

@@ -1,6 +1,7 @@
 """The largest request body, held on the stream as well as on the announced length."""
 
 import asyncio
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -48,10 +49,8 @@ def _lingering(receive: Receive, send: Send, most: int) -> Send:
         last = message["type"] == "http.response.body" and not message.get("more_body")
         if last:
             await send(message | {"more_body": True})
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(rest(), LINGER_SECONDS)
-            except TimeoutError:
-                pass
             message = {"type": "http.response.body", "body": b""}
         await send(message)
 

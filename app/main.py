@@ -28,8 +28,7 @@ from app.api.requests import Watched
 from app.engine import Engine
 from app.metrics import Metrics
 from app.settings import Settings
-from app.store import components as stored_components
-from app.store import leftovers
+from app.store import inventory, leftovers
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
@@ -73,9 +72,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(parts.__exit__, None, None, None)
 
 
-def _count_components(app: FastAPI) -> dict[str, int]:
-    with transaction(app.state.reading) as session:
-        return stored_components.count(session)
+def _inventory(app: FastAPI) -> inventory.Inventory | None:
+    state = app.state
+    return inventory.read(state.reading, dead_seconds=state.settings.worker_dead_seconds)
 
 
 def _version() -> str:
@@ -98,8 +97,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
-    app.state.settings, app.state.metrics = settings, Metrics()
-    app.state.metrics.count_components(partial(_count_components, app))
+    app.state.settings, app.state.metrics = settings, Metrics(app.version)
+    app.state.metrics.count_held(partial(_inventory, app))
     problems.add_handlers(app)
     # For the document only: BearerKey has decided before a route is reached.
     bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]

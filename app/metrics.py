@@ -1,39 +1,101 @@
 """Prometheus metrics of one application, in a registry of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH = (1, 2, 4, 8, 16, 32, 64)
-STATUSES = ("queued", "training", "ready", "failed", "cancelled")
+# name, attribute of Inventory, text
+GAUGES = (
+    ("tangent_component_bytes", "component_bytes", "bytes of all component files"),
+    (
+        "tangent_training_queue_oldest_seconds",
+        "queued_seconds",
+        "time that the oldest queued component has waited",
+    ),
+    ("tangent_datasets", "datasets", "datasets held"),
+    ("tangent_dataset_images", "images", "images held, of all datasets"),
+    ("tangent_workers", "workers", "training workers that gave a sign of life lately"),
+)
 
 
-class _Read(Collector):
-    """A gauge by one label, read from its source when Prometheus asks."""
+class Inventory(Protocol):
+    """What the database is asked for, see app.store.inventory."""
 
-    def __init__(
-        self, name: str, text: str, label: str, read: Callable[[], dict[str, float]]
-    ) -> None:
-        self.name, self.text, self.label, self.read = name, text, label, read
+    @property
+    def components(self) -> Mapping[str, int]: ...
+    @property
+    def trainings(self) -> Mapping[str, Any]: ...
+    @property
+    def receipts(self) -> int: ...
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self.name, self.text, labels=[self.label])
-        for value, number in self.read().items():
-            family.add_metric([value], number)
-        yield family
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [GaugeMetricFamily(self.name, self.text, labels=[self.label])]
+class _Held(Collector):
+    """What the database holds, read when Prometheus asks; nothing but `up` if it is down."""
+
+    def __init__(self, read: Callable[[], Inventory | None]) -> None:
+        self.read = read
+
+    def describe(self) -> Iterable[Metric]:
+        return []  # no names to reserve: to find them out, the registry would read
+
+    def collect(self) -> Iterable[Metric]:
+        found = self.read()
+        up = 0 if found is None else 1
+        yield GaugeMetricFamily(
+            "tangent_database_up", "whether the database answers; 0: what it holds is left out", up
+        )
+        if found is None:
+            return
+        for name, attribute, text in GAUGES:
+            yield GaugeMetricFamily(name, text, getattr(found, attribute))
+        yield CounterMetricFamily(
+            "tangent_receipts", "receipts in the ledger, one a deletion", found.receipts
+        )
+        yield _components(found.components)
+        yield _trainings(found.trainings)
+
+
+def _components(counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(
+        "tangent_components",
+        "components by status; the queued ones are the queue's depth",
+        labels=["status"],
+    )
+    for status, number in counts.items():
+        family.add_metric([status], number)
+    return family
+
+
+def _trainings(found: Mapping[str, Any]) -> Metric:
+    # No counter: a deletion takes the component's training out, which a rate would take for a jump.
+    family = GaugeHistogramMetricFamily(
+        "tangent_training_duration_seconds",
+        "time of a training's last attempt, of the components there are",
+        labels=["outcome"],
+    )
+    for outcome, trainings in found.items():
+        buckets = [(str(bound), float(number)) for bound, number in trainings.within.items()]
+        buckets.append(("+Inf", float(trainings.count)))
+        family.add_metric([outcome], buckets, trainings.seconds)
+    return family
 
 
 class Metrics:
     """What is counted; no label carries an id, name or weight, as it would outlive a deletion."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "0") -> None:
         self.registry = CollectorRegistry()
+        Info("tangent_build", "what runs here", registry=self.registry).info({"version": version})
         self.requests = self._counter(
             "tangent_http_requests", "answered requests", "method", "route", "status"
         )
@@ -44,6 +106,19 @@ class Metrics:
             "tangent_http_requests_in_progress", "open requests", registry=self.registry
         )
         self.predictions = self._counter("tangent_predictions", "images predicted", "outcome")
+        self.prediction_seconds = self._histogram(
+            "tangent_prediction_duration_seconds",
+            "time from a prediction's body to answer",
+            SECONDS,
+        )
+        self.prediction_images = self._histogram(
+            "tangent_prediction_images", "images of one prediction", BATCH
+        )
+        self.deletion_seconds = self._histogram(
+            "tangent_deletion_duration_seconds",
+            "time of one deletion, its waiting included",
+            SECONDS,
+        )
         self.batch = self._histogram(
             "tangent_inference_batch_size", "images of one forward pass", BATCH
         )
@@ -71,16 +146,9 @@ class Metrics:
     ) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
-    def count_components(self, read: Callable[[], dict[str, int]]) -> None:
-        """Serve `tangent_components{status}` from this function, every status present."""
-
-        def all_statuses() -> dict[str, float]:
-            found = read()
-            return {status: found.get(status, 0) for status in STATUSES}
-
-        self.registry.register(
-            _Read("tangent_components", "components by status", "status", all_statuses)
-        )
+    def count_held(self, read: Callable[[], Inventory | None]) -> None:
+        """Serve what the database holds from this function, which gives None if it is down."""
+        self.registry.register(_Held(read))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -102,10 +102,12 @@ def predict(
 
     Without `composition` and `components`, all ready components of the space answer.
     """
-    work = Work(asked, engine)
+    started, work = perf_counter(), Work(asked, engine)
     ticket.enter()  # until the answer is sent, see app.gate
     selection, results = steady(reading, engine, asked.query, work.run)
     metrics.decode_seconds.observe(work.seconds["decode"])
+    metrics.prediction_seconds.observe(perf_counter() - started)
+    metrics.prediction_images.observe(len(results))
     for result in results:
         metrics.predictions.labels("error" if isinstance(result, Problem) else "ok").inc()
     answer = schemas.PredictionOut(

@@ -10,7 +10,7 @@ component was cancelled or deleted in the meantime.
 
 from typing import Any, Protocol
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Gone, NotFound
@@ -145,12 +145,6 @@ def list_(
     if space is not None:
         query = query.where(Component.space == space)
     return list(session.scalars(query))
-
-
-def count(session: Session) -> dict[str, int]:
-    """The number of components in each status that there is one in."""
-    query = select(Component.status, func.count()).group_by(Component.status)
-    return {status: number for status, number in session.execute(query)}
 
 
 def start(session: Session, component_id: str, *, executor_id: str) -> Component | None:

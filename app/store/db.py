@@ -3,10 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, CursorResult, Delete, Engine, Update, create_engine, event
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Delete,
+    Engine,
+    Update,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
+
+CONNECT_SECONDS = 5  # to a server that does not answer; the URL may say otherwise
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -17,7 +28,10 @@ def open_engine(settings: Settings) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(settings.sql_url, pool_pre_ping=True)
+    url = make_url(settings.sql_url)
+    if "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
+    return create_engine(url, pool_pre_ping=True)
 
 
 def _prepare_sqlite(connection, _record) -> None:

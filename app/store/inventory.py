@@ -1,0 +1,101 @@
+"""What the service holds, in numbers, for its metrics: no id, no name and no label."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, extract, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.store import components, receipts, workers
+from app.store.db import transaction
+from app.store.tables import Component, Dataset, now
+
+log = logging.getLogger(__name__)
+
+BOUNDS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)  # seconds of a training
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The ended trainings of one outcome, by the time that their last attempt took."""
+
+    within: dict[float, int] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0))
+    count: int = 0
+    seconds: float = 0.0  # of all of them together
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The counts of one moment."""
+
+    components: dict[str, int]  # status -> how many
+    component_bytes: int
+    trainings: dict[str, Trainings]  # outcome -> its trainings
+    queued_seconds: float  # that the component waits which has waited longest
+    datasets: int
+    images: int
+    receipts: int
+    workers: int  # that gave a sign of life lately
+
+
+def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Inventory | None:
+    """The counts of this moment; None if the database does not answer."""
+    try:
+        with transaction(sessions) as session:
+            return _read(session, dead_seconds)
+    except SQLAlchemyError as error:
+        log.warning("the database does not answer, so the metrics lack its counts: %s", error)
+        return None
+
+
+def _read(session: Session, dead_seconds: float) -> Inventory:
+    size = func.coalesce(func.sum(Component.bytes), 0)
+    by_status = select(Component.status, func.count(), size).group_by(Component.status)
+    counts, component_bytes = dict.fromkeys(components.STATUSES, 0), 0
+    for status, count, stored in session.execute(by_status):
+        counts[status] = count
+        component_bytes += int(stored or 0)
+    held = select(func.count(), func.coalesce(func.sum(Dataset.num_images), 0))
+    datasets, images = session.execute(held.select_from(Dataset)).one()
+    return Inventory(
+        components=counts,
+        component_bytes=component_bytes,
+        trainings=_trainings(session),
+        queued_seconds=_queued_seconds(session),
+        datasets=datasets,
+        images=int(images or 0),
+        receipts=receipts.epoch(session),
+        workers=len(workers.alive(session, dead_seconds=dead_seconds)),
+    )
+
+
+def _queued_seconds(session: Session) -> float:
+    oldest = select(func.min(Component.created_at)).where(Component.status == "queued")
+    since = session.scalar(oldest)
+    return 0.0 if since is None else max(0.0, (now() - since).total_seconds())
+
+
+def _trainings(session: Session) -> dict[str, Trainings]:
+    """Counted by the database, as there may be many."""
+    seconds = _seconds(session)
+    counts = (func.sum(case((seconds <= bound, 1), else_=0)) for bound in BOUNDS)
+    query = (
+        select(Component.status, func.count(), func.sum(seconds), *counts)
+        .where(Component.status.in_(components.TERMINAL), Component.started_at.is_not(None))
+        .group_by(Component.status)
+    )
+    found = dict.fromkeys(components.TERMINAL, Trainings())
+    for outcome, count, total, *within in session.execute(query):
+        numbers = (int(each) for each in within)
+        found[outcome] = Trainings(dict(zip(BOUNDS, numbers, strict=True)), count, float(total))
+    return found
+
+
+def _seconds(session: Session) -> ColumnElement[Any]:
+    """The time from a training's last start to its end."""
+    began, ended = Component.started_at, Component.finished_at
+    if session.get_bind().dialect.name == "sqlite":
+        return (func.julianday(ended) - func.julianday(began)) * 86400.0
+    return extract("epoch", ended - began)

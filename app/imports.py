@@ -109,8 +109,16 @@ def _check_numbers(component: tangent.Component, settings: Settings) -> None:
         )
     if not 0 <= component.seed <= MAX_SEED:
         raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
-    if not all(label.strip() and len(label) <= 255 for label in component.labels):
-        raise BadComponent("the component has a label without a name, or one over 255 characters")
+    if not all(_is_label(label) for label in component.labels):
+        raise BadComponent(
+            "the component has a label that is empty, is longer than 255 characters, or has "
+            "characters that cannot be printed"
+        )
+
+
+def _is_label(text: str) -> bool:
+    """Whether a dataset could have had this label."""
+    return bool(text.strip()) and len(text) <= 255 and text.isprintable()
 
 
 def _check_composition(space: tangent.Space, component: tangent.Component) -> None:

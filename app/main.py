@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI, Security
+from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +23,7 @@ from app.api import (
     spaces,
 )
 from app.api.auth import BearerKey
+from app.api.deps import storable
 from app.api.limits import BodyLimit
 from app.api.requests import Watched
 from app.engine import Engine
@@ -103,7 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     # For the document only: BearerKey has decided before a route is reached.
     bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]
     for noun in NOUNS:
-        app.include_router(noun.router, prefix="/v1", dependencies=bearer)
+        app.include_router(noun.router, prefix="/v1", dependencies=[*bearer, Depends(storable)])
     app.include_router(meta.v1, prefix="/v1", dependencies=bearer)
     app.include_router(meta.later, prefix="/v1", include_in_schema=False)
     app.include_router(meta.router)

@@ -87,7 +87,7 @@ def import_(
     name: Annotated[Name | None, Form()] = None,
 ) -> ComponentOut:
     """A safetensors file from `GET …/delta` of a service with the same space; ready at once."""
-    name = name or PurePosixPath(file.filename or "").stem.replace("\0", "")[:200] or "imported"
+    name = name or _title(file.filename)
     component_id = new_id("cmp")
     key = f"components/{component_id}/imported.safetensors"
     with transaction(reading) as session:
@@ -107,6 +107,13 @@ def import_(
             blobs.delete(key)
     response.headers["Location"] = f"/v1/components/{row_id}"
     return shown
+
+
+def _title(filename: str | None) -> str:
+    """An imported component's name from its file's: `north.safetensors` is `north`."""
+    stem = PurePosixPath(filename or "").stem
+    printable = "".join(character for character in stem if character.isprintable())
+    return printable.strip()[:200] or "imported"
 
 
 @router.get("", summary="List components", responses=problems(422))

@@ -36,6 +36,7 @@ from app.schemas.datasets import DatasetOut, DatasetSummary, ImageOut, UploadedD
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
+from app.schemas.texts import Text
 from app.store import components, datasets, spaces
 from app.store.db import transaction
 from app.store.deletion import forget_dataset
@@ -81,10 +82,10 @@ def upload(
     response: Response,
     file: Annotated[UploadFile, File(description="a zip, tar, tar.gz or tar.zst archive")],
     name: Annotated[
-        str | None, Form(min_length=1, max_length=255, description="else the file's name")
+        Text | None, Form(min_length=1, max_length=255, description="else the file's name")
     ] = None,
     space: Annotated[
-        str, Form(max_length=64, description="of the component to train")
+        Text, Form(max_length=64, description="of the component to train")
     ] = spaces.DEFAULT,
     train: Annotated[bool, Form(description="train a component from it at once")] = False,
 ) -> UploadedDataset:

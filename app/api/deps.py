@@ -12,12 +12,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
 
 from app.api.idempotency import Once, once
 from app.api.pages import Page, page
 from app.engine import Engine
+from app.errors import NotFound
 from app.gate import Ticket
 from app.metrics import Metrics
+from app.schemas.texts import fault
 from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.db import Session, sessionmaker, transaction
@@ -26,6 +29,29 @@ from app.store.jobs import Jobs
 Sessions = sessionmaker[Session]
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
+
+
+async def storable(request: Request) -> None:
+    """Refuses texts in the path and the query that nothing stored can have.
+
+    Raises:
+        NotFound: for the id or name in a path.
+        RequestValidationError: for a parameter of the query.
+    """
+    path = request.scope["path"]
+    for name, value in request.path_params.items():
+        # The name that a PUT makes is a field with a pattern of its own.
+        if request.method != "PUT" and (why := fault(value)):
+            noun = path.split("/")[2].removesuffix("s") if name == "name" else name[: -len("_id")]
+            detail = f"no {noun} {value!r} exists, as its name {why}: check the path"
+            raise NotFound(f"{noun}_not_found", detail)
+    wrong = [
+        {"type": "text_not_storable", "loc": ("query", name), "msg": f"the text {why}"}
+        for name, value in request.query_params.multi_items()
+        if (why := fault(name) or fault(value))
+    ]
+    if wrong:
+        raise RequestValidationError(wrong)
 
 
 async def _settings(request: Request) -> Settings:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from starlette.datastructures import UploadFile
 
 from app.errors import Invalid, Problem, TooLarge, Unsupported
 from app.schemas.predictions import EncodedImage, PredictionIn, PredictionQuery
+from app.schemas.texts import MOST_TOLD, faults
 from app.settings import Settings
 
 RAW = ("image/jpeg", "image/png", "image/webp")
@@ -144,9 +146,31 @@ def _checked(model: type[Any], given: bytes | dict[str, Any], where: str) -> Any
             return model.model_validate_json(given)
         return model.model_validate(given)
     except ValidationError as error:
+        errors = error.errors(include_input=False)
+        if isinstance(given, bytes) and errors[0]["type"] == "json_invalid":
+            _find_fault(given)
         raise RequestValidationError(
-            [item | {"loc": (where, *item["loc"])} for item in error.errors(include_input=False)]
+            [item | {"loc": (where, *item["loc"])} for item in errors]
         ) from None
+
+
+def _find_fault(body: bytes) -> None:
+    """For a body that pydantic's parser refuses: halves of characters, which JSON may hold.
+
+    Raises:
+        RequestValidationError: naming the places where they are.
+    """
+    try:
+        found = list(islice(faults(json.loads(body)), MOST_TOLD))
+    except (ValueError, RecursionError):
+        return
+    if found:
+        raise RequestValidationError(
+            [
+                {"type": "text_not_storable", "loc": ("body", *place), "msg": why}
+                for place, why in found
+            ]
+        )
 
 
 def _wrong(location: tuple[str, ...], text: str) -> RequestValidationError:

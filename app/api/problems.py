@@ -1,5 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457) with a stable `code`."""
 
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,16 @@ HTTP_CODES = {
     413: "request_too_large",
     415: "unsupported_media_type",
 }
+
+
+class ProblemResponse(JSONResponse):
+    """A problem document; of a text that UTF-8 cannot say, the rest is told."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode(errors="replace")
 
 
 def document(
@@ -55,7 +66,7 @@ def of(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 def answer(scope: Scope, problem: Problem, headers: dict[str, str] | None = None) -> Response:
     """The whole answer for a problem; for middleware, which has no handlers below it."""
-    return JSONResponse(of(scope, problem), problem.status, headers=headers, media_type=MEDIA_TYPE)
+    return ProblemResponse(of(scope, problem), problem.status, headers=headers)
 
 
 def internal(scope: Scope) -> Response:
@@ -67,7 +78,7 @@ def internal(scope: Scope) -> Response:
         code="internal_error",
         detail="the service failed on this request; its log has the cause under this request_id",
     )
-    return JSONResponse(body, 500, media_type=MEDIA_TYPE)
+    return ProblemResponse(body, 500)
 
 
 def from_tangent(error: TangentError) -> Problem:
@@ -106,7 +117,7 @@ async def _validation(request: Request, error: RequestValidationError) -> Respon
         detail=f"the request does not fit this route's schema: {places}",
         errors=errors,
     )
-    return JSONResponse(body, 422, media_type=MEDIA_TYPE)
+    return ProblemResponse(body, 422)
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
@@ -122,7 +133,7 @@ async def _http(request: Request, error: HTTPException) -> Response:
         code=HTTP_CODES.get(error.status_code, f"http_{error.status_code}"),
         detail=details.get(error.status_code, str(error.detail)),
     )
-    return JSONResponse(body, error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
+    return ProblemResponse(body, error.status_code, headers=error.headers)
 
 
 def add_handlers(app: FastAPI) -> None:

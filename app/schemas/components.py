@@ -5,11 +5,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.schemas.texts import Given, Text
+
 Status = Literal["queued", "training", "ready", "failed", "cancelled"]
-Name = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00]*$"),
-]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Metadata = Annotated[
@@ -21,11 +20,10 @@ Metadata = Annotated[
 ]
 
 
-class ComponentIn(BaseModel):
+class ComponentIn(Given):
     """A component to be trained from a dataset."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {
                 "dataset_id": "ds_0190",

@@ -6,13 +6,13 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.predictions import Member, Rule
+from app.schemas.texts import Given
 
 
-class CompositionIn(BaseModel):
+class CompositionIn(Given):
     """Which components answer under a name, and how they are summed."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "example": {
                 "rule": "weighted",

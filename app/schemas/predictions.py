@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from app.errors import NotBuilt
 from app.schemas.problems import ProblemOut
+from app.schemas.texts import Given
 
 LATER = ("contributions", "leave_one_out")
 
@@ -22,10 +23,10 @@ class Member(BaseModel):
     weight: Weight | None = None
 
 
-class Selection(BaseModel):
+class Selection(Given):
     """Which model answers: a named composition, or components, or all ready ones of the space."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     composition: str | None = Field(None, max_length=64, description="name of a composition")
     components: list[Member] | None = Field(None, description="components and their weights")

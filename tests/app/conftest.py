@@ -76,6 +76,16 @@ def service(serve: Serve) -> Service:
     return serve()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def either(request: pytest.FixtureRequest, serve: Serve) -> Service:
+    """A service with nothing in it but the default space, on each kind of database."""
+    if request.param == "sqlite":
+        return serve()
+    url = request.getfixturevalue("postgres")
+    migrate.upgrade(Settings(**KEY_FREE | {"database_url": url}))
+    return serve(database_url=url)
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Service]:
     """One service for a whole file of tests that only read, or do not mind each other's traces."""

@@ -84,6 +84,17 @@ def tampered(data: bytes, change) -> bytes:
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
+def labelled(data: bytes, label: str) -> bytes:
+    """The component file with another first label."""
+
+    def change(about):
+        _, second = sorted(about["labels"])
+        about["labels"] = {label: 3, second: 3}
+        about["head_labels"] = sorted(about["labels"])
+
+    return tampered(data, change)
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
@@ -102,6 +113,20 @@ def tampered(data: bytes, change) -> bytes:
             422,
             "bad_hyperparameter",
         ),
+        (
+            lambda data: tampered(data, lambda a: a["hyperparameters"].update(loss="\ud800")),
+            422,
+            "bad_hyperparameter",
+        ),
+        (
+            lambda data: tampered(data, lambda a: a.update(fingerprint="\ud800" * 64)),
+            409,
+            "fingerprint_mismatch",
+        ),
+        (lambda data: labelled(data, "c\0w"), 422, "bad_component"),
+        (lambda data: labelled(data, "c\ud800w"), 422, "bad_component"),
+        (lambda data: labelled(data, " "), 422, "bad_component"),
+        (lambda data: labelled(data, "c" * 256), 422, "bad_component"),
         (lambda data: data[:-8] + struct.pack("<d", float("nan")), 422, "bad_component"),
     ],
 )

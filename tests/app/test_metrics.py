@@ -29,16 +29,6 @@ def metrics(service: Service) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def either(request: pytest.FixtureRequest, serve: Callable[..., Service]) -> Service:
-    """A service on each kind of database."""
-    if request.param == "sqlite":
-        return serve()
-    url = request.getfixturevalue("postgres")
-    migrate.upgrade(Settings(database_url=url, api_key=None))
-    return serve(database_url=url)
-
-
 def test_with_the_database_down_the_process_still_tells_its_own(
     service: Service, tmp_path: Path
 ) -> None:

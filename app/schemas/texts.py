@@ -1,0 +1,82 @@
+"""Texts that every database and every hash can take: no NUL, no half of a character.
+
+JSON can hold both, Postgres takes neither, and a half (a lone surrogate) has no bytes in UTF-8.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+MOST_TOLD = 20  # faults of one body
+
+Place = tuple[str | int, ...]
+
+
+def fault(text: str) -> str | None:
+    """Why the text cannot be stored, as the end of a sentence; None if it can."""
+    if "\0" in text:
+        return "has a NUL character"
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return "has half of a character (a lone surrogate)"
+    return None
+
+
+def faults(value: Any) -> Iterator[tuple[Place, str]]:
+    """Every text within a JSON value that cannot be stored: its place, and why."""
+    # Neither recursion nor a list of all there is to do: the value may be deep, and may be long.
+    path: list[tuple[Place, Iterator[tuple[Any, Any]]]] = [((), iter([(None, value)]))]
+    while path:
+        place, items = path[-1]
+        for name, item in items:
+            if isinstance(name, str) and (why := fault(name)):
+                yield _within(place, name), f"the name {why}"
+            if isinstance(item, str):
+                if why := fault(item):
+                    yield _within(place, name), f"the text {why}"
+            elif isinstance(item, dict | list) and item:
+                inside = item.items() if isinstance(item, dict) else enumerate(item)
+                path.append((_within(place, name), iter(inside)))
+                break
+        else:
+            path.pop()
+
+
+def _within(place: Place, name: Any) -> Place:
+    if name is None:  # the value itself
+        return place
+    return (*place, name.encode(errors="replace").decode() if isinstance(name, str) else name)
+
+
+def _storable(text: str) -> str:
+    if why := fault(text):
+        raise ValueError(f"the text {why}")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
+class Given(BaseModel):
+    """What a client sends; a text in it that cannot be stored is refused at its place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_storable(cls, given: Any) -> Any:
+        errors: list[InitErrorDetails] = [
+            {
+                "type": PydanticCustomError("text_not_storable", "{why}", {"why": why}),
+                "loc": place,
+                "input": None,
+            }
+            for place, why in islice(faults(given), MOST_TOLD)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return given

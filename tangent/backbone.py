@@ -28,9 +28,13 @@ import_torchvision()  # timm imports torchvision at import time
 
 import timm  # noqa: E402
 from timm.data import create_transform, resolve_data_config  # noqa: E402
+from timm.layers import Attention as Attention  # noqa: E402
 from timm.layers import HybridEmbed, PatchDropout  # noqa: E402
+from timm.layers import LayerScale as LayerScale  # noqa: E402
+from timm.layers import Mlp as Mlp  # noqa: E402
 from timm.models import group_parameters, register_model  # noqa: E402
 from timm.models.resnet import BasicBlock, ResNet  # noqa: E402
+from timm.models.vision_transformer import Block as Block  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from timm.models.vision_transformer_hybrid import ConvStem  # noqa: E402
 
@@ -180,6 +184,7 @@ def wrap(name: str, model: Any, preprocessing: dict | None = None) -> Backbone:
     """
     model.reset_classifier(0)
     model.eval().requires_grad_(False)
+    _forget_what_is_derived(model)
     config = resolve_data_config(preprocessing or {}, pretrained_cfg=preprocessing, model=model)
     size = config["input_size"][-1]
     with torch.no_grad():
@@ -268,8 +273,15 @@ def depths(model: Any, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     return model.forward_head(final), maps
 
 
-def use_plain_attention(model: nn.Module) -> None:
-    """Turn fused attention off: its kernel has no forward derivative."""
+class Forgetful(dict):
+    """A cache that holds nothing when asked: what it kept would not move with the parameters."""
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+
+def _forget_what_is_derived(model: nn.Module) -> None:
+    """Some timm models keep attention biases made from parameters at an earlier pass."""
     for module in model.modules():
-        if getattr(module, "fused_attn", False):
-            setattr(module, "fused_attn", False)  # noqa: B010 (timm's own attribute)
+        if isinstance(getattr(module, "attention_bias_cache", None), dict):
+            module.attention_bias_cache = Forgetful()  # type: ignore[assignment]

@@ -76,7 +76,7 @@ def fit(
         scratch / "activations",
         len(labels),
         source.batches(BATCH),
-        space.readout if space.suffix is None else _activation(space),
+        space.readout if space.engine is None else _rows(space),
         lambda done: progress(Progress("features", done, len(labels))),
     )
     if not torch.isfinite(rows).all():
@@ -112,7 +112,7 @@ def fit(
     return Fitted(component, metrics)
 
 
-def _activation(space: Space) -> Callable[[Tensor], Tensor]:
-    suffix = space.suffix
-    assert suffix is not None
-    return lambda images: suffix.activation(images.to(space.device, space.dtype))
+def _rows(space: Space) -> Callable[[Tensor], Tensor]:
+    engine = space.engine
+    assert engine is not None
+    return lambda images: engine.rows(images.to(space.device, space.dtype))

@@ -20,7 +20,7 @@ ROWS = 512  # of one pass over the cached activations
 
 
 class Problem:
-    """Rows (n, …) of psi at a linear scope, of activations otherwise; one label a row."""
+    """Rows (n, …) of psi at a linear scope, of the engine's otherwise; one label a row."""
 
     def __init__(
         self,
@@ -57,20 +57,20 @@ class Problem:
     def outputs(self, rows: Tensor, delta: Delta) -> tuple[Tensor, Tensor]:
         """f and J delta, each (B, K)."""
         base, width = self.base.to(rows.dtype), self.space.width
-        if self.space.suffix is None:
+        engine = self.space.engine
+        if engine is None:
             return rows @ base.T, rows @ delta["head"].T
         directions = {k: v for k, v in delta.items() if k != "head"}
-        with torch.no_grad():
-            phi, along = self.space.suffix.jvp(rows, directions)
+        phi, (along,) = engine.push(rows, [engine.prepare(directions)])
         psi = with_constant(phi)
         return psi @ base.T, psi @ delta["head"].T + along @ base[:, :width].T
 
     def adjoint(self, rows: Tensor, cotangent: Tensor) -> Delta:
         """Jᵀ of a cotangent (B, K), summed over the batch."""
-        if self.space.suffix is None:
+        if self.space.engine is None:
             return {"head": cotangent.T @ rows}
         rows_on_phi = self.base[:, : self.space.width].to(rows.dtype)
-        phi, directions = self.space.suffix.vjp(rows, cotangent @ rows_on_phi)
+        phi, directions = self.space.engine.pull(rows, cotangent @ rows_on_phi)
         return {"head": cotangent.T @ with_constant(phi)} | directions
 
     def accuracy(self, delta: Delta, index: Tensor | None = None) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tangent.backbone import Backbone, load_backbone
 from tangent.component import Component
 from tangent.delta import Delta
+from tangent.engines import Prepared, choose
 from tangent.errors import BadComponent, FingerprintMismatch
 from tangent.head import head_rows
 from tangent.readout import head2toe, with_constant
@@ -44,7 +45,9 @@ class Space:
 
         Raises:
             UnknownScope: no such scope, or fewer blocks than it asks for.
-            UnsupportedModel: the backbone has no blocks or depths that the scope needs.
+            UnsupportedModel: the backbone has no blocks or depths that the scope needs, is in
+                training mode or has no forward derivative.
+            NonFinite: a weight is NaN or Inf.
         """
         names = tangent_parameters(backbone.model, scope)
         self.model = backbone.model.to(device)
@@ -55,6 +58,7 @@ class Space:
         self.device = torch.device(device)
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
+        self.engine = choose(self.suffix) if self.suffix else None
         self._backbone_fingerprint = backbone.fingerprint
         self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared)
         self.readout_width = self._readout_width()
@@ -116,17 +120,15 @@ class Space:
         rows = self.base_rows(delta.labels).to(self.device)
         head = rows + delta.head.to(self.device)
         directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
-        chunks = [self._logits(chunk, rows, head, directions) for chunk in images.split(CHUNK)]
+        prepared = self.engine.prepare(directions) if self.engine else None
+        chunks = [self._logits(chunk, rows, head, prepared) for chunk in images.split(CHUNK)]
         return torch.cat(chunks).float().cpu()
 
-    def _logits(
-        self, images: Tensor, rows: Tensor, head: Tensor, directions: dict[str, Tensor]
-    ) -> Tensor:
-        if self.suffix is None:
+    def _logits(self, images: Tensor, rows: Tensor, head: Tensor, prepared: Prepared) -> Tensor:
+        if self.engine is None:
             return self.readout(images).double() @ head.T
-        with torch.no_grad():
-            activation = self.suffix.activation(images.to(self.device, self.dtype))
-            phi, along = self.suffix.jvp(activation, directions)
+        engine_rows = self.engine.rows(images.to(self.device, self.dtype))
+        phi, (along,) = self.engine.push(engine_rows, [prepared])
         return with_constant(phi.double()) @ head.T + along.double() @ rows[:, : self.width].T
 
     def _readout_width(self) -> int:

@@ -4,15 +4,15 @@ Everything before it is a frozen prefix, run once and plainly; its output, the *
 cached for each training image. The split works for any timm model and is verified when it is made.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.func import functional_call
 
-from tangent.backbone import Backbone, use_plain_attention
+from tangent.backbone import Backbone
 
 Tangent = dict[str, Tensor]  # parameter name -> direction
 
@@ -26,39 +26,41 @@ class Suffix:
     def __init__(self, backbone: Backbone, names: list[str]) -> None:
         """`names`: the tangent parameters."""
         self.model = backbone.model
-        use_plain_attention(self.model)
-        parameters = dict(self.model.named_parameters())
-        self.base = {name: parameters[name].detach() for name in names}
-        first = next(iter(parameters.values()))
+        every = dict(self.model.named_parameters())
+        self.parameters = {name: every[name] for name in names}
+        self.base = {name: p.detach() for name, p in self.parameters.items()}
+        first = next(iter(every.values()))
         size = backbone.image_size
         generator = torch.Generator().manual_seed(0)
-        probe = torch.rand(3, 3, size, size, generator=generator).to(first)
+        self.probe = torch.rand(3, 3, size, size, generator=generator).to(first)
         self._dummy = torch.zeros(1, 3, size, size).to(first)
-        self.entry = self._entry(probe)
+        self._skipped: dict[nn.Module, Any] = {}  # modules of the prefix -> output for the dummy
+        self.entry = self._entry(self.probe)
 
     def activation(self, images: Tensor) -> Tensor:
         """What enters the first tangent module; the images where no prefix can be split off."""
         if self.entry is None:
             return images
-        return self._capture(self.entry, images)
+        with torch.no_grad():
+            return _input_of(self.model, self.entry, images)
+
+    def run(self, activation: Tensor) -> Tensor:
+        """phi, by the model's own code on its own parameters."""
+        if self.entry is None:
+            return self.model(activation)
+        with self._replayed(self.entry, activation):
+            return self.model(self._dummy)
 
     def features(self, parameters: Tangent, activation: Tensor) -> Tensor:
         """phi with the given tangent parameters instead of the base's; differentiable in them."""
-        with sdpa_kernel(SDPBackend.MATH):
-            if self.entry is None:
-                return functional_call(self.model, parameters, (activation,))
-            with self._replayed(self.entry, activation):
-                return functional_call(self.model, parameters, (self._dummy,))
-
-    def jvp(self, activation: Tensor, tangent: Tangent) -> tuple[Tensor, Tensor]:
-        """phi and its directional derivative J·tangent at the base parameters, in one pass."""
-        tangent = {name: tangent[name] for name in self.base}  # torch insists on one order
-        phi, along = jvp(lambda p: self.features(p, activation), (self.base,), (tangent,))[:2]
-        return phi, along
+        if self.entry is None:
+            return functional_call(self.model, parameters, (activation,))
+        with self._replayed(self.entry, activation):
+            return functional_call(self.model, parameters, (self._dummy,))
 
     def vjp(self, activation: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         """phi and Jᵀ·cotangent at the base parameters, summed over the batch: back-propagation."""
-        leaves = {name: p.clone().requires_grad_() for name, p in self.base.items()}
+        leaves = {name: p.detach().requires_grad_() for name, p in self.base.items()}
         with torch.enable_grad():
             features = self.features(leaves, activation)
             grads = torch.autograd.grad(
@@ -76,7 +78,8 @@ class Suffix:
         try:
             with torch.no_grad():
                 whole = self.model(probe)
-                activation = self._capture(candidate, probe)
+                activation = _input_of(self.model, candidate, probe)
+                self._skipped = _finished_before(self.model, candidate, self._dummy)
                 with self._replayed(candidate, activation):
                     replayed = self.model(self._dummy)
         except (RuntimeError, TypeError):
@@ -90,12 +93,8 @@ class Suffix:
             module.register_forward_pre_hook(lambda _m, _a, name=name: entered.append(name))
             for name, module in self.model.named_modules()
         ]
-        try:
-            with torch.no_grad():
-                self.model(probe)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with _removed(hooks), torch.no_grad():
+            self.model(probe)
         all_names = [name for name, _ in self.model.named_parameters()]
 
         def wholly_tangent(module: str) -> bool:
@@ -109,27 +108,37 @@ class Suffix:
             return None  # a parameter outside `first` is used before it, or in no module of its own
         return self.model.get_submodule(first)
 
-    def _capture(self, module: nn.Module, images: Tensor) -> Tensor:
-        """The module's only input while the model runs on the images; what follows is not run."""
-        with self._hooked(module, _stop), torch.no_grad():
-            try:
-                self.model(images)
-            except _Reached as reached:
-                return reached.activation
-        raise RuntimeError(f"{type(module).__name__} was not reached")
-
     @contextmanager
     def _replayed(self, module: nn.Module, activation: Tensor) -> Iterator[None]:
-        """The module gets the activation; the modules before it run on one dummy image."""
-        with self._hooked(module, lambda _module, arguments: (activation, *arguments[1:])):
+        """The module gets the activation; those before it give what they gave for the dummy."""
+
+        def replay(_module: nn.Module, arguments: tuple) -> tuple:
+            return (activation, *arguments[1:])
+
+        with ExitStack() as stack:
+            for skipped, output in self._skipped.items():
+                stack.enter_context(running_instead(skipped, lambda *_, given=output: given))
+            stack.enter_context(_removed([module.register_forward_pre_hook(replay)]))
             yield
 
-    @contextmanager
-    def _hooked(self, module: nn.Module, hook) -> Iterator[None]:
-        handle = module.register_forward_pre_hook(hook)
-        try:
-            yield
-        finally:
+
+@contextmanager
+def running_instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """The module's forward is this function."""
+    module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del module.forward  # its class's again
+
+
+@contextmanager
+def _removed(handles: list) -> Iterator[None]:
+    """Hooks that are gone after the block."""
+    try:
+        yield
+    finally:
+        for handle in handles:
             handle.remove()
 
 
@@ -140,7 +149,40 @@ class _Reached(Exception):
         self.activation = activation
 
 
-def _stop(_module: nn.Module, arguments: tuple) -> None:
-    if len(arguments) != 1:
-        raise TypeError("more than one positional argument")
-    raise _Reached(arguments[0])
+def _input_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
+    """The module's only input while the model runs on the images; what follows is not run."""
+
+    def stop(_module: nn.Module, arguments: tuple) -> None:
+        if len(arguments) != 1:
+            raise TypeError("more than one positional argument")
+        raise _Reached(arguments[0])
+
+    with _removed([module.register_forward_pre_hook(stop)]):
+        try:
+            model(images)
+        except _Reached as reached:
+            return reached.activation
+    raise RuntimeError(f"{type(module).__name__} was not reached")
+
+
+def _finished_before(model: nn.Module, module: nn.Module, images: Tensor) -> dict[nn.Module, Any]:
+    """The outermost modules that have run once, and are through, when `module` is entered."""
+    open_calls: list[nn.Module] = []
+    done: list[tuple[nn.Module, nn.Module | None, Any]] = []  # with the caller and the output
+
+    def enter(entered: nn.Module, _arguments: tuple) -> None:
+        if entered is module:
+            raise _Reached(images)
+        open_calls.append(entered)
+
+    def leave(left: nn.Module, _arguments: tuple, output: Any) -> None:
+        open_calls.pop()
+        done.append((left, open_calls[-1] if open_calls else None, output))
+
+    hooks: list[Any] = []
+    for part in model.modules():
+        hooks += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
+    with _removed(hooks), suppress(_Reached):
+        model(images)
+    calls = [each for each, _, _ in done]
+    return {m: out for m, by, out in done if by in open_calls and calls.count(m) == 1}

@@ -19,7 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import tangent
 from tangent.backbone import Backbone, create_untrained, wrap
+from tangent.engines import Engine, choose
+from tangent.engines.generic import Generic
 from tangent.problem import Problem
+from tangent.suffix import Suffix
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,7 @@ def fresh(name: str) -> nn.Module:
 
 
 def backbone(name: str, dtype: torch.dtype = torch.float64) -> Backbone:
-    """The case's model as a frozen backbone, a copy at each call as `load_backbone` gives it.
-
-    A space at a block scope turns its model's fused attention off, which moves the last bits.
-    """
+    """The case's model as a frozen backbone, a copy at each call as `load_backbone` gives it."""
     held = _wrapped(name, dtype)
     return replace(held, model=deepcopy(held.model))
 
@@ -159,6 +159,31 @@ def untouched(name: str) -> nn.Module:
 def space(name: str, scope: str, declared: tuple[str, ...] = ()) -> tangent.Space:
     """A float64 space over the case's model."""
     return tangent.Space(backbone(name), scope, declared)
+
+
+ENGINES = ("rules", "generic")
+
+
+def engine_of(kind: str, suffix: Suffix) -> Engine:
+    """The engine of that kind; the rules' is the one that a space would choose."""
+    if kind == "generic":
+        return Generic(suffix, "asked for")
+    chosen = choose(suffix)
+    assert chosen.name == "rules", chosen.reason
+    return chosen
+
+
+def engine(name: str, scope: str, kind: str = "rules") -> Engine:
+    """An engine of the case's float64 space."""
+    where = space(name, scope)
+    assert where.suffix is not None
+    return where.engine if kind == where.engine.name else engine_of(kind, where.suffix)
+
+
+def pushed(engine: Engine, x: Tensor, delta: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """phi and J·delta of the images."""
+    phi, (along,) = engine.push(engine.rows(x), [engine.prepare(delta)])
+    return phi, along
 
 
 def images(size: int, count: int, seed: int = 0) -> Tensor:
@@ -247,14 +272,15 @@ def trained(scope: str) -> tangent.Component:
 def problem(where: tangent.Space, data: Source, **given: Any) -> Problem:
     """The training problem with its rows in memory."""
     settings = tangent.Hyperparameters.resolve(where.scope, given)
-    split = where.readout if where.suffix is None else where.suffix.activation
+    split = where.readout if where.engine is None else where.engine.rows
     return Problem(where, split(data.pixels.to(where.dtype)).clone(), data.labels, settings)
 
 
 def exact_logits(where: tangent.Space, x: Tensor, delta: tangent.Delta) -> Tensor:
     """The float64 numbers that `logits` rounds to float32; proofs to 1e-10 need them."""
     rows = where.base_rows(delta.labels)
-    return where._logits(x, rows, rows + delta.head, delta.backbone)
+    prepared = where.engine.prepare(delta.backbone) if where.engine else None
+    return where._logits(x, rows, rows + delta.head, prepared)
 
 
 def delta_bytes(delta: tangent.Delta) -> bytes:

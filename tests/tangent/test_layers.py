@@ -6,10 +6,14 @@ import pytest
 import torch
 from cases import (
     CASES,
+    ENGINES,
     central_difference,
     direction,
+    engine,
+    engine_of,
     images,
     plain_features,
+    pushed,
     randomise,
     relative,
     space,
@@ -159,22 +163,27 @@ def with_layer(kind: str) -> nn.Module:
     return randomise(nn.Sequential(body, nn.Linear(flat, WIDTH))).double()
 
 
+engines = pytest.mark.parametrize("by", ENGINES)
+
+
+@engines
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_layers_tangent_equals_a_central_difference(kind):
+def test_a_layers_tangent_equals_a_central_difference(kind, by):
     with torch.random.fork_rng():
         model = with_layer(kind)
     suffix, x = suffix_of(model, SIZE, WIDTH), images(SIZE, 3)
+    engine = engine_of(by, suffix)
     delta = direction(suffix.base)
 
     def moved(step):
         return plain_features(model, {k: suffix.base[k] + step * v for k, v in delta.items()}, x)
 
-    _, found = suffix.jvp(suffix.activation(x), delta)
+    _, found = pushed(engine, x, delta)
     expected = central_difference(moved)
     assert relative(found, expected) <= 1e-7
     assert expected.abs().max() > 1e-3
     u = torch.randn(found.shape, generator=torch.Generator().manual_seed(0)).double()
-    _, pulled = suffix.vjp(suffix.activation(x), u)
+    _, pulled = engine.pull(engine.rows(x), u)
     inner = sum((pulled[k] * v).sum() for k, v in delta.items())
     assert abs(inner - (u * found).sum()) <= 1e-11 * u.norm() * found.norm()
 
@@ -190,31 +199,33 @@ class OnlyGelu(nn.Module):
         return self.gelu(x[:, 0].flatten(1)[:, : len(TINY)] + self.bias)
 
 
+@engines
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
-def test_the_tangent_of_gelu_is_right_at_and_around_zero(approximate):
+def test_the_tangent_of_gelu_is_right_at_and_around_zero(approximate, by):
     suffix = suffix_of(OnlyGelu(approximate), 4, len(TINY))
     x = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
     x[0, 0].view(-1)[: len(TINY)] = torch.tensor(TINY, dtype=torch.float64)
-    _, found = suffix.jvp(x, {"bias": torch.full((len(TINY),), 2.0, dtype=torch.float64)})
+    twice = {"bias": torch.full((len(TINY),), 2.0, dtype=torch.float64)}
+    _, found = pushed(engine_of(by, suffix), x, twice)
     for value, entry in zip(TINY, found[0].tolist(), strict=True):
         cumulative = 0.5 * (1 + math.erf(value / math.sqrt(2)))
         density = math.exp(-(value**2) / 2) / math.sqrt(2 * math.pi)
         assert entry == pytest.approx(2 * (cumulative + value * density), rel=1e-14)
 
 
-def test_a_relus_tangent_is_zero_at_its_kink():
+@engines
+def test_a_relus_tangent_is_zero_at_its_kink(by):
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, WIDTH), nn.ReLU())
     model[1].bias.data.zero_()
     suffix, zero = suffix_of(model, 4, WIDTH), torch.zeros(1, 3, 4, 4, dtype=torch.float64)
-    activation = suffix.activation(zero)
-    _, found = suffix.jvp(
-        activation, direction(suffix.base) | {"1.bias": torch.ones(WIDTH).double()}
-    )
+    delta = direction(suffix.base) | {"1.bias": torch.ones(WIDTH).double()}
+    _, found = pushed(engine_of(by, suffix), zero, delta)
     assert (found == 0).all()
 
 
+@engines
 @pytest.mark.parametrize("name", CASES)
-def test_an_all_zero_image_has_a_finite_and_true_tangent(name):
+def test_an_all_zero_image_has_a_finite_and_true_tangent(name, by):
     suffix, model = space(name, "last-block").suffix, untouched(name)
     x = torch.zeros_like(images(CASES[name].size, 2))
     delta = direction(suffix.base)
@@ -222,7 +233,7 @@ def test_an_all_zero_image_has_a_finite_and_true_tangent(name):
     def moved(step):
         return plain_features(model, {k: suffix.base[k] + step * v for k, v in delta.items()}, x)
 
-    _, found = suffix.jvp(suffix.activation(x), delta)
+    _, found = pushed(engine(name, "last-block", by), x, delta)
     assert torch.isfinite(found).all()
     assert relative(found, central_difference(moved)) <= 1e-7
     assert relative(found[0], found[1]) <= 1e-13

@@ -7,12 +7,16 @@ import torch
 from cases import (
     BLOCK_SCOPES,
     CASES,
+    ENGINES,
     backbone,
     central_difference,
     direction,
+    engine,
+    engine_of,
     fitted,
     images,
     plain_features,
+    pushed,
     relative,
     source,
     space,
@@ -23,40 +27,45 @@ from torch.func import jacrev, jvp
 
 import tangent
 from tangent.backbone import Backbone, create_untrained, parameter_blocks
+from tangent.engines.generic import Generic
 from tangent.scope import tangent_parameters
 from tangent.suffix import Suffix
 
 GRID = [(name, scope) for name in CASES for scope in BLOCK_SCOPES]
 grid = pytest.mark.parametrize(("name", "scope"), GRID)
+engines = pytest.mark.parametrize("by", ENGINES)
 
 
+@engines
 @grid
-def test_jvp_equals_forward_autodiff_over_all_parameters_of_the_untouched_model(name, scope):
+def test_jvp_equals_forward_autodiff_over_all_parameters_of_the_untouched_model(name, scope, by):
     suffix, model, x = space(name, scope).suffix, untouched(name), images(CASES[name].size, 3)
     delta = direction(suffix.base)
     everything = dict(model.named_parameters())
     tangents = {key: delta.get(key, torch.zeros_like(p)) for key, p in everything.items()}
     expected, along = jvp(lambda p: plain_features(model, p, x), (everything,), (tangents,))
-    phi, found = suffix.jvp(suffix.activation(x), delta)
+    phi, found = pushed(engine(name, scope, by), x, delta)
     assert relative(phi, expected) <= 1e-12
     assert relative(found, along) <= 1e-10
     assert along.abs().max() > 1e-3  # the direction does something
 
 
+@engines
 @grid
-def test_jvp_equals_a_central_difference_of_the_untouched_model(name, scope):
+def test_jvp_equals_a_central_difference_of_the_untouched_model(name, scope, by):
     suffix, model, x = space(name, scope).suffix, untouched(name), images(CASES[name].size, 2, 5)
     delta = direction(suffix.base, 5)
 
     def moved(step):
         return plain_features(model, {k: suffix.base[k] + step * v for k, v in delta.items()}, x)
 
-    _, found = suffix.jvp(suffix.activation(x), delta)
+    _, found = pushed(engine(name, scope, by), x, delta)
     assert relative(found, central_difference(moved)) <= 1e-7
 
 
+@engines
 @pytest.mark.parametrize("name", ["vit", "resnet_bottleneck"])
-def test_jvp_and_vjp_equal_products_with_the_explicit_jacobian(name):
+def test_jvp_and_vjp_equal_products_with_the_explicit_jacobian(name, by):
     suffix, model, x = (
         space(name, "last-block").suffix,
         untouched(name),
@@ -65,22 +74,24 @@ def test_jvp_and_vjp_equal_products_with_the_explicit_jacobian(name):
     jacobian = jacrev(lambda p: plain_features(model, p, x))(suffix.base)
     delta = direction(suffix.base)
     expected = sum((jacobian[k].flatten(2) @ v.flatten()) for k, v in delta.items())
-    phi, found = suffix.jvp(suffix.activation(x), delta)
+    phi, found = pushed(engine(name, "last-block", by), x, delta)
     assert relative(found, expected) <= 1e-10
     cotangent = torch.randn(phi.shape, generator=torch.Generator().manual_seed(1)).double()
-    _, pulled = suffix.vjp(suffix.activation(x), cotangent)
+    held = engine(name, "last-block", by)
+    _, pulled = held.pull(held.rows(x), cotangent)
     for key, value in pulled.items():
         rows = jacobian[key].flatten(0, 1).flatten(1)
         assert relative(value.flatten(), cotangent.flatten() @ rows) <= 1e-10
 
 
+@engines
 @grid
-def test_vjp_is_the_adjoint_of_jvp(name, scope):
+def test_vjp_is_the_adjoint_of_jvp(name, scope, by):
     suffix, x = space(name, scope).suffix, images(CASES[name].size, 3, 2)
-    activation, v = suffix.activation(x), direction(suffix.base, 2)
-    phi, along = suffix.jvp(activation, v)
+    held, v = engine(name, scope, by), direction(suffix.base, 2)
+    phi, along = pushed(held, x, v)
     u = torch.randn(phi.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    same, pulled = suffix.vjp(activation, u)
+    same, pulled = held.pull(held.rows(x), u)
     left = (u * along).sum()
     right = sum((pulled[key] * v[key]).sum() for key in v)
     assert list(pulled) == list(suffix.base)
@@ -88,15 +99,16 @@ def test_vjp_is_the_adjoint_of_jvp(name, scope):
     assert relative(same, phi) <= 1e-14
 
 
+@engines
 @grid
-def test_the_activation_split_changes_nothing(name, scope):
+def test_the_activation_split_changes_nothing(name, scope, by):
     split, x = space(name, scope).suffix, images(CASES[name].size, 3, 4)
     whole = Suffix(backbone(name), list(split.base))
     whole.entry = None
     delta = direction(split.base, 4)
     (phi, found), (expected_phi, expected) = (
-        split.jvp(split.activation(x), delta),
-        whole.jvp(x, delta),
+        pushed(engine(name, scope, by), x, delta),
+        pushed(Generic(whole, "not split"), x, delta),
     )
     assert torch.equal(whole.activation(x), x)
     assert relative(phi, expected_phi) <= 1e-13
@@ -113,11 +125,12 @@ def test_the_prefix_of_a_block_scope_is_really_split_off(name, scope):
     assert inside and len(inside) == sum(1 for _ in suffix.entry.parameters())
 
 
+@engines
 @grid
-def test_a_zero_direction_moves_nothing_at_all(name, scope):
+def test_a_zero_direction_moves_nothing_at_all(name, scope, by):
     suffix, x = space(name, scope).suffix, images(CASES[name].size, 2)
     zero = {key: torch.zeros_like(value) for key, value in suffix.base.items()}
-    phi, along = suffix.jvp(suffix.activation(x), zero)
+    phi, along = pushed(engine(name, scope, by), x, zero)
     assert (along == 0).all()
     assert relative(phi, plain_features(untouched(name), {}, x)) <= 1e-13
 
@@ -163,10 +176,10 @@ def test_base_weights_and_buffers_are_never_written(name, tmp_path):
         part = fitted(where, data, tmp_path, max_iterations=3).component
         composed = tangent.compose(where, [(part, 2.0)], "weighted", shas=["0"])
         where.logits(data.pixels, composed)
-        if where.suffix is not None:
-            activation = where.suffix.activation(data.pixels)
-            phi, _ = where.suffix.jvp(activation, direction(where.suffix.base))
-            where.suffix.vjp(activation, torch.ones_like(phi))
+        for by in ENGINES if where.suffix else ():
+            held, delta = engine(name, scope, by), direction(where.suffix.base)
+            phi, _ = pushed(held, data.pixels, delta)
+            held.pull(held.rows(data.pixels), torch.ones_like(phi))
         assert state_hash(where.model) == before
         assert not any(p.requires_grad or p.grad is not None for p in where.model.parameters())
         assert not any(module.training for module in where.model.modules())
@@ -183,13 +196,14 @@ class Skipping(torch.nn.Module):
         return self.last(self.first(x.flatten(1))) + x.flatten(1)[:, :8]
 
 
-def test_a_model_whose_prefix_reaches_around_the_suffix_is_not_split():
-    model = Skipping().double().requires_grad_(False)
+@engines
+def test_a_model_whose_prefix_reaches_around_the_suffix_is_not_split(by):
+    model = Skipping().double().eval().requires_grad_(False)
     held = Backbone("skipping", model, lambda image: image, 4, 8, "none")
     suffix = Suffix(held, ["last.weight", "last.bias"])
     assert suffix.entry is None
     x, delta = images(4, 3), direction(suffix.base)
-    _, found = suffix.jvp(suffix.activation(x), delta)
+    _, found = pushed(engine_of(by, suffix), x, delta)
     with torch.no_grad():
         expected = model.first(x.flatten(1)) @ delta["last.weight"].T + delta["last.bias"]
     assert relative(found, expected) <= 1e-13

@@ -1,0 +1,74 @@
+"""The last block of a ViT that reads its class token only, computed for that token alone.
+
+Exact algebra: with q the token's query, its scores are (W_kᵀq)·n over the normalised tokens n, and
+Σ p·W_v n = W_v Σ p·n, so keys and values are never formed; b_k adds the same to every score.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tangent.backbone import Attention, Block, LayerScale, Mlp, VisionTransformer
+from tangent.suffix import running_instead
+
+
+@contextmanager
+def absorbing(model: nn.Module) -> Iterator[None]:
+    """Within it, the last block gives the class token only, where nothing else is read."""
+    block = class_token_block(model)
+    if block is None:
+        yield
+        return
+    with running_instead(block, lambda tokens: absorbed(block, tokens)):
+        yield
+
+
+def absorbed(block: Any, tokens: Tensor) -> Tensor:
+    """The block's class token (B, 1, d) of tokens (B, N, d)."""
+    attention = block.attn
+    heads, size = attention.num_heads, attention.head_dim
+    batch, _, width = tokens.shape
+    normal = block.norm1(tokens)
+    first = normal[:, 0]
+    weight, bias = attention.qkv.weight, attention.qkv.bias
+    inner = heads * size
+    query = F.linear(first, weight[:inner], None if bias is None else bias[:inner])
+    keys = weight[inner : 2 * inner].reshape(heads, size, width)
+    values = weight[2 * inner :].reshape(heads, size, width)
+    by_head = (query * attention.scale).reshape(batch, heads, size).transpose(0, 1)
+    asked = torch.bmm(by_head, keys).transpose(0, 1)  # (B, H, d)
+    scores = torch.softmax(torch.bmm(asked, normal.transpose(1, 2)), -1)
+    seen = torch.bmm(scores, normal)
+    out = torch.bmm(seen.transpose(0, 1), values.transpose(1, 2)).transpose(0, 1)
+    out = out.reshape(batch, inner)
+    if bias is not None:
+        out = out + bias[2 * inner :]
+    token = tokens[:, 0] + block.ls1(attention.proj(out))
+    token = token + block.ls2(block.mlp(block.norm2(token)))
+    return token.unsqueeze(1)
+
+
+def class_token_block(model: nn.Module) -> Any | None:
+    """The last block of a plain ViT of which only the class token is read; None of other models."""
+    if type(model) is not VisionTransformer or not model.blocks:
+        return None
+    block: Any = model.blocks[-1]
+    attention = getattr(block, "attn", None)
+    plain = (
+        type(block) is Block
+        and type(attention) is Attention
+        and type(block.mlp) is Mlp
+        and isinstance(model.norm, nn.LayerNorm)
+        and all(isinstance(norm, nn.LayerNorm) for norm in (block.norm1, block.norm2))
+        and all(isinstance(s, LayerScale | nn.Identity) for s in (block.ls1, block.ls2))
+    )
+    if not plain or model.global_pool != "token" or model.attn_pool is not None:
+        return None
+    untouched = (attention.q_norm, attention.k_norm, attention.norm)
+    if attention.gate is not None or not all(isinstance(n, nn.Identity) for n in untouched):
+        return None
+    return block

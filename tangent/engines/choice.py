@@ -1,0 +1,101 @@
+"""Which engine serves a space, and why: the rules where they cover the model, else the general one.
+
+Whatever is chosen has been compared, on probe images and along a random direction, with
+`torch.func.jvp` of the same model.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tangent.dual import NoRule
+from tangent.engines.engine import Engine, Tangent
+from tangent.engines.generic import Generic
+from tangent.engines.rules import Rules
+from tangent.engines.token_block import TokenBlock
+from tangent.errors import NonFinite, UnsupportedModel
+from tangent.suffix import Suffix
+
+AGREE = 5e-3  # relative, in float32: a pre-activation near 0 may fall on either side of a kink
+
+
+def choose(suffix: Suffix) -> Engine:
+    """The fastest engine that agrees with `torch.func.jvp`.
+
+    Raises:
+        UnsupportedModel: a module is in training mode, or no engine can differentiate one.
+        NonFinite: a weight is NaN or Inf.
+    """
+    check(suffix.model)
+    direction = _random(suffix)
+    general = Generic(suffix, "")
+    expected, fault = _tried(general, suffix, direction)
+    reasons = []
+    for make in (TokenBlock.of, Rules.of):
+        try:
+            engine = make(suffix)
+        except NoRule as no_rule:
+            reasons.append(str(no_rule))
+            continue
+        if engine is None:
+            continue
+        found, why = _tried(engine, suffix, direction)
+        if found is None:
+            reasons.append(why)
+        elif expected is not None and not _alike(found, expected):
+            reasons.append("the rules disagree with torch.func.jvp on this model")
+        else:
+            return engine
+    if expected is None:
+        raise UnsupportedModel(
+            f"{type(suffix.model).__name__} has no forward derivative: {fault}; "
+            "use scope head, or a model without that operation"
+        )
+    return Generic(suffix, "; ".join(reasons))
+
+
+def check(model: nn.Module) -> None:
+    """Raises UnsupportedModel or NonFinite for a model that is not a fixed smooth function."""
+    for name, module in model.named_modules():
+        if module.training:
+            where = f"{name or 'the model'} ({type(module).__name__})"
+            raise UnsupportedModel(
+                f"{where} is in training mode, where dropout is active and norms take the batch's "
+                "statistics: call model.eval()"
+            )
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFinite(f"the backbone's {name} holds NaN or Inf: load other weights")
+
+
+def _random(suffix: Suffix) -> Tangent:
+    """A direction as large as the parameters themselves."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(p.shape, generator=generator).to(p) * (p.square().mean().sqrt() + 1e-3)
+        for name, p in suffix.base.items()
+    }
+
+
+def _tried(
+    engine: Engine, suffix: Suffix, direction: Tangent
+) -> tuple[tuple[Tensor, Tensor] | None, str]:
+    """phi and J·direction of the probe images, or why there is none and in which module."""
+    entered: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _m, _a, name=name: entered.append(name))
+        for name, module in suffix.model.named_modules()
+    ]
+    try:
+        rows = engine.rows(suffix.probe)
+        phi, along = engine.push(rows, [engine.prepare(direction)])
+        return (phi, along[0]), ""
+    except (NoRule, RuntimeError, TypeError, NotImplementedError) as error:
+        first = str(error).split("\n", 1)[0]
+        return None, f"{first} in {entered[-1] if entered else 'the model'}"
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _alike(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
+    return all((a - b).norm() <= AGREE * b.norm() for a, b in zip(found, expected, strict=True))

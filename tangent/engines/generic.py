@@ -1,0 +1,39 @@
+"""The engine for every model: `torch.func.jvp` on the part that a tangent passes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tangent.engines.engine import Tangent
+from tangent.suffix import Suffix
+
+
+class Generic:
+    """Attention is computed unfused, as its fused kernels have no forward derivative."""
+
+    name = "generic"
+
+    def __init__(self, suffix: Suffix, reason: str) -> None:
+        self.suffix, self.reason = suffix, reason
+
+    def rows(self, images: Tensor) -> Tensor:
+        return self.suffix.activation(images)
+
+    def prepare(self, direction: Tangent) -> Tangent:
+        return {name: direction[name] for name in self.suffix.base}  # torch insists on one order
+
+    def push(self, rows: Tensor, prepared: Sequence[Tangent]) -> tuple[Tensor, list[Tensor]]:
+        def features(parameters: Tangent) -> Tensor:
+            return self.suffix.features(parameters, rows)
+
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            pushed = [
+                jvp(features, (self.suffix.base,), (direction,))[:2] for direction in prepared
+            ]
+        return pushed[0][0], [along for _, along in pushed]
+
+    def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
+        return self.suffix.vjp(rows, cotangent)

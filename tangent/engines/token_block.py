@@ -1,0 +1,204 @@
+"""The engine of the last block of a ViT that reads its class token only: J as plain products.
+
+Nothing before the block moves, so all that J needs of an image is computed once: the normalised
+tokens n, and for the class token its query q, scores p, mean token c = Σ p·n and so on to phi. What
+is left of J and of Jᵀ is a handful of matrix products over single rows, in `absorbed`'s algebra.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tangent.engines.absorbed import class_token_block
+from tangent.engines.engine import Tangent
+from tangent.engines.folded_block import BlockParameters, Folded
+from tangent.suffix import Suffix
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What J needs of B images; `x̂` is normalised, `r` is 1/deviation."""
+
+    tokens: Tensor  # n (B, N, d), the block's normalised input
+    query: Tensor  # q (B, H, s), scaled
+    scores: Tensor  # p (B, H, N)
+    seen: Tensor  # c = p·n (B, H, d)
+    out: Tensor  # o = W_v c + b_v (B, H·s)
+    attended: Tensor  # W_o o + b_o (B, d), before its layer scale
+    middle: Tensor  # m (B, d), the normalised class token between attention and MLP
+    middle_scale: Tensor  # r (B, 1)
+    slope: Tensor  # GELU'(z) (B, h)
+    hidden: Tensor  # GELU(z) (B, h)
+    answered: Tensor  # W_2 GELU(z) + b_2 (B, d), before its layer scale
+    last: Tensor  # t (B, d), the normalised class token at the end
+    last_scale: Tensor  # r (B, 1)
+    phi: Tensor  # (B, d)
+
+
+class TokenBlock:
+    """J and Jᵀ at scope `last-block`."""
+
+    name = "rules"
+    reason = "the last block is computed for the class token alone"
+
+    def __init__(self, suffix: Suffix, block: Any, prefix: str) -> None:
+        """`prefix`: the block's name in the model, with a dot."""
+        self._block, self._last = block, cast(Any, suffix.model).norm
+        self.suffix = suffix
+        self._parameters = BlockParameters(suffix.base, prefix)
+        attention = block.attn
+        self._heads, self._size = attention.num_heads, attention.head_dim
+        self._scale = attention.scale
+        with torch.no_grad():
+            probe = self._primal(suffix.activation(suffix.probe[:1]))
+        self._shapes = {f.name: getattr(probe, f.name).shape[1:] for f in fields(Constants)}
+
+    @classmethod
+    def of(cls, suffix: Suffix) -> "TokenBlock | None":
+        """The engine, if the suffix is just such a block with the last norm."""
+        model: Any = suffix.model
+        block = class_token_block(model)
+        if block is None or suffix.entry is not block:
+            return None
+        prefix = next(n for n, m in model.named_modules() if m is block) + "."
+        own = {n for n, _ in model.named_parameters() if n.startswith((prefix, "norm."))}
+        norms = {f"{prefix}{n}.{p}" for n in ("norm1", "norm2") for p in ("weight", "bias")}
+        whole = own == set(suffix.base) and norms | {"norm.weight", "norm.bias"} <= own
+        smooth = isinstance(block.mlp.act, torch.nn.GELU) and block.mlp.act.approximate == "none"
+        plain = (
+            isinstance(block.mlp.norm, torch.nn.Identity) and not suffix.model.fc_norm.state_dict()
+        )
+        return cls(suffix, block, prefix) if whole and smooth and plain else None
+
+    def rows(self, images: Tensor) -> Tensor:
+        """All constants of each image side by side, in one row of floats."""
+        with torch.no_grad():
+            constants = self._primal(self.suffix.activation(images))
+            return torch.cat([getattr(constants, name).flatten(1) for name in self._shapes], dim=1)
+
+    def prepare(self, direction: Tangent) -> Folded:
+        return self._parameters.fold(direction)
+
+    def push(self, rows: Tensor, prepared: Sequence[Folded]) -> tuple[Tensor, list[Tensor]]:
+        with torch.no_grad():
+            constants = self._constants(rows)
+            return constants.phi, [self._along(constants, direction) for direction in prepared]
+
+    def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
+        with torch.no_grad():
+            constants = self._constants(rows)
+            gradient = self._back(constants, cotangent.to(rows.dtype))
+            return constants.phi, self._parameters.unfold(gradient)
+
+    def _constants(self, rows: Tensor) -> Constants:
+        widths = [shape.numel() for shape in self._shapes.values()]
+        parts = zip(rows.split(widths, dim=1), self._shapes.values(), strict=True)
+        return Constants(*(part.unflatten(1, shape) for part, shape in parts))
+
+    def _primal(self, tokens: Tensor) -> Constants:
+        base, block = self._parameters.folded, self._block
+        batch, width = len(tokens), tokens.shape[-1]
+        normal, _, _ = torch.native_layer_norm(tokens, (width,), None, None, block.norm1.eps)
+        wq, wk, wv, bq, bv = self._by_head(*base.qkv)
+        query = (F.linear(normal[:, 0], wq.flatten(0, 1), bq) * self._scale).view(
+            batch, self._heads, self._size
+        )
+        asked = _each_head(query, wk)
+        scores = torch.softmax(torch.bmm(asked, normal.mT), -1)
+        seen = torch.bmm(scores, normal)
+        out = _each_head(seen, wv.mT).flatten(1) + bv
+        attended = F.linear(out, *base.proj)
+        token = tokens[:, 0] + (attended if base.ls1 is None else base.ls1 * attended)
+        middle, _, middle_scale = torch.native_layer_norm(
+            token, (width,), None, None, block.norm2.eps
+        )
+        before = F.linear(middle, *base.fc1)
+        hidden = F.gelu(before)
+        slope = torch.ops.aten.gelu_backward(torch.ones_like(before), before)
+        answered = F.linear(hidden, *base.fc2)
+        token = token + (answered if base.ls2 is None else base.ls2 * answered)
+        last, _, last_scale = torch.native_layer_norm(token, (width,), None, None, self._last.eps)
+        gain, shift = base.last
+        return Constants(
+            *(normal, query, scores, seen, out, attended, middle, middle_scale.to(middle)),
+            *(slope, hidden, answered, last, last_scale.to(last), torch.addcmul(shift, last, gain)),
+        )
+
+    def _along(self, at: Constants, d: Folded) -> Tensor:
+        """J·d: ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, then LayerNorm, GELU and residuals as always."""
+        base = self._parameters.folded
+        _, wk, wv, _, _ = self._by_head(*base.qkv)
+        dwq, dwk, dwv, dbq, dbv = self._by_head(*d.qkv)
+        d_query = F.linear(at.tokens[:, 0], dwq.flatten(0, 1), dbq) * self._scale
+        d_asked = _each_head(d_query.view(at.query.shape), wk) + _each_head(at.query, dwk)
+        d_seen = torch.bmm(_softmax_along(torch.bmm(d_asked, at.tokens.mT), at.scores), at.tokens)
+        d_out = (_each_head(d_seen, wv.mT) + _each_head(at.seen, dwv.mT)).flatten(1) + dbv
+        d_attended = F.linear(d_out, base.proj[0]) + F.linear(at.out, *d.proj)
+        d_token = _scaled(d_attended, at.attended, base.ls1, d.ls1)
+        d_middle = _norm_along(d_token, at.middle, at.middle_scale)
+        d_before = F.linear(d_middle, base.fc1[0]) + F.linear(at.middle, *d.fc1)
+        d_answered = F.linear(at.slope * d_before, base.fc2[0]) + F.linear(at.hidden, *d.fc2)
+        d_token = d_token + _scaled(d_answered, at.answered, base.ls2, d.ls2)
+        d_last = _norm_along(d_token, at.last, at.last_scale)
+        return d_last * base.last[0] + at.last * d.last[0] + d.last[1]
+
+    def _back(self, at: Constants, cotangent: Tensor) -> Folded:
+        """Jᵀ·cotangent: the same products in reverse; b_k has none, as it moves no score."""
+        base = self._parameters.folded
+        _, wk, wv, _, _ = self._by_head(*base.qkv)
+        last = ((at.last * cotangent).sum(0), cotangent.sum(0))
+        token = _norm_along(cotangent * base.last[0], at.last, at.last_scale)
+        ls2 = None if base.ls2 is None else (at.answered * token).sum(0)
+        answered = token if base.ls2 is None else token * base.ls2
+        before = (answered @ base.fc2[0]) * at.slope
+        token = token + _norm_along(before @ base.fc1[0], at.middle, at.middle_scale)
+        ls1 = None if base.ls1 is None else (at.attended * token).sum(0)
+        attended = token if base.ls1 is None else token * base.ls1
+        out = (attended @ base.proj[0]).view(at.query.shape)
+        seen = _each_head(out, wv)
+        asked = torch.bmm(_softmax_along(torch.bmm(seen, at.tokens.mT), at.scores), at.tokens)
+        query = (_each_head(asked, wk.mT) * self._scale).flatten(1)
+        g_wk = torch.bmm(at.query.permute(1, 2, 0), asked.transpose(0, 1))
+        g_wv = torch.bmm(out.permute(1, 2, 0), at.seen.transpose(0, 1))
+        g_qkv = torch.cat([query.T @ at.tokens[:, 0], g_wk.flatten(0, 1), g_wv.flatten(0, 1)])
+        g_bias = torch.cat([query.sum(0), torch.zeros_like(query[0]), out.flatten(1).sum(0)])
+        return Folded(
+            qkv=(g_qkv, g_bias),
+            proj=(attended.T @ at.out, attended.sum(0)),
+            fc1=(before.T @ at.middle, before.sum(0)),
+            fc2=(answered.T @ at.hidden, answered.sum(0)),
+            ls1=ls1,
+            ls2=ls2,
+            last=last,
+        )
+
+    def _by_head(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        """W_q, W_k, W_v as (H, s, d), and b_q, b_v."""
+        wq, wk, wv = weight.view(3, self._heads, self._size, -1).unbind(0)
+        bq, _, bv = bias.chunk(3)
+        return wq, wk, wv, bq, bv
+
+
+def _each_head(rows: Tensor, matrices: Tensor) -> Tensor:
+    """rows (B, H, i) by each head's matrix (H, i, j): (B, H, j)."""
+    return torch.bmm(rows.transpose(0, 1), matrices).transpose(0, 1)
+
+
+def _softmax_along(moved: Tensor, scores: Tensor) -> Tensor:
+    """P⊙v - P⊙Σ(P⊙v), symmetric: its own transpose."""
+    return torch.ops.aten._softmax_backward_data(moved, scores, -1, scores.dtype)
+
+
+def _norm_along(moved: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
+    """r·(v - mean(v) - x̂·mean(x̂⊙v)), symmetric."""
+    centred = moved - moved.mean(-1, keepdim=True)
+    return (centred - normal * (normal * moved).mean(-1, keepdim=True)) * scale
+
+
+def _scaled(moved: Tensor, value: Tensor, scale: Tensor | None, along: Tensor | None) -> Tensor:
+    """The tangent of scale⊙value, where there is a scale."""
+    return moved if scale is None or along is None else moved * scale + value * along

@@ -1,0 +1,12 @@
+"""The dual rules: how each operation carries tangents along, one file a kind of operation.
+
+ẏ stands for the tangent of y; the equations are those of the layers in Liu & Soatto (ICCV 2023) and
+Liu, Golatkar & Soatto (ICLR 2024), all exact.
+"""
+
+from tangent.rules import attention as attention
+from tangent.rules import norms as norms
+from tangent.rules import pointwise as pointwise
+from tangent.rules import pools as pools
+from tangent.rules import products as products
+from tangent.rules import structure as structure

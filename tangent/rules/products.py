@@ -1,0 +1,192 @@
+"""Sums, products, matrix products and convolutions: what is linear in each of its factors."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tangent.dual import Duals, NoRule, Tangents, rule
+
+T: Any = Tensor
+Maybe = Tensor | None
+
+
+def _sum(parts: list[Maybe], like: Tensor) -> Tensor:
+    """Of those that are there, in the result's shape and own memory."""
+    found = [part for part in parts if part is not None]
+    if not found:
+        return torch.zeros_like(like)
+    total = found[0]
+    for part in found[1:]:
+        total = total + part
+    return total if total.shape == like.shape else total.expand(like.shape)
+
+
+@rule(F.linear)
+def linear(duals: Duals, x: Tensor, weight: Tensor, bias: Maybe = None) -> tuple[Tensor, Tangents]:
+    """ẏ = ẋWᵀ + x·δWᵀ + δb."""
+    result = F.linear(x, weight, bias)
+    flat, out = x.reshape(-1, x.shape[-1]), result.shape[-1]
+    moved = []
+    for dx, dw, db in duals.along(x, weight, bias):
+        if dx is None:
+            part = F.linear(x, dw, db) if dw is not None else torch.zeros_like(result)
+            if dw is None and db is not None:
+                part += db
+        else:
+            part = F.linear(dx, weight, db)
+            if dw is not None:
+                part.view(-1, out).addmm_(flat, dw.T)
+        moved.append(part)
+    return result, moved
+
+
+@rule(F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d)
+def convolution(
+    duals: Duals,
+    x: Tensor,
+    weight: Tensor,
+    bias: Maybe = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Tensor, Tangents]:
+    """ẏ = conv(ẋ, W) + conv(x, δW) + δb."""
+    convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
+    how = (stride, padding, dilation, groups)
+    result = convolve(x, weight, bias, *how)
+    moved = []
+    for dx, dw, db in duals.along(x, weight, bias):
+        if dx is not None:
+            part = convolve(dx, weight, db, *how)
+            if dw is not None:
+                part += convolve(x, dw, None, *how)
+        elif dw is not None:
+            part = convolve(x, dw, db, *how)
+        else:
+            part = torch.zeros_like(result)
+            part += db.view(-1, *[1] * (x.ndim - 2)) if db is not None else 0.0
+        moved.append(part)
+    return result, moved
+
+
+@rule(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+def transposed_convolution(
+    duals: Duals, x: Tensor, weight: Tensor, bias: Maybe = None, *args: Any, **kwargs: Any
+) -> tuple[Tensor, Tangents]:
+    """As convolution."""
+    convolve = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}[x.ndim]
+    result = convolve(x, weight, bias, *args, **kwargs)
+    moved = []
+    for dx, dw, db in duals.along(x, weight, bias):
+        parts = [
+            None if dx is None else convolve(dx, weight, None, *args, **kwargs),
+            None if dw is None else convolve(x, dw, None, *args, **kwargs),
+            None if db is None else db.view(-1, *[1] * (x.ndim - 2)).expand(result.shape),
+        ]
+        moved.append(_sum(parts, result))
+    return result, moved
+
+
+def bilinear(operation: Any) -> Any:
+    """The rule of an operation linear in its first and in its second argument: ẏ = ẋ∘y + x∘ẏ."""
+
+    def apply(duals: Duals, x: Any, y: Any, **kwargs: Any) -> tuple[Tensor, Tangents]:
+        result = operation(x, y, **kwargs)
+        return result, [
+            _sum(
+                [
+                    None if dx is None else operation(dx, y, **kwargs),
+                    None if dy is None else operation(x, dy, **kwargs),
+                ],
+                result,
+            )
+            for dx, dy in duals.along(x, y)
+        ]
+
+    return apply
+
+
+for _operation in (torch.matmul, torch.bmm, torch.mm, torch.mul):
+    rule(_operation)(bilinear(_operation))
+rule(T.matmul, T.__matmul__, T.bmm, T.mm)(bilinear(torch.matmul))
+rule(T.mul, T.__mul__, T.__rmul__, T.multiply, torch.multiply)(bilinear(torch.mul))
+
+
+@rule(T.mul_, T.__imul__)
+def mul_(duals: Duals, x: Tensor, y: Any) -> tuple[Tensor, Tangents]:
+    """The product, in place."""
+    result, moved = bilinear(torch.mul)(duals, x, y)
+    return x.copy_(result), moved
+
+
+@rule(T.add, T.__add__, T.__radd__, torch.add, T.__iadd__, T.add_)
+def add(duals: Duals, x: Any, y: Any, *, alpha: float = 1) -> tuple[Tensor, Tangents]:
+    """ẋ + ẏ; the primal in new memory, as the old one may be another value's too."""
+    result = torch.add(x, y, alpha=alpha)
+    return result, [
+        _sum([dx, dy if dy is None or alpha == 1 else alpha * dy], result)
+        for dx, dy in duals.along(x, y)
+    ]
+
+
+@rule(T.sub, T.__sub__, torch.sub, torch.subtract)
+def sub(duals: Duals, x: Any, y: Any) -> tuple[Tensor, Tangents]:
+    """ẋ - ẏ."""
+    result = torch.sub(x, y)
+    return result, [_sum([dx, None if dy is None else -dy], result) for dx, dy in duals.along(x, y)]
+
+
+@rule(T.__rsub__, torch.rsub)
+def rsub(duals: Duals, x: Any, y: Any) -> tuple[Tensor, Tangents]:
+    """y - x."""
+    result = y - x
+    return result, [_sum([dy, None if dx is None else -dx], result) for dx, dy in duals.along(x, y)]
+
+
+@rule(T.div, T.__truediv__, torch.div, torch.true_divide)
+def div(duals: Duals, x: Any, y: Any) -> tuple[Tensor, Tangents]:
+    """(ẋ - (x/y)·ẏ) / y."""
+    result = torch.div(x, y)
+    return result, [
+        _sum([None if dx is None else dx / y, None if dy is None else -result * dy / y], result)
+        for dx, dy in duals.along(x, y)
+    ]
+
+
+@rule(torch.addcmul, T.addcmul)
+def addcmul(
+    duals: Duals, x: Tensor, a: Tensor, b: Tensor, *, value: float = 1
+) -> tuple[Tensor, Tangents]:
+    """x + value·a·b."""
+    result = torch.addcmul(x, a, b, value=value)
+    return result, [
+        _sum(
+            [
+                dx,
+                None if da is None else value * da * b,
+                None if db is None else value * a * db,
+            ],
+            result,
+        )
+        for dx, da, db in duals.along(x, a, b)
+    ]
+
+
+@rule(torch.einsum, torch.functional.einsum)
+def einsum(duals: Duals, equation: str, *operands: Any) -> tuple[Tensor, Tangents]:
+    """The sum over the operands, each in turn replaced by its tangent."""
+    values = list(operands[0]) if isinstance(operands[0], list | tuple) else list(operands)
+    if not isinstance(equation, str):
+        raise NoRule(torch.einsum, "is written by lists")
+    result = torch.einsum(equation, *values)
+    moved = []
+    for along in duals.along(*values):
+        parts: list[Maybe] = [
+            None if t is None else torch.einsum(equation, *values[:i], t, *values[i + 1 :])
+            for i, t in enumerate(along)
+        ]
+        moved.append(_sum(parts, result))
+    return result, moved

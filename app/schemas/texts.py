@@ -29,27 +29,30 @@ def fault(text: str) -> str | None:
 def faults(value: Any) -> Iterator[tuple[Place, str]]:
     """Every text within a JSON value that cannot be stored: its place, and why."""
     # Neither recursion nor a list of all there is to do: the value may be deep, and may be long.
-    path: list[tuple[Place, Iterator[tuple[Any, Any]]]] = [((), iter([(None, value)]))]
-    while path:
-        place, items = path[-1]
-        for name, item in items:
+    names: list[Any] = []
+    open_: list[Iterator[tuple[Any, Any]]] = [iter([(None, value)])]
+    while open_:
+        for name, item in open_[-1]:
             if isinstance(name, str) and (why := fault(name)):
-                yield _within(place, name), f"the name {why}"
+                yield _place(names, name), f"the name {why}"
             if isinstance(item, str):
                 if why := fault(item):
-                    yield _within(place, name), f"the text {why}"
+                    yield _place(names, name), f"the text {why}"
             elif isinstance(item, dict | list) and item:
-                inside = item.items() if isinstance(item, dict) else enumerate(item)
-                path.append((_within(place, name), iter(inside)))
+                names.append(name)
+                open_.append(iter(item.items() if isinstance(item, dict) else enumerate(item)))
                 break
         else:
-            path.pop()
+            open_.pop()
+            if names:
+                names.pop()
 
 
-def _within(place: Place, name: Any) -> Place:
-    if name is None:  # the value itself
-        return place
-    return (*place, name.encode(errors="replace").decode() if isinstance(name, str) else name)
+def _place(names: list[Any], name: Any) -> Place:
+    inside = (each for each in (*names, name) if each is not None)  # None: the value itself
+    return tuple(
+        each.encode(errors="replace").decode() if isinstance(each, str) else each for each in inside
+    )
 
 
 def _storable(text: str) -> str:

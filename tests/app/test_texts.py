@@ -35,11 +35,13 @@ def test_a_faulty_text_is_found_wherever_it_is(text: str, why: str) -> None:
         assert found == place and why in told
 
 
-def test_all_faults_are_found_in_however_deep_a_value() -> None:
-    value: Any = [NUL]
+def test_faults_are_found_however_deep_they_are() -> None:
+    value: Any = [NUL, 0, HALF]
     for _ in range(50_000):
-        value = [NUL, value]
-    assert sum(1 for _ in faults(value)) == 50_001
+        value = [0, value]
+    places = [place for place, _ in faults(value)]
+    assert [len(place) for place in places] == [50_001, 50_001]
+    assert [place[-2:] for place in places] == [(1, 0), (1, 2)]
 
 
 def post(service: Service, path: str, body: Any) -> httpx.Response:

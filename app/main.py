@@ -26,6 +26,7 @@ from app.api.auth import BearerKey
 from app.api.deps import storable
 from app.api.limits import BodyLimit
 from app.api.requests import Watched
+from app.api.turns import Turns
 from app.engine import Engine
 from app.metrics import Metrics
 from app.settings import Settings
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
+    app.state.turns = Turns(settings.max_concurrent_uploads)
     app.state.metrics.count_held(partial(_inventory, app))
     problems.add_handlers(app)
     # For the document only: BearerKey has decided before a route is reached.

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="torch threads per process; 0 leaves torch's choice")
     composition_cache: int = Field(8, ge=1, description="composed deltas kept in memory")
     max_upload_bytes: int = Field(2 * 2**30, ge=1, description="largest dataset archive")
+    max_concurrent_uploads: int = Field(
+        2, ge=1, description="archives examined at the same time; the next ones wait"
+    )
     max_dataset_images: int = Field(100_000, ge=1, description="most images in one dataset")
     max_dataset_bytes: int = Field(
         8 * 2**30, ge=1, description="most bytes that an archive may unpack to"

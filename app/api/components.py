@@ -21,6 +21,7 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
+from app.api.spooling import SpoolingRoute
 from app.errors import NotReady
 from app.imports import accept, add
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Name, Status
@@ -34,7 +35,7 @@ from app.store.deletion import forget_component
 from app.store.tables import new_id
 from tangent import Hyperparameters
 
-router = APIRouter(prefix="/components", tags=["components"])
+router = APIRouter(prefix="/components", tags=["components"], route_class=SpoolingRoute)
 ComponentId = Annotated[str, Path(max_length=64)]
 EVENT_STREAM = "text/event-stream"
 SAFETENSORS = "application/octet-stream"  # the format has no registered type

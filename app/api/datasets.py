@@ -30,6 +30,8 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
+from app.api.spooling import SpoolingRoute
+from app.api.turns import turn
 from app.errors import Unsupported
 from app.schemas.components import ComponentOut
 from app.schemas.datasets import DatasetOut, DatasetSummary, ImageOut, UploadedDataset
@@ -47,7 +49,7 @@ IMAGE_HEADERS = {
     "Cache-Control": "private, no-cache",  # a copy is shown only if the image is still there
     "X-Content-Type-Options": "nosniff",
 }
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=SpoolingRoute)
 
 
 def _multipart(request: Request) -> None:
@@ -69,7 +71,7 @@ def _multipart(request: Request) -> None:
     "",
     status_code=201,
     summary="Upload a dataset",
-    dependencies=[Depends(_multipart)],
+    dependencies=[Depends(_multipart), Depends(turn, scope="function")],
     responses=problems(400, 404, 413, 415, 422, 503),
 )
 def upload(

@@ -11,6 +11,7 @@ from app import ranking
 from app.api import problems
 from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
 from app.api.media import Asked, asked, in_three_forms
+from app.api.spooling import SpoolingRoute
 from app.engine import Engine
 from app.errors import Invalid, Problem
 from app.images import BadImage
@@ -20,7 +21,7 @@ from app.schemas.problems import problems as problem_answers
 from app.selections import steady, used
 from app.store.compositions import Selection
 
-router = APIRouter(prefix="/predictions", tags=["predictions"])
+router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=SpoolingRoute)
 
 STEPS = ("decode", "compose", "forward")
 

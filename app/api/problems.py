@@ -95,7 +95,8 @@ def pointer(location: tuple[Any, ...]) -> str:
 
 
 async def _problem(request: Request, error: Problem) -> Response:
-    headers = {"Retry-After": "1"} if error.status == 503 else None
+    seconds = error.extra.get("retry_after", 1)
+    headers = {"Retry-After": str(seconds)} if error.status == 503 else None
     return answer(request.scope, error, headers)
 
 

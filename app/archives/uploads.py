@@ -86,15 +86,27 @@ def received(file: BinaryIO, pack: Path, limits: Limits) -> Iterator[Upload]:
             `no_images`, `no_labels`; NotReady `disk_full`.
     """
     try:
-        yield _received(file, pack, limits)
+        with with_room("this dataset"):
+            yield _received(file, pack, limits)
+    finally:
+        pack.unlink(missing_ok=True)
+
+
+@contextmanager
+def with_room(what: str) -> Iterator[None]:
+    """Turns the error of a full disk into a problem.
+
+    Raises:
+        NotReady: `disk_full`.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise NotReady(
-            "disk_full", "the service has no room left for this dataset: try again later"
+            "disk_full", f"the service has no room left for {what}: try again later"
         ) from error
-    finally:
-        pack.unlink(missing_ok=True)
 
 
 def _received(file: BinaryIO, pack: Path, limits: Limits) -> Upload:

@@ -9,6 +9,7 @@ class Limits(BaseModel):
     """The settings that bound a request, in their own names."""
 
     max_upload_bytes: int
+    max_concurrent_uploads: int
     max_dataset_images: int
     max_dataset_bytes: int
     max_labels: int

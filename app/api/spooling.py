@@ -1,0 +1,80 @@
+"""The files of a multipart body, spooled into the data folder's scratch.
+
+    router = APIRouter(prefix="/datasets", route_class=SpoolingRoute)
+
+Starlette spools files over 1 MB into the system's temporary folder: often a small one in memory,
+and none that the service's operator gave it or that its clean-up knows of.
+"""
+
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from app.archives.uploads import with_room
+from app.errors import Problem
+from app.store.datasets import SCRATCH
+
+
+class _Parser(MultiPartParser):
+    """Starlette's parser, with another folder for the files."""
+
+    def __init__(self, *given: Any, folder: Path, **limits: Any) -> None:
+        super().__init__(*given, **limits)
+        self.folder = folder
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        part = self._current_part.file
+        if part is not None:
+            # On Linux the file never has a name, so that a killed process leaves nothing behind;
+            # elsewhere it has one for a moment, which app.store.leftovers knows by its prefix.
+            folder, prefix = self.folder, f"{SCRATCH}-"
+            file = SpooledTemporaryFile(self.spool_max_size, dir=folder, prefix=prefix)  # noqa: SIM115
+            self._files_to_close_on_error[-1].close()
+            self._files_to_close_on_error[-1] = file
+            part.file = file  # type: ignore[assignment]
+
+
+class _Spooling(Request):
+    """A request whose `form` spools into the scratch folder."""
+
+    async def _get_form(self, **limits: Any) -> FormData:
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self._form is None and kind == "multipart/form-data":
+            folder = self.app.state.blobs.scratch
+            try:
+                with with_room("this upload"):
+                    async with aclosing(self.stream()) as stream:
+                        parser = _Parser(self.headers, stream, folder=folder, **limits)
+                        self._form = await parser.parse()
+            except MultiPartException as error:
+                raise HTTPException(400, f"the form cannot be read: {error.message}") from error
+            except UnicodeError as error:
+                raise HTTPException(400, f"the form cannot be read: {error}") from error
+        return await super()._get_form(**limits)
+
+
+class SpoolingRoute(APIRoute):
+    """A route whose multipart files go to the scratch folder."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def spooling(request: Request) -> Response:
+            try:
+                return await handle(_Spooling(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI takes every error in a form for the client's; a full disk is none of it.
+                if isinstance(error.__cause__, Problem):
+                    raise error.__cause__ from None
+                raise
+
+        return spooling

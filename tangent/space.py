@@ -9,6 +9,7 @@ what the head reads and a_l the base row of label l:
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -117,25 +118,71 @@ class Space:
 
         Linear in delta but for the base's part (eq. 2); computed in passes of CHUNK images.
         """
-        rows = self.base_rows(delta.labels).to(self.device)
-        head = rows + delta.head.to(self.device)
+        return self.logits_of_each(images, [delta])[0]
+
+    def logits_of_each(self, images: Tensor, deltas: Sequence[Delta]) -> list[Tensor]:
+        """`logits` by each of the deltas; the images go through the backbone once for all."""
+        heads = [self._head(delta) for delta in deltas]
+        chunks = [self._logits(chunk, heads) for chunk in images.split(CHUNK)]
+        return [torch.cat(parts).float().cpu() for parts in zip(*chunks, strict=True)]
+
+    def logits_of_own(
+        self, images: Tensor, deltas: Sequence[Delta], own: Sequence[int]
+    ) -> list[Tensor]:
+        """`logits` (K,) of each image by its own delta, `deltas[own[i]]`.
+
+        The frozen prefix sees a mixed batch; what follows runs once for each delta.
+        """
+        heads, answers = [self._head(delta) for delta in deltas], [torch.empty(0)] * len(images)
+        for start in range(0, len(images), CHUNK):
+            rows = self._rows(images[start : start + CHUNK])
+            asked = torch.tensor(own[start : start + CHUNK])
+            for which in sorted(set(asked.tolist())):
+                index = (asked == which).nonzero().flatten()
+                (found,) = self._answers(rows[index.to(rows.device)], [heads[which]])
+                for i, row in zip(index.tolist(), found.float().cpu(), strict=True):
+                    answers[start + i] = row
+        return answers
+
+    def _logits(self, images: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
+        return self._answers(self._rows(images), heads)
+
+    def _rows(self, images: Tensor) -> Tensor:
+        """What an answer needs of each image, whatever the delta."""
+        images = images.to(self.device, self.dtype)
+        return self.readout(images) if self.engine is None else self.engine.rows(images)
+
+    def _answers(self, rows: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
+        if self.engine is None:
+            return [rows.double() @ head.rows.T for head in heads]
+        phi, pushed = self.engine.push(rows, [head.prepared for head in heads])
+        psi = with_constant(phi.double())
+        return [
+            psi @ head.rows.T + along.double() @ head.base[:, : self.width].T
+            for head, along in zip(heads, pushed, strict=True)
+        ]
+
+    def _head(self, delta: Delta) -> "_Head":
+        """What depends on the delta only, on the space's device."""
+        base = self.base_rows(delta.labels).to(self.device)
         directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
         prepared = self.engine.prepare(directions) if self.engine else None
-        chunks = [self._logits(chunk, rows, head, prepared) for chunk in images.split(CHUNK)]
-        return torch.cat(chunks).float().cpu()
-
-    def _logits(self, images: Tensor, rows: Tensor, head: Tensor, prepared: Prepared) -> Tensor:
-        if self.engine is None:
-            return self.readout(images).double() @ head.T
-        engine_rows = self.engine.rows(images.to(self.device, self.dtype))
-        phi, (along,) = self.engine.push(engine_rows, [prepared])
-        return with_constant(phi.double()) @ head.T + along.double() @ rows[:, : self.width].T
+        return _Head(base, base + delta.head.to(self.device), prepared)
 
     def _readout_width(self) -> int:
         if self.scope != "head2toe":
             return self.width + 1
         probe = torch.zeros(1, 3, self.image_size, self.image_size)
         return self.readout(probe).shape[1]
+
+
+@dataclass(frozen=True)
+class _Head:
+    """A delta made ready: a_l, a_l + delta_l, and the engine's direction of the backbone."""
+
+    base: Tensor
+    rows: Tensor
+    prepared: Prepared
 
 
 def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...]) -> str:

@@ -61,7 +61,7 @@ class TokenBlock:
     def of(cls, suffix: Suffix) -> "TokenBlock | None":
         """The engine, if the suffix is just such a block with the last norm."""
         model: Any = suffix.model
-        block = class_token_block(model)
+        block: Any = class_token_block(model)
         if block is None or suffix.entry is not block:
             return None
         prefix = next(n for n, m in model.named_modules() if m is block) + "."

@@ -278,9 +278,7 @@ def problem(where: tangent.Space, data: Source, **given: Any) -> Problem:
 
 def exact_logits(where: tangent.Space, x: Tensor, delta: tangent.Delta) -> Tensor:
     """The float64 numbers that `logits` rounds to float32; proofs to 1e-10 need them."""
-    rows = where.base_rows(delta.labels)
-    prepared = where.engine.prepare(delta.backbone) if where.engine else None
-    return where._logits(x, rows, rows + delta.head, prepared)
+    return where._logits(x, [where._head(delta)])[0]
 
 
 def delta_bytes(delta: tangent.Delta) -> bytes:

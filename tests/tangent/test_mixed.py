@@ -1,0 +1,36 @@
+"""A batch may mix compositions: each answer is the one that its delta gives alone."""
+
+import pytest
+import torch
+from cases import images, relative, space
+from test_space import delta
+
+SCOPES = ("head", "head2toe", "last-block", "last-2-blocks", "all")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("name", ["vit", "vit_average", "resnet_basic"])
+def test_the_same_images_by_several_deltas(name, scope):
+    where, x = space(name, scope), images(16 if "vit" in name else 32, 3)
+    deltas = [delta(where, 0), delta(where, 1, ("bee", "cat")), delta(where, 2, ("owl",))]
+    for found, each in zip(where.logits_of_each(x, deltas), deltas, strict=True):
+        assert found.shape == (3, len(each.labels))
+        assert relative(found, where.logits(x, each)) <= 1e-6
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_each_image_by_a_delta_of_its_own(scope):
+    where, x = space("vit", scope), images(16, 40)  # more than one pass holds
+    deltas = [delta(where, 0), delta(where, 1, ("bee", "cat"))]
+    own = [i % 3 % 2 for i in range(40)]
+    for i, found in enumerate(where.logits_of_own(x, deltas, own)):
+        assert relative(found, where.logits(x[i : i + 1], deltas[own[i]])[0]) <= 1e-6
+
+
+def test_an_average_of_logits_is_the_logits_of_the_average():
+    where, x = space("vit", "last-block"), images(16, 3)
+    parts = [delta(where, seed) for seed in range(3)]
+    mean = {key: sum(p.backbone[key] for p in parts) / 3 for key in parts[0].backbone}
+    composed = type(parts[0])(parts[0].labels, sum(p.head for p in parts) / 3, mean)
+    each = where.logits_of_each(x, parts)
+    assert relative(where.logits(x, composed), torch.stack(each).mean(0)) <= 1e-6

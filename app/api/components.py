@@ -74,7 +74,7 @@ def create(
 
 
 @router.post(
-    "/import", status_code=201, summary="Import a component", responses=problems(409, 413, 422)
+    "/import", status_code=201, summary="Import a component", responses=problems(409, 410, 413, 422)
 )
 def import_(
     file: UploadFile,

@@ -72,7 +72,7 @@ def _multipart(request: Request) -> None:
     status_code=201,
     summary="Upload a dataset",
     dependencies=[Depends(_multipart), Depends(turn, scope="function")],
-    responses=problems(400, 404, 413, 415, 422, 503),
+    responses=problems(400, 404, 410, 413, 415, 422, 503),
 )
 def upload(
     session: SessionDep,

@@ -4,8 +4,8 @@
     return ComponentOut.of(components.get(session, row_id))
 
 The same key with the same request gives the same resource, as it is now, with
-`Idempotent-Replayed: true`; with another request it is refused with 422. A deletion takes the keys
-of what it deletes along.
+`Idempotent-Replayed: true`; with another request it is refused with 422. A late retry, when the
+resource was deleted in the meantime, is answered 410 with the receipt's id: it brings nothing back.
 """
 
 from collections.abc import Callable
@@ -42,6 +42,9 @@ class Once:
         for an upload, its form fields and the file's sha256. Call it when the upload is on disk:
         from here on the transaction is writing. After a replay the caller drops what it has
         uploaded again.
+
+        Raises:
+            Invalid, Gone: as `app.store.idempotency.claim`.
         """
         if self.key is None:
             return create()
@@ -73,7 +76,10 @@ def once(
     response: Response,
     idempotency_key: Annotated[
         str | None,
-        Header(description="repeating a request with the same key creates nothing twice"),
+        Header(
+            description="repeating a request with the same key creates nothing twice, "
+            "not even after a deletion"
+        ),
     ] = None,
 ) -> Once:
     """The request's key, checked.

@@ -19,7 +19,15 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
-from app.store import components, compositions, datasets, receipts, residue, spaces
+from app.store import (
+    components,
+    compositions,
+    datasets,
+    idempotency,
+    receipts,
+    residue,
+    spaces,
+)
 from app.store.db import affected
 from app.store.tables import (
     Component,
@@ -29,7 +37,6 @@ from app.store.tables import (
     Dataset,
     Evaluation,
     EvaluationMember,
-    IdempotencyKey,
     Image,
     Receipt,
     Tombstone,
@@ -102,7 +109,7 @@ def _forget(
     changed = _leave_compositions(session, ids)
     evaluations = _invalidate(session, ids, dataset, receipt_id)
     removed = [_artefact(component) for component in found if component.sha256]
-    removed += _delete_rows(session, ids, dataset)
+    removed += _delete_rows(session, ids, dataset, receipt_id)
     for each in subjects:
         session.add(Tombstone(subject_id=each["id"], receipt_id=receipt_id))
     session.flush()
@@ -160,14 +167,12 @@ def _invalidate(
 
 
 def _delete_rows(
-    session: Session, ids: Sequence[str], dataset: Dataset | None
+    session: Session, ids: Sequence[str], dataset: Dataset | None, receipt_id: str
 ) -> list[dict[str, Any]]:
     """Delete the rows, those that refer to others first; how many of each kind."""
     gone = [*ids, dataset.id] if dataset else list(ids)
     counts = {"job_records": len(residue.job_records(session, ids))}  # they go after the commit
-    counts["idempotency_keys"] = affected(
-        session, delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(gone))
-    )
+    counts["idempotency_keys"] = idempotency.bury(session, gone, receipt_id)
     counts["evaluation_members"] = affected(
         session, delete(EvaluationMember).where(EvaluationMember.component_id.in_(ids))
     )

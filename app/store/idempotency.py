@@ -1,18 +1,22 @@
 """Idempotency keys: which resource an earlier request with the same key has created.
 
 Only the status and the resource's id are kept. The body of a repeated answer is rendered anew, so
-it cannot bring back what was deleted in the meantime.
+it cannot bring back what was deleted in the meantime. Nor can the request itself, sent once more: a
+deletion takes the keys of what it deletes along, and leaves a tombstone with a hash of the key.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.errors import Invalid
-from app.store.tables import IdempotencyKey
+from app.errors import Gone, Invalid
+from app.store.db import affected
+from app.store.tables import IdempotencyKey, Tombstone
 
 
 def hash_of(request: Any) -> str:
@@ -30,6 +34,7 @@ def claim(
 
     Raises:
         Invalid: `idempotency_key_reused` if the earlier request was another one.
+        Gone: `idempotency_key_spent` if what it created was deleted, with the `receipt_id`.
     """
     new = IdempotencyKey(
         key=key, route=route, request_hash=request_hash, status=status, resource_id=""
@@ -37,11 +42,13 @@ def claim(
     try:
         with session.begin_nested():
             session.add(new)
-        return new
     except IntegrityError:
-        row = session.get_one(IdempotencyKey, (key, route))
-    _same(row, request_hash)
-    return row
+        row = session.get(IdempotencyKey, (key, route))
+        if row is not None:  # it may have been deleted just now
+            _same(row, request_hash)
+            return row
+    _unspent(session, key, route)
+    return new
 
 
 def find(session: Session, *, key: str, route: str, request_hash: str) -> str | None:
@@ -55,6 +62,30 @@ def find(session: Session, *, key: str, route: str, request_hash: str) -> str | 
         return None
     _same(row, request_hash)
     return row.resource_id
+
+
+def bury(session: Session, resource_ids: Sequence[str], receipt_id: str) -> int:
+    """Delete the keys that have created these resources, so that they stay spent; how many."""
+    mine = IdempotencyKey.resource_id.in_(resource_ids)
+    for key, route in session.execute(select(IdempotencyKey.key, IdempotencyKey.route).where(mine)):
+        session.add(Tombstone(subject_id=_grave(key, route), receipt_id=receipt_id))
+    return affected(session, delete(IdempotencyKey).where(mine))
+
+
+def _grave(key: str, route: str) -> str:
+    # Nothing of the request and not the key itself: a client may have put a name into it.
+    return f"key_{hashlib.sha256(f'{route} {key}'.encode()).hexdigest()}"
+
+
+def _unspent(session: Session, key: str, route: str) -> None:
+    tombstone = session.get(Tombstone, _grave(key, route))
+    if tombstone is not None:
+        raise Gone(
+            "idempotency_key_spent",
+            f"what the request with Idempotency-Key {key!r} created was deleted, see receipt "
+            f"{tombstone.receipt_id}: send a new key to create it anew",
+            receipt_id=tombstone.receipt_id,
+        )
 
 
 def _same(row: IdempotencyKey, request_hash: str) -> None:

@@ -11,7 +11,7 @@ from pictures import archive
 from sqlalchemy import func, select
 
 from app.store.db import transaction
-from app.store.tables import IdempotencyKey
+from app.store.tables import IdempotencyKey, Tombstone
 
 
 def upload(service: Service, key: str, counts: dict[str, int], **fields: str) -> httpx.Response:
@@ -132,6 +132,47 @@ def test_only_the_id_is_kept_and_a_deletion_takes_it_along(service: Service) -> 
     service.client.delete(f"/v1/datasets/{dataset_id}")
     with transaction(service.state.reading) as session:
         assert session.scalar(select(func.count()).select_from(IdempotencyKey)) == 0
+        spent = [row.subject_id for row in session.scalars(select(Tombstone))]
+    assert not any("k1" in each or kept["request_hash"] in each for each in spent)
+
+
+def test_a_late_retry_does_not_bring_back_what_was_deleted(either: Service) -> None:
+    first = upload(either, "k1", {"cat": 2}, name="cats").json()["id"]
+    receipt = either.client.delete(f"/v1/datasets/{first}").json()["id"]
+    for counts in ({"cat": 2}, {"dog": 3}):  # of the first request nothing is known to compare
+        again = problem(upload(either, "k1", counts, name="cats"), 410, "idempotency_key_spent")
+        assert again["receipt_id"] == receipt
+    assert count(either, "datasets") == 0
+    assert not list((either.settings.data_dir / "scratch").iterdir())
+    assert not list(either.state.blobs.keys())
+    assert upload(either, "k2", {"cat": 2}, name="cats").status_code == 201
+
+
+def test_a_late_retry_of_a_training_does_not_train_again(either: Service) -> None:
+    body, headers = {"dataset_id": either.dataset({"cat": 2})}, {"Idempotency-Key": "k1"}
+    component_id = either.client.post("/v1/components", json=body, headers=headers).json()["id"]
+    receipt = either.client.delete(f"/v1/components/{component_id}").json()["id"]
+    again = either.client.post("/v1/components", json=body, headers=headers)
+    assert problem(again, 410, "idempotency_key_spent")["receipt_id"] == receipt
+    assert count(either, "components") == 0
+    assert upload(either, "k1", {"cat": 2}).status_code == 201, "a key belongs to its route"
+    verified = either.client.post(f"/v1/receipts/{receipt}/verify").json()
+    assert verified["ok"], verified
+
+
+def test_a_late_retry_of_an_import_does_not_import_again(service: Service) -> None:
+    trained = service.component({"cat": 2})
+    data = service.client.get(f"/v1/components/{trained}/delta").content
+
+    def imported() -> httpx.Response:
+        files = {"file": ("a.safetensors", data, "application/octet-stream")}
+        headers = {"Idempotency-Key": "k1"}
+        return service.client.post("/v1/components/import", files=files, headers=headers)
+
+    service.client.delete(f"/v1/components/{imported().json()['id']}")
+    before = list(service.state.blobs.keys())
+    problem(imported(), 410, "idempotency_key_spent")
+    assert list(service.state.blobs.keys()) == before
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "tab\there"])

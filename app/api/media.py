@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.errors import Invalid, Problem, TooLarge, Unsupported
-from app.schemas.predictions import EncodedImage, PredictionIn, PredictionQuery
+from app.schemas.predictions import JOINT, EncodedImage, PredictionIn, PredictionQuery
 from app.schemas.texts import MOST_TOLD, faults
 from app.settings import Settings
 
@@ -184,7 +184,7 @@ def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
         "composition": text,
         "components": text | {"description": "ids with commas, or a JSON list of {id, weight?}"},
         "space": text,
-        "rule": text | {"enum": ["average", "weighted", "joint"]},
+        "rule": text | {"enum": ["average", "weighted", "joint"], "description": JOINT},
         "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
         "labels": text | {"description": "labels with commas, or a JSON list"},
         "return": text | {"default": "logits,probabilities"},

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.predictions import Member, Rule
+from app.schemas.predictions import JOINT, Member, Rule
 from app.schemas.texts import Given
 
 
@@ -25,7 +25,9 @@ class CompositionIn(Given):
     )
 
     space: str = Field("default", max_length=64)
-    rule: Rule = Field(description="joint: as if trained on all their data; average; weighted")
+    rule: Rule = Field(
+        description="average; weighted; joint: as if trained on all their data together: " + JOINT
+    )
     components: Literal["all"] | list[Member] = Field(
         description='components and their weights, or "all" that are ready when it is asked'
     )

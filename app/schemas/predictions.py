@@ -10,6 +10,10 @@ from app.schemas.texts import Given
 
 LATER = ("contributions", "leave_one_out")
 
+JOINT = (
+    "joint is the optimum of the plain square loss (alpha = 1) on the pooled statistics of the "
+    "components, whatever loss a component's own delta was trained with"
+)
 Rule = Literal["average", "weighted", "joint"]
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
@@ -31,7 +35,7 @@ class Selection(Given):
     composition: str | None = Field(None, max_length=64, description="name of a composition")
     components: list[Member] | None = Field(None, description="components and their weights")
     space: str | None = Field(None, max_length=64, description="name of a space, else `default`")
-    rule: Rule | None = Field(None, description="how to sum; else the space's own")
+    rule: Rule | None = Field(None, description=f"how to sum; else the space's own; {JOINT}")
 
 
 def _built(values: Any) -> Any:

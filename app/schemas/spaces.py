@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.schemas.predictions import JOINT
 from app.schemas.texts import Given
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -49,7 +50,9 @@ class SpaceIn(Given):
         [], description="declared labels: every component learns to tell its own from these"
     )
     default_rule: Literal["joint", "average"] | None = Field(
-        None, description="of predictions that name none; joint where the scope makes it exact"
+        None,
+        description="of predictions that name none, else joint where the scope makes it exact; "
+        + JOINT,
     )
 
 

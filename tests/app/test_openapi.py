@@ -128,3 +128,26 @@ def test_the_pages_load_nothing_from_elsewhere(shared: Service, page: str) -> No
         assert asset.status_code == 200 and asset.content, address
     assert "//cdn" not in html and "fonts.googleapis" not in html
     assert "/openapi.json" in html
+
+
+def test_every_place_that_takes_a_rule_says_what_joint_is_the_optimum_of(
+    document: dict[str, Any],
+) -> None:
+    schemas = document["components"]["schemas"]
+    places = {
+        name: schemas[name]["properties"][field]["description"]
+        for name, field in (
+            ("PredictionIn", "rule"),
+            ("EvaluationIn", "rule"),
+            ("CompositionIn", "rule"),
+            ("SpaceIn", "default_rule"),
+        )
+    }
+    operation = document["paths"]["/v1/predictions"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    places["form"] = form["properties"]["rule"]["description"]
+    (query,) = [each for each in operation["parameters"] if each["name"] == "rule"]
+    places["query"] = query["schema"]["description"]
+    for name, text in places.items():
+        assert "plain square loss (alpha = 1) on the pooled statistics" in text, name
+        assert "whatever loss a component's own delta was trained with" in text, name

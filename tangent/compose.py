@@ -6,9 +6,10 @@
 | `weighted` | sum of lambda_t delta_t                                   | a finite number each  |
 | `joint`    | the optimum of all their data together, from statistics   | none, or ≥ 0 each     |
 
-Sums run in the order of the files' hashes in float64 and from nothing each time: the same set and
-weights give the same bytes, whatever was added or deleted before. A part of weight 0 is as absent,
-its labels too.
+`average` and `weighted` sum integers on a fixed grid (`accumulator`), `joint` sums statistics in
+the order of the files' hashes and from nothing each time: the same set and weights give the same
+bytes, whatever was added or deleted before. A part of weight 0 is as absent, its labels too. One
+part alone with weight 1 is itself, off the grid too.
 """
 
 import math
@@ -24,6 +25,7 @@ from tangent.joint import solve
 from tangent.scope import LINEAR
 from tangent.space import Space
 from tangent.statistics import total
+from tangent.tally import Tally
 
 RULES = ("average", "weighted", "joint")
 Part = tuple[Component, float | None]
@@ -41,24 +43,34 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
         raise BadWeight("a composition needs at least one component")
     for component, _ in parts:
         space.check(component)
-    weights = _weights([weight for _, weight in parts], rule)
+    weights = lambdas([weight for _, weight in parts], rule)
     counted = [i for i, weight in enumerate(weights) if weight != 0]
     order = sorted(counted, key=lambda i: (shas[i], weights[i]))
     ordered = [(parts[i][0], weights[i]) for i in order]
-    labels = tuple(sorted({name for component, _ in ordered for name in component.labels}))
     if rule == "joint":
+        labels = tuple(sorted({name for component, _ in ordered for name in component.labels}))
         return Delta(labels, _joint_head(space, ordered, labels), {})
-    return Delta(labels, _summed_head(space, ordered, labels), _summed_backbone(ordered))
+    if len(ordered) == 1 and ordered[0][1] == 1:
+        return _alone(ordered[0][0])
+    return Tally(space.readout_width, kept=False).change(ordered, divisor=divisor(rule, len(parts)))
 
 
-def _weights(given: Sequence[float | None], rule: str) -> list[float]:
-    """lambda_t of every part."""
+def divisor(rule: str, count: int) -> float:
+    """What the sum of lambda·delta over `count` components is divided by.
+
+    `average` divides in the end, so that its sum changes by one delta when one comes or goes.
+    """
+    return float(count) if rule == "average" else 1.0
+
+
+def lambdas(given: Sequence[float | None], rule: str) -> list[float]:
+    """lambda_t of every part, before the division by `divisor`."""
     if rule not in RULES:
         raise BadWeight(f"no rule is called {rule!r}; choose one of {', '.join(RULES)}")
     if rule == "average":
         if any(weight is not None for weight in given):
             raise BadWeight("rule average takes no weights; use rule weighted")
-        return [1 / len(given)] * len(given)
+        return [1.0] * len(given)
     if rule == "weighted" and any(weight is None for weight in given):
         raise BadWeight("rule weighted needs a weight for every component")
     weights = [1.0 if weight is None else float(weight) for weight in given]
@@ -71,28 +83,12 @@ def _weights(given: Sequence[float | None], rule: str) -> list[float]:
     return weights
 
 
-def _summed_head(
-    space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
-) -> Tensor:
-    """Head rows by label name; a component adds nothing to a label that it has no row for."""
-    head = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
-    for component, weight in parts:
-        row = {name: i for i, name in enumerate(component.head_labels)}
-        for i, name in enumerate(labels):
-            if name in row:
-                head[i].add_(component.head[row[name]], alpha=weight)
-    return head
-
-
-def _summed_backbone(parts: Sequence[tuple[Component, float]]) -> dict[str, Tensor]:
-    first = parts[0][0].backbone
-    summed = {}
-    for name, like in first.items():
-        accumulator = torch.zeros(like.shape, dtype=torch.float64)
-        for component, weight in parts:
-            accumulator.add_(component.backbone[name].to(torch.float64), alpha=weight)
-        summed[name] = accumulator.to(like.dtype)
-    return summed
+def _alone(component: Component) -> Delta:
+    """A copy of the component's own delta; a view would hold its file's bytes after a deletion."""
+    labels = tuple(sorted(component.labels))
+    rows = [component.head_labels.index(name) for name in labels]
+    head = component.head[torch.tensor(rows, dtype=torch.long)].to(torch.float64)
+    return Delta(labels, head, {k: v.detach().clone() for k, v in component.backbone.items()})
 
 
 def _joint_head(

@@ -3,8 +3,8 @@
     TangentError
     ├── UnknownBackbone        ├── BadComponent          ├── RuleNotExact
     ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
-    ├── UnsupportedModel       ├── BadHyperparameter     └── NonFinite
-    └── UnknownScope
+    ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
+    └── UnknownScope                                     └── Overflow
 
 Each has a stable `code`; the message says what was wrong and what to do.
 """
@@ -56,3 +56,7 @@ class BadWeight(TangentError):
 
 class NonFinite(TangentError):
     code = "non_finite"
+
+
+class Overflow(TangentError):
+    code = "weights_too_large"

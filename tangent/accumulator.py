@@ -1,0 +1,177 @@
+"""Exact sums of vectors: integers on a fixed grid, whose sums know no order and no history.
+
+Every part lambda·x is rounded once, by itself, to the nearest multiple of the grid g (ties to
+even); from there on nothing is rounded. Adding in any order gives the same bits, and taking a part
+away leaves the bits that never adding it gives.
+
+| entries     | limbs | grid          | error of a part | reach: most of sum abs(lambda·x) |
+|-------------|-------|---------------|-----------------|----------------------------------|
+| to 32 bits  | 1     | 2^-37         | 2^-38 = 3.6e-12 | 2^13 = 8192                      |
+| 64 bits     | 2     | 2^-24, 2^-62  | 2^-63 = 1.1e-19 | 2^26 = 6.7e7                     |
+
+(The error of a part has half a unit in the last place of the float64 lambda·x on top.) At the end
+the sum is divided and rounded to the type of the entries.
+
+A limb holds its integers as float64 multiples of g, exact below 2^53 g. Adding M = 1.5·2^52 g to a
+number below 2^51 g rounds it to the grid, as the result's last bit is worth g; `limb + (x + M)`
+takes M along, and the next part takes it away again: `limb + (x - M)`. So a part costs three passes
+over a chunk that stays in the cache: convert, add, add. (Integers in int64 cost more: torch's
+addition of them multiplies by alpha, and takes three times as long.)
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tangent.errors import Overflow
+from tangent.slab import empty
+
+CHUNK = 1 << 17  # entries; with two threads each half of limb, scratch and part fits an L2 of 2 MiB
+GRIDS = (2.0**-37,)
+GRIDS_OF_64_BITS = (2.0**-24, 2.0**-62)
+CAPACITY = 2.0**50  # in units of the grid: half of what the rounding allows
+MOST_PARTS = 2**13  # so many residues of half a unit of the first limb fill the second one
+
+Terms = Sequence[tuple[Tensor, float]]  # vectors with their lambdas
+Term = tuple[Tensor, float, int]  # and whether it is added or removed
+
+
+def reach(dtype: torch.dtype) -> float:
+    """What the sum of abs(lambda·x) must stay below, entry by entry."""
+    return CAPACITY * _grids(dtype)[0]
+
+
+def _grids(dtype: torch.dtype) -> tuple[float, ...]:
+    return GRIDS_OF_64_BITS if dtype == torch.float64 else GRIDS
+
+
+def grid_parts(value: Tensor) -> list[Tensor]:
+    """float64 numbers as multiples of the two grids; what they lack is at most half of the last."""
+    parts = []
+    for grid in GRIDS_OF_64_BITS:
+        part = (value + _magic(grid)) - _magic(grid)
+        parts.append(part)
+        value = value - part  # exact, at most half a unit
+    return parts
+
+
+def check_bound(bound: float, parts: int, dtype: torch.dtype) -> None:
+    """Refuse what may not have been summed exactly.
+
+    Raises:
+        Overflow: the bound on the sum of abs(lambda·x) is NaN or beyond the reach.
+    """
+    if not bound < float("inf"):
+        raise Overflow(
+            "a component times its weight holds NaN or Inf: use weights of an ordinary size"
+        )
+    if bound >= reach(dtype) or parts > MOST_PARTS:
+        raise Overflow(
+            f"{parts} components times their weights may reach {bound:.3g}; sums are exact below "
+            f"{reach(dtype):g} and to {MOST_PARTS} components: use smaller or fewer weights"
+        )
+
+
+def _bound(chunk: Tensor, weight: float) -> float:
+    """At least max abs(weight·chunk), and that itself from 1 on; NaN or Inf if the chunk has any.
+
+    The norm is no less than the maximum and several times faster. Below 1 it will do: MOST_PARTS
+    such bounds stay within the reach.
+    """
+    if chunk.dtype.itemsize >= 4:
+        norm = abs(weight) * float(torch.dot(chunk, chunk)) ** 0.5
+        if norm < 1:
+            return norm
+    low, high = torch.aminmax(chunk)
+    return abs(weight) * float(torch.maximum(-low, high))
+
+
+def _magic(grid: float) -> float:
+    """M: adding it to less than 2^51 g rounds to multiples of g."""
+    return 1.5 * 2.0**52 * grid
+
+
+class Accumulator:
+    """The exact sum of weighted vectors of one length and type.
+
+    With `kept`, it holds the sum (8 bytes an entry and limb) for later changes; without, it is good
+    for one `change`.
+    """
+
+    def __init__(self, size: int, dtype: torch.dtype, *, kept: bool = True) -> None:
+        self.size, self.dtype, self.kept = size, dtype, kept
+        self.parts = 0
+        self.bounds = 0.0  # sum of the parts' bounds
+        length = size if kept else min(size, CHUNK)
+        self._limbs = [empty(length, torch.float64) for _ in _grids(dtype)]
+        self._magics = [_magic(grid) for grid in _grids(dtype)]
+        self._fresh = True
+        self._scratch = [empty(min(size, CHUNK), torch.float64) for _ in range(2)]
+
+    def change(self, added: Terms, removed: Terms = (), *, divisor: float = 1.0) -> Tensor:
+        """The new sum over the divisor, in one pass over the bytes of what is added and removed.
+
+        `removed` must have been added before, with the same weights. After an error the sum is
+        undefined.
+
+        Raises:
+            Overflow: a part holds NaN or Inf, or the parts may leave the grid's reach.
+        """
+        if not (self.kept or self._fresh):
+            raise AssertionError("this accumulator kept nothing to change")
+        terms = [(*term, 1) for term in added] + [(*term, -1) for term in removed]
+        self.parts += len(added) - len(removed)
+        out = empty(self.size, self.dtype)
+        with torch.inference_mode():
+            bounds = self._pass(terms, divisor, out)
+        self._fresh = False
+        self.bounds += sum(sign * each for (_, _, sign), each in zip(terms, bounds, strict=True))
+        check_bound(self.bounds, self.parts, self.dtype)
+        return out
+
+    def _pass(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
+        """Bring the limbs up to date and fill `out`, chunk by chunk; a bound on every term."""
+        pieces = [vector.split(CHUNK) for vector, _, _ in terms]
+        signs = [(weight, sign, -1 if i % 2 else 1) for i, (_, weight, sign) in enumerate(terms)]
+        limbs_of = list(zip(*(limb.split(CHUNK) for limb in self._limbs), strict=True))
+        bounds = [0.0] * len(terms)
+        for k, result in enumerate(out.split(CHUNK)):
+            limbs = limbs_of[k] if self.kept else [limb[: len(result)] for limb in self._limbs]
+            scratch = [buffer[: len(result)] for buffer in self._scratch]
+            self._prepare(limbs, odd=len(terms) % 2)
+            for i, (weight, sign, flip) in enumerate(signs):
+                piece = pieces[i][k]
+                bound = _bound(piece, weight)
+                if not bound <= bounds[i]:  # so that NaN stays
+                    bounds[i] = bound
+                scratch[0].copy_(piece)
+                if weight != 1:
+                    scratch[0].mul_(weight)
+                self._step(limbs, scratch, sign, flip)
+            self._result(limbs, scratch[0], divisor, result)
+        return bounds
+
+    def _prepare(self, limbs: Sequence[Tensor], *, odd: int) -> None:
+        """Take M away before an odd number of steps, so that none is left after them."""
+        for limb, magic in zip(limbs, self._magics, strict=True):
+            if self._fresh:
+                limb.fill_(-odd * magic)
+            elif odd:
+                limb.sub_(magic)
+
+    def _step(self, limbs: Sequence[Tensor], scratch: list[Tensor], sign: int, flip: int) -> None:
+        """Add or subtract the part in scratch[0], and `flip` times M."""
+        value, rounded = scratch
+        for limb, magic in zip(limbs[:-1], self._magics, strict=False):
+            bias = sign * flip * magic
+            torch.add(value, bias, out=rounded)
+            limb.add_(rounded, alpha=sign)
+            value.sub_(rounded.sub_(bias))  # exact, at most half a unit: the next limb's part
+        limbs[-1].add_(value.add_(sign * flip * self._magics[-1]), alpha=sign)
+
+    def _result(
+        self, limbs: Sequence[Tensor], scratch: Tensor, divisor: float, out: Tensor
+    ) -> None:
+        total = limbs[0] if len(limbs) == 1 else torch.add(limbs[0], limbs[1], out=scratch)
+        out.copy_(total if divisor == 1 else torch.div(total, divisor, out=scratch))

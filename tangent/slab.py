@@ -1,0 +1,86 @@
+"""The tensors of a safetensors file, mapped instead of read; and many tensors as one flat slab.
+
+The format lays tensors out without holes, sorted by size of their type and then by name, so the
+directions of a component, all of one type, are one contiguous stretch of its file.
+"""
+
+import json
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+LINE = 64  # bytes
+
+
+def empty(size: int, dtype: torch.dtype) -> Tensor:
+    """An uninitialised vector in large pages where the system has them, on a cache line's border.
+
+    The first write to fresh memory costs a fault for each page. numpy asks for pages of 2 MiB,
+    torch does not; but numpy does not align to cache lines, and each vector access then takes two.
+    """
+    count = size * dtype.itemsize
+    data = torch.from_numpy(np.empty(count + LINE, np.uint8))
+    start = -data.data_ptr() % LINE
+    return data[start : start + count].view(dtype)
+
+
+def mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a valid safetensors file; those of other types than TYPES are left out.
+
+    Pages are shared with the page cache and read when touched; writing to a tensor copies the page
+    and leaves the file alone. The map lasts as long as any of the tensors: who holds one holds the
+    bytes of a deleted file.
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        size = file.seek(0, 2)
+    data = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)[8 + length :]
+    tensors = {}
+    for name, about in header.items():
+        dtype = TYPES.get(about["dtype"]) if name != "__metadata__" else None
+        if dtype is not None:
+            start, stop = about["data_offsets"]
+            tensors[name] = _typed(data[start:stop], dtype).view(about["shape"])
+    return tensors
+
+
+def _typed(data: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bytes as numbers; copied where a foreign writer did not align them."""
+    if data.storage_offset() % dtype.itemsize:
+        data = data.clone()
+    return data.view(dtype)
+
+
+def flat(tensors: Iterable[Tensor]) -> Tensor:
+    """All entries in order as one vector: a view where they lie so in memory, else a copy."""
+    parts = [tensor.detach() for tensor in tensors]
+    if not parts:
+        return torch.empty(0)
+    first, total = parts[0], sum(part.numel() for part in parts)
+    if _adjoin(parts):
+        return first.as_strided((total,), (1,))
+    return torch.cat([part.reshape(-1) for part in parts]).cpu()
+
+
+def _adjoin(parts: list[Tensor]) -> bool:
+    """Whether each begins in memory where the one before ends."""
+    first = parts[0]
+    base, expected = first.untyped_storage().data_ptr(), first.storage_offset()
+    for part in parts:
+        if part.dtype != first.dtype or part.device.type != "cpu" or not part.is_contiguous():
+            return False
+        if part.untyped_storage().data_ptr() != base or part.storage_offset() != expected:
+            return False
+        expected += part.numel()
+    return True

@@ -1,7 +1,8 @@
 """Images through a composition: opens spaces, composes deltas, runs the forward pass.
 
-Holds nothing that is not made from rows and blobs: opened spaces, and the last few composed deltas
-by their content (space fingerprint, rule, sorted pairs of component sha256 and weight).
+Holds nothing that is not made from rows and blobs: opened spaces, the last few composed deltas by
+their content (space fingerprint, rule, sorted pairs of component sha256 and weight), and the sums
+that the next composition goes on from.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from app.settings import Settings
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
+from tangent.composer import Composer, Source
 from tangent.errors import BadComponent
 
 OPEN_SPACES = 4  # opened spaces kept in memory
@@ -86,6 +88,7 @@ class Engine:
         self._opening, self._composing, self._forwarding = Lock(), Lock(), Lock()
         self._decoding = BoundedSemaphore(DECODERS)
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
+        self._composer = Composer(self._component)
         self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
         self._forwarded_at = float("-inf")
 
@@ -160,16 +163,18 @@ class Engine:
             return delta
 
     def _composed(self, space: tangent.Space, members: Members, rule: str) -> tangent.Delta:
-        parts = []
-        for row, weight in members:
-            component = self._component(self.blobs.path(row.blob_key or ""), row.sha256)
-            space.check(component)
-            parts.append((component, weight))
-        return tangent.compose(space, parts, rule, shas=[str(row.sha256) for row, _ in members])
+        parts = [(Source(row.blob_key or "", str(row.sha256)), weight) for row, weight in members]
+        return self._composer.compose(space, parts, rule)
 
-    def _component(self, path: Path, sha256: str | None) -> tangent.Component:
+    def _component(self, source: Source) -> tangent.Component:
+        """The component, mapped: who lets go of it lets go of its file's bytes.
+
+        Its directions were found finite when it came in, and its hash says that they still are.
+        """
+        path = self.blobs.path(source.key)
         try:
-            return tangent.Component.load(verified(path, sha256))
+            file = verified(path, source.sha256)
+            return tangent.Component.load(file, directions_checked=False)
         except (FileNotFoundError, BadComponent) as error:
             if path.exists():
                 raise
@@ -194,9 +199,16 @@ class Engine:
         return logits.numpy()
 
     def forget(self, shas: Sequence[str]) -> None:
-        """Drop every composed delta that contains a component with one of these sha256."""
+        """Drop every composed delta that contains a component with one of these sha256.
+
+        Called once for each deletion here, before the files go: the sums are freed of these
+        components, not lost. The deletion's own receipt is no reason for `respect` to drop more;
+        one of another process in between still is, as the numbers then differ.
+        """
         gone = set(shas)
         with self._composing:
+            self._composer.forget(gone)
+            self._epoch += 1
             self._drop([key for key in self._deltas if gone & {sha for sha, _ in key[2]}])
 
     def respect(self, epoch: int) -> None:
@@ -207,6 +219,7 @@ class Engine:
         """
         with self._composing:
             if epoch != self._epoch:
+                self._composer.clear()
                 self._drop(list(self._deltas))
                 self._epoch = epoch
 
@@ -228,4 +241,5 @@ class Engine:
     def close(self) -> None:
         """Let go of spaces and deltas."""
         self._spaces.clear()
+        self._composer.clear()
         self._deltas.clear()

@@ -1,0 +1,99 @@
+"""Composes again and again, going on from the sums that it still has.
+
+A composition that differs by a few components from the last of its space costs these components'
+bytes, however many it has in all; the result has the same bytes as one composed from nothing.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from tangent.component import Component
+from tangent.compose import compose, divisor, lambdas
+from tangent.delta import Delta
+from tangent.space import Space
+from tangent.tally import Tally
+
+KEPT = 2  # spaces whose last sums are kept: 8 bytes a parameter each, 16 in float64
+FEWEST = 3  # components: with less there is nothing to save
+
+
+class Source(NamedTuple):
+    """Where a component is: a key that `load` knows, and the SHA-256 of the file."""
+
+    key: str
+    sha256: str
+
+
+Load = Callable[[Source], Component]
+Members = Counter[tuple[Source, float]]
+
+
+class Composer:
+    """Composes by any rule; keeps the sums of the last few spaces. One thread at a time."""
+
+    def __init__(self, load: Load) -> None:
+        """`load` gives the component of a source, mapped; it is let go of after each call."""
+        self._load = load
+        self._held: OrderedDict[str, tuple[Members, Tally]] = OrderedDict()
+
+    def compose(
+        self, space: Space, parts: Sequence[tuple[Source, float | None]], rule: str
+    ) -> Delta:
+        """As `tangent.compose`."""
+        weights = lambdas([weight for _, weight in parts], rule)
+        pairs = zip(parts, weights, strict=True)
+        wanted: Members = Counter((source, weight) for (source, _), weight in pairs if weight)
+        if rule == "joint" or wanted.total() < FEWEST:
+            found = [(self._load(source), weight) for source, weight in parts]
+            return compose(space, found, rule, shas=[source.sha256 for source, _ in parts])
+        members, tally = self._held.pop(space.fingerprint, (Counter(), None))
+        delta = None
+        if tally is not None and ((wanted - members) + (members - wanted)).total() < wanted.total():
+            delta = self._gone_on(space, tally, members, wanted, divisor(rule, len(parts)))
+        if tally is None or delta is None:
+            tally = Tally(space.readout_width)
+            added = list(self._loaded(space, wanted))
+            delta = tally.change(added, divisor=divisor(rule, len(parts)))
+        self._held[space.fingerprint] = wanted, tally
+        if len(self._held) > KEPT:
+            self._held.popitem(last=False)
+        return delta
+
+    def forget(self, shas: Collection[str]) -> None:
+        """Take components out of the sums, while their files are still there.
+
+        Sums that cannot do without their file are dropped.
+        """
+        for fingerprint, (members, tally) in list(self._held.items()):
+            kept = Counter({each: n for each, n in members.items() if each[0].sha256 not in shas})
+            if kept == members:
+                continue
+            del self._held[fingerprint]
+            if kept.total() >= FEWEST and self._gone_on(None, tally, members, kept, 1.0):
+                self._held[fingerprint] = kept, tally
+
+    def clear(self) -> None:
+        """Drop all sums."""
+        self._held.clear()
+
+    def _gone_on(
+        self, space: Space | None, tally: Tally, members: Members, wanted: Members, by: float
+    ) -> Delta | None:
+        """The tally changed to what is wanted, or nothing where that failed for any reason.
+
+        A removed component's file may be gone or damaged, or have another precision; what is wanted
+        is then composed from nothing, where what is wrong with a wanted component comes out.
+        """
+        try:
+            added = list(self._loaded(space, wanted - members))
+            return tally.change(added, list(self._loaded(space, members - wanted)), divisor=by)
+        except Exception:
+            return None
+
+    def _loaded(self, space: Space | None, members: Members) -> Iterator[tuple[Component, float]]:
+        for source, weight in members.elements():
+            component = self._load(source)
+            if space is not None:
+                space.check(component)
+            yield component, weight

@@ -1,0 +1,197 @@
+"""Going on from earlier sums: the bytes of a fresh composition, the work of the difference."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from cases import delta_bytes, space
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_compose import components
+
+import tangent
+from tangent.composer import KEPT, Composer, Source
+from tangent.errors import BadComponent, BadWeight, Overflow
+from tangent.tally import Tally
+
+SCOPES = ("head", "last-block")
+WEIGHTS = (0.1, -2.5, 1 / 3, 7.0)
+scopes = pytest.mark.parametrize("scope", SCOPES)
+
+
+class Files:
+    """Component files by key, and which of them were read."""
+
+    def __init__(self, scope: str, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        self.folder, self.read, self.sources = folder, [], []
+        for i, component in enumerate(components(scope, dtype)):
+            self.add(component, str(i))
+
+    def add(self, component: tangent.Component, key: str) -> None:
+        self.sources.append(Source(key, component.save(self.folder / key)))
+
+    def load(self, source: Source) -> tangent.Component:
+        self.read.append(source.key)
+        return tangent.Component.load(self.folder / source.key, directions_checked=False)
+
+    def parts(self, chosen, rule):
+        weights = [WEIGHTS[i] if rule == "weighted" else None for i in chosen]
+        return [(self.sources[i], weight) for i, weight in zip(chosen, weights, strict=True)]
+
+
+def fresh(files: Files, scope: str, chosen, rule: str) -> bytes:
+    parts = files.parts(chosen, rule)
+    loaded = [(tangent.Component.load(files.folder / s.key), weight) for s, weight in parts]
+    shas = [source.sha256 for source, _ in parts]
+    return delta_bytes(tangent.compose(space("mini", scope), loaded, rule, shas=shas))
+
+
+def state(composer: Composer) -> list[bytes]:
+    """All numbers and labels that the composer holds, but for bounds."""
+    found = []
+    for members, tally in composer._held.values():
+        found.append(repr(sorted(members.items())).encode() + repr(tally._head._rows).encode())
+        for limb in [*tally._head._limbs, *tally._backbone._limbs]:
+            found.append(limb.contiguous().numpy().tobytes())
+    return found
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    history=st.lists(
+        st.tuples(
+            st.lists(st.integers(0, 3), min_size=1, max_size=6),
+            st.sampled_from(["average", "weighted"]),
+            st.sets(st.integers(0, 3), max_size=1),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+@scopes
+def test_any_history_gives_the_bytes_of_a_fresh_composition(scope, history, tmp_path):
+    files = Files(scope, tmp_path)
+    composer = Composer(files.load)
+    for chosen, rule, forgotten in history:
+        composer.forget({files.sources[i].sha256 for i in forgotten})
+        delta = composer.compose(space("mini", scope), files.parts(chosen, rule), rule)
+        assert delta_bytes(delta) == fresh(files, scope, chosen, rule)
+
+
+@scopes
+def test_one_more_or_one_less_reads_one_component(scope, tmp_path):
+    files = Files(scope, tmp_path)
+    composer, where = Composer(files.load), space("mini", scope)
+    composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+    for chosen, expected in (([0, 1, 2, 3], ["3"]), ([3, 0, 2], ["1"]), ([0, 2, 1], ["1", "3"])):
+        files.read.clear()
+        delta = composer.compose(where, files.parts(chosen, "average"), "average")
+        assert files.read == expected
+        assert delta_bytes(delta) == fresh(files, scope, chosen, "average")
+
+
+@scopes
+def test_what_is_held_after_forgetting_is_what_never_adding_gives(scope, tmp_path):
+    files = Files(scope, tmp_path)
+    where = space("mini", scope)
+    held, never = Composer(files.load), Composer(files.load)
+    held.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
+    never.compose(where, files.parts([0, 1, 3], "average"), "average")
+    files.read.clear()
+    held.forget({files.sources[2].sha256})
+    assert files.read == ["2"]
+    assert state(held) == state(never)
+    (tmp_path / "2").unlink()
+    files.read.clear()
+    found = held.compose(where, files.parts([0, 1, 3], "average"), "average")
+    assert files.read == []
+    assert delta_bytes(found) == fresh(files, scope, [0, 1, 3], "average")
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_sums_that_cannot_be_freed_of_a_component_are_dropped(damage, tmp_path):
+    files = Files("last-block", tmp_path)
+    composer, where = Composer(files.load), space("mini", "last-block")
+    composer.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
+    if damage == "gone":
+        (tmp_path / "2").unlink()
+    else:
+        (tmp_path / "2").write_bytes(b"?")
+    composer.forget({files.sources[2].sha256})
+    assert composer._held == {}
+    found = composer.compose(where, files.parts([0, 1, 3], "average"), "average")
+    assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 3], "average")
+
+
+def test_sums_of_too_few_components_and_of_too_many_spaces_are_not_held(tmp_path):
+    files = Files("head", tmp_path)
+    composer, where = Composer(files.load), space("mini", "head")
+    composer.compose(where, files.parts([0, 1], "average"), "average")
+    assert composer._held == {}
+    composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+    composer.forget({files.sources[0].sha256})
+    assert composer._held == {}
+    for i in range(KEPT + 2):
+        other = tangent.Space.__new__(tangent.Space)
+        other.__dict__ |= where.__dict__ | {"fingerprint": str(i), "check": lambda _: None}
+        composer.compose(other, files.parts([0, 1, 2], "average"), "average")
+    assert len(composer._held) == KEPT
+    composer.clear()
+    assert composer._held == {}
+
+
+def test_an_error_leaves_nothing_half_changed(tmp_path):
+    files = Files("last-block", tmp_path)
+    composer, where = Composer(files.load), space("mini", "last-block")
+    composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+    broken = {k: v * float("nan") for k, v in components("last-block")[3].backbone.items()}
+    files.add(dataclasses.replace(components("last-block")[3], backbone=broken), "nan")
+    parts = [*files.parts([0, 1, 2], "average"), (files.sources[-1], None)]
+    with pytest.raises(Overflow, match="NaN or Inf"):
+        composer.compose(where, parts, "average")
+    with pytest.raises(BadWeight, match="needs a weight for every"):
+        composer.compose(where, files.parts([0, 1, 2], "average"), "weighted")
+    found = composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+    assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 2], "average")
+
+
+def test_components_of_several_precisions_compose_to_the_widest_in_any_order(tmp_path):
+    wide, narrow = components("last-block")[0], components("last-block", torch.float32)[1]
+    where, found = space("mini", "last-block"), []
+    for parts in ([wide, narrow], [narrow, wide]):
+        pairs = [(part, None) for part in parts]
+        delta = tangent.compose(where, pairs, "average", shas="ab")
+        assert {value.dtype for value in delta.backbone.values()} == {torch.float64}
+        found.append(delta_bytes(delta))
+    assert found[0] == found[1]
+    tally = Tally(where.readout_width)
+    tally.change([(wide, 1.0)])
+    with pytest.raises(BadComponent, match="several precisions"):
+        tally.change([(narrow, 1.0)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_no_file_stays_mapped_after_a_composition(count, tmp_path):
+    files = Files("last-block", tmp_path)
+    composer, where = Composer(files.load), space("mini", "last-block")
+    delta = composer.compose(where, files.parts(range(count), "average"), "average")
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    loaded = tangent.Component.load(tmp_path / "0")
+    assert str(tmp_path / "0") in Path("/proc/self/maps").read_text()
+    assert delta.backbone.keys() == loaded.backbone.keys()
+
+
+def test_a_mapped_component_is_the_one_that_was_saved(tmp_path):
+    files = Files("last-block", tmp_path)
+    for i, made in enumerate(components("last-block", torch.float32)):
+        found = files.load(files.sources[i])
+        assert found.to_bytes() == made.to_bytes()
+        next(iter(found.backbone.values())).zero_()  # its own page, not the file
+        data = (tmp_path / str(i)).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == files.sources[i].sha256

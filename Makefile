@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench-accuracy bench-memory bench-training clean
+.PHONY: help demo run test lint format bench-accuracy bench-composition bench-memory bench-training clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -38,6 +38,9 @@ format: $(STAMP) ## rewrite the files in the checked style
 
 bench-accuracy: $(STAMP) ## measure backbones x scopes x rules; ARGS=--quick for a short look
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+bench-composition: $(STAMP) ## measure composing and removing next to reading the bytes once
+	@$(BIN)/python -m benchmarks.composition $(ARGS)
 
 bench-memory: $(STAMP) ## measure the memory of large uploads
 	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)

@@ -1,0 +1,215 @@
+"""Measures what composing costs next to reading the components' bytes once.
+
+    make bench-composition         (or: python -m benchmarks.composition --help)
+
+Component files with as many parameters as ViT-S lie in a temporary folder and in the page cache.
+All ways run in this process, in turn, round after round; a ratio is that of two medians. A way that
+starts from files maps them anew each time, as the service does; a removal starts from what is held
+in memory. Both are measured with fresh result vectors, for a delta being served is not overwritten.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+
+from tangent.component import BACKBONE, Component
+from tangent.delta import Delta
+from tangent.slab import empty, flat, mapped
+from tangent.tally import Tally
+
+PARAMETERS = 22_050_000  # of ViT-S
+TENSORS = 150
+WIDTH = 385
+DISTINCT = 10  # contents; more files are copies, each with its own pages
+READ = 1 << 18  # entries in one step of the plain reading
+READING, READING_KEPT = "read once (torch.sum, files mapped anew)", "read once (maps kept open)"
+NAIVE, EXACT = "load_file + add, float32", "exact: files to delta"
+KEEPING, REMOVING = "exact: files to delta, sums kept", "remove one of T, exactly, new delta"
+AXPY, AXPY_IN_PLACE = "float32 axpy, new delta", "float32 axpy in place"
+RATIOS = {
+    f"{NAIVE} / read": (NAIVE, READING),
+    f"{EXACT} / read": (EXACT, READING),
+    f"{EXACT} / read with maps kept open": (EXACT, READING_KEPT),
+    f"{KEEPING} / read": (KEEPING, READING),
+    f"{REMOVING} / {AXPY}": (REMOVING, AXPY),
+    f"{REMOVING} / {AXPY_IN_PLACE}": (REMOVING, AXPY_IN_PLACE),
+}
+TARGETS = {f"{EXACT} / read": 2.0, f"{REMOVING} / {AXPY_IN_PLACE}": 2.0}
+
+
+def write(folder: Path, count: int, parameters: int) -> list[Path]:
+    """Component files of random directions."""
+    paths = []
+    for number in range(count):
+        path = folder / f"{number}.safetensors"
+        if number < DISTINCT:
+            synthetic(number, parameters).save(path)
+        else:
+            path.write_bytes(paths[number % DISTINCT].read_bytes())
+        paths.append(path)
+    return paths
+
+
+def synthetic(seed: int, parameters: int) -> Component:
+    """A component with entries of the size that training gives."""
+    generator = torch.Generator().manual_seed(seed)
+    slab = torch.randn(parameters, generator=generator) * 1e-3
+    sizes = [parameters // TENSORS] * (TENSORS - 1)
+    pieces = slab.split([*sizes, parameters - sum(sizes)])
+    return Component(
+        fingerprint="benchmark",
+        scope="all",
+        labels={"cat": 1, "dog": 1},
+        head_labels=("cat", "dog"),
+        head=torch.randn(2, WIDTH, generator=generator, dtype=torch.float64),
+        backbone={f"{i:03d}": piece for i, piece in enumerate(pieces)},
+        statistics=None,
+    )
+
+
+def directions(path: Path) -> torch.Tensor:
+    """The mapped slab of a component's file."""
+    return flat(v for k, v in sorted(mapped(path).items()) if k.startswith(BACKBONE))
+
+
+def read(slabs: list[torch.Tensor]) -> None:
+    for slab in slabs:
+        for piece in slab.split(READ):
+            piece.sum()
+
+
+def naive(paths: list[Path]) -> dict[str, torch.Tensor]:
+    """The average as one writes it first."""
+    total: dict[str, torch.Tensor] = {}
+    for path in paths:
+        for name, value in load_file(path).items():
+            total[name] = total[name] + value if name in total else value
+    return {name: value / len(paths) for name, value in total.items()}
+
+
+def exact(paths: list[Path], *, kept: bool = False) -> tuple[Tally, Delta]:
+    parts = [(Component.load(path, directions_checked=False), 1.0) for path in paths]
+    tally = Tally(WIDTH, kept=kept)
+    return tally, tally.change(parts, divisor=len(paths))
+
+
+def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
+    """Median milliseconds of every way, and whether a removal leaves the bytes of never added."""
+    tally, whole = exact(paths, kept=True)
+    last = [(Component.load(paths[-1], directions_checked=False), 1.0)]
+    without = tally.change([], last, divisor=len(paths) - 1)
+    same = equal(without, exact(paths[:-1])[1]) and equal(
+        tally.change(last, divisor=len(paths)), whole
+    )
+    vector, other = flat(whole.backbone.values()), flat(last[0][0].backbone.values())
+    resident = [directions(path) for path in paths]
+
+    def put_back() -> None:
+        tally.change(last, divisor=len(paths))
+
+    def axpy() -> None:
+        torch.add(vector, other, alpha=-0.1, out=empty(len(vector), torch.float32))
+
+    ways: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+        READING: (lambda: read([directions(path) for path in paths]), None),
+        READING_KEPT: (lambda: read(resident), None),
+        NAIVE: (lambda: naive(paths), None),
+        EXACT: (lambda: exact(paths), None),
+        KEEPING: (lambda: exact(paths, kept=True), None),
+        REMOVING: (lambda: tally.change([], last, divisor=len(paths) - 1), put_back),
+        AXPY: (axpy, None),
+        AXPY_IN_PLACE: (lambda: vector.add_(other, alpha=-0.1), None),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):  # the first one warms up
+        for name, (way, after) in ways.items():
+            began = time.perf_counter()
+            way()
+            if number:
+                times[name].append(time.perf_counter() - began)
+            if after:
+                after()
+    found = {name: median(values) for name, values in times.items()}
+    return {
+        "components": len(paths),
+        "milliseconds": {name: round(1000 * value, 1) for name, value in found.items()},
+        "ratios": {name: round(found[a] / found[b], 2) for name, (a, b) in RATIOS.items()},
+        "removal_leaves_the_bytes_of_never_added": same,
+    }
+
+
+def equal(one: Delta, two: Delta) -> bool:
+    pairs = zip(one.tensors().values(), two.tensors().values(), strict=True)
+    return one.labels == two.labels and all(
+        torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in pairs
+    )
+
+
+def machine() -> str:
+    """The processor's name, its cores and torch's threads."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{(names or [platform.processor()])[0]}, {os.cpu_count()} cores, " + (
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+
+
+def main() -> int:
+    """Print the table, or JSON; 1 if a removal does not leave the right bytes."""
+    parser = argparse.ArgumentParser(description="Composition next to reading the bytes once.")
+    parser.add_argument("--components", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--parameters", type=int, default=PARAMETERS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="few and small, for a look")
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    args = parser.parse_args()
+    if args.quick:
+        args.components, args.parameters, args.rounds = [5], 1_000_000, 3
+    with tempfile.TemporaryDirectory(prefix="tangent-bench-") as folder:
+        paths = write(Path(folder), max(args.components), args.parameters)
+        result = {
+            "machine": machine(),
+            "parameters": args.parameters,
+            "rounds": args.rounds,
+            "runs": [measure(paths[:count], args.rounds) for count in args.components],
+        }
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        report(result, Console(highlight=False))
+    return 0 if all(run["removal_leaves_the_bytes_of_never_added"] for run in result["runs"]) else 1
+
+
+def report(result: dict[str, Any], console: Console) -> None:
+    """Times and ratios, a column for each number of components."""
+    console.print(f"{result['parameters']:,} parameters, float32; {result['machine']}")
+    table = Table()
+    table.add_column("median ms, or ratio")
+    for run in result["runs"]:
+        table.add_column(f"T = {run['components']}", justify="right")
+    for name in result["runs"][0]["milliseconds"]:
+        table.add_row(name, *(f"{run['milliseconds'][name]:.0f}" for run in result["runs"]))
+    table.add_section()
+    for name in RATIOS:
+        goal = f" (target {TARGETS[name]:g})" if name in TARGETS else ""
+        table.add_row(name + goal, *(f"{run['ratios'][name]:.2f}" for run in result["runs"]))
+    console.print(table)
+    right = all(run["removal_leaves_the_bytes_of_never_added"] for run in result["runs"])
+    console.print(f"a removal leaves the bytes of never having been added: {right}")
+    console.print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

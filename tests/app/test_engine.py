@@ -16,6 +16,7 @@ from app.engine import Engine, Members, device_of, key_of, nothing
 from app.store import compositions
 from app.store.db import transaction
 from app.store.tables import Space
+from tangent.composer import Composer, Source
 
 PNG = {"Content-Type": "image/png"}
 
@@ -80,6 +81,25 @@ def test_a_deletion_drops_the_deltas_with_it_and_no_others(service: Service) -> 
     gc.collect()
     assert with_it() is None
     assert without() is engine.delta(space, alone, "average")
+
+
+def test_a_deletion_here_keeps_the_sums_of_the_rest_and_one_elsewhere_does_not(
+    service: Service,
+) -> None:
+    ids = [service.component({label: 2}) for label in ("cat", "dog", "cow", "owl")]
+    engine: Engine = service.state.engine
+    assert used(predict(service, query="?rule=average")) == set(ids)
+    ((_, sums),) = engine._composer._held.values()
+    assert service.client.delete(f"/v1/components/{ids[1]}").status_code == 200
+    assert used(predict(service, query="?rule=average")) == {ids[0], ids[2], ids[3]}
+    ((members, found),) = engine._composer._held.values()
+    assert found is sums and members.total() == 3
+    space, rest = selected(service, ids[0], ids[2], ids[3])
+    parts = [(Source(str(part.blob_key), str(part.sha256)), None) for part, _ in rest]
+    fresh = Composer(engine._component).compose(engine.space(space), parts, "average")
+    assert torch.equal(engine.delta(space, rest, "average").head, fresh.head)
+    engine.respect(engine._epoch + 1)
+    assert not engine._composer._held
 
 
 def test_the_key_is_the_content_and_nothing_else(service: Service) -> None:

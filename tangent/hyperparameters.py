@@ -9,7 +9,7 @@ from tangent.scope import LINEAR
 CHOICES = {
     "loss": ("rsl", "cross_entropy"),
     "penalty": ("squared", "norm"),
-    "solver": ("cholesky", "cg", "adam"),
+    "solver": ("cholesky", "cg", "lbfgs", "adam"),
 }
 RANGES = {  # inclusive
     "alpha": (1e-3, 1e3),
@@ -31,7 +31,7 @@ class Hyperparameters:
     l2: mu of the penalty mu/2 |delta|² (`squared`), or of the papers' mu sqrt(1e-6 + |delta|²)
     (`norm`).
     solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
-    by `tolerance`; `adam` runs `epochs` over batches of `batch_size`, its `lr` cut to a tenth
+    by `tolerance`; `lbfgs` does the same for any loss with the squared penalty; `adam` runs `epochs` over batches of `batch_size`, its `lr` cut to a tenth
     after half and again after four fifths of them, as in the papers.
     """
 
@@ -77,15 +77,19 @@ class Hyperparameters:
         quadratic = self.loss == "rsl" and self.penalty == "squared"
         if self.solver in ("cholesky", "cg") and not quadratic:
             raise BadHyperparameter(
-                f"solver {self.solver} needs loss rsl and penalty squared; use solver adam"
+                f"solver {self.solver} needs loss rsl and penalty squared; use solver lbfgs or adam"
             )
+        if self.solver == "lbfgs" and self.penalty != "squared":
+            raise BadHyperparameter("solver lbfgs needs penalty squared; use solver adam")
         if self.solver == "cholesky" and scope not in LINEAR:
             raise BadHyperparameter(f"solver cholesky needs scope {' or '.join(LINEAR)}; use cg")
 
 
 def _solver(scope: str, values: dict[str, Any]) -> str:
-    if values.get("loss", "rsl") != "rsl" or values.get("penalty", "squared") != "squared":
+    if values.get("penalty", "squared") != "squared":
         return "adam"
+    if values.get("loss", "rsl") != "rsl":
+        return "lbfgs"
     return "cholesky" if scope in LINEAR else "cg"
 
 

@@ -1,4 +1,4 @@
-"""Iterative solvers on the tangent model's products J·v and Jᵀ·u: conjugate gradients and Adam."""
+"""Iterative solvers on the products J·v and Jᵀ·u: conjugate gradients, L-BFGS and Adam."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tangent import losses
+from tangent.preconditioner import Preconditioner
 from tangent.problem import Delta, Problem
 from tangent.solution import Solution
 
@@ -17,6 +18,8 @@ def solve(problem: Problem, seed: int, progress: Report) -> Solution:
     """By the solver that the hyperparameters name."""
     if problem.hyperparameters.solver == "cg":
         return conjugate_gradients(problem, progress)
+    if problem.hyperparameters.solver == "lbfgs":
+        return lbfgs(problem, progress)
     return adam(problem, seed, progress)
 
 
@@ -24,23 +27,73 @@ def conjugate_gradients(problem: Problem, progress: Report) -> Solution:
     """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|².
 
     Solves (JᵀΩJ + c I) delta = JᵀΩ(beta Y - f), c = mu n K / 2, from zero until the residual,
-    which is the gradient up to a factor, has shrunk by `tolerance`.
+    which is the gradient up to a factor, has shrunk by `tolerance`. Preconditioned.
     """
     settings = problem.hyperparameters
     ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
     delta, residual = problem.zero(), _pulled_back_target(problem)
-    first = math.sqrt(_dot(residual, residual))
-    direction, squared, step = residual, first**2, 0
-    while step < settings.max_iterations and math.sqrt(squared) > settings.tolerance * first:
+    preconditioner = Preconditioner(problem, ridge)
+    first = size = math.sqrt(_dot(residual, residual))
+    direction = towards = preconditioner.solve(residual)
+    squared, step = _dot(residual, towards), 0
+    while step < settings.max_iterations and size > settings.tolerance * first:
         curved = _normal_product(problem, direction, ridge)
         length = squared / _dot(direction, curved)
         delta = _plus(delta, length, direction)
         residual = _plus(residual, -length, curved)
-        previous, squared = squared, _dot(residual, residual)
-        direction = _plus(residual, squared / previous, direction)
+        towards = preconditioner.solve(residual)
+        previous, squared = squared, _dot(residual, towards)
+        direction = _plus(towards, squared / previous, direction)
+        size = math.sqrt(_dot(residual, residual))
         step += 1
-        progress(step, settings.max_iterations, math.sqrt(squared) / (first or 1.0))
+        progress(step, settings.max_iterations, size / (first or 1.0))
     return _solution(problem, delta, step)
+
+
+def lbfgs(problem: Problem, progress: Report) -> Solution:
+    """L-BFGS on the whole objective, of any loss, until its gradient has shrunk by `tolerance`.
+
+    Runs in the coordinates z = P^(1/2) delta, in which the curvature is near the identity.
+    """
+    settings = problem.hyperparameters
+    # The Hessian of cross-entropy is at most half of JᵀJ/n, that of the square loss 2JᵀJ/(nK).
+    slope = 0.5 if settings.loss == "cross_entropy" else 2 / len(problem.labels)
+    preconditioner = Preconditioner(problem, settings.l2 * len(problem.rows) / slope)
+    names, shapes = zip(*((k, v.shape) for k, v in problem.zero().items()), strict=True)
+    z = torch.cat([v.flatten() for v in problem.zero().values()]).requires_grad_()
+    sizes = [shape.numel() for shape in shapes]
+
+    def delta() -> Delta:
+        parts = zip(names, shapes, z.detach().split(sizes), strict=True)
+        return preconditioner.root({name: part.view(shape) for name, shape, part in parts})
+
+    norms: list[float] = []  # of the gradient, at each evaluation
+
+    def evaluate() -> float:
+        value, gradient = _objective(problem, delta())
+        norms.append(math.sqrt(_dot(gradient, gradient)))
+        turned = preconditioner.root(gradient)
+        z.grad = torch.cat([turned[name].flatten() for name in names])
+        return value
+
+    optimizer = torch.optim.LBFGS(
+        [z],
+        max_iter=1,
+        max_eval=25,  # in the line search
+        history_size=20,
+        tolerance_grad=0,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+    step = 0
+    while step < settings.max_iterations:
+        before = len(norms)
+        value = float(optimizer.step(evaluate))  # type: ignore[arg-type]
+        step += 1
+        progress(step, settings.max_iterations, value)
+        if norms[-1] <= settings.tolerance * norms[0] or len(norms) == before:
+            break
+    return _solution(problem, delta(), step)
 
 
 def adam(problem: Problem, seed: int, progress: Report) -> Solution:

@@ -65,6 +65,11 @@ class Problem:
         psi = with_constant(phi)
         return psi @ base.T, psi @ delta["head"].T + along @ base[:, :width].T
 
+    def readout(self, rows: Tensor) -> Tensor:
+        """psi (B, D), what the head reads."""
+        engine = self.space.engine
+        return rows if engine is None else with_constant(engine.push(rows, [])[0])
+
     def adjoint(self, rows: Tensor, cotangent: Tensor) -> Delta:
         """Jᵀ of a cotangent (B, K), summed over the batch."""
         if self.space.engine is None:

@@ -22,6 +22,9 @@ class Engine(Protocol):
     def rows(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) as rows (B, …), which a training caches."""
 
+    def activation(self, rows: Tensor) -> Tensor:
+        """What entered the suffix, of these rows."""
+
     def prepare(self, direction: Tangent) -> Prepared:
         """What depends on the direction only."""
 

@@ -22,6 +22,9 @@ class Generic:
     def rows(self, images: Tensor) -> Tensor:
         return self.suffix.activation(images)
 
+    def activation(self, rows: Tensor) -> Tensor:
+        return rows
+
     def prepare(self, direction: Tangent) -> Tangent:
         return {name: direction[name] for name in self.suffix.base}  # torch insists on one order
 
@@ -33,7 +36,8 @@ class Generic:
             pushed = [
                 jvp(features, (self.suffix.base,), (direction,))[:2] for direction in prepared
             ]
-        return pushed[0][0], [along for _, along in pushed]
+            phi = pushed[0][0] if pushed else self.suffix.run(rows)
+        return phi, [along for _, along in pushed]
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         return self.suffix.vjp(rows, cotangent)

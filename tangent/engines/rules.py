@@ -40,6 +40,9 @@ class Rules:
         with torch.no_grad(), self._running([]):
             return self.suffix.activation(images)
 
+    def activation(self, rows: Tensor) -> Tensor:
+        return rows
+
     def prepare(self, direction: Tangent) -> Seeds:
         """Directions of the parameters, those of a folded pair as of one convolution."""
         parameters = self.suffix.parameters
@@ -54,7 +57,7 @@ class Rules:
         ]
         with torch.no_grad(), self._running(seeds), absorbing(self.suffix.model):
             phi = self.suffix.run(rows)
-        return phi, phi._tangents  # type: ignore[attr-defined]
+        return phi, phi._tangents if prepared else []  # type: ignore[attr-defined]
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         return self.suffix.vjp(rows, cotangent)

@@ -24,6 +24,8 @@ class Constants:
     """What J needs of B images; `x̂` is normalised, `r` is 1/deviation."""
 
     tokens: Tensor  # n (B, N, d), the block's normalised input
+    token_mean: Tensor  # (B, N, 1), with the scale what gives the input itself back
+    token_scale: Tensor  # r (B, N, 1)
     query: Tensor  # q (B, H, s), scaled
     scores: Tensor  # p (B, H, N)
     seen: Tensor  # c = p·n (B, H, d)
@@ -69,9 +71,7 @@ class TokenBlock:
         norms = {f"{prefix}{n}.{p}" for n in ("norm1", "norm2") for p in ("weight", "bias")}
         whole = own == set(suffix.base) and norms | {"norm.weight", "norm.bias"} <= own
         smooth = isinstance(block.mlp.act, torch.nn.GELU) and block.mlp.act.approximate == "none"
-        plain = (
-            isinstance(block.mlp.norm, torch.nn.Identity) and not suffix.model.fc_norm.state_dict()
-        )
+        plain = isinstance(block.mlp.norm, torch.nn.Identity) and not model.fc_norm.state_dict()
         return cls(suffix, block, prefix) if whole and smooth and plain else None
 
     def rows(self, images: Tensor) -> Tensor:
@@ -79,6 +79,10 @@ class TokenBlock:
         with torch.no_grad():
             constants = self._primal(self.suffix.activation(images))
             return torch.cat([getattr(constants, name).flatten(1) for name in self._shapes], dim=1)
+
+    def activation(self, rows: Tensor) -> Tensor:
+        at = self._constants(rows)
+        return at.tokens / at.token_scale + at.token_mean
 
     def prepare(self, direction: Tangent) -> Folded:
         return self._parameters.fold(direction)
@@ -102,7 +106,7 @@ class TokenBlock:
     def _primal(self, tokens: Tensor) -> Constants:
         base, block = self._parameters.folded, self._block
         batch, width = len(tokens), tokens.shape[-1]
-        normal, _, _ = torch.native_layer_norm(tokens, (width,), None, None, block.norm1.eps)
+        normal, mean, scale = torch.native_layer_norm(tokens, (width,), None, None, block.norm1.eps)
         wq, wk, wv, bq, bv = self._by_head(*base.qkv)
         query = (F.linear(normal[:, 0], wq.flatten(0, 1), bq) * self._scale).view(
             batch, self._heads, self._size
@@ -124,7 +128,18 @@ class TokenBlock:
         last, _, last_scale = torch.native_layer_norm(token, (width,), None, None, self._last.eps)
         gain, shift = base.last
         return Constants(
-            *(normal, query, scores, seen, out, attended, middle, middle_scale.to(middle)),
+            *(
+                normal,
+                mean.to(normal),
+                scale.to(normal),
+                query,
+                scores,
+                seen,
+                out,
+                attended,
+                middle,
+                middle_scale.to(middle),
+            ),
             *(slope, hidden, answered, last, last_scale.to(last), torch.addcmul(shift, last, gain)),
         )
 

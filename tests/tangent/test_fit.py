@@ -152,7 +152,7 @@ def test_conjugate_gradients_stop_where_they_are_told_and_say_so(tmp_path):
 )
 def test_adam_approaches_the_minimum_that_scipy_finds(how, tmp_path):
     where, images = space("mini", "head"), data(12)
-    how = {"l2": 0.02, "lr": 0.1, "epochs": 600, "batch_size": 12} | how
+    how = {"l2": 0.02, "lr": 0.1, "epochs": 600, "batch_size": 12, "solver": "adam"} | how
     done = fitted(where, images, tmp_path, **how)
     psi = where.readout(images.pixels).clone()
     _, base = base_logits(where, psi, LABELS)
@@ -177,6 +177,25 @@ def test_adam_approaches_the_minimum_that_scipy_finds(how, tmp_path):
     reduction = np.linalg.norm(slope) / np.linalg.norm(start_slope)
     assert done.metrics["gradient_reduction"] == pytest.approx(reduction, rel=1e-6)
     assert value - best.fun <= 1e-4 * (start_value - best.fun)
+
+
+@pytest.mark.parametrize("scope", ["head", "last-block", "all"])
+def test_l_bfgs_brings_cross_entropy_to_its_minimum(scope, tmp_path):
+    """A strongly convex objective: where the gradient has vanished is the minimum."""
+    how = {"loss": "cross_entropy", "l2": 0.02}
+    done = fitted(space("mini", scope), data(12), tmp_path, tolerance=1e-7, **how)
+    assert done.metrics["converged"]
+    assert done.metrics["gradient_reduction"] <= 1e-6
+    slow = {"solver": "adam", "epochs": 200, "lr": 0.01, "batch_size": 12}
+    near = fitted(space("mini", scope), data(12), tmp_path, **how, **slow)
+    assert done.metrics["final_loss"] <= near.metrics["final_loss"] + 1e-12
+
+
+def test_l_bfgs_and_conjugate_gradients_find_the_same_component(tmp_path):
+    where, how = space("mini", "last-block", DECLARED), dict(alpha=2.0, l2=1e-2, tolerance=1e-10)
+    one = fitted(where, data(), tmp_path, **how).component
+    other = fitted(where, data(), tmp_path, solver="lbfgs", **how).component
+    assert relative(flat(other), flat(one)) <= 1e-5
 
 
 @pytest.mark.parametrize("scope", ["head", "last-block"])

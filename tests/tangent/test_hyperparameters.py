@@ -21,11 +21,13 @@ def test_block_scopes_default_to_conjugate_gradients(scope):
     assert Hyperparameters.resolve(scope, {}).solver == "cg"
 
 
-@pytest.mark.parametrize("given", [{"loss": "cross_entropy"}, {"penalty": "norm"}])
+@pytest.mark.parametrize(
+    ("given", "solver"), [({"loss": "cross_entropy"}, "lbfgs"), ({"penalty": "norm"}, "adam")]
+)
 @pytest.mark.parametrize("scope", ["head", "last-block"])
-def test_objectives_that_are_not_quadratic_are_left_to_adam(scope, given):
-    assert Hyperparameters.resolve(scope, given).solver == "adam"
-    assert Hyperparameters.resolve(scope, given | {"solver": "auto"}).solver == "adam"
+def test_objectives_that_are_not_quadratic_get_a_solver_of_their_own(scope, given, solver):
+    assert Hyperparameters.resolve(scope, given).solver == solver
+    assert Hyperparameters.resolve(scope, given | {"solver": "auto"}).solver == solver
 
 
 def test_what_is_given_is_kept_and_the_result_resolves_to_itself():
@@ -48,7 +50,7 @@ def test_whole_numbers_for_real_ones_resolve_to_the_same_settings():
         ({"momentum": 0.9}, "no hyperparameter 'momentum'; there are loss, alpha, beta"),
         ({"loss": "hinge"}, "loss is 'hinge'; choose one of rsl, cross_entropy"),
         ({"loss": ["rsl"]}, "loss is .*; choose one of"),
-        ({"solver": "sgd"}, "solver is 'sgd'; choose one of cholesky, cg, adam, auto"),
+        ({"solver": "sgd"}, "solver is 'sgd'; choose one of cholesky, cg, lbfgs, adam, auto"),
         ({"penalty": "l1"}, "penalty is 'l1'; choose one of squared, norm"),
         ({"beta": 0}, "beta is 0; it must be a number from 0.001 to 10000"),
         ({"alpha": -1.0}, "alpha is -1.0; it must be a number"),
@@ -74,7 +76,8 @@ def test_a_value_that_is_not_allowed_is_named_with_its_range(given, sentence):
 @pytest.mark.parametrize(
     ("scope", "given", "sentence"),
     [
-        ("head", {"solver": "cholesky", "loss": "cross_entropy"}, "use solver adam"),
+        ("head", {"solver": "cholesky", "loss": "cross_entropy"}, "use solver lbfgs or adam"),
+        ("head", {"solver": "lbfgs", "penalty": "norm"}, "needs penalty squared; use solver adam"),
         ("head", {"solver": "cg", "penalty": "norm"}, "solver cg needs loss rsl and penalty sq"),
         ("last-block", {"solver": "cholesky"}, "needs scope head or head2toe; use cg"),
     ],

@@ -1,0 +1,108 @@
+"""A cheap inverse of the normal equations' matrix JᵀJ + cI: what conjugate gradients start from.
+
+The head's part is exact: every label's row has the same Gram matrix ΨᵀΨ. The backbone's is the
+Kronecker model of its layers, inverted in the eigenvectors of its factors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tangent.curvature import Curvature, added, curvature
+from tangent.problem import Delta, Problem
+
+SAMPLE = 512  # rows that the backbone's curvature is taken from, spread over all
+AT_ONCE = 64  # of them in one back-propagation
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """One parameter's model of JᵀJ + cI, by its eigenvectors along the parameter's axes."""
+
+    shape: tuple[int, ...]  # the parameter's, the places of a kernel as one axis
+    vectors: list[Tensor | None]  # of each axis; None: the unit vectors
+    values: Tensor  # in the grid of the axes, c included
+
+    def times(self, power: float, value: Tensor) -> Tensor:
+        """The matrix to this power times a direction of the parameter."""
+        turned = self._turned(value.reshape(self.shape), forth=True) * self.values**power
+        return self._turned(turned, forth=False).reshape(value.shape)
+
+    def _turned(self, value: Tensor, *, forth: bool) -> Tensor:
+        for axis, vectors in enumerate(self.vectors):
+            if vectors is not None:
+                turned = torch.tensordot(value, vectors, dims=([axis], [0 if forth else 1]))
+                value = turned.movedim(-1, axis)
+        return value
+
+
+class Preconditioner:
+    """P ≈ JᵀJ + ridge·I over all rows, symmetric and positive."""
+
+    def __init__(self, problem: Problem, ridge: float) -> None:
+        gram = torch.zeros(0)
+        for rows, _ in problem.chunks():
+            psi = problem.readout(rows).double()
+            gram = gram + psi.T @ psi if gram.numel() else psi.T @ psi
+        zero = problem.zero()
+        head = zero.pop("head")
+        values, vectors = torch.linalg.eigh(gram)
+        self._spectra = {
+            "head": Spectrum(
+                tuple(head.shape),
+                [None, vectors.to(head)],
+                (values.clamp(min=0) + ridge).to(head).expand(head.shape),
+            )
+        }
+        if zero:
+            bent, share = _sampled(problem)
+            for name, parameter in zero.items():
+                trace = bent.traces[name] * share
+                self._spectra[name] = _spectrum(parameter, bent.factors.get(name), trace, ridge)
+
+    def solve(self, residual: Delta) -> Delta:
+        """P⁻¹·residual."""
+        return self._times(-1.0, residual)
+
+    def root(self, value: Delta) -> Delta:
+        """P^(-1/2)·value, symmetric."""
+        return self._times(-0.5, value)
+
+    def _times(self, power: float, value: Delta) -> Delta:
+        return {name: self._spectra[name].times(power, part) for name, part in value.items()}
+
+
+def _spectrum(
+    parameter: Tensor, factors: list[Tensor] | None, trace: float, ridge: float
+) -> Spectrum:
+    """Eigenvalues in the factors' proportions that add up to the trace; all equal without."""
+    if not factors or not trace:
+        value = parameter.new_full((1,), trace / parameter.numel() + ridge)
+        return Spectrum((-1,), [None], value)
+    shape = tuple(len(factor) for factor in factors)
+    values, vectors = torch.ones(1, dtype=torch.float64), []
+    for factor in factors:
+        own, turned = torch.linalg.eigh(factor)
+        own = own.double().clamp(min=0)
+        values = values.unsqueeze(-1) * (own / own.sum()).cpu()
+        vectors.append(turned)
+    grid = (trace * values.squeeze(0) + ridge).to(parameter)
+    return Spectrum(shape, list(vectors), grid)
+
+
+def _sampled(problem: Problem) -> tuple[Curvature, float]:
+    """The curvature of some rows, and how many times more rows there are."""
+    engine, count = problem.space.engine, len(problem.rows)
+    suffix = problem.space.suffix
+    assert engine is not None and suffix is not None
+    index = torch.linspace(0, count - 1, min(SAMPLE, count)).round().long().unique()
+    generator = torch.Generator().manual_seed(0)
+    rows_on_phi = problem.base[:, : problem.space.width]
+    parts = []
+    for some in index.split(AT_ONCE):
+        rows, _ = problem.batch(some)
+        signs = torch.randint(0, 2, (len(rows), len(problem.labels)), generator=generator) * 2 - 1
+        cotangent = signs.to(rows_on_phi) @ rows_on_phi
+        parts.append(curvature(suffix, engine.activation(rows), cotangent.to(rows.dtype)))
+    return added(parts), count / len(index)

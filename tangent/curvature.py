@@ -62,7 +62,9 @@ def curvature(suffix: Suffix, activation: Tensor, cotangent: Tensor) -> Curvatur
 def _has_factors(module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
         return max(module.weight.shape) <= WIDEST
-    return type(module) is nn.Conv2d and module.groups == 1 and module.padding_mode == "zeros"
+    if type(module) is not nn.Conv2d or isinstance(module.padding, str):
+        return False
+    return module.groups == 1 and module.padding_mode == "zeros"
 
 
 def _factors(module: nn.Module, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
@@ -70,7 +72,7 @@ def _factors(module: nn.Module, inputs: Tensor, gradient: Tensor) -> list[Tensor
     if isinstance(module, nn.Linear):
         a, g = inputs.flatten(0, -2), gradient.flatten(0, -2)
         return [g.T @ g, a.T @ a]
-    assert isinstance(module, nn.Conv2d)
+    assert isinstance(module, nn.Conv2d) and not isinstance(module.padding, str)
     g = gradient.transpose(0, 1).flatten(1)
     patches = F.unfold(
         inputs, module.kernel_size, module.dilation, module.padding, module.stride

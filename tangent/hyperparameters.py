@@ -31,8 +31,9 @@ class Hyperparameters:
     l2: mu of the penalty mu/2 |delta|² (`squared`), or of the papers' mu sqrt(1e-6 + |delta|²)
     (`norm`).
     solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
-    by `tolerance`; `lbfgs` does the same for any loss with the squared penalty; `adam` runs `epochs` over batches of `batch_size`, its `lr` cut to a tenth
-    after half and again after four fifths of them, as in the papers.
+    by `tolerance`; `lbfgs` does so for any loss with the squared penalty; `adam` runs `epochs` over
+    batches of `batch_size`, its `lr` cut to a tenth after half and again after four fifths of them,
+    as in the papers.
     """
 
     loss: str = "rsl"

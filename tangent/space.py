@@ -68,6 +68,18 @@ class Space:
         self.parameters_tangent = tangent + self.readout_width  # with one label's head row
 
     @property
+    def engine_name(self) -> str:
+        """What computes answers: `readout`, `rules` or `generic`."""
+        return "readout" if self.engine is None else self.engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """Why this one."""
+        return (
+            "the output is linear in fixed features" if self.engine is None else self.engine.reason
+        )
+
+    @property
     def joint_is_exact(self) -> bool:
         """Whether composing by the rule `joint` equals training on the pooled data."""
         return self.scope in LINEAR

@@ -61,6 +61,14 @@ class Parameters(BaseModel):
     tangent: int = Field(description="that a component has, with one label's head row")
 
 
+class Engine(BaseModel):
+    name: Literal["readout", "rules", "generic"] = Field(
+        description="readout: one plain pass; rules: dual rules for each of the model's "
+        "operations; generic: torch.func.jvp"
+    )
+    reason: str = Field(description="why this engine serves the space")
+
+
 class SpaceOut(BaseModel):
     """A tangent space."""
 
@@ -76,6 +84,10 @@ class SpaceOut(BaseModel):
                 "default_rule": "joint",
                 "image_size": 32,
                 "parameters": {"total": 2400000, "tangent": 1921},
+                "engine": {
+                    "name": "readout",
+                    "reason": "the output is linear in fixed features",
+                },
                 "created_at": "2025-01-31T09:30:00.123456Z",
             }
         }
@@ -90,6 +102,7 @@ class SpaceOut(BaseModel):
     default_rule: str
     image_size: int
     parameters: Parameters
+    engine: Engine
     created_at: datetime
 
     @classmethod
@@ -105,5 +118,6 @@ class SpaceOut(BaseModel):
             default_rule=row.default_rule,
             image_size=row.image_size,
             parameters=Parameters(total=row.parameters_total, tangent=row.parameters_tangent),
+            engine=Engine(name=row.engine, reason=row.engine_reason),
             created_at=row.created_at,
         )

@@ -23,6 +23,8 @@ class Opened(Protocol):
     image_size: int
     parameters_total: int
     parameters_tangent: int
+    engine_name: str
+    engine_reason: str
     default_rule: str
 
 
@@ -36,6 +38,8 @@ def facts(opened: Opened) -> dict[str, Any]:
         "image_size": opened.image_size,
         "parameters_total": opened.parameters_total,
         "parameters_tangent": opened.parameters_tangent,
+        "engine": opened.engine_name,
+        "engine_reason": opened.engine_reason,
         "default_rule": opened.default_rule,
     }
 

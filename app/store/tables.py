@@ -69,6 +69,8 @@ class Space(Base):
     image_size: Mapped[int]
     parameters_total: Mapped[int] = mapped_column(BigInteger)
     parameters_tangent: Mapped[int] = mapped_column(BigInteger)  # with one label's head row
+    engine: Mapped[str]  # rules, generic or readout, as it was when the space was opened
+    engine_reason: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

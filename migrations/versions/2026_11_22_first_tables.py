@@ -57,6 +57,8 @@ def upgrade() -> None:
         sa.Column("image_size", sa.Integer(), nullable=False),
         sa.Column("parameters_total", sa.BigInteger(), nullable=False),
         sa.Column("parameters_tangent", sa.BigInteger(), nullable=False),
+        sa.Column("engine", sa.String(), nullable=False),
+        sa.Column("engine_reason", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_space"),
     )

@@ -52,7 +52,7 @@ def absorbed(block: Any, tokens: Tensor) -> Tensor:
     return token.unsqueeze(1)
 
 
-def class_token_block(model: nn.Module) -> Any | None:
+def class_token_block(model: nn.Module) -> Any:
     """The last block of a plain ViT of which only the class token is read; None of other models."""
     if type(model) is not VisionTransformer or not model.blocks:
         return None

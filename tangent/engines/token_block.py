@@ -64,7 +64,8 @@ class TokenBlock:
         """The engine, if the suffix is just such a block with the last norm."""
         model: Any = suffix.model
         block: Any = class_token_block(model)
-        if block is None or suffix.entry is not block:
+        entry: Any = suffix.entry
+        if block is None or entry is not block:
             return None
         prefix = next(n for n, m in model.named_modules() if m is block) + "."
         own = {n for n, _ in model.named_parameters() if n.startswith((prefix, "norm."))}

@@ -25,6 +25,7 @@ def test_the_default_space_is_there_from_the_start(service: Service) -> None:
         "tangent": opened.parameters_tangent,
     }
     assert (space["labels"], space["default_rule"]) == ([], "joint")
+    assert space["engine"]["name"] == "readout"
     assert space["created_at"].endswith("Z")
     assert service.client.get("/v1/spaces").json()["data"] == [space]
 
@@ -127,3 +128,17 @@ def _open_default(service: Service) -> None:
     engine: Engine = service.state.engine
     with transaction(service.state.reading) as session:
         engine.space(spaces.get(session, "default"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "reason"),
+    [("vit_micro_32", "for the class token alone"), ("resnet_micro_32", "has a rule")],
+)
+def test_a_space_tells_which_engine_serves_it_and_why(
+    service: Service, backbone: str, reason: str
+) -> None:
+    body = {"name": "block", "backbone": backbone, "scope": "last-block"}
+    assert service.client.post("/v1/spaces", json=body).status_code == 201
+    found = service.client.get("/v1/spaces/block").json()["engine"]
+    assert found["name"] == "rules"
+    assert reason in found["reason"]

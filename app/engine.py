@@ -26,6 +26,7 @@ from app.settings import Settings
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
+from tangent.attribution import Attribution, attribute
 from tangent.composer import Composer, Source
 from tangent.errors import BadComponent
 
@@ -65,6 +66,14 @@ def verified(path: Path, sha256: str | None) -> Path:
             "restore the file, or delete the component and train it again",
         )
     return path
+
+
+def _check_finite(*logits: torch.Tensor) -> None:
+    if not all(torch.isfinite(each).all() for each in logits):
+        raise Invalid(
+            "weights_too_large",
+            "the logits overflow with these weights: use weights of an ordinary size",
+        )
 
 
 def nothing(space: tangent.Space) -> tangent.Delta:
@@ -190,13 +199,29 @@ class Engine:
             logits = space.logits(torch.stack(list(inputs)), delta)
             self.metrics.forward_seconds.observe(perf_counter() - started)
         self.metrics.batch.observe(len(inputs))
-        if not torch.isfinite(logits).all():
-            raise Invalid(
-                "weights_too_large",
-                "the logits overflow with these weights: use weights of an ordinary size",
-            )
+        _check_finite(logits)
         self._forwarded_at = monotonic()
         return logits.numpy()
+
+    def attribution(
+        self, row: Space, inputs: Sequence[torch.Tensor], members: Members, rule: str
+    ) -> Attribution:
+        """The composition's answer taken apart, the components in the members' order.
+
+        Raises:
+            BlobMissing: when a component was deleted by another process in between.
+        """
+        space = self.space(row)
+        parts = [
+            (self._component(Source(part.blob_key or "", str(part.sha256))), weight)
+            for part, weight in members
+        ]
+        shas = [str(part.sha256) for part, _ in members]
+        with self._forwarding:
+            found = attribute(space, torch.stack(list(inputs)), parts, rule, shas=shas)
+        _check_finite(found.base.logits, *found.shares, *(r.logits for r in found.rests if r))
+        self._forwarded_at = monotonic()
+        return found
 
     def forget(self, shas: Sequence[str]) -> None:
         """Drop every composed delta that contains a component with one of these sha256.

@@ -40,6 +40,8 @@ def ranked(
 
     The probabilities are the softmax over all wanted columns, whichever of them are shown.
     """
+    if not wanted:
+        return []
     values = logits[wanted]
     probabilities = softmax(values)
     order = sorted(range(len(wanted)), key=lambda i: (-values[i], labels[wanted[i]]))

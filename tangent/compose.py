@@ -94,7 +94,15 @@ def _alone(component: Component) -> Delta:
 def _joint_head(
     space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
 ) -> Tensor:
-    """The head of joint training on the pooled data, each image counted lambda_t times.
+    """The head of joint training on the pooled data, each image counted lambda_t times."""
+    gram, targets, ridge = pooled(space, parts, labels)
+    return solve(gram, targets, space.base_rows(labels), ridge)
+
+
+def pooled(
+    space: Space, parts: Sequence[tuple[Component, float]], labels: Sequence[str]
+) -> tuple[Tensor, Tensor, float]:
+    """Sum of lambda·G, sum of lambda·beta·s and the ridge c: the problem that `joint` solves.
 
     Every image keeps the target beta of its own component's training; the penalty is the images'
     mean of their components' l2. Components trained alike are thus pooled under just their common
@@ -107,7 +115,7 @@ def _joint_head(
         )
     weights = [weight for _, weight in parts]
     statistics = [component.statistics for component, _ in parts if component.statistics]
-    pooled = total(statistics, weights)
+    gram = total(statistics, weights).gram
     betas = [float(component.hyperparameters["beta"]) for component, _ in parts]
     penalties = [float(component.hyperparameters["l2"]) for component, _ in parts]
     targets = total(statistics, [w * b for w, b in zip(weights, betas, strict=True)]).sums
@@ -115,5 +123,4 @@ def _joint_head(
         w * m * s.images for w, m, s in zip(weights, penalties, statistics, strict=True)
     ]
     count = len(set(labels) | set(space.declared))
-    ridge = 0.5 * sum(ridge_images) * count  # c = mu n K / 2
-    return solve(pooled.gram, targets, space.base_rows(labels), ridge)
+    return gram, targets, 0.5 * sum(ridge_images) * count  # c = mu n K / 2

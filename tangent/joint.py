@@ -22,13 +22,22 @@ def solve(gram: Tensor, targets: Tensor, base: Tensor, ridge: float) -> Tensor:
     definite.
 
     Raises:
+        NonFinite: as `factor`.
+    """
+    return torch.cholesky_solve((targets - base @ gram).T, factor(gram, ridge)).T
+
+
+def factor(gram: Tensor, ridge: float) -> Tensor:
+    """The lower Cholesky factor of gram + ridge I.
+
+    Raises:
         NonFinite: the statistics hold NaN or Inf, or rounding made the matrix indefinite.
     """
     matrix = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    factor, info = torch.linalg.cholesky_ex(matrix)
-    if info.item() != 0 or not torch.isfinite(factor).all():
+    lower, info = torch.linalg.cholesky_ex(matrix)
+    if info.item() != 0 or not torch.isfinite(lower).all():
         raise NonFinite(
             f"the curvature of {len(gram)} features is not positive definite with ridge "
             f"{ridge:.3g}: raise l2, or check the features for NaN"
         )
-    return torch.cholesky_solve((targets - base @ gram).T, factor).T
+    return lower

@@ -13,7 +13,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.errors import Invalid, Problem, TooLarge, Unsupported
-from app.schemas.predictions import JOINT, EncodedImage, PredictionIn, PredictionQuery
+from app.schemas.predictions import (
+    JOINT,
+    RETURN,
+    EncodedImage,
+    PredictionIn,
+    PredictionQuery,
+)
 from app.schemas.texts import MOST_TOLD, faults
 from app.settings import Settings
 
@@ -187,7 +193,7 @@ def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
         "rule": text | {"enum": ["average", "weighted", "joint"], "description": JOINT},
         "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
         "labels": text | {"description": "labels with commas, or a JSON list"},
-        "return": text | {"default": "logits,probabilities"},
+        "return": text | {"default": "logits,probabilities", "description": RETURN},
     }
     images = {"images": {"type": "array", "items": file}}
     form = {"type": "object", "required": ["images"], "properties": images | fields}

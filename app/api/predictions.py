@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
 from app import ranking
-from app.api import problems
+from app.api import attributions, problems
 from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
 from app.api.media import Asked, asked, in_three_forms
 from app.api.spooling import SpoolingRoute
@@ -24,6 +23,7 @@ from app.store.compositions import Selection
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=SpoolingRoute)
 
 STEPS = ("decode", "compose", "forward")
+Answer = dict[str, Any] | Problem  # the fields of a schemas.Result, or what is wrong with the image
 
 
 @dataclass
@@ -35,8 +35,10 @@ class Work:
     inputs: list[Any] | None = None  # a tensor or a Problem for each image
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
 
-    def run(self, selection: Selection) -> tuple[Selection, list[list[schemas.Ranked] | Problem]]:
+    def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
         """Every image's ranking through this selection."""
+        if attributions.wanted(self.asked.query):
+            attributions.bounded(len(selection.members), len(self.asked.images))
         if self.inputs is None:
             self.inputs = self._timed("decode", self._decode, selection)
         delta = self._timed(
@@ -44,13 +46,33 @@ class Work:
         )
         columns = ranking.columns(delta.labels, self.asked.query.labels)
         good = [item for item in self.inputs if not isinstance(item, Problem)]
-        rows = iter(
-            self._timed("forward", self.engine.logits, selection.space, good, delta) if good else ()
+        rows = (
+            self._timed("forward", self.engine.logits, selection.space, good, delta) if good else []
         )
+        ranked = [attributions.shown(row, delta.labels, columns, self.asked.query) for row in rows]
+        answers = iter(self._apart(selection, good, ranked))
         return selection, [
-            item if isinstance(item, Problem) else self._ranked(next(rows), delta.labels, columns)
-            for item in self.inputs
+            item if isinstance(item, Problem) else next(answers) for item in self.inputs
         ]
+
+    def _apart(
+        self, selection: Selection, inputs: list[Any], ranked: list[list[schemas.Ranked]]
+    ) -> list[dict[str, Any]]:
+        """Each image's ranking, with what else the query asks for."""
+        answers: list[dict[str, Any]] = [{"predictions": each} for each in ranked]
+        if not inputs or not attributions.wanted(self.asked.query):
+            return answers
+        found = self._timed(
+            "forward",
+            self.engine.attribution,
+            selection.space,
+            inputs,
+            selection.members,
+            selection.rule,
+        )
+        ids = [part.id for part, _ in selection.members]
+        more = attributions.apart(found, ids, self.asked.query, ranked)
+        return [answer | each for answer, each in zip(answers, more, strict=True)]
 
     def _timed(self, step: str, function: Any, *given: Any) -> Any:
         started = perf_counter()
@@ -70,19 +92,6 @@ class Work:
         except BadImage as error:
             return Invalid("bad_image", f"{error.reason}: send a JPEG, PNG or WebP image file")
 
-    def _ranked(
-        self, logits: np.ndarray, labels: tuple[str, ...], columns: list[int]
-    ) -> list[schemas.Ranked]:
-        wanted = self.asked.query.return_
-        shown = []
-        for label, probability, logit in ranking.ranked(
-            logits, labels, columns, self.asked.query.top_k
-        ):
-            numbers = {"probability": probability} if "probabilities" in wanted else {}
-            numbers |= {"logit": logit} if "logits" in wanted else {}
-            shown.append(schemas.Ranked(label=label, **numbers))
-        return shown
-
 
 @router.post(
     "",
@@ -101,7 +110,9 @@ def predict(
 ) -> Response:
     """Each image is answered by itself: one that does not decode has an `error`, the others labels.
 
-    Without `composition` and `components`, all ready components of the space answer.
+    Without `composition` and `components`, all ready components of the space answer. With
+    `return=contributions,leave_one_out` each answer says what every component added to its logits,
+    and what the answer would be without it.
     """
     started, work = perf_counter(), Work(asked, engine)
     ticket.enter()  # until the answer is sent, see app.gate
@@ -129,8 +140,8 @@ def _ms(seconds: float) -> float:
     return round(1000 * seconds, 3)
 
 
-def _result(request: Request, index: int, result: list[schemas.Ranked] | Problem) -> schemas.Result:
+def _result(request: Request, index: int, result: Answer) -> schemas.Result:
     if isinstance(result, Problem):
         document = problems.of(request.scope, result)
         return schemas.Result(index=index, error=ProblemOut(**document))
-    return schemas.Result(index=index, predictions=result)
+    return schemas.Result(index=index, **result)

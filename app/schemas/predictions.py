@@ -1,19 +1,26 @@
 """Predictions: which images, through which selection, ranked how; and the answer."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from app.errors import NotBuilt
 from app.schemas.problems import ProblemOut
 from app.schemas.texts import Given
 
-LATER = ("contributions", "leave_one_out")
+MOST_ATTRIBUTED = 64  # components that an answer is taken apart into
+MOST_ATTRIBUTIONS = 1024  # images times components
 
 JOINT = (
     "joint is the optimum of the plain square loss (alpha = 1) on the pooled statistics of the "
     "components, whatever loss a component's own delta was trained with"
 )
+RETURN = (
+    f"logits and probabilities; contributions: what each component added to every logit shown; "
+    f"leave_one_out: the answer without each of them. The last two are for at most "
+    f"{MOST_ATTRIBUTED} components and {MOST_ATTRIBUTIONS} pairs of an image and a component, and "
+    "bring the first two along unless one of these is named"
+)
+NUMBERS = ("logits", "probabilities")
 Rule = Literal["average", "weighted", "joint"]
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
@@ -38,18 +45,13 @@ class Selection(Given):
     rule: Rule | None = Field(None, description=f"how to sum; else the space's own; {JOINT}")
 
 
-def _built(values: Any) -> Any:
-    for value in values if isinstance(values, list) else ():
-        if value in LATER:
-            raise NotBuilt(
-                "not_built",
-                f"return={value} is not available yet: ask for logits and probabilities",
-            )
-    return values
-
-
 def _each_once(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
+
+
+def _with_numbers(values: list[str]) -> list[str]:
+    """What an answer is taken apart into comes next to the answer itself."""
+    return values if {"logits", "probabilities"} & set(values) else [*values, *NUMBERS]
 
 
 class PredictionQuery(Selection):
@@ -60,8 +62,10 @@ class PredictionQuery(Selection):
         None, description="rank these labels only; each must be one of the selected components"
     )
     return_: Annotated[
-        list[Literal["logits", "probabilities"]], Field(min_length=1), BeforeValidator(_built)
-    ] = Field(["logits", "probabilities"], alias="return")
+        list[Literal["logits", "probabilities", "contributions", "leave_one_out"]],
+        Field(min_length=1),
+        AfterValidator(_with_numbers),
+    ] = Field(list(NUMBERS), alias="return", description=RETURN)
 
 
 class EncodedImage(BaseModel):
@@ -92,11 +96,38 @@ class Ranked(BaseModel):
     logit: float | None = None
 
 
+class Contribution(BaseModel):
+    """What one component added to every logit shown."""
+
+    id: str
+    logits: dict[str, float]
+
+
+class Contributions(BaseModel):
+    """An answer taken apart: the base's logits and the components' sum to the logits shown.
+
+    Under average and weighted a component adds its weight times its own change of the logit. Under
+    joint it adds its own data's term of the pooled problem, solved under the curvature of all data.
+    """
+
+    base: dict[str, float] = Field(description="the backbone's own logits, with no component")
+    components: list[Contribution]
+
+
+class WithoutOne(BaseModel):
+    """The answer of all other components, as a prediction through them alone gives it."""
+
+    id: str = Field(description="the component left out")
+    predictions: list[Ranked] | None = Field(description="null if there is no other component")
+
+
 class Result(BaseModel):
     """One image's answer: predictions, best first, or the error that this image has."""
 
     index: int
     predictions: list[Ranked] | None = None
+    contributions: Contributions | None = None
+    leave_one_out: list[WithoutOne] | None = None
     error: ProblemOut | None = None
 
 
@@ -132,6 +163,11 @@ class PredictionOut(BaseModel):
                     {
                         "index": 0,
                         "predictions": [{"label": "seven", "probability": 0.93, "logit": 6.1}],
+                        "contributions": {
+                            "base": {"seven": 0.2},
+                            "components": [{"id": "cmp_0190", "logits": {"seven": 5.9}}],
+                        },
+                        "leave_one_out": [{"id": "cmp_0190", "predictions": None}],
                     }
                 ],
                 "timing": {"decode_ms": 0.8, "compose_ms": 0.1, "forward_ms": 9.7},

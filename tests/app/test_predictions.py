@@ -171,9 +171,6 @@ def test_only_what_is_asked_for_is_returned(farm: Farm) -> None:
     ):
         (first, *_) = farm.ask(**{"return": [wanted]}).json()["results"][0]["predictions"]
         assert set(first) == keys
-    problem(farm.ask(**{"return": ["contributions"]}), 501, "not_built")
-    answer = farm.post(image("cat", 90), query="?return=logits,leave_one_out")
-    problem(answer, 501, "not_built")
     problem(farm.ask(**{"return": ["everything"]}), 422, "invalid_request")
 
 

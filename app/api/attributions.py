@@ -1,0 +1,102 @@
+"""A prediction's ranking, and the ranking taken apart: by component, and without each of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from app import ranking
+from app.errors import Invalid
+from app.schemas.predictions import (
+    MOST_ATTRIBUTED,
+    MOST_ATTRIBUTIONS,
+    Contribution,
+    Contributions,
+    PredictionQuery,
+    Ranked,
+    WithoutOne,
+)
+from tangent.attribution import Attribution
+
+ATTRIBUTING = {"contributions", "leave_one_out"}
+
+
+def wanted(query: PredictionQuery) -> bool:
+    """Whether the query asks for any of it."""
+    return bool(ATTRIBUTING & set(query.return_))
+
+
+def bounded(components: int, images: int) -> None:
+    """Refuse what would cost too much: a direction is pushed for every component.
+
+    Raises:
+        Invalid: `too_many_attributions`.
+    """
+    if components > MOST_ATTRIBUTED or components * images > MOST_ATTRIBUTIONS:
+        raise Invalid(
+            "too_many_attributions",
+            f"contributions and leave_one_out of {components} components for {images} images are "
+            f"too many, the most are {MOST_ATTRIBUTED} components and {MOST_ATTRIBUTIONS} pairs of "
+            "an image and a component: send fewer images at a time, or select fewer components",
+        )
+
+
+def shown(
+    logits: np.ndarray, labels: Sequence[str], columns: Sequence[int], query: PredictionQuery
+) -> list[Ranked]:
+    """One image's best labels with the numbers that the query asks for."""
+    best = []
+    for label, probability, logit in ranking.ranked(logits, labels, columns, query.top_k):
+        numbers = {"probability": probability} if "probabilities" in query.return_ else {}
+        numbers |= {"logit": logit} if "logits" in query.return_ else {}
+        best.append(Ranked(label=label, **numbers))
+    return best
+
+
+def apart(
+    found: Attribution, ids: Sequence[str], query: PredictionQuery, answers: Sequence[list[Ranked]]
+) -> Iterator[dict[str, Any]]:
+    """What is added to each image's answer, in the images' order."""
+    for image, answer in enumerate(answers):
+        parts: dict[str, Any] = {}
+        if "contributions" in query.return_:
+            parts["contributions"] = _contributions(found, ids, image, answer)
+        if "leave_one_out" in query.return_:
+            parts["leave_one_out"] = _without_each(found, ids, image, query)
+        yield parts
+
+
+def _contributions(
+    found: Attribution, ids: Sequence[str], image: int, answer: Sequence[Ranked]
+) -> Contributions:
+    place = {label: column for column, label in enumerate(found.base.labels)}
+    columns = {each.label: place[each.label] for each in answer}
+
+    def of(logits: Any) -> dict[str, float]:
+        row = logits[image].tolist()
+        return {label: row[column] for label, column in columns.items()}
+
+    return Contributions(
+        base=of(found.base.logits),
+        components=[
+            Contribution(id=component_id, logits=of(share))
+            for component_id, share in zip(ids, found.shares, strict=True)
+        ],
+    )
+
+
+def _without_each(
+    found: Attribution, ids: Sequence[str], image: int, query: PredictionQuery
+) -> list[WithoutOne]:
+    answers = []
+    for component_id, rest in zip(ids, found.rests, strict=True):
+        best = None
+        if rest is not None:
+            known = [
+                column
+                for column, label in enumerate(rest.labels)
+                if query.labels is None or label in query.labels
+            ]
+            best = shown(rest.logits[image].numpy(), rest.labels, known, query)
+        answers.append(WithoutOne(id=component_id, predictions=best))
+    return answers

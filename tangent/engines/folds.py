@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from tangent.dual import CONSTANT
 from tangent.suffix import Suffix, Tangent
 
 
@@ -111,7 +112,7 @@ class _Trace(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         reads = [self._made[id(a)] for a in (*args, *kwargs.values()) if id(a) in self._made]
-        if getattr(func, "__name__", "") != "__get__":  # asking for a shape is no reading
+        if func not in CONSTANT:  # asking for a shape is no reading
             for call in reads:
                 call.readers += 1
         result = func(*args, **kwargs)

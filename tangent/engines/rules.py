@@ -66,3 +66,8 @@ class Rules:
     def _running(self, seeds: Sequence[tuple[Tensor, Tangents]]) -> Iterator[None]:
         with Duals(seeds, self._folds) if seeds or self._folds else nullcontext():
             yield
+
+
+def _laid_out(value: Tensor) -> Tensor:
+    """As the kernels of the backbone's convolutions lie in memory."""
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value

@@ -27,16 +27,16 @@ def attention(
         raise NoRule(F.scaled_dot_product_attention, "is causal, grouped or has dropout")
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     shape = (*query.shape[:-1], value.shape[-1])
-    q, k, v = _batched(query * scale), _batched(key), _batched(value)
-    weights = _softmax(torch.bmm(q, k.mT), query.shape[:-1], attn_mask)
+    q, k, v = _batched(query), _batched(key), _batched(value)
+    weights = _softmax(_product(q, k.mT, scale), query.shape[:-1], attn_mask)
     moved = []
     for dq, dk, dv, dm in duals.along(query, key, value, attn_mask):
         bent: Tensor | None = None
         if dq is not None:
-            bent = torch.bmm(_batched(dq * scale), k.mT)
+            bent = _product(_batched(dq), k.mT, scale)
         if dk is not None:
             dk = _batched(dk).mT
-            bent = torch.bmm(q, dk) if bent is None else bent.baddbmm_(q, dk)
+            bent = _product(q, dk, scale) if bent is None else bent.baddbmm_(q, dk, alpha=scale)
         if dm is not None:
             dm = dm.expand(*query.shape[:-1], key.shape[-2]).reshape(weights.shape)
             bent = dm if bent is None else bent + dm
@@ -50,6 +50,11 @@ def attention(
         assert part is not None
         moved.append(part.view(shape))
     return torch.bmm(weights, v).view(shape), moved
+
+
+def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """scale·ab in one operation."""
+    return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
 
 
 def _batched(x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def attribute(
     if rule == "joint":
         base, found, others = _joint(space, images, parts, weights, labels, shas)
     else:
-        base, found = _linear(space, images, [parts[i][0] for i in counted], labels)
+        base, found = units(space, images, [parts[i][0] for i in counted], labels)
         scale = divisor(rule, len(parts))
         found = [weights[i] / scale * one for i, one in zip(counted, found, strict=True)]
         again = scale / divisor(rule, max(1, len(parts) - 1))  # `average` divides by one less
@@ -130,10 +130,10 @@ def _labels(parts: Sequence[Part], chosen: Sequence[int]) -> tuple[str, ...]:
     return tuple(sorted({name for i in chosen for name in parts[i][0].labels}))
 
 
-def _linear(
+def units(
     space: Space, images: Tensor, components: Sequence[Component], labels: tuple[str, ...]
 ) -> tuple[Tensor, list[Tensor]]:
-    """f_w and every J·delta_t, on these labels: a head without a row for one has it at zero."""
+    """f_w and every J·delta_t (B, K), on these labels: a head that lacks one has zero there."""
     deltas = []
     for component in components:
         place = {name: row for row, name in enumerate(component.head_labels)}

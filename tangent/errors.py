@@ -4,7 +4,7 @@
     ├── UnknownBackbone        ├── BadComponent          ├── RuleNotExact
     ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
-    └── UnknownScope                                     └── Overflow
+    └── UnknownScope           └── IndefiniteProblem     └── Overflow
 
 Each has a stable `code`; the message says what was wrong and what to do.
 """
@@ -56,6 +56,10 @@ class BadWeight(TangentError):
 
 class NonFinite(TangentError):
     code = "non_finite"
+
+
+class IndefiniteProblem(TangentError):
+    code = "problem_indefinite"
 
 
 class Overflow(TangentError):

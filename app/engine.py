@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
-from tangent.attribution import Attribution, attribute
+from tangent.attribution import Attribution, attribute, units
 from tangent.composer import Composer, Source
 from tangent.errors import BadComponent
 
@@ -211,15 +211,36 @@ class Engine:
         Raises:
             BlobMissing: when a component was deleted by another process in between.
         """
-        space = self.space(row)
-        parts = [
-            (self._component(Source(part.blob_key or "", str(part.sha256))), weight)
-            for part, weight in members
-        ]
+        space, weights = self.space(row), [weight for _, weight in members]
+        parts = list(zip(self.components(members), weights, strict=True))
         shas = [str(part.sha256) for part, _ in members]
         with self._forwarding:
             found = attribute(space, torch.stack(list(inputs)), parts, rule, shas=shas)
         _check_finite(found.base.logits, *found.shares, *(r.logits for r in found.rests if r))
+        self._forwarded_at = monotonic()
+        return found
+
+    def components(self, members: Members) -> list[tangent.Component]:
+        """The members' components, mapped.
+
+        Raises:
+            BlobMissing: when a component was deleted by another process in between.
+        """
+        return [
+            self._component(Source(part.blob_key or "", str(part.sha256))) for part, _ in members
+        ]
+
+    def units(
+        self,
+        row: Space,
+        inputs: Sequence[torch.Tensor],
+        parts: Sequence[tangent.Component],
+        labels: tuple[str, ...],
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The base's logits of these labels, and by how much each component changes them."""
+        space = self.space(row)
+        with self._forwarding:
+            found = units(space, torch.stack(list(inputs)), parts, labels)
         self._forwarded_at = monotonic()
         return found
 

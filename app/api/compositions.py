@@ -6,8 +6,9 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from app.api import etags
 from app.api.deps import PageDep, ReadSessionDep, SessionDep, SettingsDep
+from app.api.solutions import SolverDep
 from app.errors import Invalid
-from app.schemas.compositions import CompositionIn, CompositionOut
+from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.spaces import NAME
@@ -60,6 +61,28 @@ def put(
     if created:
         response.status_code = 201
         response.headers["Location"] = f"/v1/compositions/{name}"
+    return shown
+
+
+@router.post(
+    "/{name}/solve",
+    summary="Solve for the best weights",
+    responses=problems(404, 409, 410, 412, 422, 503),
+)
+def solve(
+    name: Name,
+    body: SolveIn,
+    solver: SolverDep,
+    response: Response,
+    if_match: IfMatch = None,
+) -> CompositionOut:
+    """Fits the weights of the composition's components to a labelled dataset, and stores them.
+
+    The composition has rule weighted from then on, and names its components if it had "all". When
+    one of them, or the dataset, is deleted, the solved weights go too: the rest is averaged.
+    """
+    shown = _out(solver.solve(name, body, etags.version_of(if_match, "If-Match")))
+    response.headers["ETag"] = etags.quoted(shown.etag)
     return shown
 
 

@@ -91,14 +91,6 @@ def measured(metrics: MetricsDep) -> Response:
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@later.post("/compositions/{name}/solve")
-async def solve(name: str) -> None:
-    raise NotBuilt(
-        "not_built",
-        "solving for the best weights is not available yet: give weights with rule weighted",
-    )
-
-
 @later.get("/components/{component_id}/deletion-preview")
 async def deletion_preview(component_id: str) -> None:
     raise NotBuilt(

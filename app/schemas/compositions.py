@@ -1,9 +1,9 @@
 """Compositions: how one is put and shown."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.predictions import JOINT, Member, Rule
 from app.schemas.texts import Given
@@ -33,6 +33,58 @@ class CompositionIn(Given):
     )
 
 
+class SolveIn(Given):
+    """What the weights are fitted to, and how.
+
+    squared: the mean square distance from the components' targets; cross_entropy: the mean negative
+    log probability of an image's own label. Both plus l2 / 2 times the squared distance of the
+    weights from the uniform ones.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "dataset_id": "ds_0190",
+                "objective": "cross_entropy",
+                "l2": 0.01,
+                "constraint": "simplex",
+            }
+        },
+    )
+
+    dataset_id: str = Field(max_length=64, description="best one that no component is trained on")
+    objective: Literal["squared", "cross_entropy"] = "cross_entropy"
+    l2: Annotated[float, Strict(), Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.01
+    constraint: Literal["none", "non_negative", "simplex"] = Field(
+        "none", description="simplex: at least 0 each, and 1 together"
+    )
+
+
+class SolvedOut(BaseModel):
+    """How the weights were fitted; without its numbers once a component of it was deleted.
+
+    Images whose SHA-256, as a number, is a multiple of five are held out: the weights do not see
+    them. Images of labels that no component knows are left out.
+    """
+
+    status: Literal["ready", "invalidated"]
+    objective: str
+    l2: float
+    constraint: str
+    dataset_id: str | None = None
+    num_images: int | None = Field(None, description="that the weights were fitted to")
+    num_left_out: int | None = Field(None, description="images of labels no component knows")
+    training_objective: float | None = None
+    uniform_training_objective: float | None = None
+    num_holdout: int | None = None
+    holdout_accuracy: float | None = None
+    uniform_holdout_accuracy: float | None = Field(None, description="of the plain average")
+    members_trained_on_dataset: list[str] | None = Field(
+        None, description="if any: these know the images, so weights and accuracies favour them"
+    )
+    invalidated_by: str | None = Field(None, description="the receipt of the deletion")
+
+
 class MemberOut(BaseModel):
     id: str
     weight: float | None = Field(description="null: as the rule counts it")
@@ -48,6 +100,7 @@ class CompositionOut(BaseModel):
                 "space": "default",
                 "rule": "joint",
                 "components": "all",
+                "solved": None,
                 "etag": "9b1d…",
                 "created_at": "2025-01-31T09:30:00.123456Z",
                 "updated_at": "2025-01-31T09:30:00.123456Z",
@@ -59,6 +112,7 @@ class CompositionOut(BaseModel):
     space: str
     rule: Rule
     components: Literal["all"] | list[MemberOut]
+    solved: SolvedOut | None = Field(description="null: its weights were given, not solved for")
     etag: str = Field(description="what If-Match takes, in quotes")
     created_at: datetime
     updated_at: datetime
@@ -74,6 +128,7 @@ class CompositionOut(BaseModel):
             components="all"
             if row.everything
             else [MemberOut(id=each.component_id, weight=each.weight) for each in members],
+            solved=None if row.solved is None else SolvedOut(**row.solved),
             etag=etag,
             created_at=row.created_at,
             updated_at=row.updated_at,

@@ -27,6 +27,7 @@ EXAMPLE = {
         ],
         "invalidated": {
             "compositions": [{"name": "all-sites", "old_etag": "9b…", "new_etag": "41…"}],
+            "solved_weights": ["all-sites"],
             "evaluations": [],
         },
         "labels": [{"space": "default", "count": 2, "salted_sha256": ["1c…", "e0…"]}],

@@ -93,8 +93,9 @@ def put(
         raise Invalid("bad_weight", 'rule weighted needs a weight for every component, not "all"')
     _hold(session, space, [component_id for component_id, _ in chosen])
     composition, created = _row(session, name, space)
-    _precondition(composition, created, if_match, if_none_match)
+    precondition(composition, created, if_match, if_none_match)
     composition.space, composition.rule, composition.everything = space.name, rule, everything
+    composition.solved = None  # these weights are given
     kept = {member.component_id: member for member in composition.members}
     composition.members[:] = [
         kept.get(component_id, CompositionMember(component_id=component_id))
@@ -116,7 +117,7 @@ def remove(session: Session, name: str, *, if_match: str | None = None) -> None:
     """
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
-    _precondition(composition, False, if_match, None)
+    precondition(composition, False, if_match, None)
     session.delete(composition)
     session.flush()
 
@@ -227,9 +228,14 @@ def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
     raise Conflict("composition_busy", f"composition {name!r} is being deleted: try again")
 
 
-def _precondition(
+def precondition(
     row: Composition, created: bool, if_match: str | None, if_none_match: str | None
 ) -> None:
+    """Refuse a composition that is not the version which a request means.
+
+    Raises:
+        StaleVersion: `composition_changed`.
+    """
     found = "none" if created else etag(row)
     if if_match is not None and (created or if_match not in ("*", found)):
         raise StaleVersion(

@@ -5,8 +5,8 @@
     leftovers.clean(deletion, …)                               files after rows
 
 The whole order, every step under the ledger's lock: lock the rows · note what the space looks like
-· take the components out of compositions · invalidate evaluations · delete rows · set tombstones ·
-note what the space looks like now · append the receipt.
+· take the components, and weights solved with them, out of compositions · invalidate evaluations ·
+delete rows · set tombstones · note what the space looks like now · append the receipt.
 """
 
 import hashlib
@@ -26,14 +26,13 @@ from app.store import (
     idempotency,
     receipts,
     residue,
+    solutions,
     spaces,
 )
 from app.store.db import affected
 from app.store.tables import (
     Component,
     ComponentEvent,
-    Composition,
-    CompositionMember,
     Dataset,
     Evaluation,
     EvaluationMember,
@@ -106,7 +105,7 @@ def _forget(
     receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
     touched = sorted({component.space for component in found})
     before = [_state(session, space) for space in touched]
-    changed = _leave_compositions(session, ids)
+    changed, unsolved = _leave_compositions(session, ids, dataset, receipt_id)
     evaluations = _invalidate(session, ids, dataset, receipt_id)
     removed = [_artefact(component) for component in found if component.sha256]
     removed += _delete_rows(session, ids, dataset, receipt_id)
@@ -121,7 +120,11 @@ def _forget(
         "salt": salt,
         "salted_archive_sha256": _salted(salt, dataset.sha256) if dataset else None,
         "removed": removed,
-        "invalidated": {"compositions": changed, "evaluations": evaluations},
+        "invalidated": {
+            "compositions": changed,
+            "solved_weights": unsolved,
+            "evaluations": evaluations,
+        },
         "labels": [_labels_gone(salt, *pair) for pair in zip(before, after, strict=True)],
         "manifests": [_manifests(*pair) for pair in zip(before, after, strict=True)],
         "not_covered": list(residue.NOT_COVERED),
@@ -134,18 +137,25 @@ def _forget(
     )
 
 
-def _leave_compositions(session: Session, ids: Sequence[str]) -> list[dict[str, str]]:
-    """Take the components out of every composition; the compositions with both versions."""
-    members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(ids))
-    query = select(Composition).where(Composition.name.in_(members)).order_by(Composition.name)
-    changed = []
-    for row in session.scalars(query.with_for_update()):
+def _leave_compositions(
+    session: Session, ids: Sequence[str], dataset: Dataset | None, receipt_id: str
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Take the components out of every composition, and what was fitted with them.
+
+    The compositions with both versions, and the names of those whose solved weights are gone.
+    """
+    changed, unsolved = [], []
+    concerned = solutions.concerned(session, ids, dataset.id if dataset else None)
+    for row, was_solved in concerned:
         old = compositions.etag(row)
         row.members[:] = [member for member in row.members if member.component_id not in ids]
+        if was_solved:
+            solutions.invalidate(row, receipt_id)
+            unsolved.append(row.name)
         row.updated_at = now()
         changed.append({"name": row.name, "old_etag": old, "new_etag": compositions.etag(row)})
     session.flush()
-    return changed
+    return changed, unsolved
 
 
 def _invalidate(

@@ -14,6 +14,7 @@ from app.store.blobs import LocalBlobs
 from app.store.tables import (
     Component,
     ComponentEvent,
+    Composition,
     CompositionMember,
     Dataset,
     Evaluation,
@@ -41,6 +42,7 @@ NOT_COVERED = (
     "traces below the file system, such as unused blocks of the disk",
     "what the backbone was pre-trained on",
 )
+ANSWERS = Evaluation.selection, Evaluation.result
 CHECKED = (
     "rows",
     "images",
@@ -81,10 +83,11 @@ def left(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, i
         "rows": _count(session, Component.id.in_(ids)) + _count(session, Dataset.id.in_(ids)),
         "images": _count(session, Image.dataset_id.in_(ids)),
         "events": _count(session, ComponentEvent.component_id.in_(ids)),
-        "compositions": _count(session, CompositionMember.component_id.in_(ids)),
+        "compositions": _count(session, CompositionMember.component_id.in_(ids))
+        + _count(session, or_(False, *(_mentions(each, Composition.solved) for each in ids))),
         "evaluations": _count(session, EvaluationMember.component_id.in_(ids))
         + _count(session, Evaluation.dataset_id.in_(ids))
-        + _count(session, or_(False, *(_mentions(each) for each in ids))),
+        + _count(session, or_(False, *(_mentions(each, *ANSWERS) for each in ids))),
         "idempotency_keys": _count(session, IdempotencyKey.resource_id.in_(ids)),
         "job_records": len(job_records(session, ids)),
         "blobs": sum(len(list(blobs.keys(folder))) for each in ids for folder in folders(each)),
@@ -113,8 +116,8 @@ def _count(session: Session, condition: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).where(condition)) or 0
 
 
-def _mentions(subject_id: str) -> ColumnElement[bool]:
-    texts = cast(Evaluation.selection, String), cast(Evaluation.result, String)
+def _mentions(subject_id: str, *columns: Any) -> ColumnElement[bool]:
+    texts = [cast(each, String) for each in columns]
     return or_(*(text.contains(subject_id, autoescape=True) for text in texts))
 
 

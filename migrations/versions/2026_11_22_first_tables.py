@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("space", sa.String(length=64), nullable=False),
         sa.Column("rule", sa.String(), nullable=False),
         sa.Column("everything", sa.Boolean(), nullable=False),
+        sa.Column("solved", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["space"], ["space.name"], name="fk_composition_space_space"),

@@ -68,6 +68,7 @@ def test_a_deleted_component_is_gone_from_everything_that_used_it(either):
             {"name": "both", "old_etag": both, "new_etag": now["both"]["etag"]},
             {"name": "only", "old_etag": only, "new_etag": now["only"]["etag"]},
         ],
+        "solved_weights": [],
         "evaluations": [used],
     }
     assert now["both"]["components"] == [{"id": b, "weight": None}]

@@ -28,6 +28,7 @@ PUT /v1/compositions/{name}
 GET /v1/compositions
 GET /v1/compositions/{name}
 DELETE /v1/compositions/{name}
+POST /v1/compositions/{name}/solve
 POST /v1/predictions
 POST /v1/evaluations
 GET /v1/evaluations

@@ -1,0 +1,194 @@
+"""A composition's best weights: every component's logits of a dataset once, then the problem."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends
+
+from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
+from app.engine import Engine
+from app.errors import Invalid
+from app.gate import Ticket
+from app.schemas.compositions import SolveIn
+from app.schemas.predictions import MOST_ATTRIBUTED
+from app.schemas.predictions import Selection as Asked
+from app.selections import steady, used
+from app.store import compositions, datasets, evaluations, solutions
+from app.store.blobs import LocalBlobs
+from app.store.compositions import Selection
+from app.store.db import transaction
+from app.store.tables import Composition, Dataset, Image
+from tangent.weighting import Examples, Problem, examples_of, uniform
+
+CHUNK = 64  # images in memory at a time
+MOST_NUMBERS = 2**25  # images times labels times components, 8 bytes each
+FEWEST_IMAGES = 10
+HELD_OUT = 5  # one image in so many
+
+
+@dataclass
+class Gathered:
+    """The examples so far, and which of them are held out."""
+
+    chunks: list[Any] = field(default_factory=list)
+    truth: list[int] = field(default_factory=list)
+    held_out: list[bool] = field(default_factory=list)
+    left_out: int = 0  # images of labels that no component knows
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The parts of the service that solving concerns."""
+
+    engine: Engine
+    blobs: LocalBlobs
+    reading: Sessions
+    sessions: Sessions
+    ticket: Ticket
+
+    def solve(self, name: str, asked: SolveIn, if_match: str | None) -> Composition:
+        """Solve for the composition's weights on a dataset and store them.
+
+        Raises:
+            Invalid: `no_common_label`, `too_few_images`, `solve_too_large`, `problem_indefinite`.
+            StaleVersion, Conflict, Gone, NotFound: as `solutions.store` and `steady`.
+        """
+        with transaction(self.reading) as session:
+            dataset = datasets.get(session, asked.dataset_id)
+        # Only the opening and the storing keep deletions waiting, not the long way in between.
+        self.ticket.enter()
+        selection, parts = steady(
+            self.reading,
+            self.engine,
+            Asked(composition=name, rule="average"),
+            lambda found: (found, self._opened(found, dataset, if_match)),
+        )
+        self.ticket.leave()
+        found = self._gathered(selection, parts, asked.dataset_id)
+        weights, solved = _solved(asked, selection, parts, found)
+        self.ticket.enter()
+        with transaction(self.sessions) as session:
+            return solutions.store(
+                session,
+                name,
+                etag=str(selection.etag),
+                selection=used(selection),
+                weights=weights,
+                solved=solved,
+            )
+
+    def _opened(self, selection: Selection, dataset: Dataset, if_match: str | None) -> list[Any]:
+        assert selection.composition is not None
+        compositions.precondition(selection.composition, False, if_match, None)
+        labels = labels_of(selection)
+        usable = sum(count for label, count in dataset.labels.items() if label in labels)
+        if not usable:
+            raise Invalid(
+                "no_common_label",
+                f"dataset {dataset.id} has no label that the composition's components know: "
+                f"they know {', '.join(labels[:20])}",
+            )
+        count = len(selection.members)
+        if count > MOST_ATTRIBUTED or usable * len(labels) * count > MOST_NUMBERS:
+            raise Invalid(
+                "solve_too_large",
+                f"{usable} images of {len(labels)} labels by {count} components are too much, the "
+                f"most are {MOST_ATTRIBUTED} components, and {MOST_NUMBERS} of the product: solve "
+                "on a smaller dataset or with fewer components",
+            )
+        return self.engine.components(selection.members)
+
+    def _gathered(self, selection: Selection, parts: list[Any], dataset_id: str) -> Gathered:
+        """Every image of the dataset through the base and all components, a chunk at a time."""
+        found, described, after = Gathered(), used(selection), None
+        labels = labels_of(selection)
+        while True:
+            with transaction(self.reading) as session:
+                evaluations.require(session, described, dataset_id)
+                dataset = datasets.get(session, dataset_id)
+                rows = datasets.images(session, dataset_id, label=None, after=after, limit=CHUNK)
+            if not rows:
+                return found
+            after = rows[-1].id
+            known = [row for row in rows if row.label in labels]
+            found.left_out += len(rows) - len(known)
+            if known:
+                self._add(found, selection, parts, dataset, known)
+
+    def _add(
+        self,
+        found: Gathered,
+        selection: Selection,
+        parts: list[Any],
+        dataset: Dataset,
+        rows: Sequence[Image],
+    ) -> None:
+        labels, space = labels_of(selection), selection.space
+        inputs = [self.engine.read(space, datasets.read(self.blobs, dataset, row)) for row in rows]
+        found.chunks.append(self.engine.units(space, inputs, parts, labels))
+        found.truth += [labels.index(row.label) for row in rows]
+        found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
+
+
+def labels_of(selection: Selection) -> tuple[str, ...]:
+    """The labels that the selection's components rank, sorted."""
+    return tuple(sorted({label for part, _ in selection.members for label in part.labels}))
+
+
+def _solved(
+    asked: SolveIn, selection: Selection, parts: Sequence[Any], found: Gathered
+) -> tuple[list[float], dict[str, Any]]:
+    """The weights, and what a client is told of them."""
+    examples = examples_of(found.chunks, found.truth)
+    fitted, held_out = _split(examples, found.held_out)
+    betas = [float(part.hyperparameters.get("beta", 1.0)) for part in parts]
+    problem = Problem(asked.objective, asked.l2, asked.constraint, sum(betas) / len(betas))
+    weights, alike = problem.solve(fitted), uniform(fitted)
+    return weights.tolist(), {
+        "dataset_id": asked.dataset_id,
+        "objective": asked.objective,
+        "l2": asked.l2,
+        "constraint": asked.constraint,
+        "num_images": len(fitted),
+        "num_left_out": found.left_out,
+        "training_objective": problem.value(fitted, weights),
+        "uniform_training_objective": problem.value(fitted, alike),
+        "num_holdout": len(held_out),
+        "holdout_accuracy": held_out.accuracy(weights),
+        "uniform_holdout_accuracy": held_out.accuracy(alike),
+        "members_trained_on_dataset": [
+            part.id for part, _ in selection.members if part.dataset_id == asked.dataset_id
+        ],
+    }
+
+
+def _split(examples: Examples, held_out: Sequence[bool]) -> tuple[Examples, Examples]:
+    """The examples to fit, and those held out.
+
+    Raises:
+        Invalid: `too_few_images`.
+    """
+    kept = [row for row, out in enumerate(held_out) if not out]
+    out = [row for row, out in enumerate(held_out) if out]
+    if len(examples) < FEWEST_IMAGES or not kept or not out:
+        raise Invalid(
+            "too_few_images",
+            f"{len(kept)} images to fit and {len(out)} held out are too few: the least are "
+            f"{FEWEST_IMAGES} of labels that the components know, some of each kind; one in "
+            f"{HELD_OUT} is held out, by its hash",
+        )
+    return examples.chosen(kept), examples.chosen(out)
+
+
+def _solver(
+    engine: EngineDep,
+    blobs: BlobsDep,
+    reading: ReadSessionsDep,
+    sessions: SessionsDep,
+    ticket: TicketDep,
+) -> Solver:
+    return Solver(engine, blobs, reading, sessions, ticket)
+
+
+SolverDep = Annotated[Solver, Depends(_solver)]

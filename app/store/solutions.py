@@ -1,0 +1,85 @@
+"""Solved weights: a composition's weights fitted to a dataset, until a deletion takes that away.
+
+What was fitted while a component or the dataset was there tells of it. So when one of them is
+deleted, the weights go, and the remaining components count alike: rule `average`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict
+from app.store import compositions, evaluations, receipts
+from app.store.tables import Composition, CompositionMember, now
+
+SETTINGS = ("objective", "l2", "constraint")  # all that stays of an invalidated solution
+
+
+def store(
+    session: Session,
+    name: str,
+    *,
+    etag: str,
+    selection: Mapping[str, Any],
+    weights: Sequence[float],
+    solved: Mapping[str, Any],
+) -> Composition:
+    """Give the composition these weights, if nothing has changed since they were solved for.
+
+    `selection` is what was used, its components in the order of the weights; `solved` has the
+    `dataset_id`, the settings and what came out.
+
+    Raises:
+        Gone: the composition's component's, or the dataset's.
+        Conflict: `selection_changed` if the composition or a component is another one by now.
+        NotFound: as `compositions.get`.
+    """
+    receipts.lock(session)  # a deletion sees the weights and invalidates them, or is seen here
+    evaluations.require(session, selection, solved["dataset_id"])
+    row = compositions.get(session, name)
+    session.refresh(row, with_for_update=True)
+    if compositions.etag(row) != etag:
+        raise Conflict(
+            "selection_changed",
+            f"composition {name!r} changed while its weights were solved for: solve again",
+        )
+    found = {part["id"]: w for part, w in zip(selection["components"], weights, strict=True)}
+    kept = {member.component_id: member for member in row.members}
+    row.members[:] = [
+        kept.get(component_id, CompositionMember(component_id=component_id))
+        for component_id in sorted(found)
+    ]
+    for member in row.members:
+        member.weight = found[member.component_id]
+    row.rule, row.everything, row.updated_at = "weighted", False, now()
+    row.solved = {"status": "ready", "invalidated_by": None} | dict(solved)
+    session.flush()
+    return row
+
+
+def concerned(
+    session: Session, ids: Sequence[str], dataset_id: str | None
+) -> list[tuple[Composition, bool]]:
+    """The compositions that have one of the components or were solved on the dataset, locked.
+
+    By name, and whether each one's solved weights go with them.
+    """
+    members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(ids))
+    using: ColumnElement[bool] = Composition.name.in_(members)
+    if dataset_id is not None:
+        using = or_(using, Composition.solved["dataset_id"].as_string() == dataset_id)
+    query = select(Composition).where(using).order_by(Composition.name).with_for_update()
+    rows = session.scalars(query.execution_options(populate_existing=True))
+    return [(row, row.solved is not None and row.solved["status"] == "ready") for row in rows]
+
+
+def invalidate(row: Composition, receipt_id: str) -> None:
+    """Let go of the weights and of all that was learned from solving for them."""
+    solved = row.solved or {}
+    kept = {name: solved.get(name) for name in SETTINGS}
+    row.solved = kept | {"status": "invalidated", "invalidated_by": receipt_id}
+    row.rule = "average"
+    for member in row.members:
+        member.weight = None

@@ -112,7 +112,8 @@ def adam(problem: Problem, seed: int, progress: Report) -> Solution:
         ):
             rows, targets = problem.batch(index)
             value, gradient = _loss(problem, rows, targets, delta)
-            slope = losses.penalty_slope(settings.penalty, _dot(delta, delta), settings.l2)
+            norm2 = _dot(delta, delta) if settings.penalty == "norm" else 0.0
+            slope = losses.penalty_slope(settings.penalty, norm2, settings.l2)
             for name, parameter in delta.items():
                 parameter.grad = gradient[name] + slope * parameter
             optimizer.step()

@@ -91,7 +91,9 @@ class TokenBlock:
     def push(self, rows: Tensor, prepared: Sequence[Folded]) -> tuple[Tensor, list[Tensor]]:
         with torch.no_grad():
             constants = self._constants(rows)
-            return constants.phi, [self._along(constants, direction) for direction in prepared]
+            if not prepared:
+                return constants.phi, []
+            return constants.phi, list(self._along(constants, prepared).unbind(1))
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         with torch.no_grad():
@@ -144,23 +146,37 @@ class TokenBlock:
             *(slope, hidden, answered, last, last_scale.to(last), torch.addcmul(shift, last, gain)),
         )
 
-    def _along(self, at: Constants, d: Folded) -> Tensor:
-        """J·d: ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, then LayerNorm, GELU and residuals as always."""
+    def _along(self, at: Constants, ds: Sequence[Folded]) -> Tensor:
+        """J·d (B, K, d) of each of K directions: ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, and so on to phi.
+
+        Only the products of the image's own rows with a direction are done one by one.
+        """
         base = self._parameters.folded
         _, wk, wv, _, _ = self._by_head(*base.qkv)
-        dwq, dwk, dwv, dbq, dbv = self._by_head(*d.qkv)
-        d_query = F.linear(at.tokens[:, 0], dwq.flatten(0, 1), dbq) * self._scale
-        d_asked = _each_head(d_query.view(at.query.shape), wk) + _each_head(at.query, dwk)
-        d_seen = torch.bmm(_softmax_along(torch.bmm(d_asked, at.tokens.mT), at.scores), at.tokens)
-        d_out = (_each_head(d_seen, wv.mT) + _each_head(at.seen, dwv.mT)).flatten(1) + dbv
-        d_attended = F.linear(d_out, base.proj[0]) + F.linear(at.out, *d.proj)
-        d_token = _scaled(d_attended, at.attended, base.ls1, d.ls1)
-        d_middle = _norm_along(d_token, at.middle, at.middle_scale)
-        d_before = F.linear(d_middle, base.fc1[0]) + F.linear(at.middle, *d.fc1)
-        d_answered = F.linear(at.slope * d_before, base.fc2[0]) + F.linear(at.hidden, *d.fc2)
-        d_token = d_token + _scaled(d_answered, at.answered, base.ls2, d.ls2)
-        d_last = _norm_along(d_token, at.last, at.last_scale)
-        return d_last * base.last[0] + at.last * d.last[0] + d.last[1]
+        own = [self._by_head(*d.qkv) for d in ds]
+        first = at.tokens[:, 0]
+        d_query = _stack([F.linear(first, dq.flatten(0, 1), db) for dq, _, _, db, _ in own])
+        d_query = (d_query * self._scale).view(-1, *at.query.shape[1:])
+        by_key = _stack([_each_head(at.query, dk) for _, dk, _, _, _ in own])
+        by_value = _stack([_each_head(at.seen, dv.mT).flatten(1) + db for _, _, dv, _, db in own])
+        d_asked = _each_head(d_query, wk).view(by_key.shape) + by_key
+        d_scores = _softmax_along(self._read(d_asked, at.tokens.mT), at.scores.unsqueeze(1))
+        d_seen = self._read(d_scores, at.tokens).flatten(0, 1)
+        d_out = _each_head(d_seen, wv.mT).reshape(by_value.shape) + by_value
+        d_attended = F.linear(d_out, base.proj[0]) + _each(at.out, [d.proj for d in ds])
+        d_token = _scaled(d_attended, at.attended, base.ls1, [d.ls1 for d in ds])
+        d_middle = _norm_along(d_token, at.middle.unsqueeze(1), at.middle_scale.unsqueeze(1))
+        d_before = F.linear(d_middle, base.fc1[0]) + _each(at.middle, [d.fc1 for d in ds])
+        d_answered = F.linear(at.slope.unsqueeze(1) * d_before, base.fc2[0])
+        d_answered = d_answered + _each(at.hidden, [d.fc2 for d in ds])
+        d_token = d_token + _scaled(d_answered, at.answered, base.ls2, [d.ls2 for d in ds])
+        d_last = _norm_along(d_token, at.last.unsqueeze(1), at.last_scale.unsqueeze(1))
+        affine = [torch.addcmul(d.last[1], at.last, d.last[0]) for d in ds]
+        return d_last * base.last[0] + _stack(affine)
+
+    def _read(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """rows (B, K, H, i) times the matrix (B, i, j) of their image."""
+        return torch.bmm(rows.flatten(1, 2), tokens).view(*rows.shape[:3], -1)
 
     def _back(self, at: Constants, cotangent: Tensor) -> Folded:
         """Jᵀ·cotangent: the same products in reverse; b_k has none, as it moves no score."""
@@ -204,9 +220,20 @@ def _each_head(rows: Tensor, matrices: Tensor) -> Tensor:
     return torch.bmm(rows.transpose(0, 1), matrices).transpose(0, 1)
 
 
+def _each(rows: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """rows (B, i) through each linear layer: (B, K, j)."""
+    return _stack([F.linear(rows, *layer) for layer in layers])
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """K tensors (B, …) as (B, K, …)."""
+    return parts[0].unsqueeze(1) if len(parts) == 1 else torch.stack(list(parts), 1)
+
+
 def _softmax_along(moved: Tensor, scores: Tensor) -> Tensor:
     """P⊙v - P⊙Σ(P⊙v), symmetric: its own transpose."""
-    return torch.ops.aten._softmax_backward_data(moved, scores, -1, scores.dtype)
+    weighted = scores * moved
+    return torch.addcmul(weighted, scores, weighted.sum(-1, keepdim=True), value=-1)
 
 
 def _norm_along(moved: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
@@ -215,6 +242,10 @@ def _norm_along(moved: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
     return (centred - normal * (normal * moved).mean(-1, keepdim=True)) * scale
 
 
-def _scaled(moved: Tensor, value: Tensor, scale: Tensor | None, along: Tensor | None) -> Tensor:
-    """The tangent of scale⊙value, where there is a scale."""
-    return moved if scale is None or along is None else moved * scale + value * along
+def _scaled(
+    moved: Tensor, value: Tensor, scale: Tensor | None, along: Sequence[Tensor | None]
+) -> Tensor:
+    """The tangents (B, K, d) of scale⊙value, where there is a scale."""
+    if scale is None:
+        return moved
+    return moved * scale + _stack([value * d for d in along if d is not None])

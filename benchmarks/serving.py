@@ -1,0 +1,199 @@
+"""Measures what a tangent answer costs next to plain passes of the same model.
+
+    make bench-serving             (or: python -m benchmarks.serving --help)
+
+Backbones of timm with fresh weights and batch statistics of order one, images of 224 px, from an
+archive or noise. Every figure is the median time divided by that of timm's plain forward pass of
+the same batch, all ways in turn in one process.
+"""
+
+import argparse
+import copy
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.fx.experimental.optimization import fuse
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from benchmarks.interleaved import machine, timed
+from tangent.backbone import Backbone, create_untrained, wrap
+from tangent.engines import choose
+from tangent.engines.engine import Engine, Tangent
+from tangent.engines.generic import Generic
+from tangent.scope import tangent_parameters
+from tangent.suffix import Suffix
+
+PLAIN = "plain forward, eager"
+FOLDED = "plain, norms folded, channels last"
+SCOPES = ("all", "last-3-blocks", "last-block")
+MANY, MEMBERS = 32, 10
+REACH = {
+    ("vit", "all"): 2.6,
+    ("vit", "last-3-blocks"): 1.25,
+    ("vit", "last-block"): 0.95,
+    ("resnet", "all"): 2.3,
+    ("vit", f"{MANY} compositions, one image, last-block"): 1.3,
+}
+
+
+def photographs(path: Path | None, backbone: Backbone, count: int) -> Tensor:
+    """The first images of a tar, preprocessed and repeated as needed; noise without a tar."""
+    if path is None:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(count, 3, backbone.image_size, backbone.image_size, generator=generator)
+    with tarfile.open(path) as archive:
+        files = [archive.extractfile(m) for m in archive if m.isfile()]
+        pictures = [Image.open(io.BytesIO(f.read())).convert("RGB") for f in files if f]
+    images = torch.stack([backbone.preprocess(picture) for picture in pictures[:count]])
+    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
+
+
+def fresh(name: str, device: str) -> nn.Module:
+    """The architecture with seeded weights; running variances as after training, of order one."""
+    torch.manual_seed(0)
+    model = create_untrained(name, 0).eval().requires_grad_(False)
+    for key, buffer in model.named_buffers():
+        if key.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    return model.to(device)
+
+
+def direction(suffix: Suffix, seed: int = 0) -> Tangent:
+    """A tenth of the parameters' own size."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: (torch.randn(p.shape, generator=generator) * 0.1).to(p) * p.square().mean().sqrt()
+        for name, p in suffix.base.items()
+    }
+
+
+def dual_numbers(model: nn.Module, delta: Tangent, x: Tensor) -> Tensor:
+    """J·delta by torch.autograd.forward_ad."""
+    base = dict(model.named_parameters())
+    with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        duals = {name: forward_ad.make_dual(base[name].detach(), d) for name, d in delta.items()}
+        return forward_ad.unpack_dual(functional_call(model, duals, (x,))).tangent
+
+
+def answer(engine: Engine, x: Tensor, prepared: list[Any]) -> Callable[[], object]:
+    """A tangent answer from images on, the prefix included."""
+    return lambda: engine.push(engine.rows(x), prepared)
+
+
+def plain(model: nn.Module, x: Tensor, times: int = 1) -> Callable[[], object]:
+    """Forward passes, one after the other."""
+
+    @torch.no_grad()
+    def run() -> None:
+        for _ in range(times):
+            model(x)
+
+    return run
+
+
+def shared_prefix(suffix: Suffix, x: Tensor, members: int) -> Callable[[], object]:
+    """An ensemble whose members differ in the suffix only: one prefix, many plain suffixes."""
+
+    @torch.no_grad()
+    def run() -> None:
+        activation = suffix.activation(x)
+        for _ in range(members):
+            suffix.run(activation)
+
+    return run
+
+
+def ways(name: str, batch: int, photos: Path | None, device: str) -> dict[str, Callable]:
+    """Everything that is timed for one model and batch."""
+    model = fresh(name, device)
+    backbone = wrap(name, copy.deepcopy(model))
+    x = photographs(photos, backbone, batch).to(device)
+    found: dict[str, Callable] = {PLAIN: plain(model, x)}
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        folded = fuse(copy.deepcopy(model)).to(memory_format=torch.channels_last)
+        found[FOLDED] = plain(folded, x.contiguous(memory_format=torch.channels_last))
+    for scope in SCOPES:
+        suffix = Suffix(backbone, tangent_parameters(backbone.model, scope))
+        engine, delta = choose(suffix), direction(suffix)
+        found[scope] = answer(engine, x, [engine.prepare(delta)])
+        if scope == "all":
+            general = Generic(suffix, "the baseline")
+            found["torch.func.jvp, all"] = answer(general, x, [general.prepare(delta)])
+            found["torch.autograd.forward_ad, all"] = lambda d=delta: dual_numbers(model, d, x)
+        if scope == "last-block":
+            found[f"{MEMBERS} models sharing the prefix, last-block"] = shared_prefix(
+                suffix, x, MEMBERS
+            )
+            many = [engine.prepare(direction(suffix, seed)) for seed in range(MANY)]
+            found[f"{MANY} compositions, one image, last-block"] = answer(engine, x[:1], many)
+    found[f"{MEMBERS} plain models"] = plain(model, x, MEMBERS)
+    found["plain forward, one image"] = plain(model, x[:1])
+    return found
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, float]:
+    """Times in plain passes of the same batch; those of one image, in passes of one image."""
+    alone = seconds["plain forward, one image"]
+    return {
+        name: value / (alone if "one image" in name else seconds[PLAIN])
+        for name, value in seconds.items()
+    }
+
+
+def show(name: str, batch: int, found: dict[str, float], seconds: float, console: Console) -> None:
+    """One table of ratios with what was hoped for."""
+    table = Table(title=f"{name}, batch {batch}: plain forward {seconds * 1e3:.0f} ms")
+    for column in ("way", "plain passes", "reach"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for way, ratio in found.items():
+        reach = REACH.get((name[:3] if name.startswith("vit") else name[:6], way))
+        table.add_row(way, f"{ratio:.2f}", f"≤ {reach}" if reach else "")
+    faster = found["torch.func.jvp, all"] / found["all"]
+    table.add_row("torch.func.jvp / ours, all", f"{faster:.2f}", "≥ 1.5")
+    for scope, reach in (("all", "≥ 3.5"), ("last-block", "≥ 10")):
+        against = found[f"{MEMBERS} plain models"] / found[scope]
+        table.add_row(f"{MEMBERS} plain models / ours, {scope}", f"{against:.2f}", reach)
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["vit_tiny_patch16_224", "vit_small_patch16_224", "resnet18", "resnet50"],
+    )
+    parser.add_argument("--batches", nargs="+", type=int, default=[8, 32])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    console, found = Console(), []
+    console.print(machine(args.threads))
+    for name in args.models:
+        for batch in args.batches:
+            seconds = timed(ways(name, batch, args.photos, device), args.rounds)
+            figures = ratios(seconds)
+            show(name, batch, figures, seconds[PLAIN], console)
+            found.append({"model": name, "batch": batch, "seconds": seconds, "ratios": figures})
+    if args.json:
+        about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
+        args.json.write_text(json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Measures training the last block next to the papers' way of training it.
+
+    make bench-training-speed      (or: python -m benchmarks.training --help)
+
+The papers' scheme, written anew: every step runs the images through the whole network in dual
+numbers and differentiates through that (Liu & Soatto's code does so with hand-written layers).
+Ours caches what does not depend on delta and works on that. Same loss, data and starting point.
+"""
+
+import argparse
+import copy
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from benchmarks.interleaved import machine, timed
+from benchmarks.serving import fresh, photographs
+from tangent import Hyperparameters, Space, iterative, losses
+from tangent.backbone import wrap
+from tangent.cache import cached
+from tangent.problem import Problem
+
+LABELS, BATCH, EPOCHS = 10, 32, 50
+AMORTISED = 10  # epochs of ours in one timing, which ends with a full evaluation
+OURS = "ours, one epoch of Adam"
+SETTINGS = dict(alpha=15.0, beta=5.0, l2=1e-4, batch_size=BATCH)
+
+
+class Data:
+    """Images in memory with labels in turn."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self.labels = [f"label {i % LABELS}" for i in range(len(images))]
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        return iter(self.images.split(size))
+
+
+class PapersScheme:
+    """One epoch of Adam, each step a dual pass of the whole network and autograd through it."""
+
+    def __init__(self, model: nn.Module, problem: Problem, data: Data) -> None:
+        self.model, self.problem, self.data = model, problem, data
+        self.base = {name: p.detach() for name, p in model.named_parameters()}
+        self.delta = {name: v.clone().requires_grad_() for name, v in problem.zero().items()}
+        self.optimizer = torch.optim.Adam(self.delta.values(), lr=1e-3)
+
+    def epoch(self) -> None:
+        rows = self.problem.base.float()
+        still = {name: torch.zeros_like(p) for name, p in self.base.items()}
+        for index in torch.arange(len(self.data.images)).split(BATCH):
+            x, targets = self.data.images[index], self.problem.targets[index]
+            moving = {name: d for name, d in self.delta.items() if name != "head"}
+            with sdpa_kernel(SDPBackend.MATH):
+                phi, along = jvp(
+                    lambda p, x=x: functional_call(self.model, p, (x,)),
+                    (self.base,),
+                    (still | moving,),
+                )[:2]
+            psi = F.pad(phi, (0, 1), value=1.0)
+            logits = psi @ (rows + self.delta["head"]).T + along @ rows[:, :-1].T
+            wanted, weight = losses.rsl_target(logits, targets, SETTINGS["alpha"], SETTINGS["beta"])
+            value = (weight * (logits - wanted) ** 2).sum() / logits.numel()
+            self.optimizer.zero_grad()
+            value.backward()
+            self.optimizer.step()
+
+
+def plain_tuning(model: nn.Module, names: list[str], data: Data) -> None:
+    """One epoch of ordinary fine-tuning of the same parameters with a linear head."""
+    model = copy.deepcopy(model)
+    tuned = [p.requires_grad_() for name, p in model.named_parameters() if name in names]
+    head = nn.Linear(model.num_features, LABELS)  # type: ignore[arg-type]
+    optimizer = torch.optim.Adam([*tuned, *head.parameters()], lr=1e-4)
+    for index in torch.arange(len(data.images)).split(BATCH):
+        value = F.cross_entropy(head(model(data.images[index])), index % LABELS)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+
+
+def measure(name: str, count: int, photos: Path | None, rounds: int, console: Console) -> dict:
+    """All figures of one model."""
+    model = fresh(name, "cpu")
+    backbone = wrap(name, copy.deepcopy(model))
+    data = Data(photographs(photos, backbone, count))
+    space = Space(backbone, "last-block")
+    assert space.engine is not None and space.suffix is not None
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        rows = cached(
+            Path(folder) / "rows", count, data.batches(64), space.engine.rows, lambda _: None
+        )
+        caching = time.perf_counter() - began
+        adam = Hyperparameters.resolve("last-block", {"solver": "adam", **SETTINGS})
+        problem = Problem(space, rows, data.labels, replace(adam, epochs=AMORTISED))
+        papers = PapersScheme(model, problem, data)
+        quiet = lambda step, total, loss: None  # noqa: E731
+
+        @torch.no_grad()
+        def forward() -> None:
+            for x in data.batches(BATCH):
+                model(x)
+
+        seconds = timed(
+            {
+                "plain forward": forward,
+                "papers' scheme, one epoch": papers.epoch,
+                "plain fine-tuning, one epoch": lambda: plain_tuning(
+                    model, list(space.suffix.base), data
+                ),
+                OURS: lambda: iterative.adam(problem, 0, quiet),
+            },
+            rounds,
+        )
+        seconds[OURS] /= AMORTISED
+        problem.hyperparameters = adam
+        began = time.perf_counter()
+        goal = iterative.adam(problem, 0, quiet).stats["final_loss"]
+        epochs = time.perf_counter() - began
+        for steps in (5, 10, 20, 40, 80, 160, 320):
+            settings = {"max_iterations": steps, "tolerance": 1e-9} | SETTINGS
+            problem.hyperparameters = Hyperparameters.resolve("last-block", settings)
+            began = time.perf_counter()
+            reached = iterative.conjugate_gradients(problem, quiet).stats["final_loss"]
+            solving = time.perf_counter() - began
+            if reached <= goal:
+                break
+    scheme, ours = seconds["papers' scheme, one epoch"], seconds[OURS]
+    figures = {
+        "seconds": seconds,
+        "caching": caching,
+        "epoch_ratio": scheme / ours,
+        "adam_loss": goal,
+        "adam_seconds": epochs,
+        "cg_steps": steps,
+        "cg_loss": reached,
+        "cg_seconds": solving,
+        "training_ratio": EPOCHS * scheme / (caching + solving),
+    }
+    table = Table(title=f"{name}, {count} images, last block, batch {BATCH}")
+    for column in ("what", "seconds", "reach"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for way, value in (seconds | {"ours, caching once": caching}).items():
+        table.add_row(way, f"{value:.3f}", "")
+    table.add_row("papers' epoch / ours", f"{scheme / ours:.0f} ×", "≥ 200 ×")
+    table.add_row(f"loss after {EPOCHS} epochs of Adam", f"{goal:.4g}", "")
+    table.add_row(f"conjugate gradients, {steps} steps, loss {reached:.4g}", f"{solving:.3f}", "")
+    table.add_row(
+        f"papers' {EPOCHS} epochs / ours to that loss, caching included",
+        f"{figures['training_ratio']:.0f} ×",
+        "≥ 100 ×",
+    )
+    console.print(table)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--models", nargs="+", default=["vit_tiny_patch16_224", "vit_small_patch16_224"]
+    )
+    parser.add_argument("--images", type=int, default=304)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    console = Console()
+    console.print(machine(args.threads))
+    found = {
+        name: measure(name, args.images, args.photos, args.rounds, console) for name in args.models
+    }
+    if args.json:
+        about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
+        args.json.write_text(json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@
     ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
     ├── Unauthorized 401   ├── StaleVersion 412      ├── Invalid 422
     ├── NotFound 404       ├── TooLarge 413          ├── NotReady 503
-    └── Conflict 409       └── NotBuilt 501
+    └── Conflict 409
 
 Each carries a stable `code` for programs and a `detail` sentence that tells a person what to do.
 The HTTP layer renders them as `application/problem+json` (RFC 9457). Standard library only.
@@ -59,10 +59,6 @@ class Unsupported(Problem):
 
 class Invalid(Problem):
     status, title = 422, "Invalid"
-
-
-class NotBuilt(Problem):
-    status, title = 501, "Not available"
 
 
 class NotReady(Problem):

@@ -108,7 +108,6 @@ def create_app(settings: Settings) -> FastAPI:
     for noun in NOUNS:
         app.include_router(noun.router, prefix="/v1", dependencies=[*bearer, Depends(storable)])
     app.include_router(meta.v1, prefix="/v1", dependencies=bearer)
-    app.include_router(meta.later, prefix="/v1", include_in_schema=False)
     app.include_router(meta.router)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, settings=settings)

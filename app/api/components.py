@@ -21,11 +21,13 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
+from app.api.previews import PreviewsDep
 from app.api.spooling import SpoolingRoute
 from app.errors import NotReady
 from app.imports import accept, add
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Name, Status
 from app.schemas.pages import Listing
+from app.schemas.previews import PreviewOut
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.store import components, datasets, spaces
@@ -208,6 +210,26 @@ def delta(
         ) from None
     name = f"{component_id}.safetensors"
     return FileResponse(path, media_type=SAFETENSORS, filename=name, headers=headers)
+
+
+@router.get(
+    "/{component_id}/deletion-preview",
+    summary="Preview a deletion",
+    responses=problems(404, 409, 410, 503),
+)
+def deletion_preview(
+    component_id: ComponentId,
+    previews: PreviewsDep,
+    dataset_id: Annotated[
+        str | None, Query(max_length=64, description="to try answers before and after on")
+    ] = None,
+) -> PreviewOut:
+    """What deleting the component would change; deletes nothing.
+
+    Labels and compositions always; with a dataset, how the answers of all of the space's components
+    to its images would change: accuracy by label, and how many first labels would be others.
+    """
+    return previews.of(component_id, dataset_id)
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))

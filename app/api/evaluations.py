@@ -16,6 +16,7 @@ from app.api.deps import (
     SessionsDep,
     TicketDep,
 )
+from app.api.walks import walk
 from app.engine import Engine
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.schemas.pages import Listing
@@ -85,19 +86,11 @@ def _run(
 ) -> dict[str, Any]:
     """The counts over all the dataset's images, a chunk at a time."""
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    described, after = used(selection), None
-    while True:
-        with transaction(reading) as session:
-            evaluations.require(session, described, dataset_id)
-            dataset = datasets.get(session, dataset_id)
-            rows = datasets.images(session, dataset_id, label=None, after=after, limit=CHUNK)
-        if not rows:
-            return evaluations.result_of(confusion)
-        inputs = [engine.read(selection.space, datasets.read(blobs, dataset, row)) for row in rows]
+    for rows, inputs in walk(engine, blobs, reading, selection, dataset_id, chunk=CHUNK):
         best = engine.logits(selection.space, inputs, delta).argmax(axis=1)
         for row, column in zip(rows, best, strict=True):
             confusion[row.label][delta.labels[column]] += 1
-        after = rows[-1].id
+    return evaluations.result_of(confusion)
 
 
 @router.get("", summary="List evaluations", responses=problems(422))

@@ -1,4 +1,4 @@
-"""The service about itself: limits, health, metrics; and the routes that come later."""
+"""The service about itself: limits, health, metrics."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse
 
 from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, SettingsDep
-from app.errors import NotBuilt
 from app.schemas.meta import Check, Limits, Live, Ready
 from app.selections import epoch
 from app.store import spaces, workers
@@ -18,7 +17,6 @@ from app.store.db import transaction
 log = logging.getLogger(__name__)
 
 v1 = APIRouter(tags=["service"])  # below /v1, with the key
-later = APIRouter()  # below /v1, not in the OpenAPI document
 router = APIRouter(tags=["service"])  # open
 
 
@@ -89,11 +87,3 @@ def _check(run: Callable[[], str], possible: bool) -> Check:
 def measured(metrics: MetricsDep) -> Response:
     """In Prometheus' text format."""
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-@later.get("/components/{component_id}/deletion-preview")
-async def deletion_preview(component_id: str) -> None:
-    raise NotBuilt(
-        "not_built",
-        "previews of deletions are not available yet: evaluate a selection without the component",
-    )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends
 
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
+from app.api.walks import walk
 from app.engine import Engine
 from app.errors import Invalid
 from app.gate import Ticket
@@ -14,11 +15,11 @@ from app.schemas.compositions import SolveIn
 from app.schemas.predictions import MOST_ATTRIBUTED
 from app.schemas.predictions import Selection as Asked
 from app.selections import steady, used
-from app.store import compositions, datasets, evaluations, solutions
+from app.store import compositions, datasets, solutions
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import transaction
-from app.store.tables import Composition, Dataset, Image
+from app.store.tables import Composition, Dataset
 from tangent.weighting import Examples, Problem, examples_of, uniform
 
 CHUNK = 64  # images in memory at a time
@@ -34,7 +35,6 @@ class Gathered:
     chunks: list[Any] = field(default_factory=list)
     truth: list[int] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
-    left_out: int = 0  # images of labels that no component knows
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Solver:
         )
         self.ticket.leave()
         found = self._gathered(selection, parts, asked.dataset_id)
-        weights, solved = _solved(asked, selection, parts, found)
+        weights, solved = _solved(asked, selection, parts, found, dataset.num_images)
         self.ticket.enter()
         with transaction(self.sessions) as session:
             return solutions.store(
@@ -100,35 +100,22 @@ class Solver:
         return self.engine.components(selection.members)
 
     def _gathered(self, selection: Selection, parts: list[Any], dataset_id: str) -> Gathered:
-        """Every image of the dataset through the base and all components, a chunk at a time."""
-        found, described, after = Gathered(), used(selection), None
-        labels = labels_of(selection)
-        while True:
-            with transaction(self.reading) as session:
-                evaluations.require(session, described, dataset_id)
-                dataset = datasets.get(session, dataset_id)
-                rows = datasets.images(session, dataset_id, label=None, after=after, limit=CHUNK)
-            if not rows:
-                return found
-            after = rows[-1].id
-            known = [row for row in rows if row.label in labels]
-            found.left_out += len(rows) - len(known)
-            if known:
-                self._add(found, selection, parts, dataset, known)
-
-    def _add(
-        self,
-        found: Gathered,
-        selection: Selection,
-        parts: list[Any],
-        dataset: Dataset,
-        rows: Sequence[Image],
-    ) -> None:
-        labels, space = labels_of(selection), selection.space
-        inputs = [self.engine.read(space, datasets.read(self.blobs, dataset, row)) for row in rows]
-        found.chunks.append(self.engine.units(space, inputs, parts, labels))
-        found.truth += [labels.index(row.label) for row in rows]
-        found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
+        """Every image of a label that is known through the base and all components."""
+        found, labels = Gathered(), labels_of(selection)
+        walked = walk(
+            self.engine,
+            self.blobs,
+            self.reading,
+            selection,
+            dataset_id,
+            chunk=CHUNK,
+            labels=labels,
+        )
+        for rows, inputs in walked:
+            found.chunks.append(self.engine.units(selection.space, inputs, parts, labels))
+            found.truth += [labels.index(row.label) for row in rows]
+            found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
+        return found
 
 
 def labels_of(selection: Selection) -> tuple[str, ...]:
@@ -137,7 +124,11 @@ def labels_of(selection: Selection) -> tuple[str, ...]:
 
 
 def _solved(
-    asked: SolveIn, selection: Selection, parts: Sequence[Any], found: Gathered
+    asked: SolveIn,
+    selection: Selection,
+    parts: Sequence[Any],
+    found: Gathered,
+    num_images: int,
 ) -> tuple[list[float], dict[str, Any]]:
     """The weights, and what a client is told of them."""
     examples = examples_of(found.chunks, found.truth)
@@ -151,7 +142,7 @@ def _solved(
         "l2": asked.l2,
         "constraint": asked.constraint,
         "num_images": len(fitted),
-        "num_left_out": found.left_out,
+        "num_left_out": num_images - len(examples),
         "training_objective": problem.value(fitted, weights),
         "uniform_training_objective": problem.value(fitted, alike),
         "num_holdout": len(held_out),

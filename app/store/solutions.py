@@ -72,7 +72,12 @@ def concerned(
         using = or_(using, Composition.solved["dataset_id"].as_string() == dataset_id)
     query = select(Composition).where(using).order_by(Composition.name).with_for_update()
     rows = session.scalars(query.execution_options(populate_existing=True))
-    return [(row, row.solved is not None and row.solved["status"] == "ready") for row in rows]
+    return [(row, held(row)) for row in rows]
+
+
+def held(row: Composition) -> bool:
+    """Whether the composition's weights are solved ones."""
+    return row.solved is not None and row.solved["status"] == "ready"
 
 
 def invalidate(row: Composition, receipt_id: str) -> None:

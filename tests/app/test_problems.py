@@ -123,9 +123,3 @@ def test_errors_of_the_mathematics_keep_their_code(
     made = problems.from_tangent(error)
     assert type(made) is family
     assert (made.code, made.detail) == (error.code, "no")
-
-
-def test_what_is_not_built_says_so_and_is_not_documented(shared: Service) -> None:
-    problem(shared.client.get("/v1/components/cmp_1/deletion-preview"), 501, "not_built")
-    paths = shared.client.get("/openapi.json").json()["paths"]
-    assert not [path for path in paths if "preview" in path]

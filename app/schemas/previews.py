@@ -1,0 +1,77 @@
+"""Previews of deletions: what would go, and how answers would change."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ChangedComposition(BaseModel):
+    """A composition that would answer without the component."""
+
+    name: str
+    named: bool = Field(description="it names the component; else it has all of the space")
+    solved_weights_lost: bool = Field(
+        description="its weights were fitted with the component: the rest would be averaged"
+    )
+    components_left: int
+
+
+class LabelChange(BaseModel):
+    """Of the images of one true label, or of all."""
+
+    num_images: int
+    flipped: int = Field(description="images whose first label would be another one, or none")
+    accuracy_before: float
+    accuracy_after: float | None = Field(description="null if no component is left to answer")
+
+
+class AnswersOut(LabelChange):
+    """The dataset's images through all of the space's components, and all but this one."""
+
+    dataset_id: str
+    rule: str = Field(description="the space's own")
+    labels: dict[str, LabelChange] = Field(description="by true label")
+
+
+class PreviewOut(BaseModel):
+    """What `DELETE` of the component would change; nothing has been changed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "component_id": "cmp_0190",
+                "space": "default",
+                "labels_gone": ["yak"],
+                "compositions": [
+                    {
+                        "name": "all-sites",
+                        "named": True,
+                        "solved_weights_lost": False,
+                        "components_left": 4,
+                    }
+                ],
+                "evaluations": 2,
+                "answers": {
+                    "dataset_id": "ds_0190",
+                    "rule": "joint",
+                    "num_images": 40,
+                    "flipped": 3,
+                    "accuracy_before": 0.95,
+                    "accuracy_after": 0.9,
+                    "labels": {
+                        "seven": {
+                            "num_images": 40,
+                            "flipped": 3,
+                            "accuracy_before": 0.95,
+                            "accuracy_after": 0.9,
+                        }
+                    },
+                },
+            }
+        }
+    )
+
+    component_id: str
+    space: str
+    labels_gone: list[str] = Field(description="that nothing else in the space knows")
+    compositions: list[ChangedComposition] = Field(description="by name")
+    evaluations: int = Field(description="how many would be invalidated")
+    answers: AnswersOut | None = Field(description="null without a dataset_id")

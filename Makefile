@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench-accuracy bench-composition bench-memory bench-training clean
+.PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -36,6 +36,8 @@ format: $(STAMP) ## rewrite the files in the checked style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: bench-serving bench-training bench-composition ## every measurement of speed
+
 bench-accuracy: $(STAMP) ## measure backbones x scopes x rules; ARGS=--quick for a short look
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
@@ -45,7 +47,13 @@ bench-composition: $(STAMP) ## measure composing and removing next to reading th
 bench-memory: $(STAMP) ## measure the memory of large uploads
 	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)
 
-bench-training: $(STAMP) ## measure the memory and the time of trainings
+bench-serving: $(STAMP) ## measure tangent answers next to plain forward passes
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+bench-training: $(STAMP) ## measure training next to the papers' way of training
+	@$(BIN)/python -m benchmarks.training $(ARGS)
+
+bench-training-memory: $(STAMP) ## measure the memory and the time of large trainings
 	@$(BIN)/python -m benchmarks.training_memory $(ARGS)
 
 clean: ## remove the virtual environment and caches; data/ stays

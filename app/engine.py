@@ -117,7 +117,13 @@ class Engine:
         with self._opening:
             space = self._spaces.get(key)
             if space is None:
-                space = open_space(backbone, scope, tuple(declared), device=str(self.device))
+                space = open_space(
+                    backbone,
+                    scope,
+                    tuple(declared),
+                    device=str(self.device),
+                    precision=self.settings.precision,
+                )
                 self._spaces[key] = space
                 if len(self._spaces) > OPEN_SPACES:
                     self._spaces.popitem(last=False)

@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     scope: str = Field("head2toe", description="scope of the default space")
     device: str = Field(
         "auto", description="torch device of engine and trainer: auto, cpu, cuda, cuda:1 …"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the frozen part in answers; trainings always take float32"
     )
     threads: int = Field(0, ge=0, description="torch threads per process; 0 leaves torch's choice")
     composition_cache: int = Field(8, ge=1, description="composed deltas kept in memory")

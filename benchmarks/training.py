@@ -1,6 +1,6 @@
 """Measures training the last block next to the papers' way of training it.
 
-    make bench-training-speed      (or: python -m benchmarks.training --help)
+    make bench-training            (or: python -m benchmarks.training --help)
 
 The papers' scheme, written anew: every step runs the images through the whole network in dual
 numbers and differentiates through that (Liu & Soatto's code does so with hand-written layers).

@@ -1,6 +1,6 @@
 """Measures what training costs: peak memory on a large dataset, and time next to a forward pass.
 
-    make bench-training            (or: python -m benchmarks.training_memory --help)
+    make bench-training-memory     (or: python -m benchmarks.training_memory --help)
 
 Generated JPEG images of 32 px go through the store like an upload. The memory is that of the real
 trainer process, as the kernel counts its peak (resident pages, those of mapped files included). The

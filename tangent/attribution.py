@@ -16,19 +16,20 @@ answer, not what would change without it: that is the answer without t, in which
 anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tangent.component import Component
-from tangent.compose import Part, compose, divisor, lambdas, pooled
+from tangent.compose import Part, divisor, lambdas, pooled
 from tangent.delta import Delta
-from tangent.joint import factor
+from tangent.joint import factor, solve
 from tangent.readout import with_constant
 from tangent.space import CHUNK, Space
 
+Weighted = tuple[Component, float]
 MOST_PARAMETERS = 2**28  # of all directions that are on the device at a time
 
 
@@ -65,7 +66,11 @@ def attribute(
     counted = [i for i, weight in enumerate(weights) if weight != 0]
     labels = _labels(parts, counted)
     if rule == "joint":
-        base, found, others = _joint(space, images, parts, weights, labels, shas)
+        order = sorted(counted, key=lambda i: (shas[i], weights[i]))  # of the sums, as `compose`
+        base, found, others = _joint(
+            space, images, [(parts[i][0], weights[i]) for i in order], labels
+        )
+        counted = order
     else:
         base, found = units(space, images, [parts[i][0] for i in counted], labels)
         scale = divisor(rule, len(parts))
@@ -163,23 +168,11 @@ def _rest(
 
 
 def _joint(
-    space: Space,
-    images: Tensor,
-    parts: Sequence[Part],
-    weights: Sequence[float],
-    labels: tuple[str, ...],
-    shas: Sequence[str],
+    space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...]
 ) -> tuple[Tensor, list[Tensor], list[Answer | None]]:
     """f_w, the shares' effects, and the answers of the rests, each solved anew."""
-    counted = [i for i, weight in enumerate(weights) if weight != 0]
-    pairs = [(parts[i][0], weights[i]) for i in counted]
-    own = [Delta(labels, head, {}) for head in joint_shares(space, pairs, labels)]
-    rests: list[Delta] = []
-    if len(counted) > 1:
-        for at in counted:
-            others = [i for i in counted if i != at]
-            chosen = [parts[i] for i in others]
-            rests.append(compose(space, chosen, "joint", shas=[shas[i] for i in others]))
+    own = [Delta(labels, head, {}) for head in joint_shares(space, parts, labels)]
+    rests = list(_rests(space, parts, labels)) if len(parts) > 1 else []
     found = effects(space, images, [*own, *rests])
     answers: list[Answer | None] = [
         Answer(delta.labels, base + moved)
@@ -189,9 +182,7 @@ def _joint(
     return found[0][0], shown, answers or [None]
 
 
-def joint_shares(
-    space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
-) -> list[Tensor]:
+def joint_shares(space: Space, parts: Sequence[Weighted], labels: tuple[str, ...]) -> list[Tensor]:
     """Every part's share of the joint head (K, D); they sum to it."""
     gram, _, ridge = pooled(space, parts, labels)
     lower, base = factor(gram, ridge), space.base_rows(labels)
@@ -205,3 +196,45 @@ def joint_shares(
             right[labels.index(name)] += weight * beta * statistics.sums[row]
         shares.append(torch.cholesky_solve(right.T, lower).T)
     return shares
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The pooled problem of some parts, on the labels of all."""
+
+    gram: Tensor
+    targets: Tensor
+    ridge: float
+
+    def __add__(self, other: "_Pool") -> "_Pool":
+        return _Pool(self.gram + other.gram, self.targets + other.targets, self.ridge + other.ridge)
+
+
+def _rests(space: Space, parts: Sequence[Weighted], labels: tuple[str, ...]) -> Iterator[Delta]:
+    """The joint delta of all parts but one, for each of them."""
+    for at, pool in enumerate(_pools(space, parts, labels, None)):
+        others = [component for i, (component, _) in enumerate(parts) if i != at]
+        kept = tuple(sorted({name for component in others for name in component.labels}))
+        rows = torch.tensor([labels.index(name) for name in kept], dtype=torch.long)
+        # The ridge grows with the number of labels that are trained against, see `pooled`.
+        fewer = len({*kept, *space.declared}) / len({*labels, *space.declared})
+        base = space.base_rows(kept)
+        yield Delta(kept, solve(pool.gram, pool.targets[rows], base, pool.ridge * fewer), {})
+
+
+def _pools(
+    space: Space, parts: Sequence[Weighted], labels: tuple[str, ...], outside: _Pool | None
+) -> Iterator[_Pool]:
+    """What is outside of all but one part, for each: T log T sums, and nothing is subtracted."""
+    if len(parts) == 1:
+        assert outside is not None
+        yield outside
+        return
+    halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
+    for inside, beside in (halves, halves[::-1]):
+        gram, own, ridge = pooled(space, beside, labels)
+        names = sorted({name for component, _ in beside for name in component.labels})
+        targets = own.new_zeros(len(labels), own.shape[1])
+        targets[[labels.index(name) for name in names]] = own
+        pool = _Pool(gram, targets, ridge)
+        yield from _pools(space, inside, labels, pool + outside if outside else pool)

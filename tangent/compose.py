@@ -24,7 +24,7 @@ from tangent.errors import BadWeight, RuleNotExact
 from tangent.joint import solve
 from tangent.scope import LINEAR
 from tangent.space import Space
-from tangent.statistics import total
+from tangent.statistics import total, total_sums
 from tangent.tally import Tally
 
 RULES = ("average", "weighted", "joint")
@@ -118,7 +118,7 @@ def pooled(
     gram = total(statistics, weights).gram
     betas = [float(component.hyperparameters["beta"]) for component, _ in parts]
     penalties = [float(component.hyperparameters["l2"]) for component, _ in parts]
-    targets = total(statistics, [w * b for w, b in zip(weights, betas, strict=True)]).sums
+    targets = total_sums(statistics, [w * b for w, b in zip(weights, betas, strict=True)])
     ridge_images = [
         w * m * s.images for w, m, s in zip(weights, penalties, statistics, strict=True)
     ]

@@ -76,11 +76,9 @@ def fit(
         scratch / "activations",
         len(labels),
         source.batches(BATCH),
-        space.readout if space.engine is None else _rows(space),
+        _rows(space),
         lambda done: progress(Progress("features", done, len(labels))),
     )
-    if not torch.isfinite(rows).all():
-        raise NonFinite("the backbone gives NaN or Inf for some image of the dataset")
     problem = Problem(space, rows, labels, hyperparameters)
     measured = linear.measured(problem) if space.suffix is None else None
     holdout = None
@@ -113,6 +111,13 @@ def fit(
 
 
 def _rows(space: Space) -> Callable[[Tensor], Tensor]:
-    engine = space.engine
-    assert engine is not None
-    return lambda images: engine.rows(images.to(space.device, space.dtype))
+    """What the cache keeps of a batch of images."""
+
+    def rows(images: Tensor) -> Tensor:
+        images = images.to(space.device, space.dtype)
+        kept = space.readout(images) if space.engine is None else space.engine.rows(images)
+        if not torch.isfinite(kept).all():
+            raise NonFinite("the backbone gives NaN or Inf for some image of the dataset")
+        return kept
+
+    return rows

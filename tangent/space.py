@@ -26,23 +26,38 @@ from tangent.scope import LINEAR, check_scope, tangent_parameters
 from tangent.suffix import Suffix
 
 CHUNK = 32  # images in one forward pass of a prediction
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def open_space(
-    backbone: str, scope: str, declared: Sequence[str] = (), *, device: str = "cpu"
+    backbone: str,
+    scope: str,
+    declared: Sequence[str] = (),
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> "Space":
     """The space of a backbone by name; see `load_backbone` and `Space` for what is refused."""
     check_scope(scope)
-    return Space(load_backbone(backbone), scope, declared, device=device)
+    return Space(load_backbone(backbone), scope, declared, device=device, precision=precision)
 
 
 class Space:
     """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
 
     def __init__(
-        self, backbone: Backbone, scope: str, declared: Sequence[str] = (), *, device: str = "cpu"
+        self,
+        backbone: Backbone,
+        scope: str,
+        declared: Sequence[str] = (),
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
     ) -> None:
         """`declared`: labels that every component is trained against, with zero targets.
+
+        `precision`: one of PRECISIONS, in which the frozen part multiplies; norms, the tangent part
+        and all sums stay in the backbone's own type, and so do components and the fingerprint.
 
         Raises:
             UnknownScope: no such scope, or fewer blocks than it asks for.
@@ -60,6 +75,9 @@ class Space:
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None
+        self._half = PRECISIONS[precision]
+        if self.suffix:
+            self.suffix.prefix_type = self._half
         self._backbone_fingerprint = backbone.fingerprint
         self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared)
         self.readout_width = self._readout_width()
@@ -119,11 +137,14 @@ class Space:
     def readout(self, images: Tensor) -> Tensor:
         """psi (B, D) of images (B, 3, S, S) at a linear scope, in one plain pass."""
         images = images.to(self.device, self.dtype)
-        return (
-            head2toe(self.model, images)
-            if self.scope == "head2toe"
-            else with_constant(self.model(images))
-        )
+        half = self._half
+        with torch.autocast(self.device.type, half, enabled=half is not None):
+            read = (
+                head2toe(self.model, images)
+                if self.scope == "head2toe"
+                else with_constant(self.model(images))
+            )
+        return read.to(self.dtype)
 
     def logits(self, images: Tensor, delta: Delta) -> Tensor:
         """h(x) (B, K) float32 of images (B, 3, S, S), columns in the order of the delta's labels.

@@ -47,16 +47,23 @@ def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
 def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
     """The weighted sum, taken in the order given; labels are the union."""
     names = sorted({name for part in parts for name in part.labels})
-    width = parts[0].gram.shape[0]
     gram = torch.zeros_like(parts[0].gram)
-    sums = torch.zeros(len(names), width, dtype=torch.float64, device=gram.device)
     counts = dict.fromkeys(names, 0.0)
     for part, weight in zip(parts, weights, strict=True):
         gram.add_(part.gram, alpha=weight)
+        for name in part.labels:
+            counts[name] += weight * part.counts[name]
+    return Statistics(gram, total_sums(parts, weights), counts)
+
+
+def total_sums(parts: Sequence[Statistics], weights: Sequence[float]) -> Tensor:
+    """The `sums` of `total` alone, which are small next to its `gram`."""
+    names = sorted({name for part in parts for name in part.labels})
+    sums = parts[0].sums.new_zeros(len(names), parts[0].gram.shape[0])
+    for part, weight in zip(parts, weights, strict=True):
         for row, name in enumerate(part.labels):
             sums[names.index(name)].add_(part.sums[row], alpha=weight)
-            counts[name] += weight * part.counts[name]
-    return Statistics(gram, sums, counts)
+    return sums
 
 
 def pack(gram: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class Suffix:
         generator = torch.Generator().manual_seed(0)
         self.probe = torch.rand(3, 3, size, size, generator=generator).to(first)
         self._dummy = torch.zeros(1, 3, size, size).to(first)
+        self.prefix_type: torch.dtype | None = None  # of the prefix's products, if not the model's
         self._skipped: dict[nn.Module, Any] = {}  # modules of the prefix -> output for the dummy
         self.entry = self._entry(self.probe)
 
@@ -41,8 +42,9 @@ class Suffix:
         """What enters the first tangent module; the images where no prefix can be split off."""
         if self.entry is None:
             return images
-        with torch.no_grad():
-            return _input_of(self.model, self.entry, images)
+        half = self.prefix_type
+        with torch.no_grad(), torch.autocast(images.device.type, half, enabled=half is not None):
+            return _input_of(self.model, self.entry, images).to(images.dtype)
 
     def run(self, activation: Tensor) -> Tensor:
         """phi, by the model's own code on its own parameters."""

@@ -24,7 +24,7 @@ cases = pytest.mark.parametrize(("scope", "rule", "weights"), CASES)
 def attributed(scope, rule, weights, count=3) -> Attribution:
     parts = list(zip(components(scope), weights, strict=True))
     x = images(SIZE, count)
-    return attribute(space("mini", scope), x, parts, rule, shas=list("abcd"))
+    return attribute(space("mini", scope), x, parts, rule, shas=list("dbca"))
 
 
 def answer(scope, chosen, rule, weights, count=3):

@@ -5,10 +5,10 @@ there.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,17 +20,8 @@ from tangent.errors import NonFinite
 from tangent.hyperparameters import Hyperparameters
 from tangent.problem import Problem
 from tangent.space import Space
-
-
-class Source(Protocol):
-    """Labelled images in a fixed order."""
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """One label an image."""
-
-    def batches(self, size: int) -> Iterator[Tensor]:
-        """Preprocessed images (b, 3, S, S) float32 in the labels' order, anew at each call."""
+from tangent.statistics import total
+from tangent.views import Source, Views
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,9 @@ def fit(
         ValueError: the source has no images, or not as many as labels.
     """
     started = time.monotonic()
-    labels = list(source.labels)
+    views = hyperparameters.views
+    source = Views(source, views)
+    labels = source.labels
     if not labels:
         raise ValueError("the dataset has no images")
     rows = cached(
@@ -93,11 +86,11 @@ def fit(
     component = Component(
         fingerprint=space.fingerprint,
         scope=space.scope,
-        labels=problem.counts,
+        labels={name: count // views for name, count in problem.counts.items()},
         head_labels=problem.labels,
         head=solution.delta["head"].to(torch.float64),
         backbone={k: v for k, v in sorted(solution.delta.items()) if k != "head"},
-        statistics=measured.everything if measured else None,
+        statistics=total([measured.everything], [1 / views]) if measured else None,
         hyperparameters=hyperparameters.as_dict(),
         seed=seed,
     )

@@ -20,6 +20,7 @@ RANGES = {  # inclusive
     "epochs": (1, 10_000),
     "lr": (1e-8, 10.0),
     "batch_size": (1, 65_536),
+    "views": (1, 32),
 }
 
 
@@ -34,6 +35,7 @@ class Hyperparameters:
     by `tolerance`; `lbfgs` does so for any loss with the squared penalty; `adam` runs `epochs` over
     batches of `batch_size`, its `lr` cut to a tenth after half and again after four fifths of them,
     as in the papers.
+    views: how often an image counts, itself and fixed flips and shifts of it, each at 1/views.
     """
 
     loss: str = "rsl"
@@ -47,6 +49,7 @@ class Hyperparameters:
     epochs: int = 50
     lr: float = 1e-3
     batch_size: int = 32
+    views: int = 1
 
     @classmethod
     def resolve(cls, scope: str, given: dict[str, Any]) -> Self:

@@ -50,7 +50,7 @@ def holdout_accuracy(problem: Problem, kept: Statistics) -> float | None:
 
     None where some label has fewer than ten images. The component itself is trained on all of them.
     """
-    if min(problem.counts.values()) < HOLDOUT:
+    if min(problem.counts.values()) < HOLDOUT * problem.hyperparameters.views:
         return None
     delta = {"head": _head(problem, kept)}
     return problem.accuracy(delta, torch.nonzero(_held_out(problem)).flatten())
@@ -102,10 +102,12 @@ def _gradient(problem: Problem, head: Tensor) -> tuple[Tensor, float]:
 
 def _held_out(problem: Problem) -> Tensor:
     """Which rows are held out to measure: of each label, every tenth in order."""
-    held_out = torch.zeros(len(problem.rows), dtype=torch.bool)
-    for column in problem.targets.unique():
-        held_out[torch.nonzero(problem.targets == column).flatten()[HOLDOUT - 1 :: HOLDOUT]] = True
-    return held_out
+    views = problem.hyperparameters.views
+    targets = problem.targets[: len(problem.rows) // views]  # of the images themselves
+    held_out = torch.zeros(len(targets), dtype=torch.bool)
+    for column in targets.unique():
+        held_out[torch.nonzero(targets == column).flatten()[HOLDOUT - 1 :: HOLDOUT]] = True
+    return held_out.repeat(views)
 
 
 def _statistics(problem: Problem, chosen: Tensor) -> Statistics:

@@ -41,7 +41,7 @@ class ComponentIn(Given):
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict,
         description="loss, alpha, beta, l2, penalty, solver, tolerance, max_iterations, epochs, "
-        "lr, batch_size; the scope's defaults for those left out",
+        "lr, batch_size, views; the scope's defaults for those left out",
     )
     seed: Seed = Field(0, description="same dataset, settings and seed: the same component")
     metadata: Metadata = Field(default_factory=dict)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
@@ -75,6 +76,7 @@ class Space:
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None
+        self._heads: WeakKeyDictionary[Delta, _Head] = WeakKeyDictionary()
         self._half = PRECISIONS[precision]
         if self.suffix:
             self.suffix.prefix_type = self._half
@@ -196,7 +198,12 @@ class Space:
         ]
 
     def _head(self, delta: Delta) -> "_Head":
-        """What depends on the delta only, on the space's device."""
+        """What depends on the delta only, on the space's device; kept as long as the delta is."""
+        if delta not in self._heads:
+            self._heads[delta] = self._made_ready(delta)
+        return self._heads[delta]
+
+    def _made_ready(self, delta: Delta) -> "_Head":
         base = self.base_rows(delta.labels).to(self.device)
         directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
         prepared = self.engine.prepare(directions) if self.engine else None

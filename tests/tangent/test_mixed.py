@@ -1,5 +1,7 @@
 """A batch may mix compositions: each answer is the one that its delta gives alone."""
 
+import gc
+
 import pytest
 import torch
 from cases import images, relative, space
@@ -34,3 +36,16 @@ def test_an_average_of_logits_is_the_logits_of_the_average():
     composed = type(parts[0])(parts[0].labels, sum(p.head for p in parts) / 3, mean)
     each = where.logits_of_each(x, parts)
     assert relative(where.logits(x, composed), torch.stack(each).mean(0)) <= 1e-6
+
+
+def test_what_depends_on_a_delta_is_made_once_and_goes_with_it(monkeypatch):
+    where, x = space("vit", "last-2-blocks"), images(16, 3)
+    made, real = [], where.engine.prepare
+    monkeypatch.setattr(where.engine, "prepare", lambda d: made.append(1) or real(d))
+    kept = delta(where, 3)
+    assert torch.equal(where.logits(x, kept), where.logits(x, kept))
+    assert len(made) == 1
+    before = len(where._heads)
+    del kept
+    gc.collect()
+    assert len(where._heads) == before - 1

@@ -18,6 +18,7 @@ from tangent.cache import BATCH, cached
 from tangent.component import Component
 from tangent.errors import NonFinite
 from tangent.hyperparameters import Hyperparameters
+from tangent.locality import departures
 from tangent.problem import Problem
 from tangent.space import Space
 from tangent.statistics import total
@@ -98,6 +99,7 @@ def fit(
         "train_accuracy": problem.accuracy(solution.delta),
         "holdout_accuracy": holdout,
         **solution.stats,
+        **departures(problem, solution.delta),
         "seconds": round(time.monotonic() - started, 3),
     }
     return Fitted(component, metrics)

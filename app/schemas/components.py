@@ -103,7 +103,11 @@ class ComponentOut(BaseModel):
     space: str
     status: Status
     progress: Progress
-    metrics: dict[str, Any] = Field(description="train_accuracy, holdout_accuracy and others")
+    metrics: dict[str, Any] = Field(
+        description="train_accuracy, holdout_accuracy, final_loss, converged and others; "
+        "departure_at_t: how far the network moved by t times the component departs from its "
+        "tangent, relative to the tangent's own change"
+    )
     labels: list[str]
     images: dict[str, int] = Field(description="how many images of each label it was trained from")
     dataset_id: str | None = Field(description="null for an imported component")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tangent.suffix import Suffix
 
-WIDEST = 4096  # entries of an axis that still gets a factor
+WIDEST = 2048  # entries of an axis that still gets a factor
 
 
 @dataclass(frozen=True)

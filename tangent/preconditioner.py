@@ -47,14 +47,10 @@ class Preconditioner:
             gram = gram + psi.T @ psi if gram.numel() else psi.T @ psi
         zero = problem.zero()
         head = zero.pop("head")
-        values, vectors = torch.linalg.eigh(gram)
-        self._spectra = {
-            "head": Spectrum(
-                tuple(head.shape),
-                [None, vectors.to(head)],
-                (values.clamp(min=0) + ridge).to(head).expand(head.shape),
-            )
-        }
+        own, vectors = _eigen(gram)
+        values = (own * gram.trace().item() + ridge).to(head).expand(head.shape)
+        turned = None if vectors is None else vectors.to(head)
+        self._spectra = {"head": Spectrum(tuple(head.shape), [None, turned], values)}
         if zero:
             bent, share = _sampled(problem)
             for name, parameter in zero.items():
@@ -81,14 +77,30 @@ def _spectrum(
         value = parameter.new_full((1,), trace / parameter.numel() + ridge)
         return Spectrum((-1,), [None], value)
     shape = tuple(len(factor) for factor in factors)
-    values, vectors = torch.ones(1, dtype=torch.float64), []
+    values = torch.ones(1, dtype=torch.float64)
+    vectors: list[Tensor | None] = []
     for factor in factors:
-        own, turned = torch.linalg.eigh(factor)
-        own = own.double().clamp(min=0)
-        values = values.unsqueeze(-1) * (own / own.sum()).cpu()
-        vectors.append(turned)
+        own, turned = _eigen(factor)
+        values = values.unsqueeze(-1) * own
+        vectors.append(None if turned is None else turned.to(parameter))
     grid = (trace * values.squeeze(0) + ridge).to(parameter)
-    return Spectrum(shape, list(vectors), grid)
+    return Spectrum(shape, vectors, grid)
+
+
+def _eigen(factor: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Eigenvalues that add up to 1, and eigenvectors; all equal and none where LAPACK gives up.
+
+    In float64: a factor of few images has many eigenvalues near 0, which float32 cannot part.
+    """
+    size = factor.double().trace()
+    try:
+        if size == 0:
+            raise torch.linalg.LinAlgError
+        values, vectors = torch.linalg.eigh(factor.double() / size)
+    except torch.linalg.LinAlgError:
+        return torch.full((len(factor),), 1 / len(factor), dtype=torch.float64), None
+    values = values.clamp(min=0)
+    return (values / values.sum()).cpu(), vectors
 
 
 def _sampled(problem: Problem) -> tuple[Curvature, float]:

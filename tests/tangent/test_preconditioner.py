@@ -44,6 +44,18 @@ def test_at_the_head_it_is_the_exact_inverse():
     assert torch.allclose(made.solve(v)["head"], expected.T, rtol=1e-9)
 
 
+def test_where_no_eigenvectors_are_found_it_is_still_symmetric_and_positive(monkeypatch):
+    def give_up(matrix):
+        raise torch.linalg.LinAlgError("did not converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", give_up)
+    of = training("vit")
+    made, u = Preconditioner(of, 0.1), direction(of.zero(), 1)
+    v = direction(of.zero(), 2)
+    assert dot(u, made.solve(v)) == pytest.approx(dot(made.solve(u), v), rel=1e-9)
+    assert dot(u, made.solve(u)) > 0
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_its_trace_is_about_that_of_the_normal_matrix(name):
     """The truth by E|Jᵀu|² over many random u; the preconditioner has seen one."""

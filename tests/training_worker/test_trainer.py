@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_one_process_trains_one_component_after_another(store, tmp_path):
     assert gone(pids.pop())
     # Random images, the same in both: the component is a function of them.
     assert messages[0]["sha256"] == messages[1]["sha256"]
-    component = tangent.Component.load(messages[0]["file"])
+    component = tangent.Component.load(Path(messages[0]["file"]))
     assert dict(component.labels) == messages[0]["labels"] == {"a": 6, "b": 6}
     assert "features" in {item["phase"] for item in news}
     assert all(0 < item["step"] <= item["total"] for item in news)

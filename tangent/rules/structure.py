@@ -22,7 +22,7 @@ LINEAR = [
     *(torch.flip, torch.rot90, torch.clone, torch.neg, torch.t, torch.tile, torch.diagonal),
     *(torch.chunk, torch.split, torch.unbind, torch.tensor_split),
     *(F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d),
-    *(F.interpolate, F.unfold, F.fold, F.pad, torch.constant_pad_nd),
+    *(F.interpolate, F.unfold, F.fold),
     *(F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle),
 ]
 CONSTANT.update(
@@ -46,10 +46,7 @@ def structural(operation: Any) -> Any:
         own = duals.of(x)
         if own is None:  # it may move with the shape's giver, which counts by its shape alone
             return operation(x, *args, **kwargs), None
-        if kwargs.get("value"):  # of padding: a constant, which does not move
-            moved = [operation(t, *args, **kwargs | {"value": 0.0}) for t in own]
-        else:
-            moved = [operation(t, *args, **kwargs) for t in own]
+        moved = [operation(t, *args, **kwargs) for t in own]
         result = operation(x, *args, **kwargs)
         if isinstance(result, Tensor):
             return result, moved
@@ -86,6 +83,14 @@ def dropout(
     if training and p:
         raise NoRule(F.dropout, "is active: call model.eval()")
     return x, duals.of(x)
+
+
+@rule(F.pad)
+def pad(
+    duals: Duals, x: Tensor, pad: Any, mode: str = "constant", value: float | None = None
+) -> tuple[Tensor, Tangents]:
+    """ẋ padded alike, but with 0 where the padding is a constant."""
+    return F.pad(x, pad, mode, value), [F.pad(t, pad, mode) for t in duals.of(x) or []]
 
 
 @rule(T.masked_fill, torch.masked_fill)

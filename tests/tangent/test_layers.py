@@ -139,6 +139,7 @@ LAYERS = {
     "layer_scale": Scaled,
     "residual": lambda: Around(conv(padding=1)),
     "max_pool": lambda: nn.MaxPool2d(2),
+    "padding": lambda: nn.ConstantPad2d(1, 2.0),
     "average_pool": lambda: nn.AvgPool2d(2),
     "adaptive_pool": lambda: nn.AdaptiveAvgPool2d(2),
     "upsample": lambda: nn.Upsample(scale_factor=2, mode="bilinear"),

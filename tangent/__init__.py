@@ -11,10 +11,14 @@ from tangent.component import Component as Component
 from tangent.compose import RULES as RULES
 from tangent.compose import compose as compose
 from tangent.delta import Delta as Delta
+from tangent.environment import environment as environment
 from tangent.fit import Fitted as Fitted
 from tangent.fit import Progress as Progress
 from tangent.fit import fit as fit
 from tangent.hyperparameters import Hyperparameters as Hyperparameters
+from tangent.restatement import renamed as renamed
+from tangent.restatement import restated as restated
+from tangent.restatement import without as without
 from tangent.scope import LINEAR as LINEAR
 from tangent.scope import SCOPES as SCOPES
 from tangent.space import Space as Space

@@ -4,7 +4,8 @@
     ├── UnknownBackbone        ├── BadComponent          ├── RuleNotExact
     ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
-    └── UnknownScope           └── IndefiniteProblem     └── Overflow
+    ├── UnknownScope           ├── IndefiniteProblem     └── Overflow
+    └── NotRestatable          └── NoStatistics
 
 Each has a stable `code`; the message says what was wrong and what to do.
 """
@@ -52,6 +53,14 @@ class RuleNotExact(TangentError):
 
 class BadWeight(TangentError):
     code = "bad_weight"
+
+
+class NotRestatable(TangentError):
+    code = "not_restatable"
+
+
+class NoStatistics(TangentError):
+    code = "no_statistics"
 
 
 class NonFinite(TangentError):

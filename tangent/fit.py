@@ -16,6 +16,7 @@ from torch import Tensor
 from tangent import iterative, linear
 from tangent.cache import BATCH, cached
 from tangent.component import Component
+from tangent.environment import environment
 from tangent.errors import NonFinite
 from tangent.hyperparameters import Hyperparameters
 from tangent.locality import departures
@@ -100,6 +101,7 @@ def fit(
         "holdout_accuracy": holdout,
         **solution.stats,
         **departures(problem, solution.delta),
+        "environment": environment(space.device),
         "seconds": round(time.monotonic() - started, 3),
     }
     return Fitted(component, metrics)
@@ -110,7 +112,7 @@ def _rows(space: Space) -> Callable[[Tensor], Tensor]:
 
     def rows(images: Tensor) -> Tensor:
         images = images.to(space.device, space.dtype)
-        kept = space.readout(images) if space.engine is None else space.engine.rows(images)
+        kept = space.readout_alone(images) if space.engine is None else space.engine.rows(images)
         if not torch.isfinite(kept).all():
             raise NonFinite("the backbone gives NaN or Inf for some image of the dataset")
         return kept

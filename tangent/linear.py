@@ -1,11 +1,13 @@
 """The exact solution at scopes that are linear in psi, by one Cholesky factorisation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tangent import joint, losses
+from tangent.hyperparameters import Hyperparameters
 from tangent.problem import ROWS, Problem
 from tangent.solution import Solution
 from tangent.statistics import Statistics, measure, total
@@ -22,17 +24,24 @@ class Measured:
 
 
 def measured(problem: Problem) -> Measured:
-    """Both statistics in one pass over the rows, summed chunk by chunk in their order."""
+    """Both statistics in one pass over the rows; exact sums, so the order is all the same.
+
+    Raises:
+        Overflow: the features are too large for exact sums.
+    """
     held_out = _held_out(problem)
-    kept = _statistics(problem, ~held_out)
-    if not held_out.any():
-        return Measured(kept, kept)
-    return Measured(total([kept, _statistics(problem, held_out)], [1.0, 1.0]), kept)
+    kept = everything = _statistics(problem, ~held_out)
+    if held_out.any():
+        everything = total([kept, _statistics(problem, held_out)], [1.0, 1.0])
+    grid = problem.space.grid
+    assert grid is not None  # the scope is linear
+    grid.check(everything.gram, everything.images)
+    return Measured(everything, kept)
 
 
 def solve(problem: Problem, statistics: Statistics) -> Solution:
     """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|²."""
-    head = _head(problem, statistics)
+    head = head_of(problem, statistics).to(problem.base)
     gradient, loss = _gradient(problem, head)
     start, _ = _gradient(problem, torch.zeros_like(head))
     reduction = (gradient.norm() / start.norm().clamp_min(1e-300)).item()
@@ -52,36 +61,53 @@ def holdout_accuracy(problem: Problem, kept: Statistics) -> float | None:
     """
     if min(problem.counts.values()) < HOLDOUT * problem.hyperparameters.views:
         return None
-    delta = {"head": _head(problem, kept)}
+    delta = {"head": head_of(problem, kept).to(problem.base)}
     return problem.accuracy(delta, torch.nonzero(_held_out(problem)).flatten())
 
 
-def _head(problem: Problem, of: Statistics) -> Tensor:
+def plain_head(
+    of: Statistics, labels: Sequence[str], base: Tensor, settings: Hyperparameters
+) -> Tensor:
+    """delta (K, D): eq. (4) with alpha = 1 and penalty mu/2 |delta|², from the statistics alone."""
+    ridge = _ridge(of, labels, settings)
+    return joint.solve(of.gram, settings.beta * _rows_of(of, labels), base, ridge)
+
+
+def head_of(problem: Problem, of: Statistics) -> Tensor:
     """delta (K, D): eq. (4) with penalty mu/2 |delta|², whose ridge is c = mu n K / 2."""
-    settings = problem.hyperparameters
-    ridge = settings.l2 * of.images * len(problem.labels) / 2
-    sums = torch.zeros_like(problem.base)
-    for row, name in enumerate(of.labels):
-        sums[problem.labels.index(name)] = of.sums[row]
-    targets = settings.alpha * settings.beta * sums
+    settings, labels = problem.hyperparameters, problem.labels
     if settings.alpha == 1:
-        return joint.solve(of.gram, targets, problem.base, ridge)
+        return plain_head(of, labels, problem.base.cpu(), settings)
+    ridge = _ridge(of, labels, settings)
+    targets = settings.alpha * settings.beta * _rows_of(of, labels)
     return torch.cat(
         [_weighted_row(problem, of, targets, ridge, k) for k in range(len(problem.labels))]
     )
+
+
+def _ridge(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> float:
+    return settings.l2 * of.images * len(labels) / 2
+
+
+def _rows_of(of: Statistics, labels: Sequence[str]) -> Tensor:
+    """The sums (K, D) of these labels; zero for one without images."""
+    sums = of.sums.new_zeros(len(labels), of.sums.shape[1])
+    for row, name in enumerate(of.labels):
+        sums[labels.index(name)] = of.sums[row]
+    return sums
 
 
 def _weighted_row(
     problem: Problem, of: Statistics, targets: Tensor, ridge: float, k: int
 ) -> Tensor:
     """Row k where alpha weights the label's own images: their Gram counts alpha times."""
-    gram = of.gram.clone()
+    gram, base = of.gram.clone(), problem.base[k : k + 1].cpu()
     everything = sum(of.counts.values()) == len(problem.rows)
     for index in torch.nonzero(problem.targets == k).flatten().split(ROWS):
         kept = index if everything else index[~_held_out(problem)[index]]
         psi = problem.batch(kept)[0].double()
-        gram.add_(psi.T @ psi, alpha=problem.hyperparameters.alpha - 1)
-    return joint.solve(gram, targets[k : k + 1], problem.base[k : k + 1], ridge)
+        gram.add_((psi.T @ psi).cpu(), alpha=problem.hyperparameters.alpha - 1)
+    return joint.solve(gram, targets[k : k + 1], base, ridge)
 
 
 def _gradient(problem: Problem, head: Tensor) -> tuple[Tensor, float]:
@@ -111,10 +137,13 @@ def _held_out(problem: Problem) -> Tensor:
 
 
 def _statistics(problem: Problem, chosen: Tensor) -> Statistics:
-    """The statistics of the chosen rows, added up as they come: a Gram matrix takes megabytes."""
+    """The statistics of the chosen rows, added up as they come: a Gram matrix takes megabytes.
+
+    On the CPU, where any process can solve from them again and find the same bits.
+    """
     summed: list[Statistics] = []
     for index in torch.nonzero(chosen).flatten().split(ROWS):
         names = [problem.row_labels[i] for i in index.tolist()]
-        parts = [*summed, measure(problem.batch(index)[0], names)]
+        parts = [*summed, measure(problem.batch(index)[0], names).cpu()]
         summed = [total(parts, [1.0] * len(parts))]
     return summed[0]

@@ -22,7 +22,7 @@ from tangent.delta import Delta
 from tangent.engines import Prepared, choose
 from tangent.errors import BadComponent, FingerprintMismatch
 from tangent.head import head_rows
-from tangent.readout import head2toe, with_constant
+from tangent.readout import Grid, each_alone, grid_of, head2toe, with_constant
 from tangent.scope import LINEAR, check_scope, tangent_parameters
 from tangent.suffix import Suffix
 
@@ -77,12 +77,14 @@ class Space:
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None
         self._heads: WeakKeyDictionary[Delta, _Head] = WeakKeyDictionary()
-        self._half = PRECISIONS[precision]
+        self._half: torch.dtype | None = None
+        self._backbone_fingerprint = backbone.fingerprint
+        self.grid: Grid | None = None
+        self.readout_width, self.grid = self._measured_readout()
+        self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared, self.grid)
+        self._half = PRECISIONS[precision]  # from here on: what a delta depends on does not
         if self.suffix:
             self.suffix.prefix_type = self._half
-        self._backbone_fingerprint = backbone.fingerprint
-        self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared)
-        self.readout_width = self._readout_width()
         self.parameters_total = sum(p.numel() for p in self.model.parameters())
         tangent = sum(p.numel() for p in self.suffix.base.values()) if self.suffix else 0
         self.parameters_tangent = tangent + self.readout_width  # with one label's head row
@@ -137,7 +139,7 @@ class Space:
 
     @torch.inference_mode()
     def readout(self, images: Tensor) -> Tensor:
-        """psi (B, D) of images (B, 3, S, S) at a linear scope, in one plain pass."""
+        """psi (B, D) of images (B, 3, S, S) at a linear scope, in one plain pass; on the grid."""
         images = images.to(self.device, self.dtype)
         half = self._half
         with torch.autocast(self.device.type, half, enabled=half is not None):
@@ -146,7 +148,12 @@ class Space:
                 if self.scope == "head2toe"
                 else with_constant(self.model(images))
             )
-        return read.to(self.dtype)
+        read = read.to(self.dtype)
+        return read if self.grid is None else self.grid.round(read)
+
+    def readout_alone(self, images: Tensor) -> Tensor:
+        """`readout`, each image's bits independent of the others: what statistics are made of."""
+        return each_alone(self.readout, images)
 
     def logits(self, images: Tensor, delta: Delta) -> Tensor:
         """h(x) (B, K) float32 of images (B, 3, S, S), columns in the order of the delta's labels.
@@ -209,11 +216,14 @@ class Space:
         prepared = self.engine.prepare(directions) if self.engine else None
         return _Head(base, base + delta.head.to(self.device), prepared)
 
-    def _readout_width(self) -> int:
-        if self.scope != "head2toe":
-            return self.width + 1
-        probe = torch.zeros(1, 3, self.image_size, self.image_size)
-        return self.readout(probe).shape[1]
+    def _measured_readout(self) -> tuple[int, Grid | None]:
+        """The width of psi and, at a linear scope, its grid; from noise, so from the base alone."""
+        if not self.joint_is_exact:
+            return self.width + 1, None
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.rand(3, 3, self.image_size, self.image_size, generator=generator)
+        psi = self.readout(probe).cpu()
+        return psi.shape[1], grid_of(psi[:, : self.width], psi.shape[1])
 
 
 @dataclass(frozen=True)
@@ -225,9 +235,11 @@ class _Head:
     prepared: Prepared
 
 
-def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...]) -> str:
+def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...], grid: Grid | None) -> str:
     """SHA-256 of all that a delta depends on besides its data and hyperparameters."""
-    about = {"format": 1, "backbone": backbone, "scope": scope, "declared": declared}
+    steps = None if grid is None else sorted(set(grid.steps.tolist()))
+    about = {"format": 2, "backbone": backbone, "scope": scope, "declared": declared}
+    about |= {"steps": steps}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 

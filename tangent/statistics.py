@@ -1,16 +1,23 @@
-"""Sufficient statistics of a dataset under the square loss, for scopes that are linear in psi.
+"""Sufficient statistics of a dataset under the square loss, as far as the head is concerned.
 
     G = sum of psi psiᵀ        s_l = sum of psi over the images of label l        n_l = their number
 
 They are sums over images, so those of a union are the sums of the parts'. Nothing in them depends
-on labels that the dataset does not have, on the penalty, or on the target beta.
+on labels that the dataset does not have, on the penalty, or on the target beta. At scopes that are
+linear in psi they say all there is to know, and psi lies on a grid on which the sums are exact (see
+`readout`): what one image added can be taken away to the last bit.
+
+At block scopes C = sum of psi (J phi·delta)ᵀ comes on top, with the component's own direction of
+the backbone: what its block does on its own data, as the head sees it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from tangent.errors import NotRestatable
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,7 @@ class Statistics:
     gram: Tensor  # (D, D), symmetric
     sums: Tensor  # (K, D)
     counts: dict[str, float]
+    cross: Tensor | None = None  # (D, width), at block scopes
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -30,6 +38,11 @@ class Statistics:
     def images(self) -> float:
         """How many images, weighted ones by their weight."""
         return sum(self.counts.values())
+
+    def cpu(self) -> "Statistics":
+        """The same on the CPU."""
+        cross = None if self.cross is None else self.cross.cpu()
+        return Statistics(self.gram.cpu(), self.sums.cpu(), self.counts, cross)
 
 
 def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
@@ -45,7 +58,10 @@ def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
 
 
 def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
-    """The weighted sum, taken in the order given; labels are the union."""
+    """The weighted sum, taken in the order given; labels are the union.
+
+    `cross` is left out: whose direction it was, a sum does not say.
+    """
     names = sorted({name for part in parts for name in part.labels})
     gram = torch.zeros_like(parts[0].gram)
     counts = dict.fromkeys(names, 0.0)
@@ -64,6 +80,44 @@ def total_sums(parts: Sequence[Statistics], weights: Sequence[float]) -> Tensor:
         for row, name in enumerate(part.labels):
             sums[names.index(name)].add_(part.sums[row], alpha=weight)
     return sums
+
+
+def less(whole: Statistics, part: Statistics) -> Statistics:
+    """The whole without the part; to the last bit where both are exact sums.
+
+    A label that has no image left is gone.
+
+    Raises:
+        NotRestatable: the part has more images of a label than the whole.
+    """
+    counts = dict(whole.counts)
+    sums = whole.sums.clone()
+    for row, (name, count) in enumerate(part.counts.items()):
+        if counts.get(name, 0.0) < count:
+            raise NotRestatable(
+                f"the statistics have {counts.get(name, 0):g} images of label {name!r}, "
+                f"{count:g} are to be taken away: they belong to another dataset"
+            )
+        counts[name] -= count
+        sums[whole.labels.index(name)] -= part.sums[row]
+    kept = [row for row, name in enumerate(whole.labels) if counts[name]]
+    return Statistics(
+        whole.gram - part.gram, sums[kept], {name: n for name, n in counts.items() if n}
+    )
+
+
+def relabelled(statistics: Statistics, names: Mapping[str, str]) -> Statistics:
+    """The same images under other label names; labels that get one name are merged."""
+    counts: dict[str, float] = {}
+    for name, count in statistics.counts.items():
+        new = names.get(name, name)
+        counts[new] = counts.get(new, 0.0) + count
+    ordered = {name: counts[name] for name in sorted(counts)}
+    sums = statistics.sums.new_zeros(len(ordered), statistics.sums.shape[1])
+    rows = list(ordered)
+    for row, name in enumerate(statistics.labels):
+        sums[rows.index(names.get(name, name))] += statistics.sums[row]
+    return replace(statistics, sums=sums, counts=ordered)
 
 
 def pack(gram: Tensor) -> Tensor:

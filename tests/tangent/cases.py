@@ -208,6 +208,14 @@ def plain_features(model: nn.Module, changed: dict[str, Tensor], x: Tensor) -> T
         return functional_call(model, changed, (x,))
 
 
+def on_grid(where: tangent.Space, psi: Tensor) -> Tensor:
+    """psi (B, D), or its first entries, as the space reads it: at multiples of its steps."""
+    if where.grid is None:
+        return psi
+    steps = where.grid.steps[: psi.shape[1]]
+    return torch.floor(psi / steps + 0.5) * steps
+
+
 def central_difference(function: Callable[[float], Tensor], step: float = 1e-6) -> Tensor:
     """The derivative at zero by a central difference of fourth order."""
     near, far = (function(k * step) - function(-k * step) for k in (1, 2))

@@ -10,6 +10,7 @@ from cases import (
     exact_logits,
     fresh,
     images,
+    on_grid,
     plain_features,
     relative,
     space,
@@ -57,7 +58,7 @@ def test_logits_are_the_first_order_expansion_of_backbone_and_head_together(name
     base = {key: dict(model.named_parameters())[key] for key in moved.backbone}
 
     def classifier(parameters, weights, bias):
-        return plain_features(model, parameters, x) @ weights.T + bias
+        return on_grid(where, plain_features(model, parameters, x)) @ weights.T + bias
 
     value, along = jvp(
         classifier,
@@ -100,7 +101,7 @@ def test_one_pass_is_the_weighted_sum_of_the_components_outputs(scope, weights):
 def test_a_zero_delta_answers_as_the_base_bit_for_bit(name, scope):
     where, x = space(name, scope), pixels(name, 4)
     rows = head_rows(backbone(name).fingerprint, LABELS, where.width)
-    features = torch.cat([untouched(name)(x), torch.ones(4, 1).double()], 1)
+    features = torch.cat([on_grid(where, untouched(name)(x)), torch.ones(4, 1).double()], 1)
     zero = mixed([(0.0, delta(where, 0))])
     assert torch.equal(where.logits(x, zero), (features @ rows.T).float())
 
@@ -161,13 +162,16 @@ def test_head2toe_reads_the_pooled_depths_that_a_naive_recomputation_gives(name,
         parts = [naive_depth(maps[depth][i].numpy()) for depth in depths]
         expected = np.concatenate([phi[i].numpy(), *parts, [1.0]])
         assert found.shape == (2, where.readout_width)
-        np.testing.assert_allclose(found[i].numpy(), expected, rtol=0, atol=1e-12)
+        off = np.abs(found[i].numpy() - expected)
+        assert (off <= where.grid.steps.numpy() / 2 + 1e-12).all()
+        assert (found[i] == on_grid(where, found[i : i + 1])[0]).all()
 
 
 def test_at_scope_head_the_readout_is_the_pooled_features_and_one():
     x = pixels("convnext", 2)
-    found = space("convnext", "head").readout(x)
-    assert relative(found[:, :-1], untouched("convnext")(x)) <= 1e-14
+    where = space("convnext", "head")
+    found = where.readout(x)
+    assert relative(found[:, :-1], on_grid(where, untouched("convnext")(x))) <= 1e-14
     assert (found[:, -1] == 1).all()
 
 

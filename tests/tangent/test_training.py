@@ -87,7 +87,7 @@ def test_images_that_are_not_finite_are_refused(scope, value, tmp_path):
 
 
 def test_a_diverging_training_is_refused(tmp_path):
-    where = tangent.Space(backbone("resnet_basic", torch.float32), "head")
+    where = tangent.Space(backbone("resnet_basic", torch.float32), "last-block")
     huge = source(32, ["a", "b"])
     huge.pixels *= 1e25  # features that float32 holds, and whose products it does not
     with pytest.raises(errors.NonFinite, match="diverged to NaN or Inf: lower lr or raise l2"):

@@ -1,0 +1,150 @@
+"""Restating a component: the bytes of a training on the changed dataset, without training."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from cases import fitted, source, space
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tangent
+from tangent.errors import NotRestatable, Overflow
+from tangent.readout import ALONE, Grid, each_alone, grid_of
+from tangent.restatement import why_not
+from tangent.statistics import less, measure, relabelled, total
+
+LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
+scopes = pytest.mark.parametrize("scope", ["head", "head2toe"])
+seeds = st.integers(0, 2**31)
+
+
+@pytest.mark.parametrize("views", [1, 4])
+@pytest.mark.parametrize("gone", [[0], [3], [9], [1, 3, 4]])
+@scopes
+def test_a_component_without_some_images_has_the_bytes_of_never_having_seen_them(
+    scope, gone, views, tmp_path
+):
+    where, data = space("mini", scope, ("owl",)), source(16, LABELS)
+    whole = fitted(where, data, tmp_path, views=views).component
+    rest = [i for i in range(len(LABELS)) if i not in gone]
+    never = fitted(where, data.chosen(rest), tmp_path, views=views).component
+    images, labels = data.pixels[gone], [LABELS[i] for i in gone]
+    assert tangent.without(where, whole, images, labels).to_bytes() == never.to_bytes()
+    assert whole.to_bytes() != never.to_bytes()
+
+
+@scopes
+def test_images_can_go_one_by_one_in_any_order(scope, tmp_path):
+    where, data = space("resnet_basic", scope), source(32, LABELS)
+    never = fitted(where, data.chosen([0, 1, 3, 6, 7, 9]), tmp_path).component.to_bytes()
+    for order in ([2, 4, 5, 8], [8, 2, 5, 4]):
+        left = fitted(where, data, tmp_path).component
+        for i in order:
+            left = tangent.without(where, left, data.pixels[i : i + 1], [LABELS[i]])
+        assert left.to_bytes() == never
+
+
+@pytest.mark.parametrize("names", [{"cat": "zebra"}, {"cat": "dog"}, {"eel": "gnu", "dog": "eel"}])
+@scopes
+def test_renamed_and_merged_labels_give_the_bytes_of_having_had_them_from_the_start(
+    scope, names, tmp_path
+):
+    where, data = space("mini", scope, ("cat", "owl")), source(16, LABELS)
+    other = source(16, LABELS)
+    other.labels = [names.get(label, label) for label in LABELS]
+    expected = fitted(where, other, tmp_path).component
+    whole = fitted(where, data, tmp_path).component
+    assert tangent.renamed(where, whole, names).to_bytes() == expected.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("scope", "given", "why"),
+    [
+        ("head", {"solver": "lbfgs"}, "solver lbfgs iterates"),
+        ("head", {"alpha": 2.0}, "alpha other than 1"),
+        ("head", {"views": 3}, "powers of two"),
+        ("last-block", {"max_iterations": 2}, "not linear"),
+    ],
+)
+def test_what_training_found_otherwise_is_refused_by_the_reason(scope, given, why, tmp_path):
+    where, data = space("mini", scope), source(16, LABELS)
+    component = fitted(where, data, tmp_path, **given).component
+    assert why in why_not(scope, component.hyperparameters)
+    with pytest.raises(NotRestatable, match=why):
+        tangent.without(where, component, data.pixels[:1], LABELS[:1])
+
+
+def test_images_of_another_dataset_are_refused(tmp_path):
+    where, data = space("mini", "head"), source(16, LABELS)
+    component = fitted(where, data, tmp_path).component
+    with pytest.raises(NotRestatable, match="1 images of label 'eel', 2 are to be taken away"):
+        tangent.without(where, component, data.pixels[:2], ["eel", "eel"])
+    with pytest.raises(NotRestatable, match="no image is left"):
+        tangent.without(where, component, data.pixels, LABELS)
+    with pytest.raises(NotRestatable, match="no statistics"):
+        tangent.renamed(where, replace(component, statistics=None), {"cat": "dog"})
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=seeds, count=st.integers(2, 40), usual=st.floats(1e-3, 1e3))
+def test_sums_on_the_grid_are_exact_in_any_order_and_subtract_to_the_last_bit(seed, count, usual):
+    generator = torch.Generator().manual_seed(seed)
+    raw = torch.randn(count, 7, generator=generator)
+    raw[:, :4] *= usual
+    psi = grid_of(raw[:, :4], 7).round(raw)
+    names = [f"label {i % 3}" for i in range(count)]
+    order = torch.randperm(count, generator=generator).tolist()
+    one = measure(psi, names)
+    other = total([measure(psi[i : i + 1], [names[i]]) for i in order], [1.0] * count)
+    assert torch.equal(one.gram, other.gram) and torch.equal(one.sums, other.sums)
+    rest = less(one, measure(psi[:1], names[:1]))
+    never = measure(psi[1:], names[1:])
+    assert torch.equal(rest.gram, never.gram) and torch.equal(rest.sums, never.sums)
+    assert rest.counts == never.counts
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=seeds)
+def test_rounding_to_the_grid_moves_a_feature_by_half_a_step_at_most(seed):
+    raw = torch.randn(9, 5, generator=torch.Generator().manual_seed(seed))
+    grid = grid_of(raw[:, :3], 5)
+    moved = (grid.round(raw).double() - raw.double()).abs()
+    assert (moved <= grid.steps / 2).all()
+    assert torch.equal(grid.round(grid.round(raw)), grid.round(raw))
+
+
+def test_sums_beyond_what_float64_holds_are_refused():
+    grid = Grid(torch.full((2,), 2.0**-14, dtype=torch.float64))
+    grid.check(measure(torch.tensor([[1.0, 2.0]]), ["a"]).gram, 1)
+    with pytest.raises(Overflow, match=r"features of 3 images are too large.*split the dataset"):
+        grid.check(torch.eye(2, dtype=torch.float64) * 2.0**25, 3)
+
+
+@pytest.mark.parametrize("name", ["resnet_micro_32", "vit_micro_32"])
+def test_the_bits_of_a_readout_do_not_depend_on_the_images_beside_it(name):
+    where = tangent.open_space(name, "head2toe")
+    pixels = torch.rand(2 * ALONE + 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    whole = where.readout_alone(pixels)
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(where.readout_alone(pixels[order]), whole[order])
+    for i in (0, 17, len(pixels) - 1):
+        assert torch.equal(where.readout_alone(pixels[i : i + 1])[0], whole[i])
+
+
+def test_every_pass_has_the_same_number_of_images():
+    sizes = []
+
+    def readout(images):
+        sizes.append(len(images))
+        return images.flatten(1)
+
+    pixels = torch.rand(ALONE + 1, 3, 2, 2)
+    assert torch.equal(each_alone(readout, pixels), pixels.flatten(1))
+    assert sizes == [ALONE, ALONE]
+
+
+def test_relabelling_keeps_the_images():
+    found = relabelled(measure(torch.eye(3), ["a", "b", "c"]), {"c": "a"})
+    assert found.counts == {"a": 2.0, "b": 1.0}
+    assert torch.equal(found.sums, torch.tensor([[1.0, 0, 1], [0, 1, 0]], dtype=torch.float64))

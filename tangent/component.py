@@ -1,7 +1,8 @@
 """A component and its file: versioned safetensors; the same content, the same bytes.
 
-Tensors: `delta.head` (K, D), `delta.backbone.<parameter>`, and at linear scopes `statistics.gram`
-(packed upper triangle) and `statistics.sums`. Metadata: one JSON object under the key `tangent`.
+Tensors: `delta.head` (K, D), `delta.backbone.<parameter>`, `statistics.gram` (packed upper
+triangle), `statistics.sums` and, at block scopes, `statistics.cross`. Metadata: one JSON object
+under the key `tangent`.
 """
 
 import hashlib
@@ -21,9 +22,9 @@ from tangent.hyperparameters import RANGES
 from tangent.slab import mapped
 from tangent.statistics import Statistics, pack, unpack
 
-FORMAT = 1
+FORMAT = 2  # 1 had features off the grid and no statistics at block scopes
 HEAD, BACKBONE = "delta.head", "delta.backbone."
-GRAM, SUMS = "statistics.gram", "statistics.sums"
+GRAM, SUMS, CROSS = "statistics.gram", "statistics.sums", "statistics.cross"
 MOST_IMAGES = 2**53  # of one label: float64 counts exactly up to here
 
 
@@ -37,7 +38,7 @@ class Component:
     head_labels: tuple[str, ...]  # rows of `head`, sorted: its own and the declared ones
     head: Tensor  # (K, D) float64
     backbone: dict[str, Tensor]  # parameter -> direction, sorted; empty at linear scopes
-    statistics: Statistics | None  # at linear scopes
+    statistics: Statistics | None  # what `joint` needs; always there at linear scopes
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -46,6 +47,8 @@ class Component:
         tensors = {HEAD: self.head} | {BACKBONE + k: v for k, v in sorted(self.backbone.items())}
         if self.statistics is not None:
             tensors |= {GRAM: pack(self.statistics.gram), SUMS: self.statistics.sums}
+            if self.statistics.cross is not None:
+                tensors[CROSS] = self.statistics.cross
         about = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -100,7 +103,9 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadComponent("the file has no `tangent` metadata: it is not a component") from error
     if version != FORMAT:
-        raise BadComponent(f"the component has format {version!r}; this version reads {FORMAT}")
+        raise BadComponent(
+            f"the component has format {version!r}, this version reads {FORMAT}: train it again"
+        )
     kinds = {"fingerprint": str, "scope": str, "labels": dict, "head_labels": list, "seed": int}
     for key, kind in (kinds | {"hyperparameters": dict}).items():
         if not isinstance(about.get(key), kind):
@@ -170,10 +175,19 @@ def _statistics(
         )
     if sums is None or sums.shape != (len(labels), width):
         raise BadComponent(f"tensor {SUMS} must have the shape {(len(labels), width)}")
+    cross = tensors.get(CROSS)
+    blocks = any(key.startswith(BACKBONE) for key in tensors)
+    if blocks and (cross is None or cross.shape != (width, width - 1)):
+        raise BadComponent(f"tensor {CROSS} must have the shape {(width, width - 1)}")
     for key in ("beta", "l2"):  # the joint rule reads them
         value: Any = hyperparameters.get(key)
         low, high = RANGES[key]
         if type(value) not in (int, float) or not low <= value <= high:
             raise BadComponent(f"hyperparameter {key} is not a number from {low} to {high}")
     counts = {name: float(n) for name, n in labels.items()}
-    return Statistics(unpack(packed.to(torch.float64), width), sums.to(torch.float64), counts)
+    return Statistics(
+        gram=unpack(packed.to(torch.float64), width),
+        sums=sums.to(torch.float64),
+        counts=counts,
+        cross=cross.to(torch.float64) if cross is not None and blocks else None,
+    )

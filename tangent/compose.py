@@ -4,7 +4,8 @@
 |------------|-----------------------------------------------------------|-----------------------|
 | `average`  | (1/T) sum of delta_t (eq. 2, the papers' TMC)             | none                  |
 | `weighted` | sum of lambda_t delta_t                                   | a finite number each  |
-| `joint`    | the optimum of all their data together, from statistics   | none, or ≥ 0 each     |
+| `joint`    | the optimum of all their data together, from statistics;  | none, or ≥ 0 each     |
+|            | exact at linear scopes, else approximate (see `blocks`)   |                       |
 
 `average` and `weighted` sum integers on a fixed grid (`accumulator`), `joint` sums statistics in
 the order of the files' hashes and from nothing each time: the same set and weights give the same
@@ -18,11 +19,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tangent import blocks
 from tangent.component import Component
 from tangent.delta import Delta
-from tangent.errors import BadWeight, RuleNotExact
+from tangent.errors import BadWeight, NoStatistics
 from tangent.joint import solve
-from tangent.scope import LINEAR
 from tangent.space import Space
 from tangent.statistics import total, total_sums
 from tangent.tally import Tally
@@ -37,7 +38,7 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
     Raises:
         FingerprintMismatch: a component of another space.
         BadWeight: no parts, or a weight that the rule does not take.
-        RuleNotExact: joint at a scope where no merge is exact.
+        NoStatistics: joint of a component that carries none.
     """
     if not parts:
         raise BadWeight("a composition needs at least one component")
@@ -49,9 +50,9 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
     ordered = [(parts[i][0], weights[i]) for i in order]
     if rule == "joint":
         labels = tuple(sorted({name for component, _ in ordered for name in component.labels}))
-        return Delta(labels, _joint_head(space, ordered, labels), {})
+        return _joint(space, ordered, labels)
     if len(ordered) == 1 and ordered[0][1] == 1:
-        return _alone(ordered[0][0])
+        return alone(ordered[0][0])
     return Tally(space.readout_width, kept=False).change(ordered, divisor=divisor(rule, len(parts)))
 
 
@@ -83,7 +84,7 @@ def lambdas(given: Sequence[float | None], rule: str) -> list[float]:
     return weights
 
 
-def _alone(component: Component) -> Delta:
+def alone(component: Component) -> Delta:
     """A copy of the component's own delta; a view would hold its file's bytes after a deletion."""
     labels = tuple(sorted(component.labels))
     rows = [component.head_labels.index(name) for name in labels]
@@ -91,12 +92,23 @@ def _alone(component: Component) -> Delta:
     return Delta(labels, head, {k: v.detach().clone() for k, v in component.backbone.items()})
 
 
-def _joint_head(
+def _joint(
     space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
-) -> Tensor:
-    """The head of joint training on the pooled data, each image counted lambda_t times."""
+) -> Delta:
+    """The head of joint training on the pooled data, each image counted lambda_t times.
+
+    At block scopes, behind the averaged block; one component alone is its own optimum.
+    """
     gram, targets, ridge = pooled(space, parts, labels)
-    return solve(gram, targets, space.base_rows(labels), ridge)
+    base = space.base_rows(labels)
+    if space.joint_is_exact:
+        return Delta(labels, solve(gram, targets, base, ridge), {})
+    if len(parts) == 1:
+        return alone(parts[0][0])
+    block = blocks.averaged(parts)
+    for (_, weight), effect in zip(parts, blocks.effects(parts, block), strict=True):
+        targets = targets - weight * (base[:, : space.width] @ effect.T)
+    return Delta(labels, solve(gram, targets, base, ridge), block)
 
 
 def pooled(
@@ -106,15 +118,18 @@ def pooled(
 
     Every image keeps the target beta of its own component's training; the penalty is the images'
     mean of their components' l2. Components trained alike are thus pooled under just their common
-    settings.
+    settings. At block scopes it is the problem of the head alone.
+
+    Raises:
+        NoStatistics: a component that carries none.
     """
-    if space.scope not in LINEAR:
-        raise RuleNotExact(
-            f"rule joint is exact at scopes {' and '.join(LINEAR)}, not at {space.scope}: "
-            "use average or weighted"
-        )
     weights = [weight for _, weight in parts]
     statistics = [component.statistics for component, _ in parts if component.statistics]
+    if len(statistics) < len(parts):
+        raise NoStatistics(
+            f"{len(parts) - len(statistics)} of {len(parts)} components carry no statistics of "
+            "their data, which rule joint needs: use rule average or weighted, or train them again"
+        )
     gram = total(statistics, weights).gram
     betas = [float(component.hyperparameters["beta"]) for component, _ in parts]
     penalties = [float(component.hyperparameters["l2"]) for component, _ in parts]

@@ -1,11 +1,11 @@
 """What can go wrong in the mathematics, as one small tree.
 
     TangentError
-    ├── UnknownBackbone        ├── BadComponent          ├── RuleNotExact
+    ├── UnknownBackbone        ├── BadComponent          ├── NoStatistics
     ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
     ├── UnknownScope           ├── IndefiniteProblem     └── Overflow
-    └── NotRestatable          └── NoStatistics
+    └── NotRestatable
 
 Each has a stable `code`; the message says what was wrong and what to do.
 """
@@ -45,10 +45,6 @@ class FingerprintMismatch(TangentError):
 
 class BadHyperparameter(TangentError):
     code = "bad_hyperparameter"
-
-
-class RuleNotExact(TangentError):
-    code = "rule_not_exact"
 
 
 class BadWeight(TangentError):

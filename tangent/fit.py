@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent import iterative, linear
+from tangent import blocks, iterative, linear
 from tangent.cache import BATCH, cached
 from tangent.component import Component
 from tangent.environment import environment
@@ -92,7 +92,11 @@ def fit(
         head_labels=problem.labels,
         head=solution.delta["head"].to(torch.float64),
         backbone={k: v for k, v in sorted(solution.delta.items()) if k != "head"},
-        statistics=total([measured.everything], [1 / views]) if measured else None,
+        statistics=(
+            total([measured.everything], [1 / views])
+            if measured
+            else blocks.measured(problem, solution.delta)
+        ),
         hyperparameters=hyperparameters.as_dict(),
         seed=seed,
     )

@@ -18,7 +18,6 @@ from app.schemas.problems import problems
 from app.schemas.spaces import SpaceIn, SpaceOut
 from app.store import spaces
 from app.store.db import transaction
-from tangent.errors import RuleNotExact
 
 router = APIRouter(prefix="/spaces", tags=["spaces"])
 
@@ -58,10 +57,6 @@ def create(
         if spaces.exists(session, body.name):
             raise Conflict("space_exists", f"space {body.name!r} exists: choose another name")
     opened = engine.open(body.backbone, body.scope, body.labels)
-    if body.default_rule == "joint" and not opened.joint_is_exact:
-        raise RuleNotExact(
-            f"rule joint is not exact at scope {body.scope}: take average as the default rule"
-        )
     with transaction(sessions) as session:
         facts = spaces.facts(opened)
         space = spaces.create(session, name=body.name, opened=facts, default_rule=body.default_rule)

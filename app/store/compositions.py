@@ -88,7 +88,7 @@ def put(
     """
     everything = components == "all"
     chosen = [] if components == "all" else list(components)
-    weigh(space, rule, chosen)
+    weigh(rule, chosen)
     if everything and rule == "weighted":
         raise Invalid("bad_weight", 'rule weighted needs a weight for every component, not "all"')
     _hold(session, space, [component_id for component_id, _ in chosen])
@@ -155,7 +155,7 @@ def _named(
         )
     space, used = spaces.get(session, row.space), rule or row.rule
     weights = {m.component_id: m.weight if used == row.rule else None for m in row.members}
-    weigh(space, used, list(weights.items()))
+    weigh(used, list(weights.items()))
     if not row.everything and not weights:
         raise Conflict(
             "no_components",
@@ -171,10 +171,10 @@ def _given(
     if given is None:
         space = spaces.get(session, space_name or spaces.DEFAULT)
         used = rule or space.default_rule
-        weigh(space, used, [])
+        weigh(used, [])
         chosen = selected(session, space, None)
         weights: dict[str, float | None] = {part.id: None for part in chosen}
-        weigh(space, used, list(weights.items()))
+        weigh(used, list(weights.items()))
         return _selection(space, used, chosen, weights, None)
     if not given:
         raise Invalid(
@@ -186,7 +186,7 @@ def _given(
         space_name = components.get(session, given[0][0]).space
     space = spaces.get(session, space_name)
     used = rule or space.default_rule
-    weigh(space, used, given)
+    weigh(used, given)
     chosen = selected(session, space, [component_id for component_id, _ in given])
     return _selection(space, used, chosen, dict(given), None)
 

@@ -11,7 +11,6 @@ from app.store import components
 from app.store.tables import Component, Space
 
 RULES = ("average", "weighted", "joint")
-JOINT_SCOPES = ("head", "head2toe")  # as tangent has them, which would bring torch along
 Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
 
 
@@ -48,21 +47,15 @@ def _of_space(session: Session, space: Space, component_id: str) -> Component:
     return components.ready(session, component_id)
 
 
-def weigh(space: Space, rule: str, chosen: Sequence[Weighted]) -> None:
-    """Check that the rule can be used in this space, with these weights.
+def weigh(rule: str, chosen: Sequence[Weighted]) -> None:
+    """Check that the rule can be used with these weights.
 
     Raises:
-        Invalid: `unknown_rule`, `rule_not_exact`, `component_repeated` or `bad_weight`.
+        Invalid: `unknown_rule`, `component_repeated` or `bad_weight`.
     """
     if rule not in RULES:
         raise Invalid(
             "unknown_rule", f"no rule is called {rule!r}; choose one of {', '.join(RULES)}"
-        )
-    if rule == "joint" and space.scope not in JOINT_SCOPES:
-        raise Invalid(
-            "rule_not_exact",
-            f"rule joint is exact at scopes {' and '.join(JOINT_SCOPES)}; space {space.name!r} has "
-            f"scope {space.scope}: use average or weighted",
         )
     seen = set()
     for component_id, weight in chosen:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from types import SimpleNamespace
 
 import pytest
 from documents import problem
@@ -139,10 +138,8 @@ def test_a_weight_that_is_no_number_is_refused(shared, a, weight):
     ],
 )
 def test_a_rule_takes_its_own_weights_only(rule, weights, code, says):
-    space = SimpleNamespace(name="default", scope="head2toe")
-
     with pytest.raises(Problem, match=says) as refused:
-        weigh(space, rule, [(f"cmp_{i}", weight) for i, weight in enumerate(weights)])
+        weigh(rule, [(f"cmp_{i}", weight) for i, weight in enumerate(weights)])
 
     assert refused.value.code == code
 
@@ -151,12 +148,8 @@ def test_all_components_cannot_be_weighted(shared):
     problem(put(shared, "n9", "weighted", "all"), 422, "bad_weight")
 
 
-def test_joint_is_refused_where_no_merge_is_exact(shared, blocks):
-    answer = put(shared, "n10", "joint", "all", space="blocks")
-
-    problem(answer, 422, "rule_not_exact")
-    assert "last-block" in answer.json()["detail"]
-    assert put(shared, "n10", "average", "all", space="blocks").status_code == 201
+def test_joint_answers_at_a_block_scope_as_well(shared, blocks):
+    assert put(shared, "n10", "joint", "all", space="blocks").status_code == 201
 
 
 def test_components_that_cannot_be_composed_are_refused(shared, a, blocks):
@@ -264,7 +257,6 @@ def test_under_another_rule_a_compositions_weights_do_not_count(shared, a):
         ({"composition": "n15", "space_name": "blocks"}, "composition_other_space"),
         ({"components": []}, "no_components_given"),
         ({"components": [("x", 1.0)]}, "rule_missing"),
-        ({"space_name": "blocks", "rule": "joint"}, "rule_not_exact"),
         ({"space_name": "nowhere"}, "space_not_found"),
         ({"rule": "weighted"}, "bad_weight"),
     ],

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tangent import RULES, Component, compose, errors
-from tangent.component import GRAM, HEAD, SUMS
+from tangent.component import CROSS, GRAM, HEAD, SUMS
 
 HERE = Path(__file__).parent
 SCOPES = ("head", "head2toe", "last-block")
@@ -66,7 +66,8 @@ def test_a_file_gives_back_the_component_bit_for_bit(scope, tmp_path):
     for name, value in made.backbone.items():
         assert torch.equal(found.backbone[name], value)
         assert found.backbone[name].dtype == value.dtype
-    assert (found.statistics is None) == (scope == "last-block")
+    assert found.statistics is not None
+    assert (found.statistics.cross is None) == (scope != "last-block")
     if found.statistics is not None:
         assert torch.equal(found.statistics.gram, made.statistics.gram)
         assert torch.equal(found.statistics.sums, made.statistics.sums)
@@ -93,7 +94,7 @@ def test_the_file_says_what_the_documentation_says(tmp_path):
     made = trained("head")
     about, tensors = parts(made, tmp_path)
     assert set(tensors) == {HEAD, GRAM, SUMS}
-    assert about["format"] == 1
+    assert about["format"] == 2
     assert about["labels"] == {"a/b": 1, "dog": 2, "größe": 2}
     assert about["head_labels"] == ["a/b", "dog", "größe", "owl"]
     assert about["seed"] == 7
@@ -211,7 +212,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 METADATA = {
-    "other version": ({"format": 2}, "has format 2; this version reads 1"),
+    "other version": ({"format": 1}, "has format 1, this version reads 2: train it again"),
     "no fingerprint": ({"fingerprint": None}, "has no str 'fingerprint'"),
     "labels as a list": ({"labels": ["dog"]}, "has no dict 'labels'"),
     "no labels": ({"labels": {}}, "positive number of images"),
@@ -283,7 +284,8 @@ def test_wrong_tensors_are_refused_with_their_name(change, sentence, tmp_path):
         load(written(about, changed), tmp_path)
 
 
-def test_a_component_of_a_block_scope_needs_no_settings_of_the_joint_rule(tmp_path):
+def test_a_component_of_a_block_scope_may_do_without_what_the_joint_rule_needs(tmp_path):
     about, tensors = parts(trained("last-block"), tmp_path)
-    found = load(written(about | {"hyperparameters": {}}, tensors), tmp_path)
+    bare = {name: v for name, v in tensors.items() if name not in (GRAM, SUMS, CROSS)}
+    found = load(written(about | {"hyperparameters": {}}, bare), tmp_path)
     assert found.statistics is None

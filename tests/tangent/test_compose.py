@@ -6,12 +6,13 @@ from functools import cache
 
 import pytest
 import torch
-from cases import delta_bytes, direction, exact_logits, images, relative, source, space
+from cases import delta_bytes, direction, exact_logits, images, pushed, relative, source, space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tangent
 from tangent import errors
+from tangent.readout import with_constant
 from tangent.statistics import measure
 
 SIZE = 16
@@ -30,10 +31,13 @@ def components(scope: str, dtype: torch.dtype = torch.float64) -> tuple[tangent.
     for seed, labels in enumerate(OWN):
         data = source(SIZE, [*labels, labels[0]], seed)
         generator = torch.Generator().manual_seed(seed)
-        statistics = None
-        if where.suffix is None:
-            statistics = measure(where.readout(data.pixels), data.labels)
         directions = direction(where.suffix.base, seed) if where.suffix else {}
+        if where.engine is None:
+            statistics = measure(where.readout(data.pixels), data.labels)
+        else:
+            phi, along = pushed(where.engine, data.pixels, directions)
+            psi = with_constant(phi)
+            statistics = dataclasses.replace(measure(psi, data.labels), cross=psi.T @ along)
         made.append(
             tangent.Component(
                 fingerprint=where.fingerprint,
@@ -60,7 +64,6 @@ def compose(scope, chosen, rule, weights=None, dtype=torch.float64):
 
 
 RULES = [(scope, rule) for scope in SCOPES for rule in tangent.RULES]
-RULES.remove(("last-block", "joint"))
 rules = pytest.mark.parametrize(("scope", "rule"), RULES)
 WEIGHTS = {"average": [None] * 4, "weighted": [0.1, -2.5, 1 / 3, 7.0], "joint": [1, 0.3, None, 2]}
 
@@ -205,9 +208,11 @@ def test_a_composition_of_nothing_is_refused(rule):
         tangent.compose(space("mini", "head"), [], rule, shas=[])
 
 
-def test_joint_at_a_block_scope_is_refused_with_the_rules_that_work():
-    with pytest.raises(errors.RuleNotExact, match=r"head and head2toe, not at last-block: use av"):
-        compose("last-block", [0, 1], "joint")
+def test_joint_of_a_component_without_statistics_is_refused_with_the_rules_that_work():
+    bare = dataclasses.replace(components("last-block")[0], statistics=None)
+    parts = [(bare, None), (components("last-block")[1], None)]
+    with pytest.raises(errors.NoStatistics, match="1 of 2 components carry no statistics"):
+        tangent.compose(space("mini", "last-block"), parts, "joint", shas="ab")
 
 
 @pytest.mark.parametrize("rule", tangent.RULES)

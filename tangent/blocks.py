@@ -1,0 +1,98 @@
+"""The rule `joint` at block scopes, in one shot: the averaged block, the head solved behind it.
+
+With d_t the component's direction of the backbone, w_t its weight and D = (sum of w d)/(sum of w)
+their average, the head of label l is the optimum of the pooled square loss behind a block that adds
+J D to the features:
+
+    (sum of w G + c I) delta_l = sum of w (beta s_l - G a_l - r C w_l),    r_t = <D, d_t>/<d_t, d_t>
+
+G, s and the ridge c are exact, as at scope `head`. What the averaged block does on component t's
+data is not known without the data; r_t C_t, the own block's effect in the share that the average
+has of it, stands for it: all of it where every component has the same block, 1/T where T blocks
+have nothing in common. This is an approximation; `refine` is the optimum, where the data are held.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tangent.component import Component
+from tangent.problem import Delta, Problem
+from tangent.readout import with_constant
+from tangent.statistics import Statistics, measure, total
+
+Weighted = Sequence[tuple[Component, float]]
+
+
+def measured(problem: Problem, delta: Delta) -> Statistics:
+    """G, s, n and C of the problem's rows, each counted once however many views it has."""
+    engine = problem.space.engine
+    assert engine is not None
+    prepared = engine.prepare({name: v for name, v in delta.items() if name != "head"})
+    summed: Statistics | None = None
+    cross = torch.zeros(problem.space.readout_width, problem.space.width, dtype=torch.float64)
+    names, at = problem.row_labels, 0
+    for rows, _ in problem.chunks():
+        phi, (along,) = engine.push(rows, [prepared])
+        psi = with_constant(phi).double()
+        found = measure(psi, names[at : at + len(rows)]).cpu()
+        at += len(rows)
+        cross += (psi.T @ along.double()).cpu()
+        summed = found if summed is None else total([summed, found], [1.0, 1.0])
+    assert summed is not None
+    share = 1 / problem.hyperparameters.views
+    whole = total([summed], [share])
+    return Statistics(whole.gram, whole.sums, whole.counts, share * cross)
+
+
+def averaged(parts: Weighted) -> dict[str, Tensor]:
+    """D by parameter, summed in the order of the parts."""
+    weight = sum(each for _, each in parts)
+    found: dict[str, Tensor] = {}
+    for component, each in parts:
+        for name, value in component.backbone.items():
+            term = value.double() * (each / weight)
+            found[name] = found[name] + term if name in found else term
+    first = parts[0][0].backbone
+    return {name: value.to(first[name].dtype) for name, value in found.items()}
+
+
+def effects(parts: Weighted, block: dict[str, Tensor]) -> list[Tensor]:
+    """r_t C_t (D, width) of every part: what the averaged block adds on its data."""
+    owns = [_share(component, block) for component, _ in parts]
+    return [own * cross for own, cross in zip(owns, crosses(parts), strict=True)]
+
+
+def inner_products(parts: Weighted) -> Tensor:
+    """<d_s, d_t> of all pairs, (T, T)."""
+    found = torch.zeros(len(parts), len(parts), dtype=torch.float64)
+    for name in parts[0][0].backbone:
+        rows = torch.stack([component.backbone[name].flatten() for component, _ in parts]).double()
+        found += rows @ rows.T
+    return found
+
+
+def shares(inner: Tensor, weights: Tensor) -> Tensor:
+    """r_t of the average with these weights, from the inner products; 0 where a block is zero."""
+    norms = inner.diagonal()
+    along = inner @ weights / weights.sum()
+    return torch.where(norms > 0, along / norms.clamp(min=1e-300), 0.0)
+
+
+def _share(component: Component, block: dict[str, Tensor]) -> float:
+    along = norm = 0.0
+    for name, value in component.backbone.items():
+        own = value.double()
+        along += float((own * block[name].double()).sum())
+        norm += float(own.square().sum())
+    return along / norm if norm else 0.0
+
+
+def crosses(parts: Weighted) -> list[Tensor]:
+    """C_t (D, width) of every part, which has statistics."""
+    found = []
+    for component, _ in parts:
+        assert component.statistics is not None and component.statistics.cross is not None
+        found.append(component.statistics.cross)
+    return found

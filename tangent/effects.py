@@ -1,0 +1,61 @@
+"""What directions do to the logits of images, each by itself: f_w and J·delta, never added."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tangent.delta import Delta
+from tangent.readout import with_constant
+from tangent.space import CHUNK, Space
+
+MOST_PARAMETERS = 2**28  # of all directions that are on the device at a time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Logits (B, K) float64 with the labels of their columns, sorted."""
+
+    labels: tuple[str, ...]
+    logits: Tensor
+
+
+def effects(space: Space, images: Tensor, deltas: Sequence[Delta]) -> list[tuple[Tensor, Tensor]]:
+    """f_w and J·delta (B, K) float64 of each delta, never added: no digit of one hides the other.
+
+    The images go through the backbone once for as many deltas as MOST_PARAMETERS holds.
+    """
+    size = sum(value.numel() for value in deltas[0].backbone.values())
+    most = max(1, MOST_PARAMETERS // max(1, size))
+    groups = [deltas[start : start + most] for start in range(0, len(deltas), most)]
+    return [found for group in groups for found in _effects(space, images, group)]
+
+
+@torch.inference_mode()
+def _effects(space: Space, images: Tensor, deltas: Sequence[Delta]) -> list[tuple[Tensor, Tensor]]:
+    engine, device = space.engine, space.device
+    bases = [space.base_rows(delta.labels).to(device) for delta in deltas]
+    heads = [delta.head.to(device) for delta in deltas]
+    moving = [at for at, delta in enumerate(deltas) if delta.backbone]  # the rest is heads alone
+    directions = (
+        {name: value.to(device, space.dtype) for name, value in deltas[at].backbone.items()}
+        for at in moving
+    )
+    prepared = [engine.prepare(direction) for direction in directions] if engine else []
+    chunks = []
+    for chunk in images.split(CHUNK):
+        pushed: list[Tensor] = []
+        if engine is None:
+            psi = space.readout(chunk).double()
+        else:
+            phi, pushed = engine.push(engine.rows(chunk.to(device, space.dtype)), prepared)
+            psi = with_constant(phi.double())
+        moved = [psi @ head.T for head in heads]
+        for at, along in zip(moving, pushed, strict=True):
+            moved[at] = moved[at] + along.double() @ bases[at][:, : space.width].T
+        chunks.append([(psi @ base.T, one) for base, one in zip(bases, moved, strict=True)])
+    return [
+        (torch.cat([base for base, _ in each]).cpu(), torch.cat([one for _, one in each]).cpu())
+        for each in zip(*chunks, strict=True)
+    ]

@@ -1,0 +1,159 @@
+"""The answer of the rule `joint` taken apart: see `attribution`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tangent import blocks
+from tangent.component import Component
+from tangent.compose import alone, pooled
+from tangent.delta import Delta
+from tangent.effects import Answer, effects
+from tangent.joint import factor, solve
+from tangent.space import Space
+
+Weighted = tuple[Component, float]
+Taken = tuple[Tensor, list[Tensor], list[Answer | None]]  # f_w, shares' effects, rests' answers
+
+
+def taken_apart(
+    space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...]
+) -> Taken:
+    """f_w, the shares' effects, and the answers of the rests, each solved anew."""
+    if not space.joint_is_exact:
+        return _at_blocks(space, images, parts, labels)
+    own = [Delta(labels, head, {}) for head in joint_shares(space, parts, labels)]
+    rests = list(_rests(space, parts, labels)) if len(parts) > 1 else []
+    found = effects(space, images, [*own, *rests])
+    answers: list[Answer | None] = [
+        Answer(delta.labels, base + moved)
+        for delta, (base, moved) in zip(rests, found[len(own) :], strict=True)
+    ]
+    shown = [moved for _, moved in found[: len(own)]]
+    return found[0][0], shown, answers or [None]
+
+
+def _at_blocks(
+    space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...]
+) -> Taken:
+    """The same where the averaged block's effect comes on top of the heads'."""
+    if len(parts) == 1:
+        ((base, moved),) = effects(space, images, [alone(parts[0][0])])
+        return base, [moved], [None]
+    weights = torch.tensor([weight for _, weight in parts], dtype=torch.float64)
+    inner = blocks.inner_products(parts)
+    crosses = blocks.crosses(parts)
+    everyone = blocks.shares(inner, weights)
+    heads = joint_shares(
+        space, parts, labels, [r * cross for r, cross in zip(everyone, crosses, strict=True)]
+    )
+
+    def moved_without(at: int) -> Tensor:
+        left = weights.clone()
+        left[at] = 0
+        r = left * blocks.shares(inner, left)
+        return torch.stack([each * cross for each, cross in zip(r, crosses, strict=True)]).sum(0)
+
+    rests = [
+        alone(parts[1 - at][0]) if len(parts) == 2 else Delta(rest.labels, rest.head, {})
+        for at, rest in enumerate(_rests(space, parts, labels, moved_without))
+    ]
+    nothing = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
+    units = [Delta(labels, nothing, component.backbone) for component, _ in parts]
+    shares = [Delta(labels, head, {}) for head in heads]
+    found = effects(space, images, [*units, *shares, *rests])
+    count = len(parts)
+    own = torch.stack([moved for _, moved in found[:count]])
+    answers: list[Answer | None] = []
+    for at, (delta, (base, moved)) in enumerate(zip(rests, found[2 * count :], strict=True)):
+        if not delta.backbone:  # of the others' average
+            left = weights.clone()
+            left[at] = 0
+            columns = [labels.index(name) for name in delta.labels]
+            moved = moved + torch.einsum("t,tbk->bk", left / left.sum(), own)[:, columns]
+        answers.append(Answer(delta.labels, base + moved))
+    shown = [
+        moved + weight / weights.sum() * block
+        for (_, moved), weight, block in zip(found[count : 2 * count], weights, own, strict=True)
+    ]
+    return found[0][0], shown, answers
+
+
+def joint_shares(
+    space: Space,
+    parts: Sequence[Weighted],
+    labels: tuple[str, ...],
+    behind: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """Every part's share of the joint head (K, D); they sum to it.
+
+    behind: what the block in front adds on each part's data, (D, width).
+    """
+    gram, _, ridge = pooled(space, parts, labels)
+    lower, base = factor(gram, ridge), space.base_rows(labels)
+    shares = []
+    for at, (component, weight) in enumerate(parts):
+        statistics = component.statistics
+        assert statistics is not None  # `pooled` has refused those without
+        right = -weight * (base @ statistics.gram)
+        if behind is not None:
+            right -= weight * (base[:, : space.width] @ behind[at].T)
+        for row, name in enumerate(statistics.labels):
+            beta = float(component.hyperparameters["beta"])
+            right[labels.index(name)] += weight * beta * statistics.sums[row]
+        shares.append(torch.cholesky_solve(right.T, lower).T)
+    return shares
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The pooled problem of some parts, on the labels of all."""
+
+    gram: Tensor
+    targets: Tensor
+    ridge: float
+
+    def __add__(self, other: "_Pool") -> "_Pool":
+        return _Pool(self.gram + other.gram, self.targets + other.targets, self.ridge + other.ridge)
+
+
+def _rests(
+    space: Space,
+    parts: Sequence[Weighted],
+    labels: tuple[str, ...],
+    behind: Callable[[int], Tensor] | None = None,
+) -> Iterator[Delta]:
+    """The joint head of all parts but one, for each of them.
+
+    behind: what the block in front adds on the data of all but that one, weighted, (D, width).
+    """
+    for at, pool in enumerate(_pools(space, parts, labels, None)):
+        others = [component for i, (component, _) in enumerate(parts) if i != at]
+        kept = tuple(sorted({name for component in others for name in component.labels}))
+        rows = torch.tensor([labels.index(name) for name in kept], dtype=torch.long)
+        # The ridge grows with the number of labels that are trained against, see `pooled`.
+        fewer = len({*kept, *space.declared}) / len({*labels, *space.declared})
+        base, targets = space.base_rows(kept), pool.targets[rows]
+        if behind is not None:
+            targets = targets - base[:, : space.width] @ behind(at).T
+        yield Delta(kept, solve(pool.gram, targets, base, pool.ridge * fewer), {})
+
+
+def _pools(
+    space: Space, parts: Sequence[Weighted], labels: tuple[str, ...], outside: _Pool | None
+) -> Iterator[_Pool]:
+    """What is outside of all but one part, for each: T log T sums, and nothing is subtracted."""
+    if len(parts) == 1:
+        assert outside is not None
+        yield outside
+        return
+    halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
+    for inside, beside in (halves, halves[::-1]):
+        gram, own, ridge = pooled(space, beside, labels)
+        names = sorted({name for component, _ in beside for name in component.labels})
+        targets = own.new_zeros(len(labels), own.shape[1])
+        targets[[labels.index(name) for name in names]] = own
+        pool = _Pool(gram, targets, ridge)
+        yield from _pools(space, inside, labels, pool + outside if outside else pool)

@@ -82,6 +82,14 @@ def _factors(module: nn.Module, inputs: Tensor, gradient: Tensor) -> list[Tensor
     return [g @ g.T, channels @ channels.T, places @ places.T]
 
 
+def scaled(part: Curvature, times: float) -> Curvature:
+    """The curvature were there so many times as many rows."""
+    return Curvature(
+        {name: times * trace for name, trace in part.traces.items()},
+        {name: [times * each for each in axes] for name, axes in part.factors.items()},
+    )
+
+
 def added(parts: list[Curvature]) -> Curvature:
     """The sum over disjoint rows."""
     first = parts[0]

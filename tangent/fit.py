@@ -71,7 +71,7 @@ def fit(
         scratch / "activations",
         len(labels),
         source.batches(BATCH),
-        _rows(space),
+        cacheable(space),
         lambda done: progress(Progress("features", done, len(labels))),
     )
     problem = Problem(space, rows, labels, hyperparameters)
@@ -111,7 +111,7 @@ def fit(
     return Fitted(component, metrics)
 
 
-def _rows(space: Space) -> Callable[[Tensor], Tensor]:
+def cacheable(space: Space) -> Callable[[Tensor], Tensor]:
     """What the cache keeps of a batch of images."""
 
     def rows(images: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tangent import losses
+from tangent import conjugate, losses
+from tangent.conjugate import dot, plus
 from tangent.preconditioner import Preconditioner
 from tangent.problem import Delta, Problem
 from tangent.solution import Solution
@@ -31,22 +32,14 @@ def conjugate_gradients(problem: Problem, progress: Report) -> Solution:
     """
     settings = problem.hyperparameters
     ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
-    delta, residual = problem.zero(), _pulled_back_target(problem)
-    preconditioner = Preconditioner(problem, ridge)
-    first = size = math.sqrt(_dot(residual, residual))
-    direction = towards = preconditioner.solve(residual)
-    squared, step = _dot(residual, towards), 0
-    while step < settings.max_iterations and size > settings.tolerance * first:
-        curved = _normal_product(problem, direction, ridge)
-        length = squared / _dot(direction, curved)
-        delta = _plus(delta, length, direction)
-        residual = _plus(residual, -length, curved)
-        towards = preconditioner.solve(residual)
-        previous, squared = squared, _dot(residual, towards)
-        direction = _plus(towards, squared / previous, direction)
-        size = math.sqrt(_dot(residual, residual))
-        step += 1
-        progress(step, settings.max_iterations, size / (first or 1.0))
+    delta, step, _ = conjugate.solve(
+        _pulled_back_target(problem),
+        lambda vector: _normal_product(problem, vector, ridge),
+        Preconditioner(problem, ridge).solve,
+        most=settings.max_iterations,
+        tolerance=settings.tolerance,
+        report=progress,
+    )
     return _solution(problem, delta, step)
 
 
@@ -71,7 +64,7 @@ def lbfgs(problem: Problem, progress: Report) -> Solution:
 
     def evaluate() -> float:
         value, gradient = _objective(problem, delta())
-        norms.append(math.sqrt(_dot(gradient, gradient)))
+        norms.append(math.sqrt(dot(gradient, gradient)))
         turned = preconditioner.root(gradient)
         z.grad = torch.cat([turned[name].flatten() for name in names])
         return value
@@ -112,7 +105,7 @@ def adam(problem: Problem, seed: int, progress: Report) -> Solution:
         ):
             rows, targets = problem.batch(index)
             value, gradient = _loss(problem, rows, targets, delta)
-            norm2 = _dot(delta, delta) if settings.penalty == "norm" else 0.0
+            norm2 = dot(delta, delta) if settings.penalty == "norm" else 0.0
             slope = losses.penalty_slope(settings.penalty, norm2, settings.l2)
             for name, parameter in delta.items():
                 parameter.grad = gradient[name] + slope * parameter
@@ -140,7 +133,7 @@ def _pulled_back_target(problem: Problem) -> Delta:
     for rows, targets in problem.chunks():
         base, _ = problem.outputs(rows, zero)
         wanted, weight = losses.rsl_target(base, targets, settings.alpha, settings.beta)
-        total = _plus(total, 1.0, problem.adjoint(rows, weight * (wanted - base)))
+        total = plus(total, 1.0, problem.adjoint(rows, weight * (wanted - base)))
     return total
 
 
@@ -151,7 +144,7 @@ def _normal_product(problem: Problem, vector: Delta, ridge: float) -> Delta:
     for rows, targets in problem.chunks():
         _, change = problem.outputs(rows, vector)
         _, weight = losses.rsl_target(change, targets, settings.alpha, settings.beta)
-        total = _plus(total, 1.0, problem.adjoint(rows, weight * change))
+        total = plus(total, 1.0, problem.adjoint(rows, weight * change))
     return total
 
 
@@ -162,7 +155,7 @@ def _solution(problem: Problem, delta: Delta, steps: int) -> Solution:
     """
     value, gradient = _objective(problem, delta)
     _, start = _objective(problem, problem.zero())
-    reduction = math.sqrt(_dot(gradient, gradient) / (_dot(start, start) or 1.0))
+    reduction = math.sqrt(dot(gradient, gradient) / (dot(start, start) or 1.0))
     return Solution(
         delta,
         {
@@ -177,22 +170,12 @@ def _solution(problem: Problem, delta: Delta, steps: int) -> Solution:
 def _objective(problem: Problem, delta: Delta) -> tuple[float, Delta]:
     """The objective and its gradient over all rows."""
     settings = problem.hyperparameters
-    norm2 = _dot(delta, delta)
+    norm2 = dot(delta, delta)
     slope = losses.penalty_slope(settings.penalty, norm2, settings.l2)
     penalty = losses.squared_penalty if settings.penalty == "squared" else losses.norm_penalty
     value, gradient = penalty(norm2, settings.l2), {k: slope * v for k, v in delta.items()}
     for rows, targets in problem.chunks():
         share = len(rows) / len(problem.rows)
         loss, part = _loss(problem, rows, targets, delta)
-        value, gradient = value + share * loss, _plus(gradient, share, part)
+        value, gradient = value + share * loss, plus(gradient, share, part)
     return value, gradient
-
-
-def _dot(a: Delta, b: Delta) -> float:
-    """The inner product, summed in float64."""
-    return sum((a[name].double() * b[name].double()).sum().item() for name in a)
-
-
-def _plus(a: Delta, factor: float, b: Delta) -> Delta:
-    """a + factor b."""
-    return {name: a[name] + factor * b[name] for name in a}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tangent.curvature import Curvature, added, curvature
+from tangent.curvature import Curvature, added, curvature, scaled
 from tangent.problem import Delta, Problem
 
 SAMPLE = 512  # rows that the backbone's curvature is taken from, spread over all
@@ -52,10 +52,7 @@ class Preconditioner:
         turned = None if vectors is None else vectors.to(head)
         self._spectra = {"head": Spectrum(tuple(head.shape), [None, turned], values)}
         if zero:
-            bent, share = _sampled(problem)
-            for name, parameter in zero.items():
-                trace = bent.traces[name] * share
-                self._spectra[name] = _spectrum(parameter, bent.factors.get(name), trace, ridge)
+            self._spectra |= backbone_spectra(zero, sampled(problem), ridge)
 
     def solve(self, residual: Delta) -> Delta:
         """P⁻¹·residual."""
@@ -67,6 +64,14 @@ class Preconditioner:
 
     def _times(self, power: float, value: Delta) -> Delta:
         return {name: self._spectra[name].times(power, part) for name, part in value.items()}
+
+
+def backbone_spectra(zero: Delta, bent: Curvature, ridge: float) -> dict[str, Spectrum]:
+    """The model of the backbone's part of JᵀJ + ridge·I, parameter by parameter."""
+    return {
+        name: _spectrum(parameter, bent.factors.get(name), bent.traces[name], ridge)
+        for name, parameter in zero.items()
+    }
 
 
 def _spectrum(
@@ -103,12 +108,12 @@ def _eigen(factor: Tensor) -> tuple[Tensor, Tensor | None]:
     return (values / values.sum()).cpu(), vectors
 
 
-def _sampled(problem: Problem) -> tuple[Curvature, float]:
-    """The curvature of some rows, and how many times more rows there are."""
+def sampled(problem: Problem, most: int = SAMPLE) -> Curvature:
+    """The curvature of at most so many rows, scaled to all."""
     engine, count = problem.space.engine, len(problem.rows)
     suffix = problem.space.suffix
     assert engine is not None and suffix is not None
-    index = torch.linspace(0, count - 1, min(SAMPLE, count)).round().long().unique()
+    index = torch.linspace(0, count - 1, min(most, count)).round().long().unique()
     generator = torch.Generator().manual_seed(0)
     rows_on_phi = problem.base[:, : problem.space.width]
     parts = []
@@ -117,4 +122,4 @@ def _sampled(problem: Problem) -> tuple[Curvature, float]:
         signs = torch.randint(0, 2, (len(rows), len(problem.labels)), generator=generator) * 2 - 1
         cotangent = signs.to(rows_on_phi) @ rows_on_phi
         parts.append(curvature(suffix, engine.activation(rows), cotangent.to(rows.dtype)))
-    return added(parts), count / len(index)
+    return scaled(added(parts), count / len(index))

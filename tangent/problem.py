@@ -28,10 +28,12 @@ class Problem:
         rows: Tensor,
         row_labels: Sequence[str],
         hyperparameters: Hyperparameters,
+        others: Sequence[str] = (),
     ) -> None:
+        """`others`: labels without images here that are trained against as well."""
         self.space, self.rows, self.hyperparameters = space, rows, hyperparameters
         self.counts = dict(sorted(Counter(row_labels).items()))
-        self.labels = tuple(sorted(set(self.counts) | set(space.declared)))
+        self.labels = tuple(sorted({*self.counts, *space.declared, *others}))
         column = {name: i for i, name in enumerate(self.labels)}
         self.row_labels = list(row_labels)
         self.targets = torch.tensor([column[name] for name in row_labels])

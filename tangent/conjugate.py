@@ -1,0 +1,47 @@
+"""Preconditioned conjugate gradients on deltas."""
+
+import math
+from collections.abc import Callable
+
+from tangent.problem import Delta
+
+
+def solve(
+    right: Delta,
+    product: Callable[[Delta], Delta],
+    precondition: Callable[[Delta], Delta],
+    *,
+    most: int,
+    tolerance: float,
+    report: Callable[[int, int, float | None], None],
+) -> tuple[Delta, int, float]:
+    """x of `product(x) = right`, from zero: x, the steps taken and what is left of the residual.
+
+    Ends after `most` steps, or when the residual's norm has shrunk by `tolerance`.
+    """
+    found, residual = {name: 0.0 * value for name, value in right.items()}, right
+    first = size = math.sqrt(dot(residual, residual))
+    direction = towards = precondition(residual)
+    squared, step = dot(residual, towards), 0
+    while step < most and size > tolerance * first:
+        curved = product(direction)
+        length = squared / dot(direction, curved)
+        found = plus(found, length, direction)
+        residual = plus(residual, -length, curved)
+        towards = precondition(residual)
+        previous, squared = squared, dot(residual, towards)
+        direction = plus(towards, squared / previous, direction)
+        size = math.sqrt(dot(residual, residual))
+        step += 1
+        report(step, most, size / (first or 1.0))
+    return found, step, size / (first or 1.0)
+
+
+def dot(a: Delta, b: Delta) -> float:
+    """The inner product, summed in float64."""
+    return sum((a[name].double() * b[name].double()).sum().item() for name in a)
+
+
+def plus(a: Delta, factor: float, b: Delta) -> Delta:
+    """a + factor b."""
+    return {name: a[name] + factor * b[name] for name in a}

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from tangent.derivation import Derivation
 from tangent.errors import BadComponent
 from tangent.hyperparameters import RANGES
 from tangent.slab import mapped
@@ -41,6 +42,7 @@ class Component:
     statistics: Statistics | None  # what `joint` needs; always there at linear scopes
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    derived: Derivation | None = None  # made of other components: it has no statistics then
 
     def to_bytes(self) -> bytes:
         """The component's file."""
@@ -58,6 +60,8 @@ class Component:
             "hyperparameters": self.hyperparameters,
             "seed": self.seed,
         }
+        if self.derived is not None:
+            about["derived"] = self.derived.as_dict()
         # One entry only: the order of several is not defined by the format's writer.
         metadata = {"tangent": json.dumps(about, sort_keys=True, ensure_ascii=False)}
         return save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
@@ -146,6 +150,10 @@ def _assemble(about: dict[str, Any], tensors: dict[str, Tensor]) -> Component:
     if head is None or head.ndim != 2 or len(head) != len(about["head_labels"]):
         raise BadComponent(f"tensor {HEAD} must have one row for each of the head's labels")
     labels = dict(sorted(about["labels"].items()))
+    derived = Derivation.read(about["derived"]) if "derived" in about else None
+    statistics = _statistics(tensors, labels, head.shape[1], about["hyperparameters"])
+    if derived and statistics:
+        raise BadComponent("a component made of others cannot have statistics of its own data")
     return Component(
         fingerprint=about["fingerprint"],
         scope=about["scope"],
@@ -157,9 +165,10 @@ def _assemble(about: dict[str, Any], tensors: dict[str, Tensor]) -> Component:
             for k, v in sorted(tensors.items())
             if k.startswith(BACKBONE)
         },
-        statistics=_statistics(tensors, labels, head.shape[1], about["hyperparameters"]),
+        statistics=statistics,
         hyperparameters=about["hyperparameters"],
         seed=about["seed"],
+        derived=derived,
     )
 
 

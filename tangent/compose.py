@@ -124,6 +124,11 @@ def pooled(
         NoStatistics: a component that carries none.
     """
     weights = [weight for _, weight in parts]
+    if any(component.derived for component, _ in parts):
+        raise RuleNotExact(
+            "rule joint needs the statistics of a component's data, and one that was derived from "
+            "others has none: compose its parents, or use average or weighted"
+        )
     statistics = [component.statistics for component, _ in parts if component.statistics]
     if len(statistics) < len(parts):
         raise NoStatistics(

@@ -4,8 +4,9 @@
     ├── UnknownBackbone        ├── BadComponent          ├── NoStatistics
     ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
-    ├── UnknownScope           ├── IndefiniteProblem     └── Overflow
-    └── NotRestatable
+    ├── UnknownScope           ├── IndefiniteProblem     ├── Overflow
+    ├── NotRestatable          ├── UnknownOperator       ├── BadParameter
+    └── BadDerivation
 
 Each has a stable `code`; the message says what was wrong and what to do.
 """
@@ -69,3 +70,15 @@ class IndefiniteProblem(TangentError):
 
 class Overflow(TangentError):
     code = "weights_too_large"
+
+
+class UnknownOperator(TangentError):
+    code = "unknown_operator"
+
+
+class BadParameter(TangentError):
+    code = "bad_parameter"
+
+
+class BadDerivation(TangentError):
+    code = "bad_derivation"

@@ -134,7 +134,7 @@ class Space:
         found = {k: tuple(v.shape) for k, v in component.backbone.items()}
         if expected != found:
             raise BadComponent(_difference(expected, found))
-        if self.joint_is_exact and component.statistics is None:
+        if self.joint_is_exact and component.statistics is None and component.derived is None:
             raise BadComponent(f"a component of scope {self.scope} needs its statistics")
 
     @torch.inference_mode()

@@ -1,0 +1,106 @@
+"""Learned anisotropic scaling (aTLAS: Zhang, Albert, Rodriguez-Opazo, van den Hengel & Abbasnejad,
+2024): one coefficient for each parent and block, fitted to labelled images.
+
+    delta = sum over t and b of lambda_tb delta_t[b],      b: the head, or one parameter
+
+The paper follows the gradient through a network. A tangent model's logits are linear in lambda, so
+this is the convex problem of `weighting`, with its penalty towards 1/T (the rule `average`) taken
+in the mean over the blocks. Images of labels that no parent has are left out. A row that a parent
+lacks adds nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tangent.attribution import effects
+from tangent.cache import BATCH
+from tangent.component import Component
+from tangent.delta import Delta
+from tangent.errors import BadDerivation
+from tangent.operators.vectors import HEAD, Layout, Vectors
+from tangent.space import Space
+from tangent.views import Source
+from tangent.weighting import Examples, Problem, examples_of, uniform
+
+MOST_NUMBERS = 2**26  # images times labels times coefficients, 8 bytes each
+
+
+def atlas(
+    vectors: Vectors, examples: Examples, *, objective: str, l2: float, constraint: str, beta: float
+) -> tuple[Tensor, dict[str, Any]]:
+    """The merged vector (P,), and how well it fits next to the plain average.
+
+    `examples` are those of `gathered`.
+
+    Raises:
+        IndefiniteProblem: no coefficients are the best ones.
+    """
+    count = len(vectors.layout.shapes)
+    problem = Problem(objective, l2 * count, constraint, beta)
+    weights, alike = problem.solve(examples), uniform(examples)
+    scales = count * weights.view(len(vectors.values), count)
+    slices = vectors.layout.slices.values()
+    merged = [scales[:, b] @ vectors.values[:, at] for b, at in enumerate(slices)]
+    names = list(vectors.layout.shapes)
+    return torch.cat(merged), {
+        "num_images": len(examples),
+        "training_objective": problem.value(examples, weights),
+        "uniform_training_objective": problem.value(examples, alike),
+        "train_accuracy": examples.accuracy(weights),
+        "uniform_train_accuracy": examples.accuracy(alike),
+        "scales": [dict(zip(names, row, strict=True)) for row in scales.tolist()],
+    }
+
+
+def gathered(space: Space, components: Sequence[Component], source: Source) -> Examples:
+    """The labelled images through the base, and through every block of every parent.
+
+    A block counts as often as there are blocks: equal coefficients 1/(TB) are the average.
+
+    Raises:
+        BadDerivation: no image has a label of the parents, or the problem is too large.
+    """
+    labels = tuple(sorted({name for each in components for name in each.labels}))
+    usable = [name in labels for name in source.labels]
+    directions = _directions(space, components, labels)
+    numbers = sum(usable) * len(labels) * len(directions)
+    if not any(usable):
+        raise BadDerivation("no image of the dataset has a label that one of the parents has")
+    if numbers > MOST_NUMBERS:
+        raise BadDerivation(
+            f"{sum(usable)} images of {len(labels)} labels by {len(directions)} coefficients are "
+            f"too much, the most is {MOST_NUMBERS} of the product: use fewer images or parents"
+        )
+    chunks, start = [], 0
+    for images in source.batches(BATCH):
+        kept = torch.tensor(usable[start : start + len(images)])
+        start += len(images)
+        if kept.any():
+            found = effects(space, images[kept], directions)
+            moved = [len(directions) // len(components) * each for _, each in found]
+            chunks.append((found[0][0], moved))
+    truth = [labels.index(name) for name in source.labels if name in labels]
+    return examples_of(chunks, truth)
+
+
+def _directions(
+    space: Space, components: Sequence[Component], labels: tuple[str, ...]
+) -> list[Delta]:
+    """Each parent's blocks, one at a time, in the layout's order."""
+    found = []
+    for each in components:
+        nothing = {name: torch.zeros_like(value) for name, value in each.backbone.items()}
+        head = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
+        for row, name in enumerate(labels):
+            if name in each.head_labels:
+                head[row] = each.head[each.head_labels.index(name)]
+        for block in Layout.of(components).shapes:
+            if block == HEAD:
+                found.append(Delta(labels, head, nothing))
+            else:
+                alone = nothing | {block: each.backbone[block]}
+                found.append(Delta(labels, torch.zeros_like(head), alone))
+    return found

@@ -1,0 +1,30 @@
+"""Model Breadcrumbs (Davari & Belilovsky, 2024): in each layer, drop the smallest and the largest.
+
+    delta = scale · sum of w_t m_t ⊙ delta_t
+
+m_t is 0 at the share `smallest` of a layer's entries that is smallest in size and at the share
+`largest` that is largest. A layer is one parameter, or all head rows of the parent together; rows
+that a parent lacks are no entries of it and add nothing.
+"""
+
+import torch
+from torch import Tensor
+
+from tangent.operators.vectors import Vectors
+
+
+def breadcrumbs(vectors: Vectors, *, smallest: float, largest: float, scale: float) -> Tensor:
+    """The scaled sum (P,) of what is left."""
+    kept = torch.zeros_like(vectors.values)
+    for row, value, held in zip(kept, vectors.values, vectors.held, strict=True):
+        for at in vectors.layout.slices.values():
+            index = held[at].nonzero().flatten() + at.start
+            index = index[_between(value[index].abs(), smallest, largest)]
+            row[index] = value[index]
+    return scale * vectors.with_values(kept).total()
+
+
+def _between(sizes: Tensor, smallest: float, largest: float) -> Tensor:
+    """The places of the entries that are neither."""
+    order = torch.sort(sizes, stable=True).indices
+    return order[round(smallest * len(order)) : len(order) - round(largest * len(order))]

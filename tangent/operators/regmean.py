@@ -1,0 +1,62 @@
+"""RegMean (Jin, Ren, Preotiuc-Pietro & Cheng, 2023): the least squares of each linear layer.
+
+    W = (sum of w_t G_t)⁻¹ sum of w_t G_t W_t,      G_t = alpha XᵀX + (1 - alpha) diag(XᵀX)
+
+with X the layer's inputs over parent t's images and W_t its direction as (in, out): the minimum of
+sum of w_t |X W - X W_t|² where alpha is 1. Parameters outside of linear layers are averaged. The
+inputs are the base's, which a tangent model's layers see whatever delta is, while the paper's are
+each network's own; a convolution is linear in its patches. The head is one of the layers, its
+constant feature included. A row that a parent lacks is not counted. Where the inputs do not
+determine W, it is the solution nearest to the plain mean.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tangent.operators.vectors import HEAD, Vectors
+
+
+def regmean(vectors: Vectors, grams: list[dict[str, Tensor]], *, alpha: float) -> Tensor:
+    """The merged vector (P,) for each parent's XᵀX by block; blocks without one are averaged."""
+    layout, mean = vectors.layout, vectors.layout.split(vectors.mean())
+    own = [layout.split(value) for value in vectors.values]
+    held = [layout.split(each)[HEAD].all(1) for each in vectors.held]
+    shrunk = [{name: _shrunk(gram, alpha) for name, gram in each.items()} for each in grams]
+    merged = []
+    for name, start in mean.items():
+        if not all(name in each for each in shrunk):
+            merged.append(start.flatten())
+            continue
+        rows = torch.stack(held if name == HEAD else [torch.ones(len(start)).bool()] * len(own))
+        parts = [
+            (weight * each[name], value[name].flatten(1))
+            for weight, each, value in zip(vectors.weights, shrunk, own, strict=True)
+        ]
+        merged.append(_layer(parts, rows, start.flatten(1)).flatten())
+    return torch.cat(merged)
+
+
+def _shrunk(gram: Tensor, alpha: float) -> Tensor:
+    return alpha * gram + (1 - alpha) * torch.diag(gram.diagonal())
+
+
+def _layer(parts: Sequence[tuple[Tensor, Tensor]], rows: Tensor, mean: Tensor) -> Tensor:
+    """The layer (out, in): rows (T, out) that the same parents have share one matrix."""
+    found = mean.clone()
+    for holders in torch.unique(rows, dim=1).T:
+        some = (rows == holders[:, None]).all(0)
+        chosen = [part for part, has in zip(parts, holders.tolist(), strict=True) if has]
+        total = torch.stack([gram for gram, _ in chosen]).sum(0)
+        away = torch.stack([(value[some] - mean[some]) @ gram for gram, value in chosen]).sum(0)
+        found[some] = mean[some] + _divided(away, total)
+    return found
+
+
+def _divided(right: Tensor, gram: Tensor) -> Tensor:
+    """right · gram⁻¹, of least norm where the Gram matrix is singular."""
+    values, vectors = torch.linalg.eigh(gram)
+    floor = len(gram) * torch.finfo(gram.dtype).eps * float(values[-1])
+    inverse = torch.where(values > floor, 1 / values.where(values > floor, 1.0), 0.0)
+    return ((right @ vectors) * inverse) @ vectors.T

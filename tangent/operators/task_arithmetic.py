@@ -1,0 +1,17 @@
+"""Task arithmetic (Ilharco, Ribeiro, Wortsman, Gururangan, Schmidt, Hajishirzi & Farhadi, 2023).
+
+    delta = scale · sum of w_t delta_t
+
+For fine-tuned networks the sum is a guess; for tangent vectors it is exact: the logits change by
+the same sum of the parents' own changes. A negative weight takes a parent's change back. A row that
+a parent lacks adds nothing.
+"""
+
+from torch import Tensor
+
+from tangent.operators.vectors import Vectors
+
+
+def task_arithmetic(vectors: Vectors, *, scale: float) -> Tensor:
+    """The scaled sum (P,)."""
+    return scale * vectors.total()

@@ -8,10 +8,11 @@ import tangent
 from app.engine import Engine
 from app.errors import Invalid
 from app.settings import Settings
-from app.store import components
+from app.store import components, derivations
 from app.store.blobs import LocalBlobs
 from app.store.db import Session
 from app.store.tables import Component, Space
+from tangent import operators
 from tangent.errors import BadComponent, FingerprintMismatch
 
 MAX_SEED = 2**63 - 1
@@ -63,7 +64,7 @@ def accept(
 
 def add(session: Session, accepted: Import, *, component_id: str, name: str) -> Component:
     """The row of an accepted component."""
-    return components.import_(
+    row = components.import_(
         session,
         component_id=component_id,
         space=accepted.space,
@@ -76,6 +77,9 @@ def add(session: Session, accepted: Import, *, component_id: str, name: str) -> 
         sha256=accepted.sha256,
         bytes=accepted.bytes,
     )
+    if accepted.component.derived is not None:
+        derivations.imported(session, row, accepted.component.derived.as_dict())
+    return row
 
 
 def _checked(
@@ -84,8 +88,13 @@ def _checked(
     """The component with its settings resolved, if it can serve in this space."""
     _check_numbers(component, settings)
     space.check(component)
-    settled = tangent.Hyperparameters.resolve(space.scope, component.hyperparameters)
-    component = replace(component, hyperparameters=settled.as_dict())
+    if (derived := component.derived) is not None:
+        parameters = operators.resolve(derived.operator, derived.parameters)
+        settled = replace(derived, parameters=parameters)
+        component = replace(component, hyperparameters={}, derived=settled)
+    else:
+        given = tangent.Hyperparameters.resolve(space.scope, component.hyperparameters)
+        component = replace(component, hyperparameters=given.as_dict())
     _check_composition(space, component)
     return component
 
@@ -123,7 +132,7 @@ def _is_label(text: str) -> bool:
 
 def _check_composition(space: tangent.Space, component: tangent.Component) -> None:
     """A component that cannot be composed alone would spoil every composition it gets into."""
-    rule = "joint" if space.joint_is_exact else "average"
+    rule = "joint" if space.joint_is_exact and component.derived is None else "average"
     delta = tangent.compose(space, [(component, None)], rule, shas=[""])
     if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):
         raise BadComponent("the component's numbers overflow when they are composed")

@@ -14,6 +14,7 @@ from app.api import (
     components,
     compositions,
     datasets,
+    derivations,
     evaluations,
     meta,
     openapi,
@@ -36,7 +37,10 @@ from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
 
-NOUNS = (datasets, components, compositions, predictions, evaluations, receipts, spaces)
+NOUNS = (
+    *(datasets, components, derivations, compositions, predictions, evaluations, receipts),
+    spaces,
+)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One training from rows and blobs to a component file; the trainer's only use of torch."""
+"""One training or derivation from rows and blobs to a component file."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 import torch
+from sqlalchemy.orm import Session
 
 import tangent
 from app.errors import Conflict
@@ -14,14 +15,16 @@ from app.settings import Settings
 from app.store import components, datasets
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory
-from app.store.tables import Space
+from app.store.tables import Component, Space
+from training_worker import deriving
 from training_worker.source import ImageSource, entries
 
 PROGRESS_SECONDS = 0.1  # between two reports of the same phase
+Making = Callable[[tangent.Space, Path, "Reporter"], tangent.Fitted]
 
 
 class Training:
-    """Trains one component after another; holds on to the space it opened last."""
+    """Makes one component after another; holds on to the space it opened last."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -36,21 +39,13 @@ class Training:
     def run(
         self, component_id: str, folder: Path, report: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """The trained component's file in the folder, with all that its row will say of it."""
+        """The made component's file in the folder, with all that its row will say of it."""
         with self.sessions() as session:
             component = components.get(session, component_id)
             row = session.get_one(Space, component.space)
-            dataset = datasets.get(session, component.dataset_id or "")
-            images = entries(session, dataset.id)
-        space = self._open(row)
-        fitted = tangent.fit(
-            space,
-            ImageSource(images, self.blobs.path(dataset.pack_key), space.preprocess, self.settings),
-            tangent.Hyperparameters.resolve(space.scope, component.hyperparameters),
-            seed=component.seed,
-            scratch=folder,
-            progress=Reporter(report),
-        )
+            make = self._derivation if component.derived is not None else self._training
+            made = make(session, component)
+        fitted = made(self._open(row), folder, Reporter(report))
         file = folder / "component.safetensors"
         sha256 = fitted.component.save(file)
         return {
@@ -60,6 +55,31 @@ class Training:
             "labels": dict(fitted.component.labels),
             "metrics": {name: _finite(value) for name, value in fitted.metrics.items()},
         }
+
+    def _training(self, session: Session, component: Component) -> Making:
+        """From images."""
+        dataset = datasets.get(session, component.dataset_id or "")
+        images = entries(session, dataset.id)
+
+        def make(space: tangent.Space, folder: Path, progress: "Reporter") -> tangent.Fitted:
+            pack = self.blobs.path(dataset.pack_key)
+            return tangent.fit(
+                space,
+                ImageSource(images, pack, space.preprocess, self.settings),
+                tangent.Hyperparameters.resolve(space.scope, component.hyperparameters),
+                seed=component.seed,
+                scratch=folder,
+                progress=progress,
+            )
+
+        return make
+
+    def _derivation(self, session: Session, component: Component) -> Making:
+        """From other components."""
+        plan = deriving.plan(session, component)
+        return lambda space, _folder, progress: deriving.make(
+            plan, space, self.blobs, self.settings, progress
+        )
 
     def _open(self, row: Space) -> tangent.Space:
         """The opened space of this row.

@@ -25,7 +25,8 @@ from app.api.previews import PreviewsDep
 from app.api.spooling import SpoolingRoute
 from app.errors import NotReady
 from app.imports import accept, add
-from app.schemas.components import ComponentIn, ComponentOut, EventOut, Name, Status
+from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
+from app.schemas.names import Name
 from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
 from app.schemas.problems import problems

@@ -46,6 +46,7 @@ class Previews:
         return PreviewOut(
             component_id=component_id,
             space=found.space,
+            derived=found.derived,
             labels_gone=found.labels_gone,
             compositions=found.compositions,
             evaluations=found.evaluations,

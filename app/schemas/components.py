@@ -1,23 +1,15 @@
 """Components: how one is asked for, how it and its events are shown."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.texts import Given, Text
+from app.schemas.derivations import DerivedOut
+from app.schemas.names import Metadata, Name, Seed
+from app.schemas.texts import Given
 
 Status = Literal["queued", "training", "ready", "failed", "cancelled"]
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-MAX_SEED = 2**63 - 1
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Metadata = Annotated[
-    dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=64)],
-        Annotated[str, StringConstraints(max_length=512)],
-    ],
-    Field(max_length=16, description="your own notes: up to 16 pairs of texts"),
-]
 
 
 class ComponentIn(Given):
@@ -89,6 +81,7 @@ class ComponentOut(BaseModel):
                 "seed": 0,
                 "hyperparameters": {"loss": "rsl", "l2": 0.0001},
                 "metadata": {"contract": "17"},
+                "derived": None,
                 "attempts": 1,
                 "error": None,
                 "created_at": "2025-01-31T09:30:00.123456Z",
@@ -110,13 +103,17 @@ class ComponentOut(BaseModel):
     )
     labels: list[str]
     images: dict[str, int] = Field(description="how many images of each label it was trained from")
-    dataset_id: str | None = Field(description="null for an imported component")
+    dataset_id: str | None = Field(
+        description="trained from, or fitted to; null for an imported component, and for one that "
+        "was derived without images"
+    )
     fingerprint: str = Field(description="of its space")
     sha256: str | None = Field(description="of its file")
     bytes: int | None = Field(description="of its file")
     seed: int
     hyperparameters: dict[str, Any]
     metadata: dict[str, str]
+    derived: DerivedOut | None = Field(description="null if it was trained from images")
     attempts: int = Field(description="times its training was started")
     error: Failure | None
     created_at: datetime
@@ -126,12 +123,13 @@ class ComponentOut(BaseModel):
     @classmethod
     def of(cls, row: Any) -> Self:
         """The component's row."""
-        same = set(cls.model_fields) - {"labels", "images", "metadata", "progress"}
+        same = set(cls.model_fields) - {"labels", "images", "metadata", "progress", "derived"}
         return cls(
             labels=sorted(row.labels),
             images=row.labels,
             metadata=row.tags,
             progress=Progress(**row.progress),
+            derived=DerivedOut.of(row),
             **{name: getattr(row, name) for name in same},
         )
 

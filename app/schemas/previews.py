@@ -39,6 +39,7 @@ class PreviewOut(BaseModel):
             "example": {
                 "component_id": "cmp_0190",
                 "space": "default",
+                "derived": ["cmp_0192"],
                 "labels_gone": ["yak"],
                 "compositions": [
                     {
@@ -71,6 +72,9 @@ class PreviewOut(BaseModel):
 
     component_id: str
     space: str
+    derived: list[str] = Field(
+        description="components derived from it, or from these, which would go with it"
+    )
     labels_gone: list[str] = Field(description="that nothing else in the space knows")
     compositions: list[ChangedComposition] = Field(description="by name")
     evaluations: int = Field(description="how many would be invalidated")

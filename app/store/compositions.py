@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
 from app.store import components, receipts, spaces
-from app.store.members import Weighted, selected, weigh
+from app.store.members import Weighted, joinable, selected, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 
 
@@ -91,7 +91,7 @@ def put(
     weigh(rule, chosen)
     if everything and rule == "weighted":
         raise Invalid("bad_weight", 'rule weighted needs a weight for every component, not "all"')
-    _hold(session, space, [component_id for component_id, _ in chosen])
+    _hold(session, space, rule, [component_id for component_id, _ in chosen])
     composition, created = _row(session, name, space)
     precondition(composition, created, if_match, if_none_match)
     composition.space, composition.rule, composition.everything = space.name, rule, everything
@@ -198,14 +198,15 @@ def _selection(
     weights: Mapping[str, float | None],
     row: Composition | None,
 ) -> Selection:
+    joinable(rule, chosen)
     members = [(part, weights.get(part.id)) for part in chosen]
     return Selection(space, rule, members, row, etag(row) if row is not None else None)
 
 
-def _hold(session: Session, space: Space, ids: list[str]) -> None:
+def _hold(session: Session, space: Space, rule: str, ids: list[str]) -> None:
     """Check the components, and keep deletions of them waiting until the transaction ends."""
     if ids:
-        selected(session, space, ids)
+        joinable(rule, selected(session, space, ids))
         held = select(Component.id).where(Component.id.in_(ids)).order_by(Component.id)
         found = set(session.scalars(held.with_for_update(read=True, key_share=True)))
         for component_id in sorted(set(ids) - found):

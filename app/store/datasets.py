@@ -143,7 +143,7 @@ def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
 
 def first_component(session: Session, dataset_id: str) -> Component | None:
     """The component that was queued with the upload, or the first one after it."""
-    query = select(Component).where(Component.dataset_id == dataset_id)
+    query = select(Component).where(Component.dataset_id == dataset_id, Component.derived.is_(None))
     return session.scalar(query.order_by(Component.id).limit(1))
 
 

@@ -23,6 +23,7 @@ from app.store import (
     components,
     compositions,
     datasets,
+    derivations,
     idempotency,
     receipts,
     residue,
@@ -33,6 +34,7 @@ from app.store.db import affected
 from app.store.tables import (
     Component,
     ComponentEvent,
+    ComponentParent,
     Dataset,
     Evaluation,
     EvaluationMember,
@@ -55,7 +57,7 @@ class Deletion:
 
 
 def forget_component(session: Session, component_id: str) -> Deletion:
-    """Delete a component, whatever its status.
+    """Delete a component, whatever its status, and all that was derived from it.
 
     Raises:
         NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
@@ -64,11 +66,12 @@ def forget_component(session: Session, component_id: str) -> Deletion:
     found = _locked(session, Component.id == component_id)
     if not found:
         components.get(session, component_id)
+    found = _with_derived(session, found)
     return _forget(session, {"kind": "component", "id": component_id}, found, None)
 
 
 def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Deletion:
-    """Delete a dataset; with `cascade`, the components trained from it as well.
+    """Delete a dataset; with `cascade`, the components trained from it or derived by it as well.
 
     Raises:
         Conflict: `dataset_in_use` if there are any and `cascade` is false; names them.
@@ -78,13 +81,13 @@ def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Delet
     dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
     if dataset is None:
         dataset = datasets.get(session, dataset_id)
-    found = _locked(session, Component.dataset_id == dataset_id)
+    found = _with_derived(session, _locked(session, Component.dataset_id == dataset_id))
     if found and not cascade:
         ids = [component.id for component in found]
         raise Conflict(
             "dataset_in_use",
-            f"dataset {dataset_id} has trained {', '.join(ids)}: delete these first, or repeat "
-            "with ?cascade=true to delete them as well",
+            f"dataset {dataset_id} has trained {', '.join(ids)}, some by way of others: delete "
+            "these first, or repeat with ?cascade=true to delete them as well",
             components=ids,
         )
     return _forget(session, {"kind": "dataset", "id": dataset_id}, found, dataset)
@@ -93,6 +96,16 @@ def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Delet
 def _locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
     query = select(Component).where(condition).order_by(Component.id).with_for_update()
     return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def _with_derived(session: Session, found: list[Component]) -> list[Component]:
+    """The locked components and all that was derived from them, by id, locked too."""
+    everything, ids = list(found), [component.id for component in found]
+    # A derivation that was under way may have been waited for: look again until there is no more.
+    while further := derivations.descendants(session, ids):
+        everything += _locked(session, Component.id.in_(further))
+        ids += further
+    return sorted(everything, key=lambda component: component.id)
 
 
 def _forget(
@@ -189,6 +202,8 @@ def _delete_rows(
     counts["events"] = affected(
         session, delete(ComponentEvent).where(ComponentEvent.component_id.in_(ids))
     )
+    ours = or_(ComponentParent.component_id.in_(ids), ComponentParent.parent_id.in_(ids))
+    counts["parents"] = affected(session, delete(ComponentParent).where(ours))
     counts["components"] = affected(session, delete(Component).where(Component.id.in_(ids)))
     removed: list[dict[str, Any]] = []
     if dataset is not None:

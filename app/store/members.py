@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
@@ -17,13 +17,15 @@ Weighted = tuple[str, float | None]  # a component's id and its weight; None: by
 def selected(session: Session, space: Space, ids: list[str] | None) -> list[Component]:
     """The ready components of a space, ordered by id: those named, or all of them.
 
+    All are those made from images: a derived one would count its parents a second time.
+
     Raises:
         Conflict: `no_components` if the space has none ready; `component_not_ready`.
         Invalid: `component_other_space`.
         NotFound, Gone: as `components.get`.
     """
     if ids is None:
-        query = select(Component).where(Component.space == space.name, Component.status == "ready")
+        query = select(Component).where(Component.space == space.name, *in_all())
         chosen = list(session.scalars(query.order_by(Component.id)))
     else:
         chosen = [_of_space(session, space, component_id) for component_id in sorted(set(ids))]
@@ -34,6 +36,28 @@ def selected(session: Session, space: Space, ids: list[str] | None) -> list[Comp
             "POST a dataset with train=true, and wait until its component is ready",
         )
     return chosen
+
+
+def in_all() -> tuple[ColumnElement[bool], ...]:
+    """The conditions of a component that is one of "all"."""
+    return Component.status == "ready", Component.derived.is_(None)
+
+
+def joinable(rule: str, chosen: Sequence[Component]) -> None:
+    """Refuse derived components by the rule `joint`, as they have no statistics.
+
+    Raises:
+        Invalid: `component_derived`.
+    """
+    derived = [part.id for part in chosen if part.derived is not None]
+    if rule == "joint" and derived:
+        raise Invalid(
+            "component_derived",
+            f"components {', '.join(derived)} were derived from others and have no statistics of "
+            "data of their own, which rule joint adds: name their parents, or use average or "
+            "weighted",
+            components=derived,
+        )
 
 
 def _of_space(session: Session, space: Space, component_id: str) -> Component:

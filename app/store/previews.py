@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import components, solutions
+from app.store import components, derivations, solutions
+from app.store.members import in_all
 from app.store.tables import (
     Component,
     Composition,
@@ -22,6 +23,7 @@ class Preview:
     """The rows that a deletion would change; `compositions` as the API shows them."""
 
     space: str
+    derived: list[str]  # ids of what was derived from it, and goes with it
     labels_gone: list[str]
     compositions: list[dict[str, Any]]
     evaluations: int
@@ -34,49 +36,52 @@ def of(session: Session, component_id: str) -> Preview:
         NotFound, Gone: as `components.get`.
     """
     row = components.get(session, component_id)
+    derived = derivations.descendants(session, [component_id])
+    gone = [component_id, *derived]
     return Preview(
         space=row.space,
-        labels_gone=_labels_gone(session, row),
-        compositions=_compositions(session, row),
-        evaluations=_evaluations(session, component_id),
+        derived=derived,
+        labels_gone=_labels_gone(session, row, gone),
+        compositions=_compositions(session, row, gone),
+        evaluations=_evaluations(session, gone),
     )
 
 
-def _labels_gone(session: Session, row: Component) -> list[str]:
-    if row.status != "ready":
-        return []  # it has brought none
-    others = select(Component.labels).where(Component.id != row.id, *_ready(row.space))
-    kept = set(session.get_one(Space, row.space).declared_labels)
-    for labels in session.scalars(others):
-        kept.update(labels)
-    return sorted(set(row.labels) - kept)
+def _labels_gone(session: Session, row: Component, gone: list[str]) -> list[str]:
+    query = select(Component.id, Component.labels).where(
+        Component.space == row.space, Component.status == "ready"
+    )
+    brought, kept = set[str](), set(session.get_one(Space, row.space).declared_labels)
+    for component_id, labels in session.execute(query):
+        (brought if component_id in gone else kept).update(labels)
+    return sorted(brought - kept)
 
 
-def _compositions(session: Session, row: Component) -> list[dict[str, Any]]:
-    members = select(CompositionMember.composition).where(CompositionMember.component_id == row.id)
+def _compositions(session: Session, row: Component, gone: list[str]) -> list[dict[str, Any]]:
+    members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(gone))
     using: ColumnElement[bool] = Composition.name.in_(members)
-    if row.status == "ready":
+    if row.status == "ready" and row.derived is None:  # it is one of all
         using = or_(using, Composition.everything & (Composition.space == row.space))
-    count = select(func.count()).where(Component.id != row.id, *_ready(row.space))
+    count = select(func.count()).where(
+        Component.id != row.id, Component.space == row.space, *in_all()
+    )
     others = session.scalar(count) or 0
     return [
         {
             "name": found.name,
             "named": not found.everything,
             "solved_weights_lost": solutions.held(found),
-            "components_left": others if found.everything else len(found.members) - 1,
+            "components_left": others
+            if found.everything
+            else sum(member.component_id not in gone for member in found.members),
         }
         for found in session.scalars(select(Composition).where(using).order_by(Composition.name))
     ]
 
 
-def _evaluations(session: Session, component_id: str) -> int:
-    query = select(func.count(Evaluation.id)).join(
+def _evaluations(session: Session, gone: list[str]) -> int:
+    query = select(func.count(distinct(Evaluation.id))).join(
         EvaluationMember, EvaluationMember.evaluation_id == Evaluation.id
     )
-    using = EvaluationMember.component_id == component_id, Evaluation.status == "ready"
+    using = EvaluationMember.component_id.in_(gone), Evaluation.status == "ready"
     return session.scalar(query.where(*using)) or 0
-
-
-def _ready(space: str) -> tuple[Any, ...]:
-    return Component.space == space, Component.status == "ready"

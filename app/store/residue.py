@@ -14,6 +14,7 @@ from app.store.blobs import LocalBlobs
 from app.store.tables import (
     Component,
     ComponentEvent,
+    ComponentParent,
     Composition,
     CompositionMember,
     Dataset,
@@ -45,6 +46,7 @@ NOT_COVERED = (
 ANSWERS = Evaluation.selection, Evaluation.result
 CHECKED = (
     "rows",
+    "parents",
     "images",
     "events",
     "compositions",
@@ -81,6 +83,8 @@ def left(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, i
     ids = list(ids)
     counts = {
         "rows": _count(session, Component.id.in_(ids)) + _count(session, Dataset.id.in_(ids)),
+        "parents": _count(session, ComponentParent.component_id.in_(ids))
+        + _count(session, ComponentParent.parent_id.in_(ids)),
         "images": _count(session, Image.dataset_id.in_(ids)),
         "events": _count(session, ComponentEvent.component_id.in_(ids)),
         "compositions": _count(session, CompositionMember.component_id.in_(ids))

@@ -112,7 +112,7 @@ class Component(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cmp"))
     name: Mapped[str]
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
-    # None: imported
+    # trained from it or, if derived, fitted to it; None: imported, or derived without one
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)
     status: Mapped[str] = mapped_column(index=True)  # queued training ready failed cancelled
     hyperparameters: Mapped[dict[str, Any]]  # as resolved, defaults filled in
@@ -127,9 +127,30 @@ class Component(Base):
     blob_key: Mapped[str | None]  # the safetensors file; set with status ready, once
     sha256: Mapped[str | None]
     bytes: Mapped[int | None] = mapped_column(BigInteger)
+    # operator and parameters of one made from other components; None: from images
+    derived: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    parents: Mapped[list["ComponentParent"]] = relationship(
+        foreign_keys="ComponentParent.component_id", order_by="ComponentParent.position"
+    )
+
+
+class ComponentParent(Base):
+    """A parent of a derived component, or an earlier ancestor that an imported file names."""
+
+    __tablename__ = "component_parent"
+
+    component_id: Mapped[str] = mapped_column(
+        ForeignKey("component.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    # None: derived elsewhere, so that only the file tells
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("component.id"), index=True)
+    sha256: Mapped[str] = mapped_column(index=True)  # of the parent's file
+    direct: Mapped[bool]  # False: a parent's parent, or one further back
+    weight: Mapped[float | None]  # None: by the operator
 
 
 class ComponentEvent(Base):

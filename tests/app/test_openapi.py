@@ -18,6 +18,7 @@ GET /v1/datasets/{dataset_id}/images/{image_id}
 DELETE /v1/datasets/{dataset_id}
 POST /v1/components
 POST /v1/components/import
+POST /v1/components/derive
 GET /v1/components
 GET /v1/components/{component_id}
 GET /v1/components/{component_id}/events

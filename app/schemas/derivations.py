@@ -1,0 +1,75 @@
+"""Derived components: how one is asked for, and what is shown of where it comes from."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from app.schemas.names import Metadata, Name, Seed
+from app.schemas.texts import Given, Text
+
+MOST_PARENTS = 100
+Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+class ParentIn(Given):
+    """A component to derive from."""
+
+    id: str = Field(max_length=64)
+    weight: Weight | None = Field(None, description="1 if left out; none for operator atlas")
+
+
+class DeriveIn(Given):
+    """A component to be made from others, by an operator of the literature."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "operator": "ties",
+                "parents": [{"id": "cmp_0190"}, {"id": "cmp_0191", "weight": 0.5}],
+                "parameters": {"density": 0.2},
+                "name": "north and south",
+            }
+        },
+    )
+
+    operator: Annotated[Text, Field(max_length=64)] = Field(
+        description="task_arithmetic, ties, dare, breadcrumbs, pcb, fisher, kfac, regmean or atlas"
+    )
+    parents: list[ParentIn] = Field(
+        min_length=1, max_length=MOST_PARENTS, description="ready components of one space"
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="the operator's own; its defaults for those left out"
+    )
+    dataset_id: str | None = Field(
+        None, max_length=64, description="labelled images to fit to, for operator atlas"
+    )
+    name: Name | None = Field(None, description="the operator's and its parents' number if none")
+    seed: Seed = Field(0, description="same parents, parameters and seed: the same component")
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class ParentOut(BaseModel):
+    id: str | None = Field(description="null if it was derived elsewhere, and imported")
+    sha256: str = Field(description="of the parent's file")
+    weight: float | None
+
+
+class DerivedOut(BaseModel):
+    """What a component was made of, and how."""
+
+    operator: str
+    parameters: dict[str, Any] = Field(description="as resolved, defaults filled in")
+    parents: list[ParentOut]
+
+    @classmethod
+    def of(cls, row: Any) -> Self | None:
+        """The component's row; None if it was trained from images."""
+        if row.derived is None:
+            return None
+        parents = [
+            ParentOut(id=each.parent_id, sha256=each.sha256, weight=each.weight)
+            for each in row.parents
+            if each.direct
+        ]
+        return cls(**row.derived, parents=parents)

@@ -1,0 +1,18 @@
+"""What a client may write about something that it makes: a name, a seed, notes of its own."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from app.schemas.texts import Text
+
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+MAX_SEED = 2**63 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)],
+        Annotated[str, StringConstraints(max_length=512)],
+    ],
+    Field(max_length=16, description="your own notes: up to 16 pairs of texts"),
+]

@@ -1,0 +1,153 @@
+"""One derivation from rows and blobs to a component: the parents' files, and images if needed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+import tangent
+from app.errors import Conflict
+from app.settings import Settings
+from app.store import datasets, derivations
+from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.tables import Component
+from tangent import operators
+from training_worker.source import Entry, ImageSource, entries
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where the images of a dataset are."""
+
+    entries: list[Entry]
+    pack_key: str
+
+
+@dataclass(frozen=True)
+class ParentFile:
+    """A parent's file, its weight, and its images if the operator measures on them."""
+
+    component_id: str
+    blob_key: str
+    sha256: str
+    weight: float | None
+    images: Images | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a derivation needs of the database."""
+
+    component: Component
+    operator: operators.Operator
+    parents: list[ParentFile]
+    examples: Images | None
+
+
+def plan(session: Session, component: Component) -> Plan:
+    """The plan of a queued component that is derived.
+
+    Raises:
+        Conflict: `parent_changed`.
+        UnknownOperator: it was asked for by another version of the service.
+    """
+    derived = component.derived or {}
+    operator = operators.operator(derived.get("operator"))
+    parents = []
+    for parent, link in derivations.parents(session, component):
+        images = None
+        if operator.parents_data and parent.dataset_id is not None:
+            images = _images(session, parent.dataset_id)
+        key = parent.blob_key or ""
+        parents.append(ParentFile(parent.id, key, link.sha256, link.weight, images))
+    examples = _images(session, component.dataset_id) if component.dataset_id else None
+    return Plan(component, operator, parents, examples)
+
+
+def make(
+    found: Plan,
+    space: tangent.Space,
+    blobs: LocalBlobs,
+    settings: Settings,
+    progress: Callable[[tangent.Progress], None],
+) -> tangent.Fitted:
+    """The derived component.
+
+    Raises:
+        Conflict: `component_damaged` if a parent's file is not what it was.
+        TangentError: as `tangent.operators.derive`.
+    """
+    total = sum(len(each.images.entries) for each in found.parents if each.images)
+    counter = Counter(progress, total + len(found.examples.entries if found.examples else []))
+
+    def source(images: Images | None) -> Told | None:
+        if images is None:
+            return None
+        pack = blobs.path(images.pack_key)
+        return Told(ImageSource(images.entries, pack, space.preprocess, settings), counter)
+
+    parents = [
+        operators.Parent(
+            _component(blobs, each), each.weight, source(each.images), sha256=each.sha256
+        )
+        for each in found.parents
+    ]
+    derived = found.component.derived or {}
+    return operators.derive(
+        space,
+        parents,
+        derived["operator"],
+        derived["parameters"],
+        seed=found.component.seed,
+        examples=source(found.examples),
+    )
+
+
+class Counter:
+    """Passes on how many of all images have been read."""
+
+    def __init__(self, progress: Callable[[tangent.Progress], None], total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        self._progress(tangent.Progress("features", self._done, self._total))
+
+
+class Told:
+    """An image source that tells a counter what it has given."""
+
+    def __init__(self, source: ImageSource, counter: Counter) -> None:
+        self.labels, self._source, self._counter = source.labels, source, counter
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        for batch in self._source.batches(size):
+            self._counter.add(len(batch))
+            yield batch
+
+
+def _images(session: Session, dataset_id: str) -> Images:
+    return Images(entries(session, dataset_id), datasets.get(session, dataset_id).pack_key)
+
+
+def _component(blobs: LocalBlobs, parent: ParentFile) -> tangent.Component:
+    try:
+        path = blobs.path(parent.blob_key)
+        found = _hash(path)
+    except (BlobMissing, FileNotFoundError):
+        found = "none, as it is missing"
+    if found != parent.sha256:
+        raise Conflict(
+            "component_damaged",
+            f"the file of parent {parent.component_id} has sha256 {found}, its row says "
+            f"{parent.sha256}: restore the file, or derive without it",
+        )
+    return tangent.Component.load(path)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -134,7 +134,7 @@ class Data:
             if not kept:
                 continue
             some = images[kept].to(space.device, space.dtype)
-            rows = space.readout(some) if space.engine is None else space.engine.rows(some)
+            rows = space.readout_alone(some) if space.engine is None else space.engine.rows(some)
             psi, logits = self._answers(rows.clone())
             yield Batch(rows.clone(), psi, self._roots(logits))
 

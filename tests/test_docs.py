@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.settings import Settings
+from tangent.operators import OPERATORS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -120,3 +121,20 @@ def test_every_file_that_a_document_names_exists(name):
     pattern = r"`((?:tests|docs|benchmarks|app|tangent|migrations|training_worker)/[\w/.-]*)`"
     for path in re.findall(pattern, text):
         assert (ROOT / path).exists(), f"{name} names {path}"
+
+
+def test_the_operators_page_lists_every_parameter_with_its_default_and_range():
+    page = (ROOT / "docs" / "operators.md").read_text()
+    expected = [
+        [f"`{name}`", f"`{key}`", f"{default:.7g}", f"{low:.7g} … {high:.7g}"]
+        for name, each in OPERATORS.items()
+        for key, (default, low, high) in each.numbers.items()
+    ]
+    expected += [
+        [f"`{name}`", f"`{key}`", allowed[0], ", ".join(allowed)]
+        for name, each in OPERATORS.items()
+        for key, allowed in each.choices.items()
+    ]
+    assert sorted(row for row in rows(page) if len(row) == 4 and "`" in row[0]) == sorted(expected)
+    formulas = {row[0] for row in rows(page) if len(row) == 5 and "`" in row[0]}
+    assert formulas == {f"`{name}`" for name in OPERATORS}

@@ -29,7 +29,7 @@ Lists are pages: ask for the next one with `?after=<next>`. Creating POSTs take 
 """
 TAGS = [
     ("datasets", "Labelled images, as uploaded and validated."),
-    ("components", "Tangent vectors, each trained from one dataset."),
+    ("components", "Tangent vectors, each trained from one dataset, or derived from others."),
     ("compositions", "Named choices of components, weights and a rule."),
     ("predictions", "Images through a composition; nothing is stored."),
     ("evaluations", "A dataset through a composition: accuracy, per label, confusion."),

@@ -100,12 +100,11 @@ def _locked(session: Session, condition: ColumnElement[bool]) -> list[Component]
 
 def _with_derived(session: Session, found: list[Component]) -> list[Component]:
     """The locked components and all that was derived from them, by id, locked too."""
-    everything, ids = list(found), [component.id for component in found]
-    # A derivation that was under way may have been waited for: look again until there is no more.
-    while further := derivations.descendants(session, ids):
-        everything += _locked(session, Component.id.in_(further))
-        ids += further
-    return sorted(everything, key=lambda component: component.id)
+    # No more can come: what derives or imports takes the ledger's lock as well.
+    further = derivations.descendants(session, [component.id for component in found])
+    return sorted(
+        [*found, *_locked(session, Component.id.in_(further))], key=lambda component: component.id
+    )
 
 
 def _forget(

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Gone, Invalid
-from app.store import components
+from app.errors import Conflict, Invalid
+from app.store import components, receipts
 from app.store.members import Weighted
 from app.store.tables import (
     Component,
@@ -32,19 +32,18 @@ class Queue(Protocol):
 
 
 def held(session: Session, given: Sequence[Weighted]) -> list[tuple[Component, float | None]]:
-    """The parents, in the order given; deletions of them wait until the transaction ends.
+    """The parents, in the order given; deletions wait until the transaction ends.
 
     Raises:
         Invalid: `component_repeated`, `component_other_space`.
         Conflict: `component_not_ready`.
         NotFound, Gone: as `components.get`.
     """
+    receipts.lock(session)  # so that a deletion has the child to delete, or has taken its parents
     ids = [component_id for component_id, _ in given]
     for component_id in ids:
         if ids.count(component_id) > 1:
             raise Invalid("component_repeated", f"component {component_id} is named twice")
-    locking = select(Component.id).where(Component.id.in_(ids)).order_by(Component.id)
-    session.execute(locking.with_for_update(read=True, key_share=True))
     parents = [components.ready(session, component_id) for component_id in ids]
     for parent in parents:
         if parent.space != parents[0].space:
@@ -71,13 +70,9 @@ def queue(
 ) -> Component:
     """A new derived component and the job that makes it, in the caller's transaction.
 
-    `parents` are held ones, `parameters` resolved ones, `dataset` the one to fit to.
+    `parents` are held ones, `parameters` resolved ones, `dataset` the one to fit to, read after
+    the parents were held.
     """
-    if dataset is not None:
-        held_too = select(Dataset.id).where(Dataset.id == dataset.id)
-        if session.scalar(held_too.with_for_update(read=True, key_share=True)) is None:
-            detail = f"dataset {dataset.id} was deleted: fit to another one"
-            raise Gone("dataset_deleted", detail)
     component = Component(
         id=new_id("cmp"),
         name=name or f"{operator} of {len(parents)}",

@@ -1,8 +1,9 @@
 """What an operator measures on a parent's own images: inputs' Grams, and the Fisher matrix.
 
 The Fisher matrix is JᵀJ of the parent's logits for the square loss, and JᵀCJ with C = diag p - ppᵀ
-for cross-entropy, p the parent's own answer. Sums over the images used are scaled to all of them.
-At scopes that are linear in psi the parent's statistics are enough, but for cross-entropy.
+for cross-entropy, p the parent's own answer; every image counts once, whatever alpha was. Sums over
+the images used are scaled to all of them. At scopes that are linear in psi the parent's statistics
+are enough, but for cross-entropy.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,11 @@
 """Derived components without a training worker: asked for over HTTP, made in this process."""
 
+import base64
 from typing import Any
 
 import httpx
 from living import Service
+from pictures import image
 
 from app.store import components, spaces
 from app.store.db import transaction
@@ -46,3 +48,28 @@ def made(service: Service, component_id: str) -> str:
     scratch.mkdir()
     service.publish(component_id, fitted, scratch)
     return component_id
+
+
+def show(service: Service, component_id: str) -> dict[str, Any]:
+    return service.client.get(f"/v1/components/{component_id}").json()
+
+
+def predict(service: Service, **body: Any) -> httpx.Response:
+    images = [{"b64": base64.b64encode(image(x, 90)).decode()} for x in ("cat", "dog", "cow")]
+    asked = {"images": images, "top_k": 10, "return": ["logits"]} | body
+    return service.client.post("/v1/predictions", json=asked)
+
+
+def logits(answer: httpx.Response) -> list[dict[str, float]]:
+    assert answer.status_code == 200, answer.text
+    found = [result["predictions"] for result in answer.json()["results"]]
+    return [{each["label"]: each["logit"] for each in ranked} for ranked in found]
+
+
+def by_name(service: Service, *ids: str, rule: str = "average") -> httpx.Response:
+    return predict(service, components=[{"id": each} for each in ids], rule=rule)
+
+
+def imported(service: Service, data: bytes, name: str = "brought") -> httpx.Response:
+    files = {"file": (f"{name}.safetensors", data, "application/octet-stream")}
+    return service.client.post("/v1/components/import", files=files)

@@ -1,19 +1,15 @@
 """Derived components over HTTP: asked for, shown, used by name, carried elsewhere."""
 
-import base64
 import hashlib
 import json
-from typing import Any
 
 import httpx
 import pytest
-from deriving import ask, derived, queued
+from deriving import ask, by_name, derived, logits, predict, queued, show
 from documents import problem
 from living import Service
-from pictures import image
 from safetensors import safe_open
 
-import tangent
 from tangent.operators import OPERATORS, resolve
 
 UNKNOWN = "cmp_000000000000000000000000"
@@ -33,22 +29,6 @@ def stock(shared: Service) -> str:
 @pytest.fixture(scope="module")
 def labelled(shared: Service) -> str:
     return shared.dataset({"cat": 3, "cow": 3, "dog": 3, "emu": 2}, start=40)
-
-
-def show(service: Service, component_id: str) -> dict[str, Any]:
-    return service.client.get(f"/v1/components/{component_id}").json()
-
-
-def predict(service: Service, **body: Any) -> httpx.Response:
-    images = [{"b64": base64.b64encode(image(x, 90)).decode()} for x in ("cat", "dog", "cow")]
-    asked = {"images": images, "top_k": 10, "return": ["logits"]} | body
-    return service.client.post("/v1/predictions", json=asked)
-
-
-def logits(answer: httpx.Response) -> list[dict[str, float]]:
-    assert answer.status_code == 200, answer.text
-    found = [result["predictions"] for result in answer.json()["results"]]
-    return [{each["label"]: each["logit"] for each in ranked} for ranked in found]
 
 
 def test_a_derivation_is_accepted_with_its_place_parents_and_resolved_parameters(
@@ -99,13 +79,9 @@ def test_every_operator_makes_a_component_whose_file_says_where_it_comes_from(
     }
     assert about["seed"] == 5 and pets not in json.dumps(about)
     assert row["status"] == "ready" and row["dataset_id"] == wants.get("dataset_id")
-    assert {label for each in logits(_by_name(shared, component_id)) for label in each} == {
+    assert {label for each in logits(by_name(shared, component_id)) for label in each} == {
         *row["labels"]
     }
-
-
-def _by_name(service: Service, *ids: str, rule: str = "average") -> httpx.Response:
-    return predict(service, components=[{"id": each} for each in ids], rule=rule)
 
 
 def test_the_same_inputs_in_another_order_give_the_same_file(shared, pets, stock):
@@ -122,7 +98,7 @@ def test_a_sum_answers_as_the_weighted_composition_of_its_parents(shared, pets, 
     )
     weighted = [{"id": pets, "weight": 0.75}, {"id": stock, "weight": -1.5}]
     expected = logits(predict(shared, components=weighted, rule="weighted"))
-    for one, other in zip(logits(_by_name(shared, component_id)), expected, strict=True):
+    for one, other in zip(logits(by_name(shared, component_id)), expected, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
 
 
@@ -143,18 +119,18 @@ def test_it_is_none_of_all_components(service):
 
 def test_alone_it_does_not_make_all_components(service):
     parent = service.component({"cat": 4, "dog": 3})
-    assert _by_name(service, derived(service, "ties", parent)).status_code == 200
+    assert by_name(service, derived(service, "ties", parent)).status_code == 200
     preview = service.client.get(f"/v1/components/{parent}/deletion-preview").json()
     assert preview["derived"] and preview["labels_gone"] == ["cat", "dog"]
     service.client.delete(f"/v1/components/{parent}")
     problem(predict(service), 409, "no_components")
 
 
-def test_rule_joint_refuses_it_by_name(shared, pets):
+def test_rule_joint_refuses_itby_name(shared, pets):
     component_id = derived(shared, "ties", pets)
     members = [{"id": pets}, {"id": component_id}]
 
-    refused = problem(_by_name(shared, pets, component_id, rule="joint"), 422, "component_derived")
+    refused = problem(by_name(shared, pets, component_id, rule="joint"), 422, "component_derived")
     assert refused["components"] == [component_id] and component_id in refused["detail"]
     body = {"rule": "joint", "components": members}
     put = shared.client.put("/v1/compositions/refused", json=body)
@@ -239,84 +215,3 @@ def test_a_derived_component_without_its_job_does_not_come_into_being(service):
 
     problem(answer, 500, "internal_error")
     assert [row["id"] for row in service.client.get("/v1/components").json()["data"]] == [parent]
-
-
-def import_(service: Service, data: bytes, name: str = "brought") -> httpx.Response:
-    files = {"file": (f"{name}.safetensors", data, "application/octet-stream")}
-    return service.client.post("/v1/components/import", files=files)
-
-
-def test_imported_elsewhere_it_is_the_same_component_and_still_says_where_it_comes_from(
-    shared, pets, stock, serve
-):
-    component_id = derived(shared, "regmean", pets, (stock, 2.0), parameters={"alpha": 0.5})
-    data = shared.client.get(f"/v1/components/{component_id}/delta").content
-    other = serve()
-
-    answer = import_(other, data)
-
-    assert answer.status_code == 201, answer.text
-    row, original = answer.json(), show(shared, component_id)
-    same = ("sha256", "bytes", "labels", "images", "fingerprint", "hyperparameters", "seed")
-    assert {key: row[key] for key in same} == {key: original[key] for key in same}
-    parents = [each | {"id": None} for each in original["derived"]["parents"]]
-    assert row["derived"]["operator"] == "regmean"
-    assert row["derived"]["parameters"] == {"images": 256, "alpha": 0.5}
-    assert sorted(row["derived"]["parents"], key=str) == sorted(parents, key=str)
-    assert logits(_by_name(other, row["id"])) == logits(_by_name(shared, component_id))
-    problem(predict(other), 409, "no_components")
-    problem(_by_name(other, row["id"], rule="joint"), 422, "component_derived")
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"operator": "soup"}, "unknown_operator"),
-        ({"parameters": {"density": 9}}, "bad_parameter"),
-        ({"parents": []}, "bad_component"),
-    ],
-)
-def test_a_file_with_a_record_that_cannot_be_is_not_imported(shared, pets, tmp_path, change, code):
-    component_id = derived(shared, "ties", pets)
-    file = tmp_path / "c"
-    file.write_bytes(shared.client.get(f"/v1/components/{component_id}/delta").content)
-    loaded = tangent.Component.load(file)
-    with safe_open(file, "pt") as opened:
-        about = json.loads(opened.metadata()["tangent"])
-        tensors = {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118
-    about["derived"] |= change
-    from safetensors.torch import save
-
-    data = save(tensors, {"tangent": json.dumps(about)})
-    assert loaded.derived is not None
-    problem(import_(shared, data), 422, code)
-
-
-def test_images_that_are_not_held_are_asked_for_by_name(serve, service):
-    assert service.client.post("/v1/spaces", json=BLOCKS).status_code == 201
-    here = service.component({"cat": 3, "dog": 3}, space="blocks")
-    other = serve()
-    assert other.client.post("/v1/spaces", json=BLOCKS).status_code == 201
-    data = service.client.get(f"/v1/components/{here}/delta").content
-    there = import_(other, data).json()["id"]
-    merged = derived(service, "ties", here)
-
-    for operator in ("fisher", "kfac", "regmean"):
-        refused = problem(ask(other, operator, there), 409, "parent_data_missing")
-        assert refused["components"] == [there]
-        refused = problem(ask(service, operator, here, merged), 409, "parent_data_missing")
-        assert refused["components"] == [merged]
-        assert show(service, derived(service, operator, here))["status"] == "ready"
-    assert ask(other, "ties", there).status_code == 202
-    assert ask(service, "dare", merged).status_code == 202
-
-
-def test_at_linear_scopes_an_imported_parent_brings_what_is_needed(shared, pets, serve):
-    data = shared.client.get(f"/v1/components/{pets}/delta").content
-    other = serve()
-    parent = import_(other, data).json()["id"]
-    shas = [
-        show(where, derived(where, "regmean", one))["sha256"]
-        for where, one in ((shared, pets), (other, parent))
-    ]
-    assert shas[0] == shas[1]

@@ -1,13 +1,14 @@
 """Deleting a parent deletes what was derived from it, at any remove, with nothing left of it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deriving import derived, queued
+import httpx
+from deriving import derived, imported, queued
 from documents import problem
 from living import Service
 from sqlalchemy import text
-from test_derivations import import_
 
 from app.store import components, datasets, derivations
 from app.store.db import transaction
@@ -120,10 +121,10 @@ def test_an_imported_one_goes_with_whatever_has_the_hash_of_an_ancestor(service,
         each: service.client.get(f"/v1/components/{each}/delta").content for each in (a, grandchild)
     }
     other = serve()
-    brought = import_(other, files[grandchild]).json()["id"]
+    brought = imported(other, files[grandchild]).json()["id"]
     further = derived(other, "pcb", brought)
-    ancestor = import_(other, files[a]).json()["id"]  # after what descends from it
-    unrelated = import_(other, service.client.get(f"/v1/components/{b}/delta").content)
+    ancestor = imported(other, files[a]).json()["id"]  # after what descends from it
+    unrelated = imported(other, service.client.get(f"/v1/components/{b}/delta").content)
     preview = other.client.get(f"/v1/components/{ancestor}/deletion-preview").json()
     assert preview["derived"] == sorted([brought, further])
     receipt = delete(other, f"components/{ancestor}")
@@ -154,6 +155,29 @@ def test_a_derivation_under_way_is_never_published_once_a_parent_is_gone(service
     with transaction(service.state.sessions) as session:
         assert not components.publish(session, child, **values)
     problem(service.client.get(f"/v1/components/{child}"), 410, "component_deleted")
+
+
+def test_derivations_asked_for_while_their_parent_is_deleted_never_outlive_it(either):
+    service = either
+    a, b = parents(service)
+    child = derived(service, "ties", a, b)
+    body = {"operator": "ties", "parents": [{"id": child}, {"id": b}]}
+
+    def post(_: int) -> int:
+        url = f"{service.url}/v1/components/derive"
+        return httpx.post(url, json=body, timeout=60, trust_env=False).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(post, number) for number in range(9)]
+        receipt = delete(service, f"components/{a}")
+        asked += [pool.submit(post, number) for number in range(9)]
+        answers = [each.result() for each in asked]
+
+    assert set(answers) <= {202, 410} and answers[-1] == 410
+    ids = [each["id"] for each in receipt["body"]["subjects"]]
+    assert len(ids) == 2 + answers.count(202)
+    assert_nothing_is_left(service, ids, receipt)
+    assert [r["id"] for r in service.client.get("/v1/components").json()["data"]] == [b]
 
 
 def test_after_the_deletion_it_is_as_if_there_had_been_neither_parent_nor_child(serve: Serve):

@@ -125,7 +125,7 @@ def pooled(
     """
     weights = [weight for _, weight in parts]
     if any(component.derived for component, _ in parts):
-        raise RuleNotExact(
+        raise NoStatistics(
             "rule joint needs the statistics of a component's data, and one that was derived from "
             "others has none: compose its parents, or use average or weighted"
         )

@@ -15,6 +15,7 @@ from app.store import datasets, derivations
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component
 from tangent import operators
+from tangent.views import Source
 from training_worker.source import Entry, ImageSource, entries
 
 
@@ -72,6 +73,7 @@ def make(
     space: tangent.Space,
     blobs: LocalBlobs,
     settings: Settings,
+    folder: Path,
     progress: Callable[[tangent.Progress], None],
 ) -> tangent.Fitted:
     """The derived component.
@@ -83,10 +85,14 @@ def make(
     total = sum(len(each.images.entries) for each in found.parents if each.images)
     counter = Counter(progress, total + len(found.examples.entries if found.examples else []))
 
-    def source(images: Images | None) -> Told | None:
+    derived = found.component.derived or {}
+
+    def source(images: Images | None) -> Source | None:
         if images is None:
             return None
         pack = blobs.path(images.pack_key)
+        if derived["operator"] == "refine":  # it tells of its progress itself
+            return ImageSource(images.entries, pack, space.preprocess, settings)
         return Told(ImageSource(images.entries, pack, space.preprocess, settings), counter)
 
     parents = [
@@ -95,7 +101,6 @@ def make(
         )
         for each in found.parents
     ]
-    derived = found.component.derived or {}
     return operators.derive(
         space,
         parents,
@@ -103,6 +108,8 @@ def make(
         derived["parameters"],
         seed=found.component.seed,
         examples=source(found.examples),
+        scratch=folder,
+        progress=progress,
     )
 
 

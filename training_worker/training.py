@@ -77,8 +77,8 @@ class Training:
     def _derivation(self, session: Session, component: Component) -> Making:
         """From other components."""
         plan = deriving.plan(session, component)
-        return lambda space, _folder, progress: deriving.make(
-            plan, space, self.blobs, self.settings, progress
+        return lambda space, folder, progress: deriving.make(
+            plan, space, self.blobs, self.settings, folder, progress
         )
 
     def _open(self, row: Space) -> tangent.Space:

@@ -33,7 +33,8 @@ class DeriveIn(Given):
     )
 
     operator: Annotated[Text, Field(max_length=64)] = Field(
-        description="task_arithmetic, ties, dare, breadcrumbs, pcb, fisher, kfac, regmean or atlas"
+        description="task_arithmetic, ties, dare, breadcrumbs, pcb, fisher, kfac, regmean, "
+        "atlas or refine"
     )
     parents: list[ParentIn] = Field(
         min_length=1, max_length=MOST_PARENTS, description="ready components of one space"

@@ -2,10 +2,12 @@
 
 import hashlib
 import math
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from tangent.component import Component
 from tangent.derivation import Derivation
 from tangent.errors import BadDerivation, NonFinite
-from tangent.fit import Fitted
+from tangent.fit import Fitted, Progress
 from tangent.operators.atlas import atlas, gathered
 from tangent.operators.breadcrumbs import breadcrumbs
 from tangent.operators.dare import dare
@@ -26,7 +28,9 @@ from tangent.operators.registry import needs_images, operator, resolve, weigh
 from tangent.operators.regmean import regmean
 from tangent.operators.task_arithmetic import task_arithmetic
 from tangent.operators.ties import ties
-from tangent.operators.vectors import HEAD, Vectors, directions_type
+from tangent.operators.vectors import HEAD, Layout, Vectors, directions_type
+from tangent.refine import refine
+from tangent.scope import LINEAR
 from tangent.space import Space
 from tangent.views import Source
 
@@ -53,11 +57,14 @@ def derive(
     *,
     seed: int = 0,
     examples: Source | None = None,
+    scratch: Path | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> Fitted:
     """A component made of others by the operator; the same arguments in any order, the same bytes.
 
     `examples` are the labelled images that `atlas` fits to. The vectors are held in memory, 8 bytes
-    for each entry of each parent.
+    for each entry of each parent; `refine` caches activations in `scratch` instead, and tells of
+    its progress.
 
     Raises:
         UnknownOperator, BadParameter: as `resolve`.
@@ -73,18 +80,22 @@ def derive(
     named.sort(key=lambda each: (each[0], each[1].weight is not None, each[1].weight or 0.0))
     shas, ordered = [sha256 for sha256, _ in named], [parent for _, parent in named]
     components = [parent.component for parent in ordered]
-    vectors = Vectors.of(components, weigh(name, [parent.weight for parent in ordered]))
-    merged, metrics = _merged(space, ordered, vectors, name, settings, seed, shas, examples)
+    layout = Layout.of(components)
+    if name == "refine":
+        merged, metrics = _refined(space, ordered, layout, settings, scratch, progress)
+    else:
+        vectors = Vectors.of(components, weigh(name, [parent.weight for parent in ordered]))
+        merged, metrics = _merged(space, ordered, vectors, name, settings, seed, shas, examples)
     if not torch.isfinite(merged).all():
         raise NonFinite(f"the result of {name} holds NaN or Inf: lower the weights or the scale")
-    blocks, kind = vectors.layout.split(merged), directions_type(components)
+    blocks, kind = layout.split(merged), directions_type(components)
     ancestors = {sha for each in components if each.derived for sha in each.derived.ancestors}
     counts = sum((Counter(each.labels) for each in components), Counter[str]())
     component = Component(
         fingerprint=space.fingerprint,
         scope=space.scope,
         labels=dict(sorted(counts.items())),
-        head_labels=vectors.layout.labels,
+        head_labels=layout.labels,
         head=blocks.pop(HEAD).clone(),
         backbone={key: value.to(kind).clone() for key, value in sorted(blocks.items())},
         statistics=None,
@@ -113,6 +124,10 @@ def _check(space: Space, parents: Sequence[Parent], name: str, examples: Source 
                 f"operator {name} measures on each parent's own images, and those of parent {at} "
                 "are not given"
             )
+    if name == "refine" and space.scope in LINEAR:
+        raise BadDerivation(
+            f"there is nothing to refine at scope {space.scope}: rule joint is exact there"
+        )
     if operator(name).dataset != (examples is not None):
         wants = "needs" if operator(name).dataset else "takes no"
         raise BadDerivation(f"operator {name} {wants} labelled images to fit to")
@@ -150,6 +165,21 @@ def _merged(
         "pcb": pcb,
     }
     return formulas[name](vectors, **settings), {}
+
+
+def _refined(
+    space: Space,
+    parents: Sequence[Parent],
+    layout: Layout,
+    settings: dict[str, Any],
+    scratch: Path | None,
+    progress: Callable[[Progress], None],
+) -> tuple[Tensor, dict[str, Any]]:
+    """The joint optimum of the parents' images, as a vector."""
+    parts = [(each.component, each.weight, each.source) for each in parents if each.source]
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        found = refine(space, parts, **settings, scratch=Path(folder), progress=progress)
+    return layout.flat(found.labels, {HEAD: found.head} | found.backbone), found.metrics
 
 
 def _measured(

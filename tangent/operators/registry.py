@@ -47,6 +47,7 @@ OPERATORS = {
     "regmean": Operator(
         {"images": IMAGES, "alpha": (0.9, 0.0, 1.0)}, weights="positive", parents_data=True
     ),
+    "refine": Operator({"passes": (8, 1, 1000)}, weights="positive", parents_data=True),
     "atlas": Operator(
         {"l2": (1e-3, 0.0, 1e6), "beta": (15.0, 1e-3, 1e4)},
         {
@@ -114,7 +115,9 @@ def needs_images(name: str, scope: str, loss: str) -> bool:
     """
     if not operator(name).parents_data:
         return False
-    return scope not in LINEAR or (name != "regmean" and loss == "cross_entropy")
+    return (
+        scope not in LINEAR or name == "refine" or (name != "regmean" and loss == "cross_entropy")
+    )
 
 
 def _checked(asked: Operator, key: str, value: Any) -> Any:

@@ -42,10 +42,10 @@ def made(service: Service, component_id: str) -> str:
         assert row is not None
         plan, space = deriving.plan(session, row), spaces.get(session, row.space)
     opened, news = state.engine.space(space), []
-    fitted = deriving.make(plan, opened, state.blobs, service.settings, news.append)
-    assert all(each.step > 0 for each in news)
     scratch = state.blobs.scratch_path(component_id)
     scratch.mkdir()
+    fitted = deriving.make(plan, opened, state.blobs, service.settings, scratch, news.append)
+    assert all(each.step > 0 for each in news)
     service.publish(component_id, fitted, scratch)
     return component_id
 

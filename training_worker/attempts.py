@@ -1,8 +1,8 @@
 """From a queued component to a published one: attempts at its training, one after another.
 
 Each attempt has a number (the row's `attempts`) and a scratch folder of its own. Whoever finds that
-its attempt is no longer the current one (the component was cancelled or deleted, or another worker
-took over) kills its trainer and publishes nothing.
+its attempt is no longer the current one (the component was cancelled or deleted, its data changed,
+or another worker took over) kills its trainer and publishes nothing.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from app.store import components, workers
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Component
+from app.store.workers import Attempt
 from training_worker.process import TrainerDied, TrainerProcess
 
 WATCH_SECONDS = 0.25  # between two looks at the row; also the pace of its progress
@@ -42,32 +43,35 @@ class Attempts:
         self.trainer = TrainerProcess(settings)
         self.stopping = False  # the worker ends: what is cancelled now is handed back
 
-    async def run(self, component_id: str) -> None:
+    async def run(self, job_id: str) -> None:
         """Train until the component is ready, failed or no longer ours; replace a dead trainer."""
         died: TrainerDied | None = None
-        attempt: int | None = None
+        attempt: Attempt | None = None
         while True:
-            begin = self._begin, component_id, attempt, died
+            begin = self._begin, job_id, attempt, died
             component = await asyncio.to_thread(*begin)
             if component is None:
                 return
-            attempt = component.attempts
+            attempt = Attempt.of(component)
             try:
                 await self._attempt(component)
                 return
             except TrainerDied as error:
                 died = error
-                log.warning("%s: attempt %d: the trainer %s", component_id, attempt, died)
+                log.warning("%s: attempt %d: the trainer %s", job_id, attempt.number, died)
 
     def _begin(
-        self, component_id: str, previous: int | None, died: TrainerDied | None
+        self, job_id: str, previous: Attempt | None, died: TrainerDied | None
     ) -> Component | None:
         """Start the next attempt; None if there is nothing to train, or it was tried too often."""
+        component_id, generation = components.of_job(job_id)
         with transaction(self.sessions) as session:
-            if previous and not workers.locks(session, component_id, previous):
+            if previous and not workers.locks(session, previous):
                 return None
             component = session.get(Component, component_id, with_for_update=True)
             if component is None or component.status not in components.ACTIVE:
+                return None
+            if component.generation != generation:  # its data has changed: a later job trains it
                 return None
             tried = component.attempts
             if tried < self.settings.max_attempts:
@@ -120,12 +124,11 @@ class Attempts:
         try:
             if progress is None:
                 with self.reading() as session:
-                    return workers.holds(session, component.id, component.attempts)
+                    return workers.holds(session, Attempt.of(component))
             noted = {name: value for name, value in progress.items() if name != "type"}
             with transaction(self.sessions) as session:
-                return workers.locks(
-                    session, component.id, component.attempts
-                ) and components.progress(session, component.id, noted)
+                held = workers.locks(session, Attempt.of(component))
+                return held and components.progress(session, component.id, noted)
         except OperationalError as error:  # no reason to lose hours of training
             log.warning("%s: the database does not answer: %s", component.id, error)
             return True
@@ -148,6 +151,7 @@ class Attempts:
     def _publish(self, component: Component, key: str, outcome: dict[str, Any]) -> bool:
         """Whether the file under this key is the component's now."""
         facts = {name: outcome[name] for name in ("sha256", "bytes", "labels", "metrics")}
+        facts["generation"] = component.generation
         with transaction(self.sessions) as session:
             if components.publish(session, component.id, blob_key=key, **facts):
                 return True
@@ -157,12 +161,12 @@ class Attempts:
 
     def _fail(self, component: Component, code: str, detail: str) -> None:
         with transaction(self.sessions) as session:
-            if workers.locks(session, component.id, component.attempts):
+            if workers.locks(session, Attempt.of(component)):
                 components.fail(session, component.id, code=code, detail=detail)
 
     def _release(self, component: Component) -> None:
         with transaction(self.sessions) as session:
-            workers.release(session, component.id, component.attempts)
+            workers.release(session, Attempt.of(component))
 
 
 async def _uninterrupted(function: Callable[..., Any], *arguments: Any) -> None:

@@ -114,8 +114,15 @@ class Liveness:
         if finished:
             detail = "the training job ended without a result; see the worker's log, and train anew"
             with transaction(self.sessions) as session:
-                for component_id in finished:  # nothing, but for one that the engine gave up
-                    components.fail(session, component_id, code="training_lost", detail=detail)
+                for job_id in finished:  # nothing, but for one that the engine gave up
+                    component_id, generation = components.of_job(job_id)
+                    components.fail(
+                        session,
+                        component_id,
+                        code="training_lost",
+                        detail=detail,
+                        generation=generation,
+                    )
             self.jobs.forget(finished)
         if monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = monotonic()

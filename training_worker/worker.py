@@ -114,10 +114,10 @@ def register(attempts: Attempts) -> None:
     """Tell the engine what a job of the queue is. VERSION names this order of steps."""
 
     @DBOS.step(name="attempts", preemptible=True, retries_allowed=True, max_attempts=8)
-    async def attempt(component_id: str) -> None:
+    async def attempt(job_id: str) -> None:
         # An exception is the worker's own trouble, such as a database that is away: try again.
-        await attempts.run(component_id)
+        await attempts.run(job_id)
 
     @DBOS.workflow(name=WORKFLOW)
-    async def train(component_id: str) -> None:
-        await attempt(component_id)
+    async def train(job_id: str) -> None:
+        await attempt(job_id)

@@ -170,8 +170,9 @@ def follow(
 def cancel(component_id: ComponentId, sessions: SessionsDep, jobs: JobsDep) -> ComponentOut:
     """The component is cancelled at once; its training stops within two seconds."""
     with transaction(sessions) as session:
-        shown = ComponentOut.of(components.cancel(session, component_id))
-    jobs.cancel(component_id)
+        row = components.cancel(session, component_id)
+        shown, job_id = ComponentOut.of(row), row.job_id
+    jobs.cancel(job_id)
     return shown
 
 

@@ -1,10 +1,12 @@
 """A pack: the accepted image files of a dataset end to end in one file, each content once."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
+
+CHUNK = 2**20  # bytes looked at or overwritten at a time
 
 
 class Place(NamedTuple):
@@ -74,3 +76,38 @@ def read(path: Path, offset: int, length: int) -> bytes:
     if len(data) < length:
         raise EOFError(f"the pack {path.name} ends before {offset} + {length}")
     return data
+
+
+def uncovered(covered: Iterable[Place], size: int) -> list[Place]:
+    """The stretches of a pack of this size that none of the places covers, in order."""
+    found, end = [], 0
+    for place in sorted(covered):
+        if place.offset > end:
+            found.append(Place(end, place.offset - end))
+        end = max(end, place.offset + place.length)
+    return [*found, Place(end, size - end)] if size > end else found
+
+
+def erase(path: Path, places: Iterable[Place]) -> None:
+    """Overwrite the bytes at these places with zeros, down to the disk; those that are none yet."""
+    with path.open("r+b") as file:
+        for offset, data in _chunks(file, places):
+            if data.count(0) < len(data):
+                file.seek(offset)
+                file.write(bytes(len(data)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def left(path: Path, places: Iterable[Place]) -> int:
+    """How many bytes at these places are not zero."""
+    with path.open("rb") as file:
+        return sum(len(data) - data.count(0) for _, data in _chunks(file, places))
+
+
+def _chunks(file: BinaryIO, places: Iterable[Place]) -> Iterator[tuple[int, bytes]]:
+    for place in places:
+        for offset in range(place.offset, place.offset + place.length, CHUNK):
+            file.seek(offset)
+            data = file.read(min(CHUNK, place.offset + place.length - offset))
+            yield offset, data

@@ -3,9 +3,10 @@
     queued → training → ready          failed, cancelled: from queued or training
        └────────┴─────→ failed | cancelled
 
-Every move is one conditional UPDATE, so of two processes that try it, one does it. `start`,
-`progress`, `publish` and `fail` are the training worker's; they say False or None where the
-component was cancelled or deleted in the meantime.
+A ready or training one goes back to queued when its data changes (app.store.revisions), with the
+next number of its generation. Every move is one conditional UPDATE, so of two processes that try
+it, one does it. `start`, `progress`, `publish` and `fail` are the training worker's; they say False
+or None where the component was cancelled, deleted or queued anew in the meantime.
 """
 
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ STATUSES = ACTIVE + TERMINAL
 class Queue(Protocol):
     """What `queue` asks of app.store.jobs.Jobs."""
 
-    def enqueue(self, session: Session, component_id: str) -> None: ...
+    def enqueue(self, session: Session, job_id: str) -> None: ...
 
 
 def queue(
@@ -44,9 +45,11 @@ def queue(
 
     `hyperparameters` are resolved ones; without a name it takes its dataset's.
     """
-    # A dataset that is being deleted at this moment is waited for, and is gone then.
-    held = select(Dataset.id).where(Dataset.id == dataset.id)
-    if session.scalar(held.with_for_update(read=True, key_share=True)) is None:
+    # A dataset that is being changed or deleted at this moment is waited for.
+    held = (
+        select(Dataset).where(Dataset.id == dataset.id).with_for_update(read=True, key_share=True)
+    )
+    if session.scalar(held.execution_options(populate_existing=True)) is None:
         raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
     component = Component(
         id=new_id("cmp"),
@@ -63,7 +66,7 @@ def queue(
     session.add(component)
     session.flush()
     _event(session, component.id, "status", status="queued")
-    jobs.enqueue(session, component.id)
+    jobs.enqueue(session, component.job_id)
     return component
 
 
@@ -147,6 +150,12 @@ def list_(
     return list(session.scalars(query))
 
 
+def of_job(job_id: str) -> tuple[str, int]:
+    """The component's id and generation that a job's id stands for."""
+    component_id, _, number = job_id.partition(".")
+    return component_id, int(number or 0)
+
+
 def start(session: Session, component_id: str, *, executor_id: str) -> Component | None:
     """Begin an attempt at training; None if there is nothing to train any more."""
     values = {"status": "training", "attempts": Component.attempts + 1, "started_at": now()}
@@ -181,14 +190,20 @@ def publish(
     bytes: int,
     labels: dict[str, int],
     metrics: dict[str, Any],
+    generation: int = 0,
 ) -> bool:
-    """Make the trained component ready, once; False if the caller lost and drops its own blob."""
+    """Make the trained component ready, once; False if the caller lost and drops its own blob.
+
+    What an earlier generation's attempt has made of data that is gone is never taken.
+    """
     receipts.lock(session)  # so that a receipt's manifest has it or has it not
     published = _move(
         session,
         component_id,
         ("training",),
+        generation,
         status="ready",
+        retraining=False,
         blob_key=blob_key,
         sha256=sha256,
         bytes=bytes,
@@ -201,10 +216,21 @@ def publish(
     return published
 
 
-def fail(session: Session, component_id: str, *, code: str, detail: str) -> bool:
-    """End the training with an error that the client reads; False if it had ended already."""
+def fail(
+    session: Session, component_id: str, *, code: str, detail: str, generation: int | None = None
+) -> bool:
+    """End the training with an error that the client reads; False if it had ended already.
+
+    With a `generation`, of this one only.
+    """
     error = {"code": code, "detail": detail}
-    failed = _move(session, component_id, ACTIVE, status="failed", error=error, finished_at=now())
+    ended: dict[str, Any] = {
+        "status": "failed",
+        "retraining": False,
+        "error": error,
+        "finished_at": now(),
+    }
+    failed = _move(session, component_id, ACTIVE, generation, **ended)
     if failed:
         _event(session, component_id, "status", status="failed", error=error)
     return failed
@@ -216,7 +242,8 @@ def cancel(session: Session, component_id: str) -> Component:
     Raises:
         Conflict: `component_finished` if it has ended already.
     """
-    if not _move(session, component_id, ACTIVE, status="cancelled", finished_at=now()):
+    ended: dict[str, Any] = {"status": "cancelled", "retraining": False, "finished_at": now()}
+    if not _move(session, component_id, ACTIVE, **ended):
         component = get(session, component_id)
         raise Conflict(
             "component_finished",
@@ -254,9 +281,17 @@ def ready(session: Session, component_id: str) -> Component:
     return component
 
 
-def _move(session: Session, component_id: str, sources: tuple[str, ...], **values: Any) -> bool:
-    """Change the row if it is in one of these states; whether it was."""
+def _move(
+    session: Session,
+    component_id: str,
+    sources: tuple[str, ...],
+    generation: int | None = None,
+    **values: Any,
+) -> bool:
+    """Change the row if it is in one of these states (and of this generation); whether it was."""
     row = update(Component).where(Component.id == component_id, Component.status.in_(sources))
+    if generation is not None:
+        row = row.where(Component.generation == generation)
     return affected(session, row.values(**values)) == 1
 
 

@@ -9,26 +9,26 @@ The whole order, every step under the ledger's lock: lock the rows · note what 
 delete rows · set tombstones · note what the space looks like now · append the receipt.
 """
 
-import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
+from app.archives.packs import Place
 from app.errors import Conflict
 from app.store import (
     components,
-    compositions,
     datasets,
     derivations,
     idempotency,
+    invalidations,
     receipts,
     residue,
-    solutions,
-    spaces,
+    states,
 )
 from app.store.db import affected
 from app.store.tables import (
@@ -36,13 +36,11 @@ from app.store.tables import (
     ComponentEvent,
     ComponentParent,
     Dataset,
-    Evaluation,
     EvaluationMember,
     Image,
     Receipt,
     Tombstone,
     new_id,
-    now,
 )
 
 
@@ -53,7 +51,11 @@ class Deletion:
     receipt: Receipt
     subject_ids: list[str]
     shas: list[str]  # of component files, for the caches that hold what was composed of them
-    training: list[str]  # components whose job may be running
+    training: list[str]  # jobs that may be running
+    jobs: list[str]  # jobs of which the engine has records
+    files: list[str] = field(default_factory=list)  # keys of blobs that no row names any more
+    scratch: list[Path] = field(default_factory=list)  # of attempts that were lost
+    erased: tuple[str, list[Place]] | None = None  # a pack's key, and what no image covers in it
 
 
 def forget_component(session: Session, component_id: str) -> Deletion:
@@ -63,10 +65,10 @@ def forget_component(session: Session, component_id: str) -> Deletion:
         NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
     """
     receipts.lock(session)
-    found = _locked(session, Component.id == component_id)
+    found = locked(session, Component.id == component_id)
     if not found:
         components.get(session, component_id)
-    found = _with_derived(session, found)
+    found = with_derived(session, found)
     return _forget(session, {"kind": "component", "id": component_id}, found, None)
 
 
@@ -81,7 +83,7 @@ def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Delet
     dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
     if dataset is None:
         dataset = datasets.get(session, dataset_id)
-    found = _with_derived(session, _locked(session, Component.dataset_id == dataset_id))
+    found = with_derived(session, locked(session, Component.dataset_id == dataset_id))
     if found and not cascade:
         ids = [component.id for component in found]
         raise Conflict(
@@ -93,17 +95,18 @@ def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Delet
     return _forget(session, {"kind": "dataset", "id": dataset_id}, found, dataset)
 
 
-def _locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
+def locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
+    """The components, by id, which nobody else changes until the transaction ends."""
     query = select(Component).where(condition).order_by(Component.id).with_for_update()
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
 
-def _with_derived(session: Session, found: list[Component]) -> list[Component]:
+def with_derived(session: Session, found: list[Component]) -> list[Component]:
     """The locked components and all that was derived from them, by id, locked too."""
     # No more can come: what derives or imports takes the ledger's lock as well.
     further = derivations.descendants(session, [component.id for component in found])
     return sorted(
-        [*found, *_locked(session, Component.id.in_(further))], key=lambda component: component.id
+        [*found, *locked(session, Component.id.in_(further))], key=lambda component: component.id
     )
 
 
@@ -115,77 +118,38 @@ def _forget(
     if dataset is not None:
         subjects.append({"kind": "dataset", "id": dataset.id})
     receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
+    archive = states.salted(salt, dataset.sha256) if dataset and dataset.sha256 else None
     touched = sorted({component.space for component in found})
-    before = [_state(session, space) for space in touched]
-    changed, unsolved = _leave_compositions(session, ids, dataset, receipt_id)
-    evaluations = _invalidate(session, ids, dataset, receipt_id)
-    removed = [_artefact(component) for component in found if component.sha256]
+    before = [states.state(session, space) for space in touched]
+    dataset_id = dataset.id if dataset else None
+    invalidated = invalidations.of(session, ids, dataset_id, receipt_id, gone=True)
+    jobs = residue.job_records(session, ids)
+    removed = [artefact(component) for component in found if component.sha256]
+    removed += [{"kind": "job_records", "count": len(jobs)}] if jobs else []
     removed += _delete_rows(session, ids, dataset, receipt_id)
     for each in subjects:
         session.add(Tombstone(subject_id=each["id"], receipt_id=receipt_id))
     session.flush()
-    after = [_state(session, space) for space in touched]
+    after = [states.state(session, space) for space in touched]
     body = {
         "version": 1,
         "subject": subject,
         "subjects": subjects,
         "salt": salt,
-        "salted_archive_sha256": _salted(salt, dataset.sha256) if dataset else None,
+        "salted_archive_sha256": archive,
         "removed": removed,
-        "invalidated": {
-            "compositions": changed,
-            "solved_weights": unsolved,
-            "evaluations": evaluations,
-        },
-        "labels": [_labels_gone(salt, *pair) for pair in zip(before, after, strict=True)],
-        "manifests": [_manifests(*pair) for pair in zip(before, after, strict=True)],
+        "invalidated": invalidated,
+        "labels": [states.labels_gone(salt, *pair) for pair in zip(before, after, strict=True)],
+        "manifests": [states.manifests(*pair) for pair in zip(before, after, strict=True)],
         "not_covered": list(residue.NOT_COVERED),
     }
     return Deletion(
         receipt=receipts.append(session, receipt_id=receipt_id, body=body),
         subject_ids=[each["id"] for each in subjects],
         shas=[component.sha256 for component in found if component.sha256],
-        training=[each.id for each in found if each.status in components.ACTIVE],
+        training=[each.job_id for each in found if each.status in components.ACTIVE],
+        jobs=sorted(jobs),
     )
-
-
-def _leave_compositions(
-    session: Session, ids: Sequence[str], dataset: Dataset | None, receipt_id: str
-) -> tuple[list[dict[str, str]], list[str]]:
-    """Take the components out of every composition, and what was fitted with them.
-
-    The compositions with both versions, and the names of those whose solved weights are gone.
-    """
-    changed, unsolved = [], []
-    concerned = solutions.concerned(session, ids, dataset.id if dataset else None)
-    for row, was_solved in concerned:
-        old = compositions.etag(row)
-        row.members[:] = [member for member in row.members if member.component_id not in ids]
-        if was_solved:
-            solutions.invalidate(row, receipt_id)
-            unsolved.append(row.name)
-        row.updated_at = now()
-        changed.append({"name": row.name, "old_etag": old, "new_etag": compositions.etag(row)})
-    session.flush()
-    return changed, unsolved
-
-
-def _invalidate(
-    session: Session, ids: Sequence[str], dataset: Dataset | None, receipt_id: str
-) -> list[str]:
-    """Wipe every evaluation that used one of the components or the dataset; their ids."""
-    using = select(EvaluationMember.evaluation_id).where(EvaluationMember.component_id.in_(ids))
-    condition: ColumnElement[bool] = Evaluation.id.in_(using)
-    if dataset is not None:
-        condition = or_(condition, Evaluation.dataset_id == dataset.id)
-    rows = list(session.scalars(select(Evaluation).where(condition).order_by(Evaluation.id)))
-    for row in rows:
-        parts = row.selection.get("components", [])
-        kept = [part for part in parts if part["id"] not in ids]
-        row.selection = row.selection | {"components": kept}
-        row.result, row.status, row.invalidated_by = None, "invalidated", receipt_id
-    session.flush()
-    return [row.id for row in rows]
 
 
 def _delete_rows(
@@ -193,8 +157,7 @@ def _delete_rows(
 ) -> list[dict[str, Any]]:
     """Delete the rows, those that refer to others first; how many of each kind."""
     gone = [*ids, dataset.id] if dataset else list(ids)
-    counts = {"job_records": len(residue.job_records(session, ids))}  # they go after the commit
-    counts["idempotency_keys"] = idempotency.bury(session, gone, receipt_id)
+    counts = {"idempotency_keys": idempotency.bury(session, gone, receipt_id)}
     counts["evaluation_members"] = affected(
         session, delete(EvaluationMember).where(EvaluationMember.component_id.in_(ids))
     )
@@ -214,37 +177,7 @@ def _delete_rows(
     return removed + [{"kind": kind, "count": count} for kind, count in counts.items() if count]
 
 
-@dataclass(frozen=True)
-class State:
-    """What a space looks like at one moment of the transaction."""
-
-    space: str
-    labels: set[str]
-    manifest: str
-    components: int
-
-
-def _state(session: Session, name: str) -> State:
-    labels = set(spaces.labels(session, spaces.get(session, name)))
-    return State(name, labels, *receipts.manifest(session, name))
-
-
-def _manifests(before: State, after: State) -> dict[str, Any]:
-    return {
-        "space": before.space,
-        "before": before.manifest,
-        "components_before": before.components,
-        "after": after.manifest,
-        "components_after": after.components,
-    }
-
-
-def _labels_gone(salt: str, before: State, after: State) -> dict[str, Any]:
-    gone = sorted(_salted(salt, label) for label in before.labels - after.labels)
-    return {"space": before.space, "count": len(gone), "salted_sha256": gone}
-
-
-def _artefact(component: Component) -> dict[str, Any]:
+def artefact(component: Component) -> dict[str, Any]:
     """The component's file, by the hash of what we made: nobody can tell a data set by it."""
     return {
         "kind": "component_file",
@@ -253,8 +186,3 @@ def _artefact(component: Component) -> dict[str, Any]:
         "bytes": component.bytes,
         "sha256": component.sha256,
     }
-
-
-def _salted(salt: str, content: str) -> str:
-    # Who has the content can find it in a receipt, but no two receipts can be matched by it.
-    return hashlib.sha256(f"{salt}:{content}".encode()).hexdigest()

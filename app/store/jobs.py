@@ -1,7 +1,8 @@
 """The queue of trainings: one durable job of the engine (DBOS) per queued component.
 
-A job's id is its component's id and its only argument, so nothing but ids is ever serialized. What
-became of a job is the component's row alone; the engine's records only say who works on what.
+A job's id is its component's id, from the second generation on with its number (`cmp_….1`), and
+its only argument, so nothing but ids is ever serialized. What became of a job is the component's
+row alone; the engine's records only say who works on what.
 """
 
 from collections.abc import Iterable
@@ -56,31 +57,31 @@ class Jobs:
             retry_connection_errors=False,
         )
 
-    def enqueue(self, session: Session, component_id: str) -> None:
+    def enqueue(self, session: Session, job_id: str) -> None:
         """Queue a component's training in the caller's transaction; once, however often called."""
         self._client.enqueue_in_transaction(
             session,
             {
                 "workflow_name": WORKFLOW,
                 "queue_name": QUEUE,
-                "workflow_id": component_id,
+                "workflow_id": job_id,
                 "app_version": VERSION,
             },
-            component_id,
+            job_id,
         )
 
-    def cancel(self, component_id: str) -> None:
+    def cancel(self, job_id: str) -> None:
         """Take the job off its queue or stop it where it runs; nothing if there is no such job."""
-        self._client.cancel_workflow(component_id)
+        self._client.cancel_workflow(job_id)
 
-    def forget(self, component_ids: Iterable[str]) -> None:
+    def forget(self, job_ids: Iterable[str]) -> None:
         """Delete all that the engine recorded of these jobs, known to it or not."""
-        ids = list(component_ids)
+        ids = list(job_ids)
         if ids:
             self._client.delete_workflows(ids)
 
     def running(self) -> dict[str, list[str]]:
-        """The component ids of the started and unfinished jobs, by the worker that took them."""
+        """The ids of the started and unfinished jobs, by the worker that took them."""
         jobs: dict[str, list[str]] = {}
         for job in self._client.list_workflows(
             status="PENDING", name=WORKFLOW, load_input=False, load_output=False
@@ -88,16 +89,16 @@ class Jobs:
             jobs.setdefault(job.executor_id or "", []).append(job.workflow_id)
         return jobs
 
-    def hand_back(self, component_ids: Iterable[str]) -> None:
+    def hand_back(self, job_ids: Iterable[str]) -> None:
         """Queue started jobs again, for any worker; the finished and the forgotten stay so."""
-        for component_id in component_ids:
+        for job_id in job_ids:
             try:  # not the default queue of the engine, which knows no limit of jobs per worker
-                self._client.resume_workflow(component_id, queue_name=QUEUE)
+                self._client.resume_workflow(job_id, queue_name=QUEUE)
             except engine_error.DBOSNonExistentWorkflowError:
                 continue
 
     def finished(self, *, older_than_seconds: float, limit: int = 100) -> list[str]:
-        """The component ids of jobs that are over since a while and whose records can go."""
+        """The ids of jobs that are over since a while and whose records can go."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
         jobs = self._client.list_workflows(
             status=FINISHED,

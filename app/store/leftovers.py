@@ -15,7 +15,7 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import datasets, residue
+from app.store import datasets, erasures, residue
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.components import ACTIVE
 from app.store.db import transaction
@@ -32,20 +32,27 @@ WAIT_MS = 5000  # for other connections to end their transactions
 class Jobs(Protocol):
     """What is asked of app.store.jobs.Jobs."""
 
-    def cancel(self, component_id: str) -> None: ...
-    def forget(self, component_ids: Iterable[str]) -> None: ...
+    def cancel(self, job_id: str) -> None: ...
+    def forget(self, job_ids: Iterable[str]) -> None: ...
 
 
 def clean(
     deletion: Deletion, sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs
 ) -> None:
     """Remove what the committed deletion left: nothing of its subjects is on disk afterwards."""
+    if deletion.erased is not None:
+        erasures.erase(blobs, *deletion.erased)
+    for key in deletion.files:
+        blobs.delete(key)
     for folder in (each for subject in deletion.subject_ids for each in residue.folders(subject)):
         for key in list(blobs.keys(folder)):
             blobs.delete(key)
-    for component_id in deletion.training:
-        jobs.cancel(component_id)
-    _drop(deletion.subject_ids, jobs, blobs)
+    for job_id in deletion.training:
+        jobs.cancel(job_id)
+    jobs.forget(deletion.jobs)
+    for subject_id in deletion.subject_ids:
+        _drop_scratch(blobs.scratch_of(subject_id))
+    _drop_scratch(deletion.scratch)
     scrub(sessions)
 
 
@@ -54,10 +61,11 @@ def heal(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None
     with transaction(sessions) as session:
         sweep(session, blobs)
         records = residue.job_records(session)
-        deleted = list(session.scalars(select(Tombstone.subject_id)))
-    _drop(records, jobs, blobs)
-    for subject_id in deleted:
-        _drop_scratch(subject_id, blobs)
+        left = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
+        deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
+    jobs.forget(records)
+    _drop_scratch(left)
+    erasures.heal(sessions, blobs)
     for path in blobs.scratch_of(datasets.SCRATCH):
         if time.time() - path.stat().st_mtime > UNCLAIMED_SECONDS:
             path.unlink(missing_ok=True)
@@ -81,10 +89,12 @@ def sweep(session: Session, blobs: LocalBlobs) -> list[str]:
 def _is_claimed(session: Session, key: str) -> bool | None:
     """Whether a row has use for the blob; None if its row may be on the way, or never come."""
     subject_id = Path(key).parts[1] if key.count("/") else ""
-    if session.get(Tombstone, subject_id) is not None:
+    if session.get(Tombstone, subject_id) or session.get(Tombstone, key):
         return False
     component = session.get(Component, subject_id)
     if component is not None:
+        if component.status == "ready" and component.blob_key != key:
+            return None  # it may be the file that takes the present one's place
         return component.blob_key == key or component.status in ACTIVE
     return True if session.get(Dataset, subject_id) is not None else None
 
@@ -119,14 +129,12 @@ def scrub(sessions: sessionmaker[Session]) -> None:
         connection.close()
 
 
-def _drop(subject_ids: Iterable[str], jobs: Jobs, blobs: LocalBlobs) -> None:
-    ids = list(subject_ids)
-    jobs.forget(ids)
-    for subject_id in ids:
-        _drop_scratch(subject_id, blobs)
+def _is_of_deleted(session: Session, path: Path) -> bool:
+    """Whether the scratch file or folder was made for something that was deleted."""
+    return session.get(Tombstone, path.name.rpartition("-")[0]) is not None
 
 
-def _drop_scratch(subject_id: str, blobs: LocalBlobs) -> None:
-    for path in blobs.scratch_of(subject_id):
+def _drop_scratch(paths: Iterable[Path]) -> None:
+    for path in paths:
         # A trainer that has not noticed yet may be writing; it drops its folder itself.
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

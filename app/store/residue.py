@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, cast, column, func, or_, select, table
 from sqlalchemy.orm import Session
 
-from app.store import receipts
+from app.store import erasures, receipts
 from app.store.blobs import LocalBlobs
 from app.store.tables import (
     Component,
@@ -48,6 +48,7 @@ CHECKED = (
     "rows",
     "parents",
     "images",
+    "image_bytes",
     "events",
     "compositions",
     "evaluations",
@@ -65,6 +66,7 @@ def verify(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, A
     """
     broken = receipts.broken_at(session)
     found = left(session, blobs, [each["id"] for each in _parts(receipt, "subjects")])
+    found |= _replaced(session, blobs, receipt)
     manifest_ok = _manifests_hold(session, receipt)
     return {
         "receipt_id": receipt.id,
@@ -85,7 +87,7 @@ def left(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, i
         "rows": _count(session, Component.id.in_(ids)) + _count(session, Dataset.id.in_(ids)),
         "parents": _count(session, ComponentParent.component_id.in_(ids))
         + _count(session, ComponentParent.parent_id.in_(ids)),
-        "images": _count(session, Image.dataset_id.in_(ids)),
+        "images": _count(session, or_(Image.dataset_id.in_(ids), Image.id.in_(ids))),
         "events": _count(session, ComponentEvent.component_id.in_(ids)),
         "compositions": _count(session, CompositionMember.component_id.in_(ids))
         + _count(session, or_(False, *(_mentions(each, Composition.solved) for each in ids))),
@@ -100,19 +102,39 @@ def left(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, i
     return {kind: count for kind, count in counts.items() if count}
 
 
+def _replaced(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, int]:
+    """What a change of a dataset was to remove and has not: old component files, image bytes."""
+    keys = select(Tombstone.subject_id).where(
+        Tombstone.receipt_id == receipt.id, Tombstone.subject_id.contains("/")
+    )
+    files = sum(blobs.path(key, must_exist=False).is_file() for key in session.scalars(keys))
+    dataset_id = receipt.body.get("dataset_id") if isinstance(receipt.body, dict) else None
+    named = isinstance(dataset_id, str)
+    counts = {
+        "blobs": files,
+        "image_bytes": erasures.left(session, blobs, str(dataset_id)) if named else 0,
+    }
+    return {kind: count for kind, count in counts.items() if count}
+
+
 def folders(subject_id: str) -> tuple[str, str]:
     """Where the blobs of a component or dataset lie."""
     return f"components/{subject_id}", f"datasets/{subject_id}"
 
 
 def job_records(session: Session, ids: Iterable[str] | None = None) -> set[str]:
-    """Of these ids, or of all that have a tombstone, those that the job engine has records of."""
-    schema = "dbos" if session.get_bind().dialect.name == "postgresql" else None
+    """The jobs that the engine has records of: of these ids, or of all that have a tombstone."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    schema = "dbos" if postgres else None
     wanted = select(Tombstone.subject_id) if ids is None else list(ids)
     found: set[str] = set()
     for name in JOB_TABLES:
         job = table(name, column("workflow_uuid", String), schema=schema).c.workflow_uuid
-        found.update(session.scalars(select(job).where(job.in_(wanted)).distinct()))
+        if postgres:
+            subject: Any = func.split_part(job, ".", 1)  # see Component.job_id
+        else:
+            subject = func.substr(job, 1, func.instr(job.concat("."), ".") - 1)
+        found.update(session.scalars(select(job).where(subject.in_(wanted)).distinct()))
     return found
 
 

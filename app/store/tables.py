@@ -79,8 +79,9 @@ class Dataset(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ds"))
     name: Mapped[str]
-    sha256: Mapped[str]  # of the uploaded archive
-    bytes: Mapped[int] = mapped_column(BigInteger)  # of the uploaded archive
+    sha256: Mapped[str | None]  # of the uploaded archive; None once its images are not those of it
+    bytes: Mapped[int] = mapped_column(BigInteger)  # of the archive; then, of the images' files
+    revision: Mapped[int] = mapped_column(default=0)  # how often images or labels were changed
     num_images: Mapped[int]
     labels: Mapped[dict[str, Any]]  # label -> number of images
     rejected: Mapped[list[Any]]  # [{path, reason}], the first thousand
@@ -99,6 +100,7 @@ class Image(Base):
     path: Mapped[str]  # in the archive
     label: Mapped[str]
     sha256: Mapped[str]  # of the file's bytes
+    copies: Mapped[int] = mapped_column(default=1)  # files of the archive with this label and bytes
     media_type: Mapped[str]
     width: Mapped[int]
     height: Mapped[int]
@@ -120,11 +122,13 @@ class Component(Base):
     labels: Mapped[dict[str, Any]]  # label -> number of images
     tags: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)  # the user's own
     fingerprint: Mapped[str]
-    attempts: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)  # in this generation
+    generation: Mapped[int] = mapped_column(default=0)  # trainings begun anew, as its data changed
+    retraining: Mapped[bool] = mapped_column(default=False)  # was ready, and is not yet so again
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)  # step, total, loss, eta_seconds
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # code, detail
-    blob_key: Mapped[str | None]  # the safetensors file; set with status ready, once
+    blob_key: Mapped[str | None]  # the safetensors file; set with status ready
     sha256: Mapped[str | None]
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     # operator and parameters of one made from other components; None: from images
@@ -151,6 +155,11 @@ class ComponentParent(Base):
     sha256: Mapped[str] = mapped_column(index=True)  # of the parent's file
     direct: Mapped[bool]  # False: a parent's parent, or one further back
     weight: Mapped[float | None]  # None: by the operator
+
+    @property
+    def job_id(self) -> str:
+        """The job that trains this generation: the component's id, from the second on numbered."""
+        return f"{self.id}.{self.generation}" if self.generation else self.id
 
 
 class ComponentEvent(Base):

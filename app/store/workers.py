@@ -1,17 +1,32 @@
 """Worker processes: their signs of life, and what they hold of the components in training.
 
-An attempt is one run of a training by one worker; its number is the component's `attempts`. The row
-of a component that another worker has started meanwhile has a higher number, so an attempt is held
-only by whoever started it last.
+An attempt is one run of a training by one worker; its number is the component's `attempts`, within
+the component's generation. The row of a component that another worker has started meanwhile has a
+higher number, and that of one whose data has changed a later generation, so an attempt is held only
+by whoever started it last.
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple, Self
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.store.db import affected
 from app.store.tables import Component, ComponentEvent, Worker, now
+
+
+class Attempt(NamedTuple):
+    """Which attempt at which generation of a component."""
+
+    component_id: str
+    generation: int
+    number: int
+
+    @classmethod
+    def of(cls, component: Component) -> Self:
+        """The attempt that the row told of when it was read."""
+        return cls(component.id, component.generation, component.attempts)
 
 
 def beat(session: Session, executor_id: str) -> None:
@@ -39,40 +54,36 @@ def leave(session: Session, executor_id: str) -> None:
     session.execute(delete(Worker).where(Worker.executor_id == executor_id))
 
 
-def holds(session: Session, component_id: str, attempt: int) -> bool:
+def holds(session: Session, attempt: Attempt) -> bool:
     """Whether this attempt is still the one that trains: not cancelled, deleted or taken over."""
-    return session.scalar(_attempt(component_id, attempt)) is not None
+    return session.scalar(select(Component.id).where(*_held(attempt))) is not None
 
 
-def locks(session: Session, component_id: str, attempt: int) -> bool:
+def locks(session: Session, attempt: Attempt) -> bool:
     """As `holds`, and nobody can change that before the caller's transaction ends."""
-    return session.scalar(_attempt(component_id, attempt).with_for_update()) is not None
+    held = select(Component.id).where(*_held(attempt)).with_for_update()
+    return session.scalar(held) is not None
 
 
-def release(session: Session, component_id: str, attempt: int) -> bool:
+def release(session: Session, attempt: Attempt) -> bool:
     """Give an attempt up that ended by no fault of its own, so that it does not count."""
-    given_up = (
-        update(Component)
-        .where(
-            Component.id == component_id,
-            Component.status == "training",
-            Component.attempts == attempt,
-        )
-        .values(status="queued", attempts=attempt - 1, progress={})
-    )
-    if affected(session, given_up) == 0:
+    queued = {"status": "queued", "attempts": attempt.number - 1, "progress": {}}
+    if affected(session, update(Component).where(*_held(attempt)).values(**queued)) == 0:
         return False
-    event = ComponentEvent(component_id=component_id, type="status", data={"status": "queued"})
+    event = ComponentEvent(
+        component_id=attempt.component_id, type="status", data={"status": "queued"}
+    )
     session.add(event)
     session.flush()
     return True
 
 
-def _attempt(component_id: str, attempt: int):
-    return select(Component.id).where(
-        Component.id == component_id,
+def _held(attempt: Attempt) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Component.id == attempt.component_id,
         Component.status == "training",
-        Component.attempts == attempt,
+        Component.generation == attempt.generation,
+        Component.attempts == attempt.number,
     )
 
 

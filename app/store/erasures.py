@@ -1,0 +1,53 @@
+"""Images' bytes in the packs of changed datasets: zeros wherever no image row covers them.
+
+The rows go first. A process that dies before the bytes are overwritten leaves them to `heal`.
+"""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.archives import packs
+from app.archives.packs import Place
+from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.db import transaction
+from app.store.tables import Dataset, Image
+
+
+def uncovered(session: Session, blobs: LocalBlobs, dataset: Dataset) -> list[Place]:
+    """The stretches of the dataset's pack that belong to no image; none without a pack."""
+    places = select(Image.pack_offset, Image.pack_length).where(Image.dataset_id == dataset.id)
+    try:
+        size = blobs.path(dataset.pack_key).stat().st_size
+    except (BlobMissing, FileNotFoundError):
+        return []
+    return packs.uncovered((Place(*row) for row in session.execute(places)), size)
+
+
+def erase(blobs: LocalBlobs, pack_key: str, places: Iterable[Place]) -> None:
+    """Overwrite these stretches of a pack; nothing where the dataset was deleted meanwhile."""
+    try:
+        packs.erase(blobs.path(pack_key), places)
+    except (BlobMissing, FileNotFoundError):
+        return
+
+
+def left(session: Session, blobs: LocalBlobs, dataset_id: str) -> int:
+    """How many bytes of images that are gone still lie in the dataset's pack."""
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None:
+        return 0
+    try:
+        return packs.left(blobs.path(dataset.pack_key), uncovered(session, blobs, dataset))
+    except (BlobMissing, FileNotFoundError):
+        return 0
+
+
+def heal(sessions: sessionmaker[Session], blobs: LocalBlobs) -> None:
+    """Finish the erasures of a process that died; only a changed dataset can have any."""
+    with transaction(sessions) as session:
+        changed = session.scalars(select(Dataset).where(Dataset.revision > 0))
+        found = [(each.pack_key, uncovered(session, blobs, each)) for each in changed]
+    for pack_key, places in found:
+        erase(blobs, pack_key, places)

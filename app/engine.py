@@ -5,11 +5,9 @@ their content (space fingerprint, rule, sorted pairs of component sha256 and wei
 that the next composition goes on from.
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter
 
@@ -18,20 +16,20 @@ import PIL.Image
 import torch
 
 import tangent
-from app import images
+from app import component_files, images
 from app.errors import Invalid, NotReady
 from app.gate import Gate, Ticket
 from app.metrics import Metrics
 from app.settings import Settings
-from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.blobs import LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
 from tangent.attribution import Attribution, attribute, units
 from tangent.composer import Composer, Source
-from tangent.errors import BadComponent
 
 OPEN_SPACES = 4  # opened spaces kept in memory
 DECODERS = 4  # images decoded at a time: each may take 150 MB
+TRAINED = "float32"  # the precision of every training, whatever that of answers
 CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a new one would
 
 Members = Sequence[tuple[Component, float | None]]
@@ -49,23 +47,6 @@ def key_of(space: Space, members: Members, rule: str) -> Key:
     """What a composed delta is a function of, and nothing else."""
     parts = [(str(part.sha256), weight) for part, weight in members]
     return space.fingerprint, rule, tuple(sorted(parts, key=str))
-
-
-def verified(path: Path, sha256: str | None) -> Path:
-    """The component file, if it is the one that its row tells of.
-
-    Raises:
-        NotReady: `component_damaged`.
-    """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise NotReady(
-            "component_damaged",
-            f"the file of a selected component has sha256 {found}, its row says {sha256}: "
-            "restore the file, or delete the component and train it again",
-        )
-    return path
 
 
 def _check_finite(*logits: torch.Tensor) -> None:
@@ -111,9 +92,15 @@ class Engine:
         with self.gate.exclusive():
             yield
 
-    def open(self, backbone: str, scope: str, declared: Sequence[str]) -> tangent.Space:
-        """The opened space, from memory if it is one of the last few."""
-        key = backbone, scope, tuple(declared)
+    def open(
+        self, backbone: str, scope: str, declared: Sequence[str], *, precision: str | None = None
+    ) -> tangent.Space:
+        """The opened space, from memory if it is one of the last few.
+
+        Without a precision, in that of the settings.
+        """
+        precision = precision or self.settings.precision
+        key = backbone, scope, tuple(declared), precision
         with self._opening:
             space = self._spaces.get(key)
             if space is None:
@@ -122,7 +109,7 @@ class Engine:
                     scope,
                     tuple(declared),
                     device=str(self.device),
-                    precision=self.settings.precision,
+                    precision=precision,
                 )
                 self._spaces[key] = space
                 if len(self._spaces) > OPEN_SPACES:
@@ -130,13 +117,13 @@ class Engine:
             self._spaces.move_to_end(key)
             return space
 
-    def space(self, row: Space) -> tangent.Space:
+    def space(self, row: Space, *, precision: str | None = None) -> tangent.Space:
         """The opened space of this row.
 
         Raises:
             NotReady: `space_changed` when what opens here is not what the row was made from.
         """
-        space = self.open(row.backbone, row.scope, row.declared_labels)
+        space = self.open(row.backbone, row.scope, row.declared_labels, precision=precision)
         if space.fingerprint != row.fingerprint:
             raise NotReady(
                 "space_changed",
@@ -182,18 +169,7 @@ class Engine:
         return self._composer.compose(space, parts, rule)
 
     def _component(self, source: Source) -> tangent.Component:
-        """The component, mapped: who lets go of it lets go of its file's bytes.
-
-        Its directions were found finite when it came in, and its hash says that they still are.
-        """
-        path = self.blobs.path(source.key)
-        try:
-            file = verified(path, source.sha256)
-            return tangent.Component.load(file, directions_checked=False)
-        except (FileNotFoundError, BadComponent) as error:
-            if path.exists():
-                raise
-            raise BlobMissing(f"no blob at {path.name} any more") from error
+        return component_files.load(self.blobs, source.key, source.sha256)
 
     def logits(
         self, row: Space, inputs: Sequence[torch.Tensor], delta: tangent.Delta
@@ -249,6 +225,18 @@ class Engine:
             found = units(space, torch.stack(list(inputs)), parts, labels)
         self._forwarded_at = monotonic()
         return found
+
+    def without(
+        self,
+        row: Space,
+        component: tangent.Component,
+        inputs: Sequence[torch.Tensor],
+        labels: Sequence[str],
+    ) -> tangent.Component:
+        """`tangent.without`, in the precision that trainings have."""
+        space = self.space(row, precision=TRAINED)
+        with self._forwarding:
+            return tangent.without(space, component, torch.stack(list(inputs)), labels)
 
     def forget(self, shas: Sequence[str]) -> None:
         """Drop every composed delta that contains a component with one of these sha256.

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
 
 from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
@@ -105,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.turns = Turns(settings.max_concurrent_uploads)
+    app.state.revising = Lock()
     app.state.metrics.count_held(partial(_inventory, app))
     problems.add_handlers(app)
     # For the document only: BearerKey has decided before a route is reached.

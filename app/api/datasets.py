@@ -30,21 +30,32 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
+from app.api.revisions import RevisionsDep
 from app.api.spooling import SpoolingRoute
 from app.api.turns import turn
+from app.api.walks import damaged
 from app.errors import Unsupported
 from app.schemas.components import ComponentOut
-from app.schemas.datasets import DatasetOut, DatasetSummary, ImageOut, UploadedDataset
+from app.schemas.datasets import (
+    DatasetOut,
+    DatasetSummary,
+    ImageOut,
+    RelabelledDataset,
+    Relabelling,
+    UploadedDataset,
+)
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.store import components, datasets, spaces
+from app.store import components, datasets, plans, spaces
+from app.store.blobs import BlobMissing
 from app.store.db import transaction
 from app.store.deletion import forget_dataset
 from tangent import Hyperparameters
 
 DatasetId = Annotated[str, Path(max_length=64)]
+ImageId = Annotated[str, Path(max_length=64)]
 IMAGE_HEADERS = {
     "Cache-Control": "private, no-cache",  # a copy is shown only if the image is still there
     "X-Content-Type-Options": "nosniff",
@@ -174,7 +185,7 @@ def get_image(
     settings: SettingsDep,
     ticket: TicketDep,
     dataset_id: DatasetId,
-    image_id: Annotated[str, Path(max_length=64)],
+    image_id: ImageId,
     size: Annotated[
         int | None, Query(ge=8, le=2048, description="fit into a square of so many pixels")
     ] = None,
@@ -188,10 +199,57 @@ def get_image(
     headers = IMAGE_HEADERS | {"ETag": etags.quoted(version)}
     if etags.names(if_none_match, version):
         return Response(status_code=304, headers=headers)
-    data, media_type = datasets.read(blobs, dataset, image), image.media_type
+    try:
+        data, media_type = datasets.read(blobs, dataset, image), image.media_type
+    except BlobMissing as missing:
+        with transaction(reading) as session:  # deleted by another process just now?
+            datasets.image(session, dataset_id, image_id)
+        raise damaged(missing) from None
     if size is not None:
         data, media_type = images.thumbnail(data, settings, size)
     return Response(data, media_type=media_type, headers=headers)
+
+
+@router.delete(
+    "/{dataset_id}/images/{image_id}",
+    summary="Unlearn an image",
+    responses=problems(404, 409, 410, 503),
+)
+def delete_image(revisions: RevisionsDep, dataset_id: DatasetId, image_id: ImageId) -> ReceiptOut:
+    """Deletes one image, and unlearns it in every component trained from its dataset.
+
+    The receipt's `components` tell how. `down_dated`: where the sums that a training solves from
+    are exact (scopes head and head2toe, solver cholesky, alpha 1), the image's own part was taken
+    away and the component has the file, at once, that a training without the image gives, to the
+    last byte. `retraining`: its file is gone, and nothing of it answers; it is trained anew without
+    the image, and `retraining` in its status, events and in predictions until then. `queued`: its
+    training has not begun. What was measured with the image is dropped: metrics, events,
+    evaluations, solved weights. The last image of a dataset goes with its dataset only.
+    """
+    receipt = revisions.run(lambda session: plans.removal(session, dataset_id, image_id))
+    return ReceiptOut.of(receipt)
+
+
+@router.post(
+    "/{dataset_id}/labels",
+    summary="Rename or merge labels",
+    responses=problems(404, 410, 422, 503),
+)
+def relabel(
+    revisions: RevisionsDep, reading: ReadSessionsDep, dataset_id: DatasetId, body: Relabelling
+) -> RelabelledDataset:
+    """Gives labels other names, all at once; two that get one name are merged.
+
+    Afterwards dataset and components are as if uploaded with these labels from the start. A label
+    is its name, so components get other bytes: at scopes head and head2toe, solver cholesky, alpha
+    1, the sums of merged labels are added and the head's rows are solved for anew from the base
+    rows of the new names, at once and to the last byte as a training gives them; all others are
+    dropped and trained anew. Of images that become equal, with the same bytes and label, the first
+    stays. The receipt says what became of each component, and what fitted to the old ones is gone.
+    """
+    receipt = revisions.run(lambda session: plans.relabelling(session, dataset_id, body.rename))
+    with transaction(reading) as session:
+        return RelabelledDataset.of(datasets.get(session, dataset_id), ReceiptOut.of(receipt))
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))

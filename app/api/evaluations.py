@@ -26,6 +26,7 @@ from app.store import datasets, evaluations
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import transaction
+from app.store.tables import Dataset
 
 CHUNK = 64  # images in memory at a time
 
@@ -53,7 +54,7 @@ def create(
     An image counts as right when its own label is ranked first among the selection's labels.
     """
     with transaction(reading) as session:
-        datasets.get(session, body.dataset_id)
+        dataset = datasets.get(session, body.dataset_id)
         known = once.known(session, body)
     if known is None:
         # Only the composing and the storing keep deletions waiting, not the long way in between.
@@ -62,13 +63,13 @@ def create(
             reading, engine, body, lambda s: (s, engine.delta(s.space, s.members, s.rule))
         )
         ticket.leave()
-        result = _run(engine, blobs, reading, selection, delta, body.dataset_id)
+        result = _run(engine, blobs, reading, selection, delta, dataset)
         ticket.enter()
     with transaction(sessions) as session:
 
         def store() -> str:
             return evaluations.add(
-                session, selection=used(selection), dataset_id=body.dataset_id, result=result
+                session, selection=used(selection), dataset=dataset, result=result
             ).id
 
         row = evaluations.get(session, known or once.run(session, body, store))
@@ -82,11 +83,11 @@ def _run(
     reading: Sessions,
     selection: Selection,
     delta: Any,
-    dataset_id: str,
+    dataset: Dataset,
 ) -> dict[str, Any]:
     """The counts over all the dataset's images, a chunk at a time."""
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for rows, inputs in walk(engine, blobs, reading, selection, dataset_id, chunk=CHUNK):
+    for rows, inputs in walk(engine, blobs, reading, selection, dataset, chunk=CHUNK):
         best = engine.logits(selection.space, inputs, delta).argmax(axis=1)
         for row, column in zip(rows, best, strict=True):
             confusion[row.label][delta.labels[column]] += 1

@@ -17,6 +17,7 @@ from app.store import components, datasets, previews
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import transaction
+from app.store.tables import Dataset
 from tangent import Delta
 
 CHUNK = 64  # images in memory at a time
@@ -40,9 +41,8 @@ class Previews:
         """
         with transaction(self.reading) as session:
             found = previews.of(session, component_id)
-            if dataset_id is not None:
-                datasets.get(session, dataset_id)
-        answers = self._answers(component_id, found.space, dataset_id) if dataset_id else None
+            dataset = datasets.get(session, dataset_id) if dataset_id else None
+        answers = self._answers(component_id, found.space, dataset) if dataset else None
         return PreviewOut(
             component_id=component_id,
             space=found.space,
@@ -53,7 +53,7 @@ class Previews:
             answers=answers,
         )
 
-    def _answers(self, component_id: str, space: str, dataset_id: str) -> AnswersOut:
+    def _answers(self, component_id: str, space: str, dataset: Dataset) -> AnswersOut:
         # Only the composing keeps deletions waiting, not the long way after it.
         self.ticket.enter()
         with transaction(self.reading) as session:
@@ -69,7 +69,7 @@ class Previews:
             with transaction(self.reading) as session:  # deleted by another process just now
                 components.ready(session, component_id)
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        walked = walk(self.engine, self.blobs, self.reading, selection, dataset_id, chunk=CHUNK)
+        walked = walk(self.engine, self.blobs, self.reading, selection, dataset, chunk=CHUNK)
         for rows, inputs in walked:
             old = self._best(selection, inputs, before)
             new = self._best(selection, inputs, after)
@@ -82,7 +82,7 @@ class Previews:
                         "after": int(other == row.label),
                     }
                 )
-        return _summed(selection.rule, dataset_id, counts, answered=after is not None)
+        return _summed(selection.rule, dataset.id, counts, answered=after is not None)
 
     def _composed(self, selection: Selection, component_id: str) -> tuple[Delta, Delta | None]:
         """The space's answer by its own rule, and that of all other components."""

@@ -65,7 +65,7 @@ class Solver:
             lambda found: (found, self._opened(found, dataset, if_match)),
         )
         self.ticket.leave()
-        found = self._gathered(selection, parts, asked.dataset_id)
+        found = self._gathered(selection, parts, dataset)
         weights, solved = _solved(asked, selection, parts, found, dataset.num_images)
         self.ticket.enter()
         with transaction(self.sessions) as session:
@@ -75,6 +75,7 @@ class Solver:
                 etag=str(selection.etag),
                 selection=used(selection),
                 weights=weights,
+                dataset=dataset,
                 solved=solved,
             )
 
@@ -99,7 +100,7 @@ class Solver:
             )
         return self.engine.components(selection.members)
 
-    def _gathered(self, selection: Selection, parts: list[Any], dataset_id: str) -> Gathered:
+    def _gathered(self, selection: Selection, parts: list[Any], dataset: Dataset) -> Gathered:
         """Every image of a label that is known through the base and all components."""
         found, labels = Gathered(), labels_of(selection)
         walked = walk(
@@ -107,7 +108,7 @@ class Solver:
             self.blobs,
             self.reading,
             selection,
-            dataset_id,
+            dataset,
             chunk=CHUNK,
             labels=labels,
         )

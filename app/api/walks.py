@@ -5,12 +5,13 @@ from typing import Any
 
 from app.api.deps import Sessions
 from app.engine import Engine
+from app.errors import NotReady
 from app.selections import used
 from app.store import datasets, evaluations
-from app.store.blobs import LocalBlobs
+from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import transaction
-from app.store.tables import Image
+from app.store.tables import Dataset, Image
 
 
 def walk(
@@ -18,26 +19,38 @@ def walk(
     blobs: LocalBlobs,
     reading: Sessions,
     selection: Selection,
-    dataset_id: str,
+    dataset: Dataset,
     *,
     chunk: int,
     labels: Collection[str] | None = None,
 ) -> Iterator[tuple[list[Image], list[Any]]]:
     """Rows and the network's inputs, at most `chunk` of them; all, or those of these labels.
 
+    `dataset` is the row as it was when the work began.
+
     Raises:
         Gone, Conflict: as `evaluations.require`, before each chunk.
+        NotReady: `image_damaged`.
     """
     described, after = used(selection), None
     while True:
         with transaction(reading) as session:
-            evaluations.require(session, described, dataset_id)
-            dataset = datasets.get(session, dataset_id)
-            rows = datasets.images(session, dataset_id, label=None, after=after, limit=chunk)
+            evaluations.require(session, described, dataset)
+            rows = datasets.images(session, dataset.id, label=None, after=after, limit=chunk)
         if not rows:
             return
         after = rows[-1].id
         known = [row for row in rows if labels is None or row.label in labels]
         if known:
-            files = (datasets.read(blobs, dataset, row) for row in known)
+            try:
+                files = [datasets.read(blobs, dataset, row) for row in known]
+            except BlobMissing as missing:
+                with transaction(reading) as session:  # deleted by another process just now?
+                    evaluations.require(session, described, dataset)
+                raise damaged(missing) from None
             yield known, [engine.read(selection.space, file) for file in files]
+
+
+def damaged(missing: BlobMissing) -> NotReady:
+    """The problem of an image whose row is there and whose bytes are not."""
+    return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")

@@ -45,6 +45,7 @@ class LabelledImage(NamedTuple):
     label: str
     found: Found
     place: Place
+    copies: int  # files of the archive with these bytes and this label, at least this one
 
 
 @dataclass
@@ -125,13 +126,15 @@ def _received(file: BinaryIO, pack: Path, limits: Limits) -> Upload:
         labelled = collection.labelled()
         unique = _unique(labelled)
         contents = {found.sha256 for _, found in unique}
+        copies = Counter((label, found.sha256) for label, found in labelled)
         writer.keep_only(contents)
     return Upload(
         sha256=digest,
         bytes=size,
         pack=pack,
         images=[
-            LabelledImage(label, found, writer.places[found.sha256]) for label, found in unique
+            LabelledImage(label, found, writer.places[found.sha256], copies[label, found.sha256])
+            for label, found in unique
         ],
         labels=dict(sorted(Counter(label for label, _ in unique).items())),
         rejected=collection.rejected,

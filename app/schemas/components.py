@@ -64,6 +64,7 @@ class ComponentOut(BaseModel):
                 "name": "clinic north",
                 "space": "default",
                 "status": "ready",
+                "retraining": False,
                 "progress": {
                     "phase": "reading",
                     "step": 12,
@@ -95,6 +96,10 @@ class ComponentOut(BaseModel):
     name: str
     space: str
     status: Status
+    retraining: bool = Field(
+        description="was ready, and is trained anew as its dataset lost an image or has other "
+        "labels; answers leave it out until it is ready again"
+    )
     progress: Progress
     metrics: dict[str, Any] = Field(
         description="train_accuracy, holdout_accuracy, final_loss, converged and others; "
@@ -114,7 +119,7 @@ class ComponentOut(BaseModel):
     hyperparameters: dict[str, Any]
     metadata: dict[str, str]
     derived: DerivedOut | None = Field(description="null if it was trained from images")
-    attempts: int = Field(description="times its training was started")
+    attempts: int = Field(description="times its training, or the present one, was started")
     error: Failure | None
     created_at: datetime
     started_at: datetime | None

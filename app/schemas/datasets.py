@@ -1,11 +1,13 @@
 """Datasets and their images as they are shown."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.components import ComponentOut
+from app.schemas.receipts import ReceiptOut
+from app.schemas.texts import Given, Text
 
 EXAMPLE = {
     "id": "ds_0190",
@@ -35,8 +37,10 @@ class DatasetSummary(BaseModel):
     labels: dict[str, int] = Field(description="images of each label")
     num_rejected: int = Field(description="files of the archive that were not accepted")
     duplicates: int = Field(description="files whose bytes another file of the archive has too")
-    sha256: str = Field(description="of the archive")
-    bytes: int = Field(description="of the archive")
+    sha256: str | None = Field(
+        description="of the archive; null once an image was deleted or a label renamed"
+    )
+    bytes: int = Field(description="of the archive; where sha256 is null, of the images' files")
     created_at: datetime
 
     @classmethod
@@ -69,6 +73,27 @@ class UploadedDataset(DatasetOut):
     def of(cls, row: Any, component: ComponentOut | None = None) -> Self:
         shown = DatasetOut.of(row)
         return cls(**shown.model_dump(), component=component)
+
+
+class Relabelling(Given):
+    """New names of labels."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"rename": {"ill": "pneumonia"}}})
+
+    rename: Annotated[dict[Text, Text], Field(min_length=1, max_length=10_000)] = Field(
+        description="old name → new name; onto a name that another label has, or twice onto one, "
+        "merges"
+    )
+
+
+class RelabelledDataset(DatasetOut):
+    """The dataset under its new labels."""
+
+    receipt: ReceiptOut
+
+    @classmethod
+    def of(cls, row: Any, receipt: ReceiptOut | None = None) -> Self:
+        return cls(**DatasetOut.of(row).model_dump(), receipt=receipt)
 
 
 class ImageOut(BaseModel):

@@ -158,8 +158,9 @@ def of_job(job_id: str) -> tuple[str, int]:
 
 def start(session: Session, component_id: str, *, executor_id: str) -> Component | None:
     """Begin an attempt at training; None if there is nothing to train any more."""
-    values = {"status": "training", "attempts": Component.attempts + 1, "started_at": now()}
-    if not _move(session, component_id, ACTIVE, **values):
+    begun: dict[str, Any] = {"status": "training", "started_at": now()}
+    begun["attempts"] = Component.attempts + 1
+    if not _move(session, component_id, ACTIVE, **begun):
         return None
     component = get(session, component_id)
     _event(
@@ -224,12 +225,8 @@ def fail(
     With a `generation`, of this one only.
     """
     error = {"code": code, "detail": detail}
-    ended: dict[str, Any] = {
-        "status": "failed",
-        "retraining": False,
-        "error": error,
-        "finished_at": now(),
-    }
+    ended: dict[str, Any] = {"status": "failed", "error": error, "finished_at": now()}
+    ended["retraining"] = False
     failed = _move(session, component_id, ACTIVE, generation, **ended)
     if failed:
         _event(session, component_id, "status", status="failed", error=error)

@@ -1,5 +1,6 @@
 """Datasets and their images: rows here, the image files in one pack a dataset among the blobs."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -12,7 +13,7 @@ from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
 from app.errors import Gone, NotFound
-from app.store.blobs import LocalBlobs
+from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
 
 ROWS_AT_ONCE = 2000
@@ -113,17 +114,29 @@ def image(session: Session, dataset_id: str, image_id: str) -> tuple[Dataset, Im
 
     Raises:
         Gone, NotFound: as `get`.
+        Gone: `image_deleted`, with the `receipt_id`.
         NotFound: `image_not_found`.
     """
     dataset = get(session, dataset_id)
-    found = session.get(Image, image_id)
+    found = session.get(Image, image_id, populate_existing=True)
     if found is None or found.dataset_id != dataset_id:
+        _check_not_deleted(session, dataset_id, image_id)
         raise NotFound(
             "image_not_found",
             f"dataset {dataset_id} has no image {image_id!r}: "
             f"GET /v1/datasets/{dataset_id}/images lists those that it has",
         )
     return dataset, found
+
+
+def _check_not_deleted(session: Session, dataset_id: str, image_id: str) -> None:
+    tombstone = session.get(Tombstone, image_id)
+    if tombstone is not None and image_id.startswith(f"{_image_prefix(dataset_id)}_"):
+        raise Gone(
+            "image_deleted",
+            f"image {image_id} was deleted: receipt {tombstone.receipt_id} says what went with it",
+            receipt_id=tombstone.receipt_id,
+        )
 
 
 def rows(session: Session, dataset_id: str) -> list[Image]:
@@ -136,9 +149,13 @@ def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
     """The image file's bytes, as they were in the archive.
 
     Raises:
-        BlobMissing: if the pack is not there; then the dataset is being deleted, or was.
+        BlobMissing: if the pack or these bytes are not there; then the dataset or the image is
+            being deleted, or was.
     """
-    return packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
+    data = packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise BlobMissing(f"the bytes of {image.id} are not in {dataset.pack_key}")
+    return data
 
 
 def first_component(session: Session, dataset_id: str) -> Component | None:
@@ -147,15 +164,20 @@ def first_component(session: Session, dataset_id: str) -> Component | None:
     return session.scalar(query.order_by(Component.id).limit(1))
 
 
+def _image_prefix(dataset_id: str) -> str:
+    return f"img_{dataset_id.removeprefix('ds_')}"
+
+
 def _rows(dataset_id: str, images: Iterable[LabelledImage]) -> Iterator[dict[str, Any]]:
-    prefix = f"img_{dataset_id.removeprefix('ds_')}"
-    for position, (label, found, place) in enumerate(images):
+    prefix = _image_prefix(dataset_id)
+    for position, (label, found, place, copies) in enumerate(images):
         yield {
             "id": f"{prefix}_{position:06d}",
             "dataset_id": dataset_id,
             "path": found.path,
             "label": label,
             "sha256": found.sha256.hex(),
+            "copies": copies,
             "media_type": found.facts.media_type,
             "width": found.facts.width,
             "height": found.facts.height,

@@ -25,6 +25,17 @@ def uncovered(session: Session, blobs: LocalBlobs, dataset: Dataset) -> list[Pla
     return packs.uncovered((Place(*row) for row in session.execute(places)), size)
 
 
+def freed(session: Session, dataset_id: str, removed: Iterable[Image]) -> list[Place]:
+    """Where the bytes of removed images lie, but those that another label's row still covers."""
+    places = {Place(image.pack_offset, image.pack_length) for image in removed}
+    offsets = select(Image.pack_offset).where(
+        Image.dataset_id == dataset_id,
+        Image.pack_offset.in_([place.offset for place in places]),
+    )
+    covered = set(session.scalars(offsets))
+    return sorted(place for place in places if place.offset not in covered)
+
+
 def erase(blobs: LocalBlobs, pack_key: str, places: Iterable[Place]) -> None:
     """Overwrite these stretches of a pack; nothing where the dataset was deleted meanwhile."""
     try:

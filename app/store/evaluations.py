@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
 from app.store import components, datasets, receipts
-from app.store.tables import Evaluation, EvaluationMember
+from app.store.tables import Dataset, Evaluation, EvaluationMember
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 
@@ -29,14 +29,22 @@ def result_of(confusion: Counts) -> dict[str, Any]:
     }
 
 
-def require(session: Session, selection: Mapping[str, Any], dataset_id: str) -> None:
+def require(session: Session, selection: Mapping[str, Any], dataset: Dataset) -> None:
     """Check that all that an evaluation is made of is still there, unchanged.
+
+    `dataset` is the row as it was read when the evaluation began.
 
     Raises:
         Gone: the dataset's or a component's.
-        Conflict: `selection_changed` if a component is not the one that was evaluated.
+        Conflict: `dataset_changed` if an image was deleted or a label renamed since;
+            `selection_changed` if a component is not the one that was evaluated.
     """
-    datasets.get(session, dataset_id)
+    revision = dataset.revision  # before the row, which may be the same object, is read again
+    if datasets.get(session, dataset.id).revision != revision:
+        raise Conflict(
+            "dataset_changed",
+            f"images or labels of dataset {dataset.id} changed in the meantime: ask again",
+        )
     for part in selection["components"]:
         if components.get(session, part["id"]).sha256 != part["sha256"]:
             raise Conflict(
@@ -46,7 +54,7 @@ def require(session: Session, selection: Mapping[str, Any], dataset_id: str) -> 
 
 
 def add(
-    session: Session, *, selection: Mapping[str, Any], dataset_id: str, result: Mapping[str, Any]
+    session: Session, *, selection: Mapping[str, Any], dataset: Dataset, result: Mapping[str, Any]
 ) -> Evaluation:
     """Store an evaluation, unless a deletion has come in between.
 
@@ -54,10 +62,10 @@ def add(
         Gone, Conflict: as `require`.
     """
     receipts.lock(session)  # so that a deletion sees it and invalidates it, or it sees the deletion
-    require(session, selection, dataset_id)
+    require(session, selection, dataset)
     row = Evaluation(
         space=selection["space"],
-        dataset_id=dataset_id,
+        dataset_id=dataset.id,
         status="ready",
         selection=dict(selection),
         result=dict(result),

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.store import compositions, evaluations, receipts
-from app.store.tables import Composition, CompositionMember, now
+from app.store.tables import Composition, CompositionMember, Dataset, now
 
 SETTINGS = ("objective", "l2", "constraint")  # all that stays of an invalidated solution
 
@@ -24,20 +24,22 @@ def store(
     etag: str,
     selection: Mapping[str, Any],
     weights: Sequence[float],
+    dataset: Dataset,
     solved: Mapping[str, Any],
 ) -> Composition:
     """Give the composition these weights, if nothing has changed since they were solved for.
 
-    `selection` is what was used, its components in the order of the weights; `solved` has the
-    `dataset_id`, the settings and what came out.
+    `selection` is what was used, its components in the order of the weights; `dataset` the row as
+    it was then; `solved` has its id, the settings and what came out.
 
     Raises:
         Gone: the composition's component's, or the dataset's.
-        Conflict: `selection_changed` if the composition or a component is another one by now.
+        Conflict: `selection_changed` if the composition or a component is another one by now,
+            `dataset_changed` if the dataset is.
         NotFound: as `compositions.get`.
     """
     receipts.lock(session)  # a deletion sees the weights and invalidates them, or is seen here
-    evaluations.require(session, selection, solved["dataset_id"])
+    evaluations.require(session, selection, dataset)
     row = compositions.get(session, name)
     session.refresh(row, with_for_update=True)
     if compositions.etag(row) != etag:

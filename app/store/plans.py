@@ -1,0 +1,88 @@
+"""Plans to change a dataset that stays: one image is to go, or labels are to get other names.
+
+A plan is what was read, with nothing locked: app.restatements makes the components' new files by
+it, and `revisions.carry_out` changes the rows, if all is still as it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.archives.layouts import label_fault
+from app.errors import Conflict, Invalid
+from app.store import datasets
+from app.store.tables import Component, Dataset, Image, Space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to change, and the ready components that it concerns; as read, nothing locked."""
+
+    dataset: Dataset
+    removed: list[Image]
+    renamed: dict[str, str]  # old label -> new one
+    components: list[tuple[Component, Space]]
+
+
+def removal(session: Session, dataset_id: str, image_id: str) -> Plan:
+    """One image is to go.
+
+    Raises:
+        NotFound, Gone: as `datasets.image`.
+        Conflict: `dataset_would_be_empty`.
+    """
+    dataset, image = datasets.image(session, dataset_id, image_id)
+    if dataset.num_images == 1:
+        raise Conflict(
+            "dataset_would_be_empty",
+            f"image {image_id} is the last one of dataset {dataset_id}: delete the dataset, "
+            f"DELETE /v1/datasets/{dataset_id}?cascade=true with what was trained from it",
+        )
+    return Plan(dataset, [image], {}, _ready(session, dataset_id))
+
+
+def relabelling(session: Session, dataset_id: str, names: Mapping[str, str]) -> Plan:
+    """Labels are to get other names, all at once; of images that become equal the first stays.
+
+    Raises:
+        Gone, NotFound: as `datasets.get`.
+        Invalid: `unknown_label`, `bad_label` or `nothing_renamed`.
+    """
+    dataset = datasets.get(session, dataset_id)
+    renamed = _checked(dataset, names)
+    first: dict[tuple[str, str], str] = {}
+    removed = []
+    for image in sorted(datasets.rows(session, dataset_id), key=lambda image: image.id):
+        content = renamed.get(image.label, image.label), image.sha256
+        if first.setdefault(content, image.id) != image.id:
+            removed.append(image)
+    return Plan(dataset, removed, renamed, _ready(session, dataset_id))
+
+
+def _checked(dataset: Dataset, names: Mapping[str, str]) -> dict[str, str]:
+    unknown = sorted(set(names) - set(dataset.labels))
+    if unknown:
+        raise Invalid(
+            "unknown_label",
+            f"dataset {dataset.id} has no label {', '.join(map(repr, unknown[:10]))}: it has "
+            f"{', '.join(map(repr, list(dataset.labels)[:20]))}",
+        )
+    for name in names.values():
+        if fault := label_fault(name):
+            raise Invalid("bad_label", f"the new label {name!r} {fault}")
+    renamed = {old: new.strip() for old, new in names.items() if new.strip() != old}
+    if not renamed:
+        raise Invalid("nothing_renamed", "every label would keep its name: name another one")
+    return renamed
+
+
+def _ready(session: Session, dataset_id: str) -> list[tuple[Component, Space]]:
+    query = (
+        select(Component, Space)
+        .join(Space, Space.name == Component.space)
+        .where(Component.dataset_id == dataset_id, Component.status == "ready")
+        .order_by(Component.id)
+    )
+    return [(row, space) for row, space in session.execute(query)]

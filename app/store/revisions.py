@@ -1,0 +1,207 @@
+"""Changes of a dataset that stays, and what becomes of the components trained from it.
+
+    plan = plans.removal(session, dataset_id, image_id)       what is to change, as read
+    files = …                                                 see app.restatements
+    revisions.carry_out(session, blobs, jobs, plan, files)    in one transaction
+
+A ready component whose file could be restated has the new one at once. Any other that has seen the
+old data is dropped and queued anew, as its next generation; a queued one has not begun.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from app.store import components, images, invalidations, receipts, residue, states
+from app.store.blobs import LocalBlobs
+from app.store.db import affected
+from app.store.deletion import Deletion, artefact, locked
+from app.store.erasures import freed
+from app.store.plans import Plan
+from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
+
+Outcome = dict[str, str]
+
+
+class Overtaken(Exception):
+    """The dataset or a component is not as the plan has read it: plan anew."""
+
+
+@dataclass(frozen=True)
+class Restated:
+    """A component's new file, in its place but named by no row."""
+
+    old_sha256: str
+    blob_key: str
+    sha256: str
+    bytes: int
+    labels: dict[str, int]
+
+
+def key_for(component_id: str) -> str:
+    """A new key for a component's file."""
+    return f"components/{component_id}/{uuid4().hex}.safetensors"
+
+
+def carry_out(
+    session: Session,
+    blobs: LocalBlobs,
+    jobs: components.Queue,
+    plan: Plan,
+    files: Mapping[str, Restated],
+) -> Deletion:
+    """Change the rows as planned; components with a file take it, the others are trained anew.
+
+    Raises:
+        Overtaken: if anything has changed since the plan was made.
+    """
+    receipts.lock(session)
+    dataset, found = _locked(session, plan)
+    receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
+    ids = [component.id for component in found]
+    ready = [component for component in found if component.status == "ready"]
+    deletion = _old(blobs, found)
+    touched = sorted({component.space for component in ready})
+    before = [states.state(session, space) for space in touched]
+    told = _subjects(plan) | _salted(salt, dataset, plan)
+    told["invalidated"] = invalidations.of(session, ids, dataset.id, receipt_id, gone=False)
+    told["removed"] = [artefact(component) for component in ready]
+    images.change(session, dataset, plan)
+    for gone in [image.id for image in plan.removed] + deletion["files"]:
+        session.add(Tombstone(subject_id=gone, receipt_id=receipt_id))
+    outcomes = [
+        _revise(session, jobs, plan, dataset, each, files.get(each.id), receipt_id)
+        for each in found
+    ]
+    events = _forget_events(session, ids, receipt_id)
+    told["components"] = [outcome for outcome in outcomes if outcome]
+    told["removed"] += _counted(images=len(plan.removed), events=events)
+    after = [states.state(session, space) for space in touched]
+    pairs = list(zip(before, after, strict=True))
+    told["labels"] = [states.labels_gone(salt, *pair, awaited=dataset.labels) for pair in pairs]
+    told["manifests"] = [states.manifests(*pair) for pair in pairs]
+    body = {"version": 1, **told, "not_covered": list(residue.NOT_COVERED)}
+    return Deletion(
+        receipt=receipts.append(session, receipt_id=receipt_id, body=body),
+        erased=(dataset.pack_key, freed(session, dataset.id, plan.removed)),
+        **deletion,
+    )
+
+
+def _old(blobs: LocalBlobs, found: list[Component]) -> dict[str, Any]:
+    """What the components' present state leaves behind, as fields of a Deletion.
+
+    Scratch files are listed before a job of the next generation can make its own.
+    """
+    ready = [component for component in found if component.status == "ready"]
+    lost = [component for component in found if component.status == "training"]
+    return {
+        "subject_ids": [],
+        "shas": [str(component.sha256) for component in ready],
+        "training": [component.job_id for component in lost],
+        "jobs": [],
+        "files": [str(component.blob_key) for component in ready],
+        "scratch": [path for component in lost for path in blobs.scratch_of(component.id)],
+    }
+
+
+def _locked(session: Session, plan: Plan) -> tuple[Dataset, list[Component]]:
+    """The dataset and all its components, which nobody else changes from here on."""
+    query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
+    dataset = session.scalar(query.execution_options(populate_existing=True))
+    if dataset is None:
+        raise Overtaken
+    found = locked(session, Component.dataset_id == dataset.id)
+    planned = {component.id: component.sha256 for component, _ in plan.components}
+    ready = {each.id: each.sha256 for each in found if each.status == "ready"}
+    if dataset.revision != plan.dataset.revision or ready != planned:
+        raise Overtaken
+    return dataset, found
+
+
+def _subjects(plan: Plan) -> dict[str, Any]:
+    gone = [
+        {"kind": "image", "id": image.id, "dataset_id": plan.dataset.id} for image in plan.removed
+    ]
+    subject = {"kind": "labels", "id": plan.dataset.id} if plan.renamed else gone[0]
+    return {"subject": subject, "subjects": gone, "dataset_id": plan.dataset.id}
+
+
+def _salted(salt: str, dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    archive = states.salted(salt, dataset.sha256) if dataset.sha256 else None
+    hashes = [states.salted(salt, image.sha256) for image in plan.removed]
+    return {"salt": salt, "salted_archive_sha256": archive, "salted_image_sha256": hashes}
+
+
+def _revise(
+    session: Session,
+    jobs: components.Queue,
+    plan: Plan,
+    dataset: Dataset,
+    component: Component,
+    file: Restated | None,
+    receipt_id: str,
+) -> Outcome | None:
+    """What becomes of one component; None for one that has ended without a file."""
+    status, component.labels, component.progress = component.status, dict(dataset.labels), {}
+    if status in ("failed", "cancelled"):
+        _redact(component, plan)
+        return None
+    outcome = {"id": component.id, "outcome": "queued"}
+    if status == "ready" and file is not None:
+        outcome["outcome"] = "relabelled" if plan.renamed else "down_dated"
+        outcome |= {"old_sha256": str(component.sha256), "new_sha256": file.sha256}
+        component.blob_key, component.sha256 = file.blob_key, file.sha256
+        component.bytes, component.labels, component.metrics = file.bytes, file.labels, {}
+    elif status != "queued":
+        outcome["outcome"] = "retraining"
+        _begin_anew(component)
+        jobs.enqueue(session, component.job_id)
+    told = {"status": component.status, "outcome": outcome["outcome"], "receipt_id": receipt_id}
+    session.add(ComponentEvent(component_id=component.id, type="status", data=told))
+    session.flush()
+    return outcome
+
+
+def _begin_anew(component: Component) -> None:
+    """As it was when it was queued, in the next generation; nothing of the old delta is left."""
+    component.retraining = component.retraining or component.status == "ready"
+    component.status, component.generation = "queued", component.generation + 1
+    component.attempts, component.metrics = 0, {}
+    component.blob_key = component.sha256 = component.bytes = None
+    component.started_at = component.finished_at = None
+
+
+def _redact(component: Component, plan: Plan) -> None:
+    """A failure may have named an image that goes now."""
+    error = component.error or {}
+    if any(image.path in error.get("detail", "") for image in plan.removed):
+        component.error = error | {"detail": "the image that failed was deleted: train anew"}
+
+
+def _forget_events(session: Session, ids: list[str], receipt_id: str) -> int:
+    """Delete what earlier events told of losses and accuracies on the old data; how many.
+
+    Those of this change stay: a client that follows goes on from them.
+    """
+    mine = ComponentEvent.component_id.in_(ids)
+    newest = select(ComponentEvent).where(mine, ComponentEvent.type == "status")
+    kept = [
+        event.id for event in session.scalars(newest) if event.data.get("receipt_id") == receipt_id
+    ]
+    ended = select(Component.id).where(
+        Component.id.in_(ids), Component.status.in_(("failed", "cancelled"))
+    )
+    old = or_(ComponentEvent.component_id.not_in(ended), ComponentEvent.type == "progress")
+    return affected(
+        session, delete(ComponentEvent).where(mine, old, ComponentEvent.id.not_in(kept))
+    )
+
+
+def _counted(**counts: int) -> list[dict[str, Any]]:
+    return [{"kind": kind, "count": count} for kind, count in counts.items() if count]

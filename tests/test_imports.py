@@ -39,8 +39,13 @@ MAY_IMPORT = {
     "app.gate": ("app.errors",),
     "app.metrics": (),
     "app.ranking": ("app.errors",),
+    "app.component_files": ("app.store", "app.errors", "tangent"),
     "app.engine": (
         *("app.store", "app.errors", "app.settings", "app.images", "app.gate", "app.metrics"),
+        *("app.component_files", "tangent"),
+    ),
+    "app.restatements": (
+        *("app.engine", "app.component_files", "app.store", "app.errors", "app.images"),
         "tangent",
     ),
     "app.selections": ("app.engine", "app.store", "app.schemas", "app.errors"),
@@ -48,7 +53,7 @@ MAY_IMPORT = {
     "app.api": (
         *("app.api", "app.engine", "app.store", "app.schemas", "app.errors", "app.settings"),
         *("app.archives", "app.images", "app.gate", "app.metrics", "app.ranking"),
-        *("app.selections", "app.imports", "tangent"),
+        *("app.selections", "app.imports", "app.restatements", "tangent"),
     ),
     "app.demo": ("app.demo",),
     "training_worker": (

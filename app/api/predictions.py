@@ -124,6 +124,7 @@ def predict(
         metrics.predictions.labels("error" if isinstance(result, Problem) else "ok").inc()
     answer = schemas.PredictionOut(
         **used(selection),
+        retraining=selection.retraining,
         results=[_result(request, index, result) for index, result in enumerate(results)],
         timing=schemas.Timing(**{f"{step}_ms": _ms(work.seconds[step]) for step in STEPS}),
     )

@@ -95,8 +95,8 @@ def pointer(location: tuple[Any, ...]) -> str:
 
 
 async def _problem(request: Request, error: Problem) -> Response:
-    seconds = error.extra.get("retry_after", 1)
-    headers = {"Retry-After": str(seconds)} if error.status == 503 else None
+    seconds = error.extra.get("retry_after", 1 if error.status == 503 else None)
+    headers = None if seconds is None else {"Retry-After": str(seconds)}
     return answer(request.scope, error, headers)
 
 

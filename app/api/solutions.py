@@ -9,7 +9,7 @@ from fastapi import Depends
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
 from app.api.walks import walk
 from app.engine import Engine
-from app.errors import Invalid
+from app.errors import Conflict, Invalid
 from app.gate import Ticket
 from app.schemas.compositions import SolveIn
 from app.schemas.predictions import MOST_ATTRIBUTED
@@ -51,6 +51,7 @@ class Solver:
         """Solve for the composition's weights on a dataset and store them.
 
         Raises:
+            Conflict: `components_retraining`.
             Invalid: `no_common_label`, `too_few_images`, `solve_too_large`, `problem_indefinite`.
             StaleVersion, Conflict, Gone, NotFound: as `solutions.store` and `steady`.
         """
@@ -82,6 +83,13 @@ class Solver:
     def _opened(self, selection: Selection, dataset: Dataset, if_match: str | None) -> list[Any]:
         assert selection.composition is not None
         compositions.precondition(selection.composition, False, if_match, None)
+        if selection.retraining:
+            raise Conflict(
+                "components_retraining",
+                f"{', '.join(selection.retraining[:20])} of the composition are trained anew: "
+                "solve once they are ready, as weights are fitted to all members",
+                retraining=selection.retraining,
+            )
         labels = labels_of(selection)
         usable = sum(count for label, count in dataset.labels.items() if label in labels)
         if not usable:

@@ -159,6 +159,7 @@ class PredictionOut(BaseModel):
                 "rule": "joint",
                 "composition": {"name": "all-sites", "etag": '"9b1d…"'},
                 "components": [{"id": "cmp_0190", "weight": 1.0, "sha256": "77aa…"}],
+                "retraining": [],
                 "results": [
                     {
                         "index": 0,
@@ -180,5 +181,8 @@ class PredictionOut(BaseModel):
     rule: Rule
     composition: UsedComposition | None
     components: list[UsedComponent]
+    retraining: list[str] = Field(
+        description="components left out until they are trained anew, as their dataset changed"
+    )
     results: list[Result]
     timing: Timing

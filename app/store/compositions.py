@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
 from app.store import components, receipts, spaces
-from app.store.members import Weighted, joinable, selected, weigh
+from app.store.members import Weighted, joinable, selected, standing, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 
 
@@ -28,6 +28,7 @@ class Selection:
     members: list[tuple[Component, float | None]]
     composition: Composition | None
     etag: str | None
+    retraining: list[str]  # components that it left out, as they are trained anew
 
 
 def etag(composition: Composition) -> str:
@@ -161,8 +162,9 @@ def _named(
             "no_components",
             f"composition {row.name!r} has no component left: PUT it with others, or delete it",
         )
-    chosen = selected(session, space, None if row.everything else list(weights))
-    return _selection(space, used, chosen, weights, row)
+    ids = None if row.everything else list(weights)
+    chosen, retraining = standing(session, space, ids)
+    return _selection(space, used, chosen, weights, row, retraining)
 
 
 def _given(
@@ -172,10 +174,10 @@ def _given(
         space = spaces.get(session, space_name or spaces.DEFAULT)
         used = rule or space.default_rule
         weigh(used, [])
-        chosen = selected(session, space, None)
+        chosen, retraining = standing(session, space, None)
         weights: dict[str, float | None] = {part.id: None for part in chosen}
         weigh(used, list(weights.items()))
-        return _selection(space, used, chosen, weights, None)
+        return _selection(space, used, chosen, weights, None, retraining)
     if not given:
         raise Invalid(
             "no_components_given", "components is empty: name one, or leave it out for all"
@@ -188,7 +190,7 @@ def _given(
     used = rule or space.default_rule
     weigh(used, given)
     chosen = selected(session, space, [component_id for component_id, _ in given])
-    return _selection(space, used, chosen, dict(given), None)
+    return _selection(space, used, chosen, dict(given), None, [])
 
 
 def _selection(
@@ -197,10 +199,12 @@ def _selection(
     chosen: Sequence[Component],
     weights: Mapping[str, float | None],
     row: Composition | None,
+    retraining: list[str],
 ) -> Selection:
     joinable(rule, chosen)
     members = [(part, weights.get(part.id)) for part in chosen]
-    return Selection(space, rule, members, row, etag(row) if row is not None else None)
+    version = etag(row) if row is not None else None
+    return Selection(space, rule, members, row, version, retraining)
 
 
 def _hold(session: Session, space: Space, rule: str, ids: list[str]) -> None:

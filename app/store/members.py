@@ -11,6 +11,7 @@ from app.store import components
 from app.store.tables import Component, Space
 
 RULES = ("average", "weighted", "joint")
+RETRY_SECONDS = 5.0  # until a training that has not told yet how long it takes is looked for
 Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
 
 
@@ -58,6 +59,38 @@ def joinable(rule: str, chosen: Sequence[Component]) -> None:
             "weighted",
             components=derived,
         )
+
+
+def standing(
+    session: Session, space: Space, ids: list[str] | None
+) -> tuple[list[Component], list[str]]:
+    """As `selected`, without those that are trained anew; and the ids of these.
+
+    Raises:
+        Conflict: `components_retraining` if no other one is left, with `retry_after` in seconds.
+        Conflict, Invalid, NotFound, Gone: as `selected`.
+    """
+    query = select(Component).where(Component.space == space.name, Component.retraining)
+    if ids is not None:
+        query = query.where(Component.id.in_(ids))
+    awaited = {row.id: row for row in session.scalars(query.order_by(Component.id))}
+    rest = None if ids is None else [each for each in ids if each not in awaited]
+    if awaited and (rest == [] or (rest is None and not _any_ready(session, space))):
+        known = [row.progress.get("eta_seconds") or RETRY_SECONDS for row in awaited.values()]
+        raise Conflict(
+            "components_retraining",
+            f"all of {', '.join(list(awaited)[:20])} are trained anew, as their datasets have "
+            "changed: GET /v1/components/{id}/events tells when they are ready, or try again after "
+            "the seconds in Retry-After",
+            retraining=list(awaited),
+            retry_after=math.ceil(max(known)),
+        )
+    return selected(session, space, rest), list(awaited)
+
+
+def _any_ready(session: Session, space: Space) -> bool:
+    ready = select(Component.id).where(Component.space == space.name, *in_all())
+    return session.scalar(ready.limit(1)) is not None
 
 
 def _of_space(session: Session, space: Space, component_id: str) -> Component:

@@ -112,6 +112,7 @@ class Service:
                 bytes=size,
                 labels=dict(fitted.component.labels),
                 metrics=fitted.metrics,
+                generation=components.get(session, component_id).generation,
             )
 
 

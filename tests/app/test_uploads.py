@@ -30,7 +30,7 @@ class Uploaded:
             self.pack = upload.pack.read_bytes()
             self.files = {
                 (label, found.path): read(upload.pack, *place)
-                for label, found, place in upload.images
+                for label, found, place, _ in upload.images
             }
         self.labels, self.duplicates = upload.labels, upload.duplicates
         self.rejected = {item["path"]: item["reason"] for item in upload.rejected.listed}

@@ -48,7 +48,7 @@ from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.store import components, datasets, plans, spaces
+from app.store import components, datasets, plans, receipts, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
 from app.store.deletion import forget_dataset
@@ -236,7 +236,11 @@ def delete_image(revisions: RevisionsDep, dataset_id: DatasetId, image_id: Image
     responses=problems(404, 410, 422, 503),
 )
 def relabel(
-    revisions: RevisionsDep, reading: ReadSessionsDep, dataset_id: DatasetId, body: Relabelling
+    revisions: RevisionsDep,
+    reading: ReadSessionsDep,
+    once: OnceDep,
+    dataset_id: DatasetId,
+    body: Relabelling,
 ) -> RelabelledDataset:
     """Gives labels other names, all at once; two that get one name are merged.
 
@@ -247,9 +251,12 @@ def relabel(
     dropped and trained anew. Of images that become equal, with the same bytes and label, the first
     stays. The receipt says what became of each component, and what fitted to the old ones is gone.
     """
-    receipt = revisions.run(lambda session: plans.relabelling(session, dataset_id, body.rename))
+    receipt_id = revisions.once(
+        lambda session: plans.relabelling(session, dataset_id, body.rename), once, body
+    )
     with transaction(reading) as session:
-        return RelabelledDataset.of(datasets.get(session, dataset_id), ReceiptOut.of(receipt))
+        receipt = ReceiptOut.of(receipts.get(session, receipt_id))
+        return RelabelledDataset.of(datasets.get(session, dataset_id), receipt)
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))

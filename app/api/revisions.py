@@ -6,21 +6,35 @@ dataset or component has changed meanwhile, all is planned anew.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from app import restatements
 from app.api.deletions import Deletions, DeletionsDep
 from app.api.deps import ReadSessionsDep, Sessions
+from app.api.idempotency import Once
 from app.errors import NotReady
 from app.store import revisions
 from app.store.db import Session, transaction
+from app.store.deletion import Deletion
 from app.store.plans import Plan
 from app.store.tables import Receipt
 
 ATTEMPTS = 10
+
+
+Claimed = Callable[[Session, Callable[[], Deletion]], Deletion]
+
+
+class Repeated(Exception):
+    """An earlier request with the same Idempotency-Key has done it already."""
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(receipt_id)
+        self.receipt_id = receipt_id
 
 
 @dataclass(frozen=True)
@@ -31,8 +45,26 @@ class Revisions:
     reading: Sessions
     turn: Lock  # one change in this process at a time: others would have to be planned anew
 
-    def run(self, plan: Callable[[Session], Plan]) -> Receipt:
+    def once(self, plan: Callable[[Session], Plan], once: Once, asked: Any) -> str:
+        """As `run`, and once only for requests with the same Idempotency-Key; the receipt's id."""
+
+        def planned(session: Session) -> Plan:
+            known = once.known(session, asked)
+            if known is not None:
+                raise Repeated(known)
+            return plan(session)
+
+        try:
+            return self.run(planned, partial(_claimed, once, asked)).id
+        except Repeated as repeated:
+            return repeated.receipt_id
+
+    def run(
+        self, plan: Callable[[Session], Plan], claimed: Claimed = lambda _, do: do()
+    ) -> Receipt:
         """Carry out what is planned, everywhere; the receipt.
+
+        `claimed` is given the transaction and what is to be done in it.
 
         Raises:
             NotReady: `dataset_changing` when other processes have overtaken every attempt.
@@ -43,7 +75,7 @@ class Revisions:
                 with transaction(self.reading) as session:
                     planned = plan(session)
                 try:
-                    return self._carried_out(planned)
+                    return self._carried_out(planned, claimed)
                 except revisions.Overtaken:
                     continue
         raise NotReady(
@@ -52,16 +84,32 @@ class Revisions:
             "done: try again",
         )
 
-    def _carried_out(self, plan: Plan) -> Receipt:
+    def _carried_out(self, plan: Plan, claimed: Claimed) -> Receipt:
         blobs, jobs = self.deletions.blobs, self.deletions.jobs
         files = restatements.of(self.deletions.engine, blobs, plan)
+
+        def change(session: Session) -> Deletion:
+            return claimed(session, lambda: revisions.carry_out(session, blobs, jobs, plan, files))
+
         try:
-            return self.deletions.run(
-                lambda session: revisions.carry_out(session, blobs, jobs, plan, files)
-            )
+            return self.deletions.run(change)
         except BaseException:
             restatements.discard(self.reading, blobs, files)
             raise
+
+
+def _claimed(once: Once, asked: Any, session: Session, do: Callable[[], Deletion]) -> Deletion:
+    """What was done, if the key is this request's; its row and the change are one transaction."""
+    done: list[Deletion] = []
+
+    def create() -> str:
+        done.append(do())
+        return done[0].receipt.id
+
+    receipt_id = once.run(session, asked, create, status=200)
+    if not done:
+        raise Repeated(receipt_id)
+    return done[0]
 
 
 def _revisions(request: Request, deletions: DeletionsDep, reading: ReadSessionsDep) -> Revisions:

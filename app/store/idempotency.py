@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -65,8 +65,12 @@ def find(session: Session, *, key: str, route: str, request_hash: str) -> str | 
 
 
 def bury(session: Session, resource_ids: Sequence[str], receipt_id: str) -> int:
-    """Delete the keys that have created these resources, so that they stay spent; how many."""
-    mine = IdempotencyKey.resource_id.in_(resource_ids)
+    """Delete the keys that have created these resources, so that they stay spent; how many.
+
+    Those of a dataset's own routes go with it.
+    """
+    below = [f"POST /v1/datasets/{each}/labels" for each in resource_ids]
+    mine = or_(IdempotencyKey.resource_id.in_(resource_ids), IdempotencyKey.route.in_(below))
     for key, route in session.execute(select(IdempotencyKey.key, IdempotencyKey.route).where(mine)):
         session.add(Tombstone(subject_id=_grave(key, route), receipt_id=receipt_id))
     return affected(session, delete(IdempotencyKey).where(mine))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.store import components, receipts, workers
 from app.store.db import transaction
-from app.store.tables import Component, Dataset, now
+from app.store.tables import Component, ComponentEvent, Dataset, now
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,15 @@ def _read(session: Session, dead_seconds: float) -> Inventory:
 
 
 def _queued_seconds(session: Session) -> float:
-    oldest = select(func.min(Component.created_at)).where(Component.status == "queued")
-    since = session.scalar(oldest)
-    return 0.0 if since is None else max(0.0, (now() - since).total_seconds())
+    queued = Component.status == "queued"
+    first = select(func.min(Component.created_at)).where(queued, Component.generation == 0)
+    anew = (  # what came before went with the data that it was about
+        select(func.min(ComponentEvent.created_at))
+        .join(Component, Component.id == ComponentEvent.component_id)
+        .where(queued, Component.generation > 0)
+    )
+    found = [since for query in (first, anew) if (since := session.scalar(query)) is not None]
+    return max(0.0, (now() - min(found)).total_seconds()) if found else 0.0
 
 
 def _trainings(session: Session) -> dict[str, Trainings]:

@@ -86,6 +86,40 @@ def test_up_down_and_up_again_ends_where_up_alone_does(settings):
     assert migrate.is_current(settings)
 
 
+def test_what_was_stored_before_a_revision_is_there_after_it_and_back_again(settings):
+    migrate.upgrade(settings)
+    migrate.downgrade(settings, "2026_11_22_first_tables")
+    engine = open_engine(settings)
+    columns = "id, name, sha256, bytes, num_images, labels, rejected, num_rejected, duplicates"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO dataset ({columns}, pack_key, created_at) VALUES ('ds_1', 'n', "
+            "'9f86', 5, 1, '{}', '[]', 0, 0, 'key', '2026-11-22 00:00:00')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO image (id, dataset_id, path, label, sha256, media_type, width, height, "
+            "pack_offset, pack_length) VALUES ('img_1', 'ds_1', 'a', 'a', '77', 'p', 1, 1, 0, 5)"
+        )
+
+    migrate.upgrade(settings)
+    with engine.begin() as connection:
+        dataset = connection.exec_driver_sql("SELECT sha256, revision FROM dataset").all()
+        image = connection.exec_driver_sql("SELECT dataset_id, copies FROM image").all()
+        connection.exec_driver_sql("UPDATE dataset SET sha256 = NULL")
+    migrate.downgrade(settings, "2026_11_22_first_tables")
+    with engine.connect() as connection:
+        left = connection.exec_driver_sql(
+            "SELECT dataset.sha256 FROM dataset JOIN image ON true"
+        ).all()
+    engine.dispose()
+
+    assert ([tuple(row) for row in dataset], [tuple(row) for row in image]) == (
+        [("9f86", 0)],
+        [("ds_1", 1)],
+    )
+    assert [tuple(row) for row in left] == [("",)]
+
+
 def test_a_second_upgrade_changes_nothing(settings):
     migrate.upgrade(settings)
     before = tables(settings)

@@ -16,6 +16,8 @@ GET /v1/datasets/{dataset_id}
 GET /v1/datasets/{dataset_id}/images
 GET /v1/datasets/{dataset_id}/images/{image_id}
 DELETE /v1/datasets/{dataset_id}
+DELETE /v1/datasets/{dataset_id}/images/{image_id}
+POST /v1/datasets/{dataset_id}/labels
 POST /v1/components
 POST /v1/components/import
 POST /v1/components/derive

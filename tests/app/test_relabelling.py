@@ -159,3 +159,21 @@ def test_a_dataset_that_is_not_there_cannot_be_relabelled(shared):
     dataset_id = upload(shared, PICTURES)
     shared.client.delete(f"/v1/datasets/{dataset_id}")
     assert relabel(shared, dataset_id, {"cat": "b"}).json()["code"] == "dataset_deleted"
+
+
+def test_a_repeated_swap_with_the_same_key_is_one_swap(shared):
+    dataset_id = upload(shared, {"cat/1.png": image("cat", 1), "dog/2.png": image("dog", 2)})
+    url, key = f"/v1/datasets/{dataset_id}/labels", {"Idempotency-Key": "swap"}
+    body = {"rename": {"cat": "dog", "dog": "cat"}}
+
+    answers = [shared.client.post(url, json=body, headers=key) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    other = shared.client.post(url, json={"rename": {"cat": "cow"}}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    again = shared.client.post(url, json=body)
+    assert again.json()["receipt"]["id"] != answers[0].json()["receipt"]["id"]
+    receipt = shared.client.delete(f"/v1/datasets/{dataset_id}").json()
+    assert {"kind": "idempotency_keys", "count": 1} in receipt["body"]["removed"]

@@ -57,6 +57,8 @@ def _restated(
     try:
         component = component_files.load(blobs, row.blob_key or "", str(row.sha256))
         if plan.removed:
+            if not _same_passes(engine, row):
+                return None
             files = [datasets.read(blobs, plan.dataset, each) for each in plan.removed]
             inputs = [engine.read(space, file) for file in files]
             labels = [each.label for each in plan.removed]
@@ -67,6 +69,11 @@ def _restated(
         return component
     except (TangentError, Problem, BadImage, BlobMissing):
         return None
+
+
+def _same_passes(engine: Engine, row: Component) -> bool:
+    """Whether a pass here has the bits of the one in the component's training."""
+    return row.metrics.get("environment") == tangent.environment(engine.device)
 
 
 def _stored(blobs: LocalBlobs, row: Component, component: tangent.Component) -> Restated:

@@ -50,6 +50,9 @@ EXAMPLE = {
 class ReceiptOut(BaseModel):
     """What a deletion removed and invalidated, sealed.
 
+    Of one image, or of labels that were renamed, `components` also has each component's `outcome`:
+    `down_dated` or `relabelled` with both hashes of its file, `retraining`, or `queued`.
+
     `hash` is the SHA-256 of the other five members as JSON with sorted keys and no spaces.
     """
 

@@ -157,7 +157,8 @@ def _revise(
         outcome["outcome"] = "relabelled" if plan.renamed else "down_dated"
         outcome |= {"old_sha256": str(component.sha256), "new_sha256": file.sha256}
         component.blob_key, component.sha256 = file.blob_key, file.sha256
-        component.bytes, component.labels, component.metrics = file.bytes, file.labels, {}
+        component.bytes, component.labels = file.bytes, file.labels
+        component.metrics = _unmeasured(component.metrics)
     elif status != "queued":
         outcome["outcome"] = "retraining"
         _begin_anew(component)
@@ -166,6 +167,11 @@ def _revise(
     session.add(ComponentEvent(component_id=component.id, type="status", data=told))
     session.flush()
     return outcome
+
+
+def _unmeasured(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What is left of a component's metrics once its data has changed."""
+    return {name: metrics[name] for name in ("environment",) if name in metrics}
 
 
 def _begin_anew(component: Component) -> None:

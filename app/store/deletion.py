@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.archives.packs import Place
@@ -126,7 +126,7 @@ def _forget(
     jobs = residue.job_records(session, ids)
     removed = [artefact(component) for component in found if component.sha256]
     removed += [{"kind": "job_records", "count": len(jobs)}] if jobs else []
-    removed += _delete_rows(session, ids, dataset, receipt_id)
+    removed += delete_rows(session, ids, dataset, receipt_id)
     for each in subjects:
         session.add(Tombstone(subject_id=each["id"], receipt_id=receipt_id))
     session.flush()
@@ -152,7 +152,7 @@ def _forget(
     )
 
 
-def _delete_rows(
+def delete_rows(
     session: Session, ids: Sequence[str], dataset: Dataset | None, receipt_id: str
 ) -> list[dict[str, Any]]:
     """Delete the rows, those that refer to others first; how many of each kind."""

@@ -31,6 +31,17 @@ def of(
     }
 
 
+def both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two invalidations of one transaction came to, the first one first."""
+    changed = {each["name"]: each for each in one["compositions"]}
+    for each in other["compositions"]:
+        earlier = changed.get(each["name"], each)
+        changed[each["name"]] = each | {"old_etag": earlier["old_etag"]}
+    lists = ("solved_weights", "evaluations")
+    merged = {name: sorted({*one[name], *other[name]}) for name in lists}
+    return {"compositions": [changed[name] for name in sorted(changed)]} | merged
+
+
 def _compositions(
     session: Session, ids: Sequence[str], dataset_id: str | None, receipt_id: str, gone: bool
 ) -> tuple[list[dict[str, str]], list[str]]:

@@ -82,7 +82,11 @@ def _ready(session: Session, dataset_id: str) -> list[tuple[Component, Space]]:
     query = (
         select(Component, Space)
         .join(Space, Space.name == Component.space)
-        .where(Component.dataset_id == dataset_id, Component.status == "ready")
+        .where(
+            Component.dataset_id == dataset_id,
+            Component.status == "ready",
+            Component.derived.is_(None),  # those go, see app.store.revisions
+        )
         .order_by(Component.id)
     )
     return [(row, space) for row, space in session.execute(query)]

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.store import components, images, invalidations, receipts, residue, states
 from app.store.blobs import LocalBlobs
 from app.store.db import affected
-from app.store.deletion import Deletion, artefact, locked
+from app.store.deletion import Deletion, artefact, delete_rows, locked, with_derived
 from app.store.erasures import freed
 from app.store.plans import Plan
 from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
@@ -61,24 +61,24 @@ def carry_out(
         Overtaken: if anything has changed since the plan was made.
     """
     receipts.lock(session)
-    dataset, found = _locked(session, plan)
+    dataset, found, derived = _locked(session, plan)
     receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
-    ids = [component.id for component in found]
-    ready = [component for component in found if component.status == "ready"]
-    deletion = _old(blobs, found)
+    ready = [component for component in [*found, *derived] if component.sha256]
+    deletion = _old(session, blobs, found, derived)
     touched = sorted({component.space for component in ready})
     before = [states.state(session, space) for space in touched]
-    told = _subjects(plan) | _salted(salt, dataset, plan)
-    told["invalidated"] = invalidations.of(session, ids, dataset.id, receipt_id, gone=False)
+    told = _subjects(plan, derived) | _salted(salt, dataset, plan)
+    told["invalidated"] = _invalidated(session, dataset, found, derived, receipt_id)
     told["removed"] = [artefact(component) for component in ready]
+    told["removed"] += delete_rows(session, [each.id for each in derived], None, receipt_id)
     images.change(session, dataset, plan)
-    for gone in [image.id for image in plan.removed] + deletion["files"]:
-        session.add(Tombstone(subject_id=gone, receipt_id=receipt_id))
+    gone = [*(each["id"] for each in told["subjects"]), *deletion["files"]]
+    session.add_all(Tombstone(subject_id=each, receipt_id=receipt_id) for each in gone)
     outcomes = [
         _revise(session, jobs, plan, dataset, each, files.get(each.id), receipt_id)
         for each in found
     ]
-    events = _forget_events(session, ids, receipt_id)
+    events = _forget_events(session, [component.id for component in found], receipt_id)
     told["components"] = [outcome for outcome in outcomes if outcome]
     told["removed"] += _counted(images=len(plan.removed), events=events)
     after = [states.state(session, space) for space in touched]
@@ -93,43 +93,67 @@ def carry_out(
     )
 
 
-def _old(blobs: LocalBlobs, found: list[Component]) -> dict[str, Any]:
+def _invalidated(
+    session: Session,
+    dataset: Dataset,
+    found: list[Component],
+    derived: list[Component],
+    receipt_id: str,
+) -> dict[str, Any]:
+    """What was fitted to components whose content changes, and to those that go."""
+    ids, gone = [each.id for each in found], [each.id for each in derived]
+    changed = invalidations.of(session, ids, dataset.id, receipt_id, gone=False)
+    left = invalidations.of(session, gone, None, receipt_id, gone=True)
+    return invalidations.both(changed, left)
+
+
+def _old(
+    session: Session, blobs: LocalBlobs, found: list[Component], derived: list[Component]
+) -> dict[str, Any]:
     """What the components' present state leaves behind, as fields of a Deletion.
 
     Scratch files are listed before a job of the next generation can make its own.
     """
     ready = [component for component in found if component.status == "ready"]
     lost = [component for component in found if component.status == "training"]
+    ended = [component for component in derived if component.status in components.ACTIVE]
+    gone = [component.id for component in derived]
     return {
-        "subject_ids": [],
-        "shas": [str(component.sha256) for component in ready],
-        "training": [component.job_id for component in lost],
-        "jobs": [],
+        "subject_ids": gone,
+        "shas": [str(component.sha256) for component in [*ready, *derived] if component.sha256],
+        "training": [component.job_id for component in [*lost, *ended]],
+        "jobs": sorted(residue.job_records(session, gone)),
         "files": [str(component.blob_key) for component in ready],
         "scratch": [path for component in lost for path in blobs.scratch_of(component.id)],
     }
 
 
-def _locked(session: Session, plan: Plan) -> tuple[Dataset, list[Component]]:
-    """The dataset and all its components, which nobody else changes from here on."""
+def _locked(session: Session, plan: Plan) -> tuple[Dataset, list[Component], list[Component]]:
+    """The dataset, all components trained from it, and all that was derived from it or these.
+
+    Nobody else changes them from here on.
+    """
     query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
     dataset = session.scalar(query.execution_options(populate_existing=True))
     if dataset is None:
         raise Overtaken
-    found = locked(session, Component.dataset_id == dataset.id)
+    everything = with_derived(session, locked(session, Component.dataset_id == dataset.id))
+    derived = [each for each in everything if each.derived is not None]
+    found = [each for each in everything if each.derived is None]
     planned = {component.id: component.sha256 for component, _ in plan.components}
     ready = {each.id: each.sha256 for each in found if each.status == "ready"}
     if dataset.revision != plan.dataset.revision or ready != planned:
         raise Overtaken
-    return dataset, found
+    return dataset, found, derived
 
 
-def _subjects(plan: Plan) -> dict[str, Any]:
+def _subjects(plan: Plan, derived: list[Component]) -> dict[str, Any]:
     gone = [
         {"kind": "image", "id": image.id, "dataset_id": plan.dataset.id} for image in plan.removed
     ]
+    further = [{"kind": "component", "id": component.id} for component in derived]
     subject = {"kind": "labels", "id": plan.dataset.id} if plan.renamed else gone[0]
-    return {"subject": subject, "subjects": gone, "dataset_id": plan.dataset.id}
+    return {"subject": subject, "subjects": gone + further, "dataset_id": plan.dataset.id}
 
 
 def _salted(salt: str, dataset: Dataset, plan: Plan) -> dict[str, Any]:

@@ -140,6 +140,11 @@ class Component(Base):
         foreign_keys="ComponentParent.component_id", order_by="ComponentParent.position"
     )
 
+    @property
+    def job_id(self) -> str:
+        """The job that trains this generation: the component's id, from the second on numbered."""
+        return f"{self.id}.{self.generation}" if self.generation else self.id
+
 
 class ComponentParent(Base):
     """A parent of a derived component, or an earlier ancestor that an imported file names."""
@@ -155,11 +160,6 @@ class ComponentParent(Base):
     sha256: Mapped[str] = mapped_column(index=True)  # of the parent's file
     direct: Mapped[bool]  # False: a parent's parent, or one further back
     weight: Mapped[float | None]  # None: by the operator
-
-    @property
-    def job_id(self) -> str:
-        """The job that trains this generation: the component's id, from the second on numbered."""
-        return f"{self.id}.{self.generation}" if self.generation else self.id
 
 
 class ComponentEvent(Base):

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from deriving import derived
 from living import Service
 from pictures import image
 from test_image_deletion import SPACES, delete, image_id
@@ -166,3 +167,27 @@ def test_a_component_queued_from_a_changed_dataset_has_its_present_labels(servic
     assert service.client.get(f"/v1/components/{component_id}").json()["labels"] == ["cat"]
     with transaction(service.state.sessions) as session:
         assert evaluations.list_(session, after=None, limit=1) == []
+
+
+def test_what_was_derived_from_a_component_goes_when_its_content_changes(farm):
+    service, pets, stock = farm
+    child = derived(service, "ties", pets, stock)
+    grandchild = derived(service, "ties", child, stock)
+    kept = derived(service, "ties", stock)
+    compose(service, "mixed", "average", [{"id": pets}, {"id": child}, {"id": stock}])
+
+    receipt = remove(service, pets, ("cat", 3))
+
+    body = receipt["body"]
+    assert [each["id"] for each in body["components"]] == [pets]
+    ids = {each["id"] for each in body["subjects"] if each["kind"] == "component"}
+    assert ids == {child, grandchild}
+    for each in ids:
+        answer = service.client.get(f"/v1/components/{each}")
+        assert (answer.status_code, answer.json()["receipt_id"]) == (410, receipt["id"])
+        assert list(service.state.blobs.keys(f"components/{each}")) == []
+    assert service.client.get(f"/v1/components/{kept}").json()["status"] == "ready"
+    parts = service.client.get("/v1/compositions/mixed").json()["components"]
+    assert [part["id"] for part in parts] == [pets, stock]
+    assert [each["name"] for each in body["invalidated"]["compositions"]] == ["mixed"]
+    assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.attribution import effects
 from tangent.cache import BATCH
 from tangent.component import Component
 from tangent.delta import Delta
+from tangent.effects import effects
 from tangent.errors import BadDerivation
 from tangent.operators.vectors import HEAD, Layout, Vectors
 from tangent.space import Space

@@ -160,10 +160,11 @@ def test_a_mean_of_one_parent_is_that_parent_whatever_its_weight(name, weight, s
         assert relative(made.backbone[key], value) <= 1e-9
 
 
-def test_derived_components_are_refused_by_joint():
-    made = derived("head", "ties").component
+@pytest.mark.parametrize("scope", SCOPES)
+def test_derived_components_are_refused_by_joint(scope):
+    made = derived(scope, "ties").component
     with pytest.raises(errors.NoStatistics, match="derived from others has none"):
-        tangent.compose(space("mini", "head"), [(made, None)], "joint", shas=["1"])
+        tangent.compose(space("mini", scope), [(made, None)], "joint", shas=["1"])
 
 
 @pytest.mark.parametrize(

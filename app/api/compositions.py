@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from app.api import etags
-from app.api.deps import PageDep, ReadSessionDep, SessionDep, SettingsDep
+from app.api.deps import BlobsDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
 from app.api.solutions import SolverDep
 from app.errors import Invalid
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
@@ -121,6 +121,6 @@ def get(
 @router.delete(
     "/{name}", status_code=204, summary="Delete a composition", responses=problems(400, 404, 412)
 )
-def delete(name: Name, session: SessionDep, if_match: IfMatch = None) -> None:
+def delete(name: Name, session: SessionDep, blobs: BlobsDep, if_match: IfMatch = None) -> None:
     """Removes the name only; the components stay."""
-    compositions.remove(session, name, if_match=etags.version_of(if_match, "If-Match"))
+    compositions.remove(session, blobs, name, if_match=etags.version_of(if_match, "If-Match"))

@@ -9,7 +9,7 @@ from app.errors import Conflict, Invalid
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
 from app.schemas.problems import problems
-from app.store import components, datasets, derivations, spaces
+from app.store import components, datasets, derivations, refinements, spaces
 from app.store.db import Session
 from app.store.tables import Component, Dataset, Space
 from tangent import operators
@@ -39,6 +39,11 @@ def derive(
         given = [(parent.id, parent.weight) for parent in body.parents]
         parents = derivations.held(session, given)
         space = spaces.get(session, parents[0][0].space)
+        if body.operator == refinements.OPERATOR and space.scope in refinements.EXACT:
+            raise Invalid(
+                "nothing_to_refine",
+                f"rule joint is exact at scope {space.scope}: compose the parents by it",
+            )
         _check_images(body.operator, space, [parent for parent, _ in parents])
         row = derivations.queue(
             session,

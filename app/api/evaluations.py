@@ -60,7 +60,7 @@ def create(
         # Only the composing and the storing keep deletions waiting, not the long way in between.
         ticket.enter()
         selection, delta = steady(
-            reading, engine, body, lambda s: (s, engine.delta(s.space, s.members, s.rule))
+            reading, engine, body, lambda s: (s, engine.delta(s.space, *s.served))
         )
         ticket.leave()
         result = _run(engine, blobs, reading, selection, delta, dataset)

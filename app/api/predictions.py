@@ -1,6 +1,6 @@
 """Images through a composition; nothing is stored."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -10,6 +10,7 @@ from app import ranking
 from app.api import attributions, problems
 from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
 from app.api.media import Asked, asked, in_three_forms
+from app.api.refinements import RefinementsDep
 from app.api.spooling import SpoolingRoute
 from app.engine import Engine
 from app.errors import Invalid, Problem
@@ -41,9 +42,9 @@ class Work:
             attributions.bounded(len(selection.members), len(self.asked.images))
         if self.inputs is None:
             self.inputs = self._timed("decode", self._decode, selection)
-        delta = self._timed(
-            "compose", self.engine.delta, selection.space, selection.members, selection.rule
-        )
+        if attributions.wanted(self.asked.query):  # which only the one-shot answer falls apart into
+            selection = replace(selection, refinement=None)
+        delta = self._timed("compose", self.engine.delta, selection.space, *selection.served)
         columns = ranking.columns(delta.labels, self.asked.query.labels)
         good = [item for item in self.inputs if not isinstance(item, Problem)]
         rows = (
@@ -107,6 +108,7 @@ def predict(
     reading: ReadSessionsDep,
     metrics: MetricsDep,
     ticket: TicketDep,
+    refinements: RefinementsDep,
 ) -> Response:
     """Each image is answered by itself: one that does not decode has an `error`, the others labels.
 
@@ -124,6 +126,7 @@ def predict(
         metrics.predictions.labels("error" if isinstance(result, Problem) else "ok").inc()
     answer = schemas.PredictionOut(
         **used(selection),
+        refinement=None if attributions.wanted(asked.query) else refinements.of(selection),
         retraining=selection.retraining,
         results=[_result(request, index, result) for index, result in enumerate(results)],
         timing=schemas.Timing(**{f"{step}_ms": _ms(work.seconds[step]) for step in STEPS}),

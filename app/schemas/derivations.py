@@ -62,6 +62,10 @@ class DerivedOut(BaseModel):
     operator: str
     parameters: dict[str, Any] = Field(description="as resolved, defaults filled in")
     parents: list[ParentOut]
+    automatic: bool = Field(
+        False,
+        description="made by the service, to refine a joint composition; goes when it changes",
+    )
 
     @classmethod
     def of(cls, row: Any) -> Self | None:

@@ -56,6 +56,7 @@ class EvaluationOut(BaseModel):
     space: str
     fingerprint: str
     rule: str
+    joint: str | None = Field(None, description="exact, refined or one_shot; null for other rules")
     composition: UsedComposition | None
     components: list[UsedComponent]
     num_images: int | None

@@ -131,6 +131,13 @@ class Result(BaseModel):
     error: ProblemOut | None = None
 
 
+class RefinementOut(BaseModel):
+    """The component by which a joint answer at a block scope is, or will be, the pooled optimum."""
+
+    id: str
+    status: str
+
+
 class UsedComposition(BaseModel):
     name: str
     etag: str
@@ -159,6 +166,8 @@ class PredictionOut(BaseModel):
                 "rule": "joint",
                 "composition": {"name": "all-sites", "etag": '"9b1d…"'},
                 "components": [{"id": "cmp_0190", "weight": 1.0, "sha256": "77aa…"}],
+                "joint": "exact",
+                "refinement": None,
                 "retraining": [],
                 "results": [
                     {
@@ -181,6 +190,14 @@ class PredictionOut(BaseModel):
     rule: Rule
     composition: UsedComposition | None
     components: list[UsedComponent]
+    joint: Literal["exact", "refined", "one_shot"] | None = Field(
+        description="how near rule joint is to training on all data together: equal; by a few "
+        "passes over the images; or from what the components carry. null for other rules"
+    )
+    refinement: RefinementOut | None = Field(
+        description="what makes the next answers refined, once it is ready; at block scopes, for "
+        "compositions and for all of a space, if the components' images are held"
+    )
     retraining: list[str] = Field(
         description="components left out until they are trained anew, as their dataset changed"
     )

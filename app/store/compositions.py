@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
-from app.store import components, receipts, spaces
+from app.store import components, receipts, refinements, spaces
+from app.store.blobs import LocalBlobs
 from app.store.members import Weighted, joinable, selected, standing, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 
@@ -29,6 +30,24 @@ class Selection:
     composition: Composition | None
     etag: str | None
     retraining: list[str]  # components that it left out, as they are trained anew
+    refinement: Component | None = None  # of a joint selection at a block scope, in any status
+    lasting: bool = False  # asked for by name, or as all that there is
+
+    @property
+    def served(self) -> tuple[list[tuple[Component, float | None]], str]:
+        """The components and the rule that answer: the refinement alone once it is ready."""
+        if self.refinement is not None and self.refinement.status == "ready":
+            return [(self.refinement, 1.0)], "weighted"
+        return self.members, self.rule
+
+    @property
+    def joint(self) -> str | None:
+        """How near the answer is to joint training, under rule `joint`."""
+        if self.rule != "joint":
+            return None
+        if self.space.scope in refinements.EXACT:
+            return "exact"
+        return "one_shot" if self.served[1] == "joint" else "refined"
 
 
 def etag(composition: Composition) -> str:
@@ -110,8 +129,8 @@ def put(
     return composition, created
 
 
-def remove(session: Session, name: str, *, if_match: str | None = None) -> None:
-    """Delete the composition; its components stay.
+def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | None = None) -> None:
+    """Delete the composition and what was refined for it; its components stay.
 
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`.
@@ -119,6 +138,7 @@ def remove(session: Session, name: str, *, if_match: str | None = None) -> None:
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
     precondition(composition, False, if_match, None)
+    refinements.drop(session, blobs, spaces.get(session, composition.space), name)
     session.delete(composition)
     session.flush()
 
@@ -164,7 +184,7 @@ def _named(
         )
     ids = None if row.everything else list(weights)
     chosen, retraining = standing(session, space, ids)
-    return _selection(space, used, chosen, weights, row, retraining)
+    return _selection(session, space, used, chosen, weights, row, retraining, lasting=True)
 
 
 def _given(
@@ -177,7 +197,7 @@ def _given(
         chosen, retraining = standing(session, space, None)
         weights: dict[str, float | None] = {part.id: None for part in chosen}
         weigh(used, list(weights.items()))
-        return _selection(space, used, chosen, weights, None, retraining)
+        return _selection(session, space, used, chosen, weights, None, retraining, lasting=True)
     if not given:
         raise Invalid(
             "no_components_given", "components is empty: name one, or leave it out for all"
@@ -190,21 +210,25 @@ def _given(
     used = rule or space.default_rule
     weigh(used, given)
     chosen = selected(session, space, [component_id for component_id, _ in given])
-    return _selection(space, used, chosen, dict(given), None, [])
+    return _selection(session, space, used, chosen, dict(given), None, [], lasting=False)
 
 
 def _selection(
+    session: Session,
     space: Space,
     rule: str,
     chosen: Sequence[Component],
     weights: Mapping[str, float | None],
     row: Composition | None,
     retraining: list[str],
+    *,
+    lasting: bool,
 ) -> Selection:
     joinable(rule, chosen)
     members = [(part, weights.get(part.id)) for part in chosen]
     version = etag(row) if row is not None else None
-    return Selection(space, rule, members, row, version, retraining)
+    refinement = refinements.found(session, space, members) if rule == "joint" else None
+    return Selection(space, rule, members, row, version, retraining, refinement, lasting)
 
 
 def _hold(session: Session, space: Space, rule: str, ids: list[str]) -> None:

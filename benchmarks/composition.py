@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
+from tangent import accumulator
 from tangent.component import BACKBONE, Component
 from tangent.delta import Delta
 from tangent.slab import empty, flat, mapped
@@ -37,13 +38,17 @@ READ = 1 << 18  # entries in one step of the plain reading
 READING, READING_KEPT = "read once (torch.sum, files mapped anew)", "read once (maps kept open)"
 NAIVE, EXACT = "load_file + add, float32", "exact: files to delta"
 KEEPING, REMOVING = "exact: files to delta, sums kept", "remove one of T, exactly, new delta"
+UNCOMPILED = "exact: files to delta, by torch alone"
+MOVING = "24 bytes an entry moved by torch, as a removal does"
 AXPY, AXPY_IN_PLACE = "float32 axpy, new delta", "float32 axpy in place"
 RATIOS = {
     f"{NAIVE} / read": (NAIVE, READING),
     f"{EXACT} / read": (EXACT, READING),
     f"{EXACT} / read with maps kept open": (EXACT, READING_KEPT),
     f"{KEEPING} / read": (KEEPING, READING),
+    f"{UNCOMPILED} / read": (UNCOMPILED, READING),
     f"{REMOVING} / {AXPY}": (REMOVING, AXPY),
+    f"{MOVING} / {AXPY_IN_PLACE}": (MOVING, AXPY_IN_PLACE),
     f"{REMOVING} / {AXPY_IN_PLACE}": (REMOVING, AXPY_IN_PLACE),
 }
 TARGETS = {f"{EXACT} / read": 2.0, f"{REMOVING} / {AXPY_IN_PLACE}": 2.0}
@@ -105,6 +110,15 @@ def exact(paths: list[Path], *, kept: bool = False) -> tuple[Tally, Delta]:
     return tally, tally.change(parts, divisor=len(paths))
 
 
+def uncompiled(paths: list[Path]) -> None:
+    """The same by the passes that run where no compiler is installed."""
+    compiled, accumulator.COMPILED_FROM = accumulator.COMPILED_FROM, 1 << 62
+    try:
+        exact(paths)
+    finally:
+        accumulator.COMPILED_FROM = compiled
+
+
 def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
     """Median milliseconds of every way, and whether a removal leaves the bytes of never added."""
     tally, whole = exact(paths, kept=True)
@@ -122,13 +136,21 @@ def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
     def axpy() -> None:
         torch.add(vector, other, alpha=-0.1, out=empty(len(vector), torch.float32))
 
+    held = empty(len(vector), torch.float64).zero_()
+
+    def move() -> None:
+        held.add_(1.0)
+        torch.add(other, 1.0, out=empty(len(vector), torch.float32))
+
     ways: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
         READING: (lambda: read([directions(path) for path in paths]), None),
         READING_KEPT: (lambda: read(resident), None),
         NAIVE: (lambda: naive(paths), None),
         EXACT: (lambda: exact(paths), None),
         KEEPING: (lambda: exact(paths, kept=True), None),
+        UNCOMPILED: (lambda: uncompiled(paths), None),
         REMOVING: (lambda: tally.change([], last, divisor=len(paths) - 1), put_back),
+        MOVING: (move, None),
         AXPY: (axpy, None),
         AXPY_IN_PLACE: (lambda: vector.add_(other, alpha=-0.1), None),
     }

@@ -17,9 +17,14 @@ number below 2^51 g rounds it to the grid, as the result's last bit is worth g; 
 takes M along, and the next part takes it away again: `limb + (x - M)`. So a part costs three passes
 over a chunk that stays in the cache: convert, add, add. (Integers in int64 cost more: torch's
 addition of them multiplies by alpha, and takes three times as long.)
+
+Where numba is installed, long sums are done by `kernel` in one pass, with the same bits.
 """
 
+import logging
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +38,11 @@ GRIDS_OF_64_BITS = (2.0**-24, 2.0**-62)
 CAPACITY = 2.0**50  # in units of the grid: half of what the rounding allows
 MOST_PARTS = 2**13  # so many residues of half a unit of the first limb fill the second one
 
+COMPILED = (torch.float32, torch.bfloat16, torch.float64)
+COMPILED_FROM = 1 << 22  # entries of all parts: torch takes some ten milliseconds for fewer
+SMALL_WEIGHT = 2.0**30  # up to here the norm that underflows belongs to parts far below 1
+
+log = logging.getLogger(__name__)
 Terms = Sequence[tuple[Tensor, float]]  # vectors with their lambdas
 Term = tuple[Tensor, float, int]  # and whether it is added or removed
 
@@ -73,18 +83,38 @@ def check_bound(bound: float, parts: int, dtype: torch.dtype) -> None:
         )
 
 
-def _bound(chunk: Tensor, weight: float) -> float:
-    """At least max abs(weight·chunk), and that itself from 1 on; NaN or Inf if the chunk has any.
+def _greatest(chunk: Tensor, weight: float) -> float:
+    """max abs(chunk), or 0 where abs(weight·chunk) is below 1/2; NaN or Inf if the chunk has any.
 
-    The norm is no less than the maximum and several times faster. Below 1 it will do: MOST_PARTS
-    such bounds stay within the reach.
+    The norm is no less than the maximum and several times faster.
     """
-    if chunk.dtype.itemsize >= 4:
-        norm = abs(weight) * float(torch.dot(chunk, chunk)) ** 0.5
-        if norm < 1:
-            return norm
+    fast = chunk.dtype.itemsize >= 4 and abs(weight) <= SMALL_WEIGHT
+    if fast and abs(weight) * float(torch.dot(chunk, chunk)) ** 0.5 < 0.5:
+        return 0.0
     low, high = torch.aminmax(chunk)
-    return abs(weight) * float(torch.maximum(-low, high))
+    return float(torch.maximum(-low, high))
+
+
+def _bound(greatest: float, weight: float) -> float:
+    """max abs(weight·x), 0 where that is below 1: MOST_PARTS such parts fill half of the room."""
+    bound = abs(weight) * greatest
+    return 0.0 if bound < 1 else bound
+
+
+@cache
+def _kernel(dtype: torch.dtype) -> Any:
+    """The compiled pass; None where numba is missing or fails, which costs speed alone."""
+    try:
+        from tangent import kernel
+    except ModuleNotFoundError:
+        return None
+    try:
+        vector, magics = torch.ones(1, dtype=dtype), [_magic(grid) for grid in _grids(dtype)]
+        kernel.change([(vector, 1.0, 1)], [], magics, 1.0, vector, fresh=True)
+    except Exception as error:
+        log.warning("composing without compiled loops, several times slower: %s", error)
+        return None
+    return kernel
 
 
 def _magic(grid: float) -> float:
@@ -124,33 +154,43 @@ class Accumulator:
         self.parts += len(added) - len(removed)
         out = empty(self.size, self.dtype)
         with torch.inference_mode():
-            bounds = self._pass(terms, divisor, out)
+            most = self._changed(terms, divisor, out)
         self._fresh = False
-        self.bounds += sum(sign * each for (_, _, sign), each in zip(terms, bounds, strict=True))
+        for (_, weight, sign), greatest in zip(terms, most, strict=True):
+            self.bounds += sign * _bound(greatest, weight)
         check_bound(self.bounds, self.parts, self.dtype)
         return out
 
+    def _changed(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
+        """Bring the limbs up to date and fill `out`; max abs(x) of every term."""
+        long = self.size * len(terms) >= COMPILED_FROM and self.dtype in COMPILED
+        kernel = _kernel(self.dtype) if long else None
+        if kernel is None:
+            return self._pass(terms, divisor, out)
+        limbs = self._limbs if self.kept else []
+        return kernel.change(terms, limbs, self._magics, divisor, out, fresh=self._fresh)
+
     def _pass(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
-        """Bring the limbs up to date and fill `out`, chunk by chunk; a bound on every term."""
+        """The same by torch's operations, chunk by chunk."""
         pieces = [vector.split(CHUNK) for vector, _, _ in terms]
         signs = [(weight, sign, -1 if i % 2 else 1) for i, (_, weight, sign) in enumerate(terms)]
         limbs_of = list(zip(*(limb.split(CHUNK) for limb in self._limbs), strict=True))
-        bounds = [0.0] * len(terms)
+        most = [0.0] * len(terms)
         for k, result in enumerate(out.split(CHUNK)):
             limbs = limbs_of[k] if self.kept else [limb[: len(result)] for limb in self._limbs]
             scratch = [buffer[: len(result)] for buffer in self._scratch]
             self._prepare(limbs, odd=len(terms) % 2)
             for i, (weight, sign, flip) in enumerate(signs):
                 piece = pieces[i][k]
-                bound = _bound(piece, weight)
-                if not bound <= bounds[i]:  # so that NaN stays
-                    bounds[i] = bound
+                greatest = _greatest(piece, weight)
+                if not greatest <= most[i]:  # so that NaN stays
+                    most[i] = greatest
                 scratch[0].copy_(piece)
                 if weight != 1:
                     scratch[0].mul_(weight)
                 self._step(limbs, scratch, sign, flip)
             self._result(limbs, scratch[0], divisor, result)
-        return bounds
+        return most
 
     def _prepare(self, limbs: Sequence[Tensor], *, odd: int) -> None:
         """Take M away before an odd number of steps, so that none is left after them."""

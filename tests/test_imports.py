@@ -66,6 +66,7 @@ ONLY_IN = {
     "timm": ("tangent.backbone",),
     "torchvision": ("tangent.torchvision_guard",),
     "torch": ("tangent", "training_worker", "app.engine", "benchmarks", "tests"),
+    "numba": ("tangent.kernel", "tests"),
     "dbos": ("training_worker", "app.store.jobs", "app.store.migrate", "tests"),
     "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
     "sklearn": ("app.demo", "benchmarks", "tests"),

@@ -19,6 +19,16 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 few = settings(deadline=None, max_examples=40)
 
 
+@pytest.fixture(scope="module", autouse=True, params=["torch", "compiled"])
+def way(request):
+    """Every test runs by torch's operations and by the compiled loops."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accumulator, "COMPILED_FROM", 0 if request.param == "compiled" else 2**62)
+        yield request.param
+
+
 def vector(seed: int, dtype: torch.dtype, size: int = SIZE) -> torch.Tensor:
     """Entries of all sizes from far below the grid to ten, with exact halves of it among them."""
     generator = torch.Generator().manual_seed(seed)

@@ -37,6 +37,7 @@ def main() -> None:
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=read_lines, args=(sys.stdin, lines), daemon=True).start()
     settings = Settings(**json.loads(lines.get()))
+    sleep_while_waiting()
 
     from training_worker.training import Training  # imports torch: seconds, so not before all that
 
@@ -52,6 +53,16 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         os._exit(1)
+
+
+def sleep_while_waiting() -> None:
+    """Have torch's threads sleep, not spin, between operations; to be called before torch loads.
+
+    Threads of the API and of the trainer that spin for each other's cores cost both of them most of
+    the machine. Whoever sets OMP_WAIT_POLICY for the worker decides otherwise.
+    """
+    if os.name == "posix":
+        ctypes.CDLL(None).setenv(b"OMP_WAIT_POLICY", b"PASSIVE", 0)  # 0: what is set stays
 
 
 def read_lines(stream: IO[str], lines: "SimpleQueue[str]") -> None:

@@ -131,3 +131,17 @@ def test_a_trainer_whose_parent_is_gone_already_ends_at_once():
     command = [sys.executable, "-m", "training_worker.trainer", "1"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert done.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the OpenMP of Linux")
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_the_trainer_s_threads_sleep_between_operations_unless_told_otherwise(given, expected):
+    code = "from training_worker import trainer; trainer.sleep_while_waiting(); import torch"
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": given} if given else {})
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode == 0, answer.stderr
+    shown = [line for line in answer.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+    assert shown and all(f"'{expected}'" in line for line in shown), answer.stderr

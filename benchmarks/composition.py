@@ -10,8 +10,6 @@ in memory. Both are measured with fresh result vectors, for a delta being served
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
+from benchmarks.interleaved import RESULTS, machine
 from tangent import accumulator
 from tangent.component import BACKBONE, Component
 from tangent.delta import Delta
@@ -179,38 +178,28 @@ def equal(one: Delta, two: Delta) -> bool:
     )
 
 
-def machine() -> str:
-    """The processor's name, its cores and torch's threads."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{(names or [platform.processor()])[0]}, {os.cpu_count()} cores, " + (
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-
-
 def main() -> int:
-    """Print the table, or JSON; 1 if a removal does not leave the right bytes."""
+    """Print the table and write the JSON; 1 if a removal does not leave the right bytes."""
     parser = argparse.ArgumentParser(description="Composition next to reading the bytes once.")
     parser.add_argument("--components", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--parameters", type=int, default=PARAMETERS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="few and small, for a look")
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--json", type=Path, help="default: where the documents look, if not quick")
     args = parser.parse_args()
     if args.quick:
         args.components, args.parameters, args.rounds = [5], 1_000_000, 3
     with tempfile.TemporaryDirectory(prefix="tangent-bench-") as folder:
         paths = write(Path(folder), max(args.components), args.parameters)
         result = {
-            "machine": machine(),
+            "machine": machine(torch.get_num_threads()),
             "parameters": args.parameters,
             "rounds": args.rounds,
             "runs": [measure(paths[:count], args.rounds) for count in args.components],
         }
-    if args.json:
-        print(json.dumps(result, indent=2))
-    else:
-        report(result, Console(highlight=False))
+    if not args.quick or args.json:
+        (args.json or RESULTS / "composition.json").write_text(json.dumps(result, indent=2) + "\n")
+    report(result, Console(highlight=False))
     return 0 if all(run["removal_leaves_the_bytes_of_never_added"] for run in result["runs"]) else 1
 
 
@@ -230,7 +219,6 @@ def report(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     right = all(run["removal_leaves_the_bytes_of_never_added"] for run in result["runs"])
     console.print(f"a removal leaves the bytes of never having been added: {right}")
-    console.print(json.dumps(result))
 
 
 if __name__ == "__main__":

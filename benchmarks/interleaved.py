@@ -8,6 +8,8 @@ from statistics import median
 
 import torch
 
+RESULTS = Path(__file__).resolve().parent / "results"  # what docs/measured.md quotes
+
 
 def timed(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """The median seconds of each way, over rounds in which every way runs once."""

@@ -4,7 +4,8 @@
 
 Backbones of timm with fresh weights and batch statistics of order one, images of 224 px, from an
 archive or noise. Every figure is the median time divided by that of timm's plain forward pass of
-the same batch, all ways in turn in one process.
+the same batch, all ways in turn in one process. The *products alone* of a pass are its matrix
+products and convolutions run again without all the rest: no way of computing them takes less.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from torch.func import functional_call
 from torch.fx.experimental.optimization import fuse
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.interleaved import machine, timed
+from benchmarks.interleaved import RESULTS, machine, timed
+from benchmarks.products import recorded
 from tangent.backbone import Backbone, create_untrained, wrap
 from tangent.engines import choose
 from tangent.engines.engine import Engine, Tangent
@@ -36,6 +38,7 @@ from tangent.suffix import Suffix
 
 PLAIN = "plain forward, eager"
 FOLDED = "plain, norms folded, channels last"
+ALONE = "{}: its products alone"
 SCOPES = ("all", "last-3-blocks", "last-block")
 MANY, MEMBERS = 32, 10
 REACH = {
@@ -114,8 +117,10 @@ def shared_prefix(suffix: Suffix, x: Tensor, members: int) -> Callable[[], objec
     return run
 
 
-def ways(name: str, batch: int, photos: Path | None, device: str) -> dict[str, Callable]:
-    """Everything that is timed for one model and batch."""
+def ways(
+    name: str, batch: int, photos: Path | None, device: str
+) -> tuple[dict[str, Callable], dict[str, int]]:
+    """Everything that is timed for one model and batch, and multiplications of some passes."""
     model = fresh(name, device)
     backbone = wrap(name, copy.deepcopy(model))
     x = photographs(photos, backbone, batch).to(device)
@@ -137,9 +142,14 @@ def ways(name: str, batch: int, photos: Path | None, device: str) -> dict[str, C
             )
             many = [engine.prepare(direction(suffix, seed)) for seed in range(MANY)]
             found[f"{MANY} compositions, one image, last-block"] = answer(engine, x[:1], many)
+    multiplied = {}
+    for way in (PLAIN, *SCOPES):
+        products = recorded(found[way])
+        found[ALONE.format(way)] = products.again()
+        multiplied[way] = products.multiplications
     found[f"{MEMBERS} plain models"] = plain(model, x, MEMBERS)
     found["plain forward, one image"] = plain(model, x[:1])
-    return found
+    return found, multiplied
 
 
 def ratios(seconds: dict[str, float]) -> dict[str, float]:
@@ -151,7 +161,14 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
     }
 
 
-def show(name: str, batch: int, found: dict[str, float], seconds: float, console: Console) -> None:
+def show(
+    name: str,
+    batch: int,
+    found: dict[str, float],
+    multiplied: dict[str, int],
+    seconds: float,
+    console: Console,
+) -> None:
     """One table of ratios with what was hoped for."""
     table = Table(title=f"{name}, batch {batch}: plain forward {seconds * 1e3:.0f} ms")
     for column in ("way", "plain passes", "reach"):
@@ -164,7 +181,17 @@ def show(name: str, batch: int, found: dict[str, float], seconds: float, console
     for scope, reach in (("all", "≥ 3.5"), ("last-block", "≥ 10")):
         against = found[f"{MEMBERS} plain models"] / found[scope]
         table.add_row(f"{MEMBERS} plain models / ours, {scope}", f"{against:.2f}", reach)
+    for scope in SCOPES:
+        table.add_row(f"{scope}: pass / its products alone", f"{beyond(found, scope):.2f}", "")
+        times = multiplied[scope] / multiplied[PLAIN]
+        table.add_row(f"{scope}: multiplications, in plain passes", f"{times:.2f}", "")
+    table.add_row("plain: pass / its products alone", f"{beyond(found, PLAIN):.2f}", "")
     console.print(table)
+
+
+def beyond(found: dict[str, float], way: str) -> float:
+    """How many times its products a pass costs."""
+    return found[way] / found[ALONE.format(way)]
 
 
 def main() -> None:
@@ -178,7 +205,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, default=RESULTS / "serving.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -186,13 +213,21 @@ def main() -> None:
     console.print(machine(args.threads))
     for name in args.models:
         for batch in args.batches:
-            seconds = timed(ways(name, batch, args.photos, device), args.rounds)
+            timings, multiplied = ways(name, batch, args.photos, device)
+            seconds = timed(timings, args.rounds)
             figures = ratios(seconds)
-            show(name, batch, figures, seconds[PLAIN], console)
-            found.append({"model": name, "batch": batch, "seconds": seconds, "ratios": figures})
-    if args.json:
-        about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
-        args.json.write_text(json.dumps(about, indent=2) + "\n")
+            show(name, batch, figures, multiplied, seconds[PLAIN], console)
+            found.append(
+                {
+                    "model": name,
+                    "batch": batch,
+                    "seconds": seconds,
+                    "ratios": figures,
+                    "multiplications": multiplied,
+                }
+            )
+    about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
+    args.json.write_text(json.dumps(about, indent=2) + "\n")
 
 
 if __name__ == "__main__":

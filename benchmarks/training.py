@@ -24,7 +24,7 @@ from torch.func import functional_call, jvp
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.interleaved import machine, timed
+from benchmarks.interleaved import RESULTS, machine, timed
 from benchmarks.serving import fresh, photographs
 from tangent import Hyperparameters, Space, iterative, losses
 from tangent.backbone import wrap
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, default=RESULTS / "training.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     console = Console()
@@ -184,9 +184,8 @@ def main() -> None:
     found = {
         name: measure(name, args.images, args.photos, args.rounds, console) for name in args.models
     }
-    if args.json:
-        about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
-        args.json.write_text(json.dumps(about, indent=2) + "\n")
+    about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
+    args.json.write_text(json.dumps(about, indent=2) + "\n")
 
 
 if __name__ == "__main__":

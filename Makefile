@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory clean
+.PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -36,7 +36,7 @@ format: $(STAMP) ## rewrite the files in the checked style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-serving bench-training bench-composition ## every measurement of speed
+bench: bench-serving bench-training bench-composition measured ## every measurement of speed
 
 bench-accuracy: $(STAMP) ## measure backbones x scopes x rules; ARGS=--quick for a short look
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
@@ -55,6 +55,9 @@ bench-training: $(STAMP) ## measure training next to the papers' way of training
 
 bench-training-memory: $(STAMP) ## measure the memory and the time of large trainings
 	@$(BIN)/python -m benchmarks.training_memory $(ARGS)
+
+measured: $(STAMP) ## write the tables of docs/measured.md from benchmarks/results/
+	@$(BIN)/python -m benchmarks.measured
 
 clean: ## remove the virtual environment and caches; data/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

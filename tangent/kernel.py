@@ -75,7 +75,7 @@ def _greatest(address, count):
 
 
 @compiled
-def _narrow(addresses, weights, signs, limbs, fresh, magics, divisor, out, start, stop):
+def _narrow(addresses, weights, limbs, fresh, magics, divisor, out, start, stop):
     """Entries start to stop of a sum of float32 or bfloat16, whose bits `out` takes."""
     most = np.zeros(len(addresses), np.int64)
     room, result = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
@@ -94,9 +94,13 @@ def _narrow(addresses, weights, signs, limbs, fresh, magics, divisor, out, start
                 greatest = _greatest(address, count)
                 values = carray(_pointer(address), count, np.float32)
             most[part] = max(most[part], greatest)
-            weight, sign = weights[part], signs[part]
-            for i in range(count):
-                sums[i] += sign * ((np.float64(values[i]) * weight + magic) - magic)
+            weight = weights[part]
+            if weight == 1:  # as in every average: one operation less
+                for i in range(count):
+                    sums[i] += (np.float64(values[i]) + magic) - magic
+            else:
+                for i in range(count):
+                    sums[i] += (np.float64(values[i]) * weight + magic) - magic
         for i in range(count):
             result[i] = sums[i] / divisor
         _written(result, out, low, count)
@@ -116,7 +120,7 @@ def _written(result, out, low, count):
 
 
 @compiled
-def _wide(addresses, weights, signs, limbs, fresh, magics, divisor, out, start, stop):
+def _wide(addresses, weights, limbs, fresh, magics, divisor, out, start, stop):
     """Entries start to stop of a sum of float64, which has two limbs."""
     most = np.zeros(len(addresses), np.int64)
     own, kept = np.empty((2, BLOCK)), len(limbs) > 0
@@ -131,13 +135,13 @@ def _wide(addresses, weights, signs, limbs, fresh, magics, divisor, out, start, 
         for part in range(len(addresses)):
             values = _stretch(addresses[part], low, count)
             bits = values.view(np.int64)
-            weight, sign, greatest = weights[part], signs[part], most[part]
+            weight, greatest = weights[part], most[part]
             for i in range(count):
                 greatest = max(greatest, bits[i] & DOUBLE)
                 value = values[i] * weight
                 rounded = (value + coarse) - coarse
-                high[i] += sign * rounded
-                rest[i] += sign * (((value - rounded) + fine) - fine)
+                high[i] += rounded
+                rest[i] += ((value - rounded) + fine) - fine
             most[part] = greatest
         for i in range(count):
             out[low + i] = (high[i] + rest[i]) / divisor
@@ -159,10 +163,10 @@ def change(
     """
     wide = out.dtype == torch.float64
     addresses = np.array([vector.data_ptr() for vector, _, _ in terms], np.uint64)
-    weights, signs = (np.array([term[k] for term in terms], np.float64) for k in (1, 2))
+    signed = np.array([weight * sign for _, weight, sign in terms])  # rounding knows no sign
     held = np.array([limb.data_ptr() for limb in limbs], np.uint64)
     bits = out if wide else out.view({2: torch.uint16, 4: torch.uint32}[out.itemsize])
-    given = (addresses, weights, signs, held, fresh or not limbs, np.array(magics), divisor)
+    given = (addresses, signed, held, fresh or not limbs, np.array(magics), divisor)
     loop = _wide if wide else _narrow
 
     def slice_of(span: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,160 @@
+"""Writes the tables of docs/measured.md from what the benchmarks wrote to benchmarks/results/.
+
+    make measured                  (or: python -m benchmarks.measured)
+
+A table stands between `<!-- name -->` and `<!-- /name -->`; the text around is left alone.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.composition import RATIOS, TARGETS
+from benchmarks.interleaved import RESULTS
+from benchmarks.serving import ALONE, FOLDED, MANY, MEMBERS, PLAIN, SCOPES
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "measured.md"
+SHORT = {"vit_tiny_patch16_224": "ViT-Ti", "vit_small_patch16_224": "ViT-S"}
+MANY_ROW = f"{MANY} compositions, one image, last-block"
+SERVING: dict[str, tuple[str, str, str | None]] = {  # row -> way, of which way, reach
+    "plain, norms folded, channels last": (FOLDED, PLAIN, None),
+    "**tangent, `all`**": ("all", PLAIN, "ViT 2.6, ResNet 2.3"),
+    "its products alone": (ALONE.format("all"), PLAIN, None),
+    "**tangent, `last-3-blocks`**": ("last-3-blocks", PLAIN, "ViT 1.25"),
+    "its products alone ": (ALONE.format("last-3-blocks"), PLAIN, None),
+    "**tangent, `last-block`**": ("last-block", PLAIN, "ViT 0.95"),
+    "its products alone  ": (ALONE.format("last-block"), PLAIN, None),
+    "the plain pass's products alone": (ALONE.format(PLAIN), PLAIN, None),
+    "`torch.func.jvp`, `all`": ("torch.func.jvp, all", PLAIN, None),
+    "`torch.autograd.forward_ad`, `all`": ("torch.autograd.forward_ad, all", PLAIN, None),
+    "`torch.func.jvp` / tangent, `all`": ("torch.func.jvp, all", "all", "≥ 1.5"),
+    f"{MEMBERS} plain models / tangent, `all`": (f"{MEMBERS} plain models", "all", "≥ 3.5"),
+    f"{MEMBERS} plain models / tangent, `last-block`": (
+        f"{MEMBERS} plain models",
+        "last-block",
+        "≥ 10",
+    ),
+    f"{MEMBERS} models sharing the prefix": (
+        f"{MEMBERS} models sharing the prefix, last-block",
+        PLAIN,
+        None,
+    ),
+    f"{MANY} compositions of one image, `last-block`": (MANY_ROW, PLAIN, "ViT 1.3"),
+}
+TRAINING = {
+    "plain forward pass of all images": "plain forward",
+    "one epoch by the papers' scheme: dual pass of the whole network, autograd through it": (
+        "papers' scheme, one epoch"
+    ),
+    "one epoch of plain fine-tuning of the same parameters": "plain fine-tuning, one epoch",
+    "**ours, one epoch of Adam on what is cached**": "ours, one epoch of Adam",
+}
+
+
+def table(rows: list[list[str]]) -> str:
+    """Markdown; the first row is the head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def serving(found: dict[str, Any]) -> str:
+    """One column a model, with a figure for each batch."""
+    models = list(dict.fromkeys(each["model"] for each in found["results"]))
+    runs = {name: [each for each in found["results"] if each["model"] == name] for name in models}
+    head = [
+        f"{SHORT.get(name, name)}, {' / '.join(str(run['batch']) for run in runs[name])}"
+        for name in models
+    ]
+    rows = [["", "reach", *head]]
+    for title, (way, base, reach) in SERVING.items():
+        cells = [_joined(run["ratios"], way, base) for run in _lists(runs, models)]
+        rows.append([title.strip(), reach or "", *cells])
+    for scope in SCOPES:
+        cells = [_multiplied(runs[name], scope) for name in models]
+        rows.append([f"multiplications of `{scope}`, in plain passes", "", *cells])
+    return f"{_machine(found)}\n\n{table(rows)}"
+
+
+def _lists(runs: dict[str, list[dict]], models: list[str]) -> Iterator[dict[str, Any]]:
+    """Each model's runs as one, its ratios by way in lists."""
+    for name in models:
+        ways = {way for run in runs[name] for way in run["ratios"]}
+        yield {"ratios": {way: [run["ratios"].get(way) for run in runs[name]] for way in ways}}
+
+
+def _joined(ratios: dict[str, list[float | None]], way: str, base: str) -> str:
+    if way not in ratios:
+        return "–"
+    pairs = zip(ratios[way], ratios[base], strict=True)
+    return " / ".join("–" if a is None or b is None else f"{a / b:.3g}" for a, b in pairs)
+
+
+def _multiplied(runs: list[dict], scope: str) -> str:
+    counts = [run.get("multiplications") for run in runs]
+    return " / ".join(f"{c[scope] / c[PLAIN]:.2f}" if c else "–" for c in counts)
+
+
+def training(found: dict[str, Any]) -> str:
+    """One column of seconds a model."""
+    models = found["results"]
+    rows = [["seconds", *(SHORT.get(name, name) for name in models)]]
+    for title, way in TRAINING.items():
+        rows.append([title, *(f"{about['seconds'][way]:.3g}" for about in models.values())])
+    last: list[tuple[str, Callable[[dict], str]]] = [
+        ("ours, caching once", lambda about: f"{about['caching']:.3g}"),
+        (
+            "**ours, to the loss of 50 such epochs by conjugate gradients (steps)**",
+            lambda about: f"{about['cg_seconds']:.3g} ({about['cg_steps']})",
+        ),
+        (
+            "papers' epoch / ours (reach: 200)",
+            lambda about: f"{about['epoch_ratio']:.0f}",
+        ),
+        (
+            "papers' 50 epochs / ours to that loss, caching included (reach: 100)",
+            lambda about: f"{about['training_ratio']:.0f}",
+        ),
+    ]
+    rows += [[title, *(cell(about) for about in models.values())] for title, cell in last]
+    return f"{_machine(found)}\n\n{table(rows)}"
+
+
+def composition(found: dict[str, Any]) -> str:
+    """One column a number of components."""
+    runs = found["runs"]
+    rows = [["", *(f"T = {run['components']}" for run in runs)]]
+    for way in runs[0]["milliseconds"]:
+        rows.append([way, *(f"{run['milliseconds'][way]:.0f} ms" for run in runs)])
+    for name in RATIOS:
+        goal = f" (target {TARGETS[name]:g})" if name in TARGETS else ""
+        rows.append([name + goal, *(f"{run['ratios'][name]:.2f}" for run in runs)])
+    return f"{_machine(found)}, {found['parameters']:,} parameters\n\n{table(rows)}"
+
+
+def _machine(found: dict[str, Any]) -> str:
+    return f"{found['machine']}; medians of {found['rounds']}"
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "serving": serving,
+    "training": training,
+    "composition": composition,
+}
+
+
+def rendered(page: str, results: Path = RESULTS) -> str:
+    """The page with every table written anew from the results that are there."""
+    for name, make in TABLES.items():
+        source = results / f"{name}.json"
+        if source.is_file():
+            text = f"<!-- {name} -->\n{make(json.loads(source.read_text()))}\n<!-- /{name} -->"
+            pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
+            page, count = re.subn(pattern, lambda _, text=text: text, page, flags=re.S)
+            assert count == 1, f"docs/measured.md has {count} places for {name}"
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rendered(PAGE.read_text()))

@@ -24,7 +24,6 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
-from torch.fx.experimental.optimization import fuse
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.interleaved import RESULTS, machine, timed
@@ -126,6 +125,8 @@ def ways(
     x = photographs(photos, backbone, batch).to(device)
     found: dict[str, Callable] = {PLAIN: plain(model, x)}
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        from torch.fx.experimental.optimization import fuse  # its import warns
+
         folded = fuse(copy.deepcopy(model)).to(memory_format=torch.channels_last)
         found[FOLDED] = plain(folded, x.contiguous(memory_format=torch.channels_last))
     for scope in SCOPES:

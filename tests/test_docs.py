@@ -79,6 +79,15 @@ def test_every_dependency_has_its_reason():
     assert all(reasons.values())
 
 
+def test_every_equation_that_the_code_cites_is_listed():
+    listed = {row[0] for row in rows((ROOT / "docs" / "equations.md").read_text())}
+    for path in (ROOT / "tangent").rglob("*.py"):
+        text = path.read_text()
+        cited = {f"eq. {n}" for n in re.findall(r"\beq\. (\d+)", text)}
+        cited |= set(re.findall(r"\bJ\d+\b", text))
+        assert cited <= listed, path
+
+
 def constraints() -> list[str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""A convolution that takes up the batch norm behind it: one operation less for each tangent.
+"""A convolution that takes up the batch norm behind it (J3): one operation less for each tangent.
 
 With s = γ/√(σ²+ε): W' = W·s and b' = β + (b - μ)·s, so that δW' = δW·s + W·δs and
 δb' = δβ + (b - μ)·δs + δb·s, with δs = δγ/√(σ²+ε).

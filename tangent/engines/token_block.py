@@ -147,7 +147,7 @@ class TokenBlock:
         )
 
     def _along(self, at: Constants, ds: Sequence[Folded]) -> Tensor:
-        """J·d (B, K, d) of each of K directions: ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, and so on to phi.
+        """J·d (B, K, d) of each of K directions: J7 as ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, so on to phi.
 
         Only the products of the image's own rows with a direction are done one by one.
         """

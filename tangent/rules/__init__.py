@@ -1,7 +1,7 @@
 """The dual rules: how each operation carries tangents along, one file a kind of operation.
 
-ẏ stands for the tangent of y; the equations are those of the layers in Liu & Soatto (ICCV 2023) and
-Liu, Golatkar & Soatto (ICLR 2024), all exact.
+ẏ stands for the tangent of y; J1 to J12 are the equations of docs/equations.md, all exact: those of
+the layers in Liu & Soatto (ICCV 2023), Liu, Golatkar & Soatto (ICLR 2024), and some more.
 """
 
 from tangent.rules import attention as attention

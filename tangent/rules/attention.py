@@ -1,5 +1,7 @@
 """Scaled dot-product attention: the fused kernel has no forward derivative, this is it."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,7 +21,7 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[Tensor, Tangents]:
-    """P = softmax(R), R = s·qkᵀ + mask, o = Pv.
+    """J7: P = softmax(R), R = s·qkᵀ + mask, o = Pv.
 
     Ṙ = s(q̇kᵀ + qk̇ᵀ) + ṁask, Ṗ = P⊙Ṙ - P⊙rowsum(P⊙Ṙ), ȯ = Ṗv + Pv̇.
     """
@@ -30,26 +32,36 @@ def attention(
     q, k, v = _batched(query), _batched(key), _batched(value)
     weights = _softmax(_product(q, k.mT, scale), query.shape[:-1], attn_mask)
     moved = []
-    for dq, dk, dv, dm in duals.along(query, key, value, attn_mask):
-        bent: Tensor | None = None
-        if dq is not None:
-            bent = _product(_batched(dq), k.mT, scale)
-        if dk is not None:
-            dk = _batched(dk).mT
-            bent = _product(q, dk, scale) if bent is None else bent.baddbmm_(q, dk, alpha=scale)
+    for *along, dm in duals.along(query, key, value, attn_mask):
         if dm is not None:
             dm = dm.expand(*query.shape[:-1], key.shape[-2]).reshape(weights.shape)
-            bent = dm if bent is None else bent + dm
-        part = torch.zeros(shape).to(value) if bent is None and dv is None else None
-        if bent is not None:
-            bent = torch.ops.aten._softmax_backward_data(bent, weights, -1, weights.dtype)
-            part = torch.bmm(bent, v)
-        if dv is not None:
-            dv = _batched(dv)
-            part = torch.bmm(weights, dv) if part is None else part.baddbmm_(weights, dv)
-        assert part is not None
-        moved.append(part.view(shape))
+        moved.append(_moved((q, k, v), weights, along, dm, scale).view(shape))
     return torch.bmm(weights, v).view(shape), moved
+
+
+def _moved(
+    qkv: tuple[Tensor, Tensor, Tensor],
+    weights: Tensor,
+    along: Sequence[Tensor | None],
+    d_mask: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """ȯ of one direction, of what is there of q̇, k̇, v̇ and ṁask."""
+    q, k, v = qkv
+    dq, dk, dv = (None if d is None else _batched(d) for d in along)
+    bent = None if dq is None else _product(dq, k.mT, scale)
+    if dk is not None:
+        turned = dk.mT
+        bent = _product(q, turned, scale) if bent is None else bent.baddbmm_(q, turned, alpha=scale)
+    if d_mask is not None:
+        bent = d_mask if bent is None else bent + d_mask
+    part: Tensor | None = None
+    if bent is not None:
+        bent = torch.ops.aten._softmax_backward_data(bent, weights, -1, weights.dtype)
+        part = torch.bmm(bent, v)
+    if dv is not None:
+        part = torch.bmm(weights, dv) if part is None else part.baddbmm_(weights, dv)
+    return v.new_zeros(*q.shape[:-1], v.shape[-1]) if part is None else part
 
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:

@@ -34,7 +34,7 @@ def layer_norm(
     eps: float = 1e-5,
     *_: Any,
 ) -> tuple[Tensor, Tangents]:
-    """ẏ = γ⊙(ẋ - mean(ẋ) - x̂·mean(x̂⊙ẋ))/σ + x̂⊙δγ + δβ.
+    """J6: ẏ = γ⊙(ẋ - mean(ẋ) - x̂·mean(x̂⊙ẋ))/σ + x̂⊙δγ + δβ.
 
     The Jacobian of the normalisation itself is symmetric: its back-propagation is its rule.
     """
@@ -133,7 +133,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tangents]:
-    """At fixed statistics: ẏ = γ·ẋ/√(σ²+ε) + (x-μ)/√(σ²+ε)·δγ + δβ.
+    """J3, at fixed statistics: ẏ = γ·ẋ/√(σ²+ε) + (x-μ)/√(σ²+ε)·δγ + δβ.
 
     Of a single row, as a kernel standardised by itself, it is layer_norm of each channel.
     """
@@ -207,7 +207,7 @@ def norm(
 def softmax(
     duals: Duals, x: Tensor, dim: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, Tangents]:
-    """Ṗ = P⊙ẋ - P⊙rowsum(P⊙ẋ): symmetric, so back-propagation's kernel serves."""
+    """As in J7, Ṗ = P⊙ẋ - P⊙rowsum(P⊙ẋ): symmetric, so back-propagation's kernel serves."""
     own = duals.of(x) or []
     if x.dtype in (torch.float16, torch.bfloat16) or kwargs.get("dtype"):
         raise NoRule(F.softmax, "changes the type")

@@ -1,4 +1,4 @@
-"""Operations on one entry at a time: ẏ = f'(x)·ẋ.
+"""Operations on one entry at a time (J4): ẏ = f'(x)·ẋ.
 
 A diagonal Jacobian is its own transpose, so the kernels of back-propagation serve as they are.
 """
@@ -43,12 +43,12 @@ def in_place(forward: Callable[..., Tensor], backward: Callable[..., Tensor]) ->
 
 
 def _gelu(t: Tensor, x: Tensor, y: Tensor, approximate: str = "none") -> Tensor:
-    """ẋ·(Φ(x) + x·φ(x))."""
+    """J5: ẋ·(Φ(x) + x·φ(x))."""
     return aten.gelu_backward(t, x, approximate=approximate)
 
 
 def _relu(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """ẋ·1[y > 0], 0 at the kink."""
+    """J4: ẋ·1[y > 0], 0 at the kink."""
     return aten.threshold_backward(t, y, 0)
 
 

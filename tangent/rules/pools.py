@@ -1,4 +1,4 @@
-"""Maximum pooling: ẏ is ẋ at the place of the maximum."""
+"""Maximum pooling (J10): ẏ is ẋ at the place of the maximum."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ def _sum(parts: list[Maybe], like: Tensor) -> Tensor:
 
 @rule(F.linear)
 def linear(duals: Duals, x: Tensor, weight: Tensor, bias: Maybe = None) -> tuple[Tensor, Tangents]:
-    """ẏ = ẋWᵀ + x·δWᵀ + δb."""
+    """J1: ẏ = ẋWᵀ + x·δWᵀ + δb."""
     result = F.linear(x, weight, bias)
     flat, out = x.reshape(-1, x.shape[-1]), result.shape[-1]
     moved = []
@@ -53,7 +53,7 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[Tensor, Tangents]:
-    """ẏ = conv(ẋ, W) + conv(x, δW) + δb."""
+    """J2: ẏ = conv(ẋ, W) + conv(x, δW) + δb."""
     convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
     how = (stride, padding, dilation, groups)
     result = convolve(x, weight, bias, *how)
@@ -124,7 +124,7 @@ def mul_(duals: Duals, x: Tensor, y: Any) -> tuple[Tensor, Tangents]:
 
 @rule(T.add, T.__add__, T.__radd__, torch.add, T.__iadd__, T.add_)
 def add(duals: Duals, x: Any, y: Any, *, alpha: float = 1) -> tuple[Tensor, Tangents]:
-    """ẋ + ẏ; the primal in new memory, as the old one may be another value's too."""
+    """J8: ẋ + ẏ; the primal in new memory, as the old one may be another value's too."""
     result = torch.add(x, y, alpha=alpha)
     return result, [
         _sum([dx, dy if dy is None or alpha == 1 else alpha * dy], result)

@@ -1,4 +1,4 @@
-"""Operations linear in one tensor, or in each of a list: ẏ = op(ẋ)."""
+"""Operations linear in one tensor, or in each of a list (J9): ẏ = op(ẋ)."""
 
 from typing import Any
 
@@ -79,7 +79,7 @@ for _operation in (torch.cat, torch.concat, torch.stack, torch.hstack, torch.vst
 def dropout(
     duals: Duals, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> tuple[Tensor, Tangents | None]:
-    """The identity, out of training."""
+    """J11: the identity, out of training."""
     if training and p:
         raise NoRule(F.dropout, "is active: call model.eval()")
     return x, duals.of(x)

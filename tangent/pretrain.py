@@ -170,7 +170,8 @@ def train(
     return model
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="tar of train/<label>/* and test/<label>/*"
@@ -181,7 +182,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, and write the weights with their model card."""
+    args = arguments()
     torch.set_num_threads(args.threads)
     recipe = RECIPES[args.model] | ({"epochs": args.epochs} if args.epochs else {})
     data, started = read_archive(args.data), time.monotonic()

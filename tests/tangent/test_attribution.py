@@ -146,9 +146,9 @@ def test_the_backbone_runs_once_for_all_components(monkeypatch):
 def test_what_compose_refuses_is_refused():
     with pytest.raises(errors.BadWeight, match="at least 0"):
         attributed("last-block", "joint", [-1.0] * 4)
-    with pytest.raises(errors.BadWeight):
+    with pytest.raises(errors.BadWeight, match="average takes no weights"):
         attributed("head", "average", [1.0] * 4)
-    with pytest.raises(errors.FingerprintMismatch):
+    with pytest.raises(errors.FingerprintMismatch, match="this space is"):
         attribute(
             space("mini", "head"),
             images(SIZE, 1),

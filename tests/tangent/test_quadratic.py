@@ -73,5 +73,5 @@ def test_no_single_minimum_is_refused(constraint, hessian):
 
 
 def test_what_is_not_a_number_is_refused():
-    with pytest.raises(errors.IndefiniteProblem):
+    with pytest.raises(errors.IndefiniteProblem, match="are not determined"):
         minimise(torch.full((2, 2), torch.nan).double(), torch.ones(2).double(), "none")

@@ -6,7 +6,7 @@ there.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,9 @@ def fit(
     problem = Problem(space, rows, labels, hyperparameters)
     measured = linear.measured(problem) if space.suffix is None else None
     holdout = None
+    if measured and hyperparameters.choose_l2:
+        l2 = linear.chosen_l2(problem, measured.kept)
+        problem.hyperparameters = hyperparameters = replace(hyperparameters, l2=l2)
     if measured and hyperparameters.solver == "cholesky":
         solution = linear.solve(problem, measured.everything)
         holdout = linear.holdout_accuracy(problem, measured.kept)
@@ -103,6 +106,7 @@ def fit(
     metrics = {
         "train_accuracy": problem.accuracy(solution.delta),
         "holdout_accuracy": holdout,
+        "l2": hyperparameters.l2,
         **solution.stats,
         **departures(problem, solution.delta),
         "environment": environment(space.device),

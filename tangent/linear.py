@@ -1,13 +1,13 @@
 """The exact solution at scopes that are linear in psi, by one Cholesky factorisation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tangent import joint, losses
-from tangent.hyperparameters import Hyperparameters
+from tangent.hyperparameters import L2_CHOICES, Hyperparameters
 from tangent.problem import ROWS, Problem
 from tangent.solution import Solution
 from tangent.statistics import Statistics, measure, total
@@ -83,6 +83,22 @@ def head_of(problem: Problem, of: Statistics) -> Tensor:
     return torch.cat(
         [_weighted_row(problem, of, targets, ridge, k) for k in range(len(problem.labels))]
     )
+
+
+def chosen_l2(problem: Problem, kept: Statistics) -> float:
+    """Of L2_CHOICES, the one that answers best for the held-out rows; of equals, the highest.
+
+    The problem's own where nothing can be held out.
+    """
+    asked = problem.hyperparameters
+    best, found = asked.l2, -1.0
+    for l2 in L2_CHOICES:
+        problem.hyperparameters = replace(asked, l2=l2)
+        share = holdout_accuracy(problem, kept)
+        if share is not None and share >= found:
+            best, found = l2, share
+    problem.hyperparameters = asked
+    return best
 
 
 def _ridge(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> float:

@@ -26,6 +26,8 @@ def why_not(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
         return f"scope {scope} is not linear in fixed features"
     if hyperparameters.get("solver") != "cholesky":
         return f"solver {hyperparameters.get('solver')} iterates; cholesky does not"
+    if hyperparameters.get("choose_l2"):
+        return "its l2 was chosen on its images"
     if hyperparameters.get("alpha") != 1:
         return "an alpha other than 1 weights images by their label, which the sums do not tell"
     views = hyperparameters.get("views")

@@ -49,6 +49,7 @@ def test_a_derivation_is_accepted_with_its_place_parents_and_resolved_parameters
             {"id": pets, "sha256": show(shared, pets)["sha256"], "weight": None},
             {"id": stock, "sha256": show(shared, stock)["sha256"], "weight": 0.5},
         ],
+        "automatic": False,
     }
     assert body["images"] == {"cat": 4, "cow": 3, "dog": 5} and body["labels"] == [*body["images"]]
     assert (body["dataset_id"], body["hyperparameters"]) == (None, {})

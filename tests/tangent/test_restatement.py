@@ -64,6 +64,7 @@ def test_renamed_and_merged_labels_give_the_bytes_of_having_had_them_from_the_st
         ("head", {"solver": "lbfgs"}, "solver lbfgs iterates"),
         ("head", {"alpha": 2.0}, "alpha other than 1"),
         ("head", {"views": 3}, "powers of two"),
+        ("head", {"l2": "auto"}, "l2 was chosen on its images"),
         ("last-block", {"max_iterations": 2}, "not linear"),
     ],
 )

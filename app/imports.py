@@ -88,6 +88,7 @@ def _checked(
     """The component with its settings resolved, if it can serve in this space."""
     _check_numbers(component, settings)
     space.check(component)
+    _check_grid(space, component)
     if (derived := component.derived) is not None:
         parameters = operators.resolve(derived.operator, derived.parameters)
         settled = replace(derived, parameters=parameters)
@@ -97,6 +98,18 @@ def _checked(
         component = replace(component, hyperparameters=given.as_dict())
     _check_composition(space, component)
     return component
+
+
+def _check_grid(space: tangent.Space, component: tangent.Component) -> None:
+    """Sums off the grid would leave a trace in what they were added to and taken from."""
+    statistics, views = component.statistics, component.hyperparameters.get("views", 1)
+    if space.grid is None or statistics is None or views != 1:
+        return
+    if not space.grid.holds(statistics.packed):
+        raise BadComponent(
+            "the component's statistics are no sums of this space's features, which lie on a grid: "
+            "train it by this version, in a space with this fingerprint"
+        )
 
 
 def _space_of(component: tangent.Component, spaces: list[Space]) -> Space:

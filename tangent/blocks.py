@@ -43,7 +43,7 @@ def measured(problem: Problem, delta: Delta) -> Statistics:
     assert summed is not None
     share = 1 / problem.hyperparameters.views
     whole = total([summed], [share])
-    return Statistics(whole.gram, whole.sums, whole.counts, share * cross)
+    return Statistics(whole.packed, whole.sums, whole.counts, share * cross)
 
 
 def averaged(parts: Weighted) -> dict[str, Tensor]:

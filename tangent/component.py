@@ -21,7 +21,7 @@ from tangent.derivation import Derivation
 from tangent.errors import BadComponent
 from tangent.hyperparameters import RANGES
 from tangent.slab import mapped
-from tangent.statistics import Statistics, pack, unpack
+from tangent.statistics import Statistics
 
 FORMAT = 2  # 1 had features off the grid and no statistics at block scopes
 HEAD, BACKBONE = "delta.head", "delta.backbone."
@@ -48,7 +48,7 @@ class Component:
         """The component's file."""
         tensors = {HEAD: self.head} | {BACKBONE + k: v for k, v in sorted(self.backbone.items())}
         if self.statistics is not None:
-            tensors |= {GRAM: pack(self.statistics.gram), SUMS: self.statistics.sums}
+            tensors |= {GRAM: self.statistics.packed, SUMS: self.statistics.sums}
             if self.statistics.cross is not None:
                 tensors[CROSS] = self.statistics.cross
         about = {
@@ -195,7 +195,7 @@ def _statistics(
             raise BadComponent(f"hyperparameter {key} is not a number from {low} to {high}")
     counts = {name: float(n) for name, n in labels.items()}
     return Statistics(
-        gram=unpack(packed.to(torch.float64), width),
+        packed=packed.to(torch.float64),
         sums=sums.to(torch.float64),
         counts=counts,
         cross=cross.to(torch.float64) if cross is not None and blocks else None,

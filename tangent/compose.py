@@ -22,10 +22,10 @@ from torch import Tensor
 from tangent import blocks
 from tangent.component import Component
 from tangent.delta import Delta
-from tangent.errors import BadWeight, NoStatistics
+from tangent.errors import BadWeight
 from tangent.joint import solve
+from tangent.joint_sums import JointSums
 from tangent.space import Space
-from tangent.statistics import total, total_sums
 from tangent.tally import Tally
 
 RULES = ("average", "weighted", "joint")
@@ -123,24 +123,6 @@ def pooled(
     Raises:
         NoStatistics: a component that carries none.
     """
-    weights = [weight for _, weight in parts]
-    if any(component.derived for component, _ in parts):
-        raise NoStatistics(
-            "rule joint needs the statistics of a component's data, and one that was derived from "
-            "others has none: compose its parents, or use average or weighted"
-        )
-    statistics = [component.statistics for component, _ in parts if component.statistics]
-    if len(statistics) < len(parts):
-        raise NoStatistics(
-            f"{len(parts) - len(statistics)} of {len(parts)} components carry no statistics of "
-            "their data, which rule joint needs: use rule average or weighted, or train them again"
-        )
-    gram = total(statistics, weights).gram
-    betas = [float(component.hyperparameters["beta"]) for component, _ in parts]
-    penalties = [float(component.hyperparameters["l2"]) for component, _ in parts]
-    targets = total_sums(statistics, [w * b for w, b in zip(weights, betas, strict=True)])
-    ridge_images = [
-        w * m * s.images for w, m, s in zip(weights, penalties, statistics, strict=True)
-    ]
-    count = len(set(labels) | set(space.declared))
-    return gram, targets, 0.5 * sum(ridge_images) * count  # c = mu n K / 2
+    sums = JointSums(space)
+    sums.add(parts)
+    return sums.problem(labels)

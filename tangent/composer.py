@@ -11,10 +11,12 @@ from typing import NamedTuple
 from tangent.component import Component
 from tangent.compose import compose, divisor, lambdas
 from tangent.delta import Delta
+from tangent.errors import Overflow
+from tangent.joint_sums import JointSums
 from tangent.space import Space
 from tangent.tally import Tally
 
-KEPT = 2  # spaces whose last sums are kept: 8 bytes a parameter each, 16 in float64
+KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for `joint`
 FEWEST = 3  # components: with less there is nothing to save
 
 
@@ -27,6 +29,7 @@ class Source(NamedTuple):
 
 Load = Callable[[Source], Component]
 Members = Counter[tuple[Source, float]]
+Sums = Tally | JointSums
 
 
 class Composer:
@@ -35,27 +38,36 @@ class Composer:
     def __init__(self, load: Load) -> None:
         """`load` gives the component of a source, mapped; it is let go of after each call."""
         self._load = load
-        self._held: OrderedDict[str, tuple[Members, Tally]] = OrderedDict()
+        self._held: OrderedDict[tuple[str, bool], tuple[Members, Sums]] = OrderedDict()
 
     def compose(
         self, space: Space, parts: Sequence[tuple[Source, float | None]], rule: str
     ) -> Delta:
         """As `tangent.compose`."""
         weights = lambdas([weight for _, weight in parts], rule)
+        kept = rule != "joint" or (space.joint_is_exact and set(weights) == {1.0})
         pairs = zip(parts, weights, strict=True)
         wanted: Members = Counter((source, weight) for (source, _), weight in pairs if weight)
-        if rule == "joint" or wanted.total() < FEWEST:
+        if not kept or wanted.total() < FEWEST:
             found = [(self._load(source), weight) for source, weight in parts]
             return compose(space, found, rule, shas=[source.sha256 for source, _ in parts])
-        members, tally = self._held.pop(space.fingerprint, (Counter(), None))
+        key = space.fingerprint, rule == "joint"
+        members, tally = self._held.pop(key, (Counter(), None))
         delta = None
         if tally is not None and ((wanted - members) + (members - wanted)).total() < wanted.total():
             delta = self._gone_on(space, tally, members, wanted, divisor(rule, len(parts)))
         if tally is None or delta is None:
-            tally = Tally(space.readout_width)
             added = list(self._loaded(space, wanted))
-            delta = tally.change(added, divisor=divisor(rule, len(parts)))
-        self._held[space.fingerprint] = wanted, tally
+            if rule == "joint":
+                tally = JointSums(space)
+                try:
+                    delta = tally.change(added)
+                except Overflow:  # right all the same, but nothing to go on from
+                    return compose(space, added, rule, shas=_hashes(wanted))
+            else:
+                tally = Tally(space.readout_width)
+                delta = tally.change(added, divisor=divisor(rule, len(parts)))
+        self._held[key] = wanted, tally
         if len(self._held) > KEPT:
             self._held.popitem(last=False)
         return delta
@@ -65,20 +77,20 @@ class Composer:
 
         Sums that cannot do without their file are dropped.
         """
-        for fingerprint, (members, tally) in list(self._held.items()):
+        for key, (members, tally) in list(self._held.items()):
             kept = Counter({each: n for each, n in members.items() if each[0].sha256 not in shas})
             if kept == members:
                 continue
-            del self._held[fingerprint]
+            del self._held[key]
             if kept.total() >= FEWEST and self._gone_on(None, tally, members, kept, 1.0):
-                self._held[fingerprint] = kept, tally
+                self._held[key] = kept, tally
 
     def clear(self) -> None:
         """Drop all sums."""
         self._held.clear()
 
     def _gone_on(
-        self, space: Space | None, tally: Tally, members: Members, wanted: Members, by: float
+        self, space: Space | None, tally: Sums, members: Members, wanted: Members, by: float
     ) -> Delta | None:
         """The tally changed to what is wanted, or nothing where that failed for any reason.
 
@@ -97,3 +109,7 @@ class Composer:
             if space is not None:
                 space.check(component)
             yield component, weight
+
+
+def _hashes(members: Members) -> list[str]:
+    return [source.sha256 for source, _ in members.elements()]

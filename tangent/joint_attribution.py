@@ -12,6 +12,7 @@ from tangent.compose import alone, pooled
 from tangent.delta import Delta
 from tangent.effects import Answer, effects
 from tangent.joint import factor, solve
+from tangent.joint_sums import statistics_of
 from tangent.space import Space
 
 Weighted = tuple[Component, float]
@@ -95,8 +96,7 @@ def joint_shares(
     lower, base = factor(gram, ridge), space.base_rows(labels)
     shares = []
     for at, (component, weight) in enumerate(parts):
-        statistics = component.statistics
-        assert statistics is not None  # `pooled` has refused those without
+        statistics = statistics_of(component)
         right = -weight * (base @ statistics.gram)
         if behind is not None:
             right -= weight * (base[:, : space.width] @ behind[at].T)

@@ -35,7 +35,7 @@ def measured(problem: Problem) -> Measured:
         everything = total([kept, _statistics(problem, held_out)], [1.0, 1.0])
     grid = problem.space.grid
     assert grid is not None  # the scope is linear
-    grid.check(everything.gram, everything.images)
+    grid.check(everything.squares, everything.images)
     return Measured(everything, kept)
 
 

@@ -42,17 +42,23 @@ class Grid:
         steps = self.steps.to(psi)
         return (psi / steps).round_() * steps
 
-    def check(self, gram: Tensor, images: float) -> None:
-        """Refuse sums that may have been rounded.
+    def holds(self, packed: Tensor) -> bool:
+        """Whether a packed G is a sum of products on the grid."""
+        rows = torch.outer(self.steps, self.steps)
+        units = torch.cat([row[i:] for i, row in enumerate(rows)])
+        return not bool(torch.remainder(packed / units, 1.0).any())
+
+    def check(self, squares: Tensor, images: float) -> None:
+        """Refuse sums that may have been rounded, by G's diagonal (D,).
 
         Raises:
             Overflow: the features are too large for so many images.
         """
-        squares = (gram.diagonal() / self.steps.to(gram.device) ** 2).max().item()
-        if not squares < EXACT:
+        largest = (squares / self.steps.to(squares.device) ** 2).max().item()
+        if not largest < EXACT:
             raise Overflow(
                 f"the features of {images:.0f} images are too large for exact statistics (their "
-                f"squares reach {squares:.3g} steps, the most is 2^53): split the dataset"
+                f"squares reach {largest:.3g} steps, the most is 2^53): split the dataset"
             )
 
 

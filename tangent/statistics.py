@@ -13,6 +13,7 @@ the backbone: what its block does on its own data, as the head sees it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,10 +25,22 @@ from tangent.errors import NotRestatable
 class Statistics:
     """float64; `labels` sorted, `sums` and `counts` in their order."""
 
-    gram: Tensor  # (D, D), symmetric
+    packed: Tensor  # G's upper triangle, row by row: D (D + 1) / 2 numbers
     sums: Tensor  # (K, D)
     counts: dict[str, float]
     cross: Tensor | None = None  # (D, width), at block scopes
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """G (D, D), symmetric."""
+        return unpack(self.packed, self.sums.shape[1])
+
+    @property
+    def squares(self) -> Tensor:
+        """G's diagonal (D,)."""
+        width = self.sums.shape[1]
+        index = torch.arange(width)
+        return self.packed[(index * width - index * (index - 1) // 2).to(self.packed.device)]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -42,7 +55,7 @@ class Statistics:
     def cpu(self) -> "Statistics":
         """The same on the CPU."""
         cross = None if self.cross is None else self.cross.cpu()
-        return Statistics(self.gram.cpu(), self.sums.cpu(), self.counts, cross)
+        return Statistics(self.packed.cpu(), self.sums.cpu(), self.counts, cross)
 
 
 def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
@@ -52,9 +65,10 @@ def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
     psi = psi.to(torch.float64)
     sums = torch.zeros(len(names), psi.shape[1], dtype=torch.float64, device=psi.device)
     sums.index_add_(0, torch.tensor([column[name] for name in labels], device=psi.device), psi)
-    upper = (psi.T @ psi).triu()
-    gram = upper + upper.triu(1).T  # a product's two triangles may differ in the last bit
-    return Statistics(gram, sums, {name: float(sum(x == name for x in labels)) for name in names})
+    # A product's two triangles may differ in the last bit: one is kept.
+    return Statistics(
+        pack(psi.T @ psi), sums, {name: float(sum(x == name for x in labels)) for name in names}
+    )
 
 
 def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
@@ -63,19 +77,19 @@ def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
     `cross` is left out: whose direction it was, a sum does not say.
     """
     names = sorted({name for part in parts for name in part.labels})
-    gram = torch.zeros_like(parts[0].gram)
+    packed = torch.zeros_like(parts[0].packed)
     counts = dict.fromkeys(names, 0.0)
     for part, weight in zip(parts, weights, strict=True):
-        gram.add_(part.gram, alpha=weight)
+        packed.add_(part.packed, alpha=weight)
         for name in part.labels:
             counts[name] += weight * part.counts[name]
-    return Statistics(gram, total_sums(parts, weights), counts)
+    return Statistics(packed, total_sums(parts, weights), counts)
 
 
 def total_sums(parts: Sequence[Statistics], weights: Sequence[float]) -> Tensor:
-    """The `sums` of `total` alone, which are small next to its `gram`."""
+    """The `sums` of `total` alone, which are small next to G."""
     names = sorted({name for part in parts for name in part.labels})
-    sums = parts[0].sums.new_zeros(len(names), parts[0].gram.shape[0])
+    sums = parts[0].sums.new_zeros(len(names), parts[0].sums.shape[1])
     for part, weight in zip(parts, weights, strict=True):
         for row, name in enumerate(part.labels):
             sums[names.index(name)].add_(part.sums[row], alpha=weight)
@@ -102,7 +116,7 @@ def less(whole: Statistics, part: Statistics) -> Statistics:
         sums[whole.labels.index(name)] -= part.sums[row]
     kept = [row for row, name in enumerate(whole.labels) if counts[name]]
     return Statistics(
-        whole.gram - part.gram, sums[kept], {name: n for name, n in counts.items() if n}
+        whole.packed - part.packed, sums[kept], {name: n for name, n in counts.items() if n}
     )
 
 
@@ -122,14 +136,13 @@ def relabelled(statistics: Statistics, names: Mapping[str, str]) -> Statistics:
 
 def pack(gram: Tensor) -> Tensor:
     """The upper triangle, row by row: D (D + 1) / 2 numbers."""
-    rows, columns = torch.triu_indices(*gram.shape, device=gram.device)
-    return gram[rows, columns]
+    return torch.cat([row[i:] for i, row in enumerate(gram)])
 
 
 def unpack(packed: Tensor, width: int) -> Tensor:
     """The symmetric matrix of a packed upper triangle."""
-    rows, columns = torch.triu_indices(width, width, device=packed.device)
-    gram = packed.new_zeros(width, width)
-    gram[rows, columns] = packed
-    gram[columns, rows] = packed
+    gram = packed.new_empty(width, width)
+    for i, row in enumerate(packed.split(list(range(width, 0, -1)))):
+        gram[i, i:] = row
+        gram[i:, i] = row
     return gram

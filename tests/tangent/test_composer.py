@@ -195,3 +195,42 @@ def test_a_mapped_component_is_the_one_that_was_saved(tmp_path):
         next(iter(found.backbone.values())).zero_()  # its own page, not the file
         data = (tmp_path / str(i)).read_bytes()
         assert hashlib.sha256(data).hexdigest() == files.sources[i].sha256
+
+
+@pytest.mark.parametrize("scope", ["head", "head2toe"])
+def test_joint_goes_on_from_its_sums_with_the_bytes_of_composing_anew(scope, tmp_path):
+    files = Files(scope, tmp_path)
+    composer = Composer(files.load)
+    for chosen in ([0, 1, 2], [0, 1, 2, 3], [1, 2, 3], [0, 2, 3], [0, 1, 3]):
+        found = composer.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
+        assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
+
+
+def test_joint_reads_only_what_comes_and_goes(tmp_path):
+    where, files = space("mini", "head"), Files("head", tmp_path)
+    composer = Composer(files.load)
+    composer.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint")
+    for change in (
+        lambda: composer.compose(where, files.parts([0, 1, 2], "joint"), "joint"),
+        lambda: composer.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint"),
+        lambda: composer.forget([files.sources[3].sha256]),
+    ):
+        files.read.clear()
+        change()
+        assert files.read == ["3"]
+    files.read.clear()
+    composer.compose(where, files.parts([0, 1, 2], "joint"), "joint")
+    assert files.read == []
+
+
+def test_joint_of_sums_that_may_not_be_exact_is_composed_anew_each_time(tmp_path):
+    where, files = space("mini", "head"), Files("head", tmp_path)
+    part = components("head")[0]
+    several = dataclasses.replace(part, hyperparameters=part.hyperparameters | {"views": 3})
+    files.add(several, "4")
+    composer, chosen = Composer(files.load), [1, 2, 3, 4]
+    for _ in range(2):
+        files.read.clear()
+        found = composer.compose(where, files.parts(chosen, "joint"), "joint")
+        assert sorted(files.read) == ["1", "2", "3", "4"]
+        assert delta_bytes(found) == fresh(files, "head", chosen, "joint")

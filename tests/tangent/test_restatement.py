@@ -117,9 +117,9 @@ def test_rounding_to_the_grid_moves_a_feature_by_half_a_step_at_most(seed):
 
 def test_sums_beyond_what_float64_holds_are_refused():
     grid = Grid(torch.full((2,), 2.0**-14, dtype=torch.float64))
-    grid.check(measure(torch.tensor([[1.0, 2.0]]), ["a"]).gram, 1)
+    grid.check(measure(torch.tensor([[1.0, 2.0]]), ["a"]).squares, 1)
     with pytest.raises(Overflow, match=r"features of 3 images are too large.*split the dataset"):
-        grid.check(torch.eye(2, dtype=torch.float64) * 2.0**25, 3)
+        grid.check(torch.ones(2, dtype=torch.float64) * 2.0**25, 3)
 
 
 @pytest.mark.parametrize("name", ["resnet_micro_32", "vit_micro_32"])

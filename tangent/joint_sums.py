@@ -1,0 +1,128 @@
+"""The problem that `joint` solves, summed over components: it can be changed by one at its cost.
+
+    G = sum of lambda_t G_t
+    targets = sum of lambda_t beta_t s_t
+    c = K/2 sum of lambda_t mu_t n_t
+
+At lambda = 1 the sums G and s are exact (see `readout`), so what is left after any changes has the
+bits of what was never changed. For targets and ridge to have them too, components of one beta are
+summed before beta multiplies, and those of one mu before mu does; and the products are summed in
+the order of beta and mu, not in that of the components.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tangent import joint
+from tangent.component import Component
+from tangent.delta import Delta
+from tangent.errors import NoStatistics, Overflow
+from tangent.space import Space
+from tangent.statistics import Statistics, unpack
+
+Weighted = Sequence[tuple[Component, float]]
+
+
+class JointSums:
+    """The sums over components of one space, taken in the order in which they come."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self._packed: Tensor | None = None
+        self._sums: defaultdict[float, dict[str, Tensor]] = defaultdict(dict)  # by lambda·beta
+        self._counts: defaultdict[float, dict[str, float]] = defaultdict(dict)
+        self._images: defaultdict[float, float] = defaultdict(float)  # by lambda·mu
+
+    def add(self, parts: Weighted, sign: int = 1) -> None:
+        """Take components in, or with sign -1 out again, with the weights that they came with.
+
+        Raises:
+            NoStatistics: one that carries none.
+        """
+        for component, weight in parts:
+            found = statistics_of(component)
+            if self._packed is None:
+                self._packed = torch.zeros_like(found.packed)
+            self._packed.add_(found.packed, alpha=sign * weight)
+            self._images[weight * float(component.hyperparameters["l2"])] += sign * found.images
+            self._add_sums(weight * float(component.hyperparameters["beta"]), found, sign)
+
+    def change(self, added: Weighted, removed: Weighted = (), *, divisor: float = 1.0) -> Delta:
+        """The optimum after the change, at a linear scope; all weights must be 1.
+
+        Raises:
+            Overflow: sums that may not be exact, so that later changes could leave a trace.
+            NoStatistics: as `add`.
+        """
+        assert divisor == 1 and all(weight == 1 for _, weight in (*added, *removed))
+        if any(part.hyperparameters.get("views", 1) != 1 for part, _ in added):
+            raise Overflow("sums over several views of an image are not on the grid")
+        self.add(added)
+        self.add(removed, -1)
+        self._check()
+        return self.delta()
+
+    def delta(self) -> Delta:
+        """The optimum: one head row for each label that has images."""
+        gram, targets, ridge = self.problem()
+        base = self.space.base_rows(self.labels)
+        return Delta(self.labels, joint.solve(gram, targets, base, ridge), {})
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that have images, sorted."""
+        return tuple(sorted({name for counts in self._counts.values() for name in counts}))
+
+    def problem(self, labels: Sequence[str] | None = None) -> tuple[Tensor, Tensor, float]:
+        """G, targets (K, D) of the labels that have images, and c for `labels`, or these.
+
+        K also counts the labels that the space declares.
+        """
+        assert self._packed is not None
+        width = self.space.readout_width
+        own = self.labels
+        targets = torch.zeros(len(own), width, dtype=torch.float64)
+        for factor, sums in sorted(self._sums.items()):
+            for name, value in sums.items():
+                targets[own.index(name)].add_(value, alpha=factor)
+        ridge = sum(factor * images for factor, images in sorted(self._images.items()))
+        count = len({*(own if labels is None else labels), *self.space.declared})
+        return unpack(self._packed, width), targets, 0.5 * ridge * count
+
+    def _add_sums(self, factor: float, found: Statistics, sign: int) -> None:
+        sums, counts = self._sums[factor], self._counts[factor]
+        for row, (name, count) in enumerate(found.counts.items()):
+            term = sign * found.sums[row]
+            sums[name] = sums[name] + term if name in sums else term
+            counts[name] = counts.get(name, 0.0) + sign * count
+            if not counts[name]:
+                del sums[name], counts[name]
+
+    def _check(self) -> None:
+        grid = self.space.grid
+        assert grid is not None and self._packed is not None
+        width, images = self.space.readout_width, sum(self._images.values())
+        sums = torch.zeros(0, width, dtype=torch.float64)
+        grid.check(Statistics(self._packed, sums, {}).squares, images)
+
+
+def statistics_of(component: Component) -> Statistics:
+    """The component's statistics.
+
+    Raises:
+        NoStatistics: it carries none.
+    """
+    if component.derived:
+        raise NoStatistics(
+            "rule joint needs the statistics of a component's data, and one that was derived from "
+            "others has none: compose its parents, or use average or weighted"
+        )
+    if component.statistics is None:
+        raise NoStatistics(
+            "a component carries no statistics of its data, which rule joint needs: use rule "
+            "average or weighted, or train it again"
+        )
+    return component.statistics

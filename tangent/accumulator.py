@@ -88,6 +88,8 @@ def _greatest(chunk: Tensor, weight: float) -> float:
 
     The norm is no less than the maximum and several times faster.
     """
+    if not chunk.numel():  # a scope without directions of the backbone
+        return 0.0
     fast = chunk.dtype.itemsize >= 4 and abs(weight) <= SMALL_WEIGHT
     if fast and abs(weight) * float(torch.dot(chunk, chunk)) ** 0.5 < 0.5:
         return 0.0

@@ -189,3 +189,9 @@ def test_fresh_memory_begins_on_a_cache_line(dtype, size):
     found = empty(size, dtype)
     assert (found.shape, found.dtype) == ((size,), dtype)
     assert size == 0 or found.data_ptr() % 64 == 0
+
+
+@pytest.mark.parametrize("weight", [1.0, 1e300])
+def test_a_sum_of_nothing_is_nothing(weight):
+    found = Accumulator(0, torch.float32).change([(torch.zeros(0), weight)])
+    assert found.shape == (0,)

@@ -12,6 +12,7 @@ import math
 import platform
 import tarfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -45,23 +46,29 @@ RECIPES = {
 }
 
 
-def read_archive(path: Path, size: int = 32) -> dict[str, tuple[Tensor, Tensor]]:
+def read_archive(
+    path: Path, size: int = 32, only: Collection[str] = ()
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Images of `<split>/<label>/<file>` as uint8 (N, 3, size, size) and label indices, by split.
 
     Labels are numbered in sorted order; members are read in sorted order, so the tensors depend on
-    the archive's contents alone.
+    the archive's contents alone. With `only`, images of other labels are not looked at.
     """
     with tarfile.open(path) as archive:
         found: dict[str, dict[str, bytes]] = {"train": {}, "test": {}}
         for member in archive:
             parts = Path(member.name).parts
-            if member.isfile() and len(parts) >= 3 and parts[-3] in found:
+            if not member.isfile() or len(parts) < 3 or parts[-3] not in found:
+                continue
+            if not only or parts[-2] in only:
                 file = archive.extractfile(member)
                 assert file is not None  # a regular file has contents
                 found[parts[-3]][f"{parts[-2]}/{parts[-1]}"] = file.read()
     labels = sorted({name.split("/")[0] for name in found["train"]})
     if not labels or not found["test"]:
         raise SystemExit(f"{path}: expected train/<label>/<image> and test/<label>/<image>")
+    if absent := sorted(set(only) - set(labels)):
+        raise SystemExit(f"{path} has no label {', '.join(absent)}; it has {', '.join(labels)}")
     splits = {}
     for split, files in found.items():
         images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
@@ -177,6 +184,8 @@ def arguments() -> argparse.Namespace:
         "--data", type=Path, required=True, help="tar of train/<label>/* and test/<label>/*"
     )
     parser.add_argument("--model", choices=sorted(RECIPES), required=True)
+    parser.add_argument("--labels", nargs="+", default=[], help="pre-train on these labels only")
+    parser.add_argument("--name", help="of the files; the model's unless given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
@@ -189,8 +198,9 @@ def main() -> None:
     """Train, and write the weights with their model card."""
     args = arguments()
     torch.set_num_threads(args.threads)
+    name = args.name or args.model
     recipe = RECIPES[args.model] | ({"epochs": args.epochs} if args.epochs else {})
-    data, started = read_archive(args.data), time.monotonic()
+    data, started = read_archive(args.data, only=args.labels), time.monotonic()
     model = train(args.model, data, recipe, args.seed, args.device)
     state = {
         k: v.half().contiguous() if v.is_floating_point() else v
@@ -199,12 +209,14 @@ def main() -> None:
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     reached = accuracy(model, data["test"][0].to(args.device), data["test"][1].to(args.device))
     card = {
-        "name": args.model,
+        "name": name,
+        "architecture": args.model,
         "task": "image classification, 32 x 32 RGB",
         "data": {
             "file": args.data.name,
             "sha256": hashlib.sha256(args.data.read_bytes()).hexdigest(),
         },
+        "labels": sorted(args.labels) or "all",
         "images": {split: len(y) for split, (_, y) in data.items()},
         "test_accuracy": round(reached, 4),
         "recipe": recipe
@@ -222,8 +234,8 @@ def main() -> None:
         },
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    save_file(state, args.out / f"{args.model}.safetensors")
-    (args.out / f"{args.model}.json").write_text(json.dumps(card, indent=2) + "\n")
+    save_file(state, args.out / f"{name}.safetensors")
+    (args.out / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
 
 

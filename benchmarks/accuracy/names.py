@@ -1,0 +1,18 @@
+"""What the measured methods are called in records, tables and documents."""
+
+JOINT_TRAINING = "joint training"
+JOINT, JOINT_LATE = "joint", "joint, labels late"
+ONE_SHOT, REFINED = "joint, one shot", "joint, refined"
+PAPERS_AVERAGE = "average, papers' recipe"
+AVERAGE, BEST_AVERAGE = "average, converged", "average, penalty chosen"
+AVERAGE_LATE = "average, labels late"
+SOLVED = "weighted, solved"
+POOLED = "fine-tuning, pooled"
+ENSEMBLES = ("ensemble, probabilities", "ensemble, logits")
+SOUP = "soup"
+NEAREST_MEAN, RANDOM_PROJECTION = "nearest class mean", "random projection"
+
+JOINTS = (JOINT, JOINT_LATE, ONE_SHOT, REFINED)
+REFERENCES = (JOINT_TRAINING, POOLED)  # they see the pooled images
+SIMPLE = (NEAREST_MEAN, RANDOM_PROJECTION)
+FEATURES = "features"  # in the place of a scope, of methods that have none

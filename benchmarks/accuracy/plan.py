@@ -1,0 +1,102 @@
+"""What is measured on which images: the full plan, and a quick one for a look.
+
+The full plan takes well under an hour on two cores. Blocks cost most, so they are measured by fewer
+seeds than scopes that are linear in fixed features.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import tangent
+from benchmarks.accuracy import fine_tuning, names, simple, tangents
+from benchmarks.accuracy.answer import Answer
+from benchmarks.accuracy.case import Case, Pool, Recipe
+from benchmarks.accuracy.gallery import Gallery
+from benchmarks.accuracy.outcome import Outcome
+from benchmarks.accuracy.protocols import CLASSES, DATA, SKEWED, TASKS, Protocol
+
+EVERY = (
+    *(Protocol(CLASSES, parties) for parties in (5, 10, 20)),
+    *(Protocol(DATA, parties) for parties in (5, 20, 50)),
+    Protocol(SKEWED, 10),
+)
+FULL = Recipe()
+FEWEST = 10  # images of a party dealt image by image, on average
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much of it."""
+
+    protocols: tuple[Protocol, ...] = EVERY
+    scopes: tuple[str, ...] = ("head", "head2toe", "last-block")
+    seeds: int = 3
+    block_seeds: int = 2
+    recipe: Recipe = FULL
+
+
+QUICK = Effort(
+    protocols=(Protocol(CLASSES, 5), Protocol(DATA, 5), Protocol(SKEWED, 10)),
+    seeds=1,
+    block_seeds=1,
+    recipe=Recipe(epochs=5, plain_epochs=3, tolerance=0.05, iterations=10),
+)
+
+
+def measure(gallery: Gallery, effort: Effort) -> Iterator[Outcome]:
+    """Every method on every case of one set of images and one backbone."""
+    for scope in effort.scopes:
+        seeds = effort.seeds if scope in tangent.LINEAR else effort.block_seeds
+        for seed in range(seeds):
+            pool = Pool(gallery, scope, seed, effort.recipe)
+            for protocol in possible(effort.protocols, gallery):
+                case = Case(pool, protocol)
+                for where, answer in answers(case):
+                    yield from scored(case, where, answer)
+
+
+def possible(protocols: tuple[Protocol, ...], gallery: Gallery) -> list[Protocol]:
+    """Those for which there are enough labels or images."""
+    images = len(gallery.train)
+    return [
+        p
+        for p in protocols
+        if p.parties <= (len(gallery.labels) if p.name == CLASSES else images // FEWEST)
+    ]
+
+
+def answers(case: Case) -> Iterator[tuple[str, Answer]]:
+    """Of all methods, each with its scope."""
+    scope = case.pool.scope
+    if scope == "head":
+        for answer in simple.answers(case.pool):
+            yield names.FEATURES, answer
+    for answer in tangents.answers(case):
+        yield scope, answer
+    if scope not in tangent.LINEAR:
+        for answer in fine_tuning.answers(case):
+            yield scope, answer
+
+
+def scored(case: Case, scope: str, answer: Answer) -> Iterator[Outcome]:
+    """The case's outcome; where parties have labels of their own, also with the task known."""
+    pool = case.pool
+    outcome = Outcome(
+        pictures=pool.gallery.name,
+        backbone=pool.gallery.backbone.name,
+        protocol=case.protocol.name,
+        parties=case.protocol.parties,
+        scope=scope,
+        method=answer.method,
+        seed=pool.seed,
+        accuracy=case.accuracy(answer.logits),
+        passes=answer.passes,
+        train_seconds=round(answer.train_seconds, 4),
+        compose_seconds=round(answer.compose_seconds, 6),
+        gap=answer.gap,
+        note=answer.note,
+    )
+    yield outcome
+    if case.protocol.name == CLASSES:
+        share = case.accuracy(answer.logits, masked=True)
+        yield replace(outcome, protocol=TASKS, accuracy=share)

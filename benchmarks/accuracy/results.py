@@ -1,0 +1,42 @@
+"""The file of a measurement: what was measured, where and by which command, one record a line."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy.outcome import Record
+
+RESULTS = Path(__file__).parent.parent / "results" / "accuracy.json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All of one run."""
+
+    command: str
+    machine: str
+    seconds: float
+    pictures: dict[str, dict[str, int]]  # name -> labels, images drawn to train, tested on
+    records: Sequence[Record]
+    costs: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """As JSON that compares well line by line."""
+        lines = ",\n".join("    " + json.dumps(asdict(record)) for record in self.records)
+        head = {k: v for k, v in vars(self).items() if k != "records"}
+        text = json.dumps(head, indent=2).removesuffix("\n}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{text},\n  "records": [\n{lines}\n  ]\n}}\n')
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """What `save` wrote."""
+        found = json.loads(path.read_text())
+        rows = found.pop("records")
+        listed = ("accuracies", "notes")
+        records = [
+            Record(**{k: tuple(v) if k in listed else v for k, v in row.items()}) for row in rows
+        ]
+        return cls(records=records, **found)

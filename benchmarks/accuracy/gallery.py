@@ -31,7 +31,6 @@ class Gallery:
         self.truth = np.array([column[name] for name in self.names])
         self.train = np.arange(len(pictures.train[1]))
         self.test = np.arange(len(self.train), len(self.names))
-        self._folder = tempfile.TemporaryDirectory()
         self._rows: dict[str, Tensor] = {}
         self._spaces: dict[tuple[str, bool], tangent.Space] = {}
 
@@ -43,12 +42,15 @@ class Gallery:
         return self._spaces[scope, known]
 
     def rows(self, kind: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """`compute` of all images, from the first time on as a file in memory."""
+        """`compute` of all images, once; in a file without a name that goes with the tensor."""
         if kind not in self._rows:
-            path = Path(self._folder.name) / f"{len(self._rows)}"
-            with torch.inference_mode():
+            with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
                 self._rows[kind] = cached(
-                    path, len(self._images), self.batches(BATCH), compute, lambda _: None
+                    Path(folder) / "rows",
+                    len(self._images),
+                    self.batches(BATCH),
+                    compute,
+                    lambda _: None,
                 )
         return self._rows[kind]
 
@@ -90,7 +92,7 @@ class Recalling(tangent.Space):
         self._recalled: Tensor | None = None
         super().__init__(gallery.backbone, scope, declared)
         if self.engine is None:
-            self._recalled = gallery.rows(scope, super().readout)
+            self._recalled = gallery.rows(scope, super().readout_alone)
         else:
             self.engine = _RecallingEngine(self.engine, gallery.rows(scope, self.engine.rows))
 
@@ -98,6 +100,11 @@ class Recalling(tangent.Space):
         if self._recalled is None:
             return super().readout(images)
         return self._recalled[_numbers(images)]
+
+    def readout_alone(self, images: Tensor) -> Tensor:
+        if self._recalled is None:
+            return super().readout_alone(images)
+        return self.readout(images)
 
 
 class _RecallingEngine:

@@ -30,7 +30,7 @@ from benchmarks.accuracy.pictures import (
     handwritten_digits,
     image_folder,
 )
-from benchmarks.accuracy.plan import QUICK, Effort, measure
+from benchmarks.accuracy.plan import QUICK, QUICK_WIDE, Effort, measure
 from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import RESULTS, Results
 from benchmarks.accuracy.tables import reached, tables
@@ -81,6 +81,7 @@ def galleries(args: argparse.Namespace, console: Console) -> Iterator[tuple[Gall
     linear = Effort(scopes=("head", "head2toe"))
     if args.quick:
         yield Gallery(VIT, handwritten_digits(QUICK_DIGITS)), QUICK
+        yield Gallery(RESNET, handwritten_digits(QUICK_DIGITS)), QUICK_WIDE
         return
     for folder in args.folder:
         yield Gallery(args.backbone, image_folder(folder, *sizes)), Effort()

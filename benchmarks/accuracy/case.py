@@ -24,8 +24,9 @@ class Recipe:
 
     epochs: int = 50  # of the papers' recipe, tangent
     plain_epochs: int = 30  # of fine-tuning the network itself
-    tolerance: float = 1e-3  # of the converged solver, on the gradient's size
-    iterations: int = 200  # of it, at most
+    tolerance: float = 1e-3  # of joint training, on the gradient's size
+    component_tolerance: float = 1e-2  # of one party's
+    iterations: int = 200  # of the converged solver, at most
 
 
 @dataclass
@@ -47,8 +48,9 @@ class Pool:
         """A component of these images."""
         space = self.gallery.space(self.scope, known)
         if self.scope not in tangent.LINEAR and settings.get("solver") != "adam":
-            bound = dict(tolerance=self.recipe.tolerance, max_iterations=self.recipe.iterations)
-            settings = bound | settings
+            recipe, whole = self.recipe, len(numbers) == len(self.train)
+            tolerance = recipe.tolerance if whole else recipe.component_tolerance
+            settings = {"tolerance": tolerance, "max_iterations": recipe.iterations} | settings
         resolved = tangent.Hyperparameters.resolve(self.scope, settings)
         with tempfile.TemporaryDirectory() as scratch:
             return tangent.fit(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import tangent
-from benchmarks.accuracy import fine_tuning, names, simple, tangents
+from benchmarks.accuracy import blocks, fine_tuning, names, operators, simple, tangents
 from benchmarks.accuracy.answer import Answer
 from benchmarks.accuracy.case import Case, Pool, Recipe
 from benchmarks.accuracy.gallery import Gallery
@@ -35,12 +35,21 @@ class Effort:
     recipe: Recipe = FULL
 
 
+SHORT = Recipe(
+    epochs=5,
+    plain_epochs=3,
+    tolerance=0.05,
+    component_tolerance=0.05,
+    iterations=10,
+)
 QUICK = Effort(
-    protocols=(Protocol(CLASSES, 5), Protocol(DATA, 5), Protocol(SKEWED, 10)),
+    protocols=(Protocol(CLASSES, 5), Protocol(CLASSES, 10), Protocol(SKEWED, 10)),
+    scopes=("head", "last-block"),
     seeds=1,
     block_seeds=1,
-    recipe=Recipe(epochs=5, plain_epochs=3, tolerance=0.05, iterations=10),
+    recipe=SHORT,
 )
+QUICK_WIDE = replace(QUICK, protocols=(Protocol(CLASSES, 5),), scopes=("head2toe",))
 
 
 def measure(gallery: Gallery, effort: Effort) -> Iterator[Outcome]:
@@ -74,8 +83,9 @@ def answers(case: Case) -> Iterator[tuple[str, Answer]]:
     for answer in tangents.answers(case):
         yield scope, answer
     if scope not in tangent.LINEAR:
-        for answer in fine_tuning.answers(case):
-            yield scope, answer
+        for methods in (blocks, operators, fine_tuning):
+            for answer in methods.answers(case):
+                yield scope, answer
 
 
 def scored(case: Case, scope: str, answer: Answer) -> Iterator[Outcome]:

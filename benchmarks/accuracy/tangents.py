@@ -111,7 +111,7 @@ def averages(case: Case) -> Iterator[Answer]:
         recipe: dict[str, Any] = PAPERS | {"epochs": case.pool.recipe.epochs, "beta": beta}
         yield average(case, names.PAPERS_AVERAGE, case.trained(recipe, known=True))
     yield average(case, names.AVERAGE, case.components)
-    if case.protocol.name == CLASSES:
+    if case.protocol.name == CLASSES and case.pool.scope != "head2toe":  # where it costs most
         yield best_average(case)
     if case.pool.scope in tangent.LINEAR and some_labels_each(case):
         late = case.trained({}, known=False)

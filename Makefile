@@ -38,7 +38,7 @@ format: $(STAMP) ## rewrite the files in the checked style
 
 bench: bench-serving bench-training bench-composition measured ## every measurement of speed
 
-bench-accuracy: $(STAMP) ## measure backbones x scopes x rules; ARGS=--quick for a short look
+bench-accuracy: $(STAMP) ## measure methods x protocols x images; ARGS=--quick for a short look
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
 bench-composition: $(STAMP) ## measure composing and removing next to reading the bytes once

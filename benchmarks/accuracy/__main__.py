@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+import tangent
 from benchmarks.accuracy import documents, plots
 from benchmarks.accuracy.costs import costs
 from benchmarks.accuracy.gallery import Gallery
@@ -31,6 +32,7 @@ from benchmarks.accuracy.pictures import (
     image_folder,
 )
 from benchmarks.accuracy.plan import QUICK, QUICK_WIDE, Effort, measure
+from benchmarks.accuracy.protocols import CLASSES, DATA, Protocol
 from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import RESULTS, Results
 from benchmarks.accuracy.tables import reached, tables
@@ -40,7 +42,11 @@ VIT, RESNET = "vit_micro_32", "resnet_micro_32"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 HALF = "resnet_micro_32_half"  # knows half of CIFAR-10's labels
 UNSEEN = ("automobile", "cat", "dog", "horse", "truck")  # the other half
+SETS = ("digits", "fashion-mnist", "digits+fashion-mnist", "cifar10-unseen")
 QUICK_DIGITS = 25
+LINEAR = Effort(scopes=tangent.LINEAR)
+WIDE = Effort(block_seeds=1)  # of twenty labels
+CONVOLUTIONS = Effort(protocols=(Protocol(CLASSES, 5), Protocol(DATA, 5)), block_seeds=1)
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -65,6 +71,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--backbone", default=VIT, help="for --folder; as in POST /v1/spaces")
     parser.add_argument("--train-per-label", type=int, default=250)
     parser.add_argument("--test-per-label", type=int, default=100)
+    parser.add_argument("--pictures", nargs="+", choices=SETS, default=SETS, help="only these")
     parser.add_argument("--scopes", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, help="of every scope")
     parser.add_argument("--threads", type=int, help="of torch; all cores unless given")
@@ -77,29 +84,44 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 def galleries(args: argparse.Namespace, console: Console) -> Iterator[tuple[Gallery, Effort]]:
     """What is to be measured how; says what is missing for the rest."""
-    sizes = (args.train_per_label, args.test_per_label)
-    linear = Effort(scopes=("head", "head2toe"))
     if args.quick:
         yield Gallery(VIT, handwritten_digits(QUICK_DIGITS)), QUICK
         yield Gallery(RESNET, handwritten_digits(QUICK_DIGITS)), QUICK_WIDE
         return
+    sizes = (args.train_per_label, args.test_per_label)
     for folder in args.folder:
         yield Gallery(args.backbone, image_folder(folder, *sizes)), Effort()
     if args.folder:
         return
-    sets = [handwritten_digits()]
+    for pictures in chosen(args, console):
+        yield Gallery(VIT, pictures), WIDE if "+" in pictures.name else Effort()
+        yield Gallery(RESNET, pictures), LINEAR
+    if "cifar10-unseen" in args.pictures:
+        if args.cifar10:
+            base = str(WEIGHTS / f"{HALF}.safetensors")
+            yield Gallery(base, unseen(args.cifar10, sizes)), CONVOLUTIONS
+        else:
+            missing = "NOT MEASURED: CIFAR-10; give its folder with --cifar10"
+            console.print(missing, style="bold red")
+
+
+def chosen(args: argparse.Namespace, console: Console) -> Iterator[Pictures]:
+    """Digits, Fashion-MNIST, and both as one; without Fashion-MNIST's files, how to get them."""
+    drawn = handwritten_digits(round(1.25 * args.train_per_label))  # a fifth of them is held out
+    if "digits" in args.pictures:
+        yield drawn
+    if not any("fashion-mnist" in name for name in args.pictures):
+        return
     try:
-        sets.append(fashion_mnist(args.fashion_mnist, *sizes))
-        sets.append(both(*sets))
+        sizes = (args.train_per_label, args.test_per_label)
+        garments = fashion_mnist(args.fashion_mnist, *sizes)
     except FileNotFoundError as error:
         console.print(f"NOT MEASURED: {error}", style="bold red", markup=False)
-    for pictures in sets:
-        yield Gallery(VIT, pictures), Effort()
-        yield Gallery(RESNET, pictures), linear
-    if args.cifar10:
-        yield Gallery(str(WEIGHTS / f"{HALF}.safetensors"), unseen(args.cifar10, sizes)), Effort()
-    else:
-        console.print("NOT MEASURED: CIFAR-10; give its folder with --cifar10", style="bold red")
+        return
+    if "fashion-mnist" in args.pictures:
+        yield garments
+    if "digits+fashion-mnist" in args.pictures:
+        yield both(drawn, garments)
 
 
 def unseen(folder: Path, sizes: tuple[int, int]) -> Pictures:
@@ -118,7 +140,7 @@ def run(args: argparse.Namespace, console: Console) -> Results:
         }
         for outcome in measure(gallery, narrowed(effort, args)):
             outcomes.append(outcome)
-            about = f"{outcome.pictures} {outcome.backbone.rpartition('/')[2]} {outcome.scope}"
+            about = f"{outcome.pictures} {outcome.backbone} {outcome.scope}"
             case = f"{outcome.protocol} T={outcome.parties} seed {outcome.seed}"
             print(
                 f"{time.monotonic() - began:6.0f} s {about} {case} {outcome.method}: "

@@ -4,13 +4,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tangent.refine import refine
-
 import tangent
 from benchmarks.accuracy import names
 from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case
 from benchmarks.accuracy.tangents import composed, seconds_of
+from tangent.refine import refine
 
 PASSES = 10
 

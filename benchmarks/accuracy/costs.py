@@ -47,7 +47,7 @@ def answering(gallery: Gallery) -> dict[str, Any]:
     for scope, space in spaces.items():
         ways[scope] = lambda space=space, scope=scope: space.logits(images, deltas[scope])
     seconds = timed(ways, ROUNDS)
-    return {"backbone": gallery.backbone.name, "images": len(images), "seconds": seconds}
+    return {"backbone": gallery.backbone_name, "images": len(images), "seconds": seconds}
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from pathlib import Path
 import tangent
 from benchmarks.accuracy import names
 from benchmarks.accuracy.outcome import Record, where
-from benchmarks.accuracy.protocols import CLASSES, DATA, SKEWED
+from benchmarks.accuracy.protocols import CLASSES, NAMES
 from benchmarks.accuracy.reaches import groups, reaches
 from benchmarks.accuracy.results import Results
 from benchmarks.accuracy.tables import Rows, columns, grid, markdown
@@ -20,6 +20,7 @@ from benchmarks.accuracy.tables import Rows, columns, grid, markdown
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "measured.md", ROOT / "docs" / "why-joint.md")
 BLOCK = re.compile(r"(<!-- accuracy: ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+GAP = "*not measured*"
 PARTIES = 5  # of the headline
 WHOLE = {"digits": "digits", "fashion-mnist": "Fashion-MNIST"}
 BREAK = 118  # characters of a line of prose
@@ -39,16 +40,17 @@ def render(results: Results, documents: Sequence[Path] = DOCUMENTS) -> list[Path
 
 
 def filled(text: str, found: dict[str, str]) -> str:
-    """The text with the blocks put in.
+    """The text with the blocks put in; a table of what was not measured says so."""
+    return BLOCK.sub(lambda m: f"{m[1]}{spaced(found.get(m[2], GAP))}\n{m[4]}", text)
 
-    Raises:
-        KeyError: it names a block that there is not.
-    """
-    return BLOCK.sub(lambda m: f"{m[1]}{found[m[2]]}\n{m[4]}", text)
+
+def spaced(block: str) -> str:
+    """A table needs an empty line before it, as the comment belongs to what is above."""
+    return f"\n{block}\n" if block.startswith("|") else block
 
 
 def blocks(results: Results) -> dict[str, str]:
-    """Every block by its name."""
+    """Every block by its name; documents may name others, which were not measured."""
     records = results.records
     found = {
         "about": about(results),
@@ -61,11 +63,12 @@ def blocks(results: Results) -> dict[str, str]:
         "costs": markdown(spent(results)),
     }
     for group in groups(records):
-        name = f"{group[0].pictures}-{Path(group[0].backbone).stem}".replace("+", "-")
-        for protocol in (CLASSES, DATA, SKEWED):
+        name = f"{group[0].pictures}-{group[0].backbone}".replace("+", "-")
+        for protocol in NAMES:
             of = [each for each in columns(group) if each[0] == protocol]
-            rows = grid(where(group, protocol=protocol), of)
-            found[f"{name.replace('_', '-')}-{protocol}"] = markdown(rows)
+            if of:
+                rows = grid(where(group, protocol=protocol), of)
+                found[f"{name.replace('_', '-')}-{protocol}"] = markdown(rows)
     return found
 
 
@@ -87,22 +90,21 @@ def headline(results: Results) -> str:
     shares = {}
     for method in (names.JOINT, names.AVERAGE):
         shares[method] = [
-            f"{100 * _default(results.records, name, method).accuracy:.1f} % on {shown}"
+            f"{100 * record.accuracy:.1f} % on {shown}"
             for name, shown in WHOLE.items()
-            if name in results.pictures
+            for record in _default(results.records, name, method)
         ]
     return wrapped(
-        f"Measured: {PARTIES} parties with labels of their own, who never pool their images, "
-        "composed by `joint` at `head2toe`, equal training on all images together: "
-        f"{', '.join(shares[names.JOINT])}; `average`: {', '.join(shares[names.AVERAGE])} "
-        "(`make bench-accuracy`; `docs/why-joint.md` says why)."
+        f"by `make bench-accuracy` (`docs/why-joint.md`): {PARTIES} parties with labels of their "
+        "own, composed by `joint` at `head2toe`, equal training on all images together: "
+        f"{', '.join(shares[names.JOINT])}; `average`: {', '.join(shares[names.AVERAGE])}."
     )
 
 
-def _default(records: Sequence[Record], pictures: str, method: str) -> Record:
-    """The default space's figure."""
+def _default(records: Sequence[Record], pictures: str, method: str) -> list[Record]:
+    """The default space's figure, if it was measured."""
     case = dict(pictures=pictures, backbone="resnet_micro_32", scope="head2toe", method=method)
-    return where(records, protocol=CLASSES, parties=PARTIES, **case)[0]
+    return where(records, protocol=CLASSES, parties=PARTIES, **case)
 
 
 def backbones(records: Sequence[Record]) -> Rows:
@@ -114,7 +116,7 @@ def backbones(records: Sequence[Record]) -> Rows:
         for scope in dict.fromkeys(r.scope for r in group if r.scope in tangent.SCOPES):
             cells = [where(group, scope=scope, method=method) for method in methods]
             shown = [cell[0].shown if cell else "–" for cell in cells]
-            where_ = [group[0].pictures, f"`{Path(group[0].backbone).stem}`", f"`{scope}`"]
+            where_ = [group[0].pictures, f"`{group[0].backbone}`", f"`{scope}`"]
             rows.append([*where_, *shown])
     return rows
 

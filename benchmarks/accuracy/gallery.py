@@ -24,6 +24,7 @@ class Gallery:
     def __init__(self, backbone: str, pictures: Pictures) -> None:
         """`backbone`: as `tangent.load_backbone` takes it."""
         self.name, self.backbone = pictures.name, tangent.load_backbone(backbone)
+        self.backbone_name = backbone.removesuffix(".safetensors").rpartition("/")[2]
         self.labels = tuple(pictures.labels)
         self._images = pictures.train[0] + pictures.test[0]
         self.names = pictures.train[1] + pictures.test[1]

@@ -7,12 +7,11 @@ by. The other parameters are the library's defaults, but for the number of image
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tangent.operators import OPERATORS, Parent, derive
-
 import tangent
 from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case
 from benchmarks.accuracy.tangents import seconds_of
+from tangent.operators import OPERATORS, Parent, derive
 
 MEASURED = 50  # images of each party that curvature is measured on
 SCALES = (0.1, 0.3, 1.0, 3.0)

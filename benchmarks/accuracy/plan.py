@@ -93,7 +93,7 @@ def scored(case: Case, scope: str, answer: Answer) -> Iterator[Outcome]:
     pool = case.pool
     outcome = Outcome(
         pictures=pool.gallery.name,
-        backbone=pool.gallery.backbone.name,
+        backbone=pool.gallery.backbone_name,
         protocol=case.protocol.name,
         parties=case.protocol.parties,
         scope=scope,

@@ -26,18 +26,20 @@ SHOWN = {  # (scope, method) -> its name in a chart
     ("head", names.AVERAGE): "average, head",
 }
 PARTIES = "parties T"
+DRAWN = ("fashion-mnist", "digits+fashion-mnist")  # of the sets of images
 
 
 def charts(records: Sequence[Record], costs: Mapping[str, Any]) -> dict[str, Chart]:
     """By file name, without its end."""
     drawn: dict[str, Chart] = {}
     for group in groups(records):
+        pictures = group[0].pictures
+        if pictures not in DRAWN or not where(group, scope="last-block"):
+            continue
         for protocol in (CLASSES, DATA):
-            found = where(group, protocol=protocol)
-            if len({record.parties for record in found}) > 1:
-                name = f"accuracy-{group[0].pictures.replace('+', '-')}-{protocol.split('-')[0]}"
-                if any(record.scope == "last-block" for record in group):
-                    drawn[name] = accuracy(found)
+            name = f"accuracy-{pictures.replace('+', '-')}-{protocol.split('-')[0]}"
+            if found := where(group, protocol=protocol):
+                drawn[name] = accuracy(found)
     if costs:
         drawn["cost-answer"] = answers(costs["answer"])
         drawn["cost-composing"] = composing(costs["joint"])

@@ -114,7 +114,7 @@ def groups(records: Sequence[Record]) -> list[list[Record]]:
 
 def title(record: Record) -> str:
     """Its images and backbone."""
-    return f"{record.pictures}, {record.backbone.rpartition('/')[2]}"
+    return f"{record.pictures}, {record.backbone}"
 
 
 def over_fine_tuning(records: Sequence[Record]) -> Reach:

@@ -128,11 +128,11 @@ def test_a_chart_is_well_formed_and_higher_values_are_drawn_higher(logarithmic):
 
 def test_a_document_gets_its_blocks_and_keeps_the_rest():
     text = "a\n<!-- accuracy: costs -->\nold\n<!-- end -->\nb\n"
-    new = filled(text, {"costs": "new\ntable"})
-    assert new == "a\n<!-- accuracy: costs -->\nnew\ntable\n<!-- end -->\nb\n"
-    assert filled(new, {"costs": "new\ntable"}) == new
-    with pytest.raises(KeyError, match="costs"):
-        filled(text, {})
+    new = filled(text, {"costs": "new\nwords"})
+    assert new == "a\n<!-- accuracy: costs -->\nnew\nwords\n<!-- end -->\nb\n"
+    assert filled(new, {"costs": "new\nwords"}) == new
+    assert "-->\n\n| a |\n\n<!--" in filled(text, {"costs": "| a |"})
+    assert "not measured" in filled(text, {})
 
 
 def test_the_documents_and_charts_are_those_of_the_results_file():

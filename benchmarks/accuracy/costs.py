@@ -17,8 +17,7 @@ import tangent
 from benchmarks.accuracy.answer import timed as once
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
-from benchmarks.serving import fresh
-from tangent.backbone import Backbone, wrap
+from tangent.backbone import Backbone, create_untrained, wrap
 from tangent.statistics import measure
 
 BATCH = 32  # images of one answer
@@ -32,7 +31,7 @@ IMAGES, LABELS = 40, 4  # of one component
 
 def costs(gallery: Gallery, *, quick: bool = False) -> dict[str, Any]:
     """All of them; the answers of one backbone."""
-    backbone = gallery.backbone if quick else wrap(WIDE, fresh(WIDE, "cpu"))
+    backbone = gallery.backbone if quick else wrap(WIDE, create_untrained(WIDE, 0))
     components = COMPONENTS // 10 if quick else COMPONENTS
     return {"answer": answering(gallery), "joint": composing(backbone, components)}
 

@@ -17,8 +17,9 @@ import tangent
 from benchmarks.accuracy.answer import timed as once
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
+from tangent import restatement
 from tangent.backbone import Backbone, create_untrained, wrap
-from tangent.statistics import measure
+from tangent.statistics import Statistics, less, measure
 
 BATCH = 32  # images of one answer
 PARTIES = (1, 2, 5, 10, 20, 50, 100)  # of which there are answers
@@ -69,7 +70,11 @@ def some_delta(space: tangent.Space, labels: Sequence[str]) -> tangent.Delta:
 
 
 def composing(backbone: Backbone, components: int) -> dict[str, Any]:
-    """Seconds of `joint`: from files, for several numbers of parts; loaded; and without one."""
+    """Seconds of `joint`: from files, for several numbers of parts; loaded; and without one.
+
+    An image is taken out of its component, which is solved anew: the file that a training without
+    it gives. Its pass through the backbone is not counted, nor composing again.
+    """
     space = tangent.Space(backbone, "head2toe")
     counts = [count for count in PARTIES if count <= components]
     with tempfile.TemporaryDirectory() as folder:
@@ -78,6 +83,8 @@ def composing(backbone: Backbone, components: int) -> dict[str, Any]:
         parts = [tangent.Component.load(path) for path in paths]
         _, loaded = once(lambda: compose(space, parts))
         _, remove = once(lambda: compose(space, parts[1:]))
+        image = measure(features(space, 0)[:1], [label_of(0, 0)])
+        remove_image = timed({"image": lambda: restated(space, parts[0], image)}, ROUNDS)["image"]
     return {
         "backbone": backbone.name,
         "width": space.readout_width,
@@ -86,6 +93,7 @@ def composing(backbone: Backbone, components: int) -> dict[str, Any]:
         "compose": by_parts[components],
         "compose_loaded": loaded,
         "remove": remove,
+        "remove_image": remove_image,
     }
 
 
@@ -104,9 +112,7 @@ def written(space: tangent.Space, folder: Path, count: int) -> list[Path]:
 
 def synthetic(space: tangent.Space, seed: int) -> tangent.Component:
     """A component whose features are noise: what composing costs does not depend on them."""
-    generator = torch.Generator().manual_seed(seed)
-    psi = torch.randn(IMAGES, space.readout_width, generator=generator)
-    labels = [f"label {LABELS * seed + i % LABELS:03}" for i in range(IMAGES)]
+    labels = [label_of(seed, i) for i in range(IMAGES)]
     own = dict.fromkeys(sorted(set(labels)), IMAGES // LABELS)
     return tangent.Component(
         fingerprint=space.fingerprint,
@@ -115,9 +121,29 @@ def synthetic(space: tangent.Space, seed: int) -> tangent.Component:
         head_labels=tuple(own),
         head=torch.zeros(len(own), space.readout_width, dtype=torch.float64),
         backbone={},
-        statistics=measure(psi, labels),
+        statistics=measure(features(space, seed), labels),
         hyperparameters=tangent.Hyperparameters().as_dict(),
     )
+
+
+def features(space: tangent.Space, seed: int) -> Tensor:
+    """Noise on the space's grid."""
+    generator = torch.Generator().manual_seed(seed)
+    psi = torch.randn(IMAGES, space.readout_width, generator=generator)
+    return psi if space.grid is None else space.grid.round(psi)
+
+
+def label_of(seed: int, image: int) -> str:
+    """The labels of a component in turn; no two components share one."""
+    return f"label {LABELS * seed + image % LABELS:03}"
+
+
+def restated(
+    space: tangent.Space, component: tangent.Component, image: Statistics
+) -> tangent.Component:
+    """The component without the image."""
+    assert component.statistics is not None
+    return restatement.restated(space, component, less(component.statistics, image))
 
 
 def composed_seconds(space: tangent.Space, paths: Sequence[Path]) -> float:

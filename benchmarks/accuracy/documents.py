@@ -135,7 +135,7 @@ def spent(results: Results) -> Rows:
         ("compose", f"composing {named}, from files"),
         ("compose_loaded", f"composing {named}, already loaded"),
         ("remove", "removing one of them"),
-        ("remove_image", "removing one image"),
+        ("remove_image", "removing one image from its component, which is solved anew"),
     ):
         if key in joint:
             rows.append([what, f"{1000 * joint[key]:.0f} ms"])

@@ -158,7 +158,7 @@ def quick_composing(costs: dict[str, Any]) -> Iterator[Reach]:
     for what, key, bound in (
         ("composing {components} components under `joint`, {width} features", "compose", 2.0),
         ("removing one of them", "remove", 0.2),
-        ("removing one image", "remove_image", 0.05),
+        ("removing one image from its component", "remove_image", 0.05),
     ):
         seconds = joint.get(key)
         yield Reach(

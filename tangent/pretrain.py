@@ -56,19 +56,22 @@ def read_archive(
     """
     with tarfile.open(path) as archive:
         found: dict[str, dict[str, bytes]] = {"train": {}, "test": {}}
+        there: set[str] = set()
         for member in archive:
             parts = Path(member.name).parts
             if not member.isfile() or len(parts) < 3 or parts[-3] not in found:
                 continue
+            there.add(parts[-2])
             if not only or parts[-2] in only:
                 file = archive.extractfile(member)
                 assert file is not None  # a regular file has contents
                 found[parts[-3]][f"{parts[-2]}/{parts[-1]}"] = file.read()
+    if there and (absent := sorted(set(only) - there)):
+        known = ", ".join(sorted(there))
+        raise SystemExit(f"{path} has no label {', '.join(absent)}; it has {known}")
     labels = sorted({name.split("/")[0] for name in found["train"]})
     if not labels or not found["test"]:
         raise SystemExit(f"{path}: expected train/<label>/<image> and test/<label>/<image>")
-    if absent := sorted(set(only) - set(labels)):
-        raise SystemExit(f"{path} has no label {', '.join(absent)}; it has {', '.join(labels)}")
     splits = {}
     for split, files in found.items():
         images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)

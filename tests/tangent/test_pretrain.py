@@ -43,7 +43,12 @@ def test_a_choice_of_labels_leaves_the_others_images_out(archive):
 
 
 def test_a_label_that_is_not_there_is_named_with_those_that_are(archive):
-    with pytest.raises(SystemExit, match="has no label horse; it has cat, dog"):
+    with pytest.raises(SystemExit, match="has no label horse; it has cat, cow, dog"):
         read_archive(archive, only=["cat", "dog", "horse"])
+
+
+def test_an_archive_of_another_layout_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "empty.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("cat/0.png"))
     with pytest.raises(SystemExit, match="expected train/<label>/<image>"):
-        read_archive(archive, only=["horse"])
+        read_archive(tmp_path / "empty.tar", only=["cat"])

@@ -13,14 +13,17 @@ def solve(
     *,
     most: int,
     tolerance: float,
+    scale: float | None = None,
     report: Callable[[int, int, float | None], None],
 ) -> tuple[Delta, int, float]:
     """x of `product(x) = right`, from zero: x, the steps taken and what is left of the residual.
 
-    Ends after `most` steps, or when the residual's norm has shrunk by `tolerance`.
+    Ends after `most` steps, or when the residual's norm is below `tolerance` times `scale`, which
+    is the first residual's unless given.
     """
     found, residual = {name: 0.0 * value for name, value in right.items()}, right
-    first = size = math.sqrt(dot(residual, residual))
+    size = math.sqrt(dot(residual, residual))
+    first = size if scale is None else scale
     direction = towards = precondition(residual)
     squared, step = dot(residual, towards), 0
     while step < most and size > tolerance * first:

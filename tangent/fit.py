@@ -85,7 +85,7 @@ def fit(
         holdout = linear.holdout_accuracy(problem, measured.kept)
     else:
         report = lambda step, total, loss: progress(Progress("solve", step, total, loss))  # noqa: E731
-        solution = iterative.solve(problem, seed, report)
+        solution = iterative.solve(problem, seed, report, scratch)
     if not all(torch.isfinite(v).all() for v in solution.delta.values()):
         raise NonFinite("the training diverged to NaN or Inf: lower lr or raise l2")
     component = Component(

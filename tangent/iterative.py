@@ -1,13 +1,17 @@
 """Iterative solvers on the products J·v and Jᵀ·u: conjugate gradients, L-BFGS and Adam."""
 
 import math
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from tangent import conjugate, losses
 from tangent.conjugate import dot, plus
+from tangent.pool import Party, Pool
+from tangent.pool import solve as optimum
 from tangent.preconditioner import Preconditioner
 from tangent.problem import Delta, Problem
 from tangent.solution import Solution
@@ -15,22 +19,36 @@ from tangent.solution import Solution
 Report = Callable[[int, int, float | None], None]
 
 
-def solve(problem: Problem, seed: int, progress: Report) -> Solution:
-    """By the solver that the hyperparameters name."""
+def solve(problem: Problem, seed: int, progress: Report, scratch: Path | None = None) -> Solution:
+    """By the solver that the hyperparameters name; `scratch` is a folder for what it keeps."""
     if problem.hyperparameters.solver == "cg":
-        return conjugate_gradients(problem, progress)
+        return conjugate_gradients(problem, progress, scratch)
     if problem.hyperparameters.solver == "lbfgs":
         return lbfgs(problem, progress)
     return adam(problem, seed, progress)
 
 
-def conjugate_gradients(problem: Problem, progress: Report) -> Solution:
+def conjugate_gradients(
+    problem: Problem, progress: Report, scratch: Path | None = None
+) -> Solution:
     """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|².
 
     Solves (JᵀΩJ + c I) delta = JᵀΩ(beta Y - f), c = mu n K / 2, from zero until the residual,
-    which is the gradient up to a factor, has shrunk by `tolerance`. Preconditioned.
+    which is the gradient up to a factor, has shrunk by `tolerance`. Preconditioned; where no label
+    is weighted (alpha = 1) and there is a backbone to move, with the head eliminated (see `pool`).
     """
     settings = problem.hyperparameters
+    if settings.alpha == 1 and problem.space.engine is not None:
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            party = Party(problem, 1.0, settings.beta, settings.l2)
+            found = optimum(
+                Pool([party], Path(folder)),
+                most=settings.max_iterations,
+                tolerance=settings.tolerance,
+                report=progress,
+            )
+        head = found.head.to(problem.base.device, problem.space.dtype)
+        return _solution(problem, {"head": head} | found.backbone, found.steps)
     ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
     delta, step, _ = conjugate.solve(
         _pulled_back_target(problem),

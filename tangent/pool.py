@@ -15,13 +15,14 @@ eliminated, exactly, and what is left is a problem in delta_B alone,
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tangent import joint
+from tangent import conjugate, joint
 from tangent.curvature import Curvature, added, scaled
-from tangent.preconditioner import SAMPLE, sampled
+from tangent.preconditioner import SAMPLE, backbone_spectra, sampled
 from tangent.problem import Delta, Problem
 
 HEAD = "head"
@@ -139,3 +140,38 @@ class Pool:
             str(path), shared=True, size=self.count * width, dtype=self.space.dtype
         )
         return flat.view(self.count, width)
+
+
+class Optimum(NamedTuple):
+    """The head's rows (K, D) float64 and the backbone's directions, and how they were found."""
+
+    head: Tensor
+    backbone: Delta
+    steps: int
+    left: float  # of the gradient, by the gradient of the head at zero
+
+
+def solve(
+    pool: Pool,
+    *,
+    most: int,
+    tolerance: float,
+    report: Callable[[int, int, float | None], None],
+) -> Optimum:
+    """Conjugate gradients from delta_B = 0, preconditioned by the layers' curvature.
+
+    A step is one push and one pull over all rows. Ends after `most` steps, or when the gradient is
+    below `tolerance` times that at zero.
+    """
+    asked, ridge = pool.seen_by_head(pool.asked), pool.ridge
+    spectra = backbone_spectra(pool.zero(), pool.curvature(), ridge)
+    backbone, steps, left = conjugate.solve(
+        pool.pull_back(asked, pool.asked),
+        lambda vector: conjugate.plus(pool.pull_back(pool.push(vector)), ridge, vector),
+        lambda vector: {name: spectra[name].times(-1.0, v) for name, v in vector.items()},
+        most=most,
+        tolerance=tolerance,
+        scale=asked.norm().item() or 1.0,
+        report=report,
+    )
+    return Optimum(pool.head(asked - pool.push(backbone)), backbone, steps, left)

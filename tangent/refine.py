@@ -17,14 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent import conjugate
 from tangent.cache import BATCH, cached
 from tangent.component import Component
 from tangent.errors import BadWeight, NonFinite
 from tangent.fit import Progress, cacheable
 from tangent.hyperparameters import Hyperparameters
-from tangent.pool import Party, Pool
-from tangent.preconditioner import backbone_spectra
+from tangent.pool import Party, Pool, solve
 from tangent.problem import Delta, Problem
 from tangent.space import Space
 from tangent.views import Source, Views
@@ -71,22 +69,17 @@ def refine(
     for component, _, _ in counted:
         space.check(component)
     pool = Pool(_parties(space, counted, scratch, progress), scratch)
-    asked, ridge = pool.seen_by_head(pool.asked), pool.ridge
-    spectra = backbone_spectra(pool.zero(), pool.curvature(), ridge)
-    backbone, step, left = conjugate.solve(
-        pool.pull_back(asked, pool.asked),
-        lambda vector: conjugate.plus(pool.pull_back(pool.push(vector)), ridge, vector),
-        lambda vector: {name: spectra[name].times(-1.0, v) for name, v in vector.items()},
+    head, backbone, steps, left = solve(
+        pool,
         most=passes,
         tolerance=tolerance,
         report=lambda step, most, left: progress(Progress("solve", step, most, left)),
     )
-    head = pool.head(asked - pool.push(backbone))
     if not all(torch.isfinite(value).all() for value in [head, *backbone.values()]):
         raise NonFinite("refining diverged to NaN or Inf: raise l2 of the components' trainings")
     counts = sum((Counter(source.labels) for _, _, source in counted), Counter[str]())
     metrics = {
-        "passes": step,
+        "passes": steps,
         "gradient_reduction": left,
         "images": sum(counts.values()),
         "seconds": round(time.monotonic() - started, 3),

@@ -119,9 +119,9 @@ def test_a_weight_counts_images_that_often(tmp_path):
     where = space("mini", "last-block")
     (one, own), *rest = parties(where, tmp_path)
     others = [(part, None, data) for part, data in rest]
-    heavy = refine(where, [(one, 3.0, own), *others], passes=60, scratch=tmp_path)
+    heavy = refine(where, [(one, 3.0, own), *others], passes=90, tolerance=1e-12, scratch=tmp_path)
     thrice = [(one, None, own)] * 3
-    again = refine(where, [*thrice, *others], passes=60, scratch=tmp_path)
+    again = refine(where, [*thrice, *others], passes=90, tolerance=1e-12, scratch=tmp_path)
     assert relative(heavy.head, again.head) <= 1e-6
     assert again.counts["cat"] == 3 * heavy.counts["cat"]
 

@@ -32,7 +32,6 @@ from benchmarks.accuracy.pictures import (
     image_folder,
 )
 from benchmarks.accuracy.plan import QUICK, QUICK_WIDE, Effort, measure
-from benchmarks.accuracy.protocols import CLASSES, DATA, Protocol
 from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import RESULTS, Results
 from benchmarks.accuracy.tables import reached, tables
@@ -46,7 +45,6 @@ SETS = ("digits", "fashion-mnist", "digits+fashion-mnist", "cifar10-unseen")
 QUICK_DIGITS = 25
 LINEAR = Effort(scopes=tangent.LINEAR)
 WIDE = Effort(block_seeds=1)  # of twenty labels
-CONVOLUTIONS = Effort(protocols=(Protocol(CLASSES, 5), Protocol(DATA, 5)), block_seeds=1)
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -99,7 +97,7 @@ def galleries(args: argparse.Namespace, console: Console) -> Iterator[tuple[Gall
     if "cifar10-unseen" in args.pictures:
         if args.cifar10:
             base = str(WEIGHTS / f"{HALF}.safetensors")
-            yield Gallery(base, unseen(args.cifar10, sizes)), CONVOLUTIONS
+            yield Gallery(base, unseen(args.cifar10, sizes)), Effort()
         else:
             missing = "NOT MEASURED: CIFAR-10; give its folder with --cifar10"
             console.print(missing, style="bold red")

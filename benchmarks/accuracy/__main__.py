@@ -148,7 +148,7 @@ def run(args: argparse.Namespace, console: Console) -> Results:
         if not spent:
             spent = costs(gallery, quick=args.quick)
     return Results(
-        command=shlex.join(["python -m benchmarks.accuracy", *shown_arguments()]),
+        command=shlex.join(["python", "-m", "benchmarks.accuracy", *shown_arguments()]),
         machine=machine(torch.get_num_threads()),
         seconds=round(time.monotonic() - began, 1),
         pictures=pictures,

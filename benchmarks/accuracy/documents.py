@@ -23,7 +23,7 @@ BLOCK = re.compile(r"(<!-- accuracy: ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)", re
 GAP = "*not measured*"
 PARTIES = 5  # of the headline
 WHOLE = {"digits": "digits", "fashion-mnist": "Fashion-MNIST"}
-BREAK = 118  # characters of a line of prose
+BREAK = 124  # characters of a line of prose
 
 
 def render(results: Results, documents: Sequence[Path] = DOCUMENTS) -> list[Path]:
@@ -95,7 +95,7 @@ def headline(results: Results) -> str:
             for record in _default(results.records, name, method)
         ]
     return wrapped(
-        f"by `make bench-accuracy` (`docs/why-joint.md`): {PARTIES} parties with labels of their "
+        f"by `make bench-accuracy`: {PARTIES} parties with labels of their "
         "own, composed by `joint` at `head2toe`, equal training on all images together: "
         f"{', '.join(shares[names.JOINT])}; `average`: {', '.join(shares[names.AVERAGE])}."
     )

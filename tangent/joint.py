@@ -33,9 +33,10 @@ def factor(gram: Tensor, ridge: float) -> Tensor:
     Raises:
         NonFinite: the statistics hold NaN or Inf, or rounding made the matrix indefinite.
     """
-    matrix = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    matrix = gram.clone()
+    matrix.diagonal().add_(ridge)
     lower, info = torch.linalg.cholesky_ex(matrix)
-    if info.item() != 0 or not torch.isfinite(lower).all():
+    if info.item() != 0 or not torch.isfinite(lower.diagonal()).all():  # NaN spreads to there
         raise NonFinite(
             f"the curvature of {len(gram)} features is not positive definite with ridge "
             f"{ridge:.3g}: raise l2, or check the features for NaN"

@@ -67,7 +67,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         help="measure these images instead, train/<label>/* and test/<label>/*; may be repeated",
     )
     parser.add_argument("--backbone", default=VIT, help="for --folder; as in POST /v1/spaces")
-    parser.add_argument("--train-per-label", type=int, default=250)
+    parser.add_argument("--train-per-label", type=int, default=120)
     parser.add_argument("--test-per-label", type=int, default=100)
     parser.add_argument("--pictures", nargs="+", choices=SETS, default=SETS, help="only these")
     parser.add_argument("--scopes", nargs="+", help="only these")

@@ -1,8 +1,9 @@
-"""The console script `tangent`: serve, worker, migrate, demo."""
+"""The console script `tangent`: serve, worker, migrate, demo, verify-receipts."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
@@ -46,7 +47,25 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data-dir", type=Path, help="folder of database and blobs")
     demo = commands.add_parser("demo", help="the whole main job against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="where the service answers")
+    _add_verify(commands)
     return made
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> None:
+    verify = commands.add_parser(
+        "verify-receipts", help="check saved receipts, without a service or its database"
+    )
+    verify.add_argument(
+        "files", nargs="+", type=Path, help="pages of GET /v1/receipts, or one receipt a line"
+    )
+    verify.add_argument(
+        "--public-key",
+        action="append",
+        type=Path,
+        default=[],
+        help="PEM file that GET /v1/receipts/key gave; once for every key that has signed",
+    )
+    verify.add_argument("--head", help="a hash of GET /v1/receipts/head that was noted")
 
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
@@ -88,7 +107,53 @@ def demo(settings: Settings, flags: argparse.Namespace) -> int:
     return run(flags.url, api_key=settings.api_key)
 
 
-COMMANDS = {"serve": serve, "worker": worker, "migrate": migrate, "demo": demo}
+def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
+    """Check saved receipts; 0 if they are as they were written, else 1 and a sentence a fault."""
+    from app.ledger import BadLedger, check, read
+
+    keys = dict(_public_key(path) for path in flags.public_key)
+    try:
+        receipts = read((str(path), _text(path)) for path in flags.files)
+    except BadLedger as error:
+        print(f"the ledger cannot be read: {error}")
+        return 1
+    faults = check(receipts, keys, head=flags.head)
+    for fault in faults:
+        print(fault)
+    if not faults:
+        signed = sum("key_id" in receipt for receipt in receipts)
+        last = receipts[-1]["hash"] if receipts else "none"
+        checked = f"{signed} signed" if keys else f"{signed} signed, no signature checked"
+        print(f"{len(receipts)} receipts hold, {checked}; the last hash is {last}")
+    return 1 if faults else 0
+
+
+def _public_key(path: Path) -> tuple[str, Any]:
+    from app.store.seals import BadKey, key_id_of, public_key
+
+    try:
+        key = public_key(_text(path))
+    except BadKey as error:
+        raise BadSettings(f"--public-key is {str(path)!r}: {error}") from None
+    return key_id_of(key), key
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"{path} is no text in UTF-8") from None
+
+
+COMMANDS = {
+    "serve": serve,
+    "worker": worker,
+    "migrate": migrate,
+    "demo": demo,
+    "verify-receipts": verify_receipts,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

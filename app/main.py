@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 
 from fastapi import Depends, FastAPI, Security
@@ -31,11 +30,12 @@ from app.api.requests import Watched
 from app.api.turns import Turns
 from app.engine import Engine
 from app.metrics import Metrics
-from app.settings import Settings
-from app.store import inventory, leftovers
+from app.settings import BadSettings, Settings
+from app.store import inventory, leftovers, seals
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
+from app.store.environment import installed
 from app.store.jobs import Jobs
 
 NOUNS = (
@@ -84,18 +84,24 @@ def _inventory(app: FastAPI) -> inventory.Inventory | None:
     return inventory.read(state.reading, dead_seconds=state.settings.worker_dead_seconds)
 
 
-def _version() -> str:
+def _signer(settings: Settings) -> seals.Signer | None:
+    path = settings.receipt_key_file
     try:
-        return version("tangent-composer")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "0"
+        return None if path is None else seals.signer(path)
+    except seals.BadKey as error:
+        raise BadSettings(f"TANGENT_RECEIPT_KEY_FILE is {str(path)!r}: {error}") from None
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The whole service; its database must have been migrated before it starts."""
+    """The whole service; its database must have been migrated before it starts.
+
+    Raises:
+        BadSettings: the key that signs receipts cannot be used.
+    """
+    signer = _signer(settings)
     app = FastAPIOffline(
         title=openapi.TITLE,
-        version=_version(),
+        version=installed("tangent-composer"),
         summary="Image classifiers that can be added, weighted and subtracted.",
         description=openapi.DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -105,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
+    app.state.signer = signer
     app.state.turns = Turns(settings.max_concurrent_uploads)
     app.state.revising = Lock()
     app.state.metrics.count_held(partial(_inventory, app))

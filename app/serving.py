@@ -29,8 +29,10 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     """Listen, start the worker, serve until SIGTERM or SIGINT, end the worker; the exit status.
 
     Raises:
-        BadSettings: the address is taken, or the default space cannot be opened.
+        BadSettings: the address is taken, the default space cannot be opened, or the key that
+            signs receipts cannot be used.
     """
+    app = create_app(settings)
     listener = _listen(settings)
     _make_default_space(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,9 +41,7 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     if worker:
         worker.start()
     try:
-        config = uvicorn.Config(
-            create_app(settings), log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS
-        )
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
         server = Announced(config)
         server.run(sockets=[listener])
         return 0 if server.started else 1

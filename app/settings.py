@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of Postgres; without it, SQLite in the data folder"
     )
+    receipt_key_file: Path | None = Field(
+        None, description="Ed25519 private key in PEM that signs receipts; for its owner only"
+    )
     backbone: str = Field("resnet_micro_32", description="backbone of the default space")
     scope: str = Field("head2toe", description="scope of the default space")
     device: str = Field(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from app.api import etags, events
-from app.api.deletions import DeletionsDep
+from app.api.deletions import DeletionsDep, Probe
 from app.api.deps import (
     BlobsDep,
     EngineDep,
@@ -235,7 +235,9 @@ def deletion_preview(
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))
-def delete(component_id: ComponentId, deletions: DeletionsDep) -> ReceiptOut:
+def delete(component_id: ComponentId, deletions: DeletionsDep, probe: Probe = False) -> ReceiptOut:
     """Removes all there is of it and answers with the receipt; no later answer contains it."""
-    receipt = deletions.run(lambda session: forget_component(session, component_id))
+    receipt = deletions.run(
+        lambda session, how: forget_component(session, component_id, how), probe=probe
+    )
     return ReceiptOut.of(receipt)

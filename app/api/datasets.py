@@ -18,7 +18,7 @@ from fastapi import (
 
 from app import images
 from app.api import etags
-from app.api.deletions import DeletionsDep
+from app.api.deletions import DeletionsDep, Probe
 from app.api.deps import (
     BlobsDep,
     JobsDep,
@@ -266,8 +266,11 @@ def delete(
     cascade: Annotated[
         bool, Query(description="also delete the components trained from it")
     ] = False,
+    probe: Probe = False,
 ) -> ReceiptOut:
     """Deletes its images; components trained from it must go first, or with it."""
-    return ReceiptOut.of(
-        deletions.run(lambda session: forget_dataset(session, dataset_id, cascade=cascade))
+    receipt = deletions.run(
+        lambda session, how: forget_dataset(session, dataset_id, how, cascade=cascade),
+        probe=probe,
     )
+    return ReceiptOut.of(receipt)

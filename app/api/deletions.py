@@ -1,6 +1,6 @@
 """The edge of every deletion: gate, transaction, caches, then files; in this order.
 
-    receipt = deletions.run(lambda session: forget_component(session, component_id))
+    receipt = deletions.run(lambda session, how: forget_component(session, component_id, how))
 
 When it returns, no answer of this process contains what was deleted, and none ever will.
 """
@@ -10,17 +10,37 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 
-from app.api.deps import BlobsDep, EngineDep, JobsDep, MetricsDep, Sessions, SessionsDep
+from app.api.deps import (
+    BlobsDep,
+    EngineDep,
+    JobsDep,
+    MetricsDep,
+    Sessions,
+    SessionsDep,
+    SignerDep,
+)
 from app.engine import Engine
 from app.metrics import Metrics
+from app.probes import Probes
 from app.store import leftovers
 from app.store.blobs import LocalBlobs
 from app.store.db import Session, transaction
 from app.store.deletion import Deletion
 from app.store.jobs import Jobs
-from app.store.tables import Receipt
+from app.store.seals import Signer
+from app.store.statements import Circumstances
+from app.store.tables import Receipt, now
+
+Forget = Callable[[Session, Circumstances], Deletion]
+Probe = Annotated[
+    bool,
+    Query(
+        description="note in the receipt what the components that remain answer a fixed batch of "
+        "images with, as a hash; other changes wait for that one pass"
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -32,13 +52,15 @@ class Deletions:
     jobs: Jobs
     blobs: LocalBlobs
     metrics: Metrics
+    signer: Signer | None
 
-    def run(self, forget: Callable[[Session], Deletion]) -> Receipt:
-        """Delete what `forget` deletes, everywhere; the receipt."""
-        started = perf_counter()
+    def run(self, forget: Forget, *, probe: bool = False) -> Receipt:
+        """Delete what `forget` deletes, everywhere; the receipt, with a probe if that is wanted."""
+        started, taken = perf_counter(), Probes(self.engine).take if probe else None
+        how = Circumstances(now(), self.signer, taken)
         with self.engine.exclusive():
             with transaction(self.sessions) as session:
-                deletion = forget(session)
+                deletion = forget(session, how)
             self.engine.forget(deletion.shas)
         leftovers.clean(deletion, self.sessions, self.jobs, self.blobs)
         self.metrics.deletion_seconds.observe(perf_counter() - started)
@@ -46,9 +68,14 @@ class Deletions:
 
 
 def _deletions(
-    sessions: SessionsDep, engine: EngineDep, jobs: JobsDep, blobs: BlobsDep, metrics: MetricsDep
+    sessions: SessionsDep,
+    engine: EngineDep,
+    jobs: JobsDep,
+    blobs: BlobsDep,
+    metrics: MetricsDep,
+    signer: SignerDep,
 ) -> Deletions:
-    return Deletions(sessions, engine, jobs, blobs, metrics)
+    return Deletions(sessions, engine, jobs, blobs, metrics, signer)
 
 
 DeletionsDep = Annotated[Deletions, Depends(_deletions)]

@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.db import Session, sessionmaker, transaction
 from app.store.jobs import Jobs
+from app.store.seals import Signer
 
 Sessions = sessionmaker[Session]
 
@@ -78,6 +79,10 @@ async def _jobs(request: Request) -> Jobs:
     return request.app.state.jobs
 
 
+async def _signer(request: Request) -> Signer | None:
+    return request.app.state.signer
+
+
 def _session(sessions: Annotated[Sessions, Depends(_sessions)]) -> Iterator[Session]:
     with transaction(sessions) as session:
         yield session
@@ -107,6 +112,7 @@ SessionDep = Annotated[Session, Depends(_session, scope="function")]
 ReadSessionDep = Annotated[Session, Depends(_read_session, scope="function")]
 BlobsDep = Annotated[LocalBlobs, Depends(_blobs)]
 EngineDep = Annotated[Engine, Depends(_engine)]
+SignerDep = Annotated[Signer | None, Depends(_signer)]  # None: receipts are not signed
 JobsDep = Annotated[Jobs, Depends(_jobs)]
 PageDep = Annotated[Page, Depends(page)]
 TicketDep = Annotated[Ticket, Depends(_ticket)]  # enter before reading the components

@@ -2,13 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
-from app.api.deps import BlobsDep, PageDep, ReadSessionDep
+from app.api.deps import PageDep, ReadSessionDep, SignerDep
+from app.api.verifications import VerifierDep
+from app.errors import NotFound
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
-from app.schemas.receipts import HeadOut, ReceiptOut, VerificationOut
-from app.store import receipts, residue
+from app.schemas.receipts import HeadOut, KeyOut, ReceiptOut, VerificationOut
+from app.store import receipts
 
 router = APIRouter(prefix="/receipts", tags=["receipts"])
 ReceiptId = Annotated[str, Path(max_length=64)]
@@ -30,6 +32,31 @@ def head(session: ReadSessionDep) -> HeadOut:
     return HeadOut(number=last.number, id=last.id, hash=last.hash)
 
 
+@router.get("/key", summary="Show the key that signs receipts", responses=problems(404))
+def key(
+    session: ReadSessionDep,
+    signer: SignerDep,
+    key_id: Annotated[
+        str | None, Query(max_length=64, description="of a receipt; else the present key")
+    ] = None,
+) -> KeyOut:
+    """The public key, to be noted somewhere else: `tangent verify-receipts` needs no more than it.
+
+    A key that has signed a receipt is shown under its `key_id` for good, also after a newer one
+    has taken its place.
+    """
+    if signer is not None and key_id in (None, signer.key_id):
+        return KeyOut(key_id=signer.key_id, public_key=signer.public_key)
+    if key_id is None:
+        raise NotFound(
+            "receipts_not_signed",
+            "this service signs no receipts: start it with TANGENT_RECEIPT_KEY_FILE to do so; "
+            "?key_id= shows the key that an earlier receipt names",
+        )
+    kept = receipts.key(session, key_id)
+    return KeyOut(key_id=kept.id, public_key=kept.public_key)
+
+
 @router.get("/{receipt_id}", summary="Show a receipt", responses=problems(404))
 def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
     """The receipt, as it was written."""
@@ -37,7 +64,11 @@ def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
 
 
 @router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404))
-def verify(session: ReadSessionDep, blobs: BlobsDep, receipt_id: ReceiptId) -> VerificationOut:
-    """Recomputes the chain, looks for anything left of the deleted, compares the manifests."""
-    found = residue.verify(session, blobs, receipts.get(session, receipt_id))
-    return VerificationOut.model_validate(found)
+def verify(verifier: VerifierDep, receipt_id: ReceiptId) -> VerificationOut:
+    """Recomputes what the receipt says from what is here: rows, files, answers to its probe.
+
+    The chain and the signature; whether anything is left of the deleted; whether the components
+    that remained are those of the manifest, their files those of their rows, and their answers to
+    the probe's images the same.
+    """
+    return VerificationOut.model_validate(verifier.verify(receipt_id))

@@ -4,12 +4,20 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+HARDWARE = {
+    "python": "3.11.9",
+    "platform": "Linux x86_64",
+    "torch": "2.13.0",
+    "timm": "1.0.31",
+}
 EXAMPLE = {
     "id": "rcpt_0190",
     "number": 1,
     "created_at": "2025-01-31T09:30:00.123456Z",
     "body": {
-        "version": 1,
+        "version": 2,
+        "requested_at": "2025-01-31T09:30:00.001234Z",
+        "epoch": 1,
         "subject": {"kind": "component", "id": "cmp_0190"},
         "subjects": [{"kind": "component", "id": "cmp_0190"}],
         "salt": "b7…",
@@ -41,10 +49,29 @@ EXAMPLE = {
             }
         ],
         "not_covered": ["component files and images that were downloaded"],
+        "probes": [
+            {
+                "space": "default",
+                "fingerprint": "5f0c…",
+                "rule": "joint",
+                "components": 4,
+                "images": {"count": 8, "size": 32, "sha256": "e1…"},
+                "logits_sha256": "93…",
+                "environment": HARDWARE | {"device": "cpu", "threads": 2},
+            }
+        ],
+        "code": {"version": "0.1.0", "sha256": "0d…"},
+        "environment": HARDWARE,
     },
     "previous_hash": "0" * 64,
     "hash": "c3…",
+    "key_id": "8a…",
+    "signature": "b2…",
 }
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class ReceiptOut(BaseModel):
@@ -53,7 +80,8 @@ class ReceiptOut(BaseModel):
     Of one image, or of labels that were renamed, `components` also has each component's `outcome`:
     `down_dated` or `relabelled` with both hashes of its file, `retraining`, or `queued`.
 
-    `hash` is the SHA-256 of the other five members as JSON with sorted keys and no spaces.
+    `hash` is the SHA-256 of all members but itself and `signature`, as JSON with sorted keys and no
+    spaces. `signature` is by the Ed25519 key `key_id`, over "tangent-composer receipt <hash>".
     """
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
@@ -64,6 +92,12 @@ class ReceiptOut(BaseModel):
     body: dict[str, Any]
     previous_hash: str = Field(description="of the receipt before; 64 zeros in the first")
     hash: str
+    key_id: str | None = Field(
+        None, exclude_if=_is_none, description="SHA-256 of the public key; in signed receipts only"
+    )
+    signature: str | None = Field(
+        None, exclude_if=_is_none, description="in hex; in signed receipts only"
+    )
 
     @classmethod
     def of(cls, row: Any) -> Self:
@@ -75,7 +109,16 @@ class ReceiptOut(BaseModel):
             body=row.body,
             previous_hash=row.previous_hash,
             hash=row.hash,
+            key_id=row.key_id,
+            signature=row.signature,
         )
+
+
+class KeyOut(BaseModel):
+    """The public key that checks signatures."""
+
+    key_id: str = Field(description="SHA-256 of the key in DER")
+    public_key: str = Field(description="in PEM")
 
 
 class HeadOut(BaseModel):
@@ -95,12 +138,27 @@ class VerificationOut(BaseModel):
     """Whether a receipt still holds."""
 
     receipt_id: str
-    ok: bool = Field(description="the chain holds, nothing is left, and no manifest contradicts")
+    ok: bool = Field(
+        description="the chain holds, nothing is left, and no other check has found a contradiction"
+    )
     chain_ok: bool
     chain_broken_at: int | None = Field(description="number of the first receipt that is not sound")
+    signature_ok: bool | None = Field(
+        description="whether it is signed by the key that it names; null if it is not signed"
+    )
     manifest_ok: bool | None = Field(
         description="whether the components that remained are still those; null where a later "
         "deletion in the same space has taken its place"
+    )
+    files_ok: bool | None = Field(
+        description="whether the files of the components that remained have the SHA-256 that their "
+        "rows say; null if those read do, and some were left out"
+    )
+    files_checked: int
+    files_left_out: int = Field(description="beyond 4 GiB, the largest ones")
+    probe_ok: bool | None = Field(
+        description="whether they answer the probe's images as they did; null without a probe, "
+        "where a later deletion has moved on from it, and on other hardware or versions"
     )
     residue: list[Residue] = Field(
         description="what still names the deleted; empty if nothing does"

@@ -29,8 +29,10 @@ from app.store import (
     receipts,
     residue,
     states,
+    statements,
 )
 from app.store.db import affected
+from app.store.statements import Circumstances
 from app.store.tables import (
     Component,
     ComponentEvent,
@@ -58,7 +60,9 @@ class Deletion:
     erased: tuple[str, list[Place]] | None = None  # a pack's key, and what no image covers in it
 
 
-def forget_component(session: Session, component_id: str) -> Deletion:
+def forget_component(
+    session: Session, component_id: str, how: Circumstances | None = None
+) -> Deletion:
     """Delete a component, whatever its status, and all that was derived from it.
 
     Raises:
@@ -69,10 +73,12 @@ def forget_component(session: Session, component_id: str) -> Deletion:
     if not found:
         components.get(session, component_id)
     found = with_derived(session, found)
-    return _forget(session, {"kind": "component", "id": component_id}, found, None)
+    return _forget(session, {"kind": "component", "id": component_id}, found, None, how)
 
 
-def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Deletion:
+def forget_dataset(
+    session: Session, dataset_id: str, how: Circumstances | None = None, *, cascade: bool
+) -> Deletion:
     """Delete a dataset; with `cascade`, the components trained from it or derived by it as well.
 
     Raises:
@@ -92,7 +98,7 @@ def forget_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Delet
             "these first, or repeat with ?cascade=true to delete them as well",
             components=ids,
         )
-    return _forget(session, {"kind": "dataset", "id": dataset_id}, found, dataset)
+    return _forget(session, {"kind": "dataset", "id": dataset_id}, found, dataset, how)
 
 
 def locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
@@ -111,8 +117,13 @@ def with_derived(session: Session, found: list[Component]) -> list[Component]:
 
 
 def _forget(
-    session: Session, subject: dict[str, str], found: list[Component], dataset: Dataset | None
+    session: Session,
+    subject: dict[str, str],
+    found: list[Component],
+    dataset: Dataset | None,
+    how: Circumstances | None,
 ) -> Deletion:
+    how = how or Circumstances()
     ids = [component.id for component in found]
     subjects = [{"kind": "component", "id": each} for each in ids]
     if dataset is not None:
@@ -131,8 +142,7 @@ def _forget(
         session.add(Tombstone(subject_id=each["id"], receipt_id=receipt_id))
     session.flush()
     after = [states.state(session, space) for space in touched]
-    body = {
-        "version": 1,
+    deleted = {
         "subject": subject,
         "subjects": subjects,
         "salt": salt,
@@ -143,8 +153,9 @@ def _forget(
         "manifests": [states.manifests(*pair) for pair in zip(before, after, strict=True)],
         "not_covered": list(residue.NOT_COVERED),
     }
+    body = statements.body(session, how, touched, deleted)
     return Deletion(
-        receipt=receipts.append(session, receipt_id=receipt_id, body=body),
+        receipt=receipts.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
         subject_ids=[each["id"] for each in subjects],
         shas=[component.sha256 for component in found if component.sha256],
         training=[each.job_id for each in found if each.status in components.ACTIVE],

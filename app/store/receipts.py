@@ -1,13 +1,11 @@
 """Receipts: an append-only ledger of deletions in which each entry seals the one before it.
 
-    hash = sha256(canonical JSON of {number, id, created_at, body, previous_hash})
-
-Numbers are 1, 2, 3 … without gaps, and the first `previous_hash` is 64 zeros. Whoever noted the
-head's hash can tell later whether any receipt up to it was changed, dropped or slipped in.
+Numbers are 1, 2, 3 … without gaps, and the first `previous_hash` is 64 zeros; app.store.seals has
+the hash and the signature. Whoever noted the head's hash can tell later whether any receipt up to
+it was changed, dropped or slipped in.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -16,28 +14,23 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store.tables import Component, Receipt, now
+from app.store import seals
+from app.store.seals import ZEROS, Signer, canonical
+from app.store.tables import Component, Receipt, ReceiptKey, now
 
-ZEROS = "0" * 64
 LOCK = 0x72637074  # "rcpt": the number of our advisory lock on Postgres
-
-
-def canonical(value: Any) -> bytes:
-    """The one way to write a JSON value: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
 
 
 def hash_of(receipt: Receipt) -> str:
     """What the receipt's `hash` must be."""
-    sealed = {
-        "number": receipt.number,
-        "id": receipt.id,
-        "created_at": receipt.stamp,
-        "body": receipt.body,
-        "previous_hash": receipt.previous_hash,
-    }
-    return hashlib.sha256(canonical(sealed)).hexdigest()
+    return seals.hash_of(
+        number=receipt.number,
+        id=receipt.id,
+        created_at=receipt.stamp,
+        body=receipt.body,
+        previous_hash=receipt.previous_hash,
+        key_id=receipt.key_id,
+    )
 
 
 def lock(session: Session) -> None:
@@ -47,17 +40,24 @@ def lock(session: Session) -> None:
     # On SQLite a writing transaction is alone anyway, see app.store.db.
 
 
-def append(session: Session, *, receipt_id: str, body: dict[str, Any]) -> Receipt:
-    """The next receipt of the ledger; the caller holds its `lock`."""
+def append(
+    session: Session, *, receipt_id: str, body: dict[str, Any], signer: Signer | None = None
+) -> Receipt:
+    """The next receipt of the ledger, signed if there is a signer; the caller holds its `lock`."""
     last = head(session)
     receipt = Receipt(
         number=last.number + 1 if last else 1,
         id=receipt_id,
         body=body,
         previous_hash=last.hash if last else ZEROS,
+        key_id=signer.key_id if signer else None,
         created_at=now(),
     )
     receipt.hash = hash_of(receipt)
+    if signer is not None:
+        receipt.signature = signer.sign(receipt.hash)
+        if session.get(ReceiptKey, signer.key_id) is None:
+            session.add(ReceiptKey(id=signer.key_id, public_key=signer.public_key))
     session.add(receipt)
     session.flush()
     return receipt
@@ -93,6 +93,39 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Receipt]:
     if after is not None:
         query = query.where(Receipt.number > get(session, after).number)
     return list(session.scalars(query))
+
+
+def key(session: Session, key_id: str) -> ReceiptKey:
+    """The public key of this fingerprint, if it has signed a receipt.
+
+    Raises:
+        NotFound: `receipt_key_not_found`.
+    """
+    found = session.get(ReceiptKey, key_id)
+    if found is None:
+        raise NotFound(
+            "receipt_key_not_found",
+            f"no receipt was signed by a key {key_id!r}: a receipt's key_id names the one it was",
+        )
+    return found
+
+
+def signature_ok(session: Session, receipt: Receipt) -> bool | None:
+    """Whether the signature is by the key that the receipt names; None if it names none.
+
+    A receipt whose key is not kept any more, or is another key now, is not signed by it.
+    """
+    if receipt.key_id is None:
+        return None if receipt.signature is None else False
+    kept = session.get(ReceiptKey, receipt.key_id)
+    if kept is None:
+        return False
+    try:
+        public = seals.public_key(kept.public_key)
+    except seals.BadKey:
+        return False
+    named = seals.key_id_of(public) == receipt.key_id
+    return named and seals.holds(receipt.hash, receipt.signature, public)
 
 
 def broken_at(session: Session) -> int | None:

@@ -62,17 +62,18 @@ CHECKED = (
 def verify(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, Any]:
     """Whether the receipt still holds: the chain, nothing left, and the components that remained.
 
-    `manifest_ok` is None where later deletions in the same space have moved on from it.
+    `manifest_ok` is None where later deletions in the same space have moved on from it, and
+    `signature_ok` where there is none.
     """
-    broken = receipts.broken_at(session)
-    found = left(session, blobs, [each["id"] for each in _parts(receipt, "subjects")])
-    found |= _replaced(session, blobs, receipt)
+    broken, signature_ok = receipts.broken_at(session), receipts.signature_ok(session, receipt)
+    found = left(session, blobs, subjects(receipt)) | _replaced(session, blobs, receipt)
     manifest_ok = _manifests_hold(session, receipt)
     return {
         "receipt_id": receipt.id,
-        "ok": broken is None and not found and manifest_ok is not False,
+        "ok": broken is None and not found and False not in (manifest_ok, signature_ok),
         "chain_ok": broken is None,
         "chain_broken_at": broken,
+        "signature_ok": signature_ok,
         "manifest_ok": manifest_ok,
         "residue": [{"kind": kind, "count": count} for kind, count in found.items()],
         "checked": list(CHECKED),
@@ -147,17 +148,28 @@ def _mentions(subject_id: str, *columns: Any) -> ColumnElement[bool]:
     return or_(*(text.contains(subject_id, autoescape=True) for text in texts))
 
 
-def _parts(receipt: Receipt, name: str) -> list[dict[str, Any]]:
+def parts(receipt: Receipt, name: str) -> list[dict[str, Any]]:
     """A list of the receipt's body; empty where the body was tampered with and has none."""
     found = receipt.body.get(name) if isinstance(receipt.body, dict) else None
-    return [each for each in found or [] if isinstance(each, dict)]
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def subjects(receipt: Receipt) -> list[str]:
+    """The ids of what the receipt says was deleted."""
+    return [str(each.get("id")) for each in parts(receipt, "subjects")]
+
+
+def manifests(receipt: Receipt) -> dict[str, str]:
+    """The spaces that the receipt says were changed, each with its manifest afterwards."""
+    told = [(entry.get("space"), entry.get("after")) for entry in parts(receipt, "manifests")]
+    return {s: after for s, after in told if isinstance(s, str) and isinstance(after, str)}
 
 
 def _manifests_hold(session: Session, receipt: Receipt) -> bool | None:
     """Whether the components ready at the time and not deleted since are those of the receipt."""
-    spaces = {entry["space"]: entry["after"] for entry in _parts(receipt, "manifests")}
+    spaces = manifests(receipt)
     later = session.scalars(select(Receipt).where(Receipt.number > receipt.number))
-    changed = {entry["space"] for other in later for entry in _parts(other, "manifests")}
+    changed = {space for other in later for space in manifests(other)}
     answers = {
         receipts.manifest(session, space, before=receipt.created_at)[0] == after
         for space, after in spaces.items()

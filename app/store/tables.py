@@ -32,6 +32,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def stamp(time: datetime) -> str:
+    """A time as it is hashed and shown: RFC 3339 in UTC, with microseconds."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def new_id(prefix: str) -> str:
     """A fresh opaque id such as `cmp_3f…`; ids sort by time of creation to the millisecond."""
     return f"{prefix}_{int(now().timestamp() * 1000):012x}{token_hex(6)}"
@@ -234,12 +239,24 @@ class Receipt(Base):
     body: Mapped[dict[str, Any]]  # what was removed and invalidated; no content
     previous_hash: Mapped[str]
     hash: Mapped[str]
+    key_id: Mapped[str | None]  # of the key that signed it; sealed by the hash
+    signature: Mapped[str | None]  # over the hash
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     @property
     def stamp(self) -> str:
-        """`created_at` as it is hashed and shown: RFC 3339 in UTC, with microseconds."""
-        return self.created_at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        """`created_at` as it is hashed and shown."""
+        return stamp(self.created_at)
+
+
+class ReceiptKey(Base):
+    """The public part of every key that has signed a receipt; rows are only ever added."""
+
+    __tablename__ = "receipt_key"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # its fingerprint, see app.store.seals
+    public_key: Mapped[str]  # PEM
+    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Tombstone(Base):

@@ -169,6 +169,11 @@ def test_a_database_of_another_version_is_not_served(tmp_path):
         ),
         ((), {"backbone": "resnet_mikro_32"}, "no backbone is called 'resnet_mikro_32'"),
         ((), {"database_url": "postgresql://127.0.0.1:1/none"}, "the database cannot be used"),
+        (
+            (),
+            {"receipt_key_file": "/none.pem"},
+            "TANGENT_RECEIPT_KEY_FILE is '/none.pem': it cannot be read: No such file",
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_told_in_a_sentence(

@@ -39,6 +39,7 @@ GET /v1/evaluations
 GET /v1/evaluations/{evaluation_id}
 GET /v1/receipts
 GET /v1/receipts/head
+GET /v1/receipts/key
 GET /v1/receipts/{receipt_id}
 POST /v1/receipts/{receipt_id}/verify
 GET /v1/limits

@@ -1,0 +1,81 @@
+"""Whether a receipt still holds, by what is on this service's disk and what it answers."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends
+
+from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
+from app.engine import Engine
+from app.gate import Ticket
+from app.probes import Probes
+from app.store import receipts, remains, residue
+from app.store.blobs import LocalBlobs
+from app.store.db import Session, transaction
+from app.store.tables import Receipt
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """The parts of the service that a verification looks into."""
+
+    engine: Engine
+    blobs: LocalBlobs
+    reading: Sessions
+    ticket: Ticket
+
+    def verify(self, receipt_id: str) -> dict[str, Any]:
+        """The fields of a VerificationOut.
+
+        Raises:
+            NotFound: `receipt_not_found`.
+        """
+        with transaction(self.reading) as session:
+            receipt = receipts.get(session, receipt_id)
+            found = residue.verify(session, self.blobs, receipt)
+        files = remains.check(
+            self.reading, self.blobs, residue.manifests(receipt), before=receipt.created_at
+        )
+        found |= {
+            "files_ok": files.ok,
+            "files_checked": files.checked,
+            "files_left_out": files.left_out,
+            "probe_ok": self._probe_ok(receipt),
+        }
+        found["ok"] = found["ok"] and False not in (found["files_ok"], found["probe_ok"])
+        return found
+
+    def _probe_ok(self, receipt: Receipt) -> bool | None:
+        """Whether every space that was probed answers the same; None where one cannot tell."""
+        probes = residue.parts(receipt, "probes")
+        if not probes:
+            return None
+        after = residue.manifests(receipt)
+        self.ticket.enter()  # this process deletes nothing in between
+        try:
+            with transaction(self.reading) as session:
+                before = receipts.epoch(session)
+                held = [self._holds(session, receipt, after, probe) for probe in probes]
+            with transaction(self.reading) as session:
+                if receipts.epoch(session) != before:  # another process did
+                    return None
+        finally:
+            self.ticket.leave()
+        return False if False in held else None if None in held else True
+
+    def _holds(
+        self, session: Session, receipt: Receipt, after: dict[str, str], probe: dict[str, Any]
+    ) -> bool | None:
+        space, made_at = str(probe.get("space")), receipt.created_at
+        if receipts.manifest(session, space, before=made_at)[0] != after.get(space):
+            return None  # `manifest_ok` says whether it may have moved on
+        return Probes(self.engine).holds(session, probe, made_at)
+
+
+def _verifier(
+    engine: EngineDep, blobs: BlobsDep, reading: ReadSessionsDep, ticket: TicketDep
+) -> Verifier:
+    return Verifier(engine, blobs, reading, ticket)
+
+
+VerifierDep = Annotated[Verifier, Depends(_verifier)]

@@ -1,0 +1,105 @@
+"""Probes: the hash of what a space answers a fixed batch of images with, by its default rule.
+
+A receipt may hold one, made in the deletion's own transaction, when the rows are gone and nobody
+else can change the space. Whoever has the same components gets the same hash: a service that never
+had the deleted one, and this one later, from what is on its disk.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.engine import Engine, Members
+from app.errors import NotReady, Problem
+from app.store import remains, spaces
+from app.store.blobs import BlobMissing
+from app.store.environment import environment
+from app.store.tables import Space
+from tangent import Delta, compose, probe
+from tangent.errors import TangentError
+
+FAILURES = (Problem, TangentError, BlobMissing)
+Composed = Callable[[Space, Members, str], Delta]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Asks an engine's spaces."""
+
+    engine: Engine
+
+    def take(self, session: Session, space: str) -> dict[str, Any]:
+        """The probe of the space as the session's transaction sees it.
+
+        Raises:
+            NotReady: `probe_failed` if it cannot be answered.
+        """
+        try:
+            return self._of(session, space, None, self.engine.delta)
+        except FAILURES as error:
+            raise NotReady(
+                "probe_failed",
+                f"space {space!r} cannot answer the probe ({error}), so nothing was deleted: "
+                "delete without probe=true, or put right what is wrong first",
+            ) from error
+
+    def holds(self, session: Session, taken: Mapping[str, Any], made_at: datetime) -> bool | None:
+        """Whether what remained at that time, read from its files, gives the same hash now.
+
+        None where this process is not of the kind that took it. The caller knows that the space's
+        components of that time are still there, all of them.
+        """
+        row = spaces.get(session, str(taken.get("space")))
+        try:
+            if taken.get("environment") != self._environment(row):
+                return None
+            return self._of(session, row.name, made_at, self._from_files) == taken
+        except FAILURES:
+            return False
+
+    def _from_files(self, row: Space, members: Members, rule: str) -> Delta:
+        """The composed delta by nothing that is kept in memory."""
+        weights, shas = [weight for _, weight in members], [str(part.sha256) for part, _ in members]
+        parts = list(zip(self.engine.components(members), weights, strict=True))
+        return compose(self.engine.space(row), parts, rule, shas=shas)
+
+    def _of(
+        self, session: Session, space: str, before: datetime | None, composed: Composed
+    ) -> dict[str, Any]:
+        row = spaces.get(session, space)
+        members: Members = [(part, None) for part in remains.of(session, space, before=before)]
+        opened = self.engine.space(row)
+        images = probe.noise(opened.image_size)
+        answer = None
+        if members:
+            delta = composed(row, members, row.default_rule)
+            logits = self.engine.logits(row, list(images), delta)
+            answer = probe.digest(delta.labels, logits)
+        return {
+            "space": space,
+            "fingerprint": row.fingerprint,
+            "rule": row.default_rule,
+            "components": len(members),
+            "images": {
+                "count": len(images),
+                "size": opened.image_size,
+                "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
+            },
+            "logits_sha256": answer,
+            "environment": self._environment(row),
+        }
+
+    def _environment(self, row: Space) -> dict[str, Any]:
+        engine = self.engine
+        return (
+            environment()
+            | probe.hardware(engine.device)
+            | {
+                "precision": engine.settings.precision,
+                "engine": engine.space(row).engine_name,
+            }
+        )

@@ -1,0 +1,149 @@
+"""The seal of a receipt: its hash over canonical JSON, and an optional Ed25519 signature of that.
+
+    hash      = sha256(canonical JSON of {number, id, created_at, body, previous_hash})
+    signature = Ed25519 over the text "tangent-composer receipt <hash>"
+
+A signed receipt has `key_id` among what is hashed, so its signature cannot be taken off unseen.
+Everything here needs the receipt and the public key only: no database and no service.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ZEROS = "0" * 64  # the first receipt's `previous_hash`
+SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)  # one way to write it, so one byte tells
+MOST_KEY_BYTES = 2**16
+
+
+class BadKey(Exception):
+    """A key that cannot be used; the message says why and what to do, without its content."""
+
+
+@dataclass(frozen=True)
+class Signer:
+    """The service's private key, and what others know it by."""
+
+    key: Ed25519PrivateKey
+    public_key: str  # PEM
+    key_id: str
+
+    def sign(self, hash_: str) -> str:
+        """The signature of a receipt with this hash, in hex."""
+        return self.key.sign(_message(hash_)).hex()
+
+
+def canonical(value: Any) -> bytes:
+    """The one way to write a JSON value: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def hash_of(
+    *,
+    number: int,
+    id: str,
+    created_at: str,
+    body: Any,
+    previous_hash: str,
+    key_id: str | None,
+) -> str:
+    """What a receipt's `hash` must be; `created_at` is the text that is shown."""
+    sealed = {
+        "number": number,
+        "id": id,
+        "created_at": created_at,
+        "body": body,
+        "previous_hash": previous_hash,
+    }
+    if key_id is not None:
+        sealed["key_id"] = key_id
+    return hashlib.sha256(canonical(sealed)).hexdigest()
+
+
+def holds(hash_: str, signature: str | None, public: Ed25519PublicKey) -> bool:
+    """Whether the signature is the key's own over a receipt with this hash."""
+    if signature is None or not SIGNATURE.fullmatch(signature):
+        return False
+    try:
+        public.verify(bytes.fromhex(signature), _message(hash_))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _message(hash_: str) -> bytes:
+    # The words keep a signature of this key from meaning something elsewhere.
+    return f"tangent-composer receipt {hash_}".encode()
+
+
+def key_id_of(public: Ed25519PublicKey) -> str:
+    """The key's fingerprint: SHA-256 of its DER form, as openssl writes it."""
+    der = public.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(der).hexdigest()
+
+
+def public_key(pem: str) -> Ed25519PublicKey:
+    """The Ed25519 public key of this PEM text.
+
+    Raises:
+        BadKey: if it is none.
+    """
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKey("it is no public key in PEM: take it from GET /v1/receipts/key") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadKey(f"it is {_kind(key)}, not an Ed25519 key: take it from GET /v1/receipts/key")
+    return key
+
+
+def signer(path: Path) -> Signer:
+    """The signer of the private key in this PEM file.
+
+    Raises:
+        BadKey: if it cannot be read, others may, or it is no Ed25519 key without a password.
+    """
+    try:
+        key = serialization.load_pem_private_key(_private(path), password=None)
+    except TypeError:
+        raise BadKey("it has a password: store the key without one, and guard the file") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKey(f"it is no private key in PEM: {_MAKE_ONE}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKey(f"it is {_kind(key)}, not an Ed25519 key: {_MAKE_ONE}")
+    public = key.public_key()
+    pem = public.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return Signer(key, pem.decode(), key_id_of(public))
+
+
+_MAKE_ONE = "make one with `openssl genpkey -algorithm ed25519`"
+
+
+def _private(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # Of the open file: the path may lead elsewhere by now.
+            if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
+                raise BadKey(f"every user of the machine has access to it: chmod o= {path}")
+            return file.read(MOST_KEY_BYTES)
+    except OSError as error:
+        raise BadKey(f"it cannot be read: {error.strerror}") from None
+
+
+def _kind(key: object) -> str:
+    name = type(key).__name__.removesuffix("PrivateKey").removesuffix("PublicKey").lstrip("_")
+    return f"a key of kind {name}"

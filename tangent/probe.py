@@ -1,0 +1,66 @@
+"""Probe images: one fixed batch for every space of a size, and the hash of what it is answered.
+
+Two services with the same components answer the batch with the same bytes, on like hardware; so a
+hash of the answer tells, without an image or a label in it, whether they are the same model.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+COUNT = 8  # images, in one batch
+SEED = b"tangent-composer probe images 1"
+CPUS = Path("/proc/cpuinfo")
+
+
+def noise(size: int) -> Tensor:
+    """The probe images (8, 3, size, size) float32: uniform noise in [-2, 2), as if normalised.
+
+    Bytes of SHAKE-256 over 64, less 2: exact, and the same with every version of every library.
+    """
+    count = COUNT * 3 * size * size
+    drawn = hashlib.shake_256(SEED).digest(count)
+    pixels = np.frombuffer(drawn, dtype=np.uint8).astype(np.float32) / 64 - 2
+    return torch.from_numpy(pixels.reshape(COUNT, 3, size, size))
+
+
+def digest(labels: Sequence[str], logits: np.ndarray) -> str:
+    """SHA-256 of the labels as JSON, a line end, and the logits as little-endian float32."""
+    if logits.shape != (COUNT, len(labels)):
+        raise ValueError(f"logits {logits.shape} are not those of {COUNT} x {len(labels)} labels")
+    head = json.dumps(list(labels), separators=(",", ":"), ensure_ascii=False)
+    rows = np.ascontiguousarray(logits, dtype="<f4").tobytes()
+    return hashlib.sha256(head.encode() + b"\n" + rows).hexdigest()
+
+
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """What the last digit of an answer depends on beside the versions: kind, not name, of machine.
+
+    Sums are split by threads and by the instructions and caches of a processor.
+    """
+    found: dict[str, str | int] = {
+        "device": device.type,
+        "cpu": _cpu(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+@cache
+def _cpu() -> str:
+    """The processor's model; empty where the system does not tell it in a file."""
+    try:
+        lines = CPUS.read_text().splitlines()
+    except OSError:
+        return ""
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else ""

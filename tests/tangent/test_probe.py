@@ -1,0 +1,49 @@
+"""Probe images: the same for ever, and a hash that any digit of an answer changes."""
+
+import hashlib
+import platform
+
+import numpy as np
+import pytest
+import torch
+
+from tangent import probe
+
+
+def test_the_images_are_the_bytes_of_a_published_function():
+    images = probe.noise(4)
+    drawn = hashlib.shake_256(b"tangent-composer probe images 1").digest(8 * 3 * 4 * 4)
+
+    assert images.shape == (8, 3, 4, 4) and images.dtype == torch.float32
+    assert [float(each) for each in images.flatten()] == [byte / 64 - 2 for byte in drawn]
+
+
+def test_the_images_look_like_normalised_ones():
+    images = probe.noise(64)
+
+    assert abs(images.mean()) < 0.02 and 1.1 < images.std() < 1.2
+    assert images.min() == -2 and images.max() < 2
+
+
+def test_the_hash_is_of_the_labels_and_the_float32_bytes():
+    logits = np.arange(16, dtype=np.float32).reshape(8, 2)
+    expected = hashlib.sha256('["cat","ö"]\n'.encode() + logits.tobytes()).hexdigest()
+
+    assert probe.digest(("cat", "ö"), logits) == expected
+    assert probe.digest(["cat", "ö"], np.asfortranarray(logits)) == expected
+    assert probe.digest(("cat", "o"), logits) != expected
+    logits[3, 1] = np.nextafter(logits[3, 1], 0)
+    assert probe.digest(("cat", "ö"), logits) != expected
+
+
+def test_the_hash_of_other_than_the_probes_answers_is_refused():
+    with pytest.raises(ValueError, match="are not those of 8 x 3 labels"):
+        probe.digest(("a", "b", "c"), np.zeros((8, 2), np.float32))
+
+
+def test_the_hardware_names_no_machine():
+    found = probe.hardware(torch.device("cpu"))
+
+    assert found["device"] == "cpu" and found["threads"] == torch.get_num_threads()
+    assert set(found) == {"device", "cpu", "instructions", "threads"}
+    assert platform.node() not in found.values()

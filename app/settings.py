@@ -65,6 +65,15 @@ class Settings(BaseSettings):
     )
     max_prediction_images: int = Field(64, ge=1, description="most images in one prediction")
     max_components: int = Field(1_000, ge=1, description="most components in one composition")
+    max_attributed_components: int = Field(
+        64, ge=1, description="most components that an answer is taken apart into or solved for"
+    )
+    max_attributions: int = Field(
+        1_024, ge=1, description="most pairs of an image and a component in one answer taken apart"
+    )
+    max_solve_numbers: int = Field(
+        2**25, ge=1, description="most images × labels × components of one solve, 8 bytes each"
+    )
     worker_heartbeat_seconds: float = Field(
         2.0, gt=0, description="pause between a worker's signs of life"
     )

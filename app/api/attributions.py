@@ -8,14 +8,13 @@ import numpy as np
 from app import ranking
 from app.errors import Invalid
 from app.schemas.predictions import (
-    MOST_ATTRIBUTED,
-    MOST_ATTRIBUTIONS,
     Contribution,
     Contributions,
     PredictionQuery,
     Ranked,
     WithoutOne,
 )
+from app.settings import Settings
 from tangent.attribution import Attribution
 
 ATTRIBUTING = {"contributions", "leave_one_out"}
@@ -26,18 +25,19 @@ def wanted(query: PredictionQuery) -> bool:
     return bool(ATTRIBUTING & set(query.return_))
 
 
-def bounded(components: int, images: int) -> None:
+def bounded(components: int, images: int, settings: Settings) -> None:
     """Refuse what would cost too much: a direction is pushed for every component.
 
     Raises:
         Invalid: `too_many_attributions`.
     """
-    if components > MOST_ATTRIBUTED or components * images > MOST_ATTRIBUTIONS:
+    most, pairs = settings.max_attributed_components, settings.max_attributions
+    if components > most or components * images > pairs:
         raise Invalid(
             "too_many_attributions",
             f"contributions and leave_one_out of {components} components for {images} images are "
-            f"too many, the most are {MOST_ATTRIBUTED} components and {MOST_ATTRIBUTIONS} pairs of "
-            "an image and a component: send fewer images at a time, or select fewer components",
+            f"too many, the most are {most} components and {pairs} pairs of an image and a "
+            "component: send fewer images at a time, or select fewer components",
         )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from app.api import etags
-from app.api.deps import BlobsDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
+from app.api.deps import BlobsDep, OnceDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
 from app.api.solutions import SolverDep
 from app.errors import Invalid
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
@@ -73,6 +73,7 @@ def solve(
     name: Name,
     body: SolveIn,
     solver: SolverDep,
+    once: OnceDep,
     response: Response,
     if_match: IfMatch = None,
 ) -> CompositionOut:
@@ -81,7 +82,7 @@ def solve(
     The composition has rule weighted from then on, and names its components if it had "all". When
     one of them, or the dataset, is deleted, the solved weights go too: the rest is averaged.
     """
-    shown = _out(solver.solve(name, body, etags.version_of(if_match, "If-Match")))
+    shown = solver.solve(name, body, etags.version_of(if_match, "If-Match"), once)
     response.headers["ETag"] = etags.quoted(shown.etag)
     return shown
 

@@ -39,7 +39,8 @@ class Work:
     def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
         """Every image's ranking through this selection."""
         if attributions.wanted(self.asked.query):
-            attributions.bounded(len(selection.members), len(self.asked.images))
+            count = len(selection.members), len(self.asked.images)
+            attributions.bounded(*count, self.engine.settings)
         if self.inputs is None:
             self.inputs = self._timed("decode", self._decode, selection)
         if attributions.wanted(self.asked.query):  # which only the one-shot answer falls apart into

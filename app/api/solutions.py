@@ -7,23 +7,22 @@ from typing import Annotated, Any
 from fastapi import Depends
 
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
+from app.api.idempotency import Once
 from app.api.walks import walk
 from app.engine import Engine
 from app.errors import Conflict, Invalid
 from app.gate import Ticket
-from app.schemas.compositions import SolveIn
-from app.schemas.predictions import MOST_ATTRIBUTED
+from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import Selection as Asked
 from app.selections import steady, used
 from app.store import compositions, datasets, solutions
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
-from app.store.db import transaction
-from app.store.tables import Composition, Dataset
+from app.store.db import Session, transaction
+from app.store.tables import Dataset
 from tangent.weighting import Examples, Problem, examples_of, uniform
 
 CHUNK = 64  # images in memory at a time
-MOST_NUMBERS = 2**25  # images times labels times components, 8 bytes each
 FEWEST_IMAGES = 10
 HELD_OUT = 5  # one image in so many
 
@@ -47,8 +46,8 @@ class Solver:
     sessions: Sessions
     ticket: Ticket
 
-    def solve(self, name: str, asked: SolveIn, if_match: str | None) -> Composition:
-        """Solve for the composition's weights on a dataset and store them.
+    def solve(self, name: str, asked: SolveIn, if_match: str | None, once: Once) -> CompositionOut:
+        """Solve for the composition's weights on a dataset and store them, once for a key.
 
         Raises:
             Conflict: `components_retraining`.
@@ -56,6 +55,8 @@ class Solver:
             StaleVersion, Conflict, Gone, NotFound: as `solutions.store` and `steady`.
         """
         with transaction(self.reading) as session:
+            if (known := once.known(session, asked)) is not None:
+                return _shown(session, known)
             dataset = datasets.get(session, asked.dataset_id)
         # Only the opening and the storing keep deletions waiting, not the long way in between.
         self.ticket.enter()
@@ -70,15 +71,20 @@ class Solver:
         weights, solved = _solved(asked, selection, parts, found, dataset.num_images)
         self.ticket.enter()
         with transaction(self.sessions) as session:
-            return solutions.store(
-                session,
-                name,
-                etag=str(selection.etag),
-                selection=used(selection),
-                weights=weights,
-                dataset=dataset,
-                solved=solved,
-            )
+
+            def store() -> str:
+                stored = solutions.store(
+                    session,
+                    name,
+                    etag=str(selection.etag),
+                    selection=used(selection),
+                    weights=weights,
+                    dataset=dataset,
+                    solved=solved,
+                )
+                return stored.name
+
+            return _shown(session, once.run(session, asked, store, status=200))
 
     def _opened(self, selection: Selection, dataset: Dataset, if_match: str | None) -> list[Any]:
         assert selection.composition is not None
@@ -98,13 +104,14 @@ class Solver:
                 f"dataset {dataset.id} has no label that the composition's components know: "
                 f"they know {', '.join(labels[:20])}",
             )
-        count = len(selection.members)
-        if count > MOST_ATTRIBUTED or usable * len(labels) * count > MOST_NUMBERS:
+        count, settings = len(selection.members), self.engine.settings
+        most, numbers = settings.max_attributed_components, settings.max_solve_numbers
+        if count > most or usable * len(labels) * count > numbers:
             raise Invalid(
                 "solve_too_large",
                 f"{usable} images of {len(labels)} labels by {count} components are too much, the "
-                f"most are {MOST_ATTRIBUTED} components, and {MOST_NUMBERS} of the product: solve "
-                "on a smaller dataset or with fewer components",
+                f"most are {most} components, and {numbers} of the product: solve on a smaller "
+                "dataset or with fewer components",
             )
         return self.engine.components(selection.members)
 
@@ -125,6 +132,11 @@ class Solver:
             found.truth += [labels.index(row.label) for row in rows]
             found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
         return found
+
+
+def _shown(session: Session, name: str) -> CompositionOut:
+    row = compositions.get(session, name)
+    return CompositionOut.of(row, compositions.etag(row))
 
 
 def labels_of(selection: Selection) -> tuple[str, ...]:

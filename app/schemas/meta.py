@@ -18,6 +18,9 @@ class Limits(BaseModel):
     max_request_bytes: int
     max_prediction_images: int
     max_components: int
+    max_attributed_components: int
+    max_attributions: int
+    max_solve_numbers: int
 
 
 class Live(BaseModel):

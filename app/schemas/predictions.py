@@ -7,18 +7,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 from app.schemas.problems import ProblemOut
 from app.schemas.texts import Given
 
-MOST_ATTRIBUTED = 64  # components that an answer is taken apart into
-MOST_ATTRIBUTIONS = 1024  # images times components
-
 JOINT = (
     "joint is the optimum of the plain square loss (alpha = 1) on the pooled statistics of the "
     "components, whatever loss a component's own delta was trained with"
 )
 RETURN = (
-    f"logits and probabilities; contributions: what each component added to every logit shown; "
-    f"leave_one_out: the answer without each of them. The last two are for at most "
-    f"{MOST_ATTRIBUTED} components and {MOST_ATTRIBUTIONS} pairs of an image and a component, and "
-    "bring the first two along unless one of these is named"
+    "logits and probabilities; contributions: what each component added to every logit shown; "
+    "leave_one_out: the answer without each of them. The last two are for at most "
+    "max_attributed_components components and max_attributions pairs of an image and a component, "
+    "see GET /v1/limits, and bring the first two along unless one of these is named"
 )
 NUMBERS = ("logits", "probabilities")
 Rule = Literal["average", "weighted", "joint"]

@@ -28,8 +28,8 @@ from app.store import (
     invalidations,
     receipts,
     residue,
-    states,
     statements,
+    states,
 )
 from app.store.db import affected
 from app.store.statements import Circumstances

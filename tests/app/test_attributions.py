@@ -9,8 +9,6 @@ from farm import Farm
 from living import Service
 from pictures import image
 
-from app.schemas import predictions as schemas
-
 BOTH = "logits,probabilities,contributions,leave_one_out"
 SELECTIONS = [
     ("default", "average", (None, None)),
@@ -113,13 +111,17 @@ def test_an_image_that_does_not_decode_leaves_the_others_theirs(farm: Farm) -> N
 
 
 def test_too_many_are_refused(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.api.attributions.MOST_ATTRIBUTIONS", 3)
+    engine, given = farm.service.state.engine, farm.service.settings
+    limited = given.model_copy(update={"max_attributions": 3})
+    monkeypatch.setattr(engine, "settings", limited)
     asked = {"return": "contributions"}
     assert farm.post(image("cat", 1), **asked).status_code == 200
     answer = farm.post(image("cat", 1), image("cat", 2), **asked)
-    problem(answer, 422, "too_many_attributions")
-    monkeypatch.setattr("app.api.attributions.MOST_ATTRIBUTED", 1)
-    problem(farm.post(image("cat", 1), **asked), 422, "too_many_attributions")
+    assert "and 3 pairs" in problem(answer, 422, "too_many_attributions")["detail"]
+    limited = given.model_copy(update={"max_attributed_components": 1})
+    monkeypatch.setattr(engine, "settings", limited)
+    answer = farm.post(image("cat", 1), **asked)
+    assert "most are 1 components" in problem(answer, 422, "too_many_attributions")["detail"]
     assert farm.post(image("cat", 1)).status_code == 200
 
 
@@ -136,6 +138,8 @@ def test_a_deleted_component_is_in_no_later_answer(service: Service) -> None:
 def test_the_limits_are_documented(shared: Service) -> None:
     document = shared.client.get("/openapi.json").json()
     schema = document["components"]["schemas"]["PredictionIn"]["properties"]["return"]
-    assert str(schemas.MOST_ATTRIBUTIONS) in schema["description"]
+    named = {"max_attributed_components", "max_attributions"}
+    assert all(name in schema["description"] for name in named)
+    assert named <= set(shared.client.get("/v1/limits").json())
     example = document["components"]["schemas"]["PredictionOut"]["example"]
     assert {"contributions", "leave_one_out"} <= set(example["results"][0])

@@ -196,8 +196,8 @@ class Engine:
         space, weights = self.space(row), [weight for _, weight in members]
         parts = list(zip(self.components(members), weights, strict=True))
         shas = [str(part.sha256) for part, _ in members]
-        with self._forwarding:
-            found = attribute(space, torch.stack(list(inputs)), parts, rule, shas=shas)
+        images, turn = torch.stack(list(inputs)), self._forwarding
+        found = attribute(space, images, parts, rule, shas=shas, turn=turn)
         _check_finite(found.base.logits, *found.shares, *(r.logits for r in found.rests if r))
         self._forwarded_at = monotonic()
         return found

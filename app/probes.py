@@ -20,6 +20,7 @@ from app.store.blobs import BlobMissing
 from app.store.environment import environment
 from app.store.tables import Space
 from tangent import Delta, compose, probe
+from tangent import environment as passes
 from tangent.errors import TangentError
 
 FAILURES = (Problem, TangentError, BlobMissing)
@@ -95,11 +96,9 @@ class Probes:
 
     def _environment(self, row: Space) -> dict[str, Any]:
         engine = self.engine
-        return (
-            environment()
-            | probe.hardware(engine.device)
-            | {
-                "precision": engine.settings.precision,
-                "engine": engine.space(row).engine_name,
-            }
-        )
+        return environment() | {
+            "passes": passes(engine.device),
+            "processor": probe.processor(),
+            "precision": engine.settings.precision,
+            "engine": engine.space(row).engine_name,
+        }

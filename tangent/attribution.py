@@ -26,7 +26,7 @@ from torch import Tensor
 from tangent.component import Component
 from tangent.compose import Part, divisor, lambdas
 from tangent.delta import Delta
-from tangent.effects import Answer, effects
+from tangent.effects import ALONE, Answer, Turn, effects
 from tangent.joint_attribution import taken_apart
 from tangent.space import Space
 
@@ -41,11 +41,18 @@ class Attribution:
 
 
 def attribute(
-    space: Space, images: Tensor, parts: Sequence[Part], rule: str, *, shas: Sequence[str]
+    space: Space,
+    images: Tensor,
+    parts: Sequence[Part],
+    rule: str,
+    *,
+    shas: Sequence[str],
+    turn: Turn = ALONE,
 ) -> Attribution:
     """The answer to images (B, 3, S, S) by `compose(space, parts, rule, shas=shas)`, taken apart.
 
-    The images go through the backbone once for all components.
+    The images go through the backbone once for all components. `turn` is held while the space runs,
+    and not while the rests are solved.
 
     Raises:
         TangentError: as `compose`.
@@ -58,11 +65,11 @@ def attribute(
     if rule == "joint":
         order = sorted(counted, key=lambda i: (shas[i], weights[i]))  # of the sums, as `compose`
         base, found, others = taken_apart(
-            space, images, [(parts[i][0], weights[i]) for i in order], labels
+            space, images, [(parts[i][0], weights[i]) for i in order], labels, turn
         )
         counted = order
     else:
-        base, found = units(space, images, [parts[i][0] for i in counted], labels)
+        base, found = units(space, images, [parts[i][0] for i in counted], labels, turn)
         scale = divisor(rule, len(parts))
         found = [weights[i] / scale * one for i, one in zip(counted, found, strict=True)]
         again = scale / divisor(rule, max(1, len(parts) - 1))  # `average` divides by one less
@@ -87,7 +94,11 @@ def _labels(parts: Sequence[Part], chosen: Sequence[int]) -> tuple[str, ...]:
 
 
 def units(
-    space: Space, images: Tensor, components: Sequence[Component], labels: tuple[str, ...]
+    space: Space,
+    images: Tensor,
+    components: Sequence[Component],
+    labels: tuple[str, ...],
+    turn: Turn = ALONE,
 ) -> tuple[Tensor, list[Tensor]]:
     """f_w and every J·delta_t (B, K), on these labels: a head that lacks one has zero there."""
     deltas = []
@@ -98,7 +109,7 @@ def units(
             if name in place:
                 head[row] = component.head[place[name]]
         deltas.append(Delta(labels, head, component.backbone))
-    found = effects(space, images, deltas)
+    found = effects(space, images, deltas, turn)
     return found[0][0], [moved for _, moved in found]
 
 

@@ -1,7 +1,9 @@
 """What directions do to the logits of images, each by itself: f_w and J·delta, never added."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from tangent.delta import Delta
 from tangent.readout import with_constant
 from tangent.space import CHUNK, Space
 
+Turn = AbstractContextManager[Any]
+ALONE = nullcontext()  # where nobody else runs the space
 MOST_PARAMETERS = 2**28  # of all directions that are on the device at a time
 
 
@@ -21,15 +25,19 @@ class Answer:
     logits: Tensor
 
 
-def effects(space: Space, images: Tensor, deltas: Sequence[Delta]) -> list[tuple[Tensor, Tensor]]:
+def effects(
+    space: Space, images: Tensor, deltas: Sequence[Delta], turn: Turn = ALONE
+) -> list[tuple[Tensor, Tensor]]:
     """f_w and J·delta (B, K) float64 of each delta, never added: no digit of one hides the other.
 
-    The images go through the backbone once for as many deltas as MOST_PARAMETERS holds.
+    The images go through the backbone once for as many deltas as MOST_PARAMETERS holds, while the
+    caller's `turn` is held: one thread at a time may run a space.
     """
     size = sum(value.numel() for value in deltas[0].backbone.values())
     most = max(1, MOST_PARAMETERS // max(1, size))
     groups = [deltas[start : start + most] for start in range(0, len(deltas), most)]
-    return [found for group in groups for found in _effects(space, images, group)]
+    with turn:
+        return [found for group in groups for found in _effects(space, images, group)]
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ from tangent import blocks
 from tangent.component import Component
 from tangent.compose import alone, pooled
 from tangent.delta import Delta
-from tangent.effects import Answer, effects
+from tangent.effects import ALONE, Answer, Turn, effects
 from tangent.joint import factor, solve
 from tangent.joint_sums import statistics_of
 from tangent.space import Space
@@ -20,14 +20,18 @@ Taken = tuple[Tensor, list[Tensor], list[Answer | None]]  # f_w, shares' effects
 
 
 def taken_apart(
-    space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...]
+    space: Space,
+    images: Tensor,
+    parts: Sequence[Weighted],
+    labels: tuple[str, ...],
+    turn: Turn = ALONE,
 ) -> Taken:
     """f_w, the shares' effects, and the answers of the rests, each solved anew."""
     if not space.joint_is_exact:
-        return _at_blocks(space, images, parts, labels)
+        return _at_blocks(space, images, parts, labels, turn)
     own = [Delta(labels, head, {}) for head in joint_shares(space, parts, labels)]
     rests = list(_rests(space, parts, labels)) if len(parts) > 1 else []
-    found = effects(space, images, [*own, *rests])
+    found = effects(space, images, [*own, *rests], turn)
     answers: list[Answer | None] = [
         Answer(delta.labels, base + moved)
         for delta, (base, moved) in zip(rests, found[len(own) :], strict=True)
@@ -37,11 +41,11 @@ def taken_apart(
 
 
 def _at_blocks(
-    space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...]
+    space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...], turn: Turn
 ) -> Taken:
     """The same where the averaged block's effect comes on top of the heads'."""
     if len(parts) == 1:
-        ((base, moved),) = effects(space, images, [alone(parts[0][0])])
+        ((base, moved),) = effects(space, images, [alone(parts[0][0])], turn)
         return base, [moved], [None]
     weights = torch.tensor([weight for _, weight in parts], dtype=torch.float64)
     inner = blocks.inner_products(parts)
@@ -64,7 +68,7 @@ def _at_blocks(
     nothing = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
     units = [Delta(labels, nothing, component.backbone) for component, _ in parts]
     shares = [Delta(labels, head, {}) for head in heads]
-    found = effects(space, images, [*units, *shares, *rests])
+    found = effects(space, images, [*units, *shares, *rests], turn)
     count = len(parts)
     own = torch.stack([moved for _, moved in found[:count]])
     answers: list[Answer | None] = []

@@ -39,25 +39,9 @@ def digest(labels: Sequence[str], logits: np.ndarray) -> str:
     return hashlib.sha256(head.encode() + b"\n" + rows).hexdigest()
 
 
-def hardware(device: torch.device) -> dict[str, str | int]:
-    """What the last digit of an answer depends on beside the versions: kind, not name, of machine.
-
-    Sums are split by threads and by the instructions and caches of a processor.
-    """
-    found: dict[str, str | int] = {
-        "device": device.type,
-        "cpu": _cpu(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-    }
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
-
-
 @cache
-def _cpu() -> str:
-    """The processor's model; empty where the system does not tell it in a file."""
+def processor() -> str:
+    """The processor's model, by whose caches sums are split; empty where no file tells it."""
     try:
         lines = CPUS.read_text().splitlines()
     except OSError:

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HARDWARE = {
+VERSIONS = {
     "python": "3.11.9",
     "platform": "Linux x86_64",
     "torch": "2.13.0",
@@ -57,11 +57,12 @@ EXAMPLE = {
                 "components": 4,
                 "images": {"count": 8, "size": 32, "sha256": "e1…"},
                 "logits_sha256": "93…",
-                "environment": HARDWARE | {"device": "cpu", "threads": 2},
+                "environment": VERSIONS
+                | {"passes": "x86_64 AVX2 2 threads, torch 2.13.0, timm 1.0.31"},
             }
         ],
         "code": {"version": "0.1.0", "sha256": "0d…"},
-        "environment": HARDWARE,
+        "environment": VERSIONS,
     },
     "previous_hash": "0" * 64,
     "hash": "c3…",

@@ -1,13 +1,18 @@
 """Attributions: contributions sum to the logit; without one is the prediction of the others."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from documents import problem
 from farm import Farm
 from living import Service
 from pictures import image
+
+from tangent import joint_attribution
 
 BOTH = "logits,probabilities,contributions,leave_one_out"
 SELECTIONS = [
@@ -133,6 +138,27 @@ def test_a_deleted_component_is_in_no_later_answer(service: Service) -> None:
     assert service.client.delete(f"/v1/components/{gone}").status_code == 200
     after = farm.ask(**asked)
     assert gone not in after.text and "dog" not in after.text
+
+
+def test_a_prediction_does_not_wait_for_a_joint_answer_to_be_taken_apart(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solving, answered, solve = threading.Event(), threading.Event(), joint_attribution.solve
+
+    def waiting(*given: Any) -> Any:
+        solving.set()
+        assert answered.wait(30)
+        return solve(*given)
+
+    monkeypatch.setattr(joint_attribution, "solve", waiting)
+    with ThreadPoolExecutor(1) as pool:
+        apart = pool.submit(farm.ask, **{"return": BOTH.split(",")})
+        assert solving.wait(30)
+        with httpx.Client(base_url=farm.service.url, trust_env=False, timeout=20) as client:
+            png = {"Content-Type": "image/png"}
+            plain = client.post("/v1/predictions", content=image("cat", 1), headers=png)
+        answered.set()
+        assert (plain.status_code, apart.result().status_code) == (200, 200)
 
 
 def test_the_limits_are_documented(shared: Service) -> None:

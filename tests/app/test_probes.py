@@ -115,7 +115,7 @@ def test_a_probe_tells_of_the_kind_of_machine_and_of_no_content(worlds):
     for content in ("cat", "dog", "cow", "yak"):
         assert content not in told
     environment = probes["default"]["environment"]
-    assert {"python", "platform", "torch", "timm", "device", "threads"} <= set(environment)
+    assert {"python", "platform", "torch", "timm", "passes", "processor"} <= set(environment)
     assert (environment["engine"], environment["precision"]) == ("readout", "float32")
 
 
@@ -143,7 +143,7 @@ def test_verify_notices_every_way_in_which_a_probe_can_stop_to_hold(service, mon
     assert verify(service, receipt)["probe_ok"] is True
 
     with monkeypatch.context() as patched:  # other threads may give other last digits
-        patched.setattr("tangent.probe.torch.get_num_threads", lambda: 64)
+        patched.setattr(torch, "get_num_threads", lambda: 64)
         found = verify(service, receipt)
         assert (found["ok"], found["probe_ok"]) == (True, None)
 

@@ -1,11 +1,13 @@
 """Attribution: the shares sum to the answer, and the rest answers as a composition of its own."""
 
+import threading
+
 import pytest
 import torch
 from cases import images, relative, space
 from test_compose import OWN, SIZE, components, compose
 
-from tangent import errors
+from tangent import effects, errors, joint_attribution
 from tangent.attribution import Attribution, attribute
 from tangent.effects import effects as effects_of
 
@@ -156,3 +158,23 @@ def test_what_compose_refuses_is_refused():
             "average",
             shas=["a"],
         )
+
+
+@cases
+def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weights, monkeypatch):
+    turn, ran = threading.Lock(), []
+    watching = ((effects, "_effects"), (joint_attribution, "solve"), (joint_attribution, "factor"))
+    for module, name in watching:
+
+        def watched(*given, real=getattr(module, name), name=name):
+            assert turn.locked() is (name == "_effects"), name
+            ran.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(module, name, watched)
+    parts = list(zip(components(scope), weights, strict=True))
+
+    attribute(space("mini", scope), images(SIZE, 2), parts, rule, shas=list("dbca"), turn=turn)
+
+    assert set(ran) == ({"_effects", "solve", "factor"} if rule == "joint" else {"_effects"})
+    assert not turn.locked()

@@ -41,9 +41,12 @@ def test_the_hash_of_other_than_the_probes_answers_is_refused():
         probe.digest(("a", "b", "c"), np.zeros((8, 2), np.float32))
 
 
-def test_the_hardware_names_no_machine():
-    found = probe.hardware(torch.device("cpu"))
-
-    assert found["device"] == "cpu" and found["threads"] == torch.get_num_threads()
-    assert set(found) == {"device", "cpu", "instructions", "threads"}
-    assert platform.node() not in found.values()
+def test_the_processor_is_told_by_its_model_and_never_by_the_machines_name(tmp_path, monkeypatch):
+    assert platform.node() not in probe.processor()
+    monkeypatch.setattr(probe, "CPUS", tmp_path / "cpuinfo")
+    probe.processor.cache_clear()
+    assert probe.processor() == ""
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Chip 9000: X\n" * 2)
+    probe.processor.cache_clear()
+    assert probe.processor() == "Chip 9000: X"
+    probe.processor.cache_clear()

@@ -54,8 +54,8 @@ class Probes:
         None where this process is not of the kind that took it. The caller knows that the space's
         components of that time are still there, all of them.
         """
-        row = spaces.get(session, str(taken.get("space")))
         try:
+            row = spaces.get(session, str(taken.get("space")))
             if taken.get("environment") != self._environment(row):
                 return None
             return self._of(session, row.name, made_at, self._from_files) == taken

@@ -1,5 +1,7 @@
 """Migrations: they make exactly the tables of the code, forth and back, on both databases."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from app.settings import Settings
-from app.store import migrate
-from app.store.db import open_engine
+from app.store import migrate, receipts
+from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Base
 
 OURS = set(Base.metadata.tables) | {"alembic_version"}
@@ -72,6 +74,39 @@ def test_all_other_tables_in_the_sqlite_file_are_the_job_engines(tmp_path):
     migrate.upgrade(settings)
 
     assert tables(settings) - OURS == migrate.JOB_ENGINE_TABLES
+
+
+def test_receipts_of_before_there_were_signatures_stay_sound(settings):
+    migrate.upgrade(settings)
+    migrate.downgrade(settings, "2026_11_22_first_tables")
+    made = "2025-01-31 09:30:00.123456+00:00"
+    sealed = {
+        "body": {"version": 1},
+        "created_at": "2025-01-31T09:30:00.123456Z",
+        "id": "rcpt_a",
+        "number": 1,
+        "previous_hash": "0" * 64,
+    }
+    text = json.dumps(sealed, separators=(",", ":"))
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO receipt (number, id, body, previous_hash, hash, created_at) VALUES "
+            f"(1, 'rcpt_a', '{json.dumps(sealed['body'])}', '{'0' * 64}', "
+            f"'{hashlib.sha256(text.encode()).hexdigest()}', '{made}')"
+        )
+    engine.dispose()
+
+    migrate.upgrade(settings)
+
+    engine = open_engine(settings)
+    with transaction(session_factory(engine)) as session:
+        assert receipts.broken_at(session) is None
+        old = receipts.get(session, "rcpt_a")
+        assert receipts.signature_ok(session, old) is None
+        receipts.append(session, receipt_id="rcpt_b", body={"version": 2})
+        assert receipts.broken_at(session) is None
+    engine.dispose()
 
 
 def test_up_down_and_up_again_ends_where_up_alone_does(settings):

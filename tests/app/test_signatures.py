@@ -1,5 +1,10 @@
 """Signed receipts: written while there is a key, and checked for good, also under a newer key."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +21,7 @@ from app.store import migrate, seals
 from app.store.db import transaction
 
 Serve = Callable[..., Service]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def delete(service: Service, component_id: str | None = None) -> dict:
@@ -125,6 +131,39 @@ def test_receipts_of_older_keys_and_of_none_are_checked_after_the_key_was_change
         assert [each["signature_ok"] for each in found] == signed
     assert "signature" not in receipts[0] and "key_id" not in receipts[3]
     assert receipts[1]["key_id"] != receipts[2]["key_id"]
+
+
+def run(script: str, folder: Path, **variables: str) -> str:
+    """What the shell script printed in the folder; it must succeed."""
+    (folder / "bin").mkdir(exist_ok=True)
+    tangent = folder / "bin" / "tangent"
+    tangent.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app.cli "$@"\n')
+    tangent.chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=os.environ | variables | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(None in map(shutil.which, ("openssl", "curl")), reason="no openssl or no curl")
+def test_what_the_document_shows_runs(serve, tmp_path):
+    document = (ROOT / "docs" / "receipts.md").read_text()
+    make, *checks = re.findall(r"^```bash\n(.*?)^```$", document, re.M | re.S)
+    run(make, tmp_path)
+    service = serve(receipt_key_file=tmp_path / "receipts.pem")
+    last = [delete(service) for _ in range(2)][-1]
+
+    printed = run("\n".join(checks), tmp_path, url=f"{service.url}/v1")
+
+    assert f"2 receipts hold, 2 signed; the last hash is {last['hash']}" in printed
+    assert "Signature Verified Successfully" in printed
 
 
 def test_without_a_key_there_is_none_to_show(shared):

@@ -35,7 +35,7 @@ from app.store import inventory, leftovers, seals
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
-from app.store.environment import installed
+from app.store.environment import code, installed
 from app.store.jobs import Jobs
 
 NOUNS = (
@@ -48,6 +48,7 @@ NOUNS = (
 def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     """The service's parts on `app.state` while the block runs, its default space warm."""
     state, sql = app.state, open_engine(settings)
+    code()  # the files as they are now, not at the first deletion
     state.sessions = session_factory(sql)
     state.reading = session_factory(sql, read_only=True)
     state.blobs = LocalBlobs(settings.data_dir / "blobs")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.engine import Engine, Members
 from app.errors import NotReady, Problem
-from app.store import remains, spaces
+from app.store import receipts, remains, spaces
 from app.store.blobs import BlobMissing
+from app.store.db import transaction
 from app.store.environment import environment
 from app.store.tables import Space
 from tangent import Delta, compose, probe
@@ -40,7 +41,8 @@ class Probes:
             NotReady: `probe_failed` if it cannot be answered.
         """
         try:
-            return self._of(session, space, None, self.engine.delta)
+            row, members = _of(session, space, None)
+            return self._answer(row, members, self.engine.delta)
         except FAILURES as error:
             raise NotReady(
                 "probe_failed",
@@ -48,17 +50,27 @@ class Probes:
                 "delete without probe=true, or put right what is wrong first",
             ) from error
 
-    def holds(self, session: Session, taken: Mapping[str, Any], made_at: datetime) -> bool | None:
+    def holds(
+        self,
+        reading: sessionmaker[Session],
+        taken: Mapping[str, Any],
+        *,
+        made_at: datetime,
+        manifest: str | None,
+    ) -> bool | None:
         """Whether what remained at that time, read from its files, gives the same hash now.
 
-        None where this process is not of the kind that took it. The caller knows that the space's
-        components of that time are still there, all of them.
+        None where it is not what the manifest says any more, and where this process is not of the
+        kind that took the probe.
         """
         try:
-            row = spaces.get(session, str(taken.get("space")))
+            with transaction(reading) as session:
+                row, members = _of(session, str(taken.get("space")), made_at)
+            if receipts.manifest_of(part.sha256 for part, _ in members)[0] != manifest:
+                return None
             if taken.get("environment") != self._environment(row):
                 return None
-            return self._of(session, row.name, made_at, self._from_files) == taken
+            return self._answer(row, members, self._from_files) == taken
         except FAILURES:
             return False
 
@@ -68,11 +80,7 @@ class Probes:
         parts = list(zip(self.engine.components(members), weights, strict=True))
         return compose(self.engine.space(row), parts, rule, shas=shas)
 
-    def _of(
-        self, session: Session, space: str, before: datetime | None, composed: Composed
-    ) -> dict[str, Any]:
-        row = spaces.get(session, space)
-        members: Members = [(part, None) for part in remains.of(session, space, before=before)]
+    def _answer(self, row: Space, members: Members, composed: Composed) -> dict[str, Any]:
         opened = self.engine.space(row)
         images = probe.noise(opened.image_size)
         answer = None
@@ -81,7 +89,7 @@ class Probes:
             logits = self.engine.logits(row, list(images), delta)
             answer = probe.digest(delta.labels, logits)
         return {
-            "space": space,
+            "space": row.name,
             "fingerprint": row.fingerprint,
             "rule": row.default_rule,
             "components": len(members),
@@ -102,3 +110,8 @@ class Probes:
             "precision": engine.settings.precision,
             "engine": engine.space(row).engine_name,
         }
+
+
+def _of(session: Session, space: str, before: datetime | None) -> tuple[Space, Members]:
+    found = remains.of(session, space, before=before)
+    return spaces.get(session, space), [(part, None) for part in found]

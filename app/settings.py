@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of Postgres; without it, SQLite in the data folder"
     )
     receipt_key_file: Path | None = Field(
-        None, description="Ed25519 private key in PEM that signs receipts; for its owner only"
+        None, description="Ed25519 private key in PEM that signs receipts; closed to other users"
     )
     backbone: str = Field("resnet_micro_32", description="backbone of the default space")
     scope: str = Field("head2toe", description="scope of the default space")

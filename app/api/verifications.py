@@ -11,7 +11,7 @@ from app.gate import Ticket
 from app.probes import Probes
 from app.store import receipts, remains, residue
 from app.store.blobs import LocalBlobs
-from app.store.db import Session, transaction
+from app.store.db import transaction
 from app.store.tables import Receipt
 
 
@@ -53,23 +53,25 @@ class Verifier:
         after = residue.manifests(receipt)
         self.ticket.enter()  # this process deletes nothing in between
         try:
-            with transaction(self.reading) as session:
-                before = receipts.epoch(session)
-                held = [self._holds(session, receipt, after, probe) for probe in probes]
-            with transaction(self.reading) as session:
-                if receipts.epoch(session) != before:  # another process did
-                    return None
+            before = self._epoch()
+            held = [
+                Probes(self.engine).holds(
+                    self.reading,
+                    probe,
+                    made_at=receipt.created_at,
+                    manifest=after.get(str(probe.get("space"))),
+                )
+                for probe in probes
+            ]
+            if self._epoch() != before:  # another process did
+                return None
         finally:
             self.ticket.leave()
         return False if False in held else None if None in held else True
 
-    def _holds(
-        self, session: Session, receipt: Receipt, after: dict[str, str], probe: dict[str, Any]
-    ) -> bool | None:
-        space, made_at = str(probe.get("space")), receipt.created_at
-        if receipts.manifest(session, space, before=made_at)[0] != after.get(space):
-            return None  # `manifest_ok` says whether it may have moved on
-        return Probes(self.engine).holds(session, probe, made_at)
+    def _epoch(self) -> int:
+        with transaction(self.reading) as session:
+            return receipts.epoch(session)
 
 
 def _verifier(

@@ -46,8 +46,8 @@ class Probes:
         except FAILURES as error:
             raise NotReady(
                 "probe_failed",
-                f"space {space!r} cannot answer the probe ({error}), so nothing was deleted: "
-                "delete without probe=true, or put right what is wrong first",
+                f"space {space!r} cannot answer the probe ({error}), so nothing was changed: "
+                "repeat without probe=true, or put right what is wrong first",
             ) from error
 
     def holds(
@@ -66,8 +66,8 @@ class Probes:
         try:
             with transaction(reading) as session:
                 row, members = _of(session, str(taken.get("space")), made_at)
-            if receipts.manifest_of(part.sha256 for part, _ in members)[0] != manifest:
-                return None
+                if receipts.manifest(session, row.name, before=made_at)[0] != manifest:
+                    return None
             if taken.get("environment") != self._environment(row):
                 return None
             return self._answer(row, members, self._from_files) == taken
@@ -114,4 +114,6 @@ class Probes:
 
 def _of(session: Session, space: str, before: datetime | None) -> tuple[Space, Members]:
     found = remains.of(session, space, before=before)
-    return spaces.get(session, space), [(part, None) for part in found]
+    # What was derived from others answers only when it is named.
+    members = [(part, None) for part in found if part.derived is None]
+    return spaces.get(session, space), members

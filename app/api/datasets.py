@@ -215,7 +215,9 @@ def get_image(
     summary="Unlearn an image",
     responses=problems(404, 409, 410, 503),
 )
-def delete_image(revisions: RevisionsDep, dataset_id: DatasetId, image_id: ImageId) -> ReceiptOut:
+def delete_image(
+    revisions: RevisionsDep, dataset_id: DatasetId, image_id: ImageId, probe: Probe = False
+) -> ReceiptOut:
     """Deletes one image, and unlearns it in every component trained from its dataset.
 
     The receipt's `components` tell how. `down_dated`: where the sums that a training solves from
@@ -226,7 +228,9 @@ def delete_image(revisions: RevisionsDep, dataset_id: DatasetId, image_id: Image
     training has not begun. What was measured with the image is dropped: metrics, events,
     evaluations, solved weights. The last image of a dataset goes with its dataset only.
     """
-    receipt = revisions.run(lambda session: plans.removal(session, dataset_id, image_id))
+    receipt = revisions.run(
+        lambda session: plans.removal(session, dataset_id, image_id), probe=probe
+    )
     return ReceiptOut.of(receipt)
 
 
@@ -241,6 +245,7 @@ def relabel(
     once: OnceDep,
     dataset_id: DatasetId,
     body: Relabelling,
+    probe: Probe = False,
 ) -> RelabelledDataset:
     """Gives labels other names, all at once; two that get one name are merged.
 
@@ -252,7 +257,10 @@ def relabel(
     stays. The receipt says what became of each component, and what fitted to the old ones is gone.
     """
     receipt_id = revisions.once(
-        lambda session: plans.relabelling(session, dataset_id, body.rename), once, body
+        lambda session: plans.relabelling(session, dataset_id, body.rename),
+        once,
+        [body, probe],
+        probe=probe,
     )
     with transaction(reading) as session:
         receipt = ReceiptOut.of(receipts.get(session, receipt_id))

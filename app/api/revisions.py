@@ -21,6 +21,7 @@ from app.store import revisions
 from app.store.db import Session, transaction
 from app.store.deletion import Deletion
 from app.store.plans import Plan
+from app.store.statements import Circumstances
 from app.store.tables import Receipt
 
 ATTEMPTS = 10
@@ -45,7 +46,9 @@ class Revisions:
     reading: Sessions
     turn: Lock  # one change in this process at a time: others would have to be planned anew
 
-    def once(self, plan: Callable[[Session], Plan], once: Once, asked: Any) -> str:
+    def once(
+        self, plan: Callable[[Session], Plan], once: Once, asked: Any, *, probe: bool = False
+    ) -> str:
         """As `run`, and once only for requests with the same Idempotency-Key; the receipt's id."""
 
         def planned(session: Session) -> Plan:
@@ -55,14 +58,18 @@ class Revisions:
             return plan(session)
 
         try:
-            return self.run(planned, partial(_claimed, once, asked)).id
+            return self.run(planned, partial(_claimed, once, asked), probe=probe).id
         except Repeated as repeated:
             return repeated.receipt_id
 
     def run(
-        self, plan: Callable[[Session], Plan], claimed: Claimed = lambda _, do: do()
+        self,
+        plan: Callable[[Session], Plan],
+        claimed: Claimed = lambda _, do: do(),
+        *,
+        probe: bool = False,
     ) -> Receipt:
-        """Carry out what is planned, everywhere; the receipt.
+        """Carry out what is planned, everywhere; the receipt, with a probe if that is wanted.
 
         `claimed` is given the transaction and what is to be done in it.
 
@@ -75,7 +82,7 @@ class Revisions:
                 with transaction(self.reading) as session:
                     planned = plan(session)
                 try:
-                    return self._carried_out(planned, claimed)
+                    return self._carried_out(planned, claimed, probe)
                 except revisions.Overtaken:
                     continue
         raise NotReady(
@@ -84,15 +91,17 @@ class Revisions:
             "done: try again",
         )
 
-    def _carried_out(self, plan: Plan, claimed: Claimed) -> Receipt:
+    def _carried_out(self, plan: Plan, claimed: Claimed, probe: bool) -> Receipt:
         blobs, jobs = self.deletions.blobs, self.deletions.jobs
         files = restatements.of(self.deletions.engine, blobs, plan)
 
-        def change(session: Session) -> Deletion:
-            return claimed(session, lambda: revisions.carry_out(session, blobs, jobs, plan, files))
+        def change(session: Session, how: Circumstances) -> Deletion:
+            return claimed(
+                session, lambda: revisions.carry_out(session, blobs, jobs, plan, files, how)
+            )
 
         try:
-            return self.deletions.run(change)
+            return self.deletions.run(change, probe=probe)
         except BaseException:
             restatements.discard(self.reading, blobs, files)
             raise

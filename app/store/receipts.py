@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import seals
+from app.store import remains, seals
 from app.store.seals import ZEROS, Signer, canonical
 from app.store.tables import Component, Receipt, ReceiptKey, now
 
@@ -144,10 +144,8 @@ def broken_at(session: Session) -> int | None:
 
 
 def manifest(session: Session, space: str, *, before: datetime | None = None) -> tuple[str, int]:
-    """One hash over a space's ready components, and their number; `before`: those ready by then."""
-    query = select(Component.sha256).where(Component.space == space, Component.status == "ready")
-    if before is not None:
-        query = query.where(Component.finished_at < before)
+    """One hash over what `remains.of` has, and the number of these."""
+    query = select(Component.sha256).where(*remains.those(space, before))
     return manifest_of(session.scalars(query))
 
 

@@ -1,7 +1,10 @@
 """What remained beside a deletion: the components of a space, and their files as they lie on disk.
 
-remains.of(session, space, before=receipt.created_at)     rows
-remains.check(reading, blobs, spaces, before=…)           files against rows
+    remains.of(session, space, before=receipt.created_at)     rows
+    remains.check(reading, blobs, spaces, before=…)           files against rows
+
+A refinement that the service has made by itself is none of them: the service replaces it when
+another one is wanted, see app.store.refinements, and no receipt tells of that.
 """
 
 import hashlib
@@ -9,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, false, func, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.store.blobs import BlobMissing, LocalBlobs
@@ -37,12 +40,15 @@ class Files:
 
 def of(session: Session, space: str, *, before: datetime | None = None) -> list[Component]:
     """The space's ready components by id; `before`: those that were ready by then."""
-    return list(session.scalars(_those(space, before).order_by(Component.id)))
+    query = select(Component).where(*those(space, before)).order_by(Component.id)
+    return list(session.scalars(query))
 
 
-def _those(space: str, before: datetime | None) -> Select[Component]:
-    query = select(Component).where(Component.space == space, Component.status == "ready")
-    return query if before is None else query.where(Component.finished_at < before)
+def those(space: str, before: datetime | None) -> list[ColumnElement[bool]]:
+    """The conditions of a component that `of` has."""
+    automatic = func.coalesce(Component.derived["automatic"].as_boolean(), false())
+    found = [Component.space == space, Component.status == "ready", not_(automatic)]
+    return found if before is None else [*found, Component.finished_at < before]
 
 
 def check(

@@ -17,12 +17,13 @@ from uuid import uuid4
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import components, images, invalidations, receipts, residue, states
+from app.store import components, images, invalidations, receipts, residue, statements, states
 from app.store.blobs import LocalBlobs
 from app.store.db import affected
 from app.store.deletion import Deletion, artefact, delete_rows, locked, with_derived
 from app.store.erasures import freed
 from app.store.plans import Plan
+from app.store.statements import Circumstances
 from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
 
 Outcome = dict[str, str]
@@ -54,12 +55,15 @@ def carry_out(
     jobs: components.Queue,
     plan: Plan,
     files: Mapping[str, Restated],
+    how: Circumstances | None = None,
 ) -> Deletion:
     """Change the rows as planned; components with a file take it, the others are trained anew.
 
     Raises:
         Overtaken: if anything has changed since the plan was made.
+        NotReady: as the probe of `how`.
     """
+    how = how or Circumstances()
     receipts.lock(session)
     dataset, found, derived = _locked(session, plan)
     receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
@@ -85,9 +89,10 @@ def carry_out(
     pairs = list(zip(before, after, strict=True))
     told["labels"] = [states.labels_gone(salt, *pair, awaited=dataset.labels) for pair in pairs]
     told["manifests"] = [states.manifests(*pair) for pair in pairs]
-    body = {"version": 1, **told, "not_covered": list(residue.NOT_COVERED)}
+    told["not_covered"] = list(residue.NOT_COVERED)
+    body = statements.body(session, how, touched, told)
     return Deletion(
-        receipt=receipts.append(session, receipt_id=receipt_id, body=body),
+        receipt=receipts.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
         erased=(dataset.pack_key, freed(session, dataset.id, plan.removed)),
         **deletion,
     )

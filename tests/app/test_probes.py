@@ -209,7 +209,7 @@ def test_a_probe_that_cannot_be_answered_deletes_nothing(service):
     refused = service.client.delete(f"/v1/components/{gone}?probe=true")
 
     document = problem(refused, 503, "probe_failed")
-    assert "nothing was deleted: delete without probe=true" in document["detail"]
+    assert "nothing was changed: repeat without probe=true" in document["detail"]
     assert service.client.get(f"/v1/components/{gone}").json()["status"] == "ready"
     with transaction(service.state.reading) as session:
         assert spaces.labels(session, spaces.get(session, "default")) == ["cat", "dog"]

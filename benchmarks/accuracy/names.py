@@ -2,6 +2,7 @@
 
 JOINT_TRAINING = "joint training"
 JOINT, JOINT_LATE = "joint", "joint, labels late"
+BEST_JOINT = "joint, penalty chosen"
 ONE_SHOT, REFINED = "joint, one shot", "joint, refined"
 PAPERS_AVERAGE = "average, papers' recipe"
 AVERAGE, BEST_AVERAGE = "average, converged", "average, penalty chosen"
@@ -12,7 +13,7 @@ ENSEMBLES = ("ensemble, probabilities", "ensemble, logits")
 SOUP = "soup"
 NEAREST_MEAN, RANDOM_PROJECTION = "nearest class mean", "random projection"
 
-JOINTS = (JOINT, JOINT_LATE, ONE_SHOT, REFINED)
+JOINTS = (JOINT, JOINT_LATE, BEST_JOINT, ONE_SHOT, REFINED)
 REFERENCES = (JOINT_TRAINING, POOLED)  # they see the pooled images
 SIMPLE = (NEAREST_MEAN, RANDOM_PROJECTION)
 FEATURES = "features"  # in the place of a scope, of methods that have none

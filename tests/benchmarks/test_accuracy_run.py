@@ -12,7 +12,10 @@ from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import Results
 from tangent.operators import OPERATORS
 
-LINEAR = {names.JOINT_TRAINING, names.JOINT, names.JOINT_LATE, names.AVERAGE, names.AVERAGE_LATE}
+LINEAR = {
+    *(names.JOINT_TRAINING, names.JOINT, names.JOINT_LATE, names.BEST_JOINT),
+    *(names.AVERAGE, names.AVERAGE_LATE),
+}
 LINEAR |= {names.SOLVED}
 PAPERS = {names.PAPERS_AVERAGE, names.BEST_AVERAGE}
 EXPECTED = {

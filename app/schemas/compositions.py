@@ -26,7 +26,7 @@ class CompositionIn(Given):
 
     space: str = Field("default", max_length=64)
     rule: Rule = Field(
-        description="average; weighted; joint: as if trained on all their data together: " + JOINT
+        description="average; weighted; joint: trained on all their data together: " + JOINT
     )
     components: Literal["all"] | list[Member] = Field(
         description='components and their weights, or "all" that are ready when it is asked'

@@ -9,7 +9,8 @@ from app.schemas.texts import Given
 
 JOINT = (
     "joint is the optimum of the plain square loss (alpha = 1) on the pooled statistics of the "
-    "components, whatever loss a component's own delta was trained with"
+    "components, whatever loss a component's own delta was trained with: exactly so at scopes head "
+    "and head2toe; at block scopes near it at first, then refined over the images that are held"
 )
 RETURN = (
     "logits and probabilities; contributions: what each component added to every logit shown; "

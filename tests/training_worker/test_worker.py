@@ -103,7 +103,7 @@ def assert_published_once(store, component_id: str, *, attempts: int) -> None:
     assert row.status == "ready", row.error
     assert row.attempts == attempts
     assert [key for key in files(store) if component_id in key] == [row.blob_key]
-    assert not store.blobs.scratch_of(component_id)
+    until(lambda: not store.blobs.scratch_of(component_id))  # goes after the row is ready
     data = store.blobs.path(row.blob_key).read_bytes()
     assert (hashlib.sha256(data).hexdigest(), len(data)) == (row.sha256, row.bytes)
     with store.sessions() as session:

@@ -103,9 +103,10 @@ def _checked(
 def _check_grid(space: tangent.Space, component: tangent.Component) -> None:
     """Sums off the grid would leave a trace in what they were added to and taken from."""
     statistics, views = component.statistics, component.hyperparameters.get("views", 1)
-    if space.grid is None or statistics is None or views != 1:
+    if statistics is None or views != 1:
         return
-    if not space.grid.holds(statistics.packed):
+    counts = list(statistics.counts.values())
+    if not space.holds(statistics.gram, statistics.sums, counts):
         raise BadComponent(
             "the component's statistics are no sums of this space's features, which lie on a grid: "
             "train it by this version, in a space with this fingerprint"

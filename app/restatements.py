@@ -56,9 +56,9 @@ def _restated(
     """
     try:
         component = component_files.load(blobs, row.blob_key or "", str(row.sha256))
+        if not _same_bits(engine, row):
+            return None
         if plan.removed:
-            if not _same_passes(engine, row):
-                return None
             files = [datasets.read(blobs, plan.dataset, each) for each in plan.removed]
             inputs = [engine.read(space, file) for file in files]
             labels = [each.label for each in plan.removed]
@@ -71,8 +71,8 @@ def _restated(
         return None
 
 
-def _same_passes(engine: Engine, row: Component) -> bool:
-    """Whether a pass here has the bits of the one in the component's training."""
+def _same_bits(engine: Engine, row: Component) -> bool:
+    """Whether passes and factorisations here have the bits of those in the component's training."""
     return row.metrics.get("environment") == tangent.environment(engine.device)
 
 

@@ -108,11 +108,11 @@ def _kernel(dtype: torch.dtype) -> Any:
     """The compiled pass; None where numba is missing or fails, which costs speed alone."""
     try:
         from tangent import kernel
-    except ModuleNotFoundError:
-        return None
-    try:
+
         vector, magics = torch.ones(1, dtype=dtype), [_magic(grid) for grid in _grids(dtype)]
         kernel.change([(vector, 1.0, 1)], [], magics, 1.0, vector, fresh=True)
+    except ModuleNotFoundError:
+        return None
     except Exception as error:
         log.warning("composing without compiled loops, several times slower: %s", error)
         return None

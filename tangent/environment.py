@@ -1,4 +1,4 @@
-"""What the last bits of a forward pass depend on, besides the images and the weights."""
+"""What the last bits of passes and solutions depend on, besides images, weights and settings."""
 
 import platform
 from importlib.metadata import version
@@ -7,10 +7,9 @@ import torch
 
 
 def environment(device: torch.device) -> str:
-    """Passes in two processes are the same to the last bit only if this is."""
+    """Two processes find the same bits only if this is the same in both."""
+    capability = torch.backends.cpu.get_cpu_capability()  # which also solves what a GPU has summed
+    where = f"{platform.machine()} {capability} {torch.get_num_threads()} threads"
     if device.type == "cuda":
-        where = torch.cuda.get_device_name(device)
-    else:
-        capability = torch.backends.cpu.get_cpu_capability()
-        where = f"{platform.machine()} {capability} {torch.get_num_threads()} threads"
+        where = f"{torch.cuda.get_device_name(device)}, {where}"
     return f"{where}, torch {torch.__version__}, timm {version('timm')}"

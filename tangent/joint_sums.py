@@ -61,8 +61,8 @@ class JointSums:
         if any(part.hyperparameters.get("views", 1) != 1 for part, _ in added):
             raise Overflow("sums over several views of an image are not on the grid")
         self.add(added)
-        self.add(removed, -1)
         self._check()
+        self.add(removed, -1)
         return self.delta()
 
     def delta(self) -> Delta:

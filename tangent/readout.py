@@ -42,11 +42,20 @@ class Grid:
         steps = self.steps.to(psi)
         return (psi / steps).round_() * steps
 
-    def holds(self, packed: Tensor) -> bool:
-        """Whether a packed G is a sum of products on the grid."""
-        rows = torch.outer(self.steps, self.steps)
-        units = torch.cat([row[i:] for i, row in enumerate(rows)])
-        return not bool(torch.remainder(packed / units, 1.0).any())
+    def holds(self, gram: Tensor, sums: Tensor, counts: Tensor) -> bool:
+        """Whether G (D, D) and s (K, D) of so many images can be exact sums of psi on the grid.
+
+        Multiples of the steps, within the bounds of Cauchy and Schwarz, which the partial sums are
+        under as well; and the constant feature counts the images.
+        """
+        units, squares = torch.outer(self.steps, self.steps), gram.diagonal()
+        whole = not torch.remainder(gram / units, 1.0).any()
+        whole = whole and not torch.remainder(sums / self.steps, 1.0).any()
+        slack = 1 + 1e-12  # of these products themselves
+        within = bool((gram**2 <= slack * torch.outer(squares, squares)).all())
+        within = within and bool((sums**2 <= slack * torch.outer(counts, squares)).all())
+        small = bool((squares / self.steps**2 < EXACT).all())
+        return whole and within and small and gram[-1, -1].item() == counts.sum().item()
 
     def check(self, squares: Tensor, images: float) -> None:
         """Refuse sums that may have been rounded, by G's diagonal (D,).

@@ -137,6 +137,12 @@ class Space:
         if self.joint_is_exact and component.statistics is None and component.derived is None:
             raise BadComponent(f"a component of scope {self.scope} needs its statistics")
 
+    def holds(self, gram: Tensor, sums: Tensor, counts: Sequence[float]) -> bool:
+        """Whether these can be the exact statistics of so many images; see `Grid.holds`."""
+        return self.grid is None or self.grid.holds(
+            gram, sums, torch.tensor(list(counts), dtype=torch.float64)
+        )
+
     @torch.inference_mode()
     def readout(self, images: Tensor) -> Tensor:
         """psi (B, D) of images (B, 3, S, S) at a linear scope, in one plain pass; on the grid."""

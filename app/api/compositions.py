@@ -36,6 +36,7 @@ def put(
     body: CompositionIn,
     session: SessionDep,
     settings: SettingsDep,
+    blobs: BlobsDep,
     response: Response,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -49,6 +50,7 @@ def put(
         )
     row, created = compositions.put(
         session,
+        blobs,
         name,
         space=spaces.get(session, body.space),
         rule=body.rule,

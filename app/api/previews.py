@@ -85,11 +85,11 @@ class Previews:
         return _summed(selection.rule, dataset.id, counts, answered=after is not None)
 
     def _composed(self, selection: Selection, component_id: str) -> tuple[Delta, Delta | None]:
-        """The space's answer by its own rule, and that of all other components."""
+        """The space's answer as it is served, and that of all other components at once after."""
         rest = [(part, weight) for part, weight in selection.members if part.id != component_id]
         space, rule = selection.space, selection.rule
         after = self.engine.delta(space, rest, rule) if rest else None
-        return self.engine.delta(space, selection.members, rule), after
+        return self.engine.delta(space, *selection.served), after
 
     def _best(self, selection: Selection, inputs: list[Any], delta: Delta | None) -> list[Any]:
         """Every image's first label; None where nothing is left to answer."""

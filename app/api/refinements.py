@@ -6,12 +6,10 @@ from typing import Annotated
 from fastapi import Depends
 
 from app.api.deps import BlobsDep, JobsDep, Sessions, SessionsDep
-from app.errors import Problem
 from app.schemas.predictions import RefinementOut
 from app.store import refinements
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
-from app.store.db import transaction
 from app.store.jobs import Jobs
 
 
@@ -31,19 +29,14 @@ class Refinements:
         row, space = selection.refinement, selection.space
         wanted = selection.lasting and refinements.possible(space, selection.members)
         if row is None and selection.rule == "joint" and wanted:
-            name = selection.composition.name if selection.composition else None
-            try:
-                with transaction(self.sessions) as session:
-                    row = refinements.ensure(
-                        session,
-                        self.jobs,
-                        self.blobs,
-                        space=space,
-                        members=selection.members,
-                        composition=name,
-                    )
-            except Problem:  # a member has changed meanwhile: the next answer is of others
-                return None
+            row = refinements.ensure(
+                self.sessions,
+                self.jobs,
+                self.blobs,
+                space=space,
+                members=selection.members,
+                composition=selection.composition.name if selection.composition else None,
+            )
         return None if row is None else RefinementOut(id=row.id, status=row.status)
 
 

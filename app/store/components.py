@@ -139,8 +139,9 @@ def list_(
     status: str | None = None,
     space: str | None = None,
 ) -> list[Component]:
-    """Components from the oldest on, those whose id sorts behind `after`."""
-    query = select(Component).order_by(Component.id).limit(limit)
+    """Components from the oldest on, behind `after`; none that the service has replaced."""
+    replaced = Component.derived["replaced"].as_boolean()
+    query = select(Component).where(replaced.is_not(True)).order_by(Component.id).limit(limit)
     if after is not None:
         query = query.where(Component.id > after)
     if status is not None:

@@ -91,6 +91,7 @@ def list_(
 
 def put(
     session: Session,
+    blobs: LocalBlobs,
     name: str,
     *,
     space: Space,
@@ -106,6 +107,7 @@ def put(
             "*" stands for any version.
         Invalid, Conflict, NotFound, Gone: a rule, weight or component that cannot be used.
     """
+    receipts.lock(session)  # before any row, as deletions do
     everything = components == "all"
     chosen = [] if components == "all" else list(components)
     weigh(rule, chosen)
@@ -114,6 +116,7 @@ def put(
     _hold(session, space, rule, [component_id for component_id, _ in chosen])
     composition, created = _row(session, name, space)
     precondition(composition, created, if_match, if_none_match)
+    before = etag(composition)
     composition.space, composition.rule, composition.everything = space.name, rule, everything
     composition.solved = None  # these weights are given
     kept = {member.component_id: member for member in composition.members}
@@ -126,6 +129,8 @@ def put(
         member.weight = weights[member.component_id]
     composition.updated_at = now()
     session.flush()
+    if not created and etag(composition) != before:
+        refinements.retire(session, blobs, space, name)
     return composition, created
 
 
@@ -135,10 +140,11 @@ def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | No
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`.
     """
+    receipts.lock(session)  # before any row, as deletions do
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
     precondition(composition, False, if_match, None)
-    refinements.drop(session, blobs, spaces.get(session, composition.space), name)
+    refinements.retire(session, blobs, spaces.get(session, composition.space), name)
     session.delete(composition)
     session.flush()
 

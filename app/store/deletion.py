@@ -135,7 +135,7 @@ def _forget(
     dataset_id = dataset.id if dataset else None
     invalidated = invalidations.of(session, ids, dataset_id, receipt_id, gone=True)
     jobs = residue.job_records(session, ids)
-    removed = [artefact(component) for component in found if component.sha256]
+    removed = [artefact(component) for component in found if component.blob_key]
     removed += [{"kind": "job_records", "count": len(jobs)}] if jobs else []
     removed += delete_rows(session, ids, dataset, receipt_id)
     for each in subjects:

@@ -5,19 +5,26 @@ refinement as soon as that is ready: a derived component (operator `refine`) of 
 with the same weights and files. It is found by that content, never by a name, so no answer can use
 one that has another member or lacks one; and it goes with any of its parents.
 
-The service makes them by itself for what is asked for by name or as "all", one for each of these:
-the one that it replaces goes. What a client derives by operator `refine` serves as well.
+The service makes them by itself for what is asked for by name or as "all", one for each of these.
+One that is replaced is cancelled and its file goes at once; its row stays until a parent is
+deleted, so that this deletion finds all that was ever made with it.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, event, select
-from sqlalchemy.orm import Session
+from sqlalchemy import event, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
 
+from app.errors import Problem
 from app.store import derivations, receipts
 from app.store.blobs import LocalBlobs
-from app.store.tables import Component, ComponentEvent, ComponentParent, CompositionMember, Space
+from app.store.db import transaction
+from app.store.tables import Component, ComponentEvent, Composition, CompositionMember, Space
+
+log = logging.getLogger(__name__)
 
 OPERATOR, PARAMETERS = "refine", {"passes": 8}
 EXACT = ("head", "head2toe")  # scopes at which joint needs no refinement
@@ -32,10 +39,10 @@ def found(session: Session, space: Space, members: Members) -> Component | None:
     wanted = sorted((part.id, part.sha256, weight) for part, weight in _counted(members))
     same = [
         row
-        for row in _all(session, space)
+        for row in _standing(session, space)
         if wanted == sorted((p.parent_id, p.sha256, _number(p.weight)) for p in row.parents)
     ]
-    return min(same, key=lambda row: (row.status != "ready", row.id), default=None)
+    return min(same, key=lambda row: (row.status != "ready", -_passes(row), row.id), default=None)
 
 
 def possible(space: Space, members: Members) -> bool:
@@ -49,7 +56,7 @@ def possible(space: Space, members: Members) -> bool:
 
 
 def ensure(
-    session: Session,
+    sessions: sessionmaker[Session],
     jobs: derivations.Queue,
     blobs: LocalBlobs,
     *,
@@ -57,20 +64,36 @@ def ensure(
     members: Members,
     composition: str | None,
 ) -> Component | None:
-    """The refinement of these members, queued if there is none; None where there can be none.
+    """The refinement of these members, queued if there is none.
 
-    `composition` is what it serves, None for all of the space; what served it before goes.
-
-    Raises:
-        Conflict, NotFound, Gone: as `derivations.held`, if a member has just changed.
+    `composition` is what it serves, None for all of the space; what served it before is retired.
+    None where there can be none, where what was asked about has changed meanwhile, or where the
+    database does not let anybody write just now: the next answer tries again.
     """
     if not possible(space, members):
         return None
-    receipts.lock(session)  # of two that want it, one queues it
-    row = found(session, space, members)
-    if row is not None:
-        return row
-    drop(session, blobs, space, composition)
+    try:
+        with transaction(sessions) as session:
+            receipts.lock(session)  # of two that want it, one queues it
+            if composition is not None and session.get(Composition, composition) is None:
+                return None
+            row = found(session, space, members)
+            if row is None:
+                retire(session, blobs, space, composition)
+                row = _queued(session, jobs, space, members, composition)
+            return row
+    except (Problem, DBAPIError) as error:
+        log.warning("a refinement was not queued: %s", error)
+        return None
+
+
+def _queued(
+    session: Session,
+    jobs: derivations.Queue,
+    space: Space,
+    members: Members,
+    composition: str | None,
+) -> Component:
     given = [(part.id, weight) for part, weight in _counted(members)]
     row = derivations.queue(
         session,
@@ -89,32 +112,44 @@ def ensure(
     return row
 
 
-def drop(session: Session, blobs: LocalBlobs, space: Space, composition: str | None) -> None:
-    """Remove what the service made for this composition, but for what a client has used since."""
-    for row in _all(session, space):
+def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str | None) -> None:
+    """Cancel what the service made for this composition, but for what a client has used since.
+
+    The caller holds the ledger's lock, before any row's: a worker's publication comes before or not
+    at all.
+    """
+    for row in _standing(session, None if composition is not None else space):
         made = row.derived or {}
         if not made.get("automatic") or made.get("composition") != composition:
             continue
-        named = select(CompositionMember.composition).where(
-            CompositionMember.component_id == row.id
-        )
+        named = select(CompositionMember).where(CompositionMember.component_id == row.id)
         if session.scalar(named.limit(1)) or derivations.descendants(session, [row.id]):
             continue
+        session.refresh(row, with_for_update=True)
         if row.blob_key:
             _delete_on_commit(session, blobs, row.blob_key)
-        for table in (ComponentParent, ComponentEvent):
-            session.execute(delete(table).where(table.component_id == row.id))
-        session.expire(row, ["parents"])
-        session.delete(row)
+        row.status, row.blob_key, row.progress = "cancelled", None, {}
+        row.derived = made | {"replaced": True}
+        status = {"status": "cancelled"}
+        session.add(ComponentEvent(component_id=row.id, type="status", data=status))
     session.flush()
 
 
-def _all(session: Session, space: Space) -> list[Component]:
-    query = select(Component).where(
-        Component.space == space.name,
-        Component.derived["operator"].as_string() == OPERATOR,
-    )
-    return list(session.scalars(query.order_by(Component.id)))
+def _standing(session: Session, space: Space | None) -> list[Component]:
+    """The refinements of this space, or of all, that may serve: not replaced, and thorough."""
+    query = select(Component).where(Component.derived["operator"].as_string() == OPERATOR)
+    if space is not None:
+        query = query.where(Component.space == space.name)
+    rows = session.scalars(query.order_by(Component.id))
+    return [
+        row
+        for row in rows
+        if _passes(row) >= PARAMETERS["passes"] and not (row.derived or {}).get("replaced")
+    ]
+
+
+def _passes(row: Component) -> int:
+    return int((row.derived or {}).get("parameters", {}).get("passes", 0))
 
 
 def _counted(members: Members) -> list[tuple[Component, float]]:

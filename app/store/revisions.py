@@ -129,7 +129,7 @@ def _old(
         "training": [component.job_id for component in [*lost, *ended]],
         "jobs": sorted(residue.job_records(session, gone)),
         "files": [str(component.blob_key) for component in ready],
-        "scratch": [path for component in lost for path in blobs.scratch_of(component.id)],
+        "scratch": [path for component in found for path in blobs.scratch_of(component.id)],
     }
 
 

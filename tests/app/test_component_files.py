@@ -128,6 +128,14 @@ def labelled(data: bytes, label: str) -> bytes:
         (lambda data: labelled(data, " "), 422, "bad_component"),
         (lambda data: labelled(data, "c" * 256), 422, "bad_component"),
         (lambda data: data[:-8] + struct.pack("<d", float("nan")), 422, "bad_component"),
+        # sums of features that no images on the grid have would leave a trace where they are added
+        (lambda data: data[:-8] + struct.pack("<d", 1 / 3), 422, "bad_component"),
+        (lambda data: data[:-8] + struct.pack("<d", 1e20), 422, "bad_component"),
+        (
+            lambda data: tampered(data, lambda a: a["labels"].update(cat=2**52)),
+            422,
+            "bad_component",
+        ),
     ],
 )
 def test_a_file_that_is_no_component_of_this_service_is_refused_and_leaves_nothing(

@@ -45,7 +45,7 @@ def test_a_refinement_that_the_service_replaces_leaves_older_receipts_sound(bloc
     second = ask(blocks)["refinement"]["id"]
 
     assert second != first
-    assert blocks.client.get(f"/v1/components/{first}").status_code == 404
+    assert blocks.client.get(f"/v1/components/{first}").json()["status"] == "cancelled"
     check_holds(blocks, later)
     made(blocks, second)
     check_holds(blocks, later)

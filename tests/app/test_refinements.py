@@ -150,10 +150,47 @@ def test_a_named_composition_is_refined_with_its_weights_and_anew_when_they_chan
     put(1.0, 3.0)
     second = answer()
     assert second["joint"] == "one_shot" and second["refinement"]["id"] != first
-    assert blocks.client.get(f"/v1/components/{first}").status_code == 404
-    assert not path.exists()
+    assert show(blocks, first)["status"] == "cancelled" and not path.exists()
+    assert first not in listed(blocks)
+    put(1.0, 3.0)  # the same again
+    assert answer()["refinement"] == second["refinement"]
     assert blocks.client.delete("/v1/compositions/two").status_code == 204
-    assert blocks.client.get(f"/v1/components/{second['refinement']['id']}").status_code == 404
+    assert show(blocks, second["refinement"]["id"])["status"] == "cancelled"
+
+
+def listed(service: Service) -> list[str]:
+    found = service.client.get("/v1/components", params={"limit": 100}).json()
+    return [each["id"] for each in found["data"]]
+
+
+def test_a_deletion_finds_what_a_replaced_refinement_was_used_for(blocks):
+    dataset = blocks.dataset({"cat": 2, "cow": 2}, start=50)
+    first = refined(blocks)["refinement"]["id"]
+    asked = {"dataset_id": dataset, "rule": "average", "components": [{"id": first}]}
+    evaluation = blocks.client.post("/v1/evaluations", json=asked).json()["id"]
+    blocks.component({"hen": 4, "owl": 3}, space="blocks")
+    assert ask(blocks)["refinement"]["id"] != first
+    scratch = blocks.state.blobs.scratch_path(first)
+    scratch.mkdir()  # as a killed worker leaves it, with activations of all members' images
+
+    receipt = blocks.client.delete(f"/v1/components/{blocks.made[0]}").json()
+
+    assert {"kind": "component", "id": first} in receipt["body"]["subjects"]
+    left = blocks.client.get(f"/v1/evaluations/{evaluation}").json()
+    assert left["status"] == "invalidated" and left["accuracy"] is None
+    assert not scratch.exists()
+
+
+def test_a_refinement_of_few_passes_does_not_serve(blocks):
+    parents = [{"id": each} for each in blocks.made]
+    body = {"operator": "refine", "parents": parents, "parameters": {"passes": 1}}
+    short = blocks.client.post("/v1/components/derive", json=body).json()["id"]
+    made(blocks, short)
+    answer = ask(blocks)
+    assert answer["joint"] == "one_shot" and answer["refinement"]["id"] != short
+    body["parameters"]["passes"] = 12
+    made(blocks, blocks.client.post("/v1/components/derive", json=body).json()["id"])
+    assert ask(blocks)["joint"] == "refined"
 
 
 def test_a_replaced_refinement_stays_if_a_client_uses_it(blocks):

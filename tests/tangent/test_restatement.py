@@ -149,3 +149,24 @@ def test_relabelling_keeps_the_images():
     found = relabelled(measure(torch.eye(3), ["a", "b", "c"]), {"c": "a"})
     assert found.counts == {"a": 2.0, "b": 1.0}
     assert torch.equal(found.sums, torch.tensor([[1.0, 0, 1], [0, 1, 0]], dtype=torch.float64))
+
+
+def test_statistics_that_no_images_have_are_told_from_those_that_some_do():
+    psi = Grid(torch.full((3,), 2.0**-14, dtype=torch.float64)).round(torch.randn(9, 3))
+    psi[:, -1] = 1.0
+    names = ["a"] * 5 + ["b"] * 4
+    where = Grid(torch.full((3,), 2.0**-14, dtype=torch.float64))
+    found = measure(psi, names)
+    counts = torch.tensor([5.0, 4.0], dtype=torch.float64)
+    assert where.holds(found.gram, found.sums, counts)
+    large = found.gram.clone()
+    large[0, 1] = large[1, 0] = 1e14
+    for gram, sums, images in (
+        (found.gram, found.sums / 3, counts),
+        (found.gram, found.sums + 1e20, counts),
+        (found.gram / 3, found.sums, counts),
+        (large, found.sums, counts),
+        (found.gram, found.sums, counts + 1),
+        (found.gram * 2.0**40, found.sums, counts * 2.0**40),
+    ):
+        assert not where.holds(gram, sums, images)

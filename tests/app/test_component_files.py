@@ -132,7 +132,7 @@ def labelled(data: bytes, label: str) -> bytes:
         (lambda data: data[:-8] + struct.pack("<d", 1 / 3), 422, "bad_component"),
         (lambda data: data[:-8] + struct.pack("<d", 1e20), 422, "bad_component"),
         (
-            lambda data: tampered(data, lambda a: a["labels"].update(cat=2**52)),
+            lambda data: tampered(data, lambda a: a["labels"].update(cow=2**52)),
             422,
             "bad_component",
         ),

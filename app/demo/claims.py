@@ -9,8 +9,6 @@ from rich.table import Table
 from app.demo.client import Answers
 from app.demo.digits import LABELS, Digit
 
-NOT_EXACT = "n/a"
-
 
 def accuracy(answers: Answers, digits: Sequence[Digit], label: str | None = None) -> float:
     """Share of the digits, of one label or of all, whose best label is their own."""
@@ -36,9 +34,9 @@ def difference(one: Answers, other: Answers) -> tuple[float, int]:
     return largest / scale, moved
 
 
-def percent(value: float | None) -> str:
-    """A share with one decimal; what cannot be had is n/a."""
-    return NOT_EXACT if value is None else f"{value:.1%}"
+def percent(value: float) -> str:
+    """A share with one decimal."""
+    return f"{value:.1%}"
 
 
 @dataclass
@@ -82,7 +80,7 @@ def by_label(before: Answers, after: Answers, digits: Sequence[Digit]) -> Table:
     return table
 
 
-def by_rule(rows: dict[str, dict[str, float | None]], digits: Sequence[Digit]) -> Table:
+def by_rule(rows: dict[str, dict[str, float]], digits: Sequence[Digit]) -> Table:
     """Accuracy by scope and rule: one row a space, one column a way to make its model."""
     title = f"Scope x rule: five components, accuracy on {len(digits)} held-out digits"
     table = Table(title=title, title_justify="left")

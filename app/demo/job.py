@@ -172,10 +172,8 @@ class Demo:
         if space["scope"] in ("head", "head2toe"):
             self._look_at_joint(answers["joint"], reference)
 
-    def _row(self, answers: dict[str, Answers], reference: Answers) -> dict[str, float | None]:
-        found: dict[str, float | None] = {
-            rule: accuracy(each, self.held_out) for rule, each in answers.items()
-        }
+    def _row(self, answers: dict[str, Answers], reference: Answers) -> dict[str, float]:
+        found = {rule: accuracy(each, self.held_out) for rule, each in answers.items()}
         return found | {"joint training": accuracy(reference, self.held_out)}
 
     def _block_notes(self, block: str, components: dict[str, str]) -> str:

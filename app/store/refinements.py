@@ -137,15 +137,14 @@ def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str |
 
 def _standing(session: Session, space: Space | None) -> list[Component]:
     """The refinements of this space, or of all, that may serve: not replaced, and thorough."""
-    query = select(Component).where(Component.derived["operator"].as_string() == OPERATOR)
+    query = select(Component).where(
+        Component.derived["operator"].as_string() == OPERATOR,
+        Component.derived["replaced"].as_boolean().is_not(True),
+    )
     if space is not None:
         query = query.where(Component.space == space.name)
     rows = session.scalars(query.order_by(Component.id))
-    return [
-        row
-        for row in rows
-        if _passes(row) >= PARAMETERS["passes"] and not (row.derived or {}).get("replaced")
-    ]
+    return [row for row in rows if _passes(row) >= PARAMETERS["passes"]]
 
 
 def _passes(row: Component) -> int:

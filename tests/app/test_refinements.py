@@ -248,3 +248,21 @@ def test_where_joint_is_exact_there_is_nothing_to_refine(service):
     )
     problem(refusal, 422, "nothing_to_refine")
     assert predict(service, rule="average").json()["joint"] is None
+
+
+def test_a_refinement_lives_and_goes_alike_on_each_database(either):
+    service = stocked(either, {"cat": 3, "dog": 3}, {"cow": 3, "dog": 3})
+    body = {"space": "blocks", "rule": "joint", "components": "all"}
+    assert service.client.put("/v1/compositions/all", json=body).status_code == 201
+    first = refined(service)["refinement"]["id"]
+    named = predict(service, composition="all").json()
+    assert named["joint"] == "refined" and named["refinement"]["id"] == first
+    third = service.component({"hen": 3, "owl": 3}, space="blocks")
+    second = ask(service)["refinement"]["id"]
+    assert second != first and first not in listed(service) and second in listed(service)
+    receipt = service.client.delete(f"/v1/components/{third}").json()
+    assert service.client.delete("/v1/compositions/all").status_code == 204
+    gone = {each["id"] for each in receipt["body"]["subjects"]}
+    assert gone == {third, second}
+    assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
+    assert ask(service)["joint"] == "one_shot"

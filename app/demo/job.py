@@ -12,7 +12,7 @@ from app.demo.digits import LABELS, PARTIES, Digit, archive, load
 from app.demo.training import TrainingFailed, bars, wait
 
 SPACE = "default"
-BLOCK = {"tolerance": 0.05, "max_iterations": 20}  # for about a minute on two cores
+BLOCK = {"tolerance": 0.002, "max_iterations": 20}  # for about a minute on two cores
 DELETED = 2  # the party whose component is deleted: the one in the middle
 SAME = 1e-4  # relative difference of logits below which two ways to the same model agree (float32)
 
@@ -189,7 +189,7 @@ class Demo:
             "  joint at last-block: in one shot, from what components carry. joint training: one "
             "component, all data.\n"
             f"  {block} declares all ten labels, as the papers do; {SPACE} none.\n"
-            f"  Its trainings stop at {BLOCK['tolerance']:.0%} of the first gradient or after "
+            f"  Its trainings stop at {BLOCK['tolerance']:.1%} of the first gradient or after "
             f"{BLOCK['max_iterations']} steps:\n"
             f"  the five at {left:.1%} after up to {steps} steps, "
             f"joint training at {whole['gradient_reduction']:.1%} after {whole['iterations']}."

@@ -44,7 +44,7 @@ UNSEEN = ("automobile", "cat", "dog", "horse", "truck")  # the other half
 SETS = ("digits", "fashion-mnist", "digits+fashion-mnist", "cifar10-unseen")
 QUICK_DIGITS = 25
 LINEAR = Effort(scopes=tangent.LINEAR)
-WIDE = Effort(block_seeds=1)  # of twenty labels
+WIDE = Effort(block_seeds=1)  # of twenty labels, or convolutions
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -97,7 +97,7 @@ def galleries(args: argparse.Namespace, console: Console) -> Iterator[tuple[Gall
     if "cifar10-unseen" in args.pictures:
         if args.cifar10:
             base = str(WEIGHTS / f"{HALF}.safetensors")
-            yield Gallery(base, unseen(args.cifar10, sizes)), Effort()
+            yield Gallery(base, unseen(args.cifar10, sizes)), WIDE
         else:
             missing = "NOT MEASURED: CIFAR-10; give its folder with --cifar10"
             console.print(missing, style="bold red")

@@ -13,7 +13,8 @@ ENSEMBLES = ("ensemble, probabilities", "ensemble, logits")
 SOUP = "soup"
 NEAREST_MEAN, RANDOM_PROJECTION = "nearest class mean", "random projection"
 
-JOINTS = (JOINT, JOINT_LATE, BEST_JOINT, ONE_SHOT, REFINED)
+REFINE = "refine"  # the operator that `joint, refined` is made by
+JOINTS = (JOINT, JOINT_LATE, BEST_JOINT, ONE_SHOT, REFINED, REFINE)
 REFERENCES = (JOINT_TRAINING, POOLED)  # they see the pooled images
 SIMPLE = (NEAREST_MEAN, RANDOM_PROJECTION)
 FEATURES = "features"  # in the place of a scope, of methods that have none

@@ -78,22 +78,14 @@ def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
     """
     names = sorted({name for part in parts for name in part.labels})
     packed = torch.zeros_like(parts[0].packed)
+    sums = parts[0].sums.new_zeros(len(names), parts[0].sums.shape[1])
     counts = dict.fromkeys(names, 0.0)
     for part, weight in zip(parts, weights, strict=True):
         packed.add_(part.packed, alpha=weight)
-        for name in part.labels:
-            counts[name] += weight * part.counts[name]
-    return Statistics(packed, total_sums(parts, weights), counts)
-
-
-def total_sums(parts: Sequence[Statistics], weights: Sequence[float]) -> Tensor:
-    """The `sums` of `total` alone, which are small next to G."""
-    names = sorted({name for part in parts for name in part.labels})
-    sums = parts[0].sums.new_zeros(len(names), parts[0].sums.shape[1])
-    for part, weight in zip(parts, weights, strict=True):
         for row, name in enumerate(part.labels):
             sums[names.index(name)].add_(part.sums[row], alpha=weight)
-    return sums
+            counts[name] += weight * part.counts[name]
+    return Statistics(packed, sums, counts)
 
 
 def less(whole: Statistics, part: Statistics) -> Statistics:

@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST_ARGS ?=
+PHOTOS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured clean
@@ -36,7 +37,7 @@ format: $(STAMP) ## rewrite the files in the checked style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-serving bench-training bench-composition measured ## every measurement of speed
+bench: bench-serving bench-training bench-composition measured ## every measurement of speed; PHOTOS=file.tar for real images
 
 bench-accuracy: $(STAMP) ## measure methods x protocols x images; ARGS=--quick for a short look
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
@@ -48,10 +49,10 @@ bench-memory: $(STAMP) ## measure the memory of large uploads
 	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)
 
 bench-serving: $(STAMP) ## measure tangent answers next to plain forward passes
-	@$(BIN)/python -m benchmarks.serving $(ARGS)
+	@$(BIN)/python -m benchmarks.serving $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 
 bench-training: $(STAMP) ## measure training next to the papers' way of training
-	@$(BIN)/python -m benchmarks.training $(ARGS)
+	@$(BIN)/python -m benchmarks.training $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
 
 bench-training-memory: $(STAMP) ## measure the memory and the time of large trainings
 	@$(BIN)/python -m benchmarks.training_memory $(ARGS)

@@ -15,16 +15,16 @@ part alone with weight 1 is itself, off the grid too.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from tangent import blocks
 from tangent.component import Component
 from tangent.delta import Delta
 from tangent.errors import BadWeight
-from tangent.joint import solve
-from tangent.joint_sums import JointSums
+from tangent.joint_sums import JointSums, all_base_rows
+from tangent.normal_equations import NormalEquations
 from tangent.space import Space
 from tangent.tally import Tally
 
@@ -99,30 +99,30 @@ def _joint(
 
     At block scopes, behind the averaged block; one component alone is its own optimum.
     """
-    gram, targets, ridge = pooled(space, parts, labels)
-    base = space.base_rows(labels)
+    problem = pooled(space, parts)
+    base = all_base_rows(space, labels)
     if space.joint_is_exact:
-        return Delta(labels, solve(gram, targets, base, ridge), {})
+        return Delta(labels, problem.solve(base), {})
     if len(parts) == 1:
         return alone(parts[0][0])
     block = blocks.averaged(parts)
+    targets = problem.targets
     for (_, weight), effect in zip(parts, blocks.effects(parts, block), strict=True):
-        targets = targets - weight * (base[:, : space.width] @ effect.T)
-    return Delta(labels, solve(gram, targets, base, ridge), block)
+        targets = targets - weight * (base[: len(labels), : space.width] @ effect.T)
+    return Delta(labels, replace(problem, targets=targets).solve(base), block)
 
 
-def pooled(
-    space: Space, parts: Sequence[tuple[Component, float]], labels: Sequence[str]
-) -> tuple[Tensor, Tensor, float]:
-    """Sum of lambda·G, sum of lambda·beta·s and the ridge c: the problem that `joint` solves.
+def pooled(space: Space, parts: Sequence[tuple[Component, float]]) -> NormalEquations:
+    """The problem that `joint` solves, with targets of the parts' labels, sorted.
 
     Every image keeps the target beta of its own component's training; the penalty is the images'
-    mean of their components' l2. Components trained alike are thus pooled under just their common
-    settings. At block scopes it is the problem of the head alone.
+    mean of their components' l2, or is chosen for all of them where all components ask for that.
+    Components trained alike are thus pooled under just their common settings. At block scopes it is
+    the problem of the head alone.
 
     Raises:
         NoStatistics: a component that carries none.
     """
     sums = JointSums(space)
     sums.add(parts)
-    return sums.problem(labels)
+    return sums.pooled()

@@ -6,7 +6,7 @@ there.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +77,10 @@ def fit(
     problem = Problem(space, rows, labels, hyperparameters)
     measured = linear.measured(problem) if space.suffix is None else None
     holdout = None
-    if measured and hyperparameters.choose_l2:
-        l2 = linear.chosen_l2(problem, measured.kept)
-        problem.hyperparameters = hyperparameters = replace(hyperparameters, l2=l2)
+    if measured:
+        problem.hyperparameters = hyperparameters = linear.settled(
+            measured.everything, problem.labels, problem.base.cpu(), hyperparameters
+        )
     if measured and hyperparameters.solver == "cholesky":
         solution = linear.solve(problem, measured.everything)
         holdout = linear.holdout_accuracy(problem, measured.kept)

@@ -31,8 +31,8 @@ class Hyperparameters:
 
     loss: rescaled square loss (eq. 4: alpha on the true label, target beta) or cross-entropy.
     l2: mu of the penalty mu/2 |delta|² (`squared`), or of the papers' mu sqrt(1e-6 + |delta|²)
-    (`norm`). "auto" asks for `choose_l2`: of L2_CHOICES, the one that answers best for every tenth
-    image of each label, trained on the others; 1e-4 where a label has fewer than ten.
+    (`norm`). "auto" asks for `choose_l2`: of L2_CHOICES, the one with the highest evidence (see
+    `evidence`); rule `joint` chooses anew for components that all ask for it.
     solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
     by `tolerance`; `lbfgs` does so for any loss with the squared penalty; `adam` runs `epochs` over
     batches of `batch_size`, its `lr` cut to a tenth after half and again after four fifths of them,
@@ -69,6 +69,7 @@ class Hyperparameters:
         values: dict[str, Any] = dict(given)
         if values.get("l2") == "auto":
             values |= {"l2": cls.l2, "choose_l2": True}
+        values.setdefault("l2", 1e-3 if scope == "head2toe" else cls.l2)
         values.setdefault("lr", 1e-2 if scope in LINEAR else 1e-3)
         if values.get("solver", "auto") == "auto":
             values["solver"] = _solver(scope, values)
@@ -90,9 +91,10 @@ class Hyperparameters:
             )
         if self.solver == "lbfgs" and self.penalty != "squared":
             raise BadHyperparameter("solver lbfgs needs penalty squared; use solver adam")
-        if self.choose_l2 and self.solver != "cholesky":
+        if self.choose_l2 and (self.solver != "cholesky" or self.alpha != 1):
             raise BadHyperparameter(
-                f'l2 "auto" needs solver cholesky, at scope {" or ".join(LINEAR)}: give a number'
+                f'l2 "auto" needs solver cholesky, at scope {" or ".join(LINEAR)}, and alpha 1: '
+                "give a number"
             )
         if self.solver == "cholesky" and scope not in LINEAR:
             raise BadHyperparameter(f"solver cholesky needs scope {' or '.join(LINEAR)}; use cg")

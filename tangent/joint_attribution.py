@@ -1,7 +1,7 @@
 """The answer of the rule `joint` taken apart: see `attribution`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,8 +11,9 @@ from tangent.component import Component
 from tangent.compose import alone, pooled
 from tangent.delta import Delta
 from tangent.effects import ALONE, Answer, Turn, effects
-from tangent.joint import factor, solve
-from tangent.joint_sums import statistics_of
+from tangent.joint import factor
+from tangent.joint_sums import all_base_rows, statistics_of
+from tangent.normal_equations import NormalEquations
 from tangent.space import Space
 
 Weighted = tuple[Component, float]
@@ -96,8 +97,9 @@ def joint_shares(
 
     behind: what the block in front adds on each part's data, (D, width).
     """
-    gram, _, ridge = pooled(space, parts, labels)
-    lower, base = factor(gram, ridge), space.base_rows(labels)
+    problem, base = pooled(space, parts), all_base_rows(space, labels)
+    lower = factor(problem.gram, problem.ridge(base))
+    base = base[: len(labels)]
     shares = []
     for at, (component, weight) in enumerate(parts):
         statistics = statistics_of(component)
@@ -109,18 +111,6 @@ def joint_shares(
             right[labels.index(name)] += weight * beta * statistics.sums[row]
         shares.append(torch.cholesky_solve(right.T, lower).T)
     return shares
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """The pooled problem of some parts, on the labels of all."""
-
-    gram: Tensor
-    targets: Tensor
-    ridge: float
-
-    def __add__(self, other: "_Pool") -> "_Pool":
-        return _Pool(self.gram + other.gram, self.targets + other.targets, self.ridge + other.ridge)
 
 
 def _rests(
@@ -136,18 +126,19 @@ def _rests(
     for at, pool in enumerate(_pools(space, parts, labels, None)):
         others = [component for i, (component, _) in enumerate(parts) if i != at]
         kept = tuple(sorted({name for component in others for name in component.labels}))
-        rows = torch.tensor([labels.index(name) for name in kept], dtype=torch.long)
-        # The ridge grows with the number of labels that are trained against, see `pooled`.
-        fewer = len({*kept, *space.declared}) / len({*labels, *space.declared})
-        base, targets = space.base_rows(kept), pool.targets[rows]
+        rows = [labels.index(name) for name in kept]
+        targets, base = pool.targets[rows], all_base_rows(space, kept)
         if behind is not None:
-            targets = targets - base[:, : space.width] @ behind(at).T
-        yield Delta(kept, solve(pool.gram, targets, base, pool.ridge * fewer), {})
+            targets = targets - base[: len(kept), : space.width] @ behind(at).T
+        yield Delta(kept, replace(pool, targets=targets).solve(base), {})
 
 
 def _pools(
-    space: Space, parts: Sequence[Weighted], labels: tuple[str, ...], outside: _Pool | None
-) -> Iterator[_Pool]:
+    space: Space,
+    parts: Sequence[Weighted],
+    labels: tuple[str, ...],
+    outside: NormalEquations | None,
+) -> Iterator[NormalEquations]:
     """What is outside of all but one part, for each: T log T sums, and nothing is subtracted."""
     if len(parts) == 1:
         assert outside is not None
@@ -155,9 +146,9 @@ def _pools(
         return
     halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
     for inside, beside in (halves, halves[::-1]):
-        gram, own, ridge = pooled(space, beside, labels)
+        own = pooled(space, beside)
         names = sorted({name for component, _ in beside for name in component.labels})
-        targets = own.new_zeros(len(labels), own.shape[1])
-        targets[[labels.index(name) for name in names]] = own
-        pool = _Pool(gram, targets, ridge)
+        targets = own.targets.new_zeros(len(labels), own.targets.shape[1])
+        targets[[labels.index(name) for name in names]] = own.targets
+        pool = replace(own, targets=targets)
         yield from _pools(space, inside, labels, pool + outside if outside else pool)

@@ -1,29 +1,35 @@
 """The problem that `joint` solves, summed over components: it can be changed by one at its cost.
 
-    G = sum of lambda_t G_t
-    targets = sum of lambda_t beta_t s_t
-    c = K/2 sum of lambda_t mu_t n_t
-
-At lambda = 1 the sums G and s are exact (see `readout`), so what is left after any changes has the
-bits of what was never changed. For targets and ridge to have them too, components of one beta are
-summed before beta multiplies, and those of one mu before mu does; and the products are summed in
-the order of beta and mu, not in that of the components.
+At lambda = 1 the sums G and s (see `normal_equations`) are exact (see `readout`), so what is left
+after any changes has the bits of what was never changed. For targets and ridge to have them too,
+components of one beta are summed before beta multiplies, and those of one mu before mu does; and
+the products are summed in the order of beta and mu, not in that of the components.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tangent import joint
 from tangent.component import Component
 from tangent.delta import Delta
 from tangent.errors import NoStatistics, Overflow
+from tangent.normal_equations import NormalEquations
 from tangent.space import Space
 from tangent.statistics import Statistics, unpack
 
 Weighted = Sequence[tuple[Component, float]]
+
+
+class Alike(NamedTuple):
+    """What images have in common that the problem treats alike."""
+
+    weight: float
+    beta: float
+    l2: float
+    chosen: bool
 
 
 class JointSums:
@@ -34,7 +40,7 @@ class JointSums:
         self._packed: Tensor | None = None
         self._sums: defaultdict[float, dict[str, Tensor]] = defaultdict(dict)  # by lambda·beta
         self._counts: defaultdict[float, dict[str, float]] = defaultdict(dict)
-        self._images: defaultdict[float, float] = defaultdict(float)  # by lambda·mu
+        self._images: defaultdict[Alike, float] = defaultdict(float)
 
     def add(self, parts: Weighted, sign: int = 1) -> None:
         """Take components in, or with sign -1 out again, with the weights that they came with.
@@ -47,8 +53,13 @@ class JointSums:
             if self._packed is None:
                 self._packed = torch.zeros_like(found.packed)
             self._packed.add_(found.packed, alpha=sign * weight)
-            self._images[weight * float(component.hyperparameters["l2"])] += sign * found.images
-            self._add_sums(weight * float(component.hyperparameters["beta"]), found, sign)
+            settings = component.hyperparameters
+            beta, l2 = float(settings["beta"]), float(settings["l2"])
+            alike = Alike(weight, beta, l2, settings.get("choose_l2") is True)
+            self._images[alike] += sign * found.images
+            if not self._images[alike]:
+                del self._images[alike]
+            self._add_sums(weight * beta, found, sign)
 
     def change(self, added: Weighted, removed: Weighted = (), *, divisor: float = 1.0) -> Delta:
         """The optimum after the change, at a linear scope; all weights must be 1.
@@ -67,19 +78,18 @@ class JointSums:
 
     def delta(self) -> Delta:
         """The optimum: one head row for each label that has images."""
-        gram, targets, ridge = self.problem()
-        base = self.space.base_rows(self.labels)
-        return Delta(self.labels, joint.solve(gram, targets, base, ridge), {})
+        pooled, labels = self.pooled(), self.labels
+        return Delta(labels, pooled.solve(all_base_rows(self.space, labels)), {})
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Those that have images, sorted."""
         return tuple(sorted({name for counts in self._counts.values() for name in counts}))
 
-    def problem(self, labels: Sequence[str] | None = None) -> tuple[Tensor, Tensor, float]:
-        """G, targets (K, D) of the labels that have images, and c for `labels`, or these.
+    def pooled(self) -> NormalEquations:
+        """The problem, with targets of the labels that have images.
 
-        K also counts the labels that the space declares.
+        mu is to be chosen where all components ask for it and the head is all that is trained.
         """
         assert self._packed is not None
         width = self.space.readout_width
@@ -88,9 +98,22 @@ class JointSums:
         for factor, sums in sorted(self._sums.items()):
             for name, value in sums.items():
                 targets[own.index(name)].add_(value, alpha=factor)
-        ridge = sum(factor * images for factor, images in sorted(self._images.items()))
-        count = len({*(own if labels is None else labels), *self.space.declared})
-        return unpack(self._packed, width), targets, 0.5 * ridge * count
+        return NormalEquations(
+            gram=unpack(self._packed, width),
+            targets=targets,
+            images=self._summed(lambda alike: alike.weight),
+            spread=self._summed(lambda alike: alike.weight**2),
+            energy=self._summed(lambda alike: alike.weight * alike.beta**2),
+            penalty=self._summed(lambda alike: alike.weight * alike.l2),
+            chosen=self.space.joint_is_exact and all(alike.chosen for alike in self._images),
+        )
+
+    def _summed(self, factor: Callable[[Alike], float]) -> float:
+        """The sum over images of a factor, in its order and those of one factor first."""
+        counts: defaultdict[float, float] = defaultdict(float)
+        for alike, images in self._images.items():
+            counts[factor(alike)] += images
+        return sum(each * images for each, images in sorted(counts.items()))
 
     def _add_sums(self, factor: float, found: Statistics, sign: int) -> None:
         sums, counts = self._sums[factor], self._counts[factor]
@@ -107,6 +130,12 @@ class JointSums:
         width, images = self.space.readout_width, sum(self._images.values())
         sums = torch.zeros(0, width, dtype=torch.float64)
         grid.check(Statistics(self._packed, sums, {}).squares, images)
+
+
+def all_base_rows(space: Space, labels: Sequence[str]) -> Tensor:
+    """The base rows (K, D) of these labels, then of those that the space declares beside them."""
+    others = [name for name in space.declared if name not in labels]
+    return space.base_rows([*labels, *others])
 
 
 def statistics_of(component: Component) -> Statistics:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tangent import joint, losses
-from tangent.hyperparameters import L2_CHOICES, Hyperparameters
+from tangent.hyperparameters import Hyperparameters
+from tangent.normal_equations import NormalEquations
 from tangent.problem import ROWS, Problem
 from tangent.solution import Solution
 from tangent.statistics import Statistics, measure, total
@@ -41,7 +42,7 @@ def measured(problem: Problem) -> Measured:
 
 def solve(problem: Problem, statistics: Statistics) -> Solution:
     """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|²."""
-    head = head_of(problem, statistics).to(problem.base)
+    head = head_of(problem, statistics, problem.hyperparameters).to(problem.base)
     gradient, loss = _gradient(problem, head)
     start, _ = _gradient(problem, torch.zeros_like(head))
     reduction = (gradient.norm() / start.norm().clamp_min(1e-300)).item()
@@ -59,50 +60,53 @@ def holdout_accuracy(problem: Problem, kept: Statistics) -> float | None:
 
     None where some label has fewer than ten images. The component itself is trained on all of them.
     """
-    if min(problem.counts.values()) < HOLDOUT * problem.hyperparameters.views:
+    settings = problem.hyperparameters
+    if min(problem.counts.values()) < HOLDOUT * settings.views:
         return None
-    delta = {"head": head_of(problem, kept).to(problem.base)}
+    settings = settled(kept, problem.labels, problem.base.cpu(), settings)
+    delta = {"head": head_of(problem, kept, settings).to(problem.base)}
     return problem.accuracy(delta, torch.nonzero(_held_out(problem)).flatten())
+
+
+def pooled(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> NormalEquations:
+    """Eq. (4) with alpha = 1 as a problem in sums; statistics over the views of an image."""
+    return NormalEquations(
+        gram=of.gram,
+        targets=settings.beta * _rows_of(of, labels),
+        images=of.images,
+        spread=settings.views * of.images,
+        energy=settings.beta**2 * of.images,
+        penalty=settings.l2 * of.images,
+        chosen=settings.choose_l2,
+    )
+
+
+def settled(
+    of: Statistics, labels: Sequence[str], base: Tensor, settings: Hyperparameters
+) -> Hyperparameters:
+    """The settings with the l2 that they ask to be chosen; `head_of` takes it as it is."""
+    if not settings.choose_l2:
+        return settings
+    return replace(settings, l2=pooled(of, labels, settings).l2(base))
 
 
 def plain_head(
     of: Statistics, labels: Sequence[str], base: Tensor, settings: Hyperparameters
 ) -> Tensor:
-    """delta (K, D): eq. (4) with alpha = 1 and penalty mu/2 |delta|², from the statistics alone."""
-    ridge = _ridge(of, labels, settings)
-    return joint.solve(of.gram, settings.beta * _rows_of(of, labels), base, ridge)
+    """delta (K, D): eq. (4) with alpha = 1 and penalty l2/2 |delta|², from the statistics alone."""
+    return pooled(of, labels, replace(settings, choose_l2=False)).solve(base)
 
 
-def head_of(problem: Problem, of: Statistics) -> Tensor:
-    """delta (K, D): eq. (4) with penalty mu/2 |delta|², whose ridge is c = mu n K / 2."""
-    settings, labels = problem.hyperparameters, problem.labels
+def head_of(problem: Problem, of: Statistics, settings: Hyperparameters) -> Tensor:
+    """delta (K, D): eq. (4) with penalty l2/2 |delta|², whose ridge is c = l2 n K / 2."""
+    labels = problem.labels
     if settings.alpha == 1:
         return plain_head(of, labels, problem.base.cpu(), settings)
-    ridge = _ridge(of, labels, settings)
+    ridge = pooled(of, labels, settings).ridge(problem.base)
     targets = settings.alpha * settings.beta * _rows_of(of, labels)
     return torch.cat(
         [_weighted_row(problem, of, targets, ridge, k) for k in range(len(problem.labels))]
     )
-
-
-def chosen_l2(problem: Problem, kept: Statistics) -> float:
-    """Of L2_CHOICES, the one that answers best for the held-out rows; of equals, the highest.
-
-    The problem's own where nothing can be held out.
-    """
-    asked = problem.hyperparameters
-    best, found = asked.l2, -1.0
-    for l2 in L2_CHOICES:
-        problem.hyperparameters = replace(asked, l2=l2)
-        share = holdout_accuracy(problem, kept)
-        if share is not None and share >= found:
-            best, found = l2, share
-    problem.hyperparameters = asked
-    return best
-
-
-def _ridge(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> float:
-    return settings.l2 * of.images * len(labels) / 2
 
 
 def _rows_of(of: Statistics, labels: Sequence[str]) -> Tensor:

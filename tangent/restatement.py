@@ -1,8 +1,9 @@
 """A component as it would be, had its dataset been another: made from its statistics, no training.
 
-At scopes that are linear in psi, what `cholesky` finds is a function of the exact sums G, s and n.
-So when an image goes or a label gets another name, the sums are changed and the head solved again;
-the file has the bytes that a training on the changed dataset gives.
+At scopes that are linear in psi, what `cholesky` finds is a function of the exact sums G, s and n,
+and so is a penalty that it chooses. So when an image goes or a label gets another name, the sums
+are changed and the head solved again; the file has the bytes that a training on the changed dataset
+gives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from torch import Tensor
 from tangent.component import Component
 from tangent.errors import NotRestatable
 from tangent.hyperparameters import Hyperparameters
-from tangent.linear import plain_head
+from tangent.linear import plain_head, settled
 from tangent.scope import LINEAR
 from tangent.space import Space
 from tangent.statistics import Statistics, less, measure, relabelled, total
@@ -26,8 +27,6 @@ def why_not(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
         return f"scope {scope} is not linear in fixed features"
     if hyperparameters.get("solver") != "cholesky":
         return f"solver {hyperparameters.get('solver')} iterates; cholesky does not"
-    if hyperparameters.get("choose_l2"):
-        return "its l2 was chosen on its images"
     if hyperparameters.get("alpha") != 1:
         return "an alpha other than 1 weights images by their label, which the sums do not tell"
     views = hyperparameters.get("views")
@@ -71,12 +70,15 @@ def restated(space: Space, component: Component, statistics: Statistics) -> Comp
     settings = Hyperparameters.resolve(space.scope, component.hyperparameters)
     labels = tuple(sorted({*statistics.labels, *space.declared}))
     summed = total([statistics], [float(views)])  # over the views, as a training sums them
+    base = space.base_rows(labels)
+    settings = settled(summed, labels, base, settings)
     return replace(
         component,
         labels={name: int(count) for name, count in statistics.counts.items()},
         head_labels=labels,
-        head=plain_head(summed, labels, space.base_rows(labels), settings),
+        head=plain_head(summed, labels, base, settings),
         statistics=statistics,
+        hyperparameters=settings.as_dict(),
     )
 
 

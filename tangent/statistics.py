@@ -20,6 +20,8 @@ from torch import Tensor
 
 from tangent.errors import NotRestatable
 
+SQUARE = 128  # rows of a Gram matrix that are mirrored at a time
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -136,5 +138,10 @@ def unpack(packed: Tensor, width: int) -> Tensor:
     gram = packed.new_empty(width, width)
     for i, row in enumerate(packed.split(list(range(width, 0, -1)))):
         gram[i, i:] = row
-        gram[i:, i] = row
+    # Square by square: a column at a time, every entry would be in another line of the cache.
+    for start in range(0, width, SQUARE):
+        end = min(start + SQUARE, width)
+        upper = gram[start:end, start:end].triu()
+        gram[start:end, start:end] = upper + upper.triu(1).T
+        gram[end:, start:end] = gram[start:end, end:].T
     return gram

@@ -33,7 +33,9 @@ class ComponentIn(Given):
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict,
         description="loss, alpha, beta, l2, penalty, solver, tolerance, max_iterations, epochs, "
-        "lr, batch_size, views; the scope's defaults for those left out",
+        "lr, batch_size, views; the scope's defaults for those left out. At scopes head and "
+        'head2toe l2 may be "auto": the penalty that the data speak for, see metrics.l2; rule '
+        "joint chooses it anew for components that all ask for it",
     )
     seed: Seed = Field(0, description="same dataset, settings and seed: the same component")
     metadata: Metadata = Field(default_factory=dict)

@@ -44,7 +44,7 @@ UNSEEN = ("automobile", "cat", "dog", "horse", "truck")  # the other half
 SETS = ("digits", "fashion-mnist", "digits+fashion-mnist", "cifar10-unseen")
 QUICK_DIGITS = 25
 LINEAR = Effort(scopes=tangent.LINEAR)
-WIDE = Effort(block_seeds=1)  # of twenty labels, or convolutions
+WIDE = Effort(seeds=2, block_seeds=1)  # of twenty labels, or convolutions
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:

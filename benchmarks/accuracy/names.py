@@ -1,7 +1,8 @@
 """What the measured methods are called in records, tables and documents."""
 
-JOINT_TRAINING = "joint training"
+JOINT_TRAINING, AUTO_TRAINING = "joint training", "joint training, l2 auto"
 JOINT, JOINT_LATE = "joint", "joint, labels late"
+AUTO_JOINT = "joint, l2 auto"
 BEST_JOINT = "joint, penalty chosen"
 ONE_SHOT, REFINED = "joint, one shot", "joint, refined"
 PAPERS_AVERAGE = "average, papers' recipe"
@@ -14,7 +15,8 @@ SOUP = "soup"
 NEAREST_MEAN, RANDOM_PROJECTION = "nearest class mean", "random projection"
 
 REFINE = "refine"  # the operator that `joint, refined` is made by
-JOINTS = (JOINT, JOINT_LATE, BEST_JOINT, ONE_SHOT, REFINED, REFINE)
-REFERENCES = (JOINT_TRAINING, POOLED)  # they see the pooled images
+JOINTS = (JOINT, JOINT_LATE, AUTO_JOINT, BEST_JOINT, ONE_SHOT, REFINED, REFINE)
+PARAGONS = {JOINT: JOINT_TRAINING, JOINT_LATE: JOINT_TRAINING, AUTO_JOINT: AUTO_TRAINING}
+REFERENCES = (JOINT_TRAINING, AUTO_TRAINING, POOLED)  # they see the pooled images
 SIMPLE = (NEAREST_MEAN, RANDOM_PROJECTION)
 FEATURES = "features"  # in the place of a scope, of methods that have none

@@ -43,13 +43,14 @@ def exactness(records: Sequence[Record]) -> Reach:
     """`joint` at the linear scopes against joint training, over all that was measured."""
     points, gaps, cases = 0.0, [0.0], 0
     for record in records:
-        if record.scope in tangent.LINEAR and record.method in (names.JOINT, names.JOINT_LATE):
-            paragon = same_case(records, record, names.JOINT_TRAINING)
+        if record.scope in tangent.LINEAR and record.method in names.PARAGONS:
+            paragon = same_case(records, record, names.PARAGONS[record.method])
             points = max(points, abs(difference(record, paragon)))
             gaps.append(record.gap or 0.0)
             cases += len(record.accuracies)
     return Reach(
-        "`joint` at `head`, `head2toe` against joint training, any protocol, labels known or late",
+        "`joint` at `head`, `head2toe` against joint training, any protocol, labels known or late, "
+        "penalty given or chosen",
         "0.0 points, logits to 1e-8",
         f"{points:.1f} points, logits to {max(gaps):.0e} ({cases} cases)",
         points == 0 and max(gaps) <= EXACT if cases else None,

@@ -38,6 +38,7 @@ def answers(case: Case) -> Iterator[Answer]:
         yield joint(case, paragon, known=True)
         if some_labels_each(case):
             yield joint(case, paragon, known=False)
+        yield from auto_joint(case)
         yield best_joint(case)
 
 
@@ -46,33 +47,58 @@ def some_labels_each(case: Case) -> bool:
     return case.protocol.name in (CLASSES, SKEWED)
 
 
-def joint_training(pool: Pool) -> Answer:
+def joint_training(
+    pool: Pool,
+    name: str = names.JOINT_TRAINING,
+    settings: dict[str, Any] | None = None,
+) -> Answer:
     """One component trained on the pooled images: what composition has to reach."""
 
     def fit() -> Answer:
-        fitted = pool.fit(pool.train, {}, known=False)
+        fitted = pool.fit(pool.train, settings or {}, known=False)
         delta = tangent.compose(
             pool.gallery.space(pool.scope), [(fitted.component, None)], "average", shas=["0"]
         )
         left = fitted.metrics["gradient_reduction"]
         note = "" if fitted.metrics["converged"] else f"gradient at {left:.1e}"
         return Answer(
-            names.JOINT_TRAINING,
+            name,
             pool.logits(delta, pool.gallery.test),
             train_seconds=fitted.metrics["seconds"],
-            note=note,
+            note=note if settings is None else f"l2 {fitted.metrics['l2']:g}",
         )
 
-    return pool.once(names.JOINT_TRAINING, fit)
+    return pool.once(name, fit)
 
 
 def joint(case: Case, paragon: Answer, *, known: bool) -> Answer:
     """The rule at a linear scope; `known`: the parties know all labels in advance."""
     fitted = case.components if known else case.trained({}, known=False)
+    return answered_jointly(
+        case, names.JOINT if known else names.JOINT_LATE, fitted, paragon, known
+    )
+
+
+def auto_joint(case: Case) -> Iterator[Answer]:
+    """The rule where all components leave the penalty to the evidence, and one training's choice.
+
+    The statistics that components carry do not depend on it, so nothing is trained anew.
+    """
+    paragon = joint_training(case.pool, names.AUTO_TRAINING, {"l2": "auto"})
+    yield paragon
+    fitted = [with_settings(each, {"choose_l2": True}) for each in case.components]
+    found = answered_jointly(case, names.AUTO_JOINT, fitted, paragon, True)
+    yield replace(found, note=paragon.note)
+
+
+def answered_jointly(
+    case: Case, name: str, fitted: Sequence[tangent.Fitted], paragon: Answer, known: bool
+) -> Answer:
+    """Components composed by the rule, next to the training that it has to equal."""
     delta, seconds = timed(lambda: composed(case, fitted, "joint", known=known))
     logits = case.pool.logits(delta, case.pool.gallery.test, known=known)
     return Answer(
-        names.JOINT if known else names.JOINT_LATE,
+        name,
         logits,
         train_seconds=seconds_of(fitted),
         compose_seconds=seconds,
@@ -153,7 +179,7 @@ def best_joint(case: Case) -> Answer:
     """
     pool, found = case.pool, []
     for l2 in JOINT_PENALTIES:
-        fitted = [with_penalty(each, l2) for each in case.components]
+        fitted = [with_settings(each, {"l2": l2}) for each in case.components]
         delta, seconds = timed(lambda fitted=fitted: composed(case, fitted, "joint"))
         share = case.accuracy(pool.logits(delta, pool.validation, known=True), pool.validation)
         found.append((share, l2, delta, seconds))
@@ -167,9 +193,9 @@ def best_joint(case: Case) -> Answer:
     )
 
 
-def with_penalty(fitted: tangent.Fitted, l2: float) -> tangent.Fitted:
-    """The component as `joint` sees it had it been trained with this penalty."""
-    settings = fitted.component.hyperparameters | {"l2": l2}
+def with_settings(fitted: tangent.Fitted, given: dict[str, Any]) -> tangent.Fitted:
+    """The component as `joint` sees it had it been trained with these settings."""
+    settings = fitted.component.hyperparameters | given
     return replace(fitted, component=replace(fitted.component, hyperparameters=settings))
 
 

@@ -143,14 +143,14 @@ def test_a_deleted_component_is_in_no_later_answer(service: Service) -> None:
 def test_a_prediction_does_not_wait_for_a_joint_answer_to_be_taken_apart(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    solving, answered, solve = threading.Event(), threading.Event(), joint_attribution.solve
+    solving, answered, factor = threading.Event(), threading.Event(), joint_attribution.factor
 
     def waiting(*given: Any) -> Any:
         solving.set()
         assert answered.wait(30)
-        return solve(*given)
+        return factor(*given)
 
-    monkeypatch.setattr(joint_attribution, "solve", waiting)
+    monkeypatch.setattr(joint_attribution, "factor", waiting)
     with ThreadPoolExecutor(1) as pool:
         apart = pool.submit(farm.ask, **{"return": BOTH.split(",")})
         assert solving.wait(30)

@@ -14,7 +14,7 @@ from tangent.operators import OPERATORS
 
 LINEAR = {
     *(names.JOINT_TRAINING, names.JOINT, names.JOINT_LATE, names.BEST_JOINT),
-    *(names.AVERAGE, names.AVERAGE_LATE),
+    *(names.AUTO_TRAINING, names.AUTO_JOINT, names.AVERAGE, names.AVERAGE_LATE),
 }
 LINEAR |= {names.SOLVED}
 PAPERS = {names.PAPERS_AVERAGE, names.BEST_AVERAGE}

@@ -7,7 +7,7 @@ import torch
 from cases import images, relative, space
 from test_compose import OWN, SIZE, components, compose
 
-from tangent import effects, errors, joint_attribution
+from tangent import effects, errors, joint, joint_attribution
 from tangent.attribution import Attribution, attribute
 from tangent.effects import effects as effects_of
 
@@ -163,7 +163,7 @@ def test_what_compose_refuses_is_refused():
 @cases
 def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weights, monkeypatch):
     turn, ran = threading.Lock(), []
-    watching = ((effects, "_effects"), (joint_attribution, "solve"), (joint_attribution, "factor"))
+    watching = ((effects, "_effects"), (joint, "solve"), (joint_attribution, "factor"))
     for module, name in watching:
 
         def watched(*given, real=getattr(module, name), name=name):

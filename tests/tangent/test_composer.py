@@ -206,6 +206,26 @@ def test_joint_goes_on_from_its_sums_with_the_bytes_of_composing_anew(scope, tmp
         assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
 
 
+@pytest.mark.parametrize("scope", ["head", "head2toe"])
+def test_joint_chooses_its_penalty_anew_whenever_its_sums_change(scope, tmp_path):
+    """Part 3 does not ask for it: while it is in, all keep the penalties of their trainings."""
+    files = Files(scope, tmp_path)
+    for i, part in enumerate(components(scope)[:3]):
+        settings = part.hyperparameters | {"choose_l2": True}
+        files.sources[i] = Source(
+            str(i), dataclasses.replace(part, hyperparameters=settings).save(tmp_path / str(i))
+        )
+    composer, deltas = Composer(files.load), []
+    for chosen in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 2], [0, 0, 1, 2]):
+        found = composer.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
+        assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
+        deltas.append(delta_bytes(found))
+    assert deltas[0] == deltas[2] != deltas[3]
+    plain = Files(scope, tmp_path)
+    assert deltas[1] == fresh(plain, scope, [0, 1, 2, 3], "joint")
+    assert deltas[0] != fresh(plain, scope, [0, 1, 2], "joint")
+
+
 def test_joint_reads_only_what_comes_and_goes(tmp_path):
     where, files = space("mini", "head"), Files("head", tmp_path)
     composer = Composer(files.load)

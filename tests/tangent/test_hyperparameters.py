@@ -16,6 +16,12 @@ def test_linear_scopes_default_to_the_exact_solver(scope):
     assert (found.solver, found.penalty) == ("cholesky", "squared")
 
 
+def test_the_default_penalty_grows_with_the_features():
+    l2 = {s: Hyperparameters.resolve(s, {}).l2 for s in ("head", "head2toe", "last-block", "all")}
+    assert l2 == {"head": 1e-4, "head2toe": 1e-3, "last-block": 1e-4, "all": 1e-4}
+    assert Hyperparameters.resolve("head2toe", {"l2": 1e-4}).l2 == 1e-4
+
+
 @pytest.mark.parametrize("scope", ["last-block", "last-3-blocks", "all"])
 def test_block_scopes_default_to_conjugate_gradients(scope):
     assert Hyperparameters.resolve(scope, {}).solver == "cg"

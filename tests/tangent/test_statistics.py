@@ -92,3 +92,12 @@ def test_statistics_say_nothing_of_labels_without_images():
     found = total([measure(features(2, 0), ["b", "b"]), measure(features(1, 1), ["a"])], [1.0, 1.0])
     assert found.labels == ("a", "b")
     assert found.counts == {"a": 1.0, "b": 2.0}
+
+
+@pytest.mark.parametrize("width", [1, 2, 127, 128, 129, 300])
+def test_a_packed_triangle_gives_the_symmetric_matrix_back(width):
+    half = torch.randn(width, width, generator=torch.Generator().manual_seed(width)).double()
+    gram = half + half.T
+    found = unpack(pack(gram), width)
+    assert torch.equal(found, gram)
+    assert found.is_contiguous()

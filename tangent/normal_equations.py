@@ -1,0 +1,75 @@
+"""The problem that training and `joint` solve at scopes linear in psi: sums over images.
+
+    (G + c I) delta_l = targets_l - G a_l
+
+    G = sum of lambda_t G_t        targets_l = sum of lambda_t beta_t s_tl        K labels
+    c = K/2 sum of lambda_t mu_t n_t, or K/2 mu sum of lambda_t n_t with mu chosen by the evidence
+
+Problems of different images add up to the problem of them all.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tangent import joint
+from tangent.evidence import climbed, log_evidence
+from tangent.hyperparameters import L2_CHOICES, Hyperparameters
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """The sums; one row of targets for each label of `base`, or for the first of them."""
+
+    gram: Tensor  # (D, D) float64
+    targets: Tensor  # (K, D) float64
+    images: float  # sum of lambda_t n_t
+    spread: float  # sum of lambda_t² n_t
+    energy: float  # sum of lambda_t beta_t² n_t
+    penalty: float  # sum of lambda_t mu_t n_t
+    chosen: bool  # whether mu is to be chosen
+
+    def __add__(self, other: "NormalEquations") -> "NormalEquations":
+        return NormalEquations(
+            self.gram + other.gram,
+            self.targets + other.targets,
+            self.images + other.images,
+            self.spread + other.spread,
+            self.energy + other.energy,
+            self.penalty + other.penalty,
+            self.chosen and other.chosen,
+        )
+
+    def solve(self, base: Tensor) -> Tensor:
+        """delta (K, D) of the labels that have targets.
+
+        base: the rows a (K, D) of all labels, those without images after those with targets.
+
+        Raises:
+            NonFinite: as `joint.factor`.
+        """
+        return joint.solve(self.gram, self.targets, base[: len(self.targets)], self.ridge(base))
+
+    def ridge(self, base: Tensor) -> float:
+        """c; base as in `solve`."""
+        penalty = self.l2(base) * self.images if self.chosen else self.penalty
+        return 0.5 * penalty * len(base)
+
+    def l2(self, base: Tensor) -> float:
+        """mu of `l2: "auto"`, of L2_CHOICES; base as in `solve`.
+
+        N counts weighted images by what they are worth together, (sum lambda n)² / sum lambda² n
+        (Kish 1965), so that scaling all weights changes nothing.
+        """
+        moved = base @ self.gram
+        residuals = -moved
+        residuals[: len(self.targets)] += self.targets
+        ours = base[: len(self.targets)]
+        squares = self.energy - 2 * (ours * self.targets).sum().item() + (base * moved).sum().item()
+        observed = self.images**2 / self.spread
+        unit = 0.5 * self.images * len(base)
+        return climbed(
+            lambda l2: log_evidence(self.gram, residuals, squares, l2 * unit, observed),
+            L2_CHOICES,
+            Hyperparameters.l2,
+        )

@@ -84,7 +84,8 @@ def _stored(blobs: LocalBlobs, row: Component, component: tangent.Component) -> 
         blobs.put(path, key)
     finally:
         path.unlink(missing_ok=True)
-    return Restated(str(row.sha256), key, sha256, size, dict(component.labels))
+    l2 = float(component.hyperparameters["l2"])
+    return Restated(str(row.sha256), key, sha256, size, dict(component.labels), l2)
 
 
 def _delete(blobs: LocalBlobs, files: Iterable[Restated]) -> None:

@@ -68,7 +68,7 @@ def holdout_accuracy(problem: Problem, kept: Statistics) -> float | None:
     return problem.accuracy(delta, torch.nonzero(_held_out(problem)).flatten())
 
 
-def pooled(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> NormalEquations:
+def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> NormalEquations:
     """Eq. (4) with alpha = 1 as a problem in sums; statistics over the views of an image."""
     return NormalEquations(
         gram=of.gram,
@@ -87,14 +87,14 @@ def settled(
     """The settings with the l2 that they ask to be chosen; `head_of` takes it as it is."""
     if not settings.choose_l2:
         return settings
-    return replace(settings, l2=pooled(of, labels, settings).l2(base))
+    return replace(settings, l2=equations(of, labels, settings).l2(base))
 
 
 def plain_head(
     of: Statistics, labels: Sequence[str], base: Tensor, settings: Hyperparameters
 ) -> Tensor:
     """delta (K, D): eq. (4) with alpha = 1 and penalty l2/2 |delta|², from the statistics alone."""
-    return pooled(of, labels, replace(settings, choose_l2=False)).solve(base)
+    return equations(of, labels, replace(settings, choose_l2=False)).solve(base)
 
 
 def head_of(problem: Problem, of: Statistics, settings: Hyperparameters) -> Tensor:
@@ -102,7 +102,7 @@ def head_of(problem: Problem, of: Statistics, settings: Hyperparameters) -> Tens
     labels = problem.labels
     if settings.alpha == 1:
         return plain_head(of, labels, problem.base.cpu(), settings)
-    ridge = pooled(of, labels, settings).ridge(problem.base)
+    ridge = equations(of, labels, settings).ridge(problem.base)
     targets = settings.alpha * settings.beta * _rows_of(of, labels)
     return torch.cat(
         [_weighted_row(problem, of, targets, ridge, k) for k in range(len(problem.labels))]

@@ -42,6 +42,7 @@ class Restated:
     sha256: str
     bytes: int
     labels: dict[str, int]
+    l2: float
 
 
 def key_for(component_id: str) -> str:
@@ -187,7 +188,7 @@ def _revise(
         outcome |= {"old_sha256": str(component.sha256), "new_sha256": file.sha256}
         component.blob_key, component.sha256 = file.blob_key, file.sha256
         component.bytes, component.labels = file.bytes, file.labels
-        component.metrics = _unmeasured(component.metrics)
+        component.metrics = _unmeasured(component.metrics) | {"l2": file.l2}
     elif status != "queued":
         outcome["outcome"] = "retraining"
         _begin_anew(component)

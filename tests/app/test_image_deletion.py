@@ -60,7 +60,7 @@ def delta(service: Service, component_id: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("space", ["default", "declared"])
-@pytest.mark.parametrize("settings", [{}, {"views": 4}, {"l2": 0.01, "beta": 3.0}])
+@pytest.mark.parametrize("settings", [{}, {"views": 4}, {"l2": 0.01, "beta": 3.0}, {"l2": "auto"}])
 def test_an_exact_component_has_at_once_the_file_of_a_world_without_the_image(
     serve, space, settings
 ):
@@ -85,7 +85,8 @@ def test_an_exact_component_has_at_once_the_file_of_a_world_without_the_image(
     assert {name: after[name] for name in ("status", "sha256", "bytes", "images", "labels")} == {
         name: expected[name] for name in ("status", "sha256", "bytes", "images", "labels")
     }
-    assert set(after["metrics"]) == {"environment"} and after["sha256"] != before["sha256"]
+    assert set(after["metrics"]) == {"environment", "l2"} and after["sha256"] != before["sha256"]
+    assert after["metrics"]["l2"] == expected["metrics"]["l2"]
     assert receipt["body"]["components"] == [
         {
             "id": component_id,

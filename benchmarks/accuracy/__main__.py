@@ -11,40 +11,21 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-import tangent
-from benchmarks.accuracy import documents, plots
+from benchmarks.accuracy import documents, jobs, plots
+from benchmarks.accuracy.asked import SETS, VIT, galleries
 from benchmarks.accuracy.costs import costs
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.accuracy.outcome import Outcome, records
-from benchmarks.accuracy.pictures import (
-    FASHION_MNIST,
-    Pictures,
-    both,
-    fashion_mnist,
-    handwritten_digits,
-    image_folder,
-)
-from benchmarks.accuracy.plan import QUICK, QUICK_WIDE, Effort, measure
+from benchmarks.accuracy.pictures import FASHION_MNIST
 from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import RESULTS, Results
 from benchmarks.accuracy.tables import reached, tables
 from benchmarks.interleaved import machine
-
-VIT, RESNET = "vit_micro_32", "resnet_micro_32"
-WEIGHTS = Path(__file__).parent.parent / "weights"
-HALF = "resnet_micro_32_half"  # knows half of CIFAR-10's labels
-UNSEEN = ("automobile", "cat", "dog", "horse", "truck")  # the other half
-SETS = ("digits", "fashion-mnist", "digits+fashion-mnist", "cifar10-unseen")
-QUICK_DIGITS = 25
-LINEAR = Effort(scopes=tangent.LINEAR)
-WIDE = Effort(seeds=2, block_seeds=1)  # of twenty labels, or convolutions
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -72,7 +53,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pictures", nargs="+", choices=SETS, default=SETS, help="only these")
     parser.add_argument("--scopes", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, help="of every scope")
-    parser.add_argument("--threads", type=int, help="of torch; all cores unless given")
+    parser.add_argument("--jobs", type=int, help="pools side by side; one a core, at most 4")
+    parser.add_argument("--threads", type=int, help="of each job; all cores, dealt to the jobs")
     parser.add_argument("--out", type=Path, help=f"JSON; {RESULTS} unless --quick or --folder")
     parser.add_argument(
         "--render", action="store_true", help="measure nothing: write charts and documents anew"
@@ -80,64 +62,16 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def galleries(args: argparse.Namespace, console: Console) -> Iterator[tuple[Gallery, Effort]]:
-    """What is to be measured how; says what is missing for the rest."""
-    if args.quick:
-        yield Gallery(VIT, handwritten_digits(QUICK_DIGITS)), QUICK
-        yield Gallery(RESNET, handwritten_digits(QUICK_DIGITS)), QUICK_WIDE
-        return
-    sizes = (args.train_per_label, args.test_per_label)
-    for folder in args.folder:
-        yield Gallery(args.backbone, image_folder(folder, *sizes)), Effort()
-    if args.folder:
-        return
-    for pictures in chosen(args, console):
-        yield Gallery(VIT, pictures), WIDE if "+" in pictures.name else Effort()
-        yield Gallery(RESNET, pictures), LINEAR
-    if "cifar10-unseen" in args.pictures:
-        if args.cifar10:
-            base = str(WEIGHTS / f"{HALF}.safetensors")
-            yield Gallery(base, unseen(args.cifar10, sizes)), WIDE
-        else:
-            missing = "NOT MEASURED: CIFAR-10; give its folder with --cifar10"
-            console.print(missing, style="bold red")
-
-
-def chosen(args: argparse.Namespace, console: Console) -> Iterator[Pictures]:
-    """Digits, Fashion-MNIST, and both as one; without Fashion-MNIST's files, how to get them."""
-    drawn = handwritten_digits(round(1.25 * args.train_per_label))  # a fifth of them is held out
-    if "digits" in args.pictures:
-        yield drawn
-    if not any("fashion-mnist" in name for name in args.pictures):
-        return
-    try:
-        sizes = (args.train_per_label, args.test_per_label)
-        garments = fashion_mnist(args.fashion_mnist, *sizes)
-    except FileNotFoundError as error:
-        console.print(f"NOT MEASURED: {error}", style="bold red", markup=False)
-        return
-    if "fashion-mnist" in args.pictures:
-        yield garments
-    if "digits+fashion-mnist" in args.pictures:
-        yield both(drawn, garments)
-
-
-def unseen(folder: Path, sizes: tuple[int, int]) -> Pictures:
-    """CIFAR-10's images of the classes that the base was not trained on."""
-    return replace(image_folder(folder, *sizes, only=UNSEEN), name="cifar10-unseen")
-
-
 def run(args: argparse.Namespace, console: Console) -> Results:
     """Measure everything asked for."""
-    began, outcomes, pictures, spent = time.monotonic(), list[Outcome](), {}, {}
-    for gallery, effort in galleries(args, console):
-        pictures[gallery.name] = {
-            "labels": len(gallery.labels),
-            "train": len(gallery.train),
-            "test": len(gallery.test),
-        }
-        for outcome in measure(gallery, narrowed(effort, args)):
-            outcomes.append(outcome)
+    began, found = time.monotonic(), dict[jobs.Job, list[Outcome]]()
+    asked = list(galleries(args, console))
+    if not asked:
+        raise SystemExit("there is nothing to measure")
+    spent = costs(asked[0][0], quick=args.quick)  # with nothing beside
+    for job, outcomes in jobs.measured(args, asked):
+        found[job] = outcomes
+        for outcome in outcomes:
             about = f"{outcome.pictures} {outcome.backbone} {outcome.scope}"
             case = f"{outcome.protocol} T={outcome.parties} seed {outcome.seed}"
             print(
@@ -145,25 +79,21 @@ def run(args: argparse.Namespace, console: Console) -> Results:
                 f"{outcome.accuracy:.1%}",
                 flush=True,
             )
-        if not spent:
-            spent = costs(gallery, quick=args.quick)
+    ordered = sorted(found, key=lambda job: (job.gallery, job.scope, job.seed))
     return Results(
         command=shlex.join(["python", "-m", "benchmarks.accuracy", *shown_arguments()]),
-        machine=machine(torch.get_num_threads()),
+        machine=f"{machine(torch.get_num_threads())}, {jobs.count(args)} jobs side by side",
         seconds=round(time.monotonic() - began, 1),
-        pictures=pictures,
-        records=records(outcomes),
+        pictures={gallery.name: size_of(gallery) for gallery, _ in asked},
+        records=records(outcome for job in ordered for outcome in found[job]),
         costs=spent,
     )
 
 
-def narrowed(effort: Effort, args: argparse.Namespace) -> Effort:
-    """The effort within what the command line allows."""
-    if args.scopes:
-        effort = replace(effort, scopes=tuple(s for s in effort.scopes if s in args.scopes))
-    if args.seeds:
-        effort = replace(effort, seeds=args.seeds, block_seeds=args.seeds)
-    return effort
+def size_of(gallery: Gallery) -> dict[str, int]:
+    """How much there is of it."""
+    counts = (gallery.labels, gallery.train, gallery.test)
+    return {name: len(each) for name, each in zip(("labels", "train", "test"), counts, strict=True)}
 
 
 def shown_arguments() -> list[str]:

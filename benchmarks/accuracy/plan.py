@@ -52,16 +52,21 @@ QUICK = Effort(
 QUICK_WIDE = replace(QUICK, protocols=(Protocol(CLASSES, 5),), scopes=("head2toe",))
 
 
-def measure(gallery: Gallery, effort: Effort) -> Iterator[Outcome]:
-    """Every method on every case of one set of images and one backbone."""
+def pools(effort: Effort) -> Iterator[tuple[str, int]]:
+    """Scopes with seeds."""
     for scope in effort.scopes:
         seeds = effort.seeds if scope in tangent.LINEAR else effort.block_seeds
         for seed in range(seeds):
-            pool = Pool(gallery, scope, seed, effort.recipe)
-            for protocol in possible(effort.protocols, gallery):
-                case = Case(pool, protocol)
-                for where, answer in answers(case):
-                    yield from scored(case, where, answer)
+            yield scope, seed
+
+
+def measure(gallery: Gallery, scope: str, seed: int, effort: Effort) -> Iterator[Outcome]:
+    """Every method on every case of one pool of images."""
+    pool = Pool(gallery, scope, seed, effort.recipe)
+    for protocol in possible(effort.protocols, gallery):
+        case = Case(pool, protocol)
+        for where, answer in answers(case):
+            yield from scored(case, where, answer)
 
 
 def possible(protocols: tuple[Protocol, ...], gallery: Gallery) -> list[Protocol]:

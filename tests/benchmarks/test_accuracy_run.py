@@ -92,3 +92,15 @@ def test_a_run_reads_back_and_fills_documents_and_charts(results, tmp_path):
     assert "100.0 %" in blocks(again)["headline"]
     drawn = plots.draw(again.records, again.costs, tmp_path)
     assert {path.name for path in drawn} == {"cost-answer.svg", "cost-composing.svg"}
+
+
+def test_jobs_side_by_side_measure_what_one_process_measures(results):
+    args = command.arguments(["--quick", "--scopes", "head", "--jobs", "2"])
+    found = command.run(args, Console(quiet=True))
+    rows = [(r.protocol, r.parties, r.scope, r.method) for r in found.records]
+    alone = [r for r in results.records if r.scope in ("head", names.FEATURES)]
+    assert rows == [(r.protocol, r.parties, r.scope, r.method) for r in alone]
+    for one, other in zip(found.records, alone, strict=True):
+        if one.method == names.JOINT:
+            assert one.accuracies == other.accuracies
+    assert "2 jobs side by side" in found.machine

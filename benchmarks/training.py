@@ -169,9 +169,7 @@ def measure(name: str, count: int, photos: Path | None, rounds: int, console: Co
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--models", nargs="+", default=["vit_tiny_patch16_224", "vit_small_patch16_224"]
-    )
+    parser.add_argument("--models", nargs="+", default=["vit_tiny_patch16_224"])
     parser.add_argument("--images", type=int, default=304)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")

@@ -92,8 +92,11 @@ def run(args: argparse.Namespace, console: Console) -> Results:
 
 def size_of(gallery: Gallery) -> dict[str, int]:
     """How much there is of it."""
-    counts = (gallery.labels, gallery.train, gallery.test)
-    return {name: len(each) for name, each in zip(("labels", "train", "test"), counts, strict=True)}
+    return {
+        "labels": len(gallery.labels),
+        "train": len(gallery.train),
+        "test": len(gallery.test),
+    }
 
 
 def shown_arguments() -> list[str]:

@@ -1,7 +1,7 @@
 """What is measured on which images: the full plan, and a quick one for a look.
 
-The full plan takes well under an hour on two cores. Blocks cost most, so they are measured by fewer
-seeds than scopes that are linear in fixed features.
+How long the full plan took on which machine, the results say. Blocks cost most, so they are
+measured by fewer seeds than scopes that are linear in fixed features.
 """
 
 from collections.abc import Iterator

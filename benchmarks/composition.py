@@ -21,6 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
+from torch import Tensor
 
 from benchmarks.interleaved import RESULTS, machine
 from tangent import accumulator
@@ -28,6 +29,8 @@ from tangent.component import BACKBONE, Component
 from tangent.delta import Delta
 from tangent.slab import empty, flat, mapped
 from tangent.tally import Tally
+
+Ways = dict[str, Callable[[], Any]]
 
 PARAMETERS = 22_050_000  # of ViT-S
 TENSORS = 150
@@ -122,46 +125,26 @@ def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
     """Median milliseconds of every way, and whether a removal leaves the bytes of never added."""
     tally, whole = exact(paths, kept=True)
     last = [(Component.load(paths[-1], directions_checked=False), 1.0)]
+
+    def put_back() -> Delta:
+        return tally.change(last, divisor=len(paths))
+
     without = tally.change([], last, divisor=len(paths) - 1)
-    same = equal(without, exact(paths[:-1])[1]) and equal(
-        tally.change(last, divisor=len(paths)), whole
-    )
+    same = equal(without, exact(paths[:-1])[1]) and equal(put_back(), whole)
     vector, other = flat(whole.backbone.values()), flat(last[0][0].backbone.values())
-    resident = [directions(path) for path in paths]
-
-    def put_back() -> None:
-        tally.change(last, divisor=len(paths))
-
-    def axpy() -> None:
-        torch.add(vector, other, alpha=-0.1, out=empty(len(vector), torch.float32))
-
-    held = empty(len(vector), torch.float64).zero_()
-
-    def move() -> None:
-        held.add_(1.0)
-        torch.add(other, 1.0, out=empty(len(vector), torch.float32))
-
-    ways: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
-        READING: (lambda: read([directions(path) for path in paths]), None),
-        READING_KEPT: (lambda: read(resident), None),
-        NAIVE: (lambda: naive(paths), None),
-        EXACT: (lambda: exact(paths), None),
-        KEEPING: (lambda: exact(paths, kept=True), None),
-        UNCOMPILED: (lambda: uncompiled(paths), None),
-        REMOVING: (lambda: tally.change([], last, divisor=len(paths) - 1), put_back),
-        MOVING: (move, None),
-        AXPY: (axpy, None),
-        AXPY_IN_PLACE: (lambda: vector.add_(other, alpha=-0.1), None),
+    ways = composing(paths) | {
+        REMOVING: lambda: tally.change([], last, divisor=len(paths) - 1),
+        **moving(vector, other),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):  # the first one warms up
-        for name, (way, after) in ways.items():
+        for name, way in ways.items():
             began = time.perf_counter()
             way()
             if number:
                 times[name].append(time.perf_counter() - began)
-            if after:
-                after()
+            if name == REMOVING:
+                put_back()
     found = {name: median(values) for name, values in times.items()}
     return {
         "components": len(paths),
@@ -169,6 +152,33 @@ def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
         "ratios": {name: round(found[a] / found[b], 2) for name, (a, b) in RATIOS.items()},
         "removal_leaves_the_bytes_of_never_added": same,
     }
+
+
+def composing(paths: list[Path]) -> Ways:
+    """From files to a delta, and reading the same bytes once."""
+    resident = [directions(path) for path in paths]
+    return {
+        READING: lambda: read([directions(path) for path in paths]),
+        READING_KEPT: lambda: read(resident),
+        NAIVE: lambda: naive(paths),
+        EXACT: lambda: exact(paths),
+        KEEPING: lambda: exact(paths, kept=True),
+        UNCOMPILED: lambda: uncompiled(paths),
+    }
+
+
+def moving(vector: Tensor, other: Tensor) -> Ways:
+    """What a removal is compared with: the bytes that it moves, and an axpy."""
+    held = empty(len(vector), torch.float64).zero_()
+
+    def move() -> None:
+        held.add_(1.0)
+        torch.add(other, 1.0, out=empty(len(vector), torch.float32))
+
+    def axpy() -> None:
+        torch.add(vector, other, alpha=-0.1, out=empty(len(vector), torch.float32))
+
+    return {MOVING: move, AXPY: axpy, AXPY_IN_PLACE: lambda: vector.add_(other, alpha=-0.1)}
 
 
 def equal(one: Delta, two: Delta) -> bool:

@@ -21,8 +21,9 @@ from tangent.errors import NonFinite
 from tangent.hyperparameters import Hyperparameters
 from tangent.locality import departures
 from tangent.problem import Problem
+from tangent.solution import Solution
 from tangent.space import Space
-from tangent.statistics import total
+from tangent.statistics import Statistics, total
 from tangent.views import Source, Views
 
 
@@ -62,58 +63,87 @@ def fit(
         ValueError: the source has no images, or not as many as labels.
     """
     started = time.monotonic()
-    views = hyperparameters.views
-    source = Views(source, views)
-    labels = source.labels
-    if not labels:
+    viewed = Views(source, hyperparameters.views)
+    if not viewed.labels:
         raise ValueError("the dataset has no images")
     rows = cached(
         scratch / "activations",
-        len(labels),
-        source.batches(BATCH),
+        len(viewed.labels),
+        viewed.batches(BATCH),
         cacheable(space),
-        lambda done: progress(Progress("features", done, len(labels))),
+        lambda done: progress(Progress("features", done, len(viewed.labels))),
     )
-    problem = Problem(space, rows, labels, hyperparameters)
-    measured = linear.measured(problem) if space.suffix is None else None
-    holdout = None
-    if measured:
-        problem.hyperparameters = hyperparameters = linear.settled(
-            measured.everything, problem.labels, problem.base.cpu(), hyperparameters
-        )
-    if measured and hyperparameters.solver == "cholesky":
-        solution = linear.solve(problem, measured.everything)
-        holdout = linear.holdout_accuracy(problem, measured.kept)
-    else:
-        report = lambda step, total, loss: progress(Progress("solve", step, total, loss))  # noqa: E731
-        solution = iterative.solve(problem, seed, report, scratch)
-    if not all(torch.isfinite(v).all() for v in solution.delta.values()):
-        raise NonFinite("the training diverged to NaN or Inf: lower lr or raise l2")
-    component = Component(
-        fingerprint=space.fingerprint,
-        scope=space.scope,
-        labels={name: count // views for name, count in problem.counts.items()},
-        head_labels=problem.labels,
-        head=solution.delta["head"].to(torch.float64),
-        backbone={k: v for k, v in sorted(solution.delta.items()) if k != "head"},
-        statistics=(
-            total([measured.everything], [1 / views])
-            if measured
-            else blocks.measured(problem, solution.delta)
-        ),
-        hyperparameters=hyperparameters.as_dict(),
-        seed=seed,
-    )
+    problem = Problem(space, rows, viewed.labels, hyperparameters)
+    report = lambda step, total, loss: progress(Progress("solve", step, total, loss))  # noqa: E731
+    solved = _on_features if space.suffix is None else _in_blocks
+    found = solved(problem, seed, report, scratch)
+    delta = found.solution.delta
     metrics = {
-        "train_accuracy": problem.accuracy(solution.delta),
-        "holdout_accuracy": holdout,
-        "l2": hyperparameters.l2,
-        **solution.stats,
-        **departures(problem, solution.delta),
+        "train_accuracy": problem.accuracy(delta),
+        "holdout_accuracy": found.holdout_accuracy,
+        "l2": problem.hyperparameters.l2,
+        **found.solution.stats,
+        **departures(problem, delta),
         "environment": environment(space.device),
         "seconds": round(time.monotonic() - started, 3),
     }
-    return Fitted(component, metrics)
+    return Fitted(_component(problem, found, seed), metrics)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What solving found, and the sums that the component carries."""
+
+    solution: Solution
+    statistics: Statistics
+    holdout_accuracy: float | None = None
+
+
+def _on_features(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
+    """At a scope that is linear in fixed features: the penalty is settled by the sums first."""
+    measured, asked = linear.measured(problem), problem.hyperparameters
+    problem.hyperparameters = linear.settled(
+        measured.everything, problem.labels, problem.base.cpu(), asked
+    )
+    sums = total([measured.everything], [1 / asked.views])
+    if asked.solver == "cholesky":
+        solution = linear.solve(problem, measured.everything)
+        holdout_accuracy = linear.holdout_accuracy(problem, measured.kept)
+        return _Found(_finite(solution), sums, holdout_accuracy)
+    return _Found(_finite(iterative.solve(problem, seed, report, scratch)), sums)
+
+
+def _in_blocks(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
+    """At a scope of blocks: the sums are of what the solved block reads out."""
+    solution = _finite(iterative.solve(problem, seed, report, scratch))
+    return _Found(solution, blocks.measured(problem, solution.delta))
+
+
+def _finite(solution: Solution) -> Solution:
+    """The solution itself.
+
+    Raises:
+        NonFinite: it holds NaN or Inf.
+    """
+    if not all(torch.isfinite(v).all() for v in solution.delta.values()):
+        raise NonFinite("the training diverged to NaN or Inf: lower lr or raise l2")
+    return solution
+
+
+def _component(problem: Problem, found: _Found, seed: int) -> Component:
+    """The component of a solution; it counts images, each once however many views it had."""
+    space, settings, delta = problem.space, problem.hyperparameters, found.solution.delta
+    return Component(
+        fingerprint=space.fingerprint,
+        scope=space.scope,
+        labels={name: count // settings.views for name, count in problem.counts.items()},
+        head_labels=problem.labels,
+        head=delta["head"].to(torch.float64),
+        backbone={k: v for k, v in sorted(delta.items()) if k != "head"},
+        statistics=found.statistics,
+        hyperparameters=settings.as_dict(),
+        seed=seed,
+    )
 
 
 def cacheable(space: Space) -> Callable[[Tensor], Tensor]:

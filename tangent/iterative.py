@@ -62,33 +62,22 @@ def conjugate_gradients(
 
 
 def lbfgs(problem: Problem, progress: Report) -> Solution:
-    """L-BFGS on the whole objective, of any loss, until its gradient has shrunk by `tolerance`.
-
-    Runs in the coordinates z = P^(1/2) delta, in which the curvature is near the identity.
-    """
+    """L-BFGS on the whole objective, of any loss, until its gradient has shrunk by `tolerance`."""
     settings = problem.hyperparameters
     # The Hessian of cross-entropy is at most half of JᵀJ/n, that of the square loss 2JᵀJ/(nK).
     slope = 0.5 if settings.loss == "cross_entropy" else 2 / len(problem.labels)
-    preconditioner = Preconditioner(problem, settings.l2 * len(problem.rows) / slope)
-    names, shapes = zip(*((k, v.shape) for k, v in problem.zero().items()), strict=True)
-    z = torch.cat([v.flatten() for v in problem.zero().values()]).requires_grad_()
-    sizes = [shape.numel() for shape in shapes]
-
-    def delta() -> Delta:
-        parts = zip(names, shapes, z.detach().split(sizes), strict=True)
-        return preconditioner.root({name: part.view(shape) for name, shape, part in parts})
-
+    ridge = settings.l2 * len(problem.rows) / slope
+    whitened = _Whitened(problem.zero(), Preconditioner(problem, ridge))
     norms: list[float] = []  # of the gradient, at each evaluation
 
     def evaluate() -> float:
-        value, gradient = _objective(problem, delta())
+        value, gradient = _objective(problem, whitened.delta())
         norms.append(math.sqrt(dot(gradient, gradient)))
-        turned = preconditioner.root(gradient)
-        z.grad = torch.cat([turned[name].flatten() for name in names])
+        whitened.slope(gradient)
         return value
 
     optimizer = torch.optim.LBFGS(
-        [z],
+        [whitened.z],
         max_iter=1,
         max_eval=25,  # in the line search
         history_size=20,
@@ -104,7 +93,28 @@ def lbfgs(problem: Problem, progress: Report) -> Solution:
         progress(step, settings.max_iterations, value)
         if norms[-1] <= settings.tolerance * norms[0] or len(norms) == before:
             break
-    return _solution(problem, delta(), step)
+    return _solution(problem, whitened.delta(), step)
+
+
+class _Whitened:
+    """delta = P^(1/2) z with z one vector, in which the curvature is near the identity."""
+
+    def __init__(self, zero: Delta, preconditioner: Preconditioner) -> None:
+        self.preconditioner = preconditioner
+        self.shapes = {name: value.shape for name, value in zero.items()}
+        self.z = self._flat(zero).requires_grad_()
+
+    def delta(self) -> Delta:
+        parts = self.z.detach().split([shape.numel() for shape in self.shapes.values()])
+        named = zip(self.shapes.items(), parts, strict=True)
+        return self.preconditioner.root({name: part.view(shape) for (name, shape), part in named})
+
+    def slope(self, gradient: Delta) -> None:
+        """Gives z the gradient that belongs to delta's."""
+        self.z.grad = self._flat(self.preconditioner.root(gradient))
+
+    def _flat(self, value: Delta) -> Tensor:
+        return torch.cat([value[name].flatten() for name in self.shapes])
 
 
 def adam(problem: Problem, seed: int, progress: Report) -> Solution:

@@ -33,7 +33,7 @@ class Constants:
     attended: Tensor  # W_o o + b_o (B, d), before its layer scale
     middle: Tensor  # m (B, d), the normalised class token between attention and MLP
     middle_scale: Tensor  # r (B, 1)
-    slope: Tensor  # GELU'(z) (B, h)
+    slope: Tensor  # GELU'(z) (B, h), J5
     hidden: Tensor  # GELU(z) (B, h)
     answered: Tensor  # W_2 GELU(z) + b_2 (B, d), before its layer scale
     last: Tensor  # t (B, d), the normalised class token at the end
@@ -131,19 +131,22 @@ class TokenBlock:
         last, _, last_scale = torch.native_layer_norm(token, (width,), None, None, self._last.eps)
         gain, shift = base.last
         return Constants(
-            *(
-                normal,
-                mean.to(normal),
-                scale.to(normal),
-                query,
-                scores,
-                seen,
-                out,
-                attended,
-                middle,
-                middle_scale.to(middle),
-            ),
-            *(slope, hidden, answered, last, last_scale.to(last), torch.addcmul(shift, last, gain)),
+            tokens=normal,
+            token_mean=mean.to(normal),
+            token_scale=scale.to(normal),
+            query=query,
+            scores=scores,
+            seen=seen,
+            out=out,
+            attended=attended,
+            middle=middle,
+            middle_scale=middle_scale.to(middle),
+            slope=slope,
+            hidden=hidden,
+            answered=answered,
+            last=last,
+            last_scale=last_scale.to(last),
+            phi=torch.addcmul(shift, last, gain),
         )
 
     def _along(self, at: Constants, ds: Sequence[Folded]) -> Tensor:
@@ -231,13 +234,13 @@ def _stack(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _softmax_along(moved: Tensor, scores: Tensor) -> Tensor:
-    """P⊙v - P⊙Σ(P⊙v), symmetric: its own transpose."""
+    """J7's P⊙v - P⊙Σ(P⊙v), symmetric: its own transpose."""
     weighted = scores * moved
     return torch.addcmul(weighted, scores, weighted.sum(-1, keepdim=True), value=-1)
 
 
 def _norm_along(moved: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
-    """r·(v - mean(v) - x̂·mean(x̂⊙v)), symmetric."""
+    """J6's r·(v - mean(v) - x̂·mean(x̂⊙v)), symmetric."""
     centred = moved - moved.mean(-1, keepdim=True)
     return (centred - normal * (normal * moved).mean(-1, keepdim=True)) * scale
 

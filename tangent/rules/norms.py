@@ -81,7 +81,7 @@ def group_norm(
     eps: float = 1e-5,
     *_: Any,
 ) -> tuple[Tensor, Tangents]:
-    """As layer_norm, over the entries of a group of channels."""
+    """J6, over the entries of a group of channels."""
     grouped = x.reshape(len(x), groups, -1)
     by_channel = [None if p is None else p.view(-1, *[1] * (x.ndim - 2)) for p in (weight, bias)]
     plain, mean, scale = torch.native_layer_norm(grouped, grouped.shape[2:], None, None, eps)
@@ -115,7 +115,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tangents]:
-    """As group_norm, each channel a group."""
+    """J6, each channel a group."""
     if running_mean is not None:
         raise NoRule(F.instance_norm, "keeps running statistics")
     return group_norm(duals, x, x.shape[1], weight, bias, eps)

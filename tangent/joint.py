@@ -24,7 +24,7 @@ def solve(gram: Tensor, targets: Tensor, base: Tensor, ridge: float) -> Tensor:
     Raises:
         NonFinite: as `factor`.
     """
-    return torch.cholesky_solve((targets - base @ gram).T, factor(gram, ridge)).T
+    return substituted(factor(gram, ridge), (targets - base @ gram).T).T
 
 
 def factor(gram: Tensor, ridge: float) -> Tensor:
@@ -33,12 +33,20 @@ def factor(gram: Tensor, ridge: float) -> Tensor:
     Raises:
         NonFinite: the statistics hold NaN or Inf, or rounding made the matrix indefinite.
     """
-    matrix = gram.clone()
+    # Symmetric, so its rows are its columns: in their order LAPACK factorises without a copy.
+    matrix = gram.clone().mT
     matrix.diagonal().add_(ridge)
-    lower, info = torch.linalg.cholesky_ex(matrix)
+    info = torch.empty((), dtype=torch.int32, device=gram.device)
+    lower, _ = torch.linalg.cholesky_ex(matrix, out=(matrix, info))
     if info.item() != 0 or not torch.isfinite(lower.diagonal()).all():  # NaN spreads to there
         raise NonFinite(
             f"the curvature of {len(gram)} features is not positive definite with ridge "
             f"{ridge:.3g}: raise l2, or check the features for NaN"
         )
     return lower
+
+
+def substituted(lower: Tensor, right: Tensor) -> Tensor:
+    """x (D, K) of L Lᵀ x = right, L the lower factor; `cholesky_solve` would copy it."""
+    half = torch.linalg.solve_triangular(lower, right, upper=False)
+    return torch.linalg.solve_triangular(lower.mT, half, upper=True)

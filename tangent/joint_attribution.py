@@ -11,7 +11,7 @@ from tangent.component import Component
 from tangent.compose import alone, pooled
 from tangent.delta import Delta
 from tangent.effects import ALONE, Answer, Turn, effects
-from tangent.joint import factor
+from tangent.joint import factor, substituted
 from tangent.joint_sums import all_base_rows, statistics_of
 from tangent.normal_equations import NormalEquations
 from tangent.space import Space
@@ -109,7 +109,7 @@ def joint_shares(
         for row, name in enumerate(statistics.labels):
             beta = float(component.hyperparameters["beta"])
             right[labels.index(name)] += weight * beta * statistics.sums[row]
-        shares.append(torch.cholesky_solve(right.T, lower).T)
+        shares.append(substituted(lower, right.T).T)
     return shares
 
 

@@ -97,7 +97,7 @@ class Pool:
 
     def head(self, seen: Tensor) -> Tensor:
         """(G + cI)⁻¹ of what the head sees, as rows (K, D)."""
-        return torch.cholesky_solve(seen, self.factor).T
+        return joint.substituted(self.factor, seen).T
 
     def push(self, direction: Delta) -> Tensor:
         """Psiᵀ Lambda y of y = J_B·direction; y itself is kept for `pull_back`."""

@@ -69,7 +69,8 @@ def restated(space: Space, component: Component, statistics: Statistics) -> Comp
         raise NotRestatable("no image is left: delete the component")
     settings = Hyperparameters.resolve(space.scope, component.hyperparameters)
     labels = tuple(sorted({*statistics.labels, *space.declared}))
-    summed = total([statistics], [float(views)])  # over the views, as a training sums them
+    # Over the views, as a training sums them.
+    summed = statistics if views == 1 else total([statistics], [float(views)])
     base = space.base_rows(labels)
     settings = settled(summed, labels, base, settings)
     return replace(

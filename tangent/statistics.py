@@ -15,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tangent.errors import NotRestatable
+from tangent.slab import empty
 
 SQUARE = 128  # rows of a Gram matrix that are mirrored at a time
 
@@ -130,18 +132,22 @@ def relabelled(statistics: Statistics, names: Mapping[str, str]) -> Statistics:
 
 def pack(gram: Tensor) -> Tensor:
     """The upper triangle, row by row: D (D + 1) / 2 numbers."""
-    return torch.cat([row[i:] for i, row in enumerate(gram)])
+    # By numpy, here and below: a row's view costs it far less than it costs torch.
+    packed = np.concatenate([row[i:] for i, row in enumerate(gram.cpu().numpy())])
+    return torch.from_numpy(packed).to(gram.device)
 
 
 def unpack(packed: Tensor, width: int) -> Tensor:
     """The symmetric matrix of a packed upper triangle."""
-    gram = packed.new_empty(width, width)
-    for i, row in enumerate(packed.split(list(range(width, 0, -1)))):
-        gram[i, i:] = row
+    gram = empty(width * width, torch.float64).view(width, width)
+    numbers, start = packed.cpu().numpy(), 0
+    for i, row in enumerate(gram.numpy()):
+        row[i:] = numbers[start : start + width - i]
+        start += width - i
     # Square by square: a column at a time, every entry would be in another line of the cache.
     for start in range(0, width, SQUARE):
         end = min(start + SQUARE, width)
         upper = gram[start:end, start:end].triu()
         gram[start:end, start:end] = upper + upper.triu(1).T
         gram[end:, start:end] = gram[start:end, end:].T
-    return gram
+    return gram.to(packed.device)

@@ -2,7 +2,7 @@
 
 Same numbers as the passes over torch's tensors in `accumulator`, bit for bit, several times faster:
 torch has no operation that adds float32 to float64 without a copy in between. A block of all parts
-is added up in the nearest cache, then divided and written. Maxima come from the bits, whose order
+is added up in a near cache, then divided and written. Maxima come from the bits, whose order
 as integers is that of absolute values, NaN last; so one pass also tells what must be refused.
 
 Needs numba. It is imported when it first pays, never with the package; the compiled loops are kept
@@ -19,7 +19,7 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-BLOCK = 2048  # entries: their limbs lie in the first cache
+BLOCK = 8192  # entries: limbs in the second cache, parts read in runs worth prefetching
 SLICES = 4  # for each thread, so that one that is held up leaves work to the others
 SINGLE, DOUBLE = 0x7FFFFFFF, 0x7FFFFFFFFFFFFFFF  # all bits but the sign's
 

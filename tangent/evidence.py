@@ -21,7 +21,7 @@ from torch import Tensor
 from tangent import joint
 from tangent.errors import NonFinite
 
-ROUNDING = 1e-14  # of Q, of the first of the two terms that it is the difference of
+ROUNDING = 1e-12  # of the first term of Q: far above what rounding moves the difference by
 
 
 def log_evidence(
@@ -37,7 +37,9 @@ def log_evidence(
     """
     lower = joint.factor(gram, ridge)
     explained = torch.linalg.solve_triangular(lower, residuals.T, upper=False).square().sum().item()
-    left = max(squares - explained, ROUNDING * squares)
+    # Fewer images than features can all be met, and p levels off as c falls. The margin keeps a
+    # choice between such equals from being one of rounding: the larger c has it.
+    left = max(squares - explained, 0.0) + ROUNDING * squares
     volume = 2 * lower.diagonal().log().sum().item() - len(gram) * math.log(ridge)
     return -0.5 * len(residuals) * (observed * math.log(left) + volume)
 

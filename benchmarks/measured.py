@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.composition import RATIOS, TARGETS
 from benchmarks.interleaved import RESULTS
 from benchmarks.serving import ALONE, FOLDED, MANY, MEMBERS, PLAIN, SCOPES
+from benchmarks.training import FORWARD, OURS, PAPERS, TUNING
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "measured.md"
 SHORT = {"vit_tiny_patch16_224": "ViT-Ti", "vit_small_patch16_224": "ViT-S"}
@@ -44,12 +45,10 @@ SERVING: dict[str, tuple[str, str, str | None]] = {  # row -> way, of which way,
     f"{MANY} compositions of one image, `last-block`": (MANY_ROW, PLAIN, "ViT 1.3"),
 }
 TRAINING = {
-    "plain forward pass of all images": "plain forward",
-    "one epoch by the papers' scheme: dual pass of the whole network, autograd through it": (
-        "papers' scheme, one epoch"
-    ),
-    "one epoch of plain fine-tuning of the same parameters": "plain fine-tuning, one epoch",
-    "**ours, one epoch of Adam on what is cached**": "ours, one epoch of Adam",
+    "plain forward pass of all images": FORWARD,
+    "one epoch by the papers' scheme: dual pass of the whole network, autograd through it": PAPERS,
+    "one epoch of plain fine-tuning of the same parameters": TUNING,
+    "**ours, one epoch of Adam on what is cached**": OURS,
 }
 
 

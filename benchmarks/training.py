@@ -34,6 +34,7 @@ from tangent.problem import Problem
 
 LABELS, BATCH, EPOCHS = 10, 32, 50
 AMORTISED = 10  # epochs of ours in one timing, which ends with a full evaluation
+FORWARD, TUNING = "plain forward", "plain fine-tuning, one epoch"
 OURS, PAPERS = "ours, one epoch of Adam", "papers' scheme, one epoch"
 SETTINGS = dict(alpha=15.0, beta=5.0, l2=1e-4, batch_size=BATCH)
 ADAM = Hyperparameters.resolve("last-block", {"solver": "adam", **SETTINGS})
@@ -132,9 +133,9 @@ def epochs(model: nn.Module, problem: Problem, data: Data, rounds: int) -> dict[
     tuned = list(problem.space.suffix.base)
     problem.hyperparameters = replace(ADAM, epochs=AMORTISED)
     ways: dict[str, Callable[[], Any]] = {
-        "plain forward": forward,
+        FORWARD: forward,
         PAPERS: PapersScheme(model, problem, data).epoch,
-        "plain fine-tuning, one epoch": lambda: plain_tuning(model, tuned, data),
+        TUNING: lambda: plain_tuning(model, tuned, data),
         OURS: lambda: iterative.adam(problem, 0, quiet),
     }
     seconds = timed(ways, rounds)

@@ -45,6 +45,15 @@ class Fitted:
     metrics: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What solving found, and the sums that the component carries."""
+
+    solution: Solution
+    statistics: Statistics
+    holdout_accuracy: float | None = None
+
+
 def fit(
     space: Space,
     source: Source,
@@ -88,15 +97,6 @@ def fit(
         "seconds": round(time.monotonic() - started, 3),
     }
     return Fitted(_component(problem, found, seed), metrics)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What solving found, and the sums that the component carries."""
-
-    solution: Solution
-    statistics: Statistics
-    holdout_accuracy: float | None = None
 
 
 def _on_features(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:

@@ -73,7 +73,7 @@ def lbfgs(problem: Problem, progress: Report) -> Solution:
     def evaluate() -> float:
         value, gradient = _objective(problem, whitened.delta())
         norms.append(math.sqrt(dot(gradient, gradient)))
-        whitened.slope(gradient)
+        whitened.set_gradient(gradient)
         return value
 
     optimizer = torch.optim.LBFGS(
@@ -94,27 +94,6 @@ def lbfgs(problem: Problem, progress: Report) -> Solution:
         if norms[-1] <= settings.tolerance * norms[0] or len(norms) == before:
             break
     return _solution(problem, whitened.delta(), step)
-
-
-class _Whitened:
-    """delta = P^(1/2) z with z one vector, in which the curvature is near the identity."""
-
-    def __init__(self, zero: Delta, preconditioner: Preconditioner) -> None:
-        self.preconditioner = preconditioner
-        self.shapes = {name: value.shape for name, value in zero.items()}
-        self.z = self._flat(zero).requires_grad_()
-
-    def delta(self) -> Delta:
-        parts = self.z.detach().split([shape.numel() for shape in self.shapes.values()])
-        named = zip(self.shapes.items(), parts, strict=True)
-        return self.preconditioner.root({name: part.view(shape) for (name, shape), part in named})
-
-    def slope(self, gradient: Delta) -> None:
-        """Gives z the gradient that belongs to delta's."""
-        self.z.grad = self._flat(self.preconditioner.root(gradient))
-
-    def _flat(self, value: Delta) -> Tensor:
-        return torch.cat([value[name].flatten() for name in self.shapes])
 
 
 def adam(problem: Problem, seed: int, progress: Report) -> Solution:
@@ -207,3 +186,24 @@ def _objective(problem: Problem, delta: Delta) -> tuple[float, Delta]:
         loss, part = _loss(problem, rows, targets, delta)
         value, gradient = value + share * loss, plus(gradient, share, part)
     return value, gradient
+
+
+class _Whitened:
+    """delta = P^(1/2) z with z one vector, in which the curvature is near the identity."""
+
+    def __init__(self, zero: Delta, preconditioner: Preconditioner) -> None:
+        self.preconditioner = preconditioner
+        self.shapes = {name: value.shape for name, value in zero.items()}
+        self.z = self._flat(zero).requires_grad_()
+
+    def delta(self) -> Delta:
+        parts = self.z.detach().split([shape.numel() for shape in self.shapes.values()])
+        named = zip(self.shapes.items(), parts, strict=True)
+        return self.preconditioner.root({name: part.view(shape) for (name, shape), part in named})
+
+    def set_gradient(self, gradient: Delta) -> None:
+        """z's, from delta's."""
+        self.z.grad = self._flat(self.preconditioner.root(gradient))
+
+    def _flat(self, value: Delta) -> Tensor:
+        return torch.cat([value[name].flatten() for name in self.shapes])

@@ -69,7 +69,7 @@ def restated(space: Space, component: Component, statistics: Statistics) -> Comp
         raise NotRestatable("no image is left: delete the component")
     settings = Hyperparameters.resolve(space.scope, component.hyperparameters)
     labels = tuple(sorted({*statistics.labels, *space.declared}))
-    # Over the views, as a training sums them.
+    # A training sums over the views of its images; a single view needs no pass over the sums.
     summed = statistics if views == 1 else total([statistics], [float(views)])
     base = space.base_rows(labels)
     settings = settled(summed, labels, base, settings)

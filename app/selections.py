@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.engine import Engine
 from app.errors import NotReady
 from app.schemas.predictions import Selection as Asked
-from app.store import compositions, receipts
+from app.store import compositions
 from app.store.blobs import BlobMissing
 from app.store.compositions import Selection
 from app.store.db import transaction
+from app.store.write_lock import deletions_so_far
 
 ATTEMPTS = 5
 
@@ -28,12 +29,6 @@ def resolve(session: Session, asked: Asked) -> Selection:
     if asked.components is not None:
         parts = [(part.id, part.weight) for part in asked.components]
     return compositions.resolve(session, asked.space, asked.composition, parts, asked.rule)
-
-
-def epoch(session: Session) -> int:
-    """The number of the last receipt: it moves with every deletion, in any process."""
-    head = receipts.head(session)
-    return 0 if head is None else head.number
 
 
 def used(selection: Selection) -> dict[str, Any]:
@@ -66,7 +61,7 @@ def steady(
     """
     for _ in range(ATTEMPTS):
         with transaction(reading) as session:
-            before = epoch(session)
+            before = deletions_so_far(session)
             selection = resolve(session, asked)
         engine.respect(before)
         try:
@@ -74,7 +69,7 @@ def steady(
         except BlobMissing:  # deleted by another process after the selection was read
             continue
         with transaction(reading) as session:
-            if epoch(session) == before:
+            if deletions_so_far(session) == before:
                 return result
     raise NotReady(
         "selection_changing",

@@ -10,9 +10,9 @@ from starlette.responses import PlainTextResponse
 
 from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, SettingsDep
 from app.schemas.meta import Check, Limits, Live, Ready
-from app.selections import epoch
 from app.store import spaces, workers
 from app.store.db import transaction
+from app.store.write_lock import deletions_so_far
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def ready(
     def database() -> str:
         with transaction(reading) as session:
             found["space"] = spaces.get(session, spaces.DEFAULT)
-            found["epoch"] = epoch(session)
+            found["epoch"] = deletions_so_far(session)
             alive = workers.alive(session, dead_seconds=settings.worker_dead_seconds)
             found["workers"] = len(alive)
         return "answers"

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Gone, NotFound
-from app.store import receipts
+from app.store import write_lock
 from app.store.db import affected
 from app.store.tables import Component, ComponentEvent, Dataset, Space, Tombstone, new_id, now
 
@@ -85,7 +85,7 @@ def import_(
     bytes: int,
 ) -> Component:
     """A component whose checked file is under `blob_key` already; ready at once."""
-    receipts.lock(session)  # so that a receipt's manifest has it or has it not
+    write_lock.hold(session)
     component = Component(
         id=component_id,
         name=name,
@@ -198,7 +198,7 @@ def publish(
 
     What an earlier generation's attempt has made of data that is gone is never taken.
     """
-    receipts.lock(session)  # so that a receipt's manifest has it or has it not
+    write_lock.hold(session)
     published = _move(
         session,
         component_id,

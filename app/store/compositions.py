@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
-from app.store import components, receipts, refinements, spaces
+from app.store import components, refinements, spaces, write_lock
 from app.store.blobs import LocalBlobs
+from app.store.canonical_json import canonical
 from app.store.members import Weighted, joinable, selected, standing, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 
@@ -59,7 +60,7 @@ def etag(composition: Composition) -> str:
         "everything": composition.everything,
         "members": sorted([m.component_id, m.weight] for m in composition.members),
     }
-    return hashlib.sha256(receipts.canonical(content)).hexdigest()
+    return hashlib.sha256(canonical(content)).hexdigest()
 
 
 def get(session: Session, name: str) -> Composition:
@@ -107,7 +108,7 @@ def put(
             "*" stands for any version.
         Invalid, Conflict, NotFound, Gone: a rule, weight or component that cannot be used.
     """
-    receipts.lock(session)  # before any row, as deletions do
+    write_lock.hold(session)
     everything = components == "all"
     chosen = [] if components == "all" else list(components)
     weigh(rule, chosen)
@@ -140,7 +141,7 @@ def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | No
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`.
     """
-    receipts.lock(session)  # before any row, as deletions do
+    write_lock.hold(session)
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
     precondition(composition, False, if_match, None)

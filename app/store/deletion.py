@@ -30,8 +30,10 @@ from app.store import (
     residue,
     statements,
     states,
+    write_lock,
 )
 from app.store.db import affected
+from app.store.jobs import records_of
 from app.store.statements import Circumstances
 from app.store.tables import (
     Component,
@@ -68,7 +70,7 @@ def forget_component(
     Raises:
         NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
     """
-    receipts.lock(session)
+    write_lock.hold(session)
     found = locked(session, Component.id == component_id)
     if not found:
         components.get(session, component_id)
@@ -85,7 +87,7 @@ def forget_dataset(
         Conflict: `dataset_in_use` if there are any and `cascade` is false; names them.
         NotFound, Gone: as `datasets.get`.
     """
-    receipts.lock(session)
+    write_lock.hold(session)
     dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
     if dataset is None:
         dataset = datasets.get(session, dataset_id)
@@ -134,7 +136,7 @@ def _forget(
     before = [states.state(session, space) for space in touched]
     dataset_id = dataset.id if dataset else None
     invalidated = invalidations.of(session, ids, dataset_id, receipt_id, gone=True)
-    jobs = residue.job_records(session, ids)
+    jobs = records_of(session, ids)
     removed = [artefact(component) for component in found if component.blob_key]
     removed += [{"kind": "job_records", "count": len(jobs)}] if jobs else []
     removed += delete_rows(session, ids, dataset, receipt_id)

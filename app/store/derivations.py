@@ -11,7 +11,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
-from app.store import components, receipts
+from app.store import components, write_lock
 from app.store.members import Weighted
 from app.store.tables import (
     Component,
@@ -39,7 +39,7 @@ def held(session: Session, given: Sequence[Weighted]) -> list[tuple[Component, f
         Conflict: `component_not_ready`.
         NotFound, Gone: as `components.get`.
     """
-    receipts.lock(session)  # so that a deletion has the child to delete, or has taken its parents
+    write_lock.hold(session)
     ids = [component_id for component_id, _ in given]
     for component_id in ids:
         if ids.count(component_id) > 1:

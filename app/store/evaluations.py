@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
-from app.store import components, datasets, receipts
+from app.store import components, datasets, write_lock
 from app.store.tables import Dataset, Evaluation, EvaluationMember
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
@@ -61,7 +61,9 @@ def add(
     Raises:
         Gone, Conflict: as `require`.
     """
-    receipts.lock(session)  # so that a deletion sees it and invalidates it, or it sees the deletion
+    write_lock.hold(
+        session
+    )  # so that a deletion sees it and invalidates it, or it sees the deletion
     require(session, selection, dataset)
     row = Evaluation(
         space=selection["space"],

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, case, extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import components, receipts, workers
+from app.store import components, workers, write_lock
 from app.store.db import transaction
 from app.store.tables import Component, ComponentEvent, Dataset, now
 
@@ -66,7 +66,7 @@ def _read(session: Session, dead_seconds: float) -> Inventory:
         queued_seconds=_queued_seconds(session),
         datasets=datasets,
         images=int(images or 0),
-        receipts=receipts.epoch(session),
+        receipts=write_lock.deletions_so_far(session),
         workers=len(workers.alive(session, dead_seconds=dead_seconds)),
     )
 

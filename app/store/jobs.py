@@ -11,16 +11,44 @@ from typing import Any
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from dbos import error as engine_error
-from sqlalchemy import create_engine, event
+from sqlalchemy import String, column, create_engine, event, func, select, table
 from sqlalchemy.orm import Session
 
 from app.settings import Settings
+from app.store.tables import Tombstone
 
 APPLICATION = "tangent"
 QUEUE = "train"
 WORKFLOW = "train"
 VERSION = "jobs-1"  # pinned, as any edit of the workflow would else orphan the jobs queued before
 SERIALIZER = DBOSPortableJSONSerializer()  # JSON; the engine's default is pickle
+# On SQLite the job engine's tables lie in our file; on Postgres in a schema that Alembic ignores.
+TABLES = frozenset(
+    [
+        "application_versions",
+        "dbos_migrations",
+        "notifications",
+        "operation_outputs",
+        "queues",
+        "streams",
+        "workflow_events",
+        "workflow_events_history",
+        "workflow_input",
+        "workflow_output",
+        "workflow_schedules",
+        "workflow_status",
+    ]
+)
+# Those of them that hold records of single jobs.
+RECORD_TABLES = (
+    "workflow_status",
+    "workflow_input",
+    "workflow_output",
+    "operation_outputs",
+    "workflow_events",
+    "workflow_events_history",
+    "streams",
+)
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
@@ -38,6 +66,22 @@ def _prepare_sqlite(connection, _record) -> None:
     connection.isolation_level = "IMMEDIATE"
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def records_of(session: Session, ids: Iterable[str] | None = None) -> set[str]:
+    """Return the jobs that the engine has records of: for these subjects, or for all deleted ones."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    schema = "dbos" if postgres else None
+    wanted = select(Tombstone.subject_id) if ids is None else list(ids)
+    found: set[str] = set()
+    for name in RECORD_TABLES:
+        job = table(name, column("workflow_uuid", String), schema=schema).c.workflow_uuid
+        if postgres:
+            subject: Any = func.split_part(job, ".", 1)  # see Component.job_id
+        else:
+            subject = func.substr(job, 1, func.instr(job.concat("."), ".") - 1)
+        found.update(session.scalars(select(job).where(subject.in_(wanted)).distinct()))
+    return found
 
 
 class Jobs:

@@ -20,6 +20,7 @@ from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.components import ACTIVE
 from app.store.db import transaction
 from app.store.deletion import Deletion
+from app.store.jobs import records_of
 from app.store.tables import Component, Dataset, Tombstone
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def heal(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None
     """Finish what deletions, trainings and uploads of a process that died have left undone."""
     with transaction(sessions) as session:
         sweep(session, blobs)
-        records = residue.job_records(session)
+        records = records_of(session)
         left = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
         deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
     jobs.forget(records)

@@ -25,31 +25,15 @@ from dbos import DBOS
 from sqlalchemy import Connection, Engine, text
 
 from app.settings import Settings
+from app.store import jobs
 from app.store.db import open_engine
 
 LOCK = 0x74616E67  # "tang": the number of our advisory lock on Postgres
-# On SQLite the job engine's tables lie in our file; on Postgres in a schema that Alembic ignores.
-JOB_ENGINE_TABLES = frozenset(
-    [
-        "application_versions",
-        "dbos_migrations",
-        "notifications",
-        "operation_outputs",
-        "queues",
-        "streams",
-        "workflow_events",
-        "workflow_events_history",
-        "workflow_input",
-        "workflow_output",
-        "workflow_schedules",
-        "workflow_status",
-    ]
-)
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
     """Whether a name found in the database is Alembic's to compare and to change."""
-    return kind != "table" or name not in JOB_ENGINE_TABLES
+    return kind != "table" or name not in jobs.TABLES
 
 
 def config(connection: Connection | None = None) -> Config:

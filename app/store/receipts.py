@@ -10,15 +10,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.store import remains, seals
-from app.store.seals import ZEROS, Signer, canonical
+from app.store.canonical_json import canonical
+from app.store.seals import ZEROS, Signer
 from app.store.tables import Component, Receipt, ReceiptKey, now
-
-LOCK = 0x72637074  # "rcpt": the number of our advisory lock on Postgres
 
 
 def hash_of(receipt: Receipt) -> str:
@@ -33,17 +32,10 @@ def hash_of(receipt: Receipt) -> str:
     )
 
 
-def lock(session: Session) -> None:
-    """Hold the ledger until the transaction ends: no one else appends, publishes or deletes."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(LOCK)))
-    # On SQLite a writing transaction is alone anyway, see app.store.db.
-
-
 def append(
     session: Session, *, receipt_id: str, body: dict[str, Any], signer: Signer | None = None
 ) -> Receipt:
-    """The next receipt of the ledger, signed if there is a signer; the caller holds its `lock`."""
+    """Append a receipt, signed if there is a signer; the caller holds the write lock."""
     last = head(session)
     receipt = Receipt(
         number=last.number + 1 if last else 1,
@@ -66,11 +58,6 @@ def append(
 def head(session: Session) -> Receipt | None:
     """The last receipt; None before the first deletion."""
     return session.scalar(select(Receipt).order_by(Receipt.number.desc()).limit(1))
-
-
-def epoch(session: Session) -> int:
-    """How many deletions there have been; an answer begun at another number may be out of date."""
-    return session.scalar(select(func.max(Receipt.number))) or 0
 
 
 def get(session: Session, receipt_id: str) -> Receipt:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
-from app.store import derivations, receipts
+from app.store import derivations, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import transaction
 from app.store.tables import Component, ComponentEvent, Composition, CompositionMember, Space
@@ -74,7 +74,7 @@ def ensure(
         return None
     try:
         with transaction(sessions) as session:
-            receipts.lock(session)  # of two that want it, one queues it
+            write_lock.hold(session)
             if composition is not None and session.get(Composition, composition) is None:
                 return None
             row = found(session, space, members)

@@ -6,11 +6,12 @@ Looked for where the service keeps things: rows, blobs, scratch files and the jo
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, column, func, or_, select, table
+from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.store import erasures, receipts
 from app.store.blobs import LocalBlobs
+from app.store.jobs import records_of
 from app.store.tables import (
     Component,
     ComponentEvent,
@@ -26,15 +27,6 @@ from app.store.tables import (
     Tombstone,
 )
 
-JOB_TABLES = (
-    "workflow_status",
-    "workflow_input",
-    "workflow_output",
-    "operation_outputs",
-    "workflow_events",
-    "workflow_events_history",
-    "streams",
-)
 NOT_COVERED = (
     "component files and images that were downloaded",
     "answers given and evaluations read before the deletion",
@@ -96,7 +88,7 @@ def left(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, i
         + _count(session, Evaluation.dataset_id.in_(ids))
         + _count(session, or_(False, *(_mentions(each, *ANSWERS) for each in ids))),
         "idempotency_keys": _count(session, IdempotencyKey.resource_id.in_(ids)),
-        "job_records": len(job_records(session, ids)),
+        "job_records": len(records_of(session, ids)),
         "blobs": sum(len(list(blobs.keys(folder))) for each in ids for folder in folders(each)),
         "scratch_files": sum(len(blobs.scratch_of(each)) for each in ids),
     }
@@ -121,22 +113,6 @@ def _replaced(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str
 def folders(subject_id: str) -> tuple[str, str]:
     """Where the blobs of a component or dataset lie."""
     return f"components/{subject_id}", f"datasets/{subject_id}"
-
-
-def job_records(session: Session, ids: Iterable[str] | None = None) -> set[str]:
-    """The jobs that the engine has records of: of these ids, or of all that have a tombstone."""
-    postgres = session.get_bind().dialect.name == "postgresql"
-    schema = "dbos" if postgres else None
-    wanted = select(Tombstone.subject_id) if ids is None else list(ids)
-    found: set[str] = set()
-    for name in JOB_TABLES:
-        job = table(name, column("workflow_uuid", String), schema=schema).c.workflow_uuid
-        if postgres:
-            subject: Any = func.split_part(job, ".", 1)  # see Component.job_id
-        else:
-            subject = func.substr(job, 1, func.instr(job.concat("."), ".") - 1)
-        found.update(session.scalars(select(job).where(subject.in_(wanted)).distinct()))
-    return found
 
 
 def _count(session: Session, condition: ColumnElement[bool]) -> int:

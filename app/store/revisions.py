@@ -17,11 +17,21 @@ from uuid import uuid4
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import components, images, invalidations, receipts, residue, statements, states
+from app.store import (
+    components,
+    images,
+    invalidations,
+    receipts,
+    residue,
+    statements,
+    states,
+    write_lock,
+)
 from app.store.blobs import LocalBlobs
 from app.store.db import affected
 from app.store.deletion import Deletion, artefact, delete_rows, locked, with_derived
 from app.store.erasures import freed
+from app.store.jobs import records_of
 from app.store.plans import Plan
 from app.store.statements import Circumstances
 from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
@@ -65,7 +75,7 @@ def carry_out(
         NotReady: as the probe of `how`.
     """
     how = how or Circumstances()
-    receipts.lock(session)
+    write_lock.hold(session)
     dataset, found, derived = _locked(session, plan)
     receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
     ready = [component for component in [*found, *derived] if component.sha256]
@@ -128,7 +138,7 @@ def _old(
         "subject_ids": gone,
         "shas": [str(component.sha256) for component in [*ready, *derived] if component.sha256],
         "training": [component.job_id for component in [*lost, *ended]],
-        "jobs": sorted(residue.job_records(session, gone)),
+        "jobs": sorted(records_of(session, gone)),
         "files": [str(component.blob_key) for component in ready],
         "scratch": [path for component in found for path in blobs.scratch_of(component.id)],
     }

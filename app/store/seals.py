@@ -8,7 +8,6 @@ Everything here needs the receipt and the public key only: no database and no se
 """
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -19,6 +18,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from app.store.canonical_json import canonical
 
 ZEROS = "0" * 64  # the first receipt's `previous_hash`
 SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)  # one way to write it, so one byte tells
@@ -40,12 +41,6 @@ class Signer:
     def sign(self, hash_: str) -> str:
         """The signature of a receipt with this hash, in hex."""
         return self.key.sign(_message(hash_)).hex()
-
-
-def canonical(value: Any) -> bytes:
-    """The one way to write a JSON value: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
 
 
 def hash_of(

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
-from app.store import compositions, evaluations, receipts
+from app.store import compositions, evaluations, write_lock
 from app.store.tables import Composition, CompositionMember, Dataset, now
 
 SETTINGS = ("objective", "l2", "constraint")  # all that stays of an invalidated solution
@@ -38,7 +38,7 @@ def store(
             `dataset_changed` if the dataset is.
         NotFound: as `compositions.get`.
     """
-    receipts.lock(session)  # a deletion sees the weights and invalidates them, or is seen here
+    write_lock.hold(session)
     evaluations.require(session, selection, dataset)
     row = compositions.get(session, name)
     session.refresh(row, with_for_update=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import receipts
+from app.store import write_lock
 from app.store.environment import code, environment
 from app.store.seals import Signer
 from app.store.tables import now, stamp
@@ -42,7 +42,7 @@ def body(
     return {
         "version": VERSION,
         "requested_at": stamp(how.requested_at),
-        "epoch": receipts.epoch(session) + 1,
+        "epoch": write_lock.deletions_so_far(session) + 1,
         **deleted,
         "probes": probes,
         "code": code(),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from app.cli import main
 from app.ledger import BadLedger, check, read
 from app.store import seals
+from app.store.canonical_json import canonical
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -117,7 +118,7 @@ def forged(receipts: list[dict[str, Any]], at: int, **members: Any) -> list[dict
         each = changed[number]
         each["previous_hash"] = changed[number - 1]["hash"] if number else "0" * 64
         sealed = {key: each[key] for key in each if key not in ("hash", "signature")}
-        each["hash"] = hashlib.sha256(seals.canonical(sealed)).hexdigest()
+        each["hash"] = hashlib.sha256(canonical(sealed)).hexdigest()
     return changed
 
 

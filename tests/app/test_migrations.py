@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from app.settings import Settings
-from app.store import migrate, receipts
+from app.store import jobs, migrate, receipts
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Base
 
@@ -73,7 +73,7 @@ def test_all_other_tables_in_the_sqlite_file_are_the_job_engines(tmp_path):
     settings = Settings(data_dir=tmp_path, database_url=None, api_key=None)
     migrate.upgrade(settings)
 
-    assert tables(settings) - OURS == migrate.JOB_ENGINE_TABLES
+    assert tables(settings) - OURS == jobs.TABLES
 
 
 def test_receipts_of_before_there_were_signatures_stay_sound(settings):

@@ -13,8 +13,9 @@ from test_attempts import outcome
 from test_worker import LONG, assert_published_once, files, in_training, shorten, status, until
 from test_worker import start as start
 
-from app.store import components, datasets, deletion, leftovers, plans, residue, revisions
+from app.store import components, datasets, deletion, leftovers, plans, revisions
 from app.store.db import transaction
+from app.store.jobs import records_of
 from app.store.tables import Image
 from training_worker.liveness import Liveness
 
@@ -141,9 +142,9 @@ def test_deleting_a_component_deletes_the_jobs_of_all_its_generations(store, beg
     begin(component_id)
     remove(store, dataset_id)
     with transaction(store.sessions) as session:
-        assert residue.job_records(session, [component_id]) == {component_id, f"{component_id}.1"}
+        assert records_of(session, [component_id]) == {component_id, f"{component_id}.1"}
         deleted = deletion.forget_component(session, component_id)
     leftovers.clean(deleted, store.sessions, store.jobs, store.blobs)
 
     with transaction(store.sessions) as session:
-        assert residue.job_records(session, [component_id]) == set()
+        assert records_of(session, [component_id]) == set()

@@ -141,7 +141,7 @@ class Engine:
         """
         space = self.space(row)
         with self._decoding:
-            return space.preprocess(images.decode(data, self.settings))
+            return images.prepared(data, self.settings, space.preprocess)
 
     def delta(self, row: Space, members: Members, rule: str) -> tangent.Delta:
         """The composed delta, from memory or from the component files.

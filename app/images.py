@@ -9,7 +9,10 @@ What each kind of file becomes (standard RGB is assumed throughout; ICC profiles
     turned by its EXIF orientation         as it was meant to be seen
     floating point, LAB                    refused: their samples have no range to scale from
 
-Pixels are counted in the header before any is decoded. No torch here: uploads are checked with it.
+Pixels are counted in the header before any is decoded, and the sides are compared there: a
+network's preprocessing brings the shorter side to its own size, and the longer one grows with it.
+The bound is the same for networks of every size, as a dataset belongs to no space.
+No torch here: uploads are checked with it.
 """
 
 import io
@@ -17,7 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -47,10 +50,15 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 READABLE = PLAIN + WITH_ALPHA + SIXTEEN_BIT
 LARGE = 4_000_000  # pixels; 16 MB decoded
+MAX_ASPECT = 100  # longer side by shorter side; of a longer image the centre crop sees under 1 %
+NO_MEMORY = "decoding it needs more memory than there is"
 STRIP = 2**20  # pixels composited at a time, so that a large image is not held three times
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, a refusal with a reason; Pillow's is a warning
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # on odd metadata
+
+
+Input = TypeVar("Input")
 
 
 class Limits(Protocol):
@@ -92,6 +100,19 @@ def decode(data: bytes, limits: Limits) -> Image.Image:
         return _upright(_rgb(image), _orientation(image))
 
 
+def prepared(data: bytes, limits: Limits, preprocess: Callable[[Image.Image], Input]) -> Input:
+    """Return what `preprocess` makes of the file's image.
+
+    Raises:
+        BadImage: as `decode`, and if the memory does not suffice for `preprocess`.
+    """
+    image = decode(data, limits)
+    try:
+        return preprocess(image)
+    except MemoryError:
+        raise BadImage(NO_MEMORY) from None
+
+
 def examine(data: bytes, limits: Limits, *, apart: Callable[[bytes], Facts] | None = None) -> Facts:
     """Decode the whole file and tell what it is; what passes here passes `decode`.
 
@@ -120,7 +141,7 @@ def thumbnail(data: bytes, limits: Limits, size: int) -> tuple[bytes, str]:
         image.draft("RGB", (2 * size, 2 * size))  # a JPEG decodes faster at 1/2, 1/4, 1/8
         image.load()
         small = _upright(_rgb(image), _orientation(image))
-    small.thumbnail((size, size))
+        small.thumbnail((size, size))
     file = io.BytesIO()
     if max(small.size) <= 128:  # as PNG it is small anyway, and every pixel can be seen
         small.save(file, "PNG")
@@ -152,7 +173,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
             f"this is not a {names} or {FORMATS[-1]} image, or its header is damaged"
         ) from None
     except MemoryError:
-        raise BadImage("decoding it needs more memory than there is") from None
+        raise BadImage(NO_MEMORY) from None
     except Exception as error:
         # Pillow's decoders meet hostile bytes with errors of every kind: struct.error, KeyError,
         # SyntaxError, OverflowError … None of them may be taken for a failure of the service.
@@ -172,6 +193,11 @@ def _check_header(image: Image.Image, limits: Limits) -> None:
         raise BadImage(
             f"the image has {width} × {height} pixels, more than the "
             f"{limits.max_image_pixels} allowed"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise BadImage(
+            f"the image has {width} × {height} pixels, one side more than {MAX_ASPECT} times the "
+            "other (crop or pad it)"
         )
     if image.mode not in READABLE:
         raise BadImage(

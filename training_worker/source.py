@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app import images
-from app.errors import Invalid
+from app.store import datasets
 from app.store.tables import Image
 
 AHEAD = 4  # batches decoded or in decoding before they are asked for
@@ -86,9 +86,6 @@ class ImageSource:
     def _image(self, pack: int, entry: Entry) -> Tensor:
         data = os.pread(pack, entry.pack_length, entry.pack_offset)
         try:
-            return self._preprocess(images.decode(data, self._limits))
+            return images.prepared(data, self._limits, self._preprocess)
         except images.BadImage as bad:
-            raise Invalid(
-                "image_unreadable",
-                f"image {entry.path} of the dataset cannot be read any more: {bad.reason}",
-            ) from bad
+            raise datasets.unreadable(entry.path, bad.reason) from bad

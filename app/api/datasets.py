@@ -35,6 +35,7 @@ from app.api.spooling import SpoolingRoute
 from app.api.turns import turn
 from app.api.walks import damaged
 from app.errors import Unsupported
+from app.images import BadImage
 from app.schemas.components import ComponentOut
 from app.schemas.datasets import (
     DatasetOut,
@@ -206,7 +207,10 @@ def get_image(
             datasets.image(session, dataset_id, image_id)
         raise damaged(missing) from None
     if size is not None:
-        data, media_type = images.thumbnail(data, settings, size)
+        try:
+            data, media_type = images.thumbnail(data, settings, size)
+        except BadImage as bad:  # stored under other limits
+            raise datasets.unreadable(image.path, bad.reason) from bad
     return Response(data, media_type=media_type, headers=headers)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from app.api.deps import Sessions
 from app.engine import Engine
 from app.errors import NotReady
+from app.images import BadImage
 from app.selections import used
 from app.store import datasets, evaluations
 from app.store.blobs import BlobMissing, LocalBlobs
@@ -31,6 +32,7 @@ def walk(
     Raises:
         Gone, Conflict: as `evaluations.require`, before each chunk.
         NotReady: `image_damaged`.
+        Invalid: `image_unreadable`.
     """
     described, after = used(selection), None
     while True:
@@ -48,7 +50,17 @@ def walk(
                 with transaction(reading) as session:  # deleted by another process just now?
                     evaluations.require(session, described, dataset)
                 raise damaged(missing) from None
-            yield known, [engine.read(selection.space, file) for file in files]
+            yield (
+                known,
+                [_input(engine, selection, *each) for each in zip(known, files, strict=True)],
+            )
+
+
+def _input(engine: Engine, selection: Selection, row: Image, file: bytes) -> Any:
+    try:
+        return engine.read(selection.space, file)
+    except BadImage as bad:
+        raise datasets.unreadable(row.path, bad.reason) from bad
 
 
 def damaged(missing: BlobMissing) -> NotReady:

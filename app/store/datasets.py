@@ -12,12 +12,20 @@ from sqlalchemy.orm import Session, defer
 from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
-from app.errors import Gone, NotFound
+from app.errors import Gone, Invalid, NotFound
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
 
 ROWS_AT_ONCE = 2000
 SCRATCH = "upload"  # prefix of the packs being written
+
+
+def unreadable(path: str, reason: str) -> Invalid:
+    """The problem of a stored image that no longer decodes, or not under the limits of now."""
+    return Invalid(
+        "image_unreadable",
+        f"image {path} of the dataset cannot be read any more: {reason}: delete this image",
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.images import BadImage, Facts, decode, examine, thumbnail
+from app.images import BadImage, Facts, decode, examine, prepared, thumbnail
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow's, on odd metadata
 
@@ -183,6 +183,28 @@ def test_a_file_that_is_cut_off_is_refused_with_a_reason(kind, part):
 def test_a_pixel_bomb_is_refused_by_its_header(side):
     with pytest.raises(BadImage, match=rf"{side} × {side} pixels, more than the 1000000 allowed"):
         decode(png_header(side, side), LIMITS)
+
+
+@pytest.mark.parametrize("sides", [(101, 1), (1, 101), (2**19, 1), (1000, 9)])
+def test_a_thin_image_is_refused_by_its_header_in_every_way_in(sides):
+    data = png_header(*sides)
+    ways = decode, examine, lambda *given: thumbnail(*given, 8)
+    for function in ways:
+        with pytest.raises(BadImage, match="one side more than 100 times the other"):
+            function(data, LIMITS)
+
+
+@pytest.mark.parametrize("size", [(100, 1), (1, 100), (1000, 10)])
+def test_an_image_at_the_bound_of_thinness_decodes(size):
+    assert decode(encoded(Image.new("1", size)), LIMITS).size == size
+
+
+def test_a_preprocessing_without_memory_is_a_bad_image():
+    def preprocess(_image):
+        raise MemoryError
+
+    with pytest.raises(BadImage, match="needs more memory than there is"):
+        prepared(encoded(noise()), LIMITS, preprocess)
 
 
 def test_more_pixels_than_pillow_warns_of_raise_no_warning():

@@ -83,6 +83,18 @@ def test_an_image_that_no_longer_decodes_is_named(tmp_path):
     assert caught.value.code == "image_unreadable"
 
 
+def test_an_image_too_thin_to_be_resized_is_named(tmp_path):
+    images = source(tmp_path, 3)
+    thin = png(np.zeros((1, 101, 3), np.uint8))
+    with images._pack.open("ab") as pack:
+        images._entries[1] = images._entries[1]._replace(
+            pack_offset=pack.tell(), pack_length=pack.write(thin)
+        )
+    with pytest.raises(Invalid, match=r"image 1\.png .*one side more than 100 times") as caught:
+        list(images.batches(2))
+    assert caught.value.code == "image_unreadable"
+
+
 def test_entries_are_ordered_by_content_whatever_the_upload_order(store):
     first, second = (store.add_dataset(labels=labels) for labels in ("ab", "ab"))
     with store.sessions() as session:

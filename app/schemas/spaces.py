@@ -1,25 +1,26 @@
 """Spaces: how one is asked for, and how it is shown."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from app.schemas.predictions import JOINT
-from app.schemas.texts import Given
+from app.schemas.predictions import JOINT, MAX_LABEL
+from app.schemas.texts import MAX_LISTED, Given
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 def _distinct(labels: list[str]) -> list[str]:
-    twice = sorted({label for label in labels if labels.count(label) > 1})
+    twice = sorted(label for label, count in Counter(labels).items() if count > 1)
     if twice:
         raise ValueError(f"named twice: {', '.join(twice[:5])}")
     return labels
 
 
-Label = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True)]
 
 
 class SpaceIn(Given):
@@ -47,7 +48,9 @@ class SpaceIn(Given):
         description="which parameters move: head, head2toe, last-block, last-N-blocks, all",
     )
     labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
-        [], description="declared labels: every component learns to tell its own from these"
+        [],
+        max_length=MAX_LISTED,
+        description="declared labels: every component learns to tell its own from these",
     )
     default_rule: Literal["joint", "average"] | None = Field(
         None,

@@ -6,6 +6,8 @@ import numpy as np
 
 from app.errors import Invalid
 
+MAX_NAMED = 1000  # labels in one error
+
 
 def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
     """The columns of the wanted labels, in the labels' own order; of all if none are named.
@@ -21,7 +23,7 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
         raise Invalid(
             "unknown_label",
             f"the selected components do not know {', '.join(unknown[:5])}; they know: {known}",
-            labels=unknown,
+            labels=unknown[:MAX_NAMED],
         )
     chosen = set(wanted)
     return [column for column, label in enumerate(labels) if label in chosen]

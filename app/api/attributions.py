@@ -88,14 +88,14 @@ def _contributions(
 def _without_each(
     found: Attribution, ids: Sequence[str], image: int, query: PredictionQuery
 ) -> list[WithoutOne]:
-    answers = []
+    answers, wanted_labels = [], None if query.labels is None else set(query.labels)
     for component_id, rest in zip(ids, found.rests, strict=True):
         best = None
         if rest is not None:
             known = [
                 column
                 for column, label in enumerate(rest.labels)
-                if query.labels is None or label in query.labels
+                if wanted_labels is None or label in wanted_labels
             ]
             best = shown(rest.logits[image].numpy(), rest.labels, known, query)
         answers.append(WithoutOne(id=component_id, predictions=best))

@@ -1,4 +1,9 @@
-"""The largest request body, held on the stream as well as on the announced length."""
+"""The largest request body, held on the stream as well as on the announced length.
+
+JSON is bounded in its values too: an empty object takes three bytes in a body, and hundreds once it
+is parsed and found wrong. A value other than a body's only one stands behind a comma or an opening
+bracket, so these are counted as they come, before anything is parsed.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -9,6 +14,8 @@ from app.api import problems
 from app.errors import TooLarge
 from app.settings import Settings
 
+MAX_JSON_BYTES = 4 * 2**20  # of any but a prediction's, which has images in it
+MAX_JSON_VALUES = 100_000
 FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
 LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it may lose the answer
 
@@ -21,7 +28,39 @@ def limit_of(scope: Scope, settings: Settings) -> int:
     """The most bytes that this request's body may have."""
     if scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/datasets":
         return settings.max_upload_bytes + FORM_OVERHEAD
+    if _is_json(scope) and scope["path"].rstrip("/") != "/v1/predictions":
+        return min(MAX_JSON_BYTES, settings.max_request_bytes)
     return settings.max_request_bytes
+
+
+def values_in(text: bytes) -> int:
+    """Return how many values this part of a JSON text begins at most."""
+    # Every encoding of JSON has these bytes in its commas and brackets.
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def too_many_values() -> TooLarge:
+    """The problem of a JSON text over the bound."""
+    return TooLarge(
+        "request_too_large",
+        f"the request's JSON has more than {MAX_JSON_VALUES} commas and opening brackets: "
+        "send less at a time",
+        limit=MAX_JSON_VALUES,
+    )
+
+
+def _too_many_bytes(limit: int) -> TooLarge:
+    return TooLarge(
+        "request_too_large",
+        f"the request's body is larger than the {limit} bytes allowed here: "
+        "send less at a time; GET /v1/limits shows every limit that is a setting",
+        limit=limit,
+    )
+
+
+def _is_json(scope: Scope) -> bool:
+    types = (value for name, value in scope["headers"] if name == b"content-type")
+    return any(b"json" in value.lower().partition(b";")[0] for value in types)
 
 
 def _announced(scope: Scope) -> int:
@@ -71,17 +110,20 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = limit_of(scope, self.settings)
-        read, over, started, ended = 0, _announced(scope) > limit, False, False
+        over = _too_many_bytes(limit) if _announced(scope) > limit else None
+        read, values, started, ended, json = 0, 0, False, False, _is_json(scope)
         waiting = any(name == b"expect" for name, _ in scope["headers"])  # for a 100 Continue
 
         async def counted() -> Message:
-            nonlocal read, over, ended
+            nonlocal read, values, over, ended
             message = await receive()
             if message["type"] == "http.request":
-                read += len(message.get("body", b""))
+                body = message.get("body", b"")
+                read += len(body)
+                values += values_in(body) if json else 0
                 ended = not message.get("more_body")
-                if read > limit:
-                    over = True
+                if read > limit or values > MAX_JSON_VALUES:
+                    over = _too_many_bytes(limit) if read > limit else too_many_values()
                     raise BodyTooLarge
             return message
 
@@ -99,12 +141,6 @@ class BodyLimit:
                 if not over:
                     raise
         if over and not started:
-            problem = TooLarge(
-                "request_too_large",
-                f"the request's body is larger than the {limit} bytes allowed here: "
-                "send less at a time; GET /v1/limits shows every limit",
-                limit=limit,
-            )
-            response = problems.answer(scope, problem, {"Connection": "close"})
+            response = problems.answer(scope, over, {"Connection": "close"})
             unread = not ended and (read or not waiting)
             await response(scope, receive, _lingering(receive, send, limit) if unread else send)

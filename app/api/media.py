@@ -8,10 +8,12 @@ from itertools import islice
 from typing import Any
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
+from app.api.limits import MAX_JSON_VALUES, too_many_values, values_in
 from app.errors import Invalid, Problem, TooLarge, Unsupported
 from app.schemas.predictions import (
     JOINT,
@@ -40,6 +42,7 @@ async def asked(request: Request) -> Asked:
 
     Raises:
         Unsupported: `unsupported_media_type`.
+        TooLarge: `request_too_large`, for a form with too many values.
         Invalid: `no_images`, `too_many_images`.
         RequestValidationError: for the other fields.
     """
@@ -48,7 +51,8 @@ async def asked(request: Request) -> Asked:
     if media_type == "multipart/form-data":
         found = await _from_form(request, settings)
     elif media_type == "application/json":
-        found = _from_json(await request.body())
+        # Megabytes of base64 take a while: not on the event loop, where every request waits.
+        found = await run_in_threadpool(_from_json, await request.body())
     elif media_type in RAW:
         query = _query(_fields(request.query_params.multi_items()), "query")
         body = await request.body()
@@ -89,7 +93,10 @@ async def _from_form(request: Request, settings: Settings) -> Asked:
             else:
                 kind = "a file" if isinstance(value, UploadFile) else "text"
                 raise _wrong(("body", name), f"{name} came as {kind}; files are images=<file> only")
-    return Asked(_query(_fields(fields), "body"), images)
+    if sum(values_in(text.encode(errors="replace")) for _, text in fields) > MAX_JSON_VALUES:
+        raise too_many_values()
+    query = await run_in_threadpool(lambda: _query(_fields(fields), "body"))
+    return Asked(query, images)
 
 
 def _from_json(body: bytes) -> Asked:

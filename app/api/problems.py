@@ -18,6 +18,9 @@ TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
     FingerprintMismatch: Conflict,
     BackboneUnavailable: NotReady,
 }
+MAX_DETAIL = 4_000  # characters; a longer sentence repeats what the client sent
+MAX_POINTER = 300
+MAX_ERRORS = 20
 HTTP_CODES = {
     400: "malformed_request",
     404: "route_not_found",
@@ -37,6 +40,11 @@ class ProblemResponse(JSONResponse):
         return text.encode(errors="replace")
 
 
+def _cut(text: str, most: int) -> str:
+    """The text; of a longer one its two ends, as the last words say what to do."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
+
+
 def document(
     scope: Scope, *, status: int, title: str, code: str, detail: str, **extra: Any
 ) -> dict[str, Any]:
@@ -45,7 +53,7 @@ def document(
         "type": "about:blank",
         "title": title,
         "status": status,
-        "detail": detail,
+        "detail": _cut(detail, MAX_DETAIL),
         "instance": scope["path"],
         "code": code,
         "request_id": scope.get("state", {}).get("request_id", ""),
@@ -105,17 +113,26 @@ async def _tangent(request: Request, error: TangentError) -> Response:
 
 
 async def _validation(request: Request, error: RequestValidationError) -> Response:
-    if any(item["type"] == "json_invalid" for item in error.errors()):
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
         detail = "the request's body is not JSON: check its quotes, commas and brackets"
         return answer(request.scope, Malformed("malformed_json", detail))
-    errors = [{"pointer": pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()]
+    errors = [
+        {
+            "pointer": _cut(pointer(item["loc"]), MAX_POINTER),
+            "detail": _cut(item["msg"], MAX_DETAIL // 4),
+        }
+        for item in found[:MAX_ERRORS]
+    ]
     places = "; ".join(f"{item['pointer']}: {item['detail']}" for item in errors[:3])
+    more = len(found) - len(errors)
+    rest = f"; {more} more faults are not listed" if more else ""
     body = document(
         request.scope,
         status=422,
         title="Invalid",
         code="invalid_request",
-        detail=f"the request does not fit this route's schema: {places}",
+        detail=f"the request does not fit this route's schema: {places}{rest}",
         errors=errors,
     )
     return ProblemResponse(body, 422)

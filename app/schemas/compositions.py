@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.predictions import JOINT, Member, Rule
-from app.schemas.texts import Given
+from app.schemas.texts import MAX_LISTED, Given
 
 
 class CompositionIn(Given):
@@ -28,7 +28,7 @@ class CompositionIn(Given):
     rule: Rule = Field(
         description="average; weighted; joint: trained on all their data together: " + JOINT
     )
-    components: Literal["all"] | list[Member] = Field(
+    components: Literal["all"] | Annotated[list[Member], Field(max_length=MAX_LISTED)] = Field(
         description='components and their weights, or "all" that are ready when it is asked'
     )
 

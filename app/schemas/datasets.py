@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.components import ComponentOut
 from app.schemas.receipts import ReceiptOut
-from app.schemas.texts import Given, Text
+from app.schemas.texts import Given, Text, at_most
 
+MAX_RENAMED = 10_000
 EXAMPLE = {
     "id": "ds_0190",
     "name": "site-berlin",
@@ -80,7 +81,9 @@ class Relabelling(Given):
 
     model_config = ConfigDict(json_schema_extra={"example": {"rename": {"ill": "pneumonia"}}})
 
-    rename: Annotated[dict[Text, Text], Field(min_length=1, max_length=10_000)] = Field(
+    rename: Annotated[
+        dict[Text, Text], Field(min_length=1, max_length=MAX_RENAMED), at_most(MAX_RENAMED)
+    ] = Field(
         description="old name → new name; onto a name that another label has, or twice onto one, "
         "merges"
     )

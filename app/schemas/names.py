@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from app.schemas.texts import Text
+from app.schemas.texts import Text, at_most
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+MAX_NOTES = 16
 MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Metadata = Annotated[
@@ -14,5 +15,6 @@ Metadata = Annotated[
         Annotated[str, StringConstraints(min_length=1, max_length=64)],
         Annotated[str, StringConstraints(max_length=512)],
     ],
-    Field(max_length=16, description="your own notes: up to 16 pairs of texts"),
+    Field(max_length=MAX_NOTES, description="your own notes: up to 16 pairs of texts"),
+    at_most(MAX_NOTES),
 ]

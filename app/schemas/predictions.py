@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.problems import ProblemOut
-from app.schemas.texts import Given
+from app.schemas.texts import MAX_LISTED, Closed, Given
 
 JOINT = (
     "joint is the optimum of the plain square loss (alpha = 1) on the pooled statistics of the "
@@ -20,13 +20,12 @@ RETURN = (
 )
 NUMBERS = ("logits", "probabilities")
 Rule = Literal["average", "weighted", "joint"]
+MAX_LABEL = 255  # characters
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 
-class Member(BaseModel):
+class Member(Closed):
     """One component of a selection; without a weight, the rule's own."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str = Field(max_length=64)
     weight: Weight | None = None
@@ -38,7 +37,9 @@ class Selection(Given):
     model_config = ConfigDict(populate_by_name=True)
 
     composition: str | None = Field(None, max_length=64, description="name of a composition")
-    components: list[Member] | None = Field(None, description="components and their weights")
+    components: list[Member] | None = Field(
+        None, max_length=MAX_LISTED, description="components and their weights"
+    )
     space: str | None = Field(None, max_length=64, description="name of a space, else `default`")
     rule: Rule | None = Field(None, description=f"how to sum; else the space's own; {JOINT}")
 
@@ -56,19 +57,24 @@ class PredictionQuery(Selection):
     """All of a prediction but its images."""
 
     top_k: int = Field(5, ge=1, le=1000, description="most labels in an image's answer")
-    labels: Annotated[list[str], Field(min_length=1), AfterValidator(_each_once)] | None = Field(
+    labels: (
+        Annotated[
+            list[Annotated[str, Field(max_length=MAX_LABEL)]],
+            Field(min_length=1, max_length=MAX_LISTED),
+            AfterValidator(_each_once),
+        ]
+        | None
+    ) = Field(
         None, description="rank these labels only; each must be one of the selected components"
     )
     return_: Annotated[
         list[Literal["logits", "probabilities", "contributions", "leave_one_out"]],
-        Field(min_length=1),
+        Field(min_length=1, max_length=MAX_LISTED),
         AfterValidator(_with_numbers),
     ] = Field(list(NUMBERS), alias="return", description=RETURN)
 
 
-class EncodedImage(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class EncodedImage(Closed):
     b64: str = Field(description="the image file's bytes in base64")
 
 
@@ -85,7 +91,7 @@ class PredictionIn(PredictionQuery):
         }
     )
 
-    images: list[EncodedImage] = Field(min_length=1)
+    images: list[EncodedImage] = Field(min_length=1, max_length=MAX_LISTED)
 
 
 class Ranked(BaseModel):

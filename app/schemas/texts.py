@@ -4,13 +4,23 @@ JSON can hold both, Postgres takes neither, and a half (a lone surrogate) has no
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 MOST_TOLD = 20  # faults of one body
+MAX_LISTED = 30_000  # entries of one list; settings and routes bound most lists further
+MAX_NAMES = 100  # of one object whose names are fixed; none has as many
 
 Place = tuple[str | int, ...]
 
@@ -64,10 +74,32 @@ def _storable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable)]
 
 
-class Given(BaseModel):
-    """What a client sends; a text in it that cannot be stored is refused at its place."""
+def _few(given: Any, most: int) -> Any:
+    # pydantic checks a max_length when every name and value of an object has its error.
+    if isinstance(given, dict) and len(given) > most:
+        facts = {"field_type": "Dictionary", "max_length": most, "actual_length": len(given)}
+        raise PydanticKnownError("too_long", facts)
+    return given
+
+
+def at_most(count: int) -> BeforeValidator:
+    """The check that an object has at most `count` names, before any of them is validated."""
+    return BeforeValidator(partial(_few, most=count))
+
+
+class Closed(BaseModel):
+    """An object that a client sends, with no names but the model's; many are refused as one."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, given: Any) -> Any:
+        return _few(given, MAX_NAMES)
+
+
+class Given(Closed):
+    """What a client sends; a text in it that cannot be stored is refused at its place."""
 
     @model_validator(mode="before")
     @classmethod

@@ -33,7 +33,7 @@ from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.store import components, datasets, spaces
 from app.store.blobs import BlobMissing
-from app.store.db import transaction
+from app.store.db import on_rollback, transaction
 from app.store.deletion import forget_component
 from app.store.tables import new_id
 from tangent import Hyperparameters
@@ -97,18 +97,16 @@ def import_(
     with transaction(reading) as session:
         known = spaces.list_(session, after=None, limit=1000)
     accepted = accept(file.file, known, engine, settings, blobs, key=key)
-    row_id = None
-    try:
-        with transaction(sessions) as session:
-            row_id = once.run(
-                session,
-                {"name": name, "sha256": accepted.sha256},
-                lambda: add(session, accepted, component_id=component_id, name=name).id,
-            )
-            shown = ComponentOut.of(components.get(session, row_id))
-    finally:
-        if row_id != component_id:  # refused, or imported by an earlier request
-            blobs.delete(key)
+    with transaction(sessions) as session:
+        on_rollback(session, lambda: blobs.delete(key))
+        row_id = once.run(
+            session,
+            {"name": name, "sha256": accepted.sha256},
+            lambda: add(session, accepted, component_id=component_id, name=name).id,
+        )
+        shown = ComponentOut.of(components.get(session, row_id))
+    if row_id != component_id:  # imported by an earlier request
+        blobs.delete(key)
     response.headers["Location"] = f"/v1/components/{row_id}"
     return shown
 

@@ -18,7 +18,7 @@ from app.api.deps import ReadSessionsDep, Sessions
 from app.api.idempotency import Once
 from app.errors import NotReady
 from app.store import revisions
-from app.store.db import Session, transaction
+from app.store.db import Session, Unsettled, transaction
 from app.store.deletion import Deletion
 from app.store.plans import Plan
 from app.store.statements import Circumstances
@@ -102,6 +102,8 @@ class Revisions:
 
         try:
             return self.deletions.run(change, probe=probe)
+        except Unsettled:  # the rows may name the files in a moment
+            raise
         except BaseException:
             restatements.discard(self.reading, blobs, files)
             raise

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO
 
-from sqlalchemy import event, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session, defer
 
 from app.archives import packs, uploads
@@ -14,6 +14,7 @@ from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
 from app.errors import Gone, Invalid, NotFound
 from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.db import on_rollback
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
 
 ROWS_AT_ONCE = 2000
@@ -43,7 +44,7 @@ def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Da
     """A new dataset with its images; its blob is there first, and goes if the rows do not stay."""
     dataset_id = new_id("ds")
     key = f"datasets/{dataset_id}/images.pack"
-    _delete_on_rollback(session, blobs, key)
+    on_rollback(session, lambda: blobs.delete(key))
     dataset = Dataset(
         id=dataset_id,
         name=name,
@@ -56,16 +57,12 @@ def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Da
         duplicates=upload.duplicates,
         pack_key=key,
     )
-    try:
-        blobs.put(upload.pack, key)
-        session.add(dataset)
-        session.flush()
-        rows = _rows(dataset_id, upload.images)
-        while some := list(islice(rows, ROWS_AT_ONCE)):
-            session.execute(insert(Image), some)
-    except BaseException:
-        blobs.delete(key)  # there may be no transaction yet whose rollback would do it
-        raise
+    blobs.put(upload.pack, key)
+    session.add(dataset)
+    session.flush()
+    rows = _rows(dataset_id, upload.images)
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        session.execute(insert(Image), some)
     return dataset
 
 
@@ -192,19 +189,3 @@ def _rows(dataset_id: str, images: Iterable[LabelledImage]) -> Iterator[dict[str
             "pack_offset": place.offset,
             "pack_length": place.length,
         }
-
-
-def _delete_on_rollback(session: Session, blobs: LocalBlobs, key: str) -> None:
-    """Delete the blob if the session's transaction comes to nothing, be it in its commit."""
-    done = False
-
-    def committed(_session: Session) -> None:
-        nonlocal done
-        done = True
-
-    def rolled_back(_session: Session) -> None:
-        if not done:
-            blobs.delete(key)
-
-    event.listen(session, "after_commit", committed)
-    event.listen(session, "after_rollback", rolled_back)

@@ -1,7 +1,10 @@
 """The SQL database: engine, sessions and their one transaction per request or task."""
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -11,13 +14,23 @@ from sqlalchemy import (
     Update,
     create_engine,
     event,
+    func,
     make_url,
+    select,
 )
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
 
 CONNECT_SECONDS = 5  # to a server that does not answer; the URL may say otherwise
+PATIENCE = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)  # pauses before asking how a commit ended
+
+log = logging.getLogger(__name__)
+
+
+class Unsettled(OperationalError):
+    """A commit that failed and may have happened: the database does not say which."""
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -51,7 +64,7 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
     """Sessions whose objects stay readable after the commit; read-only ones wait for no writer."""
     if read_only:
         engine = engine.execution_options(sqlite_begin="DEFERRED")
-    return sessionmaker(engine, expire_on_commit=False)
+    return sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
 
 
 def affected(session: Session, statement: Update | Delete) -> int:
@@ -61,8 +74,71 @@ def affected(session: Session, statement: Update | Delete) -> int:
     return done.rowcount
 
 
+def on_commit(session: Session, act: Callable[[], Any]) -> None:
+    """Call `act` once the session's `transaction` has certainly been committed."""
+    session.info.setdefault(True, []).append(act)
+
+
+def on_rollback(session: Session, act: Callable[[], Any]) -> None:
+    """Call `act` once the session's `transaction` has certainly come to nothing."""
+    session.info.setdefault(False, []).append(act)
+
+
 @contextmanager
 def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """One session, committed at the end of the block, rolled back on an error."""
-    with sessions.begin() as session:
-        yield session
+    """Yield a session; commit it at the end of the block, roll it back on an error.
+
+    A commit whose answer was lost on the way is one that has happened, and no error.
+
+    Raises:
+        Unsettled: if the commit failed and the database does not say whether it happened.
+    """
+    happened: bool | None = False
+    with sessions() as session:
+        try:
+            with session.begin():
+                yield session
+                session.flush()
+                number = _number(session)
+                session.expunge_all()  # a failing commit would expire what the caller holds
+                happened = None
+            happened = True
+        except BaseException as error:
+            session.close()
+            if happened is None:
+                happened = _has_happened(sessions, number)
+            if happened is None and isinstance(error, Exception):
+                raise Unsettled("COMMIT", {}, error) from error
+            if not (happened and isinstance(error, DBAPIError)):
+                raise
+            log.warning("a commit happened, although the database failed to say so: %s", error)
+        finally:
+            for act in session.info.pop(happened, ()):
+                act()
+
+
+def _number(session: Session) -> int | None:
+    """Return the number by which Postgres knows the transaction; None if it wrote nothing."""
+    if session.info["read_only"] or session.get_bind().dialect.name != "postgresql":
+        return None
+    return session.scalar(select(func.txid_current_if_assigned()))
+
+
+def _has_happened(sessions: sessionmaker[Session], number: int | None) -> bool | None:
+    """Return whether the transaction was committed; None if nobody says.
+
+    SQLite answers in this process, so a commit that failed there has not happened.
+    """
+    if number is None:
+        return False
+    for pause in PATIENCE:
+        time.sleep(pause)
+        try:
+            with sessions() as session:
+                status = session.scalar(select(func.txid_status(number)))
+        except DBAPIError as error:
+            log.warning("the database does not say how a commit ended: %s", error)
+            continue
+        if status in ("committed", "aborted"):
+            return status == "committed"
+    return None

@@ -12,16 +12,16 @@ deleted, so that this deletion finds all that was ever made with it.
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
 from app.store import derivations, write_lock
 from app.store.blobs import LocalBlobs
-from app.store.db import transaction
+from app.store.db import on_commit, transaction
 from app.store.tables import Component, ComponentEvent, Composition, CompositionMember, Space
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str |
             continue
         session.refresh(row, with_for_update=True)
         if row.blob_key:
-            _delete_on_commit(session, blobs, row.blob_key)
+            on_commit(session, partial(blobs.delete, row.blob_key))
         row.status, row.blob_key, row.progress = "cancelled", None, {}
         row.derived = made | {"replaced": True}
         status = {"status": "cancelled"}
@@ -158,10 +158,3 @@ def _counted(members: Members) -> list[tuple[Component, float]]:
 
 def _number(weight: float | None) -> float:
     return 1.0 if weight is None else float(weight)
-
-
-def _delete_on_commit(session: Session, blobs: LocalBlobs, key: str) -> None:
-    def committed(_session: Any) -> None:
-        blobs.delete(key)
-
-    event.listen(session, "after_commit", committed, once=True)

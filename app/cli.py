@@ -71,9 +71,10 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the API until SIGTERM or SIGINT, migrating a new database first."""
     from app.serving import serve as run
-    from app.store import migrate
+    from app.store import folder_identity, migrate
 
     if migrate.is_empty(settings):
+        folder_identity.refuse_used(settings)
         migrate.upgrade(settings)
     elif not migrate.is_current(settings):
         raise BadSettings("the database is of another version: run `tangent migrate`")

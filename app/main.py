@@ -31,7 +31,7 @@ from app.api.turns import Turns
 from app.engine import Engine
 from app.metrics import Metrics
 from app.settings import BadSettings, Settings
-from app.store import inventory, leftovers, seals
+from app.store import folder_identity, inventory, leftovers, seals
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
@@ -47,6 +47,7 @@ NOUNS = (
 @contextmanager
 def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     """The service's parts on `app.state` while the block runs, its default space warm."""
+    folder_identity.claim(settings)
     state, sql = app.state, open_engine(settings)
     code()  # the files as they are now, not at the first deletion
     state.sessions = session_factory(sql)

@@ -14,7 +14,7 @@ import uvicorn
 from app.engine import device_of
 from app.main import create_app
 from app.settings import BadSettings, Settings
-from app.store import spaces
+from app.store import folder_identity, spaces
 from app.store.db import open_engine, session_factory, transaction
 from tangent import open_space
 from tangent.errors import TangentError
@@ -29,10 +29,11 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     """Listen, start the worker, serve until SIGTERM or SIGINT, end the worker; the exit status.
 
     Raises:
-        BadSettings: the address is taken, the default space cannot be opened, or the key that
-            signs receipts cannot be used.
+        BadSettings: the address is taken, the default space cannot be opened, the key that signs
+            receipts cannot be used, or folder and database do not belong together.
     """
     app = create_app(settings)
+    folder_identity.claim(settings)  # inside of the application an error would be a traceback
     listener = _listen(settings)
     _make_default_space(settings)
     for number in (signal.SIGTERM, signal.SIGINT):

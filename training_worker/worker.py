@@ -11,6 +11,7 @@ from dbos import DBOS
 from dbos import error as engine_error
 
 from app.settings import Settings
+from app.store import folder_identity
 from app.store.jobs import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW, Jobs, engine_options
 from app.store.migrate import is_current
 from training_worker.attempts import Attempts
@@ -47,10 +48,12 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
 
     Raises:
         NotMigrated: before anything was done.
+        BadSettings: folder and database do not belong together; before anything was done.
     """
     configure_logging()
     if not is_current(settings):
         raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
+    folder_identity.claim(settings)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -283,3 +283,12 @@ class Worker(Base):
     executor_id: Mapped[str] = mapped_column(primary_key=True)
     started_at: Mapped[datetime] = mapped_column(default=now)
     beat_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class DatabaseIdentity(Base):
+    """The database's own id, which its data folder carries too; one row."""
+
+    __tablename__ = "database_identity"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1
+    id: Mapped[str]

@@ -2,8 +2,8 @@
 
     PYTHONPATH=.:tests/support python tests/tangent/made_parts.py
 
-writes tests/fixtures/component_hashes.json anew. The file there was written by commit 9246dc7. It is written anew
-only where the bytes are meant to change: that is a new component format, or a new fingerprint.
+writes tests/fixtures/component_hashes.json. The file there was written by commit 9246dc7. Write it
+again only where the bytes are meant to change: with a new component format, or a new fingerprint.
 """
 
 import hashlib

@@ -1,0 +1,85 @@
+"""Calls into modules of the project, as the interpreter's profiling hook reports them."""
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+
+class Call(NamedTuple):
+    """A call into the project; the caller is None where no module of the project is behind it."""
+
+    caller: str | None
+    module: str
+    function: str
+
+
+class Trip(NamedTuple):
+    """How far some calls lead through the project."""
+
+    modules: int  # entered, each counted once
+    functions: int  # distinct by module and name
+    hops: int  # calls from one module into another; a resumed coroutine counts as called
+
+
+class Calls:
+    """Records the calls that threads make into the project, if they start while it watches.
+
+    The caller is the nearest module of the project, whatever libraries lie between.
+    """
+
+    def __init__(self, root: Path, packages: Iterable[str]) -> None:
+        self._places = tuple(f"{root / package}/" for package in packages)
+        self._modules: dict[str, str | None] = {}  # by file
+        self._recorded: list[Call] = []
+        self._recording = False
+
+    @property
+    def trip(self) -> Trip:
+        """How far the calls lead that were recorded last."""
+        return Trip(
+            modules=len({call.module for call in self._recorded}),
+            functions=len({(call.module, call.function) for call in self._recorded}),
+            hops=sum(call.caller not in (None, call.module) for call in self._recorded),
+        )
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hook into this thread and those that start in the block; put the old hooks back."""
+        here, in_threads = sys.getprofile(), threading.getprofile()
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
+        try:
+            yield
+        finally:
+            sys.setprofile(here)
+            threading.setprofile(in_threads)  # type: ignore[arg-type]
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record the calls made during the block, and forget those of the block before."""
+        self._recorded, self._recording = [], True
+        try:
+            yield
+        finally:
+            self._recording = False
+
+    def _note(self, frame: FrameType, event: str, argument: object) -> None:
+        if not self._recording or event != "call":
+            return
+        module = self._module(frame)
+        if module is None:
+            return
+        caller, behind = None, frame.f_back
+        while caller is None and behind is not None:
+            caller, behind = self._module(behind), behind.f_back
+        self._recorded.append(Call(caller, module, frame.f_code.co_name))
+
+    def _module(self, frame: FrameType) -> str | None:
+        file = frame.f_code.co_filename
+        if file not in self._modules:
+            self._modules[file] = file if file.startswith(self._places) else None
+        return self._modules[file]

@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured clean
+.PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -59,6 +59,9 @@ bench-training-memory: $(STAMP) ## measure the memory and the time of large trai
 
 measured: $(STAMP) ## write the tables of docs/measured.md from benchmarks/results/
 	@$(BIN)/python -m benchmarks.measured
+
+structure: $(STAMP) ## count rooms, arrows and what two requests run through; ARGS=--picture draws
+	@$(BIN)/python -m benchmarks.structure $(ARGS)
 
 clean: ## remove the virtual environment and caches; data/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

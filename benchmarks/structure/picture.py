@@ -1,0 +1,69 @@
+"""The picture of rooms and arrows that docs/architecture.md holds, as Mermaid graphs.
+
+It stands between `<!-- rooms -->` and `<!-- /rooms -->`; the text around is left alone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from benchmarks.structure.rooms import Rooms, children, rooms
+from benchmarks.structure.sources import ROOT
+
+BOXES = ("tangent", "training_worker")  # drawn shut beside the rooms of app
+PICTURE = """<!-- rooms -->
+An arrow leads to what is imported. Arrows that follow from others are left out. A slash ends the
+name of a package; other names are single modules.
+
+{whole}
+
+The rooms of `tangent`:
+
+{tangent}
+<!-- /rooms -->"""
+
+
+def picture(root: Path = ROOT) -> str:
+    """Return the markers and what stands between them."""
+    whole = Rooms.of(root, [*children(root, "app"), *BOXES])
+    return PICTURE.format(whole=graph(whole, "app"), tangent=graph(rooms(root, "tangent")))
+
+
+def rendered(page: str, root: Path = ROOT) -> str:
+    """Return the page with its picture drawn again.
+
+    Raises:
+        ValueError: the page has not exactly one place for it.
+    """
+    text = picture(root)
+    page, count = re.subn("<!-- rooms -->.*?<!-- /rooms -->", lambda _: text, page, flags=re.S)
+    if count != 1:
+        raise ValueError(f"the page has {count} places from <!-- rooms --> to <!-- /rooms -->")
+    return page
+
+
+def graph(found: Rooms, framed: str | None = None) -> str:
+    """Return the graph of rooms, the highest first, with a frame around those of one package."""
+    ordered = sorted(found.names, key=lambda name: (-found.storeys[name], name))
+    inside = [name for name in ordered if framed and name.startswith(f"{framed}.")]
+    lines = ["```mermaid", "flowchart TD"]
+    if inside:
+        frame = [f"    {line}" for line in _nodes(found, inside)]
+        lines += [f"    subgraph {framed}", *frame, "    end"]
+    lines += _nodes(found, (name for name in ordered if name not in inside))
+    for room in ordered:
+        ahead = sorted(_key(b) for a, b in found.reduced if a == room)
+        if ahead:
+            lines.append(f"    {_key(room)} --> {' & '.join(ahead)}")
+    return "\n".join([*lines, "```"])
+
+
+def _nodes(found: Rooms, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        end = "" if name in found.loose else "/"
+        yield f'    {_key(name)}["{name.rpartition(".")[2]}{end}"]'
+
+
+def _key(name: str) -> str:
+    """Return a dotted name as Mermaid takes it; whole, for a last part may be a word of Mermaid."""
+    return name.replace(".", "_")

@@ -37,6 +37,7 @@ class Suffix:
         self.prefix_type: torch.dtype | None = None  # of the prefix's products, if not the model's
         self._skipped: dict[nn.Module, Any] = {}  # modules of the prefix -> output for the dummy
         self.entry = self._entry(self.probe)
+        self._overwrites = self._writes_on_its_activation()
 
     def activation(self, images: Tensor) -> Tensor:
         """What enters the first tangent module; the images where no prefix can be split off."""
@@ -48,6 +49,8 @@ class Suffix:
 
     def run(self, activation: Tensor) -> Tensor:
         """phi, by the model's own code on its own parameters."""
+        if self._overwrites:
+            activation = activation.clone()
         if self.entry is None:
             return self.model(activation)
         with self._replayed(self.entry, activation):
@@ -55,10 +58,13 @@ class Suffix:
 
     def features(self, parameters: Tangent, activation: Tensor) -> Tensor:
         """phi with the given tangent parameters instead of the base's; differentiable in them."""
-        if self.entry is None:
-            return functional_call(self.model, parameters, (activation,))
-        with self._replayed(self.entry, activation):
-            return functional_call(self.model, parameters, (self._dummy,))
+        if self._overwrites:
+            activation = activation.clone()
+        with _same_parameters(self.model):
+            if self.entry is None:
+                return functional_call(self.model, parameters, (activation,))
+            with self._replayed(self.entry, activation):
+                return functional_call(self.model, parameters, (self._dummy,))
 
     def vjp(self, activation: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         """phi and Jᵀ·cotangent at the base parameters, summed over the batch: back-propagation."""
@@ -87,6 +93,15 @@ class Suffix:
         except (RuntimeError, TypeError):
             return None
         return candidate if torch.equal(whole, replayed) else None
+
+    def _writes_on_its_activation(self) -> bool:
+        """Whether a pass must get a copy, as the model works in place on what enters the suffix."""
+        self._overwrites = False
+        with torch.no_grad():
+            activation = self.activation(self.probe).clone()
+            before = activation._version
+            self.run(activation)
+        return activation._version != before
 
     def _first_tangent_module(self, probe: Tensor) -> nn.Module | None:
         """Of the wholly tangent modules, the outermost one around the first to run."""
@@ -122,6 +137,20 @@ class Suffix:
                 stack.enter_context(running_instead(skipped, lambda *_, given=output: given))
             stack.enter_context(_removed([module.register_forward_pre_hook(replay)]))
             yield
+
+
+@contextmanager
+def _same_parameters(model: nn.Module) -> Iterator[None]:
+    """The model has its own parameters again after the block.
+
+    `functional_call` leaves its tensors in a module that the model has under several names.
+    """
+    held = [(module, dict(module._parameters)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, own in held:
+            module._parameters.update(own)
 
 
 @contextmanager

@@ -55,17 +55,18 @@ class Rules:
         seeds = [
             (pairs[0][0], [along for _, along in pairs]) for pairs in zip(*prepared, strict=True)
         ]
-        with torch.no_grad(), self._running(seeds), absorbing(self.suffix.model):
+        with torch.no_grad(), self._running(seeds) as duals, absorbing(self.suffix.model):
             phi = self.suffix.run(rows)
-        return phi, phi._tangents if prepared else []  # type: ignore[attr-defined]
+        return phi, duals.of(phi) or [torch.zeros_like(phi) for _ in prepared]
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         return self.suffix.vjp(rows, cotangent)
 
     @contextmanager
-    def _running(self, seeds: Sequence[tuple[Tensor, Tangents]]) -> Iterator[None]:
-        with Duals(seeds, self._folds) if seeds or self._folds else nullcontext():
-            yield
+    def _running(self, seeds: Sequence[tuple[Tensor, Tangents]]) -> Iterator[Duals]:
+        duals = Duals(seeds, self._folds)
+        with duals if seeds or self._folds else nullcontext():
+            yield duals
 
 
 def _laid_out(value: Tensor) -> Tensor:

@@ -10,3 +10,4 @@ from tangent.rules import pointwise as pointwise
 from tangent.rules import pools as pools
 from tangent.rules import products as products
 from tangent.rules import structure as structure
+from tangent.rules import writes as writes

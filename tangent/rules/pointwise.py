@@ -17,7 +17,7 @@ aten: Any = torch.ops.aten
 
 
 def pointwise(forward: Callable[..., Tensor], backward: Callable[..., Tensor]) -> Any:
-    """The rule of `y = forward(x, …)`; `backward(ẋ, x, y, …)` gives ẏ. Never in place."""
+    """The rule of `y = forward(x, …)`; `backward(ẋ, x, y, …)` gives ẏ."""
 
     def apply(
         duals: Duals, x: Tensor, *args: Any, inplace: bool = False, **kwargs: Any
@@ -25,21 +25,19 @@ def pointwise(forward: Callable[..., Tensor], backward: Callable[..., Tensor]) -
         own = duals.of(x)
         if own is None or duals.any_of(args) or duals.any_of(list(kwargs.values())):
             raise NoRule(forward, "moves with an argument other than its first")
-        y = forward(x, *args, **kwargs)
-        return y, [backward(t, x, y, *args, **kwargs) for t in own]
+        if not inplace:
+            y = forward(x, *args, **kwargs)
+            return y, [backward(t, x, y, *args, **kwargs) for t in own]
+        duals.check_writable(x)
+        if backward is _relu:  # the only one that goes by the result
+            y = forward(x, *args, inplace=True, **kwargs)
+            moved = [backward(t, x, y, *args, **kwargs) for t in own]
+        else:
+            moved = [backward(t, x, x, *args, **kwargs) for t in own]
+            forward(x, *args, inplace=True, **kwargs)
+        return x, duals.write(x, moved)
 
     return apply
-
-
-def in_place(forward: Callable[..., Tensor], backward: Callable[..., Tensor]) -> Any:
-    """The same for an operation that overwrites its argument."""
-    apply = pointwise(forward, backward)
-
-    def write(duals: Duals, x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tangents]:
-        y, moved = apply(duals, x, *args, **kwargs)
-        return x.copy_(y), moved
-
-    return write
 
 
 def _gelu(t: Tensor, x: Tensor, y: Tensor, approximate: str = "none") -> Tensor:
@@ -72,7 +70,7 @@ def _softplus(t: Tensor, x: Tensor, y: Tensor, beta: float = 1, threshold: float
 
 KERNELS: list[tuple[Any, Any, list[Any]]] = [
     (F.gelu, _gelu, [F.gelu]),
-    (torch.relu, _relu, [F.relu, torch.relu, T.relu]),
+    (F.relu, _relu, [F.relu, torch.relu, T.relu]),
     (F.silu, lambda t, x, y: aten.silu_backward(t, x), [F.silu]),
     (F.mish, lambda t, x, y: aten.mish_backward(t, x), [F.mish]),
     (F.hardswish, lambda t, x, y: aten.hardswish_backward(t, x), [F.hardswish]),
@@ -106,10 +104,6 @@ KERNELS: list[tuple[Any, Any, list[Any]]] = [
 ]
 for _forward, _backward, _operations in KERNELS:
     rule(*_operations)(pointwise(_forward, _backward))
-rule(T.sigmoid_, torch.sigmoid_)(
-    in_place(torch.sigmoid, lambda t, x, y: aten.sigmoid_backward(t, y))
-)
-rule(T.relu_, torch.relu_)(in_place(torch.relu, _relu))
 
 
 @rule(F.glu)

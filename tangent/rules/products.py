@@ -115,19 +115,17 @@ rule(T.matmul, T.__matmul__, T.bmm, T.mm)(bilinear(torch.matmul))
 rule(T.mul, T.__mul__, T.__rmul__, T.multiply, torch.multiply)(bilinear(torch.mul))
 
 
-@rule(T.mul_, T.__imul__)
-def mul_(duals: Duals, x: Tensor, y: Any) -> tuple[Tensor, Tangents]:
-    """The product, in place."""
-    result, moved = bilinear(torch.mul)(duals, x, y)
-    return x.copy_(result), moved
-
-
-@rule(T.add, T.__add__, T.__radd__, torch.add, T.__iadd__, T.add_)
+@rule(T.add, T.__add__, T.__radd__, torch.add)
 def add(duals: Duals, x: Any, y: Any, *, alpha: float = 1) -> tuple[Tensor, Tangents]:
-    """J8: ẋ + ẏ; the primal in new memory, as the old one may be another value's too."""
+    """J8: ẋ + ẏ."""
     result = torch.add(x, y, alpha=alpha)
-    return result, [
-        _sum([dx, dy if dy is None or alpha == 1 else alpha * dy], result)
+    return result, added(duals, result, x, y, alpha)
+
+
+def added(duals: Duals, like: Tensor, x: Any, y: Any, alpha: float) -> Tangents:
+    """The tangents of x + alpha·y, in the shape of `like`."""
+    return [
+        _sum([dx, dy if dy is None or alpha == 1 else alpha * dy], like)
         for dx, dy in duals.along(x, y)
     ]
 

@@ -31,10 +31,11 @@ CONSTANT.update(
         *(T.is_cuda.__get__, T.requires_grad.__get__, T.is_sparse.__get__, T.is_mps.__get__),
         *(T.size, T.dim, T.stride, T.numel, T.is_contiguous, T.__len__, T.is_floating_point),
         *(T.is_complex, T.element_size, T.get_device, T.nelement, torch.is_floating_point),
-        *(torch.is_complex, torch.numel, torch.is_tensor, T.argmax, T.detach),
+        *(torch.is_complex, torch.numel, torch.is_tensor, T.argmax),
         *(T.new_zeros, T.new_ones, T.new_empty, T.new_full, T.new_tensor, torch.zeros_like),
         *(torch.ones_like, torch.empty_like, torch.full_like),
         *(T.__eq__, T.__ne__, T.__lt__, T.__le__, T.__gt__, T.__ge__),
+        *(T.eq, T.ne, T.lt, T.le, T.gt, T.ge),
     }
 )
 
@@ -73,6 +74,14 @@ for _operation in LINEAR:
     rule(_operation)(structural(_operation))
 for _operation in (torch.cat, torch.concat, torch.stack, torch.hstack, torch.vstack):
     rule(_operation)(joining(_operation))
+
+
+@rule(T.detach)
+def detach(duals: Duals, x: Tensor) -> tuple[Tensor, None]:
+    """The same values, cut off from the tangents for good, whatever is written to their memory."""
+    result = x.detach()
+    duals.hold(result, None)
+    return result, None
 
 
 @rule(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout)

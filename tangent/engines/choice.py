@@ -16,7 +16,11 @@ from tangent.errors import NonFinite, UnsupportedModel
 from tangent.suffix import Suffix
 
 STEP = 1e-2  # of the difference, relative to the parameters
-AGREE = 5e-3  # relative, in float32: a pre-activation near 0 may fall on either side of a kink
+AGREE = 5e-3  # relative, of J: a pre-activation near 0 may fall on either side of a kink
+SAME_PHI = {  # relative, of phi, which has no kinks: what rounding alone may do
+    torch.float32: 3e-5,
+    torch.float64: 1e-6,  # some models compute a part of themselves in float32
+}
 
 
 def choose(suffix: Suffix) -> Engine:
@@ -42,8 +46,8 @@ def choose(suffix: Suffix) -> Engine:
         found, why = _tried(engine, suffix, direction)
         if found is None:
             reasons.append(why)
-        elif not _alike(found, expected or _difference(suffix, direction)):
-            reasons.append("the rules disagree with the derivative of this model")
+        elif gap := _gap(found, expected or _difference(suffix, direction)):
+            reasons.append(f"the rules disagree with {gap} of this model")
         else:
             return engine
     if expected is None:
@@ -110,5 +114,17 @@ def _difference(suffix: Suffix, direction: Tangent) -> tuple[Tensor, Tensor]:
         return features(0.0), (8 * near - far) / (12 * STEP)
 
 
-def _alike(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
-    return all((a - b).norm() <= AGREE * b.norm() for a, b in zip(found, expected, strict=True))
+def _gap(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> str:
+    """Return what the two differ in by more than rounding and kinks explain, or nothing."""
+    (phi, along), (own_phi, own_along) = found, expected
+    if not (phi - own_phi).norm() <= _same_phi(phi) * own_phi.norm():
+        return "the features"
+    return "" if (along - own_along).norm() <= AGREE * own_along.norm() else "the derivative"
+
+
+def _same_phi(phi: Tensor) -> float:
+    """The bound for the features; that of J where products are rounded to less than phi's type."""
+    rounded = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    if phi.is_cuda and phi.dtype == torch.float32 and rounded:
+        return AGREE
+    return SAME_PHI.get(phi.dtype, AGREE)

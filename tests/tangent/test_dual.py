@@ -227,3 +227,13 @@ def test_a_pass_that_works_on_its_input_in_place_leaves_the_rows_as_they_are():
     torch.testing.assert_close(pushed(engine, x, delta), first, rtol=0, atol=0)
     expected = F.linear(2 * kept.flatten(1), delta["layer.weight"])
     torch.testing.assert_close(first[1], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rules_that_miss_a_small_part_of_the_features_are_not_trusted(dtype, monkeypatch):
+    """A lost addition far below what kinks may do to the derivative."""
+    monkeypatch.setitem(dual.RULES, torch.Tensor.add_, lambda duals, x, y: (x + 0, duals.of(x)))
+    split = over(written(lambda y, p: y.add_(p)), dtype, size=1e-4)
+    engine = choose(split)
+    assert engine.name == "generic"
+    assert "disagree with the features" in engine.reason

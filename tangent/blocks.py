@@ -36,7 +36,7 @@ def measured(problem: Problem, delta: Delta) -> Statistics:
     for rows, _ in problem.chunks():
         phi, (along,) = engine.push(rows, [prepared])
         psi = with_constant(phi).double()
-        found = measure(psi, names[at : at + len(rows)]).cpu()
+        found = measure(psi, names[at : at + len(rows)])
         at += len(rows)
         cross += (psi.T @ along.double()).cpu()
         summed = found if summed is None else total([summed, found], [1.0, 1.0])

@@ -31,7 +31,10 @@ MOST_IMAGES = 2**53  # of one label: float64 counts exactly up to here
 
 @dataclass(frozen=True)
 class Component:
-    """A tangent vector delta in one space, with what it was trained from and how."""
+    """A tangent vector delta in one space, with what it was trained from and how.
+
+    Its tensors are on the CPU, whatever device it was trained on and answers on.
+    """
 
     fingerprint: str
     scope: str

@@ -131,15 +131,15 @@ def _finite(solution: Solution) -> Solution:
 
 
 def _component(problem: Problem, found: _Found, seed: int) -> Component:
-    """The component of a solution; it counts images, each once however many views it had."""
+    """The component of a solution, on the CPU; it counts every image once, whatever its views."""
     space, settings, delta = problem.space, problem.hyperparameters, found.solution.delta
     return Component(
         fingerprint=space.fingerprint,
         scope=space.scope,
         labels={name: count // settings.views for name, count in problem.counts.items()},
         head_labels=problem.labels,
-        head=delta["head"].to(torch.float64),
-        backbone={k: v for k, v in sorted(delta.items()) if k != "head"},
+        head=delta["head"].to("cpu", torch.float64),
+        backbone={k: v.cpu() for k, v in sorted(delta.items()) if k != "head"},
         statistics=found.statistics,
         hyperparameters=settings.as_dict(),
         seed=seed,

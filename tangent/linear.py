@@ -164,6 +164,6 @@ def _statistics(problem: Problem, chosen: Tensor) -> Statistics:
     summed: list[Statistics] = []
     for index in torch.nonzero(chosen).flatten().split(ROWS):
         names = [problem.row_labels[i] for i in index.tolist()]
-        parts = [*summed, measure(problem.batch(index)[0], names).cpu()]
+        parts = [*summed, measure(problem.batch(index)[0], names)]
         summed = [total(parts, [1.0] * len(parts))]
     return summed[0]

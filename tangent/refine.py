@@ -87,8 +87,8 @@ def refine(
     return Refined(
         labels=pool.labels,
         counts=dict(sorted(counts.items())),
-        head=head,
-        backbone=dict(sorted(backbone.items())),
+        head=head.cpu(),
+        backbone={name: value.cpu() for name, value in sorted(backbone.items())},
         metrics=metrics,
     )
 

@@ -27,7 +27,7 @@ SQUARE = 128  # rows of a Gram matrix that are mirrored at a time
 
 @dataclass(frozen=True)
 class Statistics:
-    """float64; `labels` sorted, `sums` and `counts` in their order."""
+    """float64, on the CPU wherever psi was; `labels` sorted, `sums` and `counts` in their order."""
 
     packed: Tensor  # G's upper triangle, row by row: D (D + 1) / 2 numbers
     sums: Tensor  # (K, D)
@@ -44,7 +44,7 @@ class Statistics:
         """G's diagonal (D,)."""
         width = self.sums.shape[1]
         index = torch.arange(width)
-        return self.packed[(index * width - index * (index - 1) // 2).to(self.packed.device)]
+        return self.packed[index * width - index * (index - 1) // 2]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -56,23 +56,17 @@ class Statistics:
         """How many images, weighted ones by their weight."""
         return sum(self.counts.values())
 
-    def cpu(self) -> "Statistics":
-        """The same on the CPU."""
-        cross = None if self.cross is None else self.cross.cpu()
-        return Statistics(self.packed.cpu(), self.sums.cpu(), self.counts, cross)
-
 
 def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
-    """The statistics of features (n, D) with one label a row."""
+    """Return the statistics of features (n, D), on any device, with one label a row."""
     names = sorted(set(labels))
     column = {name: i for i, name in enumerate(names)}
     psi = psi.to(torch.float64)
     sums = torch.zeros(len(names), psi.shape[1], dtype=torch.float64, device=psi.device)
     sums.index_add_(0, torch.tensor([column[name] for name in labels], device=psi.device), psi)
+    counts = {name: float(sum(x == name for x in labels)) for name in names}
     # A product's two triangles may differ in the last bit: one is kept.
-    return Statistics(
-        pack(psi.T @ psi), sums, {name: float(sum(x == name for x in labels)) for name in names}
-    )
+    return Statistics(pack(psi.T @ psi), sums.cpu(), counts)
 
 
 def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
@@ -131,16 +125,15 @@ def relabelled(statistics: Statistics, names: Mapping[str, str]) -> Statistics:
 
 
 def pack(gram: Tensor) -> Tensor:
-    """The upper triangle, row by row: D (D + 1) / 2 numbers."""
+    """The upper triangle, row by row: D (D + 1) / 2 numbers, on the CPU."""
     # By numpy, here and below: a row's view costs it far less than it costs torch.
-    packed = np.concatenate([row[i:] for i, row in enumerate(gram.cpu().numpy())])
-    return torch.from_numpy(packed).to(gram.device)
+    return torch.from_numpy(np.concatenate([row[i:] for i, row in enumerate(gram.cpu().numpy())]))
 
 
 def unpack(packed: Tensor, width: int) -> Tensor:
     """The symmetric matrix of a packed upper triangle."""
     gram = empty(width * width, torch.float64).view(width, width)
-    numbers, start = packed.cpu().numpy(), 0
+    numbers, start = packed.numpy(), 0
     for i, row in enumerate(gram.numpy()):
         row[i:] = numbers[start : start + width - i]
         start += width - i
@@ -150,4 +143,4 @@ def unpack(packed: Tensor, width: int) -> Tensor:
         upper = gram[start:end, start:end].triu()
         gram[start:end, start:end] = upper + upper.triu(1).T
         gram[end:, start:end] = gram[start:end, end:].T
-    return gram.to(packed.device)
+    return gram

@@ -10,3 +10,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+        ),
+    ]
+)
+def device(request) -> torch.device:
+    """Every device of this machine that a space may run on."""
+    return torch.device(request.param)

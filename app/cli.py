@@ -110,7 +110,7 @@ def demo(settings: Settings, flags: argparse.Namespace) -> int:
 
 def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
     """Check saved receipts; 0 if they are as they were written, else 1 and a sentence a fault."""
-    from app.ledger import BadLedger, check, read
+    from app.receipts.offline import BadLedger, check, read
 
     keys = dict(_public_key(path) for path in flags.public_key)
     try:
@@ -130,7 +130,7 @@ def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
 
 
 def _public_key(path: Path) -> tuple[str, Any]:
-    from app.store.seals import BadKey, key_id_of, public_key
+    from app.receipts.signing import BadKey, key_id_of, public_key
 
     try:
         key = public_key(_text(path))

@@ -30,12 +30,13 @@ from app.api.requests import Watched
 from app.api.turns import Turns
 from app.engine import Engine
 from app.metrics import Metrics
+from app.receipts import signing
+from app.receipts.environment import code, installed
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, inventory, leftovers, seals
+from app.store import folder_identity, inventory, leftovers
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
-from app.store.environment import code, installed
 from app.store.jobs import Jobs
 
 NOUNS = (
@@ -86,11 +87,11 @@ def _inventory(app: FastAPI) -> inventory.Inventory | None:
     return inventory.read(state.reading, dead_seconds=state.settings.worker_dead_seconds)
 
 
-def _signer(settings: Settings) -> seals.Signer | None:
+def _signer(settings: Settings) -> signing.Signer | None:
     path = settings.receipt_key_file
     try:
-        return None if path is None else seals.signer(path)
-    except seals.BadKey as error:
+        return None if path is None else signing.signer(path)
+    except signing.BadKey as error:
         raise BadSettings(f"TANGENT_RECEIPT_KEY_FILE is {str(path)!r}: {error}") from None
 
 

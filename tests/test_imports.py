@@ -48,14 +48,14 @@ MAY_IMPORT = {
         *("app.engine", "app.component_files", "app.store", "app.errors", "app.images"),
         "tangent",
     ),
-    "app.probes": ("app.engine", "app.store", "app.errors", "tangent"),
-    "app.ledger": ("app.store.seals",),
+    "app.receipts.probe": ("app.engine", "app.store", "app.errors", "tangent"),
+    "app.receipts.offline": ("app.receipts.signing",),
     "app.selections": ("app.engine", "app.store", "app.schemas", "app.errors"),
     "app.imports": ("app.engine", "app.store", "app.errors", "app.settings", "tangent"),
     "app.api": (
         *("app.api", "app.engine", "app.store", "app.schemas", "app.errors", "app.settings"),
         *("app.archives", "app.images", "app.gate", "app.metrics", "app.ranking"),
-        *("app.selections", "app.imports", "app.restatements", "app.probes", "tangent"),
+        *("app.selections", "app.imports", "app.restatements", "app.receipts.probe", "tangent"),
     ),
     "app.demo": ("app.demo",),
     "training_worker": (
@@ -70,7 +70,7 @@ ONLY_IN = {
     "torch": ("tangent", "training_worker", "app.engine", "benchmarks", "tests"),
     "numba": ("tangent.kernel", "tests"),
     "dbos": ("training_worker", "app.store.jobs", "app.store.migrate", "tests"),
-    "cryptography": ("app.store.seals", "tests"),
+    "cryptography": ("app.receipts.signing", "tests"),
     "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
     "sklearn": ("app.demo", "benchmarks", "tests"),
 }

@@ -36,6 +36,7 @@ from app.api.turns import turn
 from app.api.walks import damaged
 from app.errors import Unsupported
 from app.images import BadImage
+from app.receipts import ledger
 from app.schemas.components import ComponentOut
 from app.schemas.datasets import (
     DatasetOut,
@@ -49,7 +50,7 @@ from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.store import components, datasets, plans, receipts, spaces
+from app.store import components, datasets, plans, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
 from app.store.deletion import forget_dataset
@@ -267,7 +268,7 @@ def relabel(
         probe=probe,
     )
     with transaction(reading) as session:
-        receipt = ReceiptOut.of(receipts.get(session, receipt_id))
+        receipt = ReceiptOut.of(ledger.get(session, receipt_id))
         return RelabelledDataset.of(datasets.get(session, dataset_id), receipt)
 
 

@@ -23,14 +23,14 @@ from app.api.deps import (
 )
 from app.engine import Engine
 from app.metrics import Metrics
-from app.probes import Probes
+from app.receipts.body import Circumstances
+from app.receipts.probe import Probes
+from app.receipts.signing import Signer
 from app.store import leftovers
 from app.store.blobs import LocalBlobs
 from app.store.db import Session, transaction
 from app.store.deletion import Deletion
 from app.store.jobs import Jobs
-from app.store.seals import Signer
-from app.store.statements import Circumstances
 from app.store.tables import Receipt, now
 
 Forget = Callable[[Session, Circumstances], Deletion]

@@ -20,12 +20,12 @@ from app.engine import Engine
 from app.errors import NotFound
 from app.gate import Ticket
 from app.metrics import Metrics
+from app.receipts.signing import Signer
 from app.schemas.texts import fault
 from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.db import Session, sessionmaker, transaction
 from app.store.jobs import Jobs
-from app.store.seals import Signer
 
 Sessions = sessionmaker[Session]
 

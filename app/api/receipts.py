@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.api.deps import PageDep, ReadSessionDep, SignerDep
-from app.api.verifications import VerifierDep
 from app.errors import NotFound
+from app.receipts import ledger
+from app.receipts.verify import VerifierDep
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import HeadOut, KeyOut, ReceiptOut, VerificationOut
-from app.store import receipts
 
 router = APIRouter(prefix="/receipts", tags=["receipts"])
 ReceiptId = Annotated[str, Path(max_length=64)]
@@ -19,16 +19,16 @@ ReceiptId = Annotated[str, Path(max_length=64)]
 @router.get("", summary="List receipts", responses=problems(404, 422))
 def list_(session: ReadSessionDep, page: PageDep) -> Listing[ReceiptOut]:
     """From the first deletion on, a page at a time."""
-    rows = receipts.list_(session, after=page.after, limit=page.limit + 1)
+    rows = ledger.list_(session, after=page.after, limit=page.limit + 1)
     return page.listing(rows, ReceiptOut.of)
 
 
 @router.get("/head", summary="Show the ledger's head")
 def head(session: ReadSessionDep) -> HeadOut:
     """The last receipt's number and hash, to be noted somewhere else."""
-    last = receipts.head(session)
+    last = ledger.head(session)
     if last is None:
-        return HeadOut(number=0, id=None, hash=receipts.ZEROS)
+        return HeadOut(number=0, id=None, hash=ledger.ZEROS)
     return HeadOut(number=last.number, id=last.id, hash=last.hash)
 
 
@@ -53,14 +53,14 @@ def key(
             "this service signs no receipts: start it with TANGENT_RECEIPT_KEY_FILE to do so; "
             "?key_id= shows the key that an earlier receipt names",
         )
-    kept = receipts.key(session, key_id)
+    kept = ledger.key(session, key_id)
     return KeyOut(key_id=kept.id, public_key=kept.public_key)
 
 
 @router.get("/{receipt_id}", summary="Show a receipt", responses=problems(404))
 def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
     """The receipt, as it was written."""
-    return ReceiptOut.of(receipts.get(session, receipt_id))
+    return ReceiptOut.of(ledger.get(session, receipt_id))
 
 
 @router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404))

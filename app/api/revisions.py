@@ -17,11 +17,11 @@ from app.api.deletions import Deletions, DeletionsDep
 from app.api.deps import ReadSessionsDep, Sessions
 from app.api.idempotency import Once
 from app.errors import NotReady
+from app.receipts.body import Circumstances
 from app.store import revisions
 from app.store.db import Session, Unsettled, transaction
 from app.store.deletion import Deletion
 from app.store.plans import Plan
-from app.store.statements import Circumstances
 from app.store.tables import Receipt
 
 ATTEMPTS = 10

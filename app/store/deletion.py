@@ -20,21 +20,12 @@ from sqlalchemy.orm import Session
 
 from app.archives.packs import Place
 from app.errors import Conflict
-from app.store import (
-    components,
-    datasets,
-    derivations,
-    idempotency,
-    invalidations,
-    receipts,
-    residue,
-    statements,
-    states,
-    write_lock,
-)
+from app.receipts import body as statements
+from app.receipts import ledger, residue, states
+from app.receipts.body import Circumstances
+from app.store import components, datasets, derivations, idempotency, invalidations, write_lock
 from app.store.db import affected
 from app.store.jobs import records_of
-from app.store.statements import Circumstances
 from app.store.tables import (
     Component,
     ComponentEvent,
@@ -157,7 +148,7 @@ def _forget(
     }
     body = statements.body(session, how, touched, deleted)
     return Deletion(
-        receipt=receipts.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
+        receipt=ledger.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
         subject_ids=[each["id"] for each in subjects],
         shas=[component.sha256 for component in found if component.sha256],
         training=[each.job_id for each in found if each.status in components.ACTIVE],

@@ -15,7 +15,8 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import datasets, erasures, residue
+from app.receipts import residue
+from app.store import datasets, erasures
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.components import ACTIVE
 from app.store.db import transaction

@@ -17,23 +17,16 @@ from uuid import uuid4
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import (
-    components,
-    images,
-    invalidations,
-    receipts,
-    residue,
-    statements,
-    states,
-    write_lock,
-)
+from app.receipts import body as statements
+from app.receipts import ledger, residue, states
+from app.receipts.body import Circumstances
+from app.store import components, images, invalidations, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import affected
 from app.store.deletion import Deletion, artefact, delete_rows, locked, with_derived
 from app.store.erasures import freed
 from app.store.jobs import records_of
 from app.store.plans import Plan
-from app.store.statements import Circumstances
 from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
 
 Outcome = dict[str, str]
@@ -103,7 +96,7 @@ def carry_out(
     told["not_covered"] = list(residue.NOT_COVERED)
     body = statements.body(session, how, touched, told)
     return Deletion(
-        receipt=receipts.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
+        receipt=ledger.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
         erased=(dataset.pack_key, freed(session, dataset.id, plan.removed)),
         **deletion,
     )

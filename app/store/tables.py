@@ -254,7 +254,7 @@ class ReceiptKey(Base):
 
     __tablename__ = "receipt_key"
 
-    id: Mapped[str] = mapped_column(primary_key=True)  # its fingerprint, see app.store.seals
+    id: Mapped[str] = mapped_column(primary_key=True)  # its fingerprint, see app.receipts.signing
     public_key: Mapped[str]  # PEM
     created_at: Mapped[datetime] = mapped_column(default=now)
 

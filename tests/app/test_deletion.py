@@ -9,8 +9,9 @@ import pytest
 from living import Service
 from pictures import image
 
+from app.receipts import ledger
 from app.settings import Settings
-from app.store import components, migrate, receipts
+from app.store import components, migrate
 from app.store.db import transaction
 from app.store.tables import Evaluation, EvaluationMember
 
@@ -216,7 +217,7 @@ def test_a_deletion_that_cannot_be_committed_removes_nothing(shared, monkeypatch
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(receipts, "append", fails)
+        patched.setattr(ledger, "append", fails)
         answer = shared.client.delete(f"/v1/components/{component_id}")
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")

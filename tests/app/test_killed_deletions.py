@@ -14,10 +14,12 @@ from keys import key_file
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.ledger import check
+from app.receipts import ledger as receipts
+from app.receipts import signing
+from app.receipts.offline import check
 from app.schemas.receipts import ReceiptOut
 from app.settings import Settings
-from app.store import components, migrate, receipts, seals, spaces, write_lock
+from app.store import components, migrate, spaces, write_lock
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
 
@@ -167,8 +169,8 @@ def sound(settings: Settings, sessions: sessionmaker[Session], ids: list[str]) -
     manifests = [receipt.body["manifests"][0] for receipt in ledger]
     for earlier, later in pairwise(manifests):
         assert later["before"] == earlier["after"]
-    signer = seals.signer(settings.receipt_key_file)
-    keys = {signer.key_id: seals.public_key(signer.public_key)}
+    signer = signing.signer(settings.receipt_key_file)
+    keys = {signer.key_id: signing.public_key(signer.public_key)}
     assert check([ReceiptOut.of(each).model_dump() for each in ledger], keys) == []
 
 

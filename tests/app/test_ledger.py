@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
-from app.ledger import BadLedger, check, read
-from app.store import seals
+from app.receipts import signing
+from app.receipts.offline import BadLedger, check, read
 from app.store.canonical_json import canonical
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
-KEYS = {seals.key_id_of(key.public_key()): key.public_key() for key in (PRIVATE,)}
+KEYS = {signing.key_id_of(key.public_key()): key.public_key() for key in (PRIVATE,)}
 BODY = {"version": 2, "subjects": [{"kind": "component", "id": "cmp_1"}], "labels": ["ä", 3, None]}
 
 
@@ -36,7 +36,7 @@ def ledger(*keys: Ed25519PrivateKey | None, body: Any = BODY) -> list[dict[str, 
             "previous_hash": receipts[-1]["hash"] if receipts else "0" * 64,
         }
         if key is not None:
-            receipt["key_id"] = seals.key_id_of(key.public_key())
+            receipt["key_id"] = signing.key_id_of(key.public_key())
         text = json.dumps(receipt, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         receipt["hash"] = hashlib.sha256(text.encode()).hexdigest()
         if key is not None:
@@ -143,7 +143,7 @@ def test_signatures_taken_off_are_missed():
 def test_a_signature_by_a_key_that_was_not_given_is_none():
     faults = check(ledger(PRIVATE, OTHER), KEYS)
 
-    key_id = seals.key_id_of(OTHER.public_key())
+    key_id = signing.key_id_of(OTHER.public_key())
     assert faults == [f"receipt 2 (rcpt_2) is signed by a key that was not given: {key_id}"]
     both = KEYS | {key_id: OTHER.public_key()}
     assert check(ledger(PRIVATE, OTHER), both) == []
@@ -200,7 +200,7 @@ def saved(folder: Path, text: str | bytes, name: str = "receipts.json") -> str:
 @pytest.fixture
 def public(tmp_path: Path) -> str:
     pem = PRIVATE.public_key().public_bytes(
-        seals.serialization.Encoding.PEM, seals.serialization.PublicFormat.SubjectPublicKeyInfo
+        signing.serialization.Encoding.PEM, signing.serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return saved(tmp_path, pem, "public.pem")
 

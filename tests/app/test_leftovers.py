@@ -12,7 +12,8 @@ from pathlib import Path
 from living import Service
 from pictures import image
 
-from app.store import components, leftovers, residue
+from app.receipts import residue
+from app.store import components, leftovers
 from app.store.db import transaction
 from app.store.tables import Component
 

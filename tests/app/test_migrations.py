@@ -13,8 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
+from app.receipts import ledger
 from app.settings import Settings
-from app.store import jobs, migrate, receipts
+from app.store import jobs, migrate
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Base
 
@@ -101,11 +102,11 @@ def test_receipts_of_before_there_were_signatures_stay_sound(settings):
 
     engine = open_engine(settings)
     with transaction(session_factory(engine)) as session:
-        assert receipts.broken_at(session) is None
-        old = receipts.get(session, "rcpt_a")
-        assert receipts.signature_ok(session, old) is None
-        receipts.append(session, receipt_id="rcpt_b", body={"version": 2})
-        assert receipts.broken_at(session) is None
+        assert ledger.broken_at(session) is None
+        old = ledger.get(session, "rcpt_a")
+        assert ledger.signature_ok(session, old) is None
+        ledger.append(session, receipt_id="rcpt_b", body={"version": 2})
+        assert ledger.broken_at(session) is None
     engine.dispose()
 
 

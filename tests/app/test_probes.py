@@ -15,7 +15,7 @@ from living import KEY_FREE, Service, running
 from sqlalchemy import text
 
 import tangent
-from app.probes import Probes
+from app.receipts.probe import Probes
 from app.settings import Settings
 from app.store import spaces
 from app.store.db import transaction

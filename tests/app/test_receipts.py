@@ -12,8 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
+from app.receipts import ledger as receipts
+from app.receipts import residue
 from app.settings import Settings
-from app.store import receipts, residue
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import IdempotencyKey

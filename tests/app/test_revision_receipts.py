@@ -13,8 +13,9 @@ from pictures import image
 from test_image_deletion import FILES, SPACES, WITHOUT, delete, image_id, upload
 from test_probes import taken, verify
 
+from app.receipts import signing as seals
 from app.settings import Settings
-from app.store import migrate, seals
+from app.store import migrate
 
 Serve = Callable[..., Service]
 

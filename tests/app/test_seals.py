@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from keys import key_file, pem_of
 
-from app.store import seals
+from app.receipts import signing
 
 RECEIPT = {
     "number": 1,
@@ -28,26 +28,26 @@ def test_the_hash_of_a_receipt_without_a_signature_is_that_of_its_five_members()
     )
 
     expected = hashlib.sha256(text.encode()).hexdigest()
-    assert seals.hash_of(**RECEIPT, key_id=None) == expected
+    assert signing.hash_of(**RECEIPT, key_id=None) == expected
 
 
 def test_who_signs_is_part_of_what_is_hashed():
-    assert seals.hash_of(**RECEIPT, key_id="a") != seals.hash_of(**RECEIPT, key_id=None)
-    assert seals.hash_of(**RECEIPT, key_id="a") != seals.hash_of(**RECEIPT, key_id="b")
+    assert signing.hash_of(**RECEIPT, key_id="a") != signing.hash_of(**RECEIPT, key_id=None)
+    assert signing.hash_of(**RECEIPT, key_id="a") != signing.hash_of(**RECEIPT, key_id="b")
 
 
 def test_a_signature_holds_for_its_hash_and_its_key_only(tmp_path):
-    one, other = (seals.signer(key_file(tmp_path / str(n), n)) for n in (1, 2))
+    one, other = (signing.signer(key_file(tmp_path / str(n), n)) for n in (1, 2))
     signature = one.sign("ab" * 32)
-    public = seals.public_key(one.public_key)
+    public = signing.public_key(one.public_key)
 
-    assert seals.holds("ab" * 32, signature, public)
-    assert not seals.holds("ab" * 31 + "aa", signature, public)
-    assert not seals.holds("ab" * 32, signature, seals.public_key(other.public_key))
-    assert not seals.holds("ab" * 32, None, public)
+    assert signing.holds("ab" * 32, signature, public)
+    assert not signing.holds("ab" * 31 + "aa", signature, public)
+    assert not signing.holds("ab" * 32, signature, signing.public_key(other.public_key))
+    assert not signing.holds("ab" * 32, None, public)
     # Other ways to write the same bytes are other signatures.
-    assert not seals.holds("ab" * 32, signature.upper(), public)
-    assert not seals.holds("ab" * 32, f"{signature} ", public)
+    assert not signing.holds("ab" * 32, signature.upper(), public)
+    assert not signing.holds("ab" * 32, f"{signature} ", public)
 
 
 def openssl(*arguments: object, stdin: bytes = b"") -> bytes:
@@ -60,7 +60,7 @@ def test_openssl_makes_the_key_and_agrees_on_signature_and_fingerprint(tmp_path)
     private = tmp_path / "receipts.pem"
     openssl("genpkey", "-algorithm", "ed25519", "-out", private)
     private.chmod(0o400)
-    signer = seals.signer(private)
+    signer = signing.signer(private)
     (tmp_path / "public.pem").write_text(signer.public_key)
     (tmp_path / "text").write_bytes(b"tangent-composer receipt " + b"c3" * 32)
     (tmp_path / "signature").write_bytes(bytes.fromhex(signer.sign("c3" * 32)))
@@ -84,7 +84,7 @@ def refused(path: Path, content: bytes, mode: int = 0o600) -> Path:
 def test_what_is_no_private_ed25519_key_is_refused_with_what_to_do(tmp_path):
     good = pem_of(ed25519.Ed25519PrivateKey.generate())
     locked = pem_of(ed25519.Ed25519PrivateKey.generate(), password=b"secret")
-    public = seals.signer(refused(tmp_path / "good", good)).public_key.encode()
+    public = signing.signer(refused(tmp_path / "good", good)).public_key.encode()
     cases = [
         (pem_of(rsa.generate_private_key(65537, 2048)), "a key of kind RSA, not an Ed25519 key"),
         (pem_of(ec.generate_private_key(ec.SECP256R1())), "of kind EC, not an Ed25519"),
@@ -94,26 +94,28 @@ def test_what_is_no_private_ed25519_key_is_refused_with_what_to_do(tmp_path):
         (b"", "no private key in PEM"),
     ]
     for number, (content, message) in enumerate(cases):
-        with pytest.raises(seals.BadKey, match=message):
-            seals.signer(refused(tmp_path / str(number), content))
+        with pytest.raises(signing.BadKey, match=message):
+            signing.signer(refused(tmp_path / str(number), content))
     for mode in (0o604, 0o602, 0o601):
-        with pytest.raises(seals.BadKey, match="every user of the machine has access to it: chmod"):
-            seals.signer(refused(tmp_path / "open", good, mode))
+        with pytest.raises(
+            signing.BadKey, match="every user of the machine has access to it: chmod"
+        ):
+            signing.signer(refused(tmp_path / "open", good, mode))
         (tmp_path / "open").unlink()
-    with pytest.raises(seals.BadKey, match="it cannot be read: No such file or directory"):
-        seals.signer(tmp_path / "none")
-    with pytest.raises(seals.BadKey, match="it cannot be read: Is a directory"):
-        seals.signer(tmp_path)
+    with pytest.raises(signing.BadKey, match="it cannot be read: No such file or directory"):
+        signing.signer(tmp_path / "none")
+    with pytest.raises(signing.BadKey, match="it cannot be read: Is a directory"):
+        signing.signer(tmp_path)
 
 
 def test_a_group_may_read_the_key_as_mounted_secrets_need(tmp_path):
     path = key_file(tmp_path / "key")
     path.chmod(0o440)
 
-    assert seals.signer(path).key_id
+    assert signing.signer(path).key_id
 
 
 def test_what_is_no_public_ed25519_key_is_refused(tmp_path):
     for text in ("", "-----BEGIN PUBLIC KEY-----\n", key_file(tmp_path / "key").read_text()):
-        with pytest.raises(seals.BadKey, match="no public key in PEM"):
-            seals.public_key(text)
+        with pytest.raises(signing.BadKey, match="no public key in PEM"):
+            signing.public_key(text)

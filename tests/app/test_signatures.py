@@ -14,10 +14,11 @@ from keys import key_file
 from living import KEY_FREE, Service, running
 from sqlalchemy import text
 
-from app.ledger import check, read
 from app.main import create_app
+from app.receipts import signing as seals
+from app.receipts.offline import check, read
 from app.settings import BadSettings, Settings
-from app.store import migrate, seals
+from app.store import migrate
 from app.store.db import transaction
 
 Serve = Callable[..., Service]

@@ -13,7 +13,7 @@ from pathlib import Path
 from living import Service
 from sqlalchemy import text
 
-from app.store import environment, receipts, residue
+from app.receipts import environment, ledger, residue
 from app.store.db import transaction
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ def test_bodies_that_are_nothing_of_the_kind_are_told_and_crash_nothing(service)
     entries = [None, 1, [], "x", {}, {"space": []}, {"space": "default", "after": 1}]
     bodies = [[], 1, *({name: entries for name in ("subjects", "manifests", "probes")},)]
     bodies += [{"probes": [{"space": "none"}], "manifests": 5, "subjects": {}}]
-    nowhere = {"space": "none", "after": receipts.manifest_of([])[0]}
+    nowhere = {"space": "none", "after": ledger.manifest_of([])[0]}
     bodies += [{"probes": [{"space": "none"}], "manifests": [nowhere]}]
     for body in bodies:
         with transaction(service.state.sessions) as session:
@@ -150,4 +150,4 @@ def test_what_no_check_can_see_stays_listed(service):
     assert receipt["body"]["not_covered"] == found["not_covered"] == list(residue.NOT_COVERED)
     assert any("backups" in each for each in found["not_covered"])
     with transaction(service.state.reading) as session:
-        assert receipts.broken_at(session) is None
+        assert ledger.broken_at(session) is None

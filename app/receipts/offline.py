@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from app.store.seals import ZEROS, Ed25519PublicKey, hash_of, holds
+from app.receipts.signing import ZEROS, Ed25519PublicKey, hash_of, holds
 
 SEALED = frozenset(["number", "id", "created_at", "body", "previous_hash"])
 SIGNED = frozenset(["key_id", "signature"])

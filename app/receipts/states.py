@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.store import receipts, spaces
+from app.receipts import ledger
+from app.store import spaces
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class State:
 def state(session: Session, name: str) -> State:
     """The space as it is now."""
     labels = set(spaces.labels(session, spaces.get(session, name)))
-    return State(name, labels, *receipts.manifest(session, name))
+    return State(name, labels, *ledger.manifest(session, name))
 
 
 def manifests(before: State, after: State) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import erasures, receipts
+from app.receipts import ledger
+from app.store import erasures
 from app.store.blobs import LocalBlobs
 from app.store.jobs import records_of
 from app.store.tables import (
@@ -57,7 +58,7 @@ def verify(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, A
     `manifest_ok` is None where later deletions in the same space have moved on from it, and
     `signature_ok` where there is none.
     """
-    broken, signature_ok = receipts.broken_at(session), receipts.signature_ok(session, receipt)
+    broken, signature_ok = ledger.broken_at(session), ledger.signature_ok(session, receipt)
     found = left(session, blobs, subjects(receipt)) | _replaced(session, blobs, receipt)
     manifest_ok = _manifests_hold(session, receipt)
     return {
@@ -147,7 +148,7 @@ def _manifests_hold(session: Session, receipt: Receipt) -> bool | None:
     later = session.scalars(select(Receipt).where(Receipt.number > receipt.number))
     changed = {space for other in later for space in manifests(other)}
     answers = {
-        receipts.manifest(session, space, before=receipt.created_at)[0] == after
+        ledger.manifest(session, space, before=receipt.created_at)[0] == after
         for space, after in spaces.items()
         if space not in changed
     }

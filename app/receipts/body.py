@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.receipts.environment import code, environment
+from app.receipts.signing import Signer
 from app.store import write_lock
-from app.store.environment import code, environment
-from app.store.seals import Signer
 from app.store.tables import now, stamp
 
 VERSION = 2

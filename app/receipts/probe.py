@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.engine import Engine, Members
 from app.errors import NotReady, Problem
-from app.store import receipts, remains, spaces
+from app.receipts import ledger, remaining
+from app.receipts.environment import environment
+from app.store import spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
-from app.store.environment import environment
 from app.store.tables import Space
 from tangent import Delta, compose, probe
 from tangent import environment as passes
@@ -66,7 +67,7 @@ class Probes:
         try:
             with transaction(reading) as session:
                 row, members = _of(session, str(taken.get("space")), made_at)
-                if receipts.manifest(session, row.name, before=made_at)[0] != manifest:
+                if ledger.manifest(session, row.name, before=made_at)[0] != manifest:
                     return None
             if taken.get("environment") != self._environment(row):
                 return None
@@ -113,7 +114,7 @@ class Probes:
 
 
 def _of(session: Session, space: str, before: datetime | None) -> tuple[Space, Members]:
-    found = remains.of(session, space, before=before)
+    found = remaining.of(session, space, before=before)
     # What was derived from others answers only when it is named.
     members = [(part, None) for part in found if part.derived is None]
     return spaces.get(session, space), members

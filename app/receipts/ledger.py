@@ -1,8 +1,8 @@
 """Receipts: an append-only ledger of deletions in which each entry seals the one before it.
 
-Numbers are 1, 2, 3 … without gaps, and the first `previous_hash` is 64 zeros; app.store.seals has
-the hash and the signature. Whoever noted the head's hash can tell later whether any receipt up to
-it was changed, dropped or slipped in.
+Numbers are 1, 2, 3 … without gaps, and the first `previous_hash` is 64 zeros; app.receipts.signing
+has the hash and the signature. Whoever noted the head's hash can tell later whether any receipt up
+to it was changed, dropped or slipped in.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store import remains, seals
+from app.receipts import remaining, signing
+from app.receipts.signing import ZEROS, Signer
 from app.store.canonical_json import canonical
-from app.store.seals import ZEROS, Signer
 from app.store.tables import Component, Receipt, ReceiptKey, now
 
 
 def hash_of(receipt: Receipt) -> str:
     """What the receipt's `hash` must be."""
-    return seals.hash_of(
+    return signing.hash_of(
         number=receipt.number,
         id=receipt.id,
         created_at=receipt.stamp,
@@ -108,11 +108,11 @@ def signature_ok(session: Session, receipt: Receipt) -> bool | None:
     if kept is None:
         return False
     try:
-        public = seals.public_key(kept.public_key)
-    except seals.BadKey:
+        public = signing.public_key(kept.public_key)
+    except signing.BadKey:
         return False
-    named = seals.key_id_of(public) == receipt.key_id
-    return named and seals.holds(receipt.hash, receipt.signature, public)
+    named = signing.key_id_of(public) == receipt.key_id
+    return named and signing.holds(receipt.hash, receipt.signature, public)
 
 
 def broken_at(session: Session) -> int | None:
@@ -132,7 +132,7 @@ def broken_at(session: Session) -> int | None:
 
 def manifest(session: Session, space: str, *, before: datetime | None = None) -> tuple[str, int]:
     """One hash over what `remains.of` has, and the number of these."""
-    query = select(Component.sha256).where(*remains.those(space, before))
+    query = select(Component.sha256).where(*remaining.those(space, before))
     return manifest_of(session.scalars(query))
 
 

@@ -8,8 +8,9 @@ from fastapi import Depends
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
 from app.engine import Engine
 from app.gate import Ticket
-from app.probes import Probes
-from app.store import receipts, remains, residue, write_lock
+from app.receipts import ledger, remaining, residue
+from app.receipts.probe import Probes
+from app.store import write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import transaction
 from app.store.tables import Receipt
@@ -31,9 +32,9 @@ class Verifier:
             NotFound: `receipt_not_found`.
         """
         with transaction(self.reading) as session:
-            receipt = receipts.get(session, receipt_id)
+            receipt = ledger.get(session, receipt_id)
             found = residue.verify(session, self.blobs, receipt)
-        files = remains.check(
+        files = remaining.check(
             self.reading, self.blobs, residue.manifests(receipt), before=receipt.created_at
         )
         found |= {

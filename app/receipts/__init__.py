@@ -1,0 +1,1 @@
+"""Receipts: what a deletion did, hash-chained, signed, and checkable by others."""

@@ -33,11 +33,12 @@ from app.metrics import Metrics
 from app.receipts import signing
 from app.receipts.environment import code, installed
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, inventory, leftovers
+from app.store import folder_identity, inventory
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
+from app.unlearning import cleanup
 
 NOUNS = (
     *(datasets, components, derivations, compositions, predictions, evaluations, receipts),
@@ -63,7 +64,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     try:
         with transaction(state.sessions) as session:
             space = stored_spaces.ensure_default(session, open_default)
-        leftovers.heal(state.sessions, state.jobs, state.blobs)
+        cleanup.heal(state.sessions, state.jobs, state.blobs)
         state.engine.canary(space)
         yield
     finally:

@@ -44,7 +44,7 @@ MAY_IMPORT = {
         *("app.store", "app.errors", "app.settings", "app.images", "app.gate", "app.metrics"),
         *("app.component_files", "tangent"),
     ),
-    "app.restatements": (
+    "app.unlearning.downdated_files": (
         *("app.engine", "app.component_files", "app.store", "app.errors", "app.images"),
         "tangent",
     ),
@@ -55,7 +55,13 @@ MAY_IMPORT = {
     "app.api": (
         *("app.api", "app.engine", "app.store", "app.schemas", "app.errors", "app.settings"),
         *("app.archives", "app.images", "app.gate", "app.metrics", "app.ranking"),
-        *("app.selections", "app.imports", "app.restatements", "app.receipts.probe", "tangent"),
+        *(
+            "app.selections",
+            "app.imports",
+            "app.unlearning.downdated_files",
+            "app.receipts.probe",
+            "tangent",
+        ),
     ),
     "app.demo": ("app.demo",),
     "training_worker": (

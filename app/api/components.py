@@ -7,7 +7,6 @@ from fastapi import APIRouter, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from app.api import etags, events
-from app.api.deletions import DeletionsDep, Probe
 from app.api.deps import (
     BlobsDep,
     EngineDep,
@@ -21,7 +20,6 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
-from app.api.previews import PreviewsDep
 from app.api.spooling import SpoolingRoute
 from app.errors import NotReady
 from app.imports import accept, add
@@ -34,8 +32,10 @@ from app.schemas.receipts import ReceiptOut
 from app.store import components, datasets, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import on_rollback, transaction
-from app.store.deletion import forget_component
 from app.store.tables import new_id
+from app.unlearning.deletion import forget_component
+from app.unlearning.preview_pass import PreviewsDep
+from app.unlearning.unlearn import DeletionsDep, Probe
 from tangent import Hyperparameters
 
 router = APIRouter(prefix="/components", tags=["components"], route_class=SpoolingRoute)

@@ -18,7 +18,6 @@ from fastapi import (
 
 from app import images
 from app.api import etags
-from app.api.deletions import DeletionsDep, Probe
 from app.api.deps import (
     BlobsDep,
     JobsDep,
@@ -30,7 +29,6 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
-from app.api.revisions import RevisionsDep
 from app.api.spooling import SpoolingRoute
 from app.api.turns import turn
 from app.api.walks import damaged
@@ -50,10 +48,13 @@ from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.store import components, datasets, plans, spaces
+from app.store import components, datasets, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
-from app.store.deletion import forget_dataset
+from app.unlearning import change_plan
+from app.unlearning.deletion import forget_dataset
+from app.unlearning.revisions import RevisionsDep
+from app.unlearning.unlearn import DeletionsDep, Probe
 from tangent import Hyperparameters
 
 DatasetId = Annotated[str, Path(max_length=64)]
@@ -234,7 +235,7 @@ def delete_image(
     evaluations, solved weights. The last image of a dataset goes with its dataset only.
     """
     receipt = revisions.run(
-        lambda session: plans.removal(session, dataset_id, image_id), probe=probe
+        lambda session: change_plan.removal(session, dataset_id, image_id), probe=probe
     )
     return ReceiptOut.of(receipt)
 
@@ -262,7 +263,7 @@ def relabel(
     stays. The receipt says what became of each component, and what fitted to the old ones is gone.
     """
     receipt_id = revisions.once(
-        lambda session: plans.relabelling(session, dataset_id, body.rename),
+        lambda session: change_plan.relabelling(session, dataset_id, body.rename),
         once,
         [body, probe],
         probe=probe,

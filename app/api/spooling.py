@@ -35,7 +35,7 @@ class _Parser(MultiPartParser):
         part = self._current_part.file
         if part is not None:
             # On Linux the file never has a name, so that a killed process leaves nothing behind;
-            # elsewhere it has one for a moment, which app.store.leftovers knows by its prefix.
+            # elsewhere it has one for a moment, which app.unlearning.cleanup knows by its prefix.
             folder, prefix = self.folder, f"{SCRATCH}-"
             file = SpooledTemporaryFile(self.spool_max_size, dir=folder, prefix=prefix)  # noqa: SIM115
             self._files_to_close_on_error[-1].close()

@@ -13,9 +13,9 @@ import pytest
 from pictures import image
 from test_image_deletion import FILES, SPACES, WITHOUT, delete, delta, found, image_id, upload
 
-from app.store import leftovers, plans
 from app.store.db import transaction
 from app.store.tables import Component
+from app.unlearning import change_plan, cleanup
 
 KILLED = """
 import os, signal, sys
@@ -97,10 +97,10 @@ def test_a_process_killed_before_its_commit_has_changed_nothing(serve):
     assert [delta(service, each).content for each in ids] == before
     assert service.client.get("/v1/receipts").json()["data"] == []
     (stray,) = set(service.state.blobs.keys()) - keys  # without the image; no row names it
-    hours = time.time() - 2 * leftovers.UNCLAIMED_SECONDS
+    hours = time.time() - 2 * cleanup.UNCLAIMED_SECONDS
     os.utime(service.state.blobs.path(stray), (hours, hours))
     with transaction(service.state.sessions) as session:
-        assert leftovers.sweep(session, service.state.blobs) == [stray]
+        assert cleanup.sweep(session, service.state.blobs) == [stray]
     receipt = delete(service, f"datasets/{dataset_id}/images/{gone}")
     assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
 
@@ -135,7 +135,7 @@ def test_of_many_requests_at_once_each_image_gets_one_receipt(either):
 def test_a_change_by_another_process_in_between_is_planned_anew(service, monkeypatch):
     dataset_id, (exact, _) = trained(service, FILES)
     first, second = (image_id(service, dataset_id, each) for each in (("dog", 2), ("cat", 1)))
-    made, removal = [], plans.removal
+    made, removal = [], change_plan.removal
 
     def overtaken(session, dataset_id, image_id):
         plan = removal(session, dataset_id, image_id)
@@ -144,7 +144,7 @@ def test_a_change_by_another_process_in_between_is_planned_anew(service, monkeyp
             killed(service, dataset_id, second, "after")
         return plan
 
-    monkeypatch.setattr(plans, "removal", overtaken)
+    monkeypatch.setattr(change_plan, "removal", overtaken)
     receipt = delete(service, f"datasets/{dataset_id}/images/{first}")
 
     (down_dated, queued) = receipt["body"]["components"]

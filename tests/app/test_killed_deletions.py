@@ -32,7 +32,7 @@ from app.errors import Gone
 from app.settings import Settings
 from app.store import seals, statements
 from app.store.db import open_engine, session_factory, transaction
-from app.store.deletion import forget_component
+from app.unlearning.deletion import forget_component
 
 settings, stop = Settings(), sys.argv[1]
 sessions = session_factory(open_engine(settings))

@@ -8,7 +8,7 @@ from documents import problem
 from living import Service
 from pictures import image
 
-from app.api import previews as routes
+from app.unlearning import preview_pass as routes
 
 COUNTS = {"cat": 4, "dog": 3, "owl": 3, "yak": 2}
 

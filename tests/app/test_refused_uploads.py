@@ -12,7 +12,8 @@ from sqlalchemy import event
 from uploading import FILES, post, problem, traces
 
 from app.settings import Settings
-from app.store import datasets, leftovers
+from app.store import datasets
+from app.unlearning import cleanup
 
 BOMB = zip_of((f"{i}.png", bytes(2**23)) for i in range(10))
 
@@ -108,7 +109,7 @@ def test_an_upload_that_a_kill_cut_short_is_cleared_away_later(service):
     for path in (old, young):
         path.write_bytes(b"half a pack")
     os.utime(old, (0, 0))
-    leftovers.heal(state.sessions, state.jobs, state.blobs)
+    cleanup.heal(state.sessions, state.jobs, state.blobs)
     assert list(state.blobs.scratch.iterdir()) == [young]
 
 

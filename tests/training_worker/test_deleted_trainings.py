@@ -6,9 +6,9 @@ import sys
 
 from test_worker import LONG, in_training, until
 
-from app.store import leftovers
 from app.store.db import transaction
-from app.store.deletion import forget_component
+from app.unlearning import cleanup
+from app.unlearning.deletion import forget_component
 
 WATCHED = """
 import asyncio, json, sys, traceback
@@ -50,7 +50,7 @@ def test_nothing_in_the_worker_waits_for_a_training_that_was_deleted(store):
             assert any("attempt" in each for each in waiting())
             with transaction(store.sessions) as session:
                 deletion = forget_component(session, component_id)
-            leftovers.clean(deletion, store.sessions, store.jobs, store.blobs)
+            cleanup.clean(deletion, store.sessions, store.jobs, store.blobs)
         until(lambda: waiting() == [], 10)
         process.stdin.close()
         assert process.wait(30) == 0

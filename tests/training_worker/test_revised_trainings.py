@@ -13,10 +13,11 @@ from test_attempts import outcome
 from test_worker import LONG, assert_published_once, files, in_training, shorten, status, until
 from test_worker import start as start
 
-from app.store import components, datasets, deletion, leftovers, plans, revisions
+from app.store import components, datasets
 from app.store.db import transaction
 from app.store.jobs import records_of
 from app.store.tables import Image
+from app.unlearning import change_plan, cleanup, dataset_change, deletion
 from training_worker.liveness import Liveness
 
 GONE = "a/3.png"
@@ -26,10 +27,10 @@ def remove(store, dataset_id: str, path: str = GONE) -> dict:
     """Delete the image at this path of the archive as the API does; the receipt's body."""
     with transaction(store.sessions) as session:
         rows = session.query(Image).filter_by(dataset_id=dataset_id, path=path)
-        plan = plans.removal(session, dataset_id, rows.one().id)
+        plan = change_plan.removal(session, dataset_id, rows.one().id)
     with transaction(store.sessions) as session:
-        done = revisions.carry_out(session, store.blobs, store.jobs, plan, {})
-    leftovers.clean(done, store.sessions, store.jobs, store.blobs)
+        done = dataset_change.carry_out(session, store.blobs, store.jobs, plan, {})
+    cleanup.clean(done, store.sessions, store.jobs, store.blobs)
     return done.receipt.body
 
 
@@ -144,7 +145,7 @@ def test_deleting_a_component_deletes_the_jobs_of_all_its_generations(store, beg
     with transaction(store.sessions) as session:
         assert records_of(session, [component_id]) == {component_id, f"{component_id}.1"}
         deleted = deletion.forget_component(session, component_id)
-    leftovers.clean(deleted, store.sessions, store.jobs, store.blobs)
+    cleanup.clean(deleted, store.sessions, store.jobs, store.blobs)
 
     with transaction(store.sessions) as session:
         assert records_of(session, [component_id]) == set()

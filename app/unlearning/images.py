@@ -6,8 +6,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.store import datasets
-from app.store.plans import Plan
 from app.store.tables import Dataset, Image
+from app.unlearning.change_plan import Plan
 
 ROWS_AT_ONCE = 500
 

@@ -13,11 +13,12 @@ from app.gate import Ticket
 from app.schemas.predictions import Selection as Asked
 from app.schemas.previews import AnswersOut, LabelChange, PreviewOut
 from app.selections import steady
-from app.store import components, datasets, previews
+from app.store import components, datasets
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import transaction
 from app.store.tables import Dataset
+from app.unlearning import preview
 from tangent import Delta
 
 CHUNK = 64  # images in memory at a time
@@ -40,7 +41,7 @@ class Previews:
             NotFound, Gone: the component's or the dataset's.
         """
         with transaction(self.reading) as session:
-            found = previews.of(session, component_id)
+            found = preview.of(session, component_id)
             dataset = datasets.get(session, dataset_id) if dataset_id else None
         answers = self._answers(component_id, found.space, dataset) if dataset else None
         return PreviewOut(

@@ -1,7 +1,7 @@
 """Changes of a dataset that stays, and what becomes of the components trained from it.
 
     plan = plans.removal(session, dataset_id, image_id)       what is to change, as read
-    files = …                                                 see app.restatements
+    files = …                                                 see app.unlearning.downdated_files
     revisions.carry_out(session, blobs, jobs, plan, files)    in one transaction
 
 A ready component whose file could be restated has the new one at once. Any other that has seen the
@@ -20,14 +20,15 @@ from sqlalchemy.orm import Session
 from app.receipts import body as statements
 from app.receipts import ledger, residue, states
 from app.receipts.body import Circumstances
-from app.store import components, images, invalidations, write_lock
+from app.store import components, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import affected
-from app.store.deletion import Deletion, artefact, delete_rows, locked, with_derived
 from app.store.erasures import freed
 from app.store.jobs import records_of
-from app.store.plans import Plan
 from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
+from app.unlearning import images, invalidation
+from app.unlearning.change_plan import Plan
+from app.unlearning.deletion import Deletion, artefact, delete_rows, locked, with_derived
 
 Outcome = dict[str, str]
 
@@ -111,9 +112,9 @@ def _invalidated(
 ) -> dict[str, Any]:
     """What was fitted to components whose content changes, and to those that go."""
     ids, gone = [each.id for each in found], [each.id for each in derived]
-    changed = invalidations.of(session, ids, dataset.id, receipt_id, gone=False)
-    left = invalidations.of(session, gone, None, receipt_id, gone=True)
-    return invalidations.both(changed, left)
+    changed = invalidation.of(session, ids, dataset.id, receipt_id, gone=False)
+    left = invalidation.of(session, gone, None, receipt_id, gone=True)
+    return invalidation.both(changed, left)
 
 
 def _old(

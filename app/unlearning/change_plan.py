@@ -1,7 +1,7 @@
 """Plans to change a dataset that stays: one image is to go, or labels are to get other names.
 
-A plan is what was read, with nothing locked: app.restatements makes the components' new files by
-it, and `revisions.carry_out` changes the rows, if all is still as it was.
+A plan is what was read, with nothing locked: app.unlearning.downdated_files makes the components'
+new files by it, and `revisions.carry_out` changes the rows, if all is still as it was.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ def _ready(session: Session, dataset_id: str) -> list[tuple[Component, Space]]:
         .where(
             Component.dataset_id == dataset_id,
             Component.status == "ready",
-            Component.derived.is_(None),  # those go, see app.store.revisions
+            Component.derived.is_(None),  # those go, see app.unlearning.dataset_change
         )
         .order_by(Component.id)
     )

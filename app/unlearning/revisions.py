@@ -12,17 +12,16 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from app import restatements
-from app.api.deletions import Deletions, DeletionsDep
 from app.api.deps import ReadSessionsDep, Sessions
 from app.api.idempotency import Once
 from app.errors import NotReady
 from app.receipts.body import Circumstances
-from app.store import revisions
 from app.store.db import Session, Unsettled, transaction
-from app.store.deletion import Deletion
-from app.store.plans import Plan
 from app.store.tables import Receipt
+from app.unlearning import dataset_change, downdated_files
+from app.unlearning.change_plan import Plan
+from app.unlearning.deletion import Deletion
+from app.unlearning.unlearn import Deletions, DeletionsDep
 
 ATTEMPTS = 10
 
@@ -83,7 +82,7 @@ class Revisions:
                     planned = plan(session)
                 try:
                     return self._carried_out(planned, claimed, probe)
-                except revisions.Overtaken:
+                except dataset_change.Overtaken:
                     continue
         raise NotReady(
             "dataset_changing",
@@ -93,11 +92,11 @@ class Revisions:
 
     def _carried_out(self, plan: Plan, claimed: Claimed, probe: bool) -> Receipt:
         blobs, jobs = self.deletions.blobs, self.deletions.jobs
-        files = restatements.of(self.deletions.engine, blobs, plan)
+        files = downdated_files.of(self.deletions.engine, blobs, plan)
 
         def change(session: Session, how: Circumstances) -> Deletion:
             return claimed(
-                session, lambda: revisions.carry_out(session, blobs, jobs, plan, files, how)
+                session, lambda: dataset_change.carry_out(session, blobs, jobs, plan, files, how)
             )
 
         try:
@@ -105,7 +104,7 @@ class Revisions:
         except Unsettled:  # the rows may name the files in a moment
             raise
         except BaseException:
-            restatements.discard(self.reading, blobs, files)
+            downdated_files.discard(self.reading, blobs, files)
             raise
 
 

@@ -16,9 +16,9 @@ from app.images import BadImage
 from app.store import datasets
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.db import transaction
-from app.store.plans import Plan
-from app.store.revisions import Restated, key_for
 from app.store.tables import Component, Space
+from app.unlearning.change_plan import Plan
+from app.unlearning.dataset_change import Restated, key_for
 from tangent.errors import TangentError
 
 

@@ -26,12 +26,12 @@ from app.metrics import Metrics
 from app.receipts.body import Circumstances
 from app.receipts.probe import Probes
 from app.receipts.signing import Signer
-from app.store import leftovers
 from app.store.blobs import LocalBlobs
 from app.store.db import Session, transaction
-from app.store.deletion import Deletion
 from app.store.jobs import Jobs
 from app.store.tables import Receipt, now
+from app.unlearning import cleanup
+from app.unlearning.deletion import Deletion
 
 Forget = Callable[[Session, Circumstances], Deletion]
 Probe = Annotated[
@@ -62,7 +62,7 @@ class Deletions:
             with transaction(self.sessions) as session:
                 deletion = forget(session, how)
             self.engine.forget(deletion.shas)
-        leftovers.clean(deletion, self.sessions, self.jobs, self.blobs)
+        cleanup.clean(deletion, self.sessions, self.jobs, self.blobs)
         self.metrics.deletion_seconds.observe(perf_counter() - started)
         return deletion.receipt
 

@@ -20,9 +20,9 @@ from app.store import datasets, erasures
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.components import ACTIVE
 from app.store.db import transaction
-from app.store.deletion import Deletion
 from app.store.jobs import records_of
 from app.store.tables import Component, Dataset, Tombstone
+from app.unlearning.deletion import Deletion
 
 log = logging.getLogger(__name__)
 

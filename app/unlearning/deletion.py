@@ -23,7 +23,7 @@ from app.errors import Conflict
 from app.receipts import body as statements
 from app.receipts import ledger, residue, states
 from app.receipts.body import Circumstances
-from app.store import components, datasets, derivations, idempotency, invalidations, write_lock
+from app.store import components, datasets, derivations, idempotency, write_lock
 from app.store.db import affected
 from app.store.jobs import records_of
 from app.store.tables import (
@@ -37,6 +37,7 @@ from app.store.tables import (
     Tombstone,
     new_id,
 )
+from app.unlearning import invalidation
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _forget(
     touched = sorted({component.space for component in found})
     before = [states.state(session, space) for space in touched]
     dataset_id = dataset.id if dataset else None
-    invalidated = invalidations.of(session, ids, dataset_id, receipt_id, gone=True)
+    invalidated = invalidation.of(session, ids, dataset_id, receipt_id, gone=True)
     jobs = records_of(session, ids)
     removed = [artefact(component) for component in found if component.blob_key]
     removed += [{"kind": "job_records", "count": len(jobs)}] if jobs else []

@@ -28,7 +28,7 @@ from app.api.deps import storable
 from app.api.limits import BodyLimit
 from app.api.requests import Watched
 from app.api.turns import Turns
-from app.engine import Engine
+from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.receipts import signing
 from app.receipts.environment import code, installed

@@ -11,7 +11,7 @@ from time import monotonic
 
 import uvicorn
 
-from app.engine import device_of
+from app.inference.engine import device_of
 from app.main import create_app
 from app.settings import BadSettings, Settings
 from app.store import folder_identity, spaces

@@ -22,7 +22,7 @@ from app.api.deps import (
 )
 from app.api.spooling import SpoolingRoute
 from app.errors import NotReady
-from app.imports import accept, add
+from app.inference.component_import import accept, add
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
 from app.schemas.names import Name
 from app.schemas.pages import Listing

@@ -16,9 +16,9 @@ from fastapi.exceptions import RequestValidationError
 
 from app.api.idempotency import Once, once
 from app.api.pages import Page, page
-from app.engine import Engine
 from app.errors import NotFound
-from app.gate import Ticket
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.receipts.signing import Signer
 from app.schemas.texts import fault

@@ -17,11 +17,11 @@ from app.api.deps import (
     TicketDep,
 )
 from app.api.walks import walk
-from app.engine import Engine
+from app.inference.engine import Engine
+from app.inference.selection import steady, used
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
-from app.selections import steady, used
 from app.store import datasets, evaluations
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection

@@ -6,19 +6,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app import ranking
-from app.api import attributions, problems
+from app.api import problems
 from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
 from app.api.media import Asked, asked, in_three_forms
 from app.api.refinements import RefinementsDep
 from app.api.spooling import SpoolingRoute
-from app.engine import Engine
 from app.errors import Invalid, Problem
 from app.images import BadImage
+from app.inference import attribution, ranking
+from app.inference.engine import Engine
+from app.inference.selection import steady, used
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
 from app.schemas.problems import problems as problem_answers
-from app.selections import steady, used
 from app.store.compositions import Selection
 
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=SpoolingRoute)
@@ -38,12 +38,12 @@ class Work:
 
     def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
         """Every image's ranking through this selection."""
-        if attributions.wanted(self.asked.query):
+        if attribution.wanted(self.asked.query):
             count = len(selection.members), len(self.asked.images)
-            attributions.bounded(*count, self.engine.settings)
+            attribution.bounded(*count, self.engine.settings)
         if self.inputs is None:
             self.inputs = self._timed("decode", self._decode, selection)
-        if attributions.wanted(self.asked.query):  # which only the one-shot answer falls apart into
+        if attribution.wanted(self.asked.query):  # which only the one-shot answer falls apart into
             selection = replace(selection, refinement=None)
         delta = self._timed("compose", self.engine.delta, selection.space, *selection.served)
         columns = ranking.columns(delta.labels, self.asked.query.labels)
@@ -51,7 +51,7 @@ class Work:
         rows = (
             self._timed("forward", self.engine.logits, selection.space, good, delta) if good else []
         )
-        ranked = [attributions.shown(row, delta.labels, columns, self.asked.query) for row in rows]
+        ranked = [attribution.shown(row, delta.labels, columns, self.asked.query) for row in rows]
         answers = iter(self._apart(selection, good, ranked))
         return selection, [
             item if isinstance(item, Problem) else next(answers) for item in self.inputs
@@ -62,7 +62,7 @@ class Work:
     ) -> list[dict[str, Any]]:
         """Each image's ranking, with what else the query asks for."""
         answers: list[dict[str, Any]] = [{"predictions": each} for each in ranked]
-        if not inputs or not attributions.wanted(self.asked.query):
+        if not inputs or not attribution.wanted(self.asked.query):
             return answers
         found = self._timed(
             "forward",
@@ -73,7 +73,7 @@ class Work:
             selection.rule,
         )
         ids = [part.id for part, _ in selection.members]
-        more = attributions.apart(found, ids, self.asked.query, ranked)
+        more = attribution.apart(found, ids, self.asked.query, ranked)
         return [answer | each for answer, each in zip(answers, more, strict=True)]
 
     def _timed(self, step: str, function: Any, *given: Any) -> Any:
@@ -118,7 +118,7 @@ def predict(
     and what the answer would be without it.
     """
     started, work = perf_counter(), Work(asked, engine)
-    ticket.enter()  # until the answer is sent, see app.gate
+    ticket.enter()  # until the answer is sent, see app.inference.deletion_gate
     selection, results = steady(reading, engine, asked.query, work.run)
     metrics.decode_seconds.observe(work.seconds["decode"])
     metrics.prediction_seconds.observe(perf_counter() - started)
@@ -127,7 +127,7 @@ def predict(
         metrics.predictions.labels("error" if isinstance(result, Problem) else "ok").inc()
     answer = schemas.PredictionOut(
         **used(selection),
-        refinement=None if attributions.wanted(asked.query) else refinements.of(selection),
+        refinement=None if attribution.wanted(asked.query) else refinements.of(selection),
         retraining=selection.retraining,
         results=[_result(request, index, result) for index, result in enumerate(results)],
         timing=schemas.Timing(**{f"{step}_ms": _ms(work.seconds[step]) for step in STEPS}),

@@ -9,12 +9,12 @@ from fastapi import Depends
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
 from app.api.idempotency import Once
 from app.api.walks import walk
-from app.engine import Engine
 from app.errors import Conflict, Invalid
-from app.gate import Ticket
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
+from app.inference.selection import steady, used
 from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import Selection as Asked
-from app.selections import steady, used
 from app.store import compositions, datasets, solutions
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection

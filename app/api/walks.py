@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from app.api.deps import Sessions
-from app.engine import Engine
 from app.errors import NotReady
 from app.images import BadImage
-from app.selections import used
+from app.inference.engine import Engine
+from app.inference.selection import used
 from app.store import datasets, evaluations
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.compositions import Selection

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.engine import Engine, Members
 from app.errors import NotReady, Problem
+from app.inference.engine import Engine, Members
 from app.receipts import ledger, remaining
 from app.receipts.environment import environment
 from app.store import spaces

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import Depends
 
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
-from app.engine import Engine
-from app.gate import Ticket
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
 from app.receipts import ledger, remaining, residue
 from app.receipts.probe import Probes
 from app.store import write_lock

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy.orm import Session, sessionmaker
 
 import tangent
-from app import component_files
-from app.engine import TRAINED, Engine
 from app.errors import Problem
 from app.images import BadImage
+from app.inference import component_files
+from app.inference.engine import TRAINED, Engine
 from app.store import datasets
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.db import transaction

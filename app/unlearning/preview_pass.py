@@ -8,11 +8,11 @@ from fastapi import Depends
 
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
 from app.api.walks import walk
-from app.engine import Engine
-from app.gate import Ticket
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
+from app.inference.selection import steady
 from app.schemas.predictions import Selection as Asked
 from app.schemas.previews import AnswersOut, LabelChange, PreviewOut
-from app.selections import steady
 from app.store import components, datasets
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection

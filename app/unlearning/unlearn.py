@@ -21,7 +21,7 @@ from app.api.deps import (
     SessionsDep,
     SignerDep,
 )
-from app.engine import Engine
+from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.receipts.body import Circumstances
 from app.receipts.probe import Probes

@@ -24,7 +24,7 @@ POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 def opened_once() -> Iterator[None]:
     """A space never changes and takes a second to open: the services of all tests share them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.engine.open_space", cache(tangent.open_space))
+        patch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
         yield
 
 

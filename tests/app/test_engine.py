@@ -12,7 +12,7 @@ from documents import problem
 from living import Service
 from pictures import image
 
-from app.engine import Engine, Members, device_of, key_of, nothing
+from app.inference.engine import Engine, Members, device_of, key_of, nothing
 from app.store import compositions
 from app.store.db import transaction
 from app.store.tables import Space

@@ -12,7 +12,7 @@ from living import Service
 from pictures import image
 
 from app.api import evaluations as routes
-from app.engine import Engine
+from app.inference.engine import Engine
 
 
 def evaluate(service: Service, dataset_id: str, **selection: Any) -> dict[str, Any]:

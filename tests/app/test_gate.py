@@ -11,9 +11,9 @@ import pytest
 from living import Service
 from pictures import image
 
-from app.engine import Engine
 from app.errors import NotReady
-from app.gate import Gate, Ticket
+from app.inference.deletion_gate import Gate, Ticket
+from app.inference.engine import Engine
 
 PNG = {"Content-Type": "image/png"}
 

@@ -21,7 +21,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from app import restatements
-from app.engine import Engine
+from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import db, plans, revisions

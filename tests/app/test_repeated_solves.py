@@ -8,7 +8,7 @@ from documents import problem
 from living import Service
 from test_solutions import compose
 
-from app.engine import Engine
+from app.inference.engine import Engine
 
 
 def keyed(service: Service, key: str, dataset_id: str, **body: Any) -> httpx.Response:

@@ -12,7 +12,7 @@ from living import Service
 from pictures import image
 
 from app.api import solutions as routes
-from app.engine import Engine
+from app.inference.engine import Engine
 
 COUNTS = {"cat": 12, "cow": 9, "dog": 7}
 BETA = 15.0  # the default target of a component's training

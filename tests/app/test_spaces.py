@@ -8,7 +8,7 @@ from living import Service
 from sqlalchemy import update
 
 import tangent
-from app.engine import Engine
+from app.inference.engine import Engine
 from app.store import spaces
 from app.store.db import transaction
 from app.store.tables import Space

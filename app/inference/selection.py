@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.engine import Engine
 from app.errors import NotReady
+from app.inference.engine import Engine
 from app.schemas.predictions import Selection as Asked
 from app.store import compositions
 from app.store.blobs import BlobMissing

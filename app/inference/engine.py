@@ -16,9 +16,10 @@ import PIL.Image
 import torch
 
 import tangent
-from app import component_files, images
+from app import images
 from app.errors import Invalid, NotReady
-from app.gate import Gate, Ticket
+from app.inference import component_files
+from app.inference.deletion_gate import Gate, Ticket
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store.blobs import LocalBlobs

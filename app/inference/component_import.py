@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import tangent
-from app.engine import Engine
 from app.errors import Invalid
+from app.inference.engine import Engine
 from app.settings import Settings
 from app.store import components, derivations
 from app.store.blobs import LocalBlobs

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from app import ranking
 from app.errors import Invalid
+from app.inference import ranking
 from app.schemas.predictions import (
     Contribution,
     Contributions,

@@ -1,0 +1,1 @@
+"""Inference: images through a selection of components."""

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from app.api import etags
 from app.api.deps import BlobsDep, OnceDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
-from app.api.solutions import SolverDep
 from app.errors import Invalid
+from app.evaluation.weight_fitting import SolverDep
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
 from app.schemas.pages import Listing
 from app.schemas.problems import problems

@@ -31,8 +31,8 @@ from app.api.deps import (
 )
 from app.api.spooling import SpoolingRoute
 from app.api.turns import turn
-from app.api.walks import damaged
 from app.errors import Unsupported
+from app.evaluation.dataset_pass import damaged
 from app.images import BadImage
 from app.receipts import ledger
 from app.schemas.components import ComponentOut

@@ -16,7 +16,7 @@ from app.api.deps import (
     SessionsDep,
     TicketDep,
 )
-from app.api.walks import walk
+from app.evaluation.dataset_pass import walk
 from app.inference.engine import Engine
 from app.inference.selection import steady, used
 from app.schemas.evaluations import EvaluationIn, EvaluationOut

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends
 
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
-from app.api.walks import walk
+from app.evaluation.dataset_pass import walk
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.inference.selection import steady

@@ -11,7 +11,7 @@ from documents import problem
 from living import Service
 from pictures import image
 
-from app.api import solutions as routes
+from app.evaluation import weight_fitting as routes
 from app.inference.engine import Engine
 
 COUNTS = {"cat": 12, "cow": 9, "dog": 7}

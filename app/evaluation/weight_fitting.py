@@ -8,8 +8,8 @@ from fastapi import Depends
 
 from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
 from app.api.idempotency import Once
-from app.api.walks import walk
 from app.errors import Conflict, Invalid
+from app.evaluation.dataset_pass import walk
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.inference.selection import steady, used

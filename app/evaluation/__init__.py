@@ -1,0 +1,1 @@
+"""Answers over a whole dataset: evaluations and fitted weights."""

@@ -33,7 +33,7 @@ from app.metrics import Metrics
 from app.receipts import signing
 from app.receipts.environment import code, installed
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, inventory
+from app.store import counts, folder_identity
 from app.store import spaces as stored_spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
@@ -83,9 +83,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(parts.__exit__, None, None, None)
 
 
-def _inventory(app: FastAPI) -> inventory.Inventory | None:
+def _inventory(app: FastAPI) -> counts.Inventory | None:
     state = app.state
-    return inventory.read(state.reading, dead_seconds=state.settings.worker_dead_seconds)
+    return counts.read(state.reading, dead_seconds=state.settings.worker_dead_seconds)
 
 
 def _signer(settings: Settings) -> signing.Signer | None:

@@ -29,7 +29,7 @@ GAUGES = (
 
 
 class Inventory(Protocol):
-    """What the database is asked for, see app.store.inventory."""
+    """What the database is asked for, see app.store.counts."""
 
     @property
     def components(self) -> Mapping[str, int]: ...

@@ -11,7 +11,7 @@ from torch import Tensor
 import tangent
 from app.errors import Conflict
 from app.settings import Settings
-from app.store import datasets, derivations
+from app.store import datasets, lineage
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component
 from tangent import operators
@@ -58,7 +58,7 @@ def plan(session: Session, component: Component) -> Plan:
     derived = component.derived or {}
     operator = operators.operator(derived.get("operator"))
     parents = []
-    for parent, link in derivations.parents(session, component):
+    for parent, link in lineage.parents(session, component):
         images = None
         if operator.parents_data and parent.dataset_id is not None:
             images = _images(session, parent.dataset_id)

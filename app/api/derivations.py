@@ -9,7 +9,7 @@ from app.errors import Conflict, Invalid
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
 from app.schemas.problems import problems
-from app.store import components, datasets, derivations, refinements, spaces
+from app.store import components, datasets, lineage, refinements, spaces
 from app.store.db import Session
 from app.store.tables import Component, Dataset, Space
 from tangent import operators
@@ -37,7 +37,7 @@ def derive(
         parameters = operators.resolve(body.operator, body.parameters)
         operators.weigh(body.operator, [parent.weight for parent in body.parents])
         given = [(parent.id, parent.weight) for parent in body.parents]
-        parents = derivations.held(session, given)
+        parents = lineage.held(session, given)
         space = spaces.get(session, parents[0][0].space)
         if body.operator == refinements.OPERATOR and space.scope in refinements.EXACT:
             raise Invalid(
@@ -45,7 +45,7 @@ def derive(
                 f"rule joint is exact at scope {space.scope}: compose the parents by it",
             )
         _check_images(body.operator, space, [parent for parent, _ in parents])
-        row = derivations.queue(
+        row = lineage.queue(
             session,
             jobs,
             space=space,

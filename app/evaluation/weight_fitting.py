@@ -15,7 +15,7 @@ from app.inference.engine import Engine
 from app.inference.selection import steady, used
 from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import Selection as Asked
-from app.store import compositions, datasets, solutions
+from app.store import compositions, datasets, fitted_weights
 from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import Session, transaction
@@ -73,7 +73,7 @@ class Solver:
         with transaction(self.sessions) as session:
 
             def store() -> str:
-                stored = solutions.store(
+                stored = fitted_weights.store(
                     session,
                     name,
                     etag=str(selection.etag),

@@ -8,7 +8,7 @@ import tangent
 from app.errors import Invalid
 from app.inference.engine import Engine
 from app.settings import Settings
-from app.store import components, derivations
+from app.store import components, lineage
 from app.store.blobs import LocalBlobs
 from app.store.db import Session
 from app.store.tables import Component, Space
@@ -78,7 +78,7 @@ def add(session: Session, accepted: Import, *, component_id: str, name: str) -> 
         bytes=accepted.bytes,
     )
     if accepted.component.derived is not None:
-        derivations.imported(session, row, accepted.component.derived.as_dict())
+        lineage.imported(session, row, accepted.component.derived.as_dict())
     return row
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.receipts import ledger
-from app.store import erasures
+from app.store import pack_erasure
 from app.store.blobs import LocalBlobs
 from app.store.jobs import records_of
 from app.store.tables import (
@@ -106,7 +106,7 @@ def _replaced(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str
     named = isinstance(dataset_id, str)
     counts = {
         "blobs": files,
-        "image_bytes": erasures.left(session, blobs, str(dataset_id)) if named else 0,
+        "image_bytes": pack_erasure.left(session, blobs, str(dataset_id)) if named else 0,
     }
     return {kind: count for kind, count in counts.items() if count}
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
-from app.store import derivations, write_lock
+from app.store import lineage, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import on_commit, transaction
 from app.store.tables import Component, ComponentEvent, Composition, CompositionMember, Space
@@ -57,7 +57,7 @@ def possible(space: Space, members: Members) -> bool:
 
 def ensure(
     sessions: sessionmaker[Session],
-    jobs: derivations.Queue,
+    jobs: lineage.Queue,
     blobs: LocalBlobs,
     *,
     space: Space,
@@ -89,17 +89,17 @@ def ensure(
 
 def _queued(
     session: Session,
-    jobs: derivations.Queue,
+    jobs: lineage.Queue,
     space: Space,
     members: Members,
     composition: str | None,
 ) -> Component:
     given = [(part.id, weight) for part, weight in _counted(members)]
-    row = derivations.queue(
+    row = lineage.queue(
         session,
         jobs,
         space=space,
-        parents=derivations.held(session, given),
+        parents=lineage.held(session, given),
         operator=OPERATOR,
         parameters=dict(PARAMETERS),
         dataset=None,
@@ -123,7 +123,7 @@ def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str |
         if not made.get("automatic") or made.get("composition") != composition:
             continue
         named = select(CompositionMember).where(CompositionMember.component_id == row.id)
-        if session.scalar(named.limit(1)) or derivations.descendants(session, [row.id]):
+        if session.scalar(named.limit(1)) or lineage.descendants(session, [row.id]):
             continue
         session.refresh(row, with_for_update=True)
         if row.blob_key:

@@ -186,7 +186,7 @@ class Composition(Base):
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
     rule: Mapped[str]  # average, weighted, joint
     everything: Mapped[bool]  # components: "all", those ready at the time of asking
-    # how its weights were fitted; None: they were given. See app.store.solutions
+    # how its weights were fitted; None: they were given. See app.store.fitted_weights
     solved: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.receipts import residue
-from app.store import datasets, erasures
+from app.store import datasets, pack_erasure
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.components import ACTIVE
 from app.store.db import transaction
@@ -44,7 +44,7 @@ def clean(
 ) -> None:
     """Remove what the committed deletion left: nothing of its subjects is on disk afterwards."""
     if deletion.erased is not None:
-        erasures.erase(blobs, *deletion.erased)
+        pack_erasure.erase(blobs, *deletion.erased)
     for key in deletion.files:
         blobs.delete(key)
     for folder in (each for subject in deletion.subject_ids for each in residue.folders(subject)):
@@ -68,7 +68,7 @@ def heal(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None
         deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
     jobs.forget(records)
     _drop_scratch(left)
-    erasures.heal(sessions, blobs)
+    pack_erasure.heal(sessions, blobs)
     for path in blobs.scratch_of(datasets.SCRATCH):
         if time.time() - path.stat().st_mtime > UNCLAIMED_SECONDS:
             path.unlink(missing_ok=True)

@@ -23,8 +23,8 @@ from app.receipts.body import Circumstances
 from app.store import components, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import affected
-from app.store.erasures import freed
 from app.store.jobs import records_of
+from app.store.pack_erasure import freed
 from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
 from app.unlearning import images, invalidation
 from app.unlearning.change_plan import Plan

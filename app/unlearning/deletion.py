@@ -23,7 +23,7 @@ from app.errors import Conflict
 from app.receipts import body as statements
 from app.receipts import ledger, residue, states
 from app.receipts.body import Circumstances
-from app.store import components, datasets, derivations, idempotency, write_lock
+from app.store import components, datasets, idempotency, lineage, write_lock
 from app.store.db import affected
 from app.store.jobs import records_of
 from app.store.tables import (
@@ -104,7 +104,7 @@ def locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
 def with_derived(session: Session, found: list[Component]) -> list[Component]:
     """The locked components and all that was derived from them, by id, locked too."""
     # No more can come: what derives or imports takes the ledger's lock as well.
-    further = derivations.descendants(session, [component.id for component in found])
+    further = lineage.descendants(session, [component.id for component in found])
     return sorted(
         [*found, *locked(session, Component.id.in_(further))], key=lambda component: component.id
     )

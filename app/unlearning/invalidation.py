@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import compositions, solutions
+from app.store import compositions, fitted_weights
 from app.store.tables import Evaluation, EvaluationMember, now
 
 
@@ -50,14 +50,14 @@ def _compositions(
     The compositions with both versions, and the names of those whose solved weights are gone.
     """
     changed, unsolved = [], []
-    for row, was_solved in solutions.concerned(session, ids, dataset_id):
+    for row, was_solved in fitted_weights.concerned(session, ids, dataset_id):
         if not gone and not was_solved:
             continue
         old = compositions.etag(row)
         if gone:
             row.members[:] = [member for member in row.members if member.component_id not in ids]
         if was_solved:
-            solutions.invalidate(row, receipt_id)
+            fitted_weights.invalidate(row, receipt_id)
             unsolved.append(row.name)
         row.updated_at = now()
         changed.append({"name": row.name, "old_etag": old, "new_etag": compositions.etag(row)})

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import components, derivations, solutions
+from app.store import components, fitted_weights, lineage
 from app.store.members import in_all
 from app.store.tables import (
     Component,
@@ -36,7 +36,7 @@ def of(session: Session, component_id: str) -> Preview:
         NotFound, Gone: as `components.get`.
     """
     row = components.get(session, component_id)
-    derived = derivations.descendants(session, [component_id])
+    derived = lineage.descendants(session, [component_id])
     gone = [component_id, *derived]
     return Preview(
         space=row.space,
@@ -70,7 +70,7 @@ def _compositions(session: Session, row: Component, gone: list[str]) -> list[dic
         {
             "name": found.name,
             "named": not found.everything,
-            "solved_weights_lost": solutions.held(found),
+            "solved_weights_lost": fitted_weights.held(found),
             "components_left": others
             if found.everything
             else sum(member.component_id not in gone for member in found.members),

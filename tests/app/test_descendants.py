@@ -10,7 +10,7 @@ from documents import problem
 from living import Service
 from sqlalchemy import text
 
-from app.store import components, datasets, derivations
+from app.store import components, datasets, lineage
 from app.store.db import transaction
 from app.store.tables import Base
 
@@ -201,5 +201,5 @@ def test_after_the_deletion_it_is_as_if_there_had_been_neither_parent_nor_child(
 def test_descendants_of_nothing_or_of_the_childless_are_none(service):
     a, _ = parents(service)
     with transaction(service.state.sessions) as session:
-        assert derivations.descendants(session, []) == []
-        assert derivations.descendants(session, [a, "cmp_unknown"]) == []
+        assert lineage.descendants(session, []) == []
+        assert lineage.descendants(session, [a, "cmp_unknown"]) == []

@@ -10,7 +10,7 @@ from test_worker import assert_published_once, start, status, until
 
 import tangent
 from app.errors import Conflict
-from app.store import components, derivations
+from app.store import components, lineage
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, Space
 from tangent.operators import OPERATORS, Parent, derive, resolve
@@ -27,11 +27,11 @@ def queue(store, operator: str, *parents: str, seed: int = 0, **parameters: Any)
     """A queued derived component; its id."""
     dataset_id = store.add_dataset(seed=9) if OPERATORS[operator].dataset else None
     with transaction(store.sessions) as session:
-        return derivations.queue(
+        return lineage.queue(
             session,
             store.jobs,
             space=session.get_one(Space, "default"),
-            parents=derivations.held(session, [(each, None) for each in parents]),
+            parents=lineage.held(session, [(each, None) for each in parents]),
             operator=operator,
             parameters=resolve(operator, parameters),
             dataset=session.get_one(Dataset, dataset_id) if dataset_id else None,

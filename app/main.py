@@ -17,17 +17,16 @@ from app.api import (
     derivations,
     evaluations,
     meta,
-    openapi,
     predictions,
-    problems,
     receipts,
     spaces,
 )
-from app.api.auth import BearerKey
-from app.api.deps import storable
-from app.api.limits import BodyLimit
-from app.api.requests import Watched
-from app.api.turns import Turns
+from app.api.http import openapi, problems
+from app.api.http.auth import BearerKey
+from app.api.http.body_limit import BodyLimit
+from app.api.http.deps import storable
+from app.api.http.request_log import Watched
+from app.api.http.upload_slots import Turns
 from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.receipts import signing

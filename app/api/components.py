@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 
-from app.api import etags, events
-from app.api.deps import (
+from app.api.http import etags, server_sent_events
+from app.api.http.deps import (
     BlobsDep,
     EngineDep,
     JobsDep,
@@ -20,7 +20,7 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
-from app.api.spooling import SpoolingRoute
+from app.api.http.spooling import SpoolingRoute
 from app.errors import NotReady
 from app.inference.component_import import accept, add
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
@@ -155,9 +155,9 @@ def follow(
 ) -> Listing[EventOut] | Response:
     """A page of its events; with `Accept: text/event-stream`, each as it comes, until the last."""
     after = int(last_event_id) if last_event_id else after
-    found = events.read(reading, component_id, after, limit + 1)
+    found = server_sent_events.read(reading, component_id, after, limit + 1)
     if EVENT_STREAM in accept:
-        return events.stream(reading, component_id, after)
+        return server_sent_events.stream(reading, component_id, after)
     shown, more = found.events[:limit], len(found.events) > limit
     return Listing(data=shown, has_more=more, next=str(shown[-1].id) if more else None)
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from app.api import etags
-from app.api.deps import BlobsDep, OnceDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
+from app.api.http import etags
+from app.api.http.deps import BlobsDep, OnceDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
 from app.errors import Invalid
 from app.evaluation.weight_fitting import SolverDep
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn

@@ -17,8 +17,8 @@ from fastapi import (
 )
 
 from app import images
-from app.api import etags
-from app.api.deps import (
+from app.api.http import etags
+from app.api.http.deps import (
     BlobsDep,
     JobsDep,
     OnceDep,
@@ -29,8 +29,8 @@ from app.api.deps import (
     SettingsDep,
     TicketDep,
 )
-from app.api.spooling import SpoolingRoute
-from app.api.turns import turn
+from app.api.http.spooling import SpoolingRoute
+from app.api.http.upload_slots import turn
 from app.errors import Unsupported
 from app.evaluation.dataset_pass import damaged
 from app.images import BadImage

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Response
 
-from app.api.deps import JobsDep, OnceDep, SessionDep
+from app.api.http.deps import JobsDep, OnceDep, SessionDep
 from app.errors import Conflict, Invalid
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from app.api.deps import (
+from app.api.http.deps import (
     BlobsDep,
     EngineDep,
     OnceDep,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse
 
-from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, SettingsDep
+from app.api.http.deps import EngineDep, MetricsDep, ReadSessionsDep, SettingsDep
 from app.schemas.meta import Check, Limits, Live, Ready
 from app.store import spaces, workers
 from app.store.db import transaction

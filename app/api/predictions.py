@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api import problems
-from app.api.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
-from app.api.media import Asked, asked, in_three_forms
+from app.api.http import problems
+from app.api.http.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
+from app.api.http.prediction_forms import Asked, asked, in_three_forms
+from app.api.http.spooling import SpoolingRoute
 from app.api.refinements import RefinementsDep
-from app.api.spooling import SpoolingRoute
 from app.errors import Invalid, Problem
 from app.images import BadImage
 from app.inference import attribution, ranking

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from app.api.deps import PageDep, ReadSessionDep, SignerDep
+from app.api.http.deps import PageDep, ReadSessionDep, SignerDep
 from app.errors import NotFound
 from app.receipts import ledger
 from app.receipts.verify import VerifierDep

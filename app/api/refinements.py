@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.api.deps import BlobsDep, JobsDep, Sessions, SessionsDep
+from app.api.http.deps import BlobsDep, JobsDep, Sessions, SessionsDep
 from app.schemas.predictions import RefinementOut
 from app.store import refinements
 from app.store.blobs import LocalBlobs

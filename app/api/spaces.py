@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from app.api.deps import (
+from app.api.http.deps import (
     EngineDep,
     PageDep,
     ReadSessionDep,

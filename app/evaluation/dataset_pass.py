@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from app.api.deps import Sessions
+from app.api.http.deps import Sessions
 from app.errors import NotReady
 from app.images import BadImage
 from app.inference.engine import Engine

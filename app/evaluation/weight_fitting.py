@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 
-from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
-from app.api.idempotency import Once
+from app.api.http.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
+from app.api.http.idempotency import Once
 from app.errors import Conflict, Invalid
 from app.evaluation.dataset_pass import walk
 from app.inference.deletion_gate import Ticket

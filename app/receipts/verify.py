@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends
 
-from app.api.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
+from app.api.http.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, TicketDep
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.receipts import ledger, remaining, residue

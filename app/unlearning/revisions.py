@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from app.api.deps import ReadSessionsDep, Sessions
-from app.api.idempotency import Once
+from app.api.http.deps import ReadSessionsDep, Sessions
+from app.api.http.idempotency import Once
 from app.errors import NotReady
 from app.receipts.body import Circumstances
 from app.store.db import Session, Unsettled, transaction

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from app.api.deps import (
+from app.api.http.deps import (
     BlobsDep,
     EngineDep,
     JobsDep,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from living import Service
 
-from app.api import events
+from app.api.http import server_sent_events
 from app.store import components
 from app.store.db import transaction
 
@@ -134,8 +134,8 @@ def test_events_reach_an_open_stream_as_they_come(shared, component_id):
 
 
 def test_a_quiet_stream_sends_comments_that_carry_no_id(shared, component_id, monkeypatch):
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(server_sent_events, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(server_sent_events, "HEARTBEAT_SECONDS", 0.1)
     url = f"{shared.url}/v1/components/{component_id}/events"
 
     with httpx.stream("GET", url, headers=STREAM, timeout=60, trust_env=False) as answer:

@@ -10,7 +10,7 @@ from farm import Farm
 from living import Service
 from pictures import image
 
-from app.api import media
+from app.api.http import prediction_forms
 from app.schemas import spaces
 
 JSON = {"Content-Type": "application/json"}
@@ -50,7 +50,7 @@ def test_a_flood_of_values_is_refused_before_it_is_parsed(
     content = json.dumps(body)
     with monkeypatch.context() as patch:
         patch.setattr(json, "loads", lambda text, **how: parsed.append(0) or loads(text, **how))
-        patch.setattr(media, "_from_json", lambda _body: parsed.append(0))
+        patch.setattr(prediction_forms, "_from_json", lambda _body: parsed.append(0))
         answer = shared.client.request(method, path, content=content, headers=JSON)
     assert parsed == []
     document = problem(answer, 413, "request_too_large")
@@ -130,9 +130,9 @@ def test_a_form_has_no_more_values_than_a_json_body(farm: Farm, field: str) -> N
 def test_a_prediction_in_json_is_read_off_the_event_loop(
     farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looping, read = [], media._from_json
+    looping, read = [], prediction_forms._from_json
 
-    def watched(body: bytes) -> media.Asked:
+    def watched(body: bytes) -> prediction_forms.Asked:
         try:
             asyncio.get_running_loop()
             looping.append(True)
@@ -140,7 +140,7 @@ def test_a_prediction_in_json_is_read_off_the_event_loop(
             looping.append(False)
         return read(body)
 
-    monkeypatch.setattr(media, "_from_json", watched)
+    monkeypatch.setattr(prediction_forms, "_from_json", watched)
     assert farm.ask().status_code == 200
     assert looping == [False]
 

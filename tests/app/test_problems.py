@@ -9,7 +9,7 @@ from living import Service
 from pictures import archive
 from sqlalchemy import event
 
-from app.api import problems
+from app.api.http import problems
 from app.errors import Conflict, Invalid, NotReady
 from tangent import errors as tangent_errors
 

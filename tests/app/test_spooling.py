@@ -15,7 +15,7 @@ from living import Service
 from pictures import archive, image
 from uploading import traces
 
-from app.api import spooling
+from app.api.http import spooling
 
 PART = 2**18  # bytes; Starlette holds up to a megabyte in memory
 FIELDS = {"datasets": "file", "components/import": "file", "predictions": "images"}

@@ -4,7 +4,7 @@ from hmac import compare_digest
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import problems
+from app.api.http import problems
 from app.errors import Unauthorized
 
 

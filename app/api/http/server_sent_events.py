@@ -12,7 +12,7 @@ import anyio
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.concurrency import run_in_threadpool
 
-from app.api.deps import Sessions
+from app.api.http.deps import Sessions
 from app.errors import Gone
 from app.schemas.components import EventOut
 from app.store import components

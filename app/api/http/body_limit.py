@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import problems
+from app.api.http import problems
 from app.errors import TooLarge
 from app.settings import Settings
 

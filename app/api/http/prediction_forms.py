@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
-from app.api.limits import MAX_JSON_VALUES, too_many_values, values_in
+from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.errors import Invalid, Problem, TooLarge, Unsupported
 from app.schemas.predictions import (
     JOINT,

@@ -14,8 +14,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 
-from app.api.idempotency import Once, once
-from app.api.pages import Page, page
+from app.api.http.idempotency import Once, once
+from app.api.http.pages import Page, page
 from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import problems
+from app.api.http import problems
 from app.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""HTTP plumbing that every noun shares: keys, limits, pages, ETags, problems, documents."""

@@ -70,7 +70,7 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the API until SIGTERM or SIGINT, migrating a new database first."""
-    from app.serving import serve as run
+    from app.server import serve as run
     from app.store import folder_identity, migrate
 
     if migrate.is_empty(settings):

@@ -24,7 +24,7 @@ WITHOUT_TORCH = (
 
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
-ROOTS = ("app", "app.main", "app.cli", "app.serving")
+ROOTS = ("app", "app.main", "app.cli", "app.server")
 MAY_IMPORT = {
     "tangent": ("tangent",),
     "app.errors": (),

@@ -25,76 +25,25 @@ WITHOUT_TORCH = (
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
 ROOTS = ("app", "app.main", "app.cli", "app.server")
+BELOW_STORE = ("app.archives", "app.images", "app.errors", "app.settings")
+STORE = ("app.store", *BELOW_STORE)
+INFERENCE = ("app.inference", *STORE, "app.schemas", "app.metrics", "tangent")
+PARTS = ("app.parts", *INFERENCE)
 MAY_IMPORT = {
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings": (),
+    "app.metrics": (),
     "app.images": ("app.errors",),
     "app.archives": ("app.errors", "app.archives", "app.images"),
     "app.schemas": ("app.schemas", "app.errors"),
-    "app.store": (
-        *("app.store", "app.errors", "app.settings", "app.archives", "app.images"),
-        "migrations",
-    ),
-    "app.inference.deletion_gate": ("app.errors",),
-    "app.metrics": (),
-    "app.inference.ranking": ("app.errors",),
-    "app.inference.component_files": ("app.store", "app.errors", "tangent"),
-    "app.inference.engine": (
-        *(
-            "app.store",
-            "app.errors",
-            "app.settings",
-            "app.images",
-            "app.inference.deletion_gate",
-            "app.metrics",
-        ),
-        *("app.inference.component_files", "tangent"),
-    ),
-    "app.unlearning.downdated_files": (
-        *(
-            "app.inference.engine",
-            "app.inference.component_files",
-            "app.store",
-            "app.errors",
-            "app.images",
-        ),
-        "tangent",
-    ),
-    "app.receipts.probe": ("app.inference.engine", "app.store", "app.errors", "tangent"),
-    "app.receipts.offline": ("app.receipts.signing",),
-    "app.inference.selection": ("app.inference.engine", "app.store", "app.schemas", "app.errors"),
-    "app.inference.component_import": (
-        "app.inference.engine",
-        "app.store",
-        "app.errors",
-        "app.settings",
-        "tangent",
-    ),
-    "app.api": (
-        *(
-            "app.api",
-            "app.inference.engine",
-            "app.store",
-            "app.schemas",
-            "app.errors",
-            "app.settings",
-        ),
-        *(
-            "app.archives",
-            "app.images",
-            "app.inference.deletion_gate",
-            "app.metrics",
-            "app.inference.ranking",
-        ),
-        *(
-            "app.inference.selection",
-            "app.inference.component_import",
-            "app.unlearning.downdated_files",
-            "app.receipts.probe",
-            "tangent",
-        ),
-    ),
+    "app.store": (*STORE, "migrations"),
+    "app.inference": INFERENCE,
+    "app.parts": INFERENCE,
+    "app.receipts": ("app.receipts", *PARTS),
+    "app.evaluation": ("app.evaluation", *PARTS),
+    "app.unlearning": ("app.unlearning", "app.receipts", "app.evaluation", *PARTS),
+    "app.api": ("app.api", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),
     "app.demo": ("app.demo",),
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),
@@ -103,10 +52,13 @@ MAY_IMPORT = {
 }
 # A package -> the only modules (prefixes) that may import it.
 ONLY_IN = {
-    "timm": ("tangent.backbone",),
-    "torchvision": ("tangent.torchvision_guard",),
+    "timm": (
+        "tangent.backbone",
+        "tangent.backbones",
+    ),
+    "torchvision": ("tangent.backbones.torchvision_guard",),
     "torch": ("tangent", "training_worker", "app.inference.engine", "benchmarks", "tests"),
-    "numba": ("tangent.kernel", "tests"),
+    "numba": ("tangent.composition.compiled_sum", "tests"),
     "dbos": ("training_worker", "app.store.jobs", "app.store.migrate", "tests"),
     "cryptography": ("app.receipts.signing", "tests"),
     "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
@@ -116,6 +68,10 @@ NEVER = {
     "tangent": ("fastapi", "sqlalchemy", "pydantic", "httpx", "dbos"),
     "training_worker": ("fastapi", "httpx"),
     "app.store": ("fastapi", "starlette", "torch", "timm"),
+    "app.inference": ("fastapi", "starlette"),
+    "app.receipts": ("fastapi", "starlette"),
+    "app.evaluation": ("fastapi", "starlette"),
+    "app.unlearning": ("fastapi", "starlette"),
     "app.api": ("sqlalchemy", "torch", "timm", "dbos"),
 }
 

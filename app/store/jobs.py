@@ -69,7 +69,7 @@ def _prepare_sqlite(connection, _record) -> None:
 
 
 def records_of(session: Session, ids: Iterable[str] | None = None) -> set[str]:
-    """Return the jobs that the engine has records of: for these subjects, or for all deleted ones."""
+    """Return the jobs with records in the engine: of these subjects, or of all deleted ones."""
     postgres = session.get_bind().dialect.name == "postgresql"
     schema = "dbos" if postgres else None
     wanted = select(Tombstone.subject_id) if ids is None else list(ids)

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from farm import Farm
-from living import KEY_FREE, Service, running
 
 import tangent
 from app.settings import Settings
 from app.store import migrate
+from tests.support.service import KEY_FREE, Service, running
+from tests.support.two_components import Farm
 
 POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 

@@ -8,15 +8,15 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import arithmetic
 import pytest
-from keys import key_file
-from living import KEY_FREE, Service
-from observations import differences, observed
 
 from app.cli import main
 from app.settings import Settings
 from app.store import migrate
+from tests.support import arithmetic
+from tests.support.observations import differences, observed
+from tests.support.service import KEY_FREE, Service
+from tests.support.signing_keys import key_file
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 RECORD = json.loads((FIXTURES / "version_before.json").read_text())

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from archive_files import png_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from app.images import BadImage, Facts, decode, examine, prepared, thumbnail
+from tests.support.archives import png_header
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow's, on odd metadata
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import httpx
 import PIL.Image
 import pytest
-from documents import problem
-from farm import Farm
-from living import Service
-from pictures import image
+
+from tests.support.images import image
+from tests.support.problems import problem
+from tests.support.service import Service
+from tests.support.two_components import Farm
 
 SIDES = [(300_000, 1), (1, 300_000), (50_000_000, 1)]
 NEAREST = 100, 101

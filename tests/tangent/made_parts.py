@@ -1,9 +1,9 @@
 """Components, compositions, removals, derivations and answers, as one hash of its bytes each.
 
-    PYTHONPATH=.:tests/support python tests/tangent/made_parts.py
+    python -m tests.support.made_parts
 
-writes tests/fixtures/component_hashes.json. The file there was written by commit 9246dc7. Write it
-again only where the bytes are meant to change: with a new component format, or a new fingerprint.
+writes tests/fixtures/component_hashes.json anew. The file there was written by commit 9246dc7. It
+is written anew only where the bytes are meant to change: that is a new component format, or a new fingerprint.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from arithmetic import circumstances, sha256
-from cases import Source, delta_bytes, fitted, source
 
 import tangent
 from tangent.attribution import attribute
 from tangent.operators import OPERATORS, Parent, derive
+from tests.support.arithmetic import circumstances, sha256
+from tests.tangent.cases import Source, delta_bytes, fitted, source
 
 RECORD = Path(__file__).resolve().parents[1] / "fixtures" / "component_hashes.json"
 VIT, RESNET = "vit_micro_32", "resnet_micro_32"

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 import torch
-from cases import images, relative, space
-from test_compose import OWN, SIZE, components, compose
 
 from tangent import effects, errors, joint, joint_attribution
 from tangent.attribution import Attribution, attribute
 from tangent.effects import effects as effects_of
+from tests.tangent.cases import images, relative, space
+from tests.tangent.test_compose import OWN, SIZE, components, compose
 
 CASES = [
     ("head", "average", [None] * 4),

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import backbone, fresh, images
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -17,6 +16,7 @@ import tangent
 from tangent import backbone as module
 from tangent import errors, torchvision_guard
 from tangent.backbone import create_untrained, load_backbone, wrap
+from tests.tangent.cases import backbone, fresh, images
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = ("resnet_micro_32", "vit_micro_32")

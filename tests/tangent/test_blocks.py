@@ -5,14 +5,14 @@ import hashlib
 
 import pytest
 import torch
-from cases import fitted, images, pushed, relative, source, space, untouched
-from test_compose import SIZE, components, compose
 
 import tangent
 from tangent import blocks
 from tangent.attribution import attribute
 from tangent.effects import effects as effects_of
 from tangent.readout import with_constant
+from tests.tangent.cases import fitted, images, pushed, relative, source, space, untouched
+from tests.tangent.test_compose import SIZE, components, compose
 
 WEIGHTS = [1.0, 0.3, 1.0, 2.0]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import delta_bytes, images, space, trained
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from tangent import RULES, Component, compose, errors
 from tangent.component import CROSS, GRAM, HEAD, SUMS
+from tests.tangent.cases import delta_bytes, images, space, trained
 
 HERE = Path(__file__).parent
 SCOPES = ("head", "head2toe", "last-block")

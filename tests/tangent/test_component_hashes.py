@@ -2,9 +2,10 @@
 
 import json
 
-import arithmetic
 import pytest
-from made_parts import GROUPS, RECORD
+
+from tests.support import arithmetic
+from tests.tangent.made_parts import GROUPS, RECORD
 
 RECORDED = json.loads(RECORD.read_text())
 

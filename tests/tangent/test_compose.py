@@ -6,7 +6,6 @@ from functools import cache
 
 import pytest
 import torch
-from cases import delta_bytes, direction, exact_logits, images, pushed, relative, source, space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,16 @@ import tangent
 from tangent import errors
 from tangent.readout import with_constant
 from tangent.statistics import measure
+from tests.tangent.cases import (
+    delta_bytes,
+    direction,
+    exact_logits,
+    images,
+    pushed,
+    relative,
+    source,
+    space,
+)
 
 SIZE = 16
 OWN = (("cat", "dog"), ("dog", "eel"), ("ant",), ("cat", "dog", "eel"))

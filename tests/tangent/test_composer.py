@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import delta_bytes, space
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_compose import components
 
 import tangent
 from tangent.composer import KEPT, Composer, Source
 from tangent.errors import BadComponent, BadWeight, Overflow
 from tangent.tally import Tally
+from tests.tangent.cases import delta_bytes, space
+from tests.tangent.test_compose import components
 
 SCOPES = ("head", "last-block")
 WEIGHTS = (0.1, -2.5, 1 / 3, 7.0)

@@ -4,13 +4,13 @@ import dataclasses
 import json
 
 import pytest
-from cases import trained
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import tangent
 from tangent.derivation import Derivation
 from tangent.errors import BadComponent
+from tests.tangent.cases import trained
 
 A, B = "a" * 64, "b" * 64
 RECORD = Derivation("ties", {"density": 0.2}, ((A, None), (B, 2.0)), (A, B))

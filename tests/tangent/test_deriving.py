@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from cases import exact_logits, fitted, images, relative, source, space
 
 import tangent
 from tangent import errors
 from tangent.operators import OPERATORS, Parent, derive
+from tests.tangent.cases import exact_logits, fitted, images, relative, source, space
 
 SCOPES = ("head", "last-block")
 OWN = (["ant", "bee", "ant", "bee"], ["bee", "cat", "cat"], ["cat", "ant", "bee", "bee"])

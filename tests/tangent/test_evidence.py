@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import fitted, images, relative, source, space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
@@ -16,6 +15,7 @@ from tangent.errors import NonFinite
 from tangent.evidence import climbed, log_evidence
 from tangent.hyperparameters import L2_CHOICES
 from tangent.normal_equations import NormalEquations
+from tests.tangent.cases import fitted, images, relative, source, space
 
 SIZE, LABELS = 16, ("cat", "dog", "eel")
 scopes = pytest.mark.parametrize("scope", ["head", "head2toe"])

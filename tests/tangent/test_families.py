@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 import torch
-from cases import direction, images, plain_features, pushed, randomise
 from torch import Tensor
 from torch.func import jvp
 from torch.nn import functional as F
@@ -19,6 +18,7 @@ from tangent.engines import choose
 from tangent.engines.generic import Generic
 from tangent.scope import tangent_parameters
 from tangent.suffix import Suffix
+from tests.tangent.cases import direction, images, plain_features, pushed, randomise
 
 TINY_VIT = dict(img_size=32, depth=3, embed_dim=32, num_heads=2)
 TINY_SWIN = dict(img_size=64, window_size=2, depths=(2, 2), embed_dim=16, num_heads=(2, 2))

@@ -5,7 +5,13 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from cases import (
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.func import jacrev
+
+import tangent
+from tangent.head import head_rows
+from tests.tangent.cases import (
     Source,
     fitted,
     plain_features,
@@ -15,12 +21,6 @@ from cases import (
     space,
     untouched,
 )
-from scipy.optimize import minimize
-from torch import Tensor
-from torch.func import jacrev
-
-import tangent
-from tangent.head import head_rows
 
 SIZE = 16
 DECLARED = ("bee", "yak")

@@ -7,9 +7,9 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from cases import Source, delta_bytes, fitted, relative, source, space
 
 import tangent
+from tests.tangent.cases import Source, delta_bytes, fitted, relative, source, space
 
 SIZE, COUNT = 16, 45
 LABELS = ("cat", "dog", "eel", "fox", "gnu")

@@ -4,7 +4,12 @@ import math
 
 import pytest
 import torch
-from cases import (
+from torch import nn
+from torch.nn import functional as F
+
+from tangent.backbone import Backbone
+from tangent.suffix import Suffix
+from tests.tangent.cases import (
     CASES,
     ENGINES,
     central_difference,
@@ -19,11 +24,6 @@ from cases import (
     space,
     untouched,
 )
-from torch import nn
-from torch.nn import functional as F
-
-from tangent.backbone import Backbone
-from tangent.suffix import Suffix
 
 SIZE, WIDTH = 8, 6
 TINY = (0.0, 1e-9, -1e-9, 1e-8, -1e-8, 1e-6, -1e-6)

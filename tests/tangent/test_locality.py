@@ -2,9 +2,18 @@
 
 import pytest
 import torch
-from cases import direction, fitted, plain_features, problem, relative, source, space, untouched
 
 from tangent.locality import STEPS, departures
+from tests.tangent.cases import (
+    direction,
+    fitted,
+    plain_features,
+    problem,
+    relative,
+    source,
+    space,
+    untouched,
+)
 
 LABELS = ["cat", "dog"] * 4
 

@@ -4,8 +4,9 @@ import gc
 
 import pytest
 import torch
-from cases import images, relative, space
-from test_space import delta
+
+from tests.tangent.cases import images, relative, space
+from tests.tangent.test_space import delta
 
 SCOPES = ("head", "head2toe", "last-block", "last-2-blocks", "all")
 

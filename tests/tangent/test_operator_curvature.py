@@ -3,13 +3,13 @@
 import pytest
 import torch
 from scipy.optimize import minimize
-from test_operators import LABELS, OWN, SHAPES, by_hand, vectors
 from torch import Tensor
 
 from tangent.operators.fisher import fisher
 from tangent.operators.kfac import Kronecker, kfac
 from tangent.operators.regmean import regmean
 from tangent.operators.vectors import HEAD, Vectors
+from tests.tangent.test_operators import LABELS, OWN, SHAPES, by_hand, vectors
 
 seeds = pytest.mark.parametrize("seed", range(3))
 BLOCKS = [name for name in SHAPES if name != HEAD]

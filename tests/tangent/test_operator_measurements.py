@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from cases import fitted, plain_features, relative, source, space, untouched
 from torch import Tensor
 from torch.func import jacrev
 
 import tangent
 from tangent.operators.measurements import Data
 from tangent.readout import with_constant
+from tests.tangent.cases import fitted, plain_features, relative, source, space, untouched
 
 LABELS = ["ant", "bee", "ant", "cat", "bee"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from cases import direction, problem, source, space
 
 from tangent.preconditioner import Preconditioner
+from tests.tangent.cases import direction, problem, source, space
 
 CASES = ["mini", "vit", "resnet_basic", "convnext"]
 

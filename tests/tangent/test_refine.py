@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 import torch
-from cases import fitted, plain_features, relative, source, space, untouched
 
 from tangent.errors import BadWeight, FingerprintMismatch
 from tangent.refine import refine
+from tests.tangent.cases import fitted, plain_features, relative, source, space, untouched
 
 SIZE = 16
 OWN = (["cat", "dog", "cat"], ["dog", "eel", "eel", "dog"], ["ant", "ant"])

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import fitted, source, space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from tangent.errors import NotRestatable, Overflow
 from tangent.readout import ALONE, Grid, each_alone, grid_of
 from tangent.restatement import why_not
 from tangent.statistics import less, measure, relabelled, total
+from tests.tangent.cases import fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
 scopes = pytest.mark.parametrize("scope", ["head", "head2toe"])

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from cases import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.func import jvp
+
+import tangent
+from tangent import errors
+from tangent.backbone import wrap
+from tangent.head import head_rows
+from tests.tangent.cases import (
     CASES,
     backbone,
     direction,
@@ -16,15 +25,6 @@ from cases import (
     space,
     untouched,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
-from torch.func import jvp
-
-import tangent
-from tangent import errors
-from tangent.backbone import wrap
-from tangent.head import head_rows
 
 LABELS = ("cat", "dog", "eel")
 SCOPES = ("head", "head2toe", "last-block", "all")

@@ -4,7 +4,14 @@ from itertools import chain
 
 import pytest
 import torch
-from cases import (
+from torch.func import jacrev, jvp
+
+import tangent
+from tangent.backbone import Backbone, create_untrained, parameter_blocks
+from tangent.engines.generic import Generic
+from tangent.scope import tangent_parameters
+from tangent.suffix import Suffix
+from tests.tangent.cases import (
     BLOCK_SCOPES,
     CASES,
     ENGINES,
@@ -23,13 +30,6 @@ from cases import (
     state_hash,
     untouched,
 )
-from torch.func import jacrev, jvp
-
-import tangent
-from tangent.backbone import Backbone, create_untrained, parameter_blocks
-from tangent.engines.generic import Generic
-from tangent.scope import tangent_parameters
-from tangent.suffix import Suffix
 
 GRID = [(name, scope) for name in CASES for scope in BLOCK_SCOPES]
 grid = pytest.mark.parametrize(("name", "scope"), GRID)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from cases import Source, backbone, fitted, relative, source, space
 
 import tangent
 from tangent import errors
+from tests.tangent.cases import Source, backbone, fitted, relative, source, space
 
 SIZE = 16
 SOLVERS = {

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from cases import Source, fitted, images, relative, source, space
 
 import tangent
 from tangent.views import Views, view
+from tests.tangent.cases import Source, fitted, images, relative, source, space
 
 LABELS = ["cat", "dog", "eel", "cat", "dog", "cat"]
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from cases import images, relative, space
 from scipy.optimize import minimize
 from scipy.special import log_softmax
-from test_compose import SIZE, components, compose
 
 from tangent import errors
 from tangent.attribution import units
 from tangent.quadratic import CONSTRAINTS
 from tangent.weighting import OBJECTIVES, Examples, Problem, examples_of, uniform
+from tests.tangent.cases import images, relative, space
+from tests.tangent.test_compose import SIZE, components, compose
 
 
 def examples(seed: int = 0, count: int = 30, labels: int = 4, parts: int = 3) -> Examples:

@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 
-from test_worker import LONG, in_training, until
-
 from app.store.db import transaction
 from app.unlearning import cleanup
 from app.unlearning.deletion import forget_component
+from tests.training_worker.test_worker import LONG, in_training, until
 
 WATCHED = """
 import asyncio, json, sys, traceback

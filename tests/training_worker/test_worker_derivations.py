@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_worker import assert_published_once, start, status, until
 
 import tangent
 from app.errors import Conflict
@@ -14,6 +13,7 @@ from app.store import components, lineage
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, Space
 from tangent.operators import OPERATORS, Parent, derive, resolve
+from tests.training_worker.test_worker import assert_published_once, start, status, until
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource, entries
 from training_worker.training import Training

@@ -1,0 +1,130 @@
+"""A body over the limit is refused, however its length is announced, and leaves nothing behind."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import sleep
+
+import httpx
+import pytest
+
+from tests.support.images import archive, image
+from tests.support.service import Service
+
+LIMIT = 2**16
+UPLOAD = 2**20
+
+
+@pytest.fixture
+def small(serve: Callable[..., Service]) -> Service:
+    return serve(max_request_bytes=LIMIT, max_upload_bytes=UPLOAD, max_prediction_images=3)
+
+
+def refused(answer: httpx.Response) -> None:
+    assert answer.status_code == 413, answer.text
+    document = answer.json()
+    assert document["code"] == "request_too_large"
+    assert "GET /v1/limits" in document["detail"]
+    assert answer.headers["x-request-id"] == document["request_id"]
+
+
+def files_below(folder: Path) -> list[str]:
+    return [str(path) for path in (folder / "blobs", folder / "scratch") if any(path.iterdir())]
+
+
+def test_an_announced_body_over_the_limit_is_refused(small: Service) -> None:
+    png = {"Content-Type": "image/png"}
+    refused(small.client.post("/v1/predictions", content=bytes(LIMIT + 1), headers=png))
+    at_limit = small.client.post("/v1/predictions", content=bytes(LIMIT), headers=png)
+    assert at_limit.json()["code"] == "no_components"
+
+
+@pytest.mark.parametrize("media_type", ["image/png", "application/json", "multipart/form-data"])
+def test_a_streamed_body_over_the_limit_is_refused(small: Service, media_type: str) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"--b\r\nContent-Disposition: form-data; name=images; filename=a\r\n\r\n"
+        for _ in range(LIMIT // 2**10 + 1):
+            yield bytes(2**10)
+
+    headers = {"Content-Type": f"{media_type}; boundary=b"}
+    refused(small.client.post("/v1/predictions", content=chunks(), headers=headers))
+
+
+def test_a_client_that_sends_everything_before_it_reads_is_told(small: Service) -> None:
+    body = bytes(2 * LIMIT)
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    address = small.client.base_url.netloc.decode().split(":")
+    for pause in (0.0, 0.3):  # the service has read what came, and has answered, before the rest
+        with socket.create_connection(address) as connection:
+            connection.sendall(head.encode() + body[:LIMIT])
+            sleep(pause)
+            connection.sendall(body[LIMIT:])
+            sleep(pause)
+            answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.endswith(b"}"), "the whole problem"
+
+
+def test_a_client_that_waits_for_a_word_is_told_at_once(small: Service) -> None:
+    address = small.client.base_url.netloc.decode().split(":")
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(
+            b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_the_service_stops_reading_at_the_limit(small: Service) -> None:
+    sent = 0
+    with socket.create_connection(small.client.base_url.netloc.decode().split(":")) as connection:
+        connection.sendall(
+            b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        try:
+            while sent < 2**28:
+                connection.sendall(b"10000\r\n" + bytes(2**16) + b"\r\n")
+                sent += 2**16
+        except OSError:
+            pass  # the service has closed the connection
+    assert sent < 2**28
+
+
+def test_uploads_have_a_limit_of_their_own(small: Service) -> None:
+    whole = archive({"cat": 40, "dog": 40})
+    assert LIMIT < len(whole) < UPLOAD
+    assert small.dataset({"cat": 40, "dog": 40})
+
+    def chunks() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
+        for _ in range(20):
+            yield os.urandom(2**16)
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    refused(small.client.post("/v1/datasets", content=chunks(), headers=headers))
+    assert len(small.client.get("/v1/datasets").json()["data"]) == 1
+
+
+def test_a_refused_upload_leaves_no_file(small: Service) -> None:
+    big = {"file": ("a.zip", os.urandom(2 * UPLOAD), "application/zip")}
+    refused(small.client.post("/v1/datasets", files=big))
+    assert files_below(small.settings.data_dir) == []
+
+
+def test_more_images_than_allowed_are_refused(small: Service) -> None:
+    files = [("images", (f"{i}.png", image("cat", i), "image/png")) for i in range(4)]
+    answer = small.client.post("/v1/predictions", files=files)
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_many_images")
+    assert "4 images, the most is 3" in answer.json()["detail"]
+
+
+def test_limits_are_shown_as_they_are_set(small: Service) -> None:
+    shown = small.client.get("/v1/limits").json()
+    assert shown["max_request_bytes"] == LIMIT
+    assert shown["max_upload_bytes"] == UPLOAD
+    assert shown["max_prediction_images"] == 3
+    fields = {name for name in type(small.settings).model_fields if name.startswith("max_")}
+    assert set(shown) == fields - {"max_attempts"}

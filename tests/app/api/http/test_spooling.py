@@ -1,0 +1,114 @@
+"""Where the files of a multipart body lie until they are read, and what a full disk does."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.http import spooling
+from tests.support.images import archive, image
+from tests.support.problems import problem
+from tests.support.service import Service
+from tests.support.uploads import traces
+
+PART = 2**18  # bytes; Starlette holds up to a megabyte in memory
+FIELDS = {"datasets": "file", "components/import": "file", "predictions": "images"}
+
+
+def spooled() -> set[Path]:
+    """The folders of this process's open files that have no name any more, or never had one."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except FileNotFoundError:
+            continue
+        if target.endswith(" (deleted)") and not target.startswith("/memfd"):
+            found.add(Path(target).parent)
+    return found
+
+
+def send(service: Service, path: str, while_open: Callable[[], Any]) -> httpx.Response:
+    """A multipart body of two megabytes; the call comes before its end."""
+
+    def chunks() -> Iterator[bytes]:
+        yield b"--b\r\nContent-Disposition: form-data; "
+        yield f'name="{FIELDS[path]}"; filename="a.zip"\r\n\r\n'.encode()
+        for _ in range(8):
+            yield bytes(PART)
+        while_open()
+        yield b"\r\n--b--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    return service.client.post(f"/v1/{path}", content=chunks(), headers=headers)
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_large_file_is_spooled_into_the_scratch_folder(service: Service, path: str) -> None:
+    scratch, before = service.state.blobs.scratch, spooled()
+    during: set[Path] = set()
+
+    def look() -> None:
+        during.update(until(lambda: spooled() - before))
+
+    answer = send(service, path, look)
+    assert during == {scratch}
+    assert answer.status_code in (409, 415, 422), answer.text  # nothing of use was sent
+    assert until(lambda: not spooled() - before)
+    assert traces(service)["scratch"] == []
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What is found at last, or after half a minute."""
+    end = monotonic() + 30
+    while not (it := found()) and monotonic() < end:
+        sleep(0.02)
+    return it
+
+
+class Full(SpooledTemporaryFile):
+    """A file on a disk that has no room left."""
+
+    def write(self, data: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_full_disk_is_told_as_what_it_is(
+    service: Service, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "SpooledTemporaryFile", Full)
+    answer = send(service, path, lambda: None)
+    assert "no room left" in problem(answer, 503, "disk_full")["detail"]
+    assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_form_that_breaks_off_is_the_clients_fault(service: Service, path: str) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    for body in (b"no form at all", b"--b\r\nno header\r\n\r\n--b--"):
+        answer = service.client.post(f"/v1/{path}", content=body, headers=headers)
+        problem(answer, 400, "malformed_request")
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_form_in_a_charset_that_cannot_be_read_is_the_clients_fault(
+    service: Service, path: str
+) -> None:
+    head = f'--b\r\nContent-Disposition: form-data; name="{FIELDS[path]}"; filename="a"\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b; charset=undefined"}
+    body = head.encode() + image("cat", 1) + b"\r\n--b--\r\n"
+    answer = service.client.post(f"/v1/{path}", content=body, headers=headers)
+    problem(answer, 400, "malformed_request")
+
+
+def test_small_files_and_fields_still_arrive(service: Service) -> None:
+    files = {"file": ("pets.zip", archive({"cat": 2}), "application/zip")}
+    answer = service.client.post("/v1/datasets", files=files, data={"name": "Käfer"})
+    assert (answer.status_code, answer.json()["name"]) == (201, "Käfer")

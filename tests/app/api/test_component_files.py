@@ -1,0 +1,172 @@
+"""Component files over HTTP: downloaded, by parts too, and imported elsewhere."""
+
+import hashlib
+import json
+import struct
+
+import pytest
+
+import tangent
+from tests.support.problems import problem
+from tests.support.service import Service
+
+
+@pytest.fixture(scope="module")
+def ready(shared: Service) -> str:
+    return shared.component({"cow": 3, "hen": 3})
+
+
+def test_the_download_is_the_file_that_the_row_tells_of(shared, ready):
+    row = shared.client.get(f"/v1/components/{ready}").json()
+
+    answer = shared.client.get(f"/v1/components/{ready}/delta")
+
+    assert hashlib.sha256(answer.content).hexdigest() == row["sha256"]
+    assert len(answer.content) == row["bytes"]
+    assert answer.headers["ETag"] == f'"{row["sha256"]}"'
+    assert f"{ready}.safetensors" in answer.headers["Content-Disposition"]
+
+
+def test_a_range_of_the_download_and_an_unchanged_one(shared, ready):
+    url = f"/v1/components/{ready}/delta"
+    whole = shared.client.get(url)
+
+    part = shared.client.get(url, headers={"Range": "bytes=8-107"})
+    same = shared.client.get(url, headers={"If-None-Match": whole.headers["ETag"]})
+    beyond = shared.client.get(url, headers={"Range": f"bytes={len(whole.content)}-"})
+
+    assert (part.status_code, part.content) == (206, whole.content[8:108])
+    assert part.headers["Content-Range"] == f"bytes 8-107/{len(whole.content)}"
+    assert (same.status_code, same.content) == (304, b"")
+    assert beyond.status_code == 416
+
+
+def imported(service: Service, data: bytes, filename: str = "north.safetensors", **more):
+    files = {"file": (filename, data, "application/octet-stream")}
+    return service.client.post("/v1/components/import", files=files, **more)
+
+
+def test_an_exported_component_imported_elsewhere_is_the_same_component(shared, ready, serve):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    other = serve()
+
+    answer = imported(other, data)
+
+    row, original = answer.json(), shared.client.get(f"/v1/components/{ready}").json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/v1/components/{row['id']}"
+    assert (row["status"], row["name"], row["dataset_id"]) == ("ready", "north", None)
+    same = ("sha256", "bytes", "labels", "images", "fingerprint", "hyperparameters", "seed")
+    assert {key: row[key] for key in same} == {key: original[key] for key in same}
+    assert other.client.get(f"/v1/components/{row['id']}/delta").content == data
+    assert other.client.get("/v1/spaces/default").json()["labels"] == row["labels"]
+
+
+def test_a_repeated_import_with_a_key_stores_one_component_and_one_file(shared, ready, serve):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    other = serve()
+
+    answers = [imported(other, data, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+
+    assert answers[0].json() == answers[1].json()
+    assert len(list(other.state.blobs.keys())) == 1
+    assert list(other.state.blobs.scratch.iterdir()) == []
+
+
+def tampered(data: bytes, change) -> bytes:
+    """The component file with its metadata changed."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["tangent"])
+    change(about)
+    header["__metadata__"]["tangent"] = json.dumps(about)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def labelled(data: bytes, label: str) -> bytes:
+    """The component file with another first label."""
+
+    def change(about):
+        _, second = sorted(about["labels"])
+        about["labels"] = {label: 3, second: 3}
+        about["head_labels"] = sorted(about["labels"])
+
+    return tampered(data, change)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        (lambda data: b"PK\3\4 not safetensors", 422, "bad_component"),
+        (lambda data: b"", 422, "bad_component"),
+        (lambda data: data[:-50], 422, "bad_component"),
+        (lambda data: tampered(data, lambda a: a.update(format=99)), 422, "bad_component"),
+        (
+            lambda data: tampered(data, lambda a: a.update(fingerprint="f" * 64)),
+            409,
+            "fingerprint_mismatch",
+        ),
+        (lambda data: tampered(data, lambda a: a.update(seed=2**70)), 422, "bad_component"),
+        (
+            lambda data: tampered(data, lambda a: a["hyperparameters"].update(lr=1e99)),
+            422,
+            "bad_hyperparameter",
+        ),
+        (
+            lambda data: tampered(data, lambda a: a["hyperparameters"].update(loss="\ud800")),
+            422,
+            "bad_hyperparameter",
+        ),
+        (
+            lambda data: tampered(data, lambda a: a.update(fingerprint="\ud800" * 64)),
+            409,
+            "fingerprint_mismatch",
+        ),
+        (lambda data: labelled(data, "c\0w"), 422, "bad_component"),
+        (lambda data: labelled(data, "c\ud800w"), 422, "bad_component"),
+        (lambda data: labelled(data, " "), 422, "bad_component"),
+        (lambda data: labelled(data, "c" * 256), 422, "bad_component"),
+        (lambda data: data[:-8] + struct.pack("<d", float("nan")), 422, "bad_component"),
+        # sums of features that no images on the grid have would leave a trace where they are added
+        (lambda data: data[:-8] + struct.pack("<d", 1 / 3), 422, "bad_component"),
+        (lambda data: data[:-8] + struct.pack("<d", 1e20), 422, "bad_component"),
+        (
+            lambda data: tampered(data, lambda a: a["labels"].update(cow=2**52)),
+            422,
+            "bad_component",
+        ),
+    ],
+)
+def test_a_file_that_is_no_component_of_this_service_is_refused_and_leaves_nothing(
+    shared, ready, change, status, code
+):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    blobs, rows = (
+        list(shared.state.blobs.keys()),
+        shared.client.get("/v1/components?limit=100").json(),
+    )
+
+    answer = imported(shared, change(data))
+
+    problem(answer, status, code)
+    assert list(shared.state.blobs.keys()) == blobs
+    assert list(shared.state.blobs.scratch.iterdir()) == []
+    assert shared.client.get("/v1/components?limit=100").json() == rows
+
+
+def test_settings_that_an_imported_file_leaves_out_are_filled_in(shared, ready, serve):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    other = serve()
+
+    row = imported(other, tampered(data, lambda about: about["hyperparameters"].pop("lr"))).json()
+
+    assert row["hyperparameters"]["lr"] == tangent.Hyperparameters.resolve("head2toe", {}).lr
+    path = other.state.blobs.path(next(iter(other.state.blobs.keys())))
+    assert tangent.Component.load(path).hyperparameters == row["hyperparameters"]
+
+
+def test_a_missing_file_part_is_a_problem(shared):
+    answer = shared.client.post("/v1/components/import", files={"other": b"x"})
+
+    assert problem(answer, 422, "invalid_request")["errors"][0]["pointer"] == "/file"

@@ -1,0 +1,160 @@
+"""The documentation: complete, true to the routes, and readable without a network."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.support.service import Service
+
+ROUTES = """
+GET /v1/spaces
+GET /v1/spaces/{name}
+POST /v1/spaces
+POST /v1/datasets
+GET /v1/datasets
+GET /v1/datasets/{dataset_id}
+GET /v1/datasets/{dataset_id}/images
+GET /v1/datasets/{dataset_id}/images/{image_id}
+DELETE /v1/datasets/{dataset_id}
+DELETE /v1/datasets/{dataset_id}/images/{image_id}
+POST /v1/datasets/{dataset_id}/labels
+POST /v1/components
+POST /v1/components/import
+POST /v1/components/derive
+GET /v1/components
+GET /v1/components/{component_id}
+GET /v1/components/{component_id}/events
+POST /v1/components/{component_id}/cancel
+GET /v1/components/{component_id}/delta
+GET /v1/components/{component_id}/deletion-preview
+DELETE /v1/components/{component_id}
+PUT /v1/compositions/{name}
+GET /v1/compositions
+GET /v1/compositions/{name}
+DELETE /v1/compositions/{name}
+POST /v1/compositions/{name}/solve
+POST /v1/predictions
+POST /v1/evaluations
+GET /v1/evaluations
+GET /v1/evaluations/{evaluation_id}
+GET /v1/receipts
+GET /v1/receipts/head
+GET /v1/receipts/key
+GET /v1/receipts/{receipt_id}
+POST /v1/receipts/{receipt_id}/verify
+GET /v1/limits
+GET /livez
+GET /readyz
+GET /metrics
+"""
+
+
+@pytest.fixture(scope="module")
+def document(shared: Service) -> dict[str, Any]:
+    return shared.client.get("/openapi.json").json()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{method.upper()} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_route_is_documented(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert {name for name, _ in operations(document)} == set(ROUTES.split("\n")) - {""}
+
+
+def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    assert all(tag["description"] for tag in document["tags"])
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+_[a-z_]+", name) for name in names)
+    for name, operation in operations(document):
+        assert set(operation["tags"]) <= tags, name
+        assert operation["summary"] and operation["description"], name
+
+
+def test_every_error_answer_is_the_problem(document: dict[str, Any]) -> None:
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for name, operation in operations(document):
+        if "/v1/" not in name:
+            continue
+        for status, answer in operation["responses"].items():
+            if status == "default" or status >= "400":
+                assert answer["content"] == {"application/problem+json": schema}, (name, status)
+    schemas = document["components"]["schemas"]
+    assert {"type", "title", "status", "detail", "code"} <= set(schemas["Problem"]["properties"])
+    assert "HTTPValidationError" not in schemas
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    for name in re.findall(r"#/components/schemas/([^'\"]+)", str(document)):
+        assert name in document["components"]["schemas"]
+
+
+def test_requests_with_json_have_an_example_that_their_schema_takes(
+    document: dict[str, Any],
+) -> None:
+    for name, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        if "application/json" not in content:
+            continue
+        reference = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        schema = document["components"]["schemas"][reference]
+        example = schema["example"]
+        assert set(schema.get("required", [])) <= set(example) <= set(schema["properties"]), name
+
+
+def test_the_key_is_documented_for_v1_only(document: dict[str, Any]) -> None:
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for name, operation in operations(document):
+        assert ("security" in operation) == ("/v1/" in name), name
+
+
+def test_a_prediction_is_documented_in_its_three_forms(document: dict[str, Any]) -> None:
+    body = document["paths"]["/v1/predictions"]["post"]["requestBody"]["content"]
+    images = {"image/jpeg", "image/png", "image/webp"}
+    assert set(body) == {"multipart/form-data", "application/json"} | images
+    assert "PredictionIn" in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_pages_load_nothing_from_elsewhere(shared: Service, page: str) -> None:
+    html = shared.client.get(page).text
+    loaded = re.findall(r"(?:src|href)=[\"']([^\"']+)[\"']", html)
+    assert loaded
+    for address in loaded:
+        assert address.startswith("/") and not address.startswith("//"), address
+        asset = shared.client.get(address)
+        assert asset.status_code == 200 and asset.content, address
+    assert "//cdn" not in html and "fonts.googleapis" not in html
+    assert "/openapi.json" in html
+
+
+def test_every_place_that_takes_a_rule_says_what_joint_is_the_optimum_of(
+    document: dict[str, Any],
+) -> None:
+    schemas = document["components"]["schemas"]
+    places = {
+        name: schemas[name]["properties"][field]["description"]
+        for name, field in (
+            ("PredictionIn", "rule"),
+            ("EvaluationIn", "rule"),
+            ("CompositionIn", "rule"),
+            ("SpaceIn", "default_rule"),
+        )
+    }
+    operation = document["paths"]["/v1/predictions"]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    places["form"] = form["properties"]["rule"]["description"]
+    (query,) = [each for each in operation["parameters"] if each["name"] == "rule"]
+    places["query"] = query["schema"]["description"]
+    for name, text in places.items():
+        assert "plain square loss (alpha = 1) on the pooled statistics" in text, name
+        assert "whatever loss a component's own delta was trained with" in text, name

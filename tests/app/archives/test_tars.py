@@ -1,0 +1,106 @@
+"""Tars of three dialects, plain and compressed, and what claims to be one."""
+
+import gzip
+import io
+import tarfile
+
+import pytest
+import zstandard
+
+from app.archives import tars
+from app.archives.members import members
+from app.errors import Malformed, TooLarge
+from tests.support.archives import (
+    LIMITS,
+    contents,
+    refused,
+    tar_header,
+    tar_member,
+    tar_of,
+)
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_and_foreign_names_are_read(form):
+    files = {"x/" * 120 + "ä ü 猫.png": b"1", "ascii.png": b"2", "y" * 99 + "/z.png": b"3"}
+    assert contents(tar_of(files, form)) == files
+
+
+@pytest.mark.parametrize(
+    "kind, code, word",
+    [
+        (tarfile.SYMTYPE, "archive_link", "symbolic link"),
+        (tarfile.LNKTYPE, "archive_link", "hard link"),
+        (tarfile.CHRTYPE, "archive_device", "character device"),
+        (tarfile.BLKTYPE, "archive_device", "block device"),
+        (tarfile.FIFOTYPE, "archive_device", "named pipe"),
+    ],
+)
+def test_links_and_devices_in_a_tar_are_refused(kind, code, word):
+    problem = refused(tar_member("cat/evil.png", kind, "/etc/passwd"))
+    assert problem.code == code
+    assert word in problem.detail and "cat/evil.png" in problem.detail
+
+
+def test_a_compressed_file_that_is_no_tar_is_unsupported():
+    assert refused(gzip.compress(b"hello" * 1000)).code == "not_an_archive"
+    assert refused(gzip.compress(b"hello")).code in ("not_an_archive", "archive_truncated")
+    assert refused(zstandard.compress(b"hello" * 1000)).code == "not_an_archive"
+
+
+def test_a_tar_that_ends_between_two_files_is_truncated():
+    data = tar_of({"a.png": b"x" * 512, "b.png": b"y" * 512})
+    problem = refused(data[:1024])
+    assert problem.code == "archive_truncated" and "after 'a.png'" in problem.detail
+
+
+@pytest.mark.parametrize("kind", [b"L", b"x", b"g", b"K"])
+@pytest.mark.parametrize("size", [2**17, 2**33, 2**60])
+def test_a_header_of_any_claimed_size_costs_no_memory(kind, size):
+    with pytest.raises(TooLarge, match=f"a header of {size} bytes") as caught:
+        contents(tar_header(b"long", size, kind) + bytes(10_000))
+    assert caught.value.code == "header_too_large"
+
+
+@pytest.mark.parametrize("size", [2**20, 2**40, 2**70])
+def test_a_file_of_any_claimed_size_is_truncated(size):
+    data = tar_header(b"huge.png", size) + bytes(2000)
+    with pytest.raises(Malformed, match=r"ends within 'huge\.png'"):
+        for _ in members(io.BytesIO(data), LIMITS):
+            pass
+
+
+def test_a_zstd_window_is_bounded():
+    """A frame header that claims a window of 2 GB, as `zstd --ultra --long=31` writes it."""
+    window = 31 - 10 << 3
+    data = b"\x28\xb5\x2f\xfd" + bytes([0b0000_0000, window]) + b"\x01\x00\x00" + bytes(600)
+    problem = refused(data)
+    assert (problem.status, problem.code) == (413, "zstd_window_too_large")
+
+
+def test_malformed_pax_records_are_refused():
+    for record in (
+        b"9999 path=a\n",
+        b"0 a=b\n",
+        b"x path=a\n",
+        b"5 ab\n",
+        b"-9 a=b\n",
+        b"nonsense",
+    ):
+        block = record.ljust(512, b"\0")
+        data = tar_header(b"pax", len(record), b"x") + block + tar_header(b"a.png", 0) + bytes(1024)
+        assert refused(data).code == "archive_damaged"
+
+
+def test_a_tar_header_is_told_by_its_checksum():
+    block = tar_header(b"a.png", 5)
+    assert tars.is_header(block)
+    assert not tars.is_header(block[:10] + b"x" + block[11:])
+    assert not tars.is_header(bytes(512))
+
+
+def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end():
+    data = bytearray(tar_of({"a.png": b"x" * 512, "b.png": b"y" * 512}))
+    data[1024 + 5] ^= 0xFF
+    problem = refused(bytes(data))
+    assert problem.code == "archive_damaged" and "after 'a.png'" in problem.detail

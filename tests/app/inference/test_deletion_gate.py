@@ -1,0 +1,167 @@
+"""The gate: a deletion waits for answers in flight; no later answer contains what it deleted."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from app.errors import NotReady
+from app.inference.deletion_gate import Gate, Ticket
+from app.inference.engine import Engine
+from tests.support.images import image
+from tests.support.service import Service
+
+PNG = {"Content-Type": "image/png"}
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(80) as threads:
+        yield threads
+
+
+def settled(future: Future[Any], seconds: float = 0.2) -> bool:
+    """Whether the call has ended after this time."""
+    time.sleep(seconds)
+    return future.done()
+
+
+def hold(gate: Gate, entered: threading.Event, leave: threading.Event) -> None:
+    with gate.exclusive():
+        entered.set()
+        assert leave.wait(10)
+
+
+def test_a_deletion_waits_for_answers_and_answers_wait_for_a_deletion(
+    pool: ThreadPoolExecutor,
+) -> None:
+    gate, entered, leave = Gate(), threading.Event(), threading.Event()
+    gate.enter()
+    gate.enter()
+    deletion = pool.submit(hold, gate, entered, leave)
+    gate.leave()
+    assert not entered.wait(0.2)
+    late = pool.submit(gate.enter)
+    assert not settled(late), "a waiting deletion must go before new answers"
+    gate.leave()
+    assert entered.wait(10)
+    assert not settled(late)
+    leave.set()
+    deletion.result(10)
+    late.result(10)
+    gate.leave()
+
+
+def test_deletions_are_one_at_a_time(pool: ThreadPoolExecutor) -> None:
+    gate, inside, most = Gate(), 0, 0
+
+    def delete() -> None:
+        nonlocal inside, most
+        with gate.exclusive():
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            inside -= 1
+
+    for future in [pool.submit(delete) for _ in range(10)]:
+        future.result(10)
+    assert (inside, most) == (0, 1)
+
+
+def test_a_deletion_that_waits_too_long_says_so_and_opens_the_gate_again() -> None:
+    gate = Gate(patience=0.05)
+    gate.enter()
+    with pytest.raises(NotReady, match="nothing was deleted") as caught, gate.exclusive():
+        pytest.fail("an answer is in flight")
+    assert caught.value.code == "predictions_in_flight"
+    gate.enter()
+    gate.leave()
+    gate.leave()
+    with gate.exclusive():
+        pass
+
+
+def test_the_gate_opens_again_after_a_deletion_that_fails() -> None:
+    gate = Gate()
+    with pytest.raises(RuntimeError, match="no disk"), gate.exclusive():
+        raise RuntimeError("no disk")
+    gate.enter()
+    gate.leave()
+
+
+def test_a_ticket_leaves_once() -> None:
+    gate = Gate(patience=0.05)
+    ticket, other = Ticket(gate), Ticket(gate)
+    ticket.leave()
+    ticket.enter()
+    other.enter()
+    ticket.leave()
+    ticket.leave()
+    with pytest.raises(NotReady), gate.exclusive():
+        pytest.fail("the other one is still inside")
+    other.leave()
+    with gate.exclusive():
+        pass
+
+
+def ask(service: Service) -> httpx.Response:
+    return service.client.post("/v1/predictions", content=image("cat", 77), headers=PNG)
+
+
+def used(answer: httpx.Response) -> set[str]:
+    assert answer.status_code == 200, answer.text
+    return {part["id"] for part in answer.json()["components"]}
+
+
+def test_a_deletion_answers_after_the_predictions_that_contain_it(
+    service: Service, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = service.component({"cat": 2}), service.component({"dog": 2})
+    forward, inside, go = Engine.logits, threading.Event(), threading.Event()
+
+    def slow(self: Engine, *given: Any) -> Any:
+        inside.set()
+        assert go.wait(30)
+        return forward(self, *given)
+
+    monkeypatch.setattr(Engine, "logits", slow)
+    early = pool.submit(ask, service)
+    assert inside.wait(30)
+    deletion = pool.submit(service.client.delete, f"/v1/components/{one}")
+    assert not settled(deletion)
+    late = [pool.submit(ask, service) for _ in range(60)]  # more than the service has threads
+    assert not settled(deletion)
+    go.set()
+    assert used(early.result(60)) == {one, two}
+    assert deletion.result(60).status_code == 200
+    assert [used(each.result(60)) for each in late] == [{two}] * 60
+
+
+def test_under_load_no_answer_asked_for_after_a_deletion_contains_it(
+    service: Service, pool: ThreadPoolExecutor
+) -> None:
+    parts = [service.component({label: 2}) for label in ("cat", "dog", "cow", "hen")]
+    gone: list[str] = []
+    done = threading.Event()
+
+    def keep_asking() -> int:
+        asked = 0
+        while not done.is_set():
+            before = set(gone)
+            found = used(ask(service))
+            assert not found & before, "an answer contains what was deleted before it"
+            asked += 1
+        return asked
+
+    askers = [pool.submit(keep_asking) for _ in range(4)]
+    for part in parts[:3]:
+        time.sleep(0.2)
+        assert service.client.delete(f"/v1/components/{part}").status_code == 200
+        gone.append(part)
+    time.sleep(0.2)
+    done.set()
+    assert all(asker.result(60) > 0 for asker in askers)

@@ -1,0 +1,215 @@
+"""The ledger under many deleting processes, some of them killed: no gap, no fork, nothing twice."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.receipts import ledger as receipts
+from app.receipts import signing
+from app.receipts.offline import check
+from app.schemas.receipts import ReceiptOut
+from app.settings import Settings
+from app.store import components, migrate, spaces, write_lock
+from app.store.db import open_engine, session_factory, transaction
+from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
+from tests.support.signing_keys import key_file
+
+ROOT = Path(__file__).resolve().parents[3]
+COUNT = 40
+# Deletes what it is told to, a line for each that is committed; at "stop" it lingers in the middle.
+DELETING = """
+import json, sys, time
+from app.errors import Gone
+from app.settings import Settings
+from app.receipts import body, signing
+from app.store.db import open_engine, session_factory, transaction
+from app.unlearning.deletion import forget_component
+
+settings, stop = Settings(), sys.argv[1]
+sessions = session_factory(open_engine(settings))
+how = body.Circumstances(signer=signing.signer(settings.receipt_key_file))
+print("ready", flush=True)
+for component_id in json.loads(sys.stdin.readline()):
+    try:
+        with transaction(sessions) as session:
+            forget_component(session, component_id, how)
+            if component_id == stop:
+                print("stopped", flush=True)
+                time.sleep(600)
+    except Gone:
+        continue
+    print(component_id, flush=True)
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of an empty database of either kind, with a key."""
+    url = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    made = Settings(
+        data_dir=tmp_path / "data",
+        database_url=url,
+        api_key=None,
+        receipt_key_file=key_file(tmp_path / "key.pem"),
+    )
+    migrate.upgrade(made)
+    return made
+
+
+@pytest.fixture
+def sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
+    engine = open_engine(settings)
+    yield session_factory(engine)
+    engine.dispose()
+
+
+def filled(sessions: sessionmaker[Session]) -> list[str]:
+    """So many ready components in one space, without their files; their ids."""
+    names = ("backbone", "scope", "fingerprint", "engine", "engine_reason", "default_rule")
+    numbers = ("image_size", "parameters_total", "parameters_tangent")
+    facts = dict.fromkeys(names, "x") | dict.fromkeys(numbers, 1) | {"declared_labels": []}
+    with transaction(sessions) as session:
+        space = spaces.create(session, name="default", opened=facts)
+        made = [
+            components.import_(
+                session,
+                component_id=new_id("cmp"),
+                space=space,
+                name="x",
+                hyperparameters={},
+                seed=0,
+                labels={f"label {number}": 1},
+                tags={},
+                blob_key=f"components/{number}",
+                sha256=f"{number:064x}",
+                bytes=1,
+            ).id
+            for number in range(COUNT)
+        ]
+    return made
+
+
+class Deleting:
+    """A process that deletes; it has opened the database when this is made."""
+
+    def __init__(self, settings: Settings, stop: str = "") -> None:
+        given = {
+            "PYTHONPATH": str(ROOT),
+            "TANGENT_DATA_DIR": str(settings.data_dir),
+            "TANGENT_RECEIPT_KEY_FILE": str(settings.receipt_key_file),
+        }
+        if settings.database_url:
+            given["TANGENT_DATABASE_URL"] = settings.database_url
+        kept = {name: value for name, value in os.environ.items() if name[:8] != "TANGENT_"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DELETING, stop],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=kept | given,
+        )
+        assert self.line() == "ready"
+
+    def begin(self, ids: list[str]) -> None:
+        self.process.stdin.write(json.dumps(ids) + "\n")
+        self.process.stdin.flush()
+
+    def line(self) -> str:
+        return self.process.stdout.readline().strip()
+
+    def kill(self) -> list[str]:
+        """End it wherever it is; what it had said by then."""
+        self.process.kill()
+        return self.rest()
+
+    def rest(self) -> list[str]:
+        """What it still says until its end."""
+        said = self.process.stdout.read().split()
+        self.process.wait(60)
+        self.process.stdout.close()
+        self.process.stdin.close()
+        return said
+
+
+def reach(sessions: sessionmaker[Session], number: int) -> None:
+    """Wait until so many have been deleted, by whichever process."""
+    end = time.monotonic() + 60
+    reading = session_factory(sessions.kw["bind"], read_only=True)
+    while time.monotonic() < end:
+        with transaction(reading) as session:
+            if write_lock.deletions_so_far(session) >= number:
+                return
+        time.sleep(0.005)
+    raise AssertionError(f"no {number} deletions within a minute")
+
+
+def sound(settings: Settings, sessions: sessionmaker[Session], ids: list[str]) -> None:
+    """Every id has exactly one receipt, and these are one chain, each signed."""
+    with transaction(sessions) as session:
+        ledger = list(session.scalars(select(Receipt).order_by(Receipt.number)))
+        assert [receipt.number for receipt in ledger] == list(range(1, len(ids) + 1))
+        assert len({receipt.previous_hash for receipt in ledger}) == len(ids), "a fork"
+        assert sorted(each.body["subject"]["id"] for each in ledger) == sorted(ids)
+        assert receipts.broken_at(session) is None
+        stones = {row.subject_id: row.receipt_id for row in session.scalars(select(Tombstone))}
+        assert stones == {each.body["subject"]["id"]: each.id for each in ledger}
+        assert session.scalar(select(func.count()).select_from(ReceiptKey)) == 1
+        left = set(session.scalars(select(Component.id)))
+        assert not left & set(ids)
+    # Each saw what the one before it had left.
+    manifests = [receipt.body["manifests"][0] for receipt in ledger]
+    for earlier, later in pairwise(manifests):
+        assert later["before"] == earlier["after"]
+    signer = signing.signer(settings.receipt_key_file)
+    keys = {signer.key_id: signing.public_key(signer.public_key)}
+    assert check([ReceiptOut.of(each).model_dump() for each in ledger], keys) == []
+
+
+def test_many_processes_of_which_some_are_killed_leave_one_chain(settings, sessions):
+    ids = filled(sessions)
+    started = [Deleting(settings) for _ in range(4)]
+    for turn, process in enumerate(started):
+        at = turn * COUNT // 4
+        process.begin(ids[at:] + ids[:at])  # all of them delete everything
+    said: list[str] = []
+    for process, number in zip(started[:3], (5, 10, 15), strict=True):
+        reach(sessions, number)
+        said += process.kill()
+    said += started[3].rest()
+    last = Deleting(settings)
+    last.begin(ids)
+    finished = last.rest()
+
+    sound(settings, sessions, ids)
+    assert len(said) == len(set(said)) and set(said) <= set(ids)
+    assert not set(finished) & set(said)
+
+
+def test_a_process_killed_in_the_middle_of_a_deletion_leaves_none_of_it(settings, sessions):
+    ids = filled(sessions)
+    one = Deleting(settings, stop=ids[2])
+    one.begin(ids[:3])
+    assert [one.line() for _ in range(3)] == [ids[0], ids[1], "stopped"]
+    other = Deleting(settings)
+    other.begin(ids[3:6])  # it waits for the ledger
+    assert one.kill() == []
+
+    assert other.rest() == ids[3:6]
+
+    with transaction(sessions) as session:
+        assert session.get(Component, ids[2]) is not None
+        assert session.get(Tombstone, ids[2]) is None
+    sound(settings, sessions, [*ids[:2], *ids[3:6]])
+    again = Deleting(settings)
+    again.begin(ids[:3])
+    assert again.rest() == [ids[2]]
+    sound(settings, sessions, ids[:6])

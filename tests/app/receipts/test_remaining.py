@@ -1,0 +1,116 @@
+"""The files of what remained: every byte of them counts when a receipt is verified."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.receipts import remaining
+from app.store.blobs import LocalBlobs
+from app.store.db import transaction
+from app.store.tables import Component, now
+from tests.support.service import Service
+
+
+def deleted(service: Service, component_id: str) -> dict[str, Any]:
+    answer = service.client.delete(f"/v1/components/{component_id}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def verify(service: Service, receipt: dict[str, Any]) -> dict[str, Any]:
+    return service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
+
+
+def path_of(service: Service, component_id: str) -> Path:
+    (key,) = service.state.blobs.keys(f"components/{component_id}")
+    return service.state.blobs.path(key)
+
+
+def flipped(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+CHANGES: list[Callable[[Path], None]] = [
+    flipped,
+    lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    lambda path: path.write_bytes(b""),
+    Path.unlink,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["flipped", "cut", "emptied", "missing"])
+def test_a_file_that_is_not_what_its_row_says_is_found(service, change):
+    kept, gone = service.component({"cat": 3}), service.component({"dog": 3})
+    receipt = deleted(service, gone)
+    found = verify(service, receipt)
+    assert (found["ok"], found["files_ok"]) == (True, True)
+    assert (found["files_checked"], found["files_left_out"]) == (1, 0)
+
+    change(path_of(service, kept))
+
+    found = verify(service, receipt)
+    assert (found["ok"], found["files_ok"], found["manifest_ok"]) == (False, False, True)
+
+
+def test_files_of_other_spaces_and_later_ones_are_not_the_receipts_business(service):
+    body = {"name": "other", "backbone": "resnet_micro_32", "scope": "head"}
+    assert service.client.post("/v1/spaces", json=body).status_code == 201
+    elsewhere = service.component({"cat": 3}, space="other")
+    receipt = deleted(service, service.component({"dog": 3}))
+    later = service.component({"cow": 3})
+
+    for each in (elsewhere, later):
+        flipped(path_of(service, each))
+
+    found = verify(service, receipt)
+    assert (found["ok"], found["files_ok"], found["files_checked"]) == (True, True, 0)
+
+
+def test_a_component_deleted_later_is_not_missed(service):
+    kept, gone = service.component({"cat": 3}), service.component({"dog": 3})
+    receipt = deleted(service, gone)
+    deleted(service, kept)
+
+    found = verify(service, receipt)
+    assert (found["ok"], found["files_ok"], found["manifest_ok"]) == (True, True, None)
+
+
+def files(service: Service, blobs: LocalBlobs | None = None, **bound: int) -> remaining.Files:
+    state = service.state
+    return remaining.check(state.reading, blobs or state.blobs, ["default"], before=now(), **bound)
+
+
+def test_a_check_reads_no_more_than_its_bound_and_says_so(service):
+    small, large = service.component({"cat": 3}), service.component({"cow": 3, "dog": 3})
+    sizes = {each: path_of(service, each).stat().st_size for each in (small, large)}
+    assert sizes[small] < sizes[large]
+
+    assert files(service) == remaining.Files(damaged=0, checked=2, left_out=0)
+    assert files(service).ok is True
+    some = files(service, most_bytes=sum(sizes.values()) - 1)
+    assert (some.checked, some.left_out, some.ok) == (1, 1, None)
+    flipped(path_of(service, small))
+    assert files(service, most_bytes=sizes[small]).ok is False
+    assert files(service, most_bytes=1) == remaining.Files(damaged=0, checked=0, left_out=2)
+
+
+def test_a_file_that_another_process_deletes_meanwhile_is_no_damage(service):
+    kept = service.component({"cat": 3})
+
+    class Deleting(LocalBlobs):
+        """Its files vanish with their rows just before they are read."""
+
+        def path(self, key: str, *, must_exist: bool = True) -> Path:
+            with transaction(service.state.sessions) as session:
+                row = session.get(Component, kept)
+                if row is not None:
+                    row.status, row.blob_key, row.sha256 = "failed", None, None
+            path_of(service, kept).unlink(missing_ok=True)
+            return super().path(key, must_exist=must_exist)
+
+    found = files(service, Deleting(service.state.blobs.root))
+
+    assert (found.damaged, found.checked, found.ok) == (0, 1, True)

@@ -1,0 +1,217 @@
+"""Unlearning one image: the service is, byte for byte, as one that never had it."""
+
+import hashlib
+import io
+import zipfile
+from typing import Any
+
+import httpx
+import pytest
+
+import tangent
+from tests.support.images import image
+from tests.support.service import Service
+
+COUNTS = {"cat": 5, "dog": 4}
+GONE = ("dog", 2)
+SPACES = {
+    "default": None,
+    "declared": {"backbone": "vit_micro_32", "scope": "head2toe", "labels": ["cat", "emu"]},
+    "blocks": {"backbone": "resnet_micro_32", "scope": "last-block"},
+}
+
+
+def packed(files: list[tuple[str, int]]) -> bytes:
+    """A zip of these images, each in the folder of its label."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for label, number in files:
+            info = zipfile.ZipInfo(f"{label}/{number:04d}.png", (2024, 1, 1, 0, 0, 0))
+            archive.writestr(info, image(label, number))
+    return file.getvalue()
+
+
+FILES = [(label, number) for label, count in COUNTS.items() for number in range(count)]
+WITHOUT = [each for each in FILES if each != GONE]
+
+
+def upload(service: Service, files: list[tuple[str, int]]) -> dict[str, Any]:
+    answer = service.client.post("/v1/datasets", files={"file": ("a.zip", packed(files))})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def image_id(service: Service, dataset_id: str, content: tuple[str, int] = GONE) -> str:
+    """The id of the dataset's image with this content."""
+    sha256 = hashlib.sha256(image(*content)).hexdigest()
+    listed = service.client.get(f"/v1/datasets/{dataset_id}/images?limit=100").json()["data"]
+    (found,) = (each["id"] for each in listed if each["sha256"] == sha256)
+    return found
+
+
+def delete(service: Service, path: str) -> dict[str, Any]:
+    answer = service.client.delete(f"/v1/{path}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def delta(service: Service, component_id: str) -> httpx.Response:
+    return service.client.get(f"/v1/components/{component_id}/delta")
+
+
+@pytest.mark.parametrize("space", ["default", "declared"])
+@pytest.mark.parametrize("settings", [{}, {"views": 4}, {"l2": 0.01, "beta": 3.0}, {"l2": "auto"}])
+def test_an_exact_component_has_at_once_the_file_of_a_world_without_the_image(
+    serve, space, settings
+):
+    made = []
+    for files in (FILES, WITHOUT):
+        service = serve()
+        if SPACES[space]:
+            service.client.post("/v1/spaces", json={"name": space} | SPACES[space])
+        dataset_id = upload(service, files)["id"]
+        component_id = service.train(
+            service.queued(dataset_id, space=space, hyperparameters=settings)
+        )
+        made.append((service, dataset_id, component_id))
+    (service, dataset_id, component_id), (never, _, other) = made
+    before = service.client.get(f"/v1/components/{component_id}").json()
+
+    receipt = delete(service, f"datasets/{dataset_id}/images/{image_id(service, dataset_id)}")
+
+    after = service.client.get(f"/v1/components/{component_id}").json()
+    expected = never.client.get(f"/v1/components/{other}").json()
+    assert delta(service, component_id).content == delta(never, other).content
+    assert {name: after[name] for name in ("status", "sha256", "bytes", "images", "labels")} == {
+        name: expected[name] for name in ("status", "sha256", "bytes", "images", "labels")
+    }
+    assert set(after["metrics"]) == {"environment", "l2"} and after["sha256"] != before["sha256"]
+    assert after["metrics"]["l2"] == expected["metrics"]["l2"]
+    assert receipt["body"]["components"] == [
+        {
+            "id": component_id,
+            "outcome": "down_dated",
+            "old_sha256": before["sha256"],
+            "new_sha256": after["sha256"],
+        }
+    ]
+    found = service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
+    assert found["ok"] and found["manifest_ok"], found
+
+
+def test_nothing_tells_of_the_image_any_more(serve):
+    service = serve()
+    kept = upload(service, [("cow", n) for n in range(3)])
+    made = upload(service, [*FILES, ("Quittengelee", 77)])
+    dataset_id, secret = made["id"], ("Quittengelee", 77)
+    component_id = service.train(service.queued(dataset_id))
+    gone = image_id(service, dataset_id, secret)
+    path = f"/v1/datasets/{dataset_id}/images/{gone}"
+    sha256 = hashlib.sha256(image(*secret)).hexdigest()
+    traces = [b"Quittengelee", sha256.encode(), image(*secret)[60:], made["sha256"].encode()]
+    (key,) = service.state.blobs.keys(f"components/{component_id}")
+    component = tangent.Component.load(service.state.blobs.path(key))
+    traces.append(component.head.numpy().tobytes()[:512])
+    traces.append(component.statistics.gram[0].numpy().tobytes()[:512])
+    assert all(found(service, trace) for trace in traces)
+
+    receipt = delete(service, path.removeprefix("/v1/"))
+
+    assert [trace for trace in traces if found(service, trace)] == []
+    shown = service.client.get(f"/v1/datasets/{dataset_id}").json()
+    files = sum(len(image(*each)) for each in FILES)
+    assert (shown["num_images"], shown["labels"], shown["bytes"]) == (9, COUNTS, files)
+    assert shown["sha256"] is None
+    assert service.client.get("/v1/spaces/default").json()["labels"] == ["cat", "dog"]
+    body, salt = receipt["body"], receipt["body"]["salt"]
+    assert body["salted_image_sha256"] == [hashlib.sha256(f"{salt}:{sha256}".encode()).hexdigest()]
+    assert body["labels"][0]["count"] == 1
+    for method in ("GET", "DELETE"):
+        answer = service.client.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (410, "image_deleted")
+        assert answer.json()["receipt_id"] == receipt["id"]
+    other = service.client.delete(f"/v1/datasets/{kept['id']}/images/{gone}")
+    assert (other.status_code, other.json()["code"]) == (404, "image_not_found")
+    for left in FILES:
+        url = f"/v1/datasets/{dataset_id}/images/{image_id(service, dataset_id, left)}"
+        assert service.client.get(url).content == image(*left)
+
+
+def found(service: Service, trace: bytes) -> int:
+    """How often these bytes stand in the data folder's files: database, its log, blobs, scratch."""
+    files = [path for path in service.settings.data_dir.rglob("*") if path.is_file()]
+    return sum(path.read_bytes().count(trace) for path in files)
+
+
+def test_the_last_image_goes_with_its_dataset_only(shared):
+    dataset_id = upload(shared, [("cat", 0), ("cat", 1)])["id"]
+    delete(shared, f"datasets/{dataset_id}/images/{image_id(shared, dataset_id, ('cat', 0))}")
+    last = image_id(shared, dataset_id, ("cat", 1))
+
+    answer = shared.client.delete(f"/v1/datasets/{dataset_id}/images/{last}")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "dataset_would_be_empty")
+    assert shared.client.get(f"/v1/datasets/{dataset_id}/images/{last}").status_code == 200
+    delete(shared, f"datasets/{dataset_id}")
+    answer = shared.client.delete(f"/v1/datasets/{dataset_id}/images/{last}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "dataset_deleted")
+    answer = shared.client.delete(f"/v1/datasets/ds_none/images/{last}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "dataset_not_found")
+
+
+def test_copies_of_the_image_are_not_counted_any_more(shared):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in ("cat/1.png", "cat/copy.png", "cat/again.png", "dog/1.png"):
+            archive.writestr(path, image("cat", 1))
+        archive.writestr("dog/2.png", image("dog", 2))
+    answer = shared.client.post("/v1/datasets", files={"file": ("a.zip", file.getvalue())})
+    made = answer.json()
+    assert (made["num_images"], made["duplicates"]) == (3, 3)
+    listed = shared.client.get(f"/v1/datasets/{made['id']}/images").json()["data"]
+    cat, dog = (next(x for x in listed if x["path"] == path) for path in ("cat/1.png", "dog/1.png"))
+
+    receipt = delete(shared, f"datasets/{made['id']}/images/{cat['id']}")
+
+    shown = shared.client.get(f"/v1/datasets/{made['id']}").json()
+    assert (shown["num_images"], shown["duplicates"]) == (2, 0)  # as of the two dogs alone
+    url = f"/v1/datasets/{made['id']}/images/{dog['id']}"
+    assert shared.client.get(url).content == image("cat", 1)  # the other label's bytes stay
+    assert shared.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
+
+
+def test_a_component_trained_by_iteration_is_dropped_at_once_and_trained_anew(serve):
+    made = []
+    for files in (FILES, WITHOUT):
+        service = serve()
+        service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
+        dataset_id = upload(service, files)["id"]
+        ids = [service.train(service.queued(dataset_id, "blocks"))]
+        adam = {"solver": "adam", "epochs": 2}
+        ids.append(service.train(service.queued(dataset_id, hyperparameters=adam)))
+        made.append((service, dataset_id, ids))
+    (service, dataset_id, ids), (never, _, others) = made
+    old = [service.client.get(f"/v1/components/{each}").json()["sha256"] for each in ids]
+    keys = list(service.state.blobs.keys("components"))
+
+    receipt = delete(service, f"datasets/{dataset_id}/images/{image_id(service, dataset_id)}")
+
+    assert receipt["body"]["components"] == [
+        {"id": each, "outcome": "retraining"} for each in sorted(ids)
+    ]
+    assert not set(keys) & set(service.state.blobs.keys("components"))
+    assert not any(found(service, trace.encode()) > 1 for trace in old)  # but in the receipt
+    for each in ids:
+        shown = service.client.get(f"/v1/components/{each}").json()
+        assert (shown["status"], shown["retraining"], shown["sha256"]) == ("queued", True, None)
+        assert (shown["metrics"], shown["images"]) == ({}, {"cat": 5, "dog": 3})
+        events = service.client.get(f"/v1/components/{each}/events").json()["data"]
+        told = {"status": "queued", "outcome": "retraining", "receipt_id": receipt["id"]}
+        assert [event["data"] for event in events] == [told]
+        assert delta(service, each).json()["code"] == "component_not_ready"
+    assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
+    for each, other in zip(ids, others, strict=True):
+        service.train(each)
+        assert delta(service, each).content == delta(never, other).content
+        assert not service.client.get(f"/v1/components/{each}").json()["retraining"]
+    assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]

@@ -1,0 +1,185 @@
+"""Unlearning an image that is repeated, concurrent or killed ends in the same state."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.store.db import transaction
+from app.store.tables import Component
+from app.unlearning import change_plan, cleanup
+from tests.app.unlearning.test_image_deletion import (
+    FILES,
+    SPACES,
+    WITHOUT,
+    delete,
+    delta,
+    found,
+    image_id,
+    upload,
+)
+from tests.support.images import image
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from app.inference.engine import Engine
+from app.metrics import Metrics
+from app.settings import Settings
+from app.store import db
+from app.store.blobs import LocalBlobs
+from app.store.jobs import Jobs
+from app.unlearning import change_plan, dataset_change, downdated_files
+folder, dataset_id, image_id, moment = sys.argv[1:]
+settings = Settings(data_dir=Path(folder), device="cpu", threads=1)
+sessions, blobs = db.session_factory(db.open_engine(settings)), LocalBlobs(Path(folder) / "blobs")
+with db.transaction(sessions) as session:
+    plan = change_plan.removal(session, dataset_id, image_id)
+files = downdated_files.of(Engine(settings, blobs, Metrics("0")), blobs, plan)
+with db.transaction(sessions) as session:
+    dataset_change.carry_out(session, blobs, Jobs(settings), plan, files)
+    if moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(service, dataset_id: str, gone: str, moment: str) -> None:
+    """Delete the image in a process of its own, which is killed before or after its commit."""
+    folder = str(service.settings.data_dir)
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, folder, dataset_id, gone, moment],
+        env={name: value for name, value in os.environ.items() if "TANGENT" not in name},
+        cwd=Path(__file__).resolve().parents[3],
+        timeout=300,
+    )
+    assert process.returncode == -signal.SIGKILL
+
+
+def trained(service, files) -> tuple[str, list[str]]:
+    """A dataset, and a component of either kind from it: exact, and iterated."""
+    if service.client.get("/v1/spaces/blocks").status_code == 404:
+        service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
+    dataset_id = upload(service, files)["id"]
+    ids = [service.queued(dataset_id), service.queued(dataset_id, "blocks")]
+    return dataset_id, [service.train(each) for each in ids]
+
+
+def test_a_process_killed_after_its_commit_is_made_good_at_the_next_start(serve):
+    service, never = serve(), serve()
+    dataset_id, (exact, iterated) = trained(service, FILES)
+    _, (other, _) = trained(never, WITHOUT)
+    gone = image_id(service, dataset_id)
+    old = service.client.get(f"/v1/components/{iterated}").json()["sha256"]
+    keys = set(service.state.blobs.keys("components"))
+
+    killed(service, dataset_id, gone, "after")
+
+    (receipt,) = service.client.get("/v1/receipts").json()["data"]
+    found_ = service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
+    assert {each["kind"] for each in found_["residue"]} == {"blobs", "image_bytes"}
+    answer = service.client.get(f"/v1/datasets/{dataset_id}/images/{gone}")
+    assert answer.json()["receipt_id"] == receipt["id"]  # nobody is shown what is still there
+    assert delta(service, exact).content == delta(never, other).content
+    restarted = serve(data_dir=service.settings.data_dir)
+    assert restarted.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
+    assert not keys & set(restarted.state.blobs.keys("components"))
+    assert not found(restarted, image("dog", 2)[60:]) and found(restarted, old.encode()) == 1
+    assert restarted.client.get(f"/v1/components/{iterated}").json()["status"] == "queued"
+
+
+def test_a_process_killed_before_its_commit_has_changed_nothing(serve):
+    service = serve()
+    dataset_id, ids = trained(service, FILES)
+    gone = image_id(service, dataset_id)
+    before = [delta(service, each).content for each in ids]
+    keys = set(service.state.blobs.keys())
+
+    killed(service, dataset_id, gone, "before")
+
+    assert [delta(service, each).content for each in ids] == before
+    assert service.client.get("/v1/receipts").json()["data"] == []
+    (stray,) = set(service.state.blobs.keys()) - keys  # without the image; no row names it
+    hours = time.time() - 2 * cleanup.UNCLAIMED_SECONDS
+    os.utime(service.state.blobs.path(stray), (hours, hours))
+    with transaction(service.state.sessions) as session:
+        assert cleanup.sweep(session, service.state.blobs) == [stray]
+    receipt = delete(service, f"datasets/{dataset_id}/images/{gone}")
+    assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
+
+
+def test_of_many_requests_at_once_each_image_gets_one_receipt(either):
+    service, gone = either, [("cat", 0), ("dog", 2), ("dog", 3)]
+    dataset_id, (exact, iterated) = trained(service, FILES)
+    _, (other, last) = trained(service, [each for each in FILES if each not in gone])
+    ids = [image_id(service, dataset_id, each) for each in gone]
+
+    def ask(image: str) -> httpx.Response:
+        url = f"{service.url}/v1/datasets/{dataset_id}/images/{image}"
+        return httpx.delete(url, timeout=120, trust_env=False)
+
+    with ThreadPoolExecutor(9) as pool:
+        answers = list(pool.map(ask, ids * 3))
+
+    for each in ids:
+        mine = [answer for answer in answers if answer.url.path.endswith(each)]
+        assert sorted(answer.status_code for answer in mine) == [200, 410, 410]
+        (receipt,) = (answer.json() for answer in mine if answer.status_code == 200)
+        assert {a.json().get("receipt_id", receipt["id"]) for a in mine} == {receipt["id"]}
+        assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
+    service.train(iterated)
+    for one, another in ((exact, other), (iterated, last)):
+        assert delta(service, one).content == delta(service, another).content
+    shown = service.client.get(f"/v1/datasets/{dataset_id}").json()
+    assert (shown["num_images"], shown["labels"]) == (6, {"cat": 4, "dog": 2})
+    assert len(list(service.state.blobs.keys("components"))) == 4
+
+
+def test_a_change_by_another_process_in_between_is_planned_anew(service, monkeypatch):
+    dataset_id, (exact, _) = trained(service, FILES)
+    first, second = (image_id(service, dataset_id, each) for each in (("dog", 2), ("cat", 1)))
+    made, removal = [], change_plan.removal
+
+    def overtaken(session, dataset_id, image_id):
+        plan = removal(session, dataset_id, image_id)
+        if not made:  # as if it had come from elsewhere: past the turn of this process
+            made.append(image_id)
+            killed(service, dataset_id, second, "after")
+        return plan
+
+    monkeypatch.setattr(change_plan, "removal", overtaken)
+    receipt = delete(service, f"datasets/{dataset_id}/images/{first}")
+
+    (down_dated, queued) = receipt["body"]["components"]
+    assert (down_dated["id"], down_dated["outcome"]) == (exact, "down_dated")
+    assert queued["outcome"] == "queued"
+    never = upload(service, [each for each in FILES if each not in (("dog", 2), ("cat", 1))])
+    other = service.train(service.queued(never["id"]))
+    assert delta(service, exact).content == delta(service, other).content
+    assert receipt["number"] == 2
+
+
+@pytest.mark.parametrize("damage", ["component", "image", "environment"])
+def test_what_cannot_be_restated_is_trained_anew(service, damage):
+    dataset_id, (exact, _) = trained(service, FILES)
+    gone = image_id(service, dataset_id)
+    with transaction(service.state.sessions) as session:
+        row = session.get(Component, exact)
+        key = row.blob_key
+        if damage == "environment":  # trained on a machine whose passes have other last bits
+            row.metrics = row.metrics | {"environment": "another machine"}
+    if damage == "image":
+        key = next(service.state.blobs.keys(f"datasets/{dataset_id}"))
+    if damage != "environment":
+        path = service.state.blobs.path(key)
+        path.write_bytes(bytes(path.stat().st_size))
+
+    receipt = delete(service, f"datasets/{dataset_id}/images/{gone}")
+
+    assert {each["outcome"] for each in receipt["body"]["components"]} == {"retraining"}

@@ -1,0 +1,127 @@
+"""Previews of deletions: what is foretold is what happens, and foretelling changes nothing."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from app.unlearning import preview_pass as routes
+from tests.support.images import image
+from tests.support.problems import problem
+from tests.support.service import Service
+
+COUNTS = {"cat": 4, "dog": 3, "owl": 3, "yak": 2}
+
+
+def preview(service: Service, component_id: str, **query: str) -> dict[str, Any]:
+    answer = service.client.get(f"/v1/components/{component_id}/deletion-preview", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def asked(service: Service, path: str, **query: str) -> httpx.Response:
+    return service.client.get(f"/v1/components/{path}/deletion-preview", params=query)
+
+
+def best(service: Service, start: int) -> list[tuple[str, str]]:
+    """(true label, first label) of every image of the dataset, by predictions."""
+    pairs = [(label, n) for label, count in COUNTS.items() for n in range(start, start + count)]
+    files = [("images", (f"{label}{n}", image(label, n))) for label, n in pairs]
+    results = service.client.post("/v1/predictions", files=files).json()["results"]
+    found = [result["predictions"][0]["label"] for result in results]
+    return [(label, first) for (label, _), first in zip(pairs, found, strict=True)]
+
+
+def compose(service: Service, name: str, components: Any) -> None:
+    body = {"rule": "average", "components": components}
+    assert service.client.put(f"/v1/compositions/{name}", json=body).status_code == 201
+
+
+def state(service: Service) -> list[Any]:
+    """All that a deletion could change."""
+    paths = ("components", "compositions", "evaluations", "receipts", "spaces", "datasets")
+    return [service.client.get(f"/v1/{path}").json() for path in paths]
+
+
+def test_what_is_foretold_is_what_the_deletion_does(either, monkeypatch):
+    monkeypatch.setattr(routes, "CHUNK", 5)  # several chunks, the last one not full
+    service = either
+    gone = service.component({"dog": 3, "owl": 3, "yak": 3})
+    rest = [service.component({"cat": 3, "dog": 2}), service.component({"cow": 3, "owl": 1})]
+    dataset_id = service.dataset(COUNTS, start=70)
+    compose(service, "all", "all")
+    compose(service, "fitted", [{"id": gone}, {"id": rest[0]}])
+    compose(service, "other", [{"id": each} for each in rest])
+    compose(service, "own", [{"id": gone}])
+    labelled = service.dataset({"cat": 10, "dog": 10}, start=90)
+    solved = service.client.post("/v1/compositions/fitted/solve", json={"dataset_id": labelled})
+    assert solved.status_code == 200, solved.text
+    for body in ({}, {"components": [{"id": rest[0]}]}):
+        made = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id} | body)
+        assert made.status_code == 201
+    held, before = state(service), best(service, 70)
+
+    foretold = preview(service, gone, dataset_id=dataset_id)
+
+    assert state(service) == held and best(service, 70) == before
+    receipt = service.client.delete(f"/v1/components/{gone}").json()["body"]
+    after = best(service, 70)
+    assert foretold["labels_gone"] == ["yak"] and receipt["labels"][0]["count"] == 1
+    assert foretold["evaluations"] == len(receipt["invalidated"]["evaluations"]) == 1
+    named = [each["name"] for each in foretold["compositions"] if each["named"]]
+    assert named == [each["name"] for each in receipt["invalidated"]["compositions"]]
+    lost = [each["name"] for each in foretold["compositions"] if each["solved_weights_lost"]]
+    assert lost == receipt["invalidated"]["solved_weights"] == ["fitted"]
+    left = {each["name"]: each["components_left"] for each in foretold["compositions"]}
+    assert left == {"all": 2, "fitted": 1, "own": 0}
+    answers = foretold["answers"]
+    assert (answers["dataset_id"], answers["rule"]) == (dataset_id, "joint")
+    assert answers["labels"] == {label: change(label, before, after) for label in COUNTS}
+    whole = change(None, before, after)
+    assert {key: answers[key] for key in whole} == whole
+    assert answers["labels"]["yak"]["accuracy_after"] == 0 < answers["flipped"]
+
+
+def change(label: str | None, before: list[Any], after: list[Any]) -> dict[str, Any]:
+    """The counts of one true label, or of all, from the pairs."""
+    pairs = [
+        (true, old, new)
+        for (true, old), (_, new) in zip(before, after, strict=True)
+        if label in (None, true)
+    ]
+    return {
+        "num_images": len(pairs),
+        "flipped": sum(old != new for _, old, new in pairs),
+        "accuracy_before": pytest.approx(sum(t == old for t, old, _ in pairs) / len(pairs)),
+        "accuracy_after": pytest.approx(sum(t == new for t, _, new in pairs) / len(pairs)),
+    }
+
+
+def test_without_a_dataset_there_are_no_answers(service: Service) -> None:
+    part = service.component({"cat": 3})
+    found = preview(service, part)
+    assert (found["answers"], found["labels_gone"]) == (None, ["cat"])
+
+
+def test_the_last_component_leaves_no_answer(service: Service) -> None:
+    part = service.component({"cat": 3})
+    answers = preview(service, part, dataset_id=service.dataset({"cat": 3}, start=40))["answers"]
+    assert (answers["accuracy_before"], answers["accuracy_after"]) == (1, None)
+    assert answers["flipped"] == 3
+
+
+def test_a_component_that_is_not_ready_changes_no_answer(service: Service) -> None:
+    dataset_id = service.dataset({"cat": 3})
+    waiting = service.queued(dataset_id)
+    compose(service, "all", "all")
+    found = preview(service, waiting)
+    assert (found["labels_gone"], found["compositions"]) == ([], [])
+    problem(asked(service, waiting, dataset_id=dataset_id), 409, "component_not_ready")
+
+
+def test_what_is_not_there_has_no_preview(service: Service) -> None:
+    part = service.component({"cat": 3})
+    problem(asked(service, "cmp_none"), 404, "component_not_found")
+    problem(asked(service, part, dataset_id="ds_none"), 404, "dataset_not_found")
+    receipt = service.client.delete(f"/v1/components/{part}").json()["id"]
+    assert problem(asked(service, part), 410, "component_deleted")["receipt_id"] == receipt

@@ -1,0 +1,146 @@
+"""A running service, and components that become ready without a training worker.
+
+service.client                          httpx.Client on it
+service.dataset({"cat": 3, "dog": 3})   uploaded over HTTP; its id
+service.component({"cat": 3})           trained here by `tangent.fit` and published; its id
+"""
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import torch
+import uvicorn
+
+import tangent
+from app import images
+from app.main import create_app
+from app.settings import Settings
+from app.store import components, datasets, spaces
+from app.store.db import transaction
+from tests.support.images import archive
+
+KEY_FREE = {"api_key": None, "database_url": None}  # whatever the environment says
+
+
+class Pixels:
+    """A dataset as the source that `tangent.fit` reads, made by code of its own."""
+
+    def __init__(
+        self, space: tangent.Space, files: Sequence[tuple[str, bytes]], limits: Any
+    ) -> None:
+        self.labels = [label for label, _ in files]
+        self._images = [space.preprocess(images.decode(data, limits)) for _, data in files]
+
+    def batches(self, size: int) -> Iterator[torch.Tensor]:
+        for start in range(0, len(self._images), size):
+            yield torch.stack(self._images[start : start + size])
+
+
+class Service:
+    """A running service and what a test does with it."""
+
+    def __init__(self, app: Any, settings: Settings, url: str) -> None:
+        self.app, self.settings, self.url = app, settings, url
+        headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        self.client = httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False)
+
+    @property
+    def state(self) -> Any:
+        """The service's own parts: sessions, blobs, engine, jobs."""
+        return self.app.state
+
+    def dataset(self, counts: dict[str, int], start: int = 0, **fields: str) -> str:
+        """Upload a dataset with these images; its id."""
+        files = {"file": ("images.zip", archive(counts, start), "application/zip")}
+        answer = self.client.post("/v1/datasets", files=files, data=fields)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def queued(self, dataset_id: str, space: str = "default", **body: Any) -> str:
+        """Queue a component over HTTP; its id."""
+        answer = self.client.post(
+            "/v1/components", json={"dataset_id": dataset_id, "space": space} | body
+        )
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def component(self, counts: dict[str, int], start: int = 0, space: str = "default") -> str:
+        """A ready component from a dataset of its own; its id."""
+        return self.train(self.queued(self.dataset(counts, start), space))
+
+    def train(self, component_id: str) -> str:
+        """Do for a queued component what the training worker does; its id."""
+        state = self.state
+        with transaction(state.sessions) as session:
+            row = components.start(session, component_id, executor_id="test")
+            assert row is not None
+            space_row = spaces.get(session, row.space)
+            dataset = datasets.get(session, row.dataset_id)
+            rows = datasets.rows(session, dataset.id)
+        space = state.engine.space(space_row)
+        files = [(each.label, datasets.read(state.blobs, dataset, each)) for each in rows]
+        scratch = state.blobs.scratch_path(component_id)
+        scratch.mkdir()
+        resolved = tangent.Hyperparameters.resolve(space.scope, row.hyperparameters)
+        fitted = tangent.fit(
+            space, Pixels(space, files, self.settings), resolved, seed=row.seed, scratch=scratch
+        )
+        self.publish(component_id, fitted, scratch)
+        return component_id
+
+    def publish(self, component_id: str, fitted: tangent.Fitted, scratch: Path) -> None:
+        """Store the file and make the row ready."""
+        path = scratch / "component.safetensors"
+        sha256, size = fitted.component.save(path), path.stat().st_size
+        key = f"components/{component_id}/{uuid4()}.safetensors"
+        self.state.blobs.put(path, key)
+        shutil.rmtree(scratch)
+        with transaction(self.state.sessions) as session:
+            assert components.publish(
+                session,
+                component_id,
+                blob_key=key,
+                sha256=sha256,
+                bytes=size,
+                labels=dict(fitted.component.labels),
+                metrics=fitted.metrics,
+                generation=components.get(session, component_id).generation,
+            )
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Service]:
+    """The service of these settings on a free loopback port, ended with the block."""
+    app = create_app(settings)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    service = Service(app, settings, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    try:
+        _wait(server, thread)
+        yield service
+    finally:
+        service.client.close()
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+        assert not thread.is_alive(), "the service did not end"
+
+
+def _wait(server: uvicorn.Server, thread: threading.Thread) -> None:
+    end = time.monotonic() + 60
+    while not server.started:
+        assert thread.is_alive(), "the service did not start: see the log"
+        assert time.monotonic() < end, "the service did not start within a minute"
+        time.sleep(0.01)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from threading import Lock
 
 from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
@@ -29,6 +28,7 @@ from app.api.http.request_log import Watched
 from app.api.http.upload_slots import Turns
 from app.inference.engine import Engine
 from app.metrics import Metrics
+from app.parts import Parts
 from app.receipts import signing
 from app.receipts.environment import code, installed
 from app.settings import BadSettings, Settings
@@ -51,40 +51,47 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     folder_identity.claim(settings)
     state, sql = app.state, open_engine(settings)
     code()  # the files as they are now, not at the first deletion
-    state.sessions = session_factory(sql)
-    state.reading = session_factory(sql, read_only=True)
-    state.blobs = LocalBlobs(settings.data_dir / "blobs")
-    state.jobs = Jobs(settings)
-    state.engine = Engine(settings, state.blobs, state.metrics)
+    blobs = LocalBlobs(settings.data_dir / "blobs")
+    parts = Parts(
+        settings=settings,
+        metrics=state.metrics,
+        signer=state.signer,
+        sessions=session_factory(sql),
+        reading=session_factory(sql, read_only=True),
+        blobs=blobs,
+        jobs=Jobs(settings),
+        engine=Engine(settings, blobs, state.metrics),
+    )
 
     def open_default() -> stored_spaces.Opened:
-        return state.engine.open(settings.backbone, settings.scope, ())
+        return parts.engine.open(settings.backbone, settings.scope, ())
 
     try:
-        with transaction(state.sessions) as session:
+        with transaction(parts.sessions) as session:
             space = stored_spaces.ensure_default(session, open_default)
-        cleanup.heal(state.sessions, state.jobs, state.blobs)
-        state.engine.canary(space)
+        cleanup.heal(parts.sessions, parts.jobs, blobs)
+        parts.engine.canary(space)
+        state.parts = parts
         yield
     finally:
-        state.engine.close()
-        state.jobs.close()
+        parts.engine.close()
+        parts.jobs.close()
         sql.dispose()
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts = opened(app, app.state.settings)
-    await run_in_threadpool(parts.__enter__)
+    running = opened(app, app.state.settings)
+    await run_in_threadpool(running.__enter__)
     try:
         yield
     finally:
-        await run_in_threadpool(parts.__exit__, None, None, None)
+        await run_in_threadpool(running.__exit__, None, None, None)
 
 
 def _inventory(app: FastAPI) -> counts.Inventory | None:
-    state = app.state
-    return counts.read(state.reading, dead_seconds=state.settings.worker_dead_seconds)
+    parts: Parts = app.state.parts
+    return counts.read(parts.reading, dead_seconds=parts.settings.worker_dead_seconds)
 
 
 def _signer(settings: Settings) -> signing.Signer | None:
@@ -116,7 +123,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer = signer
     app.state.turns = Turns(settings.max_concurrent_uploads)
-    app.state.revising = Lock()
     app.state.metrics.count_held(partial(_inventory, app))
     problems.add_handlers(app)
     # For the document only: BearerKey has decided before a route is reached.

@@ -18,11 +18,10 @@ from typing import IO
 from sqlalchemy import text
 
 from app.settings import Settings
-from app.store import components, workers
+from app.store import components, orphans, workers
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
-from app.unlearning import cleanup
 
 REAPER_LOCK = 0x7265_6170  # "reap": the number of our advisory lock on Postgres
 RECORD_SECONDS = 60.0  # how long the engine's record of a finished job is kept
@@ -128,7 +127,7 @@ class Liveness:
         if monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = monotonic()
             with self.reading() as session:
-                cleanup.sweep(session, self.blobs)
+                orphans.sweep(session, self.blobs)
 
     def _proven_dead(self, executor_id: str) -> bool:
         """Whether a worker of this machine has let go of its lock file."""

@@ -13,6 +13,8 @@ from app.api.http.deps import (
     JobsDep,
     OnceDep,
     PageDep,
+    PartsDep,
+    ProbeQuery,
     ReadSessionDep,
     ReadSessionsDep,
     SessionDep,
@@ -34,8 +36,8 @@ from app.store.blobs import BlobMissing
 from app.store.db import on_rollback, transaction
 from app.store.tables import new_id
 from app.unlearning.deletion import forget_component
-from app.unlearning.preview_pass import PreviewsDep
-from app.unlearning.unlearn import DeletionsDep, Probe
+from app.unlearning.preview_pass import preview_deletion
+from app.unlearning.unlearn import unlearn
 from tangent import Hyperparameters
 
 router = APIRouter(prefix="/components", tags=["components"], route_class=SpoolingRoute)
@@ -219,7 +221,8 @@ def delta(
 )
 def deletion_preview(
     component_id: ComponentId,
-    previews: PreviewsDep,
+    parts: PartsDep,
+    ticket: TicketDep,
     dataset_id: Annotated[
         str | None, Query(max_length=64, description="to try answers before and after on")
     ] = None,
@@ -229,13 +232,13 @@ def deletion_preview(
     Labels and compositions always; with a dataset, how the answers of all of the space's components
     to its images would change: accuracy by label, and how many first labels would be others.
     """
-    return previews.of(component_id, dataset_id)
+    return preview_deletion(parts, ticket, component_id, dataset_id)
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))
-def delete(component_id: ComponentId, deletions: DeletionsDep, probe: Probe = False) -> ReceiptOut:
+def delete(component_id: ComponentId, parts: PartsDep, probe: ProbeQuery = False) -> ReceiptOut:
     """Removes all there is of it and answers with the receipt; no later answer contains it."""
-    receipt = deletions.run(
-        lambda session, how: forget_component(session, component_id, how), probe=probe
+    receipt = unlearn(
+        parts, lambda session, how: forget_component(session, component_id, how), probe=probe
     )
     return ReceiptOut.of(receipt)

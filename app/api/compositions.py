@@ -5,9 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from app.api.http import etags
-from app.api.http.deps import BlobsDep, OnceDep, PageDep, ReadSessionDep, SessionDep, SettingsDep
+from app.api.http.deps import (
+    BlobsDep,
+    OnceDep,
+    PageDep,
+    PartsDep,
+    ReadSessionDep,
+    SessionDep,
+    SettingsDep,
+    TicketDep,
+)
 from app.errors import Invalid
-from app.evaluation.weight_fitting import SolverDep
+from app.evaluation.weight_fitting import fit_weights
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
@@ -74,7 +83,8 @@ def put(
 def solve(
     name: Name,
     body: SolveIn,
-    solver: SolverDep,
+    parts: PartsDep,
+    ticket: TicketDep,
     once: OnceDep,
     response: Response,
     if_match: IfMatch = None,
@@ -84,7 +94,7 @@ def solve(
     The composition has rule weighted from then on, and names its components if it had "all". When
     one of them, or the dataset, is deleted, the solved weights go too: the rest is averaged.
     """
-    shown = solver.solve(name, body, etags.version_of(if_match, "If-Match"), once)
+    shown = fit_weights(parts, ticket, name, body, etags.version_of(if_match, "If-Match"), once)
     response.headers["ETag"] = etags.quoted(shown.etag)
     return shown
 

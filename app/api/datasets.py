@@ -23,6 +23,8 @@ from app.api.http.deps import (
     JobsDep,
     OnceDep,
     PageDep,
+    PartsDep,
+    ProbeQuery,
     ReadSessionDep,
     ReadSessionsDep,
     SessionDep,
@@ -51,10 +53,9 @@ from app.schemas.texts import Text
 from app.store import components, datasets, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
-from app.unlearning import change_plan
+from app.unlearning import change_plan, revisions
 from app.unlearning.deletion import forget_dataset
-from app.unlearning.revisions import RevisionsDep
-from app.unlearning.unlearn import DeletionsDep, Probe
+from app.unlearning.unlearn import unlearn
 from tangent import Hyperparameters
 
 DatasetId = Annotated[str, Path(max_length=64)]
@@ -222,7 +223,7 @@ def get_image(
     responses=problems(404, 409, 410, 503),
 )
 def delete_image(
-    revisions: RevisionsDep, dataset_id: DatasetId, image_id: ImageId, probe: Probe = False
+    parts: PartsDep, dataset_id: DatasetId, image_id: ImageId, probe: ProbeQuery = False
 ) -> ReceiptOut:
     """Deletes one image, and unlearns it in every component trained from its dataset.
 
@@ -234,8 +235,8 @@ def delete_image(
     training has not begun. What was measured with the image is dropped: metrics, events,
     evaluations, solved weights. The last image of a dataset goes with its dataset only.
     """
-    receipt = revisions.run(
-        lambda session: change_plan.removal(session, dataset_id, image_id), probe=probe
+    receipt = revisions.change(
+        parts, lambda session: change_plan.removal(session, dataset_id, image_id), probe=probe
     )
     return ReceiptOut.of(receipt)
 
@@ -246,12 +247,11 @@ def delete_image(
     responses=problems(404, 410, 422, 503),
 )
 def relabel(
-    revisions: RevisionsDep,
-    reading: ReadSessionsDep,
+    parts: PartsDep,
     once: OnceDep,
     dataset_id: DatasetId,
     body: Relabelling,
-    probe: Probe = False,
+    probe: ProbeQuery = False,
 ) -> RelabelledDataset:
     """Gives labels other names, all at once; two that get one name are merged.
 
@@ -262,28 +262,30 @@ def relabel(
     dropped and trained anew. Of images that become equal, with the same bytes and label, the first
     stays. The receipt says what became of each component, and what fitted to the old ones is gone.
     """
-    receipt_id = revisions.once(
+    receipt_id = revisions.change_once(
+        parts,
         lambda session: change_plan.relabelling(session, dataset_id, body.rename),
         once,
         [body, probe],
         probe=probe,
     )
-    with transaction(reading) as session:
+    with transaction(parts.reading) as session:
         receipt = ReceiptOut.of(ledger.get(session, receipt_id))
         return RelabelledDataset.of(datasets.get(session, dataset_id), receipt)
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))
 def delete(
-    deletions: DeletionsDep,
+    parts: PartsDep,
     dataset_id: DatasetId,
     cascade: Annotated[
         bool, Query(description="also delete the components trained from it")
     ] = False,
-    probe: Probe = False,
+    probe: ProbeQuery = False,
 ) -> ReceiptOut:
     """Deletes its images; components trained from it must go first, or with it."""
-    receipt = deletions.run(
+    receipt = unlearn(
+        parts,
         lambda session, how: forget_dataset(session, dataset_id, how, cascade=cascade),
         probe=probe,
     )

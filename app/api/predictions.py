@@ -7,18 +7,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
-from app.api.http.deps import EngineDep, MetricsDep, ReadSessionsDep, TicketDep
+from app.api.http.deps import EngineDep, MetricsDep, PartsDep, ReadSessionsDep, TicketDep
 from app.api.http.prediction_forms import Asked, asked, in_three_forms
 from app.api.http.spooling import SpoolingRoute
-from app.api.refinements import RefinementsDep
 from app.errors import Invalid, Problem
 from app.images import BadImage
 from app.inference import attribution, ranking
 from app.inference.engine import Engine
 from app.inference.selection import steady, used
+from app.parts import Parts
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
 from app.schemas.problems import problems as problem_answers
+from app.store import refinements
 from app.store.compositions import Selection
 
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=SpoolingRoute)
@@ -109,7 +110,7 @@ def predict(
     reading: ReadSessionsDep,
     metrics: MetricsDep,
     ticket: TicketDep,
-    refinements: RefinementsDep,
+    parts: PartsDep,
 ) -> Response:
     """Each image is answered by itself: one that does not decode has an `error`, the others labels.
 
@@ -127,7 +128,7 @@ def predict(
         metrics.predictions.labels("error" if isinstance(result, Problem) else "ok").inc()
     answer = schemas.PredictionOut(
         **used(selection),
-        refinement=None if attribution.wanted(asked.query) else refinements.of(selection),
+        refinement=None if attribution.wanted(asked.query) else _refinement(parts, selection),
         retraining=selection.retraining,
         results=[_result(request, index, result) for index, result in enumerate(results)],
         timing=schemas.Timing(**{f"{step}_ms": _ms(work.seconds[step]) for step in STEPS}),
@@ -139,6 +140,25 @@ def predict(
         media_type="application/json",
         headers={"Server-Timing": steps},
     )
+
+
+def _refinement(parts: Parts, selection: Selection) -> schemas.RefinementOut | None:
+    """The selection's refinement; queued if it is to last and has none yet.
+
+    What is asked for once, by its components, is not refined: there may be many of these.
+    """
+    row, space = selection.refinement, selection.space
+    wanted = selection.lasting and refinements.possible(space, selection.members)
+    if row is None and selection.rule == "joint" and wanted:
+        row = refinements.ensure(
+            parts.sessions,
+            parts.jobs,
+            parts.blobs,
+            space=space,
+            members=selection.members,
+            composition=selection.composition.name if selection.composition else None,
+        )
+    return None if row is None else schemas.RefinementOut(id=row.id, status=row.status)
 
 
 def _ms(seconds: float) -> float:

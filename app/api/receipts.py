@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from app.api.http.deps import PageDep, ReadSessionDep, SignerDep
+from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.errors import NotFound
 from app.receipts import ledger
-from app.receipts.verify import VerifierDep
+from app.receipts.verify import verify as verify_receipt
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import HeadOut, KeyOut, ReceiptOut, VerificationOut
@@ -35,7 +35,7 @@ def head(session: ReadSessionDep) -> HeadOut:
 @router.get("/key", summary="Show the key that signs receipts", responses=problems(404))
 def key(
     session: ReadSessionDep,
-    signer: SignerDep,
+    parts: PartsDep,
     key_id: Annotated[
         str | None, Query(max_length=64, description="of a receipt; else the present key")
     ] = None,
@@ -45,6 +45,7 @@ def key(
     A key that has signed a receipt is shown under its `key_id` for good, also after a newer one
     has taken its place.
     """
+    signer = parts.signer
     if signer is not None and key_id in (None, signer.key_id):
         return KeyOut(key_id=signer.key_id, public_key=signer.public_key)
     if key_id is None:
@@ -64,11 +65,11 @@ def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
 
 
 @router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404))
-def verify(verifier: VerifierDep, receipt_id: ReceiptId) -> VerificationOut:
+def verify(parts: PartsDep, ticket: TicketDep, receipt_id: ReceiptId) -> VerificationOut:
     """Recomputes what the receipt says from what is here: rows, files, answers to its probe.
 
     The chain and the signature; whether anything is left of the deleted; whether the components
     that remained are those of the manifest, their files those of their rows, and their answers to
     the probe's images the same.
     """
-    return VerificationOut.model_validate(verifier.verify(receipt_id))
+    return VerificationOut.model_validate(verify_receipt(parts, ticket, receipt_id))

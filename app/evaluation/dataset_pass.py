@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from app.api.http.deps import Sessions
 from app.errors import NotReady
 from app.images import BadImage
 from app.inference.engine import Engine
 from app.inference.selection import used
+from app.parts import Sessions
 from app.store import datasets, evaluations
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.compositions import Selection

@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends
-
-from app.api.http.deps import BlobsDep, EngineDep, ReadSessionsDep, Sessions, SessionsDep, TicketDep
-from app.api.http.idempotency import Once
 from app.errors import Conflict, Invalid
 from app.evaluation.dataset_pass import walk
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.inference.selection import steady, used
+from app.parts import Parts
 from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import Selection as Asked
 from app.store import compositions, datasets, fitted_weights
-from app.store.blobs import LocalBlobs
 from app.store.compositions import Selection
 from app.store.db import Session, transaction
+from app.store.idempotency import Once
 from app.store.tables import Dataset
 from tangent.weighting import Examples, Problem, examples_of, uniform
 
@@ -36,102 +33,98 @@ class Gathered:
     held_out: list[bool] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Solver:
-    """The parts of the service that solving concerns."""
+def fit_weights(
+    parts: Parts, ticket: Ticket, name: str, asked: SolveIn, if_match: str | None, once: Once
+) -> CompositionOut:
+    """Solve for the composition's weights on a dataset and store them, once for a key.
 
-    engine: Engine
-    blobs: LocalBlobs
-    reading: Sessions
-    sessions: Sessions
-    ticket: Ticket
+    Raises:
+        Conflict: `components_retraining`.
+        Invalid: `no_common_label`, `too_few_images`, `solve_too_large`, `problem_indefinite`.
+        StaleVersion, Conflict, Gone, NotFound: as `solutions.store` and `steady`.
+    """
+    with transaction(parts.reading) as session:
+        if (known := once.known(session, asked)) is not None:
+            return _shown(session, known)
+        dataset = datasets.get(session, asked.dataset_id)
+    # Only the opening and the storing keep deletions waiting, not the long way in between.
+    ticket.enter()
+    selection, members = steady(
+        parts.reading,
+        parts.engine,
+        Asked(composition=name, rule="average"),
+        lambda found: (found, _opened(parts.engine, found, dataset, if_match)),
+    )
+    ticket.leave()
+    found = _gathered(parts, selection, members, dataset)
+    weights, solved = _solved(asked, selection, members, found, dataset.num_images)
+    ticket.enter()
+    with transaction(parts.sessions) as session:
 
-    def solve(self, name: str, asked: SolveIn, if_match: str | None, once: Once) -> CompositionOut:
-        """Solve for the composition's weights on a dataset and store them, once for a key.
+        def store() -> str:
+            stored = fitted_weights.store(
+                session,
+                name,
+                etag=str(selection.etag),
+                selection=used(selection),
+                weights=weights,
+                dataset=dataset,
+                solved=solved,
+            )
+            return stored.name
 
-        Raises:
-            Conflict: `components_retraining`.
-            Invalid: `no_common_label`, `too_few_images`, `solve_too_large`, `problem_indefinite`.
-            StaleVersion, Conflict, Gone, NotFound: as `solutions.store` and `steady`.
-        """
-        with transaction(self.reading) as session:
-            if (known := once.known(session, asked)) is not None:
-                return _shown(session, known)
-            dataset = datasets.get(session, asked.dataset_id)
-        # Only the opening and the storing keep deletions waiting, not the long way in between.
-        self.ticket.enter()
-        selection, parts = steady(
-            self.reading,
-            self.engine,
-            Asked(composition=name, rule="average"),
-            lambda found: (found, self._opened(found, dataset, if_match)),
+        return _shown(session, once.run(session, asked, store, status=200))
+
+
+def _opened(
+    engine: Engine, selection: Selection, dataset: Dataset, if_match: str | None
+) -> list[Any]:
+    assert selection.composition is not None
+    compositions.precondition(selection.composition, False, if_match, None)
+    if selection.retraining:
+        raise Conflict(
+            "components_retraining",
+            f"{', '.join(selection.retraining[:20])} of the composition are trained anew: "
+            "solve once they are ready, as weights are fitted to all members",
+            retraining=selection.retraining,
         )
-        self.ticket.leave()
-        found = self._gathered(selection, parts, dataset)
-        weights, solved = _solved(asked, selection, parts, found, dataset.num_images)
-        self.ticket.enter()
-        with transaction(self.sessions) as session:
-
-            def store() -> str:
-                stored = fitted_weights.store(
-                    session,
-                    name,
-                    etag=str(selection.etag),
-                    selection=used(selection),
-                    weights=weights,
-                    dataset=dataset,
-                    solved=solved,
-                )
-                return stored.name
-
-            return _shown(session, once.run(session, asked, store, status=200))
-
-    def _opened(self, selection: Selection, dataset: Dataset, if_match: str | None) -> list[Any]:
-        assert selection.composition is not None
-        compositions.precondition(selection.composition, False, if_match, None)
-        if selection.retraining:
-            raise Conflict(
-                "components_retraining",
-                f"{', '.join(selection.retraining[:20])} of the composition are trained anew: "
-                "solve once they are ready, as weights are fitted to all members",
-                retraining=selection.retraining,
-            )
-        labels = labels_of(selection)
-        usable = sum(count for label, count in dataset.labels.items() if label in labels)
-        if not usable:
-            raise Invalid(
-                "no_common_label",
-                f"dataset {dataset.id} has no label that the composition's components know: "
-                f"they know {', '.join(labels[:20])}",
-            )
-        count, settings = len(selection.members), self.engine.settings
-        most, numbers = settings.max_attributed_components, settings.max_solve_numbers
-        if count > most or usable * len(labels) * count > numbers:
-            raise Invalid(
-                "solve_too_large",
-                f"{usable} images of {len(labels)} labels by {count} components are too much, the "
-                f"most are {most} components, and {numbers} of the product: solve on a smaller "
-                "dataset or with fewer components",
-            )
-        return self.engine.components(selection.members)
-
-    def _gathered(self, selection: Selection, parts: list[Any], dataset: Dataset) -> Gathered:
-        """Every image of a label that is known through the base and all components."""
-        found, labels = Gathered(), labels_of(selection)
-        walked = walk(
-            self.engine,
-            self.blobs,
-            self.reading,
-            selection,
-            dataset,
-            chunk=CHUNK,
-            labels=labels,
+    labels = labels_of(selection)
+    usable = sum(count for label, count in dataset.labels.items() if label in labels)
+    if not usable:
+        raise Invalid(
+            "no_common_label",
+            f"dataset {dataset.id} has no label that the composition's components know: "
+            f"they know {', '.join(labels[:20])}",
         )
-        for rows, inputs in walked:
-            found.chunks.append(self.engine.units(selection.space, inputs, parts, labels))
-            found.truth += [labels.index(row.label) for row in rows]
-            found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
-        return found
+    count, settings = len(selection.members), engine.settings
+    most, numbers = settings.max_attributed_components, settings.max_solve_numbers
+    if count > most or usable * len(labels) * count > numbers:
+        raise Invalid(
+            "solve_too_large",
+            f"{usable} images of {len(labels)} labels by {count} components are too much, the "
+            f"most are {most} components, and {numbers} of the product: solve on a smaller "
+            "dataset or with fewer components",
+        )
+    return engine.components(selection.members)
+
+
+def _gathered(parts: Parts, selection: Selection, members: list[Any], dataset: Dataset) -> Gathered:
+    """Every image of a label that is known through the base and all components."""
+    found, labels = Gathered(), labels_of(selection)
+    walked = walk(
+        parts.engine,
+        parts.blobs,
+        parts.reading,
+        selection,
+        dataset,
+        chunk=CHUNK,
+        labels=labels,
+    )
+    for rows, inputs in walked:
+        found.chunks.append(parts.engine.units(selection.space, inputs, members, labels))
+        found.truth += [labels.index(row.label) for row in rows]
+        found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
+    return found
 
 
 def _shown(session: Session, name: str) -> CompositionOut:
@@ -191,16 +184,3 @@ def _split(examples: Examples, held_out: Sequence[bool]) -> tuple[Examples, Exam
             f"{HELD_OUT} is held out, by its hash",
         )
     return examples.chosen(kept), examples.chosen(out)
-
-
-def _solver(
-    engine: EngineDep,
-    blobs: BlobsDep,
-    reading: ReadSessionsDep,
-    sessions: SessionsDep,
-    ticket: TicketDep,
-) -> Solver:
-    return Solver(engine, blobs, reading, sessions, ticket)
-
-
-SolverDep = Annotated[Solver, Depends(_solver)]

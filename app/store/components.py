@@ -5,8 +5,8 @@
 
 A ready or training one goes back to queued when its data changes (app.unlearning.dataset_change),
 with the next number of its generation. Every move is one conditional UPDATE, so of two processes
-that try it, one does it. `start`, `progress`, `publish` and `fail` are the training worker's; they say False
-or None where the component was cancelled, deleted or queued anew in the meantime.
+that try it, one does it. `start`, `progress`, `publish` and `fail` are the training worker's; they
+say False or None where the component was cancelled, deleted or queued anew in the meantime.
 """
 
 from typing import Any, Protocol

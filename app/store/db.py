@@ -1,9 +1,11 @@
 """The SQL database: engine, sessions and their one transaction per request or task."""
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +25,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
 
+VACUUM_BYTES = 256 * 2**20  # rewriting a larger SQLite file takes seconds
+WAIT_MS = 5000  # for other connections to end their transactions
 CONNECT_SECONDS = 5  # to a server that does not answer; the URL may say otherwise
 PATIENCE = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)  # pauses before asking how a commit ended
 
@@ -142,3 +146,26 @@ def _has_happened(sessions: sessionmaker[Session], number: int | None) -> bool |
         if status in ("committed", "aborted"):
             return status == "committed"
     return None
+
+
+def scrub(sessions: sessionmaker[Session]) -> None:
+    """Overwrite what deleted rows left in SQLite's file and log; a server does that by itself."""
+    engine = sessions.kw["bind"]
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()  # VACUUM works outside of transactions only
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={WAIT_MS}")
+        if engine.url.database and Path(engine.url.database).stat().st_size <= VACUUM_BYTES:
+            # secure_delete zeroes a deleted cell, but not the copies that moving it has left.
+            cursor.execute("VACUUM")
+        if cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            log.warning(
+                "the SQLite log is in use and was not emptied; the next deletion tries again"
+            )
+    except sqlite3.OperationalError as error:
+        log.warning("the SQLite file is in use and was not rewritten: %s", error)
+    finally:
+        connection.invalidate()  # its busy_timeout is not the pool's
+        connection.close()

@@ -3,11 +3,14 @@
 Only the status and the resource's id are kept. The body of a repeated answer is rendered anew, so
 it cannot bring back what was deleted in the meantime. Nor can the request itself, sent once more: a
 deletion takes the keys of what it deletes along, and leaves a tombstone with a hash of the key.
+
+    row_id = once.run(session, body, lambda: components.queue(session, …).id, status=202)
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, or_, select
@@ -99,3 +102,55 @@ def _same(row: IdempotencyKey, request_hash: str) -> None:
             f"Idempotency-Key {row.key!r} was used for another request to this route: "
             "send a new key with a new request, or repeat the first request unchanged",
         )
+
+
+@dataclass
+class Once:
+    """One request's Idempotency-Key; without a key, `run` creates every time."""
+
+    key: str | None
+    route: str
+    encode: Callable[[Any], Any]  # a request, which may be a model, as JSON values
+    replay: Callable[[], None]  # called when the resource was there already
+
+    def run(
+        self, session: Session, request: Any, create: Callable[[], str], *, status: int = 201
+    ) -> str:
+        """The id that `create` returned, now or when the same request came first.
+
+        `request` is all that distinguishes this request from another (a model, or JSON values);
+        for an upload, its form fields and the file's sha256. Call it when the upload is on disk:
+        from here on the transaction is writing. After a replay the caller drops what it has
+        uploaded again.
+
+        Raises:
+            Invalid, Gone: as `claim`.
+        """
+        if self.key is None:
+            return create()
+        row = claim(
+            session,
+            key=self.key,
+            route=self.route,
+            request_hash=hash_of(self.encode(request)),
+            status=status,
+        )
+        if row.resource_id:
+            self.replay()
+        else:
+            row.resource_id = create()
+        return row.resource_id
+
+    def known(self, session: Session, request: Any) -> str | None:
+        """The id that an earlier request has created; to be asked before long work."""
+        if self.key is None:
+            return None
+        found = find(
+            session,
+            key=self.key,
+            route=self.route,
+            request_hash=hash_of(self.encode(request)),
+        )
+        if found is not None:
+            self.replay()
+        return found

@@ -2,7 +2,7 @@
 
     with transaction(sessions) as session:
         deletion = forget_component(session, component_id)
-    leftovers.clean(deletion, …)                               files after rows
+    cleanup.clean(deletion, …)                               files after rows
 
 The whole order, every step under the ledger's lock: lock the rows · note what the space looks like
 · take the components, and weights solved with them, out of compositions · invalidate evaluations ·
@@ -42,7 +42,7 @@ from app.unlearning import invalidation
 
 @dataclass(frozen=True)
 class Deletion:
-    """What was deleted; `leftovers.clean` removes the files and job records after the commit."""
+    """What was deleted; `cleanup.clean` removes the files and job records after the commit."""
 
     receipt: Receipt
     subject_ids: list[str]

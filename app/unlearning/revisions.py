@@ -5,107 +5,92 @@ dataset or component has changed meanwhile, all is planned anew.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from threading import Lock
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, Request
-
-from app.api.http.deps import ReadSessionsDep, Sessions
-from app.api.http.idempotency import Once
 from app.errors import NotReady
+from app.parts import Parts
 from app.receipts.body import Circumstances
 from app.store.db import Session, Unsettled, transaction
+from app.store.idempotency import Once
 from app.store.tables import Receipt
 from app.unlearning import dataset_change, downdated_files
 from app.unlearning.change_plan import Plan
 from app.unlearning.deletion import Deletion
-from app.unlearning.unlearn import Deletions, DeletionsDep
+from app.unlearning.unlearn import unlearn
 
 ATTEMPTS = 10
-
-
 Claimed = Callable[[Session, Callable[[], Deletion]], Deletion]
 
 
-class Repeated(Exception):
-    """An earlier request with the same Idempotency-Key has done it already."""
+def change_once(
+    parts: Parts,
+    plan: Callable[[Session], Plan],
+    once: Once,
+    asked: Any,
+    *,
+    probe: bool = False,
+) -> str:
+    """As `change`, and once only for requests with the same Idempotency-Key; the receipt's id."""
 
-    def __init__(self, receipt_id: str) -> None:
-        super().__init__(receipt_id)
-        self.receipt_id = receipt_id
+    def planned(session: Session) -> Plan:
+        known = once.known(session, asked)
+        if known is not None:
+            raise Repeated(known)
+        return plan(session)
+
+    try:
+        return change(parts, planned, partial(_claimed, once, asked), probe=probe).id
+    except Repeated as repeated:
+        return repeated.receipt_id
 
 
-@dataclass(frozen=True)
-class Revisions:
-    """The parts of the service that such a change concerns."""
+def change(
+    parts: Parts,
+    plan: Callable[[Session], Plan],
+    claimed: Claimed = lambda _, do: do(),
+    *,
+    probe: bool = False,
+) -> Receipt:
+    """Carry out what is planned, everywhere; the receipt, with a probe if that is wanted.
 
-    deletions: Deletions
-    reading: Sessions
-    turn: Lock  # one change in this process at a time: others would have to be planned anew
+    `claimed` is given the transaction and what is to be done in it.
 
-    def once(
-        self, plan: Callable[[Session], Plan], once: Once, asked: Any, *, probe: bool = False
-    ) -> str:
-        """As `run`, and once only for requests with the same Idempotency-Key; the receipt's id."""
+    Raises:
+        NotReady: `dataset_changing` when other processes have overtaken every attempt.
+        Problem: as the plan's.
+    """
+    with parts.dataset_changes:
+        for _ in range(ATTEMPTS):
+            with transaction(parts.reading) as session:
+                planned = plan(session)
+            try:
+                return _carried_out(parts, planned, claimed, probe)
+            except dataset_change.Overtaken:
+                continue
+    raise NotReady(
+        "dataset_changing",
+        f"the dataset or its components changed in each of {ATTEMPTS} attempts; nothing was "
+        "done: try again",
+    )
 
-        def planned(session: Session) -> Plan:
-            known = once.known(session, asked)
-            if known is not None:
-                raise Repeated(known)
-            return plan(session)
 
-        try:
-            return self.run(planned, partial(_claimed, once, asked), probe=probe).id
-        except Repeated as repeated:
-            return repeated.receipt_id
+def _carried_out(parts: Parts, plan: Plan, claimed: Claimed, probe: bool) -> Receipt:
+    blobs, jobs = parts.blobs, parts.jobs
+    files = downdated_files.of(parts.engine, blobs, plan)
 
-    def run(
-        self,
-        plan: Callable[[Session], Plan],
-        claimed: Claimed = lambda _, do: do(),
-        *,
-        probe: bool = False,
-    ) -> Receipt:
-        """Carry out what is planned, everywhere; the receipt, with a probe if that is wanted.
-
-        `claimed` is given the transaction and what is to be done in it.
-
-        Raises:
-            NotReady: `dataset_changing` when other processes have overtaken every attempt.
-            Problem: as the plan's.
-        """
-        with self.turn:
-            for _ in range(ATTEMPTS):
-                with transaction(self.reading) as session:
-                    planned = plan(session)
-                try:
-                    return self._carried_out(planned, claimed, probe)
-                except dataset_change.Overtaken:
-                    continue
-        raise NotReady(
-            "dataset_changing",
-            f"the dataset or its components changed in each of {ATTEMPTS} attempts; nothing was "
-            "done: try again",
+    def carry_out(session: Session, how: Circumstances) -> Deletion:
+        return claimed(
+            session, lambda: dataset_change.carry_out(session, blobs, jobs, plan, files, how)
         )
 
-    def _carried_out(self, plan: Plan, claimed: Claimed, probe: bool) -> Receipt:
-        blobs, jobs = self.deletions.blobs, self.deletions.jobs
-        files = downdated_files.of(self.deletions.engine, blobs, plan)
-
-        def change(session: Session, how: Circumstances) -> Deletion:
-            return claimed(
-                session, lambda: dataset_change.carry_out(session, blobs, jobs, plan, files, how)
-            )
-
-        try:
-            return self.deletions.run(change, probe=probe)
-        except Unsettled:  # the rows may name the files in a moment
-            raise
-        except BaseException:
-            downdated_files.discard(self.reading, blobs, files)
-            raise
+    try:
+        return unlearn(parts, carry_out, probe=probe)
+    except Unsettled:  # the rows may name the files in a moment
+        raise
+    except BaseException:
+        downdated_files.discard(parts.reading, blobs, files)
+        raise
 
 
 def _claimed(once: Once, asked: Any, session: Session, do: Callable[[], Deletion]) -> Deletion:
@@ -122,8 +107,9 @@ def _claimed(once: Once, asked: Any, session: Session, do: Callable[[], Deletion
     return done[0]
 
 
-def _revisions(request: Request, deletions: DeletionsDep, reading: ReadSessionsDep) -> Revisions:
-    return Revisions(deletions, reading, request.app.state.revising)
+class Repeated(Exception):
+    """An earlier request with the same Idempotency-Key has done it already."""
 
-
-RevisionsDep = Annotated[Revisions, Depends(_revisions)]
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(receipt_id)
+        self.receipt_id = receipt_id

@@ -55,7 +55,7 @@ class Service:
     @property
     def state(self) -> Any:
         """The service's own parts: sessions, blobs, engine, jobs."""
-        return self.app.state
+        return self.app.state.parts
 
     def dataset(self, counts: dict[str, int], start: int = 0, **fields: str) -> str:
         """Upload a dataset with these images; its id."""

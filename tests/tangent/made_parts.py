@@ -3,7 +3,8 @@
     python -m tests.support.made_parts
 
 writes tests/fixtures/component_hashes.json anew. The file there was written by commit 9246dc7. It
-is written anew only where the bytes are meant to change: that is a new component format, or a new fingerprint.
+is written anew only where the bytes are meant to change: that is a new component format, or a new
+fingerprint.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ does so within `engine.exclusive()`, so the gate is always taken before the data
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from app.api.http.idempotency import Once, once
@@ -20,14 +20,12 @@ from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.metrics import Metrics
-from app.receipts.signing import Signer
+from app.parts import Parts, Sessions
 from app.schemas.texts import fault
 from app.settings import Settings
 from app.store.blobs import LocalBlobs
-from app.store.db import Session, sessionmaker, transaction
+from app.store.db import Session, transaction
 from app.store.jobs import Jobs
-
-Sessions = sessionmaker[Session]
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
 
@@ -55,54 +53,57 @@ async def storable(request: Request) -> None:
         raise RequestValidationError(wrong)
 
 
-async def _settings(request: Request) -> Settings:
-    return request.app.state.settings
+async def _parts(request: Request) -> Parts:
+    return request.app.state.parts
 
 
-async def _sessions(request: Request) -> Sessions:
-    return request.app.state.sessions
+PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-async def _reading(request: Request) -> Sessions:
-    return request.app.state.reading
+async def _settings(parts: PartsDep) -> Settings:
+    return parts.settings
 
 
-async def _blobs(request: Request) -> LocalBlobs:
-    return request.app.state.blobs
+async def _sessions(parts: PartsDep) -> Sessions:
+    return parts.sessions
 
 
-async def _engine(request: Request) -> Engine:
-    return request.app.state.engine
+async def _reading(parts: PartsDep) -> Sessions:
+    return parts.reading
 
 
-async def _jobs(request: Request) -> Jobs:
-    return request.app.state.jobs
+async def _blobs(parts: PartsDep) -> LocalBlobs:
+    return parts.blobs
 
 
-async def _signer(request: Request) -> Signer | None:
-    return request.app.state.signer
+async def _engine(parts: PartsDep) -> Engine:
+    return parts.engine
 
 
-def _session(sessions: Annotated[Sessions, Depends(_sessions)]) -> Iterator[Session]:
-    with transaction(sessions) as session:
+async def _jobs(parts: PartsDep) -> Jobs:
+    return parts.jobs
+
+
+def _session(parts: PartsDep) -> Iterator[Session]:
+    with transaction(parts.sessions) as session:
         yield session
 
 
-def _read_session(reading: Annotated[Sessions, Depends(_reading)]) -> Iterator[Session]:
-    with transaction(reading) as session:
+def _read_session(parts: PartsDep) -> Iterator[Session]:
+    with transaction(parts.reading) as session:
         yield session
 
 
-async def _ticket(engine: Annotated[Engine, Depends(_engine)]) -> AsyncIterator[Ticket]:
-    ticket = engine.ticket()
+async def _ticket(parts: PartsDep) -> AsyncIterator[Ticket]:
+    ticket = parts.engine.ticket()
     try:
         yield ticket
     finally:
         ticket.leave()  # when the answer is sent: the default scope, "request"
 
 
-async def _metrics(request: Request) -> Metrics:
-    return request.app.state.metrics
+async def _metrics(parts: PartsDep) -> Metrics:
+    return parts.metrics
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
@@ -112,8 +113,14 @@ SessionDep = Annotated[Session, Depends(_session, scope="function")]
 ReadSessionDep = Annotated[Session, Depends(_read_session, scope="function")]
 BlobsDep = Annotated[LocalBlobs, Depends(_blobs)]
 EngineDep = Annotated[Engine, Depends(_engine)]
-SignerDep = Annotated[Signer | None, Depends(_signer)]  # None: receipts are not signed
 JobsDep = Annotated[Jobs, Depends(_jobs)]
+ProbeQuery = Annotated[
+    bool,
+    Query(
+        description="note in the receipt what the components that remain answer a fixed batch of "
+        "images with, as a hash; other changes wait for that one pass"
+    ),
+]
 PageDep = Annotated[Page, Depends(page)]
 TicketDep = Annotated[Ticket, Depends(_ticket)]  # enter before reading the components
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

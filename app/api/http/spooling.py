@@ -49,7 +49,7 @@ class _Spooling(Request):
     async def _get_form(self, **limits: Any) -> FormData:
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self._form is None and kind == "multipart/form-data":
-            folder = self.app.state.blobs.scratch
+            folder = self.app.state.parts.blobs.scratch
             try:
                 with with_room("this upload"):
                     async with aclosing(self.stream()) as stream:

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from app.receipts import residue
-from app.store import components
+from app.store import components, orphans
 from app.store.db import transaction
 from app.store.tables import Component
 from app.unlearning import cleanup
@@ -111,7 +111,7 @@ def test_a_process_killed_between_rows_and_files_is_made_good_at_the_next_start(
 
 
 def test_a_sweep_removes_only_what_is_proved_to_be_of_no_use(service, caplog):
-    blobs, old = service.state.blobs, time.time() - 2 * cleanup.UNCLAIMED_SECONDS
+    blobs, old = service.state.blobs, time.time() - 2 * orphans.UNCLAIMED_SECONDS
     dataset_id = service.dataset({"cat": 3})
     names = ("training", "failed", "gone", "ready", "behind")
     ids = {name: service.queued(dataset_id) for name in names}
@@ -143,7 +143,7 @@ def test_a_sweep_removes_only_what_is_proved_to_be_of_no_use(service, caplog):
     os.utime(blobs.path(f"datasets/{dataset_id}/images.pack"), (old, old))
 
     with transaction(service.state.sessions) as session:
-        found = set(cleanup.sweep(session, blobs))
+        found = set(orphans.sweep(session, blobs))
 
     assert found == swept
     (warning,) = (each.getMessage() for each in caplog.records if each.name == cleanup.__name__)

@@ -28,12 +28,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.interleaved import RESULTS, machine, timed
 from benchmarks.products import recorded
-from tangent.backbone import Backbone, create_untrained, wrap
+from tangent.backbones.loading import Backbone, create_untrained, wrap
+from tangent.backbones.scope import tangent_parameters
+from tangent.backbones.suffix import Suffix
 from tangent.engines import choose
 from tangent.engines.engine import Engine, Tangent
 from tangent.engines.generic import Generic
-from tangent.scope import tangent_parameters
-from tangent.suffix import Suffix
 
 PLAIN = "plain forward, eager"
 FOLDED = "plain, norms folded, channels last"

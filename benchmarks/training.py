@@ -28,7 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchmarks.interleaved import RESULTS, machine, timed
 from benchmarks.serving import fresh, photographs
 from tangent import Hyperparameters, Space, iterative, losses
-from tangent.backbone import wrap
+from tangent.backbones.loading import wrap
 from tangent.cache import cached
 from tangent.problem import Problem
 

@@ -5,8 +5,10 @@ as the documentation quotes them.
 """
 
 from tangent import errors as errors
-from tangent.backbone import load_backbone as load_backbone
-from tangent.backbone import shipped_backbones as shipped_backbones
+from tangent.backbones.loading import load_backbone as load_backbone
+from tangent.backbones.loading import shipped_backbones as shipped_backbones
+from tangent.backbones.scope import LINEAR as LINEAR
+from tangent.backbones.scope import SCOPES as SCOPES
 from tangent.component import Component as Component
 from tangent.compose import RULES as RULES
 from tangent.compose import compose as compose
@@ -19,7 +21,5 @@ from tangent.hyperparameters import Hyperparameters as Hyperparameters
 from tangent.restatement import renamed as renamed
 from tangent.restatement import restated as restated
 from tangent.restatement import without as without
-from tangent.scope import LINEAR as LINEAR
-from tangent.scope import SCOPES as SCOPES
 from tangent.space import Space as Space
 from tangent.space import open_space as open_space

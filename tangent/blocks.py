@@ -17,9 +17,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tangent.backbones.features import with_constant
 from tangent.component import Component
 from tangent.problem import Delta, Problem
-from tangent.readout import with_constant
 from tangent.statistics import Statistics, measure, total
 
 Weighted = Sequence[tuple[Component, float]]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangent.suffix import Suffix
+from tangent.backbones.suffix import Suffix
 
 WIDEST = 2048  # entries of an axis that still gets a factor
 

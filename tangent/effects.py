@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tangent.backbones.features import with_constant
 from tangent.delta import Delta
-from tangent.readout import with_constant
 from tangent.space import CHUNK, Space
 
 Turn = AbstractContextManager[Any]

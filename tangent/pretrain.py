@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangent import backbone
+from tangent.backbones import loading
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RECIPES = {
@@ -145,7 +145,7 @@ def train(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     images, targets = (t.to(device) for t in data["train"])
-    model = backbone.create_untrained(name, int(targets.max()) + 1)
+    model = loading.create_untrained(name, int(targets.max()) + 1)
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(model, recipe)
     per_epoch = len(images) // batch
@@ -154,7 +154,7 @@ def train(
         model.train()
         if recipe["patch_drop"]:
             dropping = epoch < recipe["epochs"] - recipe["full_epochs"]
-            model.patch_drop = backbone.patch_dropout(recipe["patch_drop"] if dropping else 0.0)
+            model.patch_drop = loading.patch_dropout(recipe["patch_drop"] if dropping else 0.0)
         total = 0.0
         order = torch.randperm(len(images), generator=generator)
         for rows in order[: per_epoch * batch].split(batch):

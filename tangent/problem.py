@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from tangent import losses
+from tangent.backbones.features import with_constant
 from tangent.hyperparameters import Hyperparameters
-from tangent.readout import with_constant
 from tangent.space import Space
 
 Delta = dict[str, Tensor]

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from tangent.backbones.scope import LINEAR
 from tangent.component import Component
 from tangent.errors import NotRestatable
 from tangent.hyperparameters import Hyperparameters
 from tangent.linear import plain_head, settled
-from tangent.scope import LINEAR
 from tangent.space import Space
 from tangent.statistics import Statistics, less, measure, relabelled, total
 from tangent.views import view

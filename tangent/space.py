@@ -16,15 +16,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tangent.backbone import Backbone, load_backbone
+from tangent.backbones.features import Grid, each_alone, grid_of, head2toe, with_constant
+from tangent.backbones.label_head import head_rows
+from tangent.backbones.loading import Backbone, load_backbone
+from tangent.backbones.scope import LINEAR, check_scope, tangent_parameters
+from tangent.backbones.suffix import Suffix
 from tangent.component import Component
 from tangent.delta import Delta
 from tangent.engines import Prepared, choose
 from tangent.errors import BadComponent, FingerprintMismatch
-from tangent.head import head_rows
-from tangent.readout import Grid, each_alone, grid_of, head2toe, with_constant
-from tangent.scope import LINEAR, check_scope, tangent_parameters
-from tangent.suffix import Suffix
 
 CHUNK = 32  # images in one forward pass of a prediction
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}

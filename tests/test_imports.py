@@ -53,7 +53,7 @@ MAY_IMPORT = {
 # A package -> the only modules (prefixes) that may import it.
 ONLY_IN = {
     "timm": (
-        "tangent.backbone",
+        "tangent.backbones.loading",
         "tangent.backbones",
     ),
     "torchvision": ("tangent.backbones.torchvision_guard",),

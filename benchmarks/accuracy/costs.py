@@ -18,7 +18,7 @@ from benchmarks.accuracy.answer import timed as once
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
 from tangent import restatement
-from tangent.backbone import Backbone, create_untrained, wrap
+from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.composer import Composer, Source
 from tangent.statistics import Statistics, less, measure
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks.accuracy import names
 from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case, Pool
-from tangent.suffix import Suffix
+from tangent.backbones.suffix import Suffix
 
 Weights = dict[str, Tensor]  # of the head and of every parameter in scope
 LR, MOMENTUM, DECAY, BATCH = 1e-2, 0.9, 1e-4, 32

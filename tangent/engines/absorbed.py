@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangent.backbone import Attention, Block, LayerScale, Mlp, VisionTransformer
-from tangent.suffix import running_instead
+from tangent.backbones.loading import Attention, Block, LayerScale, Mlp, VisionTransformer
+from tangent.backbones.suffix import running_instead
 
 
 @contextmanager

@@ -7,13 +7,13 @@ Whatever is chosen has been compared, on probe images and along a random directi
 import torch
 from torch import Tensor, nn
 
+from tangent.backbones.suffix import Suffix
 from tangent.dual import NoRule
 from tangent.engines.engine import Engine, Tangent
 from tangent.engines.generic import Generic
 from tangent.engines.rules import Rules
 from tangent.engines.token_block import TokenBlock
 from tangent.errors import NonFinite, UnsupportedModel
-from tangent.suffix import Suffix
 
 STEP = 1e-2  # of the difference, relative to the parameters
 AGREE = 5e-3  # relative, of J: a pre-activation near 0 may fall on either side of a kink

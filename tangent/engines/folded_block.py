@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.suffix import Tangent
+from tangent.backbones.suffix import Tangent
 
 LAYERS = {"qkv": ("attn.qkv", "norm1"), "proj": ("attn.proj", None)} | {
     "fc1": ("mlp.fc1", "norm2"),

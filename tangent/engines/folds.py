@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from tangent.backbones.suffix import Suffix, Tangent
 from tangent.dual import CONSTANT
-from tangent.suffix import Suffix, Tangent
 
 
 @dataclass(frozen=True)

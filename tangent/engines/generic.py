@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tangent.backbones.suffix import Suffix
 from tangent.engines.engine import Tangent
-from tangent.suffix import Suffix
 
 
 class Generic:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import tangent.rules  # noqa: F401 (registers the rules)
+from tangent.backbones.suffix import Suffix
 from tangent.dual import Duals, Tangents
 from tangent.engines.absorbed import absorbing
 from tangent.engines.engine import Tangent
 from tangent.engines.folds import Fold, find_folds
-from tangent.suffix import Suffix
 
 Seeds = list[tuple[Tensor, Tensor]]  # a tensor of the base and its direction
 

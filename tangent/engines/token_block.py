@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tangent.backbones.suffix import Suffix
 from tangent.engines.absorbed import class_token_block
 from tangent.engines.engine import Tangent
 from tangent.engines.folded_block import BlockParameters, Folded
-from tangent.suffix import Suffix
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tangent.backbones.scope import LINEAR
 from tangent.component import Component
 from tangent.derivation import Derivation
 from tangent.errors import BadDerivation, NonFinite
@@ -30,7 +31,6 @@ from tangent.operators.task_arithmetic import task_arithmetic
 from tangent.operators.ties import ties
 from tangent.operators.vectors import HEAD, Layout, Vectors, directions_type
 from tangent.refine import refine
-from tangent.scope import LINEAR
 from tangent.space import Space
 from tangent.views import Source
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tangent.backbones.features import with_constant
 from tangent.cache import BATCH
 from tangent.component import Component
 from tangent.curvature import added, curvature
 from tangent.errors import BadDerivation
 from tangent.operators.kfac import Kronecker
 from tangent.operators.vectors import HEAD
-from tangent.readout import with_constant
 from tangent.space import Space
 from tangent.views import Source
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from tangent.backbones.scope import LINEAR
 from tangent.errors import BadDerivation, BadParameter, UnknownOperator
 from tangent.quadratic import CONSTRAINTS
-from tangent.scope import LINEAR
 from tangent.weighting import OBJECTIVES
 
 SCALE = (0.3, 0.0, 100.0)

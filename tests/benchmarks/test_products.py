@@ -5,9 +5,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.products import Products, recorded
-from tangent.backbone import Backbone
+from tangent.backbones.loading import Backbone
+from tangent.backbones.suffix import Suffix
 from tangent.engines.rules import Rules
-from tangent.suffix import Suffix
 
 
 def layers() -> nn.Module:

@@ -18,11 +18,11 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import tangent
-from tangent.backbone import Backbone, create_untrained, wrap
+from tangent.backbones.loading import Backbone, create_untrained, wrap
+from tangent.backbones.suffix import Suffix
 from tangent.engines import Engine, choose
 from tangent.engines.generic import Generic
 from tangent.problem import Problem
-from tangent.suffix import Suffix
 
 
 @dataclass(frozen=True)

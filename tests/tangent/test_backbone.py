@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tangent
-from tangent import backbone as module
-from tangent import errors, torchvision_guard
-from tangent.backbone import create_untrained, load_backbone, wrap
+from tangent import errors
+from tangent.backbones import loading as module
+from tangent.backbones import torchvision_guard
+from tangent.backbones.loading import create_untrained, load_backbone, wrap
 from tests.tangent.cases import backbone, fresh, images
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,8 +58,10 @@ def test_a_shipped_backbone_opens_offline(name):
     assert torch.isfinite(features).all()
     assert load_backbone(name).fingerprint == held.fingerprint
     names = [key for key, _ in held.model.named_parameters()]
-    assert tangent.scope.tangent_parameters(held.model, "all") == names
-    assert 0 < len(tangent.scope.tangent_parameters(held.model, "last-block")) < len(names)
+    assert tangent.backbones.scope.tangent_parameters(held.model, "all") == names
+    assert (
+        0 < len(tangent.backbones.scope.tangent_parameters(held.model, "last-block")) < len(names)
+    )
 
 
 def picture(width: int, height: int) -> Image.Image:

@@ -9,8 +9,8 @@ import torch
 import tangent
 from tangent import blocks
 from tangent.attribution import attribute
+from tangent.backbones.features import with_constant
 from tangent.effects import effects as effects_of
-from tangent.readout import with_constant
 from tests.tangent.cases import fitted, images, pushed, relative, source, space, untouched
 from tests.tangent.test_compose import SIZE, components, compose
 

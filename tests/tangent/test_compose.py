@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tangent
 from tangent import errors
-from tangent.readout import with_constant
+from tangent.backbones.features import with_constant
 from tangent.statistics import measure
 from tests.tangent.cases import (
     delta_bytes,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import jacrev
 
 import tangent
-from tangent.head import head_rows
+from tangent.backbones.label_head import head_rows
 from tests.tangent.cases import (
     Source,
     fitted,

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from tangent.head import head_rows
+from tangent.backbones.label_head import head_rows
 
 WIDTH = 16
 

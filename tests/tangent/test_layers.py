@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tangent.backbone import Backbone
-from tangent.suffix import Suffix
+from tangent.backbones.loading import Backbone
+from tangent.backbones.suffix import Suffix
 from tests.tangent.cases import (
     CASES,
     ENGINES,

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.func import jacrev
 
 import tangent
+from tangent.backbones.features import with_constant
 from tangent.operators.measurements import Data
-from tangent.readout import with_constant
 from tests.tangent.cases import fitted, plain_features, relative, source, space, untouched
 
 LABELS = ["ant", "bee", "ant", "cat", "bee"]

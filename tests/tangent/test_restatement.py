@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tangent
+from tangent.backbones.features import ALONE, Grid, each_alone, grid_of
 from tangent.errors import NotRestatable, Overflow
-from tangent.readout import ALONE, Grid, each_alone, grid_of
 from tangent.restatement import why_not
 from tangent.statistics import less, measure, relabelled, total
 from tests.tangent.cases import fitted, source, space

@@ -10,8 +10,8 @@ from torch.func import jvp
 
 import tangent
 from tangent import errors
-from tangent.backbone import wrap
-from tangent.head import head_rows
+from tangent.backbones.label_head import head_rows
+from tangent.backbones.loading import wrap
 from tests.tangent.cases import (
     CASES,
     backbone,

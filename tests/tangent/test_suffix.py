@@ -7,10 +7,10 @@ import torch
 from torch.func import jacrev, jvp
 
 import tangent
-from tangent.backbone import Backbone, create_untrained, parameter_blocks
+from tangent.backbones.loading import Backbone, create_untrained, parameter_blocks
+from tangent.backbones.scope import tangent_parameters
+from tangent.backbones.suffix import Suffix
 from tangent.engines.generic import Generic
-from tangent.scope import tangent_parameters
-from tangent.suffix import Suffix
 from tests.tangent.cases import (
     BLOCK_SCOPES,
     CASES,

@@ -13,7 +13,7 @@ import re
 
 from torch import nn
 
-from tangent.backbone import parameter_blocks
+from tangent.backbones.loading import parameter_blocks
 from tangent.errors import UnknownScope
 
 SCOPES = ("head", "head2toe", "last-block", "last-N-blocks", "all")

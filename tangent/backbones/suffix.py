@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tangent.backbone import Backbone
+from tangent.backbones.loading import Backbone
 
 Tangent = dict[str, Tensor]  # parameter name -> direction
 

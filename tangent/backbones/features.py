@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangent.backbone import depths
+from tangent.backbones.loading import depths
 from tangent.errors import Overflow
 
 MAPS = 4  # depths read, the deepest ones spread evenly over the backbone

@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tangent.backbones.torchvision_guard import import_torchvision
 from tangent.errors import BackboneUnavailable, UnknownBackbone, UnsupportedModel
-from tangent.torchvision_guard import import_torchvision
 
 import_torchvision()  # timm imports torchvision at import time
 

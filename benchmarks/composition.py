@@ -25,9 +25,9 @@ from torch import Tensor
 
 from benchmarks.interleaved import RESULTS, machine
 from tangent import accumulator
-from tangent.component import BACKBONE, Component
-from tangent.delta import Delta
-from tangent.slab import empty, flat, mapped
+from tangent.components.component import BACKBONE, Component
+from tangent.components.delta import Delta
+from tangent.components.mapped_tensors import empty, flat, mapped
 from tangent.tally import Tally
 
 Ways = dict[str, Callable[[], Any]]

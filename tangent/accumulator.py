@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tangent.components.mapped_tensors import empty
 from tangent.errors import Overflow
-from tangent.slab import empty
 
 CHUNK = 1 << 17  # entries; with two threads each half of limb, scratch and part fits an L2 of 2 MiB
 GRIDS = (2.0**-37,)

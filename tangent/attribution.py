@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.delta import Delta
 from tangent.compose import Part, divisor, lambdas
-from tangent.delta import Delta
 from tangent.effects import ALONE, Answer, Turn, effects
 from tangent.joint_attribution import taken_apart
 from tangent.space import Space

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from tangent.backbones.features import with_constant
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.statistics import Statistics, measure, total
 from tangent.problem import Delta, Problem
-from tangent.statistics import Statistics, measure, total
 
 Weighted = Sequence[tuple[Component, float]]
 

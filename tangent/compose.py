@@ -20,8 +20,8 @@ from dataclasses import replace
 import torch
 
 from tangent import blocks
-from tangent.component import Component
-from tangent.delta import Delta
+from tangent.components.component import Component
+from tangent.components.delta import Delta
 from tangent.errors import BadWeight
 from tangent.joint_sums import JointSums, all_base_rows
 from tangent.normal_equations import NormalEquations

@@ -8,9 +8,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.delta import Delta
 from tangent.compose import compose, divisor, lambdas
-from tangent.delta import Delta
 from tangent.errors import Overflow
 from tangent.joint_sums import JointSums
 from tangent.space import Space

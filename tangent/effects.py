@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tangent.backbones.features import with_constant
-from tangent.delta import Delta
+from tangent.components.delta import Delta
 from tangent.space import CHUNK, Space
 
 Turn = AbstractContextManager[Any]

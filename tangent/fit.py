@@ -15,15 +15,15 @@ from torch import Tensor
 
 from tangent import blocks, iterative, linear
 from tangent.cache import BATCH, cached
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.hyperparameters import Hyperparameters
+from tangent.components.statistics import Statistics, total
 from tangent.environment import environment
 from tangent.errors import NonFinite
-from tangent.hyperparameters import Hyperparameters
 from tangent.locality import departures
 from tangent.problem import Problem
 from tangent.solution import Solution
 from tangent.space import Space
-from tangent.statistics import Statistics, total
 from tangent.views import Source, Views
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tangent import blocks
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.delta import Delta
 from tangent.compose import alone, pooled
-from tangent.delta import Delta
 from tangent.effects import ALONE, Answer, Turn, effects
 from tangent.joint import factor, substituted
 from tangent.joint_sums import all_base_rows, statistics_of

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tangent.component import Component
-from tangent.delta import Delta
+from tangent.components.component import Component
+from tangent.components.delta import Delta
+from tangent.components.statistics import Statistics, unpack
 from tangent.errors import NoStatistics, Overflow
 from tangent.normal_equations import NormalEquations
 from tangent.space import Space
-from tangent.statistics import Statistics, unpack
 
 Weighted = Sequence[tuple[Component, float]]
 

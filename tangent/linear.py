@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from tangent import joint, losses
-from tangent.hyperparameters import Hyperparameters
+from tangent.components.hyperparameters import Hyperparameters
+from tangent.components.statistics import Statistics, measure, total
 from tangent.normal_equations import NormalEquations
 from tangent.problem import ROWS, Problem
 from tangent.solution import Solution
-from tangent.statistics import Statistics, measure, total
 
 HOLDOUT = 10  # every tenth image of a label is held out once, to measure
 

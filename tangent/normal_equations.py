@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tangent import joint
+from tangent.components.hyperparameters import L2_CHOICES, Hyperparameters
 from tangent.evidence import climbed, log_evidence
-from tangent.hyperparameters import L2_CHOICES, Hyperparameters
 
 
 @dataclass(frozen=True)

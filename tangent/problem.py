@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tangent import losses
 from tangent.backbones.features import with_constant
-from tangent.hyperparameters import Hyperparameters
+from tangent.components.hyperparameters import Hyperparameters
 from tangent.space import Space
 
 Delta = dict[str, Tensor]

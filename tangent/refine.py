@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from tangent.cache import BATCH, cached
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.hyperparameters import Hyperparameters
 from tangent.errors import BadWeight, NonFinite
 from tangent.fit import Progress, cacheable
-from tangent.hyperparameters import Hyperparameters
 from tangent.pool import Party, Pool, solve
 from tangent.problem import Delta, Problem
 from tangent.space import Space

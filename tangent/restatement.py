@@ -12,12 +12,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from tangent.backbones.scope import LINEAR
-from tangent.component import Component
+from tangent.components.component import Component
+from tangent.components.hyperparameters import Hyperparameters
+from tangent.components.statistics import Statistics, less, measure, relabelled, total
 from tangent.errors import NotRestatable
-from tangent.hyperparameters import Hyperparameters
 from tangent.linear import plain_head, settled
 from tangent.space import Space
-from tangent.statistics import Statistics, less, measure, relabelled, total
 from tangent.views import view
 
 

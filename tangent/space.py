@@ -21,8 +21,8 @@ from tangent.backbones.label_head import head_rows
 from tangent.backbones.loading import Backbone, load_backbone
 from tangent.backbones.scope import LINEAR, check_scope, tangent_parameters
 from tangent.backbones.suffix import Suffix
-from tangent.component import Component
-from tangent.delta import Delta
+from tangent.components.component import Component
+from tangent.components.delta import Delta
 from tangent.engines import Prepared, choose
 from tangent.errors import BadComponent, FingerprintMismatch
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from tangent.accumulator import Accumulator, check_bound, grid_parts
-from tangent.component import Component
-from tangent.delta import Delta
+from tangent.components.component import Component
+from tangent.components.delta import Delta
+from tangent.components.mapped_tensors import flat
 from tangent.errors import BadComponent
-from tangent.slab import flat
 
 Weighted = Sequence[tuple[Component, float]]
 

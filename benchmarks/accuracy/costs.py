@@ -19,8 +19,8 @@ from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
 from tangent import restatement
 from tangent.backbones.loading import Backbone, create_untrained, wrap
+from tangent.components.statistics import Statistics, less, measure
 from tangent.composer import Composer, Source
-from tangent.statistics import Statistics, less, measure
 
 BATCH = 32  # images of one answer
 PARTIES = (1, 2, 5, 10, 20, 50, 100)  # of which there are answers

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tangent.cache import BATCH
-from tangent.component import Component
-from tangent.delta import Delta
+from tangent.components.component import Component
+from tangent.components.delta import Delta
 from tangent.effects import effects
 from tangent.errors import BadDerivation
 from tangent.operators.vectors import HEAD, Layout, Vectors

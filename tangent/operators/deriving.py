@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from tangent.backbones.scope import LINEAR
-from tangent.component import Component
-from tangent.derivation import Derivation
+from tangent.components.component import Component
+from tangent.components.lineage import Derivation
 from tangent.errors import BadDerivation, NonFinite
 from tangent.fit import Fitted, Progress
 from tangent.operators.atlas import atlas, gathered

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from tangent.backbones.features import with_constant
 from tangent.cache import BATCH
-from tangent.component import Component
+from tangent.components.component import Component
 from tangent.curvature import added, curvature
 from tangent.errors import BadDerivation
 from tangent.operators.kfac import Kronecker

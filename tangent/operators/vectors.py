@@ -11,7 +11,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from tangent.component import Component
+from tangent.components.component import Component
 
 HEAD = "head"
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tangent import accumulator
 from tangent.accumulator import CHUNK, Accumulator, reach
+from tangent.components.mapped_tensors import empty, flat
 from tangent.errors import Overflow
-from tangent.slab import empty, flat
 
 SIZE = 97
 WEIGHTS = (1.0, 0.1, -2.5, 1 / 3, 7.0, -1e-3)

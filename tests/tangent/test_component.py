@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tangent import RULES, Component, compose, errors
-from tangent.component import CROSS, GRAM, HEAD, SUMS
+from tangent.components.component import CROSS, GRAM, HEAD, SUMS
 from tests.tangent.cases import delta_bytes, images, space, trained
 
 HERE = Path(__file__).parent

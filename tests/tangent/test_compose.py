@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tangent
 from tangent import errors
 from tangent.backbones.features import with_constant
-from tangent.statistics import measure
+from tangent.components.statistics import measure
 from tests.tangent.cases import (
     delta_bytes,
     direction,

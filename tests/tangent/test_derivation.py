@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import tangent
-from tangent.derivation import Derivation
+from tangent.components.lineage import Derivation
 from tangent.errors import BadComponent
 from tests.tangent.cases import trained
 

@@ -11,9 +11,9 @@ from torch.distributions import MultivariateNormal
 
 import tangent
 from tangent.attribution import attribute
+from tangent.components.hyperparameters import L2_CHOICES
 from tangent.errors import NonFinite
 from tangent.evidence import climbed, log_evidence
-from tangent.hyperparameters import L2_CHOICES
 from tangent.normal_equations import NormalEquations
 from tests.tangent.cases import fitted, images, relative, source, space
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangent.statistics import Statistics, measure, pack, total, unpack
+from tangent.components.statistics import Statistics, measure, pack, total, unpack
 
 WIDTH = 5
 labels = st.lists(st.sampled_from("abcd"), min_size=1, max_size=24)

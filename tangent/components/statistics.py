@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangent.components.mapped_tensors import empty
 from tangent.errors import NotRestatable
-from tangent.slab import empty
 
 SQUARE = 128  # rows of a Gram matrix that are mirrored at a time
 

@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tangent.derivation import Derivation
+from tangent.components.hyperparameters import RANGES
+from tangent.components.lineage import Derivation
+from tangent.components.mapped_tensors import mapped
+from tangent.components.statistics import Statistics
 from tangent.errors import BadComponent
-from tangent.hyperparameters import RANGES
-from tangent.slab import mapped
-from tangent.statistics import Statistics
 
 FORMAT = 2  # 1 had features off the grid and no statistics at block scopes
 HEAD, BACKBONE = "delta.head", "delta.backbone."

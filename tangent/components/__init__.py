@@ -1,0 +1,1 @@
+"""Components: one tangent vector, its statistics and settings, and its safetensors file."""

@@ -24,7 +24,7 @@ from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.errors import BadWeight
 from tangent.joint_sums import JointSums, all_base_rows
-from tangent.normal_equations import NormalEquations
+from tangent.solvers.normal_equations import NormalEquations
 from tangent.space import Space
 from tangent.tally import Tally
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tangent import conjugate, losses
-from tangent.conjugate import dot, plus
 from tangent.pool import Party, Pool
 from tangent.pool import solve as optimum
 from tangent.preconditioner import Preconditioner
 from tangent.problem import Delta, Problem
 from tangent.solution import Solution
+from tangent.solvers import conjugate_gradients as conjugate
+from tangent.solvers import losses
+from tangent.solvers.conjugate_gradients import dot, plus
 
 Report = Callable[[int, int, float | None], None]
 

@@ -11,9 +11,9 @@ from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.compose import alone, pooled
 from tangent.effects import ALONE, Answer, Turn, effects
-from tangent.joint import factor, substituted
 from tangent.joint_sums import all_base_rows, statistics_of
-from tangent.normal_equations import NormalEquations
+from tangent.solvers.normal_equations import NormalEquations
+from tangent.solvers.ridge import factor, substituted
 from tangent.space import Space
 
 Weighted = tuple[Component, float]

@@ -17,7 +17,7 @@ from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.components.statistics import Statistics, unpack
 from tangent.errors import NoStatistics, Overflow
-from tangent.normal_equations import NormalEquations
+from tangent.solvers.normal_equations import NormalEquations
 from tangent.space import Space
 
 Weighted = Sequence[tuple[Component, float]]

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tangent import joint, losses
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, measure, total
-from tangent.normal_equations import NormalEquations
 from tangent.problem import ROWS, Problem
 from tangent.solution import Solution
+from tangent.solvers import losses
+from tangent.solvers import ridge as joint
+from tangent.solvers.normal_equations import NormalEquations
 
 HOLDOUT = 10  # every tenth image of a label is held out once, to measure
 

@@ -20,10 +20,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tangent import conjugate, joint
 from tangent.curvature import Curvature, added, scaled
 from tangent.preconditioner import SAMPLE, backbone_spectra, sampled
 from tangent.problem import Delta, Problem
+from tangent.solvers import conjugate_gradients
+from tangent.solvers import ridge as joint
 
 HEAD = "head"
 
@@ -165,9 +166,9 @@ def solve(
     """
     asked, ridge = pool.seen_by_head(pool.asked), pool.ridge
     spectra = backbone_spectra(pool.zero(), pool.curvature(), ridge)
-    backbone, steps, left = conjugate.solve(
+    backbone, steps, left = conjugate_gradients.solve(
         pool.pull_back(asked, pool.asked),
-        lambda vector: conjugate.plus(pool.pull_back(pool.push(vector)), ridge, vector),
+        lambda vector: conjugate_gradients.plus(pool.pull_back(pool.push(vector)), ridge, vector),
         lambda vector: {name: spectra[name].times(-1.0, v) for name, v in vector.items()},
         most=most,
         tolerance=tolerance,

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from tangent import losses
 from tangent.backbones.features import with_constant
 from tangent.components.hyperparameters import Hyperparameters
+from tangent.solvers import losses
 from tangent.space import Space
 
 Delta = dict[str, Tensor]

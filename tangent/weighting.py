@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tangent.errors import IndefiniteProblem
-from tangent.quadratic import minimise
+from tangent.solvers.active_set import minimise
 
 OBJECTIVES = ("squared", "cross_entropy")
 MOST_STEPS = 100  # of Newton's; it takes ten where there is a minimum

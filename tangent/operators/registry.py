@@ -5,7 +5,7 @@ from typing import Any
 
 from tangent.backbones.scope import LINEAR
 from tangent.errors import BadDerivation, BadParameter, UnknownOperator
-from tangent.quadratic import CONSTRAINTS
+from tangent.solvers.active_set import CONSTRAINTS
 from tangent.weighting import OBJECTIVES
 
 SCALE = (0.3, 0.0, 100.0)

@@ -5,9 +5,10 @@ import threading
 import pytest
 import torch
 
-from tangent import effects, errors, joint, joint_attribution
+from tangent import effects, errors, joint_attribution
 from tangent.attribution import Attribution, attribute
 from tangent.effects import effects as effects_of
+from tangent.solvers import ridge as joint
 from tests.tangent.cases import images, relative, space
 from tests.tangent.test_compose import OWN, SIZE, components, compose
 

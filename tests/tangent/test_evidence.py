@@ -13,8 +13,8 @@ import tangent
 from tangent.attribution import attribute
 from tangent.components.hyperparameters import L2_CHOICES
 from tangent.errors import NonFinite
-from tangent.evidence import climbed, log_evidence
-from tangent.normal_equations import NormalEquations
+from tangent.solvers.evidence import climbed, log_evidence
+from tangent.solvers.normal_equations import NormalEquations
 from tests.tangent.cases import fitted, images, relative, source, space
 
 SIZE, LABELS = 16, ("cat", "dog", "eel")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from tangent import losses
+from tangent.solvers import losses
 
 ROWS, LABELS = 5, 4
 

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize, nnls
 
 from tangent import errors
-from tangent.quadratic import CONSTRAINTS, minimise
+from tangent.solvers.active_set import CONSTRAINTS, minimise
 
 seeds = pytest.mark.parametrize("seed", range(12))
 

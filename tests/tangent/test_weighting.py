@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from tangent import errors
 from tangent.attribution import units
-from tangent.quadratic import CONSTRAINTS
+from tangent.solvers.active_set import CONSTRAINTS
 from tangent.weighting import OBJECTIVES, Examples, Problem, examples_of, uniform
 from tests.tangent.cases import images, relative, space
 from tests.tangent.test_compose import SIZE, components, compose

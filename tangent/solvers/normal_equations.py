@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tangent import joint
 from tangent.components.hyperparameters import L2_CHOICES, Hyperparameters
-from tangent.evidence import climbed, log_evidence
+from tangent.solvers import ridge
+from tangent.solvers.evidence import climbed, log_evidence
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class NormalEquations:
         Raises:
             NonFinite: as `joint.factor`.
         """
-        return joint.solve(self.gram, self.targets, base[: len(self.targets)], self.ridge(base))
+        return ridge.solve(self.gram, self.targets, base[: len(self.targets)], self.ridge(base))
 
     def ridge(self, base: Tensor) -> float:
         """c; base as in `solve`."""

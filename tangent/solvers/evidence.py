@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tangent import joint
 from tangent.errors import NonFinite
+from tangent.solvers import ridge as joint
 
 ROUNDING = 1e-12  # of the first term of Q: far above what rounding moves the difference by
 

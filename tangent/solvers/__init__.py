@@ -1,0 +1,1 @@
+"""Solvers of small problems: ridge, evidence, conjugate gradients, active sets, losses."""

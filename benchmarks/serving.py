@@ -31,9 +31,9 @@ from benchmarks.products import recorded
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
-from tangent.engines import choose
-from tangent.engines.engine import Engine, Tangent
-from tangent.engines.generic import Generic
+from tangent.jvp import choose
+from tangent.jvp.engine import Engine, Tangent
+from tangent.jvp.functional import Generic
 
 PLAIN = "plain forward, eager"
 FOLDED = "plain, norms folded, channels last"

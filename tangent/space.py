@@ -23,8 +23,8 @@ from tangent.backbones.scope import LINEAR, check_scope, tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.engines import Prepared, choose
 from tangent.errors import BadComponent, FingerprintMismatch
+from tangent.jvp import Prepared, choose
 
 CHUNK = 32  # images in one forward pass of a prediction
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}

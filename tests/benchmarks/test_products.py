@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from benchmarks.products import Products, recorded
 from tangent.backbones.loading import Backbone
 from tangent.backbones.suffix import Suffix
-from tangent.engines.rules import Rules
+from tangent.jvp.forward_mode import Rules
 
 
 def layers() -> nn.Module:

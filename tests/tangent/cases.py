@@ -20,8 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import tangent
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.backbones.suffix import Suffix
-from tangent.engines import Engine, choose
-from tangent.engines.generic import Generic
+from tangent.jvp import Engine, choose
+from tangent.jvp.functional import Generic
 from tangent.problem import Problem
 
 

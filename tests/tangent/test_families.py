@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.func import jvp
 from torch.nn import functional as F
 
-from tangent import dual, errors
+from tangent import errors
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
-from tangent.engines import choose
-from tangent.engines.generic import Generic
+from tangent.jvp import choose, dual
+from tangent.jvp.functional import Generic
 from tests.tangent.cases import direction, images, plain_features, pushed, randomise
 
 TINY_VIT = dict(img_size=32, depth=3, embed_dim=32, num_heads=2)

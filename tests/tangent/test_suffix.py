@@ -10,7 +10,7 @@ import tangent
 from tangent.backbones.loading import Backbone, create_untrained, parameter_blocks
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
-from tangent.engines.generic import Generic
+from tangent.jvp.functional import Generic
 from tests.tangent.cases import (
     BLOCK_SCOPES,
     CASES,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.dual import RULES, Duals, NoRule, Rule, Tangents, overwritten, rule
-from tangent.rules import norms, pointwise, products, structure  # noqa: F401 (their rules are used)
+from tangent.jvp.dual import RULES, Duals, NoRule, Rule, Tangents, overwritten, rule
+from tangent.jvp.rules import norms, pointwise, products, structure  # noqa: F401 (their rules are used)
 
 T: Any = Tensor
 SAME = [  # `x.name_(…)` writes what `x.name(…)` gives

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tangent.dual import Duals, NoRule, Tangents, rule
+from tangent.jvp.dual import Duals, NoRule, Tangents, rule
 
 T: Any = Tensor
 aten: Any = torch.ops.aten

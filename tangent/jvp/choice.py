@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tangent.backbones.suffix import Suffix
-from tangent.dual import NoRule
-from tangent.engines.engine import Engine, Tangent
-from tangent.engines.generic import Generic
-from tangent.engines.rules import Rules
-from tangent.engines.token_block import TokenBlock
 from tangent.errors import NonFinite, UnsupportedModel
+from tangent.jvp.class_token_block import TokenBlock
+from tangent.jvp.dual import NoRule
+from tangent.jvp.engine import Engine, Tangent
+from tangent.jvp.forward_mode import Rules
+from tangent.jvp.functional import Generic
 
 STEP = 1e-2  # of the difference, relative to the parameters
 AGREE = 5e-3  # relative, of J: a pre-activation near 0 may fall on either side of a kink

@@ -8,7 +8,7 @@ from torch.func import jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tangent.backbones.suffix import Suffix
-from tangent.engines.engine import Tangent
+from tangent.jvp.engine import Tangent
 
 
 class Generic:

@@ -10,12 +10,12 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-import tangent.rules  # noqa: F401 (registers the rules)
+import tangent.jvp.rules  # noqa: F401 (registers the rules)
 from tangent.backbones.suffix import Suffix
-from tangent.dual import Duals, Tangents
-from tangent.engines.absorbed import absorbing
-from tangent.engines.engine import Tangent
-from tangent.engines.folds import Fold, find_folds
+from tangent.jvp.batch_norm_folding import Fold, find_folds
+from tangent.jvp.class_token_attention import absorbing
+from tangent.jvp.dual import Duals, Tangents
+from tangent.jvp.engine import Tangent
 
 Seeds = list[tuple[Tensor, Tensor]]  # a tensor of the base and its direction
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tangent.backbones.suffix import Suffix
-from tangent.engines.absorbed import class_token_block
-from tangent.engines.engine import Tangent
-from tangent.engines.folded_block import BlockParameters, Folded
+from tangent.jvp.class_token_attention import class_token_block
+from tangent.jvp.engine import Tangent
+from tangent.jvp.layer_norm_folding import BlockParameters, Folded
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from tangent.backbones.suffix import Suffix, Tangent
-from tangent.dual import CONSTANT
+from tangent.jvp.dual import CONSTANT
 
 
 @dataclass(frozen=True)

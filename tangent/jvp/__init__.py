@@ -1,0 +1,5 @@
+"""The engines: what computes J·v and Jᵀ·u of a backbone's tangent parameters."""
+
+from tangent.jvp.choice import choose as choose
+from tangent.jvp.engine import Engine as Engine
+from tangent.jvp.engine import Prepared as Prepared

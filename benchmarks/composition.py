@@ -24,11 +24,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.interleaved import RESULTS, machine
-from tangent import accumulator
 from tangent.components.component import BACKBONE, Component
 from tangent.components.delta import Delta
 from tangent.components.mapped_tensors import empty, flat, mapped
-from tangent.tally import Tally
+from tangent.composition import exact_sum
+from tangent.composition.delta_sum import Tally
 
 Ways = dict[str, Callable[[], Any]]
 
@@ -114,11 +114,11 @@ def exact(paths: list[Path], *, kept: bool = False) -> tuple[Tally, Delta]:
 
 def uncompiled(paths: list[Path]) -> None:
     """The same by the passes that run where no compiler is installed."""
-    compiled, accumulator.COMPILED_FROM = accumulator.COMPILED_FROM, 1 << 62
+    compiled, exact_sum.COMPILED_FROM = exact_sum.COMPILED_FROM, 1 << 62
     try:
         exact(paths)
     finally:
-        accumulator.COMPILED_FROM = compiled
+        exact_sum.COMPILED_FROM = compiled
 
 
 def measure(paths: list[Path], rounds: int) -> dict[str, Any]:

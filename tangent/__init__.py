@@ -12,8 +12,8 @@ from tangent.backbones.scope import SCOPES as SCOPES
 from tangent.components.component import Component as Component
 from tangent.components.delta import Delta as Delta
 from tangent.components.hyperparameters import Hyperparameters as Hyperparameters
-from tangent.compose import RULES as RULES
-from tangent.compose import compose as compose
+from tangent.composition.compose import RULES as RULES
+from tangent.composition.compose import compose as compose
 from tangent.environment import environment as environment
 from tangent.fit import Fitted as Fitted
 from tangent.fit import Progress as Progress

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent import blocks, iterative, linear
+from tangent import iterative, linear
 from tangent.cache import BATCH, cached
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, total
+from tangent.composition import joint_one_shot
 from tangent.environment import environment
 from tangent.errors import NonFinite
 from tangent.locality import departures
@@ -116,7 +117,7 @@ def _on_features(problem: Problem, seed: int, report: iterative.Report, scratch:
 def _in_blocks(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
     """At a scope of blocks: the sums are of what the solved block reads out."""
     solution = _finite(iterative.solve(problem, seed, report, scratch))
-    return _Found(solution, blocks.measured(problem, solution.delta))
+    return _Found(solution, joint_one_shot.measured(problem, solution.delta))
 
 
 def _finite(solution: Solution) -> Solution:

@@ -17,7 +17,7 @@ from app.store.compositions import Selection
 from app.store.db import Session, transaction
 from app.store.idempotency import Once
 from app.store.tables import Dataset
-from tangent.weighting import Examples, Problem, examples_of, uniform
+from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
 
 CHUNK = 64  # images in memory at a time
 FEWEST_IMAGES = 10

@@ -15,7 +15,7 @@ from app.schemas.predictions import (
     WithoutOne,
 )
 from app.settings import Settings
-from tangent.attribution import Attribution
+from tangent.composition.attribution import Attribution
 
 ATTRIBUTING = {"contributions", "leave_one_out"}
 

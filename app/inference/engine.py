@@ -25,8 +25,8 @@ from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
-from tangent.attribution import Attribution, attribute, units
-from tangent.composer import Composer, Source
+from tangent.composition.attribution import Attribution, attribute, units
+from tangent.composition.incremental import Composer, Source
 
 OPEN_SPACES = 4  # opened spaces kept in memory
 DECODERS = 4  # images decoded at a time: each may take 150 MB

@@ -20,7 +20,7 @@ from benchmarks.interleaved import timed
 from tangent import restatement
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.components.statistics import Statistics, less, measure
-from tangent.composer import Composer, Source
+from tangent.composition.incremental import Composer, Source
 
 BATCH = 32  # images of one answer
 PARTIES = (1, 2, 5, 10, 20, 50, 100)  # of which there are answers

@@ -17,8 +17,8 @@ from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case, Pool
 from benchmarks.accuracy.gallery import as_images
 from benchmarks.accuracy.protocols import CLASSES, DATA, SKEWED
-from tangent.attribution import units
-from tangent.weighting import Problem, examples_of
+from tangent.composition.attribution import units
+from tangent.composition.fitted_weights import Problem, examples_of
 
 DEFAULTS = tangent.Hyperparameters()
 PENALTIES = (DEFAULTS.l2, 1e-2, 1.0)  # averaging needs more than joint training does

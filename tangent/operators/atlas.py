@@ -18,12 +18,12 @@ from torch import Tensor
 from tangent.cache import BATCH
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.effects import effects
+from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
+from tangent.composition.logit_effects import effects
 from tangent.errors import BadDerivation
 from tangent.operators.vectors import HEAD, Layout, Vectors
 from tangent.space import Space
 from tangent.views import Source
-from tangent.weighting import Examples, Problem, examples_of, uniform
 
 MOST_NUMBERS = 2**26  # images times labels times coefficients, 8 bytes each
 

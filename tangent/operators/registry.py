@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tangent.backbones.scope import LINEAR
+from tangent.composition.fitted_weights import OBJECTIVES
 from tangent.errors import BadDerivation, BadParameter, UnknownOperator
 from tangent.solvers.active_set import CONSTRAINTS
-from tangent.weighting import OBJECTIVES
 
 SCALE = (0.3, 0.0, 100.0)
 

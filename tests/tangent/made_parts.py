@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import tangent
-from tangent.attribution import attribute
+from tangent.composition.attribution import attribute
 from tangent.operators import OPERATORS, Parent, derive
 from tests.support.arithmetic import circumstances, sha256
 from tests.tangent.cases import Source, delta_bytes, fitted, source

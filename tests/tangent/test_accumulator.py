@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangent import accumulator
-from tangent.accumulator import CHUNK, Accumulator, reach
 from tangent.components.mapped_tensors import empty, flat
+from tangent.composition import exact_sum
+from tangent.composition.exact_sum import CHUNK, Accumulator, reach
 from tangent.errors import Overflow
 
 SIZE = 97
@@ -25,7 +25,7 @@ def way(request):
     if request.param == "compiled":
         pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accumulator, "COMPILED_FROM", 0 if request.param == "compiled" else 2**62)
+        patch.setattr(exact_sum, "COMPILED_FROM", 0 if request.param == "compiled" else 2**62)
         yield request.param
 
 
@@ -127,10 +127,10 @@ def test_chunks_and_threads_do_not_show(threads, kept, monkeypatch):
     before, found = torch.get_num_threads(), []
     torch.set_num_threads(threads)
     for length in (CHUNK, CHUNK // 2 + 1, 4 * CHUNK):
-        monkeypatch.setattr(accumulator, "CHUNK", length)
+        monkeypatch.setattr(exact_sum, "CHUNK", length)
         found.append(data(Accumulator(size, torch.float32, kept=kept).change(terms)))
     torch.set_num_threads(before)
-    monkeypatch.setattr(accumulator, "CHUNK", 1009)
+    monkeypatch.setattr(exact_sum, "CHUNK", 1009)
     assert set(found) == {data(Accumulator(size, torch.float32).change(terms))}
 
 

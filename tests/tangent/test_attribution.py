@@ -5,9 +5,10 @@ import threading
 import pytest
 import torch
 
-from tangent import effects, errors, joint_attribution
-from tangent.attribution import Attribution, attribute
-from tangent.effects import effects as effects_of
+from tangent import errors
+from tangent.composition import joint_attribution, logit_effects
+from tangent.composition.attribution import Attribution, attribute
+from tangent.composition.logit_effects import effects as effects_of
 from tangent.solvers import ridge as joint
 from tests.tangent.cases import images, relative, space
 from tests.tangent.test_compose import OWN, SIZE, components, compose
@@ -140,7 +141,9 @@ def test_the_backbone_runs_once_for_all_components(monkeypatch):
     monkeypatch.setattr(where.engine, "rows", lambda x: passes.append(len(x)) or rows(x))
     once = attributed("last-block", "average", [None] * 4)
     assert passes == [3]
-    monkeypatch.setattr("tangent.effects.MOST_PARAMETERS", 1)  # one direction at a time
+    monkeypatch.setattr(
+        "tangent.composition.logit_effects.MOST_PARAMETERS", 1
+    )  # one direction at a time
     again = attributed("last-block", "average", [None] * 4)
     assert passes == [3] * 5
     assert relative(torch.stack(again.shares), torch.stack(once.shares)) <= 1e-12
@@ -164,7 +167,7 @@ def test_what_compose_refuses_is_refused():
 @cases
 def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weights, monkeypatch):
     turn, ran = threading.Lock(), []
-    watching = ((effects, "_effects"), (joint, "solve"), (joint_attribution, "factor"))
+    watching = ((logit_effects, "_effects"), (joint, "solve"), (joint_attribution, "factor"))
     for module, name in watching:
 
         def watched(*given, real=getattr(module, name), name=name):

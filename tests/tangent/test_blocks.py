@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import tangent
-from tangent import blocks
-from tangent.attribution import attribute
 from tangent.backbones.features import with_constant
-from tangent.effects import effects as effects_of
+from tangent.composition import joint_one_shot
+from tangent.composition.attribution import attribute
+from tangent.composition.logit_effects import effects as effects_of
 from tests.tangent.cases import fitted, images, pushed, relative, source, space, untouched
 from tests.tangent.test_compose import SIZE, components, compose
 
@@ -116,8 +116,8 @@ def test_a_block_of_zeros_takes_no_share():
         part, backbone={name: torch.zeros_like(v) for name, v in part.backbone.items()}
     )
     parts = [(still, 1.0), (part, 1.0)]
-    inner = blocks.inner_products(parts)
-    r = blocks.shares(inner, torch.ones(2, dtype=torch.float64))
+    inner = joint_one_shot.inner_products(parts)
+    r = joint_one_shot.shares(inner, torch.ones(2, dtype=torch.float64))
     assert r.tolist() == pytest.approx([0.0, 0.5])
-    found = blocks.effects(parts, blocks.averaged(parts))
+    found = joint_one_shot.effects(parts, joint_one_shot.averaged(parts))
     assert not found[0].any() and relative(found[1], 0.5 * part.statistics.cross) <= 1e-12

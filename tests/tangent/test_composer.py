@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tangent
-from tangent.composer import KEPT, Composer, Source
+from tangent.composition.delta_sum import Tally
+from tangent.composition.incremental import KEPT, Composer, Source
 from tangent.errors import BadComponent, BadWeight, Overflow
-from tangent.tally import Tally
 from tests.tangent.cases import delta_bytes, space
 from tests.tangent.test_compose import components
 

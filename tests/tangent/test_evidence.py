@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal
 
 import tangent
-from tangent.attribution import attribute
 from tangent.components.hyperparameters import L2_CHOICES
+from tangent.composition.attribution import attribute
 from tangent.errors import NonFinite
 from tangent.solvers.evidence import climbed, log_evidence
 from tangent.solvers.normal_equations import NormalEquations

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangent import accumulator
-from tangent.accumulator import COMPILED, GRIDS, GRIDS_OF_64_BITS, Accumulator
+from tangent.composition import exact_sum
+from tangent.composition.exact_sum import COMPILED, GRIDS, GRIDS_OF_64_BITS, Accumulator
 from tangent.errors import Overflow
 
-kernel = pytest.importorskip("tangent.kernel", reason="numba is not installed")
+kernel = pytest.importorskip("tangent.composition.compiled_sum", reason="numba is not installed")
 ROOT = Path(__file__).resolve().parents[2]
 dtypes = pytest.mark.parametrize("dtype", COMPILED)
 few = settings(deadline=None, max_examples=60)
@@ -46,7 +46,7 @@ def sums(draw, dtype):
 def outcome(terms, leaving, divisor, dtype, *, compiled, kept=True):
     """The bytes of the delta and of the limbs, or the error that was raised."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accumulator, "COMPILED_FROM", 0 if compiled else 2**62)
+        patch.setattr(exact_sum, "COMPILED_FROM", 0 if compiled else 2**62)
         total = Accumulator(len(terms[0][0]), dtype, kept=kept)
         try:
             found = [total.change(terms, divisor=divisor)]
@@ -75,7 +75,7 @@ def test_compiled_loops_give_the_bits_of_torch_s_operations(dtype, data):
 def test_the_limbs_hold_the_exact_sum_of_the_rounded_parts(dtype, data):
     terms, leaving, _ = data.draw(sums(dtype))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accumulator, "COMPILED_FROM", 0)
+        patch.setattr(exact_sum, "COMPILED_FROM", 0)
         total = Accumulator(len(terms[0][0]), dtype)
         total.change(terms)
         if leaving:
@@ -140,7 +140,7 @@ def test_vectors_of_no_entries_and_changes_of_no_parts_are_fine(dtype):
     nothing = torch.empty(0, dtype=dtype)
     assert outcome([(nothing, 1.0)], [], 1.0, dtype, compiled=True)[1] == 0.0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accumulator, "COMPILED_FROM", 0)
+        patch.setattr(exact_sum, "COMPILED_FROM", 0)
         assert Accumulator(4, dtype).change([]).tolist() == [0.0] * 4
 
 
@@ -148,7 +148,7 @@ def test_a_compiler_that_fails_costs_speed_and_is_told(monkeypatch, caplog):
     def broken(*_args, **_keywords):
         raise OSError("no space left on device")
 
-    accumulator._kernel.cache_clear()
+    exact_sum._kernel.cache_clear()
     monkeypatch.setattr(kernel, "change", broken)
     try:
         x = torch.ones(5)
@@ -157,7 +157,7 @@ def test_a_compiler_that_fails_costs_speed_and_is_told(monkeypatch, caplog):
         assert "without compiled loops" in caplog.text
         assert "no space left" in caplog.text
     finally:
-        accumulator._kernel.cache_clear()
+        exact_sum._kernel.cache_clear()
 
 
 ALONE = """
@@ -165,9 +165,9 @@ import sys
 sys.modules["numba"] = None
 import torch
 from tangent import accumulator
-from tangent.accumulator import Accumulator
+from tangent.composition.exact_sum import Accumulator
 accumulator.COMPILED_FROM = 0
-assert "tangent.kernel" not in sys.modules
+assert "tangent.composition.compiled_sum" not in sys.modules
 print(Accumulator(3, torch.float32).change([(torch.ones(3), 0.5)]).tolist())
 """
 READ_ONLY = """
@@ -175,7 +175,7 @@ from numba.core import caching
 caching.CacheImpl._locator_classes = []  # as where no folder can be written
 import torch
 from tangent import accumulator
-from tangent.accumulator import Accumulator
+from tangent.composition.exact_sum import Accumulator
 accumulator.COMPILED_FROM = 0
 print(Accumulator(3, torch.float32).change([(torch.ones(3), 0.5)]).tolist())
 assert accumulator._kernel(torch.float32) is not None

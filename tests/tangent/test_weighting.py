@@ -7,9 +7,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tangent import errors
-from tangent.attribution import units
+from tangent.composition.attribution import units
+from tangent.composition.fitted_weights import OBJECTIVES, Examples, Problem, examples_of, uniform
 from tangent.solvers.active_set import CONSTRAINTS
-from tangent.weighting import OBJECTIVES, Examples, Problem, examples_of, uniform
 from tests.tangent.cases import images, relative, space
 from tests.tangent.test_compose import SIZE, components, compose
 

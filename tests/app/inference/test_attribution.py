@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tangent import joint_attribution
+from tangent.composition import joint_attribution
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service

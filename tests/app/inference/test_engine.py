@@ -13,7 +13,7 @@ from app.inference.engine import Engine, Members, device_of, key_of, nothing
 from app.store import compositions
 from app.store.db import transaction
 from app.store.tables import Space
-from tangent.composer import Composer, Source
+from tangent.composition.incremental import Composer, Source
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service

@@ -11,10 +11,10 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from tangent.accumulator import Accumulator, check_bound, grid_parts
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.components.mapped_tensors import flat
+from tangent.composition.exact_sum import Accumulator, check_bound, grid_parts
 from tangent.errors import BadComponent
 
 Weighted = Sequence[tuple[Component, float]]

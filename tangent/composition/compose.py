@@ -19,14 +19,14 @@ from dataclasses import replace
 
 import torch
 
-from tangent import blocks
 from tangent.components.component import Component
 from tangent.components.delta import Delta
+from tangent.composition import joint_one_shot
+from tangent.composition.delta_sum import Tally
+from tangent.composition.joint import JointSums, all_base_rows
 from tangent.errors import BadWeight
-from tangent.joint_sums import JointSums, all_base_rows
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.space import Space
-from tangent.tally import Tally
 
 RULES = ("average", "weighted", "joint")
 Part = tuple[Component, float | None]
@@ -105,9 +105,9 @@ def _joint(
         return Delta(labels, problem.solve(base), {})
     if len(parts) == 1:
         return alone(parts[0][0])
-    block = blocks.averaged(parts)
+    block = joint_one_shot.averaged(parts)
     targets = problem.targets
-    for (_, weight), effect in zip(parts, blocks.effects(parts, block), strict=True):
+    for (_, weight), effect in zip(parts, joint_one_shot.effects(parts, block), strict=True):
         targets = targets - weight * (base[: len(labels), : space.width] @ effect.T)
     return Delta(labels, replace(problem, targets=targets).solve(base), block)
 

@@ -107,16 +107,16 @@ def _bound(greatest: float, weight: float) -> float:
 def _kernel(dtype: torch.dtype) -> Any:
     """The compiled pass; None where numba is missing or fails, which costs speed alone."""
     try:
-        from tangent import kernel
+        from tangent.composition import compiled_sum
 
         vector, magics = torch.ones(1, dtype=dtype), [_magic(grid) for grid in _grids(dtype)]
-        kernel.change([(vector, 1.0, 1)], [], magics, 1.0, vector, fresh=True)
+        compiled_sum.change([(vector, 1.0, 1)], [], magics, 1.0, vector, fresh=True)
     except ModuleNotFoundError:
         return None
     except Exception as error:
         log.warning("composing without compiled loops, several times slower: %s", error)
         return None
-    return kernel
+    return compiled_sum
 
 
 def _magic(grid: float) -> float:
@@ -166,11 +166,11 @@ class Accumulator:
     def _changed(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
         """Bring the limbs up to date and fill `out`; max abs(x) of every term."""
         long = self.size * len(terms) >= COMPILED_FROM and self.dtype in COMPILED
-        kernel = _kernel(self.dtype) if long else None
-        if kernel is None:
+        compiled_sum = _kernel(self.dtype) if long else None
+        if compiled_sum is None:
             return self._pass(terms, divisor, out)
         limbs = self._limbs if self.kept else []
-        return kernel.change(terms, limbs, self._magics, divisor, out, fresh=self._fresh)
+        return compiled_sum.change(terms, limbs, self._magics, divisor, out, fresh=self._fresh)
 
     def _pass(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
         """The same by torch's operations, chunk by chunk."""

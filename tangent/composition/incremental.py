@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.compose import compose, divisor, lambdas
+from tangent.composition.compose import compose, divisor, lambdas
+from tangent.composition.delta_sum import Tally
+from tangent.composition.joint import JointSums
 from tangent.errors import Overflow
-from tangent.joint_sums import JointSums
 from tangent.space import Space
-from tangent.tally import Tally
 
 KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for `joint`
 FEWEST = 3  # components: with less there is nothing to save

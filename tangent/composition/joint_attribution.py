@@ -6,12 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tangent import blocks
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.compose import alone, pooled
-from tangent.effects import ALONE, Answer, Turn, effects
-from tangent.joint_sums import all_base_rows, statistics_of
+from tangent.composition import joint_one_shot
+from tangent.composition.compose import alone, pooled
+from tangent.composition.joint import all_base_rows, statistics_of
+from tangent.composition.logit_effects import ALONE, Answer, Turn, effects
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.solvers.ridge import factor, substituted
 from tangent.space import Space
@@ -49,9 +49,9 @@ def _at_blocks(
         ((base, moved),) = effects(space, images, [alone(parts[0][0])], turn)
         return base, [moved], [None]
     weights = torch.tensor([weight for _, weight in parts], dtype=torch.float64)
-    inner = blocks.inner_products(parts)
-    crosses = blocks.crosses(parts)
-    everyone = blocks.shares(inner, weights)
+    inner = joint_one_shot.inner_products(parts)
+    crosses = joint_one_shot.crosses(parts)
+    everyone = joint_one_shot.shares(inner, weights)
     heads = joint_shares(
         space, parts, labels, [r * cross for r, cross in zip(everyone, crosses, strict=True)]
     )
@@ -59,7 +59,7 @@ def _at_blocks(
     def moved_without(at: int) -> Tensor:
         left = weights.clone()
         left[at] = 0
-        r = left * blocks.shares(inner, left)
+        r = left * joint_one_shot.shares(inner, left)
         return torch.stack([each * cross for each, cross in zip(r, crosses, strict=True)]).sum(0)
 
     rests = [

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.compose import Part, divisor, lambdas
-from tangent.effects import ALONE, Answer, Turn, effects
-from tangent.joint_attribution import taken_apart
+from tangent.composition.compose import Part, divisor, lambdas
+from tangent.composition.joint_attribution import taken_apart
+from tangent.composition.logit_effects import ALONE, Answer, Turn, effects
 from tangent.space import Space
 
 

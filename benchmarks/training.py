@@ -27,11 +27,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.interleaved import RESULTS, machine, timed
 from benchmarks.serving import fresh, photographs
-from tangent import Hyperparameters, Space, iterative
+from tangent import Hyperparameters, Space
 from tangent.backbones.loading import wrap
-from tangent.cache import cached
-from tangent.problem import Problem
 from tangent.solvers import losses
+from tangent.training import iterative
+from tangent.training.activation_cache import cached
+from tangent.training.problem import Problem
 
 LABELS, BATCH, EPOCHS = 10, 32, 50
 AMORTISED = 10  # epochs of ours in one timing, which ends with a full evaluation

@@ -15,11 +15,11 @@ from tangent.components.hyperparameters import Hyperparameters as Hyperparameter
 from tangent.composition.compose import RULES as RULES
 from tangent.composition.compose import compose as compose
 from tangent.environment import environment as environment
-from tangent.fit import Fitted as Fitted
-from tangent.fit import Progress as Progress
-from tangent.fit import fit as fit
-from tangent.restatement import renamed as renamed
-from tangent.restatement import restated as restated
-from tangent.restatement import without as without
 from tangent.space import Space as Space
 from tangent.space import open_space as open_space
+from tangent.training.downdate import renamed as renamed
+from tangent.training.downdate import restated as restated
+from tangent.training.downdate import without as without
+from tangent.training.fit import Fitted as Fitted
+from tangent.training.fit import Progress as Progress
+from tangent.training.fit import fit as fit

@@ -15,7 +15,7 @@ from app.store import datasets, lineage
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component
 from tangent import operators
-from tangent.views import Source
+from tangent.training.augmentation import Source
 from training_worker.source import Entry, ImageSource, entries
 
 

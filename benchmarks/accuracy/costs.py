@@ -17,10 +17,10 @@ import tangent
 from benchmarks.accuracy.answer import timed as once
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
-from tangent import restatement
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.components.statistics import Statistics, less, measure
 from tangent.composition.incremental import Composer, Source
+from tangent.training import downdate
 
 BATCH = 32  # images of one answer
 PARTIES = (1, 2, 5, 10, 20, 50, 100)  # of which there are answers
@@ -156,7 +156,7 @@ def restated(
 ) -> tangent.Component:
     """The component without the image."""
     assert component.statistics is not None
-    return restatement.restated(space, component, less(component.statistics, image))
+    return downdate.restated(space, component, less(component.statistics, image))
 
 
 def composed_seconds(space: tangent.Space, paths: Sequence[Path]) -> float:

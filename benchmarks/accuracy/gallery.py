@@ -15,7 +15,7 @@ from torch import Tensor
 
 import tangent
 from benchmarks.accuracy.pictures import Pictures
-from tangent.cache import BATCH, cached
+from tangent.training.activation_cache import BATCH, cached
 
 
 class Gallery:

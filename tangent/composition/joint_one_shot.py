@@ -20,7 +20,7 @@ from torch import Tensor
 from tangent.backbones.features import with_constant
 from tangent.components.component import Component
 from tangent.components.statistics import Statistics, measure, total
-from tangent.problem import Delta, Problem
+from tangent.training.problem import Delta, Problem
 
 Weighted = Sequence[tuple[Component, float]]
 

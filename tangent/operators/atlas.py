@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.cache import BATCH
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
@@ -23,7 +22,8 @@ from tangent.composition.logit_effects import effects
 from tangent.errors import BadDerivation
 from tangent.operators.vectors import HEAD, Layout, Vectors
 from tangent.space import Space
-from tangent.views import Source
+from tangent.training.activation_cache import BATCH
+from tangent.training.augmentation import Source
 
 MOST_NUMBERS = 2**26  # images times labels times coefficients, 8 bytes each
 

@@ -17,7 +17,6 @@ from tangent.backbones.scope import LINEAR
 from tangent.components.component import Component
 from tangent.components.lineage import Derivation
 from tangent.errors import BadDerivation, NonFinite
-from tangent.fit import Fitted, Progress
 from tangent.operators.atlas import atlas, gathered
 from tangent.operators.breadcrumbs import breadcrumbs
 from tangent.operators.dare import dare
@@ -30,9 +29,10 @@ from tangent.operators.regmean import regmean
 from tangent.operators.task_arithmetic import task_arithmetic
 from tangent.operators.ties import ties
 from tangent.operators.vectors import HEAD, Layout, Vectors, directions_type
-from tangent.refine import refine
 from tangent.space import Space
-from tangent.views import Source
+from tangent.training.augmentation import Source
+from tangent.training.fit import Fitted, Progress
+from tangent.training.refine import refine
 
 
 @dataclass(frozen=True)

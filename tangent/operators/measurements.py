@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangent.backbones.features import with_constant
-from tangent.cache import BATCH
 from tangent.components.component import Component
-from tangent.curvature import added, curvature
 from tangent.errors import BadDerivation
 from tangent.operators.kfac import Kronecker
 from tangent.operators.vectors import HEAD
 from tangent.space import Space
-from tangent.views import Source
+from tangent.training.activation_cache import BATCH
+from tangent.training.augmentation import Source
+from tangent.training.kronecker_curvature import added, curvature
 
 MOST_PULLS = 16  # of one image; where it has more labels, that many random sums of them
 WIDEST = 4096  # inputs of a layer that still gets a Gram matrix

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from tangent.problem import Delta
+from tangent.training.problem import Delta
 
 
 def solve(

@@ -22,7 +22,7 @@ from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.backbones.suffix import Suffix
 from tangent.jvp import Engine, choose
 from tangent.jvp.functional import Generic
-from tangent.problem import Problem
+from tangent.training.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tangent.locality import STEPS, departures
+from tangent.training.linearity import STEPS, departures
 from tests.tangent.cases import (
     direction,
     fitted,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tangent.preconditioner import Preconditioner
+from tangent.training.preconditioner import Preconditioner
 from tests.tangent.cases import direction, problem, source, space
 
 CASES = ["mini", "vit", "resnet_basic", "convnext"]

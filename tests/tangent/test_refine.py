@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tangent.errors import BadWeight, FingerprintMismatch
-from tangent.refine import refine
+from tangent.training.refine import refine
 from tests.tangent.cases import fitted, plain_features, relative, source, space, untouched
 
 SIZE = 16

@@ -11,7 +11,7 @@ import tangent
 from tangent.backbones.features import ALONE, Grid, each_alone, grid_of
 from tangent.components.statistics import less, measure, relabelled, total
 from tangent.errors import NotRestatable, Overflow
-from tangent.restatement import why_not
+from tangent.training.downdate import why_not
 from tests.tangent.cases import fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]

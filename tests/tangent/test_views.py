@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tangent
-from tangent.views import Views, view
+from tangent.training.augmentation import Views, view
 from tests.tangent.cases import Source, fitted, images, relative, source, space
 
 LABELS = ["cat", "dog", "eel", "cat", "dog", "cat"]

@@ -10,7 +10,7 @@ import torch
 import tangent
 from app.store import components, datasets, spaces
 from app.store.db import transaction
-from tangent.refine import refine
+from tangent.training.refine import refine
 from tests.support.merging import imported, logits, made, predict, show
 from tests.support.problems import problem
 from tests.support.service import Pixels, Service
@@ -46,7 +46,7 @@ def file_of(service: Service, component_id: str) -> bytes:
     return service.client.get(f"/v1/components/{component_id}/delta").content
 
 
-def pooled(service: Service, ids: list[str]) -> tangent.refine.Refined:
+def pooled(service: Service, ids: list[str]) -> tangent.training.refine.Refined:
     """The joint optimum by the mathematics alone, from the images that were uploaded."""
     state, parts = service.state, []
     with transaction(state.reading) as session:

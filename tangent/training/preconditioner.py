@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tangent.curvature import Curvature, added, curvature, scaled
-from tangent.problem import Delta, Problem
+from tangent.training.kronecker_curvature import Curvature, added, curvature, scaled
+from tangent.training.problem import Delta, Problem
 
 SAMPLE = 512  # rows that the backbone's curvature is taken from, spread over all
 AT_ONCE = 64  # of them in one back-propagation

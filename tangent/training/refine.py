@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.cache import BATCH, cached
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.errors import BadWeight, NonFinite
-from tangent.fit import Progress, cacheable
-from tangent.pool import Party, Pool, solve
-from tangent.problem import Delta, Problem
 from tangent.space import Space
-from tangent.views import Source, Views
+from tangent.training.activation_cache import BATCH, cached
+from tangent.training.augmentation import Source, Views
+from tangent.training.fit import Progress, cacheable
+from tangent.training.pooled_problem import Party, Pool, solve
+from tangent.training.problem import Delta, Problem
 
 PASSES = 8
 Part = tuple[Component, float | None, Source]  # its weight, at least 0, and the images it was of

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tangent.curvature import Curvature, added, scaled
-from tangent.preconditioner import SAMPLE, backbone_spectra, sampled
-from tangent.problem import Delta, Problem
 from tangent.solvers import conjugate_gradients
 from tangent.solvers import ridge as joint
+from tangent.training.kronecker_curvature import Curvature, added, scaled
+from tangent.training.preconditioner import SAMPLE, backbone_spectra, sampled
+from tangent.training.problem import Delta, Problem
 
 HEAD = "head"
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, measure, total
-from tangent.problem import ROWS, Problem
-from tangent.solution import Solution
 from tangent.solvers import losses
 from tangent.solvers import ridge as joint
 from tangent.solvers.normal_equations import NormalEquations
+from tangent.training.problem import ROWS, Problem
+from tangent.training.solution import Solution
 
 HOLDOUT = 10  # every tenth image of a label is held out once, to measure
 

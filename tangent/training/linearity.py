@@ -8,7 +8,7 @@ the network itself on these data would have gone elsewhere.
 import torch
 
 from tangent.backbones.features import with_constant
-from tangent.problem import Delta, Problem
+from tangent.training.problem import Delta, Problem
 
 STEPS = (0.1, 0.3, 1.0)  # t, from the base point to delta itself
 IMAGES = 64  # spread over all

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent import iterative, linear
-from tangent.cache import BATCH, cached
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, total
 from tangent.composition import joint_one_shot
 from tangent.environment import environment
 from tangent.errors import NonFinite
-from tangent.locality import departures
-from tangent.problem import Problem
-from tangent.solution import Solution
 from tangent.space import Space
-from tangent.views import Source, Views
+from tangent.training import cholesky, iterative
+from tangent.training.activation_cache import BATCH, cached
+from tangent.training.augmentation import Source, Views
+from tangent.training.linearity import departures
+from tangent.training.problem import Problem
+from tangent.training.solution import Solution
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def fit(
 
 def _on_features(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
     """At a scope that is linear in fixed features: the penalty is settled by the sums first."""
-    measured, asked = linear.measured(problem), problem.hyperparameters
-    problem.hyperparameters = linear.settled(
+    measured, asked = cholesky.measured(problem), problem.hyperparameters
+    problem.hyperparameters = cholesky.settled(
         measured.everything, problem.labels, problem.base.cpu(), asked
     )
     sums = total([measured.everything], [1 / asked.views])
     if asked.solver == "cholesky":
-        solution = linear.solve(problem, measured.everything)
-        holdout_accuracy = linear.holdout_accuracy(problem, measured.kept)
+        solution = cholesky.solve(problem, measured.everything)
+        holdout_accuracy = cholesky.holdout_accuracy(problem, measured.kept)
         return _Found(_finite(solution), sums, holdout_accuracy)
     return _Found(_finite(iterative.solve(problem, seed, report, scratch)), sums)
 

@@ -16,9 +16,9 @@ from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, less, measure, relabelled, total
 from tangent.errors import NotRestatable
-from tangent.linear import plain_head, settled
 from tangent.space import Space
-from tangent.views import view
+from tangent.training.augmentation import view
+from tangent.training.cholesky import plain_head, settled
 
 
 def why_not(scope: str, hyperparameters: Mapping[str, object]) -> str | None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tangent.pool import Party, Pool
-from tangent.pool import solve as optimum
-from tangent.preconditioner import Preconditioner
-from tangent.problem import Delta, Problem
-from tangent.solution import Solution
 from tangent.solvers import conjugate_gradients as conjugate
 from tangent.solvers import losses
 from tangent.solvers.conjugate_gradients import dot, plus
+from tangent.training.pooled_problem import Party, Pool
+from tangent.training.pooled_problem import solve as optimum
+from tangent.training.preconditioner import Preconditioner
+from tangent.training.problem import Delta, Problem
+from tangent.training.solution import Solution
 
 Report = Callable[[int, int, float | None], None]
 

@@ -1,0 +1,1 @@
+"""Training: how a component's tangent vector is computed from images."""

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.store import datasets, lineage
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component
-from tangent import operators
+from tangent import merging
 from tangent.training.augmentation import Source
 from training_worker.source import Entry, ImageSource, entries
 
@@ -43,7 +43,7 @@ class Plan:
     """All that a derivation needs of the database."""
 
     component: Component
-    operator: operators.Operator
+    operator: merging.Operator
     parents: list[ParentFile]
     examples: Images | None
 
@@ -56,7 +56,7 @@ def plan(session: Session, component: Component) -> Plan:
         UnknownOperator: it was asked for by another version of the service.
     """
     derived = component.derived or {}
-    operator = operators.operator(derived.get("operator"))
+    operator = merging.operator(derived.get("operator"))
     parents = []
     for parent, link in lineage.parents(session, component):
         images = None
@@ -80,7 +80,7 @@ def make(
 
     Raises:
         Conflict: `component_damaged` if a parent's file is not what it was.
-        TangentError: as `tangent.operators.derive`.
+        TangentError: as `tangent.merging.derive`.
     """
     total = sum(len(each.images.entries) for each in found.parents if each.images)
     counter = Counter(progress, total + len(found.examples.entries if found.examples else []))
@@ -96,12 +96,12 @@ def make(
         return Told(ImageSource(images.entries, pack, space.preprocess, settings), counter)
 
     parents = [
-        operators.Parent(
+        merging.Parent(
             _component(blobs, each), each.weight, source(each.images), sha256=each.sha256
         )
         for each in found.parents
     ]
-    return operators.derive(
+    return merging.derive(
         space,
         parents,
         derived["operator"],

@@ -12,7 +12,7 @@ from app.schemas.problems import problems
 from app.store import components, datasets, lineage, refinements, spaces
 from app.store.db import Session
 from app.store.tables import Component, Dataset, Space
-from tangent import operators
+from tangent import merging
 
 router = APIRouter(prefix="/components", tags=["components"])
 
@@ -33,9 +33,9 @@ def derive(
     """
 
     def queue() -> str:
-        asked = operators.operator(body.operator)
-        parameters = operators.resolve(body.operator, body.parameters)
-        operators.weigh(body.operator, [parent.weight for parent in body.parents])
+        asked = merging.operator(body.operator)
+        parameters = merging.resolve(body.operator, body.parameters)
+        merging.weigh(body.operator, [parent.weight for parent in body.parents])
         given = [(parent.id, parent.weight) for parent in body.parents]
         parents = lineage.held(session, given)
         space = spaces.get(session, parents[0][0].space)
@@ -70,7 +70,7 @@ def _check_images(operator: str, space: Space, parents: Sequence[Component]) -> 
     Raises:
         Conflict: `parent_data_missing`, with the `components`.
     """
-    if not operators.operator(operator).parents_data:
+    if not merging.operator(operator).parents_data:
         return
     missing = [
         parent.id
@@ -78,7 +78,7 @@ def _check_images(operator: str, space: Space, parents: Sequence[Component]) -> 
         if parent.derived is not None
         or (
             parent.dataset_id is None
-            and operators.needs_images(operator, space.scope, parent.hyperparameters["loss"])
+            and merging.needs_images(operator, space.scope, parent.hyperparameters["loss"])
         )
     ]
     if missing:
@@ -92,7 +92,7 @@ def _check_images(operator: str, space: Space, parents: Sequence[Component]) -> 
 
 
 def _dataset(
-    session: Session, body: DeriveIn, asked: operators.Operator, parents: Sequence[Component]
+    session: Session, body: DeriveIn, asked: merging.Operator, parents: Sequence[Component]
 ) -> Dataset | None:
     """The dataset to fit to, for an operator that does.
 

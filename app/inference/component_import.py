@@ -12,7 +12,7 @@ from app.store import components, lineage
 from app.store.blobs import LocalBlobs
 from app.store.db import Session
 from app.store.tables import Component, Space
-from tangent import operators
+from tangent import merging
 from tangent.errors import BadComponent, FingerprintMismatch
 
 MAX_SEED = 2**63 - 1
@@ -90,7 +90,7 @@ def _checked(
     space.check(component)
     _check_grid(space, component)
     if (derived := component.derived) is not None:
-        parameters = operators.resolve(derived.operator, derived.parameters)
+        parameters = merging.resolve(derived.operator, derived.parameters)
         settled = replace(derived, parameters=parameters)
         component = replace(component, hyperparameters={}, derived=settled)
     else:

@@ -20,7 +20,7 @@ import torch
 
 import tangent
 from tangent.composition.attribution import attribute
-from tangent.operators import OPERATORS, Parent, derive
+from tangent.merging import OPERATORS, Parent, derive
 from tests.support.arithmetic import circumstances, sha256
 from tests.tangent.cases import Source, delta_bytes, fitted, source
 

@@ -5,10 +5,10 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from tangent.operators.fisher import fisher
-from tangent.operators.kfac import Kronecker, kfac
-from tangent.operators.regmean import regmean
-from tangent.operators.vectors import HEAD, Vectors
+from tangent.merging.fisher import fisher
+from tangent.merging.kfac import Kronecker, kfac
+from tangent.merging.regmean import regmean
+from tangent.merging.task_vectors import HEAD, Vectors
 from tests.tangent.test_operators import LABELS, OWN, SHAPES, by_hand, vectors
 
 seeds = pytest.mark.parametrize("seed", range(3))

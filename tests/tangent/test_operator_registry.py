@@ -6,7 +6,7 @@ import math
 import pytest
 
 from tangent import errors
-from tangent.operators import OPERATORS, needs_images, operator, resolve, weigh
+from tangent.merging import OPERATORS, needs_images, operator, resolve, weigh
 
 
 @pytest.mark.parametrize("name", OPERATORS)

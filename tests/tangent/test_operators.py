@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tangent.operators.breadcrumbs import breadcrumbs
-from tangent.operators.dare import dare, mask
-from tangent.operators.pcb import pcb
-from tangent.operators.task_arithmetic import task_arithmetic
-from tangent.operators.ties import ties
-from tangent.operators.vectors import HEAD, Layout, Vectors
+from tangent.merging.breadcrumbs import breadcrumbs
+from tangent.merging.dare import dare, mask
+from tangent.merging.pcb import pcb
+from tangent.merging.task_arithmetic import task_arithmetic
+from tangent.merging.task_vectors import HEAD, Layout, Vectors
+from tangent.merging.ties import ties
 
 LABELS = ("ant", "bee", "cat")
 SHAPES = {HEAD: torch.Size([3, 3]), "a.bias": torch.Size([4]), "a.weight": torch.Size([4, 2])}

@@ -12,7 +12,7 @@ from app.errors import Conflict
 from app.store import components, lineage
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, Space
-from tangent.operators import OPERATORS, Parent, derive, resolve
+from tangent.merging import OPERATORS, Parent, derive, resolve
 from tests.training_worker.test_worker import assert_published_once, start, status, until
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource, entries

@@ -17,18 +17,18 @@ from tangent.backbones.scope import LINEAR
 from tangent.components.component import Component
 from tangent.components.lineage import Derivation
 from tangent.errors import BadDerivation, NonFinite
-from tangent.operators.atlas import atlas, gathered
-from tangent.operators.breadcrumbs import breadcrumbs
-from tangent.operators.dare import dare
-from tangent.operators.fisher import fisher
-from tangent.operators.kfac import kfac
-from tangent.operators.measurements import Data
-from tangent.operators.pcb import pcb
-from tangent.operators.registry import needs_images, operator, resolve, weigh
-from tangent.operators.regmean import regmean
-from tangent.operators.task_arithmetic import task_arithmetic
-from tangent.operators.ties import ties
-from tangent.operators.vectors import HEAD, Layout, Vectors, directions_type
+from tangent.merging.atlas import atlas, gathered
+from tangent.merging.breadcrumbs import breadcrumbs
+from tangent.merging.dare import dare
+from tangent.merging.fisher import fisher
+from tangent.merging.fisher_information import Data
+from tangent.merging.kfac import kfac
+from tangent.merging.operators import needs_images, operator, resolve, weigh
+from tangent.merging.pcb import pcb
+from tangent.merging.regmean import regmean
+from tangent.merging.task_arithmetic import task_arithmetic
+from tangent.merging.task_vectors import HEAD, Layout, Vectors, directions_type
+from tangent.merging.ties import ties
 from tangent.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Fitted, Progress

@@ -20,7 +20,7 @@ from tangent.components.delta import Delta
 from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
 from tangent.composition.logit_effects import effects
 from tangent.errors import BadDerivation
-from tangent.operators.vectors import HEAD, Layout, Vectors
+from tangent.merging.task_vectors import HEAD, Layout, Vectors
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source

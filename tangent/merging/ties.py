@@ -12,7 +12,7 @@ lacks has no say in the sign and is not counted in the mean. Where the signs are
 import torch
 from torch import Tensor
 
-from tangent.operators.vectors import Vectors, largest, ratio
+from tangent.merging.task_vectors import Vectors, largest, ratio
 
 
 def ties(vectors: Vectors, *, density: float, scale: float) -> Tensor:

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from tangent.backbones.features import with_constant
 from tangent.components.component import Component
 from tangent.errors import BadDerivation
-from tangent.operators.kfac import Kronecker
-from tangent.operators.vectors import HEAD
+from tangent.merging.kfac import Kronecker
+from tangent.merging.task_vectors import HEAD
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source

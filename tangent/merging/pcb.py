@@ -14,7 +14,7 @@ has. A row that it lacks has no score and is not counted, and is a product of 0 
 import torch
 from torch import Tensor
 
-from tangent.operators.vectors import Vectors, largest, ratio
+from tangent.merging.task_vectors import Vectors, largest, ratio
 
 
 def pcb(vectors: Vectors, *, keep: float, scale: float) -> Tensor:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tangent.operators.task_arithmetic import task_arithmetic
-from tangent.operators.ties import ties
-from tangent.operators.vectors import HEAD, Layout, Vectors
+from tangent.merging.task_arithmetic import task_arithmetic
+from tangent.merging.task_vectors import HEAD, Layout, Vectors
+from tangent.merging.ties import ties
 
 
 def dare(

@@ -10,7 +10,7 @@ that a parent lacks are no entries of it and add nothing.
 import torch
 from torch import Tensor
 
-from tangent.operators.vectors import Vectors
+from tangent.merging.task_vectors import Vectors
 
 
 def breadcrumbs(vectors: Vectors, *, smallest: float, largest: float, scale: float) -> Tensor:

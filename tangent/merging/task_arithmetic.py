@@ -9,7 +9,7 @@ a parent lacks adds nothing.
 
 from torch import Tensor
 
-from tangent.operators.vectors import Vectors
+from tangent.merging.task_vectors import Vectors
 
 
 def task_arithmetic(vectors: Vectors, *, scale: float) -> Tensor:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tangent.operators.vectors import Vectors
+from tangent.merging.task_vectors import Vectors
 
 SETTLED = 1e-12  # the residual, relative to the first one
 

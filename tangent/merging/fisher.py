@@ -11,7 +11,7 @@ counted. Where no F_t says anything, there is the plain mean.
 import torch
 from torch import Tensor
 
-from tangent.operators.vectors import Vectors
+from tangent.merging.task_vectors import Vectors
 
 
 def fisher(vectors: Vectors, diagonals: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tangent.operators.vectors import HEAD, Vectors
+from tangent.merging.task_vectors import HEAD, Vectors
 
 
 def regmean(vectors: Vectors, grams: list[dict[str, Tensor]], *, alpha: float) -> Tensor:

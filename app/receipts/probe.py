@@ -21,7 +21,7 @@ from app.store import spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
 from app.store.tables import Space
-from tangent import Delta, compose, probe
+from tangent import Delta, compose, reproducibility
 from tangent import environment as passes
 from tangent.errors import TangentError
 
@@ -83,12 +83,12 @@ class Probes:
 
     def _answer(self, row: Space, members: Members, composed: Composed) -> dict[str, Any]:
         opened = self.engine.space(row)
-        images = probe.noise(opened.image_size)
+        images = reproducibility.noise(opened.image_size)
         answer = None
         if members:
             delta = composed(row, members, row.default_rule)
             logits = self.engine.logits(row, list(images), delta)
-            answer = probe.digest(delta.labels, logits)
+            answer = reproducibility.digest(delta.labels, logits)
         return {
             "space": row.name,
             "fingerprint": row.fingerprint,
@@ -107,7 +107,7 @@ class Probes:
         engine = self.engine
         return environment() | {
             "passes": passes(engine.device),
-            "processor": probe.processor(),
+            "processor": reproducibility.processor(),
             "precision": engine.settings.precision,
             "engine": engine.space(row).engine_name,
         }

@@ -14,7 +14,7 @@ from tangent.components.delta import Delta as Delta
 from tangent.components.hyperparameters import Hyperparameters as Hyperparameters
 from tangent.composition.compose import RULES as RULES
 from tangent.composition.compose import compose as compose
-from tangent.environment import environment as environment
+from tangent.reproducibility import environment as environment
 from tangent.space import Space as Space
 from tangent.space import open_space as open_space
 from tangent.training.downdate import renamed as renamed

@@ -6,8 +6,10 @@ hash of the answer tells, without an image or a label in it, whether they are th
 
 import hashlib
 import json
+import platform
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +50,12 @@ def processor() -> str:
         return ""
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else ""
+
+
+def environment(device: torch.device) -> str:
+    """Two processes find the same bits only if this is the same in both."""
+    capability = torch.backends.cpu.get_cpu_capability()  # which also solves what a GPU has summed
+    where = f"{platform.machine()} {capability} {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        where = f"{torch.cuda.get_device_name(device)}, {where}"
+    return f"{where}, torch {torch.__version__}, timm {version('timm')}"

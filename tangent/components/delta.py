@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+TangentDict = dict[str, Tensor]  # parameter, or "head" -> its direction
+
 
 @dataclass(frozen=True, eq=False)
 class Delta:

@@ -3,19 +3,19 @@
 import math
 from collections.abc import Callable
 
-from tangent.training.problem import Delta
+from tangent.components.delta import TangentDict
 
 
 def solve(
-    right: Delta,
-    product: Callable[[Delta], Delta],
-    precondition: Callable[[Delta], Delta],
+    right: TangentDict,
+    product: Callable[[TangentDict], TangentDict],
+    precondition: Callable[[TangentDict], TangentDict],
     *,
     most: int,
     tolerance: float,
     scale: float | None = None,
     report: Callable[[int, int, float | None], None],
-) -> tuple[Delta, int, float]:
+) -> tuple[TangentDict, int, float]:
     """x of `product(x) = right`, from zero: x, the steps taken and what is left of the residual.
 
     Ends after `most` steps, or when the residual's norm is below `tolerance` times `scale`, which
@@ -40,11 +40,11 @@ def solve(
     return found, step, size / (first or 1.0)
 
 
-def dot(a: Delta, b: Delta) -> float:
+def dot(a: TangentDict, b: TangentDict) -> float:
     """The inner product, summed in float64."""
     return sum((a[name].double() * b[name].double()).sum().item() for name in a)
 
 
-def plus(a: Delta, factor: float, b: Delta) -> Delta:
+def plus(a: TangentDict, factor: float, b: TangentDict) -> TangentDict:
     """a + factor b."""
     return {name: a[name] + factor * b[name] for name in a}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tangent.errors import NonFinite
-from tangent.solvers import ridge as joint
+from tangent.solvers.ridge import factor
 
 ROUNDING = 1e-12  # of the first term of Q: far above what rounding moves the difference by
 
@@ -35,7 +35,7 @@ def log_evidence(
     Raises:
         NonFinite: as `joint.factor`.
     """
-    lower = joint.factor(gram, ridge)
+    lower = factor(gram, ridge)
     explained = torch.linalg.solve_triangular(lower, residuals.T, upper=False).square().sum().item()
     # Fewer images than features can all be met, and p levels off as c falls. The margin keeps a
     # choice between such equals from being one of rounding: the larger c has it.

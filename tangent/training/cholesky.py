@@ -9,10 +9,9 @@ from torch import Tensor
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, measure, total
 from tangent.solvers import losses
-from tangent.solvers import ridge as joint
 from tangent.solvers.normal_equations import NormalEquations
-from tangent.training.problem import ROWS, Problem
-from tangent.training.solution import Solution
+from tangent.solvers.ridge import solve as solve_ridge
+from tangent.training.problem import ROWS, Problem, Solution
 
 HOLDOUT = 10  # every tenth image of a label is held out once, to measure
 
@@ -128,7 +127,7 @@ def _weighted_row(
         kept = index if everything else index[~_held_out(problem)[index]]
         psi = problem.batch(kept)[0].double()
         gram.add_((psi.T @ psi).cpu(), alpha=problem.hyperparameters.alpha - 1)
-    return joint.solve(gram, targets[k : k + 1], base, ridge)
+    return solve_ridge(gram, targets[k : k + 1], base, ridge)
 
 
 def _gradient(problem: Problem, head: Tensor) -> tuple[Tensor, float]:

@@ -16,16 +16,14 @@ from torch import Tensor
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, total
-from tangent.composition import joint_one_shot
-from tangent.environment import environment
 from tangent.errors import NonFinite
+from tangent.reproducibility import environment
 from tangent.space import Space
-from tangent.training import cholesky, iterative
+from tangent.training import block_statistics, cholesky, iterative
 from tangent.training.activation_cache import BATCH, cached
 from tangent.training.augmentation import Source, Views
 from tangent.training.linearity import departures
-from tangent.training.problem import Problem
-from tangent.training.solution import Solution
+from tangent.training.problem import Problem, Solution
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def _on_features(problem: Problem, seed: int, report: iterative.Report, scratch:
 def _in_blocks(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
     """At a scope of blocks: the sums are of what the solved block reads out."""
     solution = _finite(iterative.solve(problem, seed, report, scratch))
-    return _Found(solution, joint_one_shot.measured(problem, solution.delta))
+    return _Found(solution, block_statistics.measured(problem, solution.delta))
 
 
 def _finite(solution: Solution) -> Solution:

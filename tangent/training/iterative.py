@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tangent.solvers import conjugate_gradients as conjugate
+from tangent.components.delta import TangentDict
+from tangent.solvers import conjugate_gradients as cg
 from tangent.solvers import losses
 from tangent.solvers.conjugate_gradients import dot, plus
 from tangent.training.pooled_problem import Party, Pool
 from tangent.training.pooled_problem import solve as optimum
 from tangent.training.preconditioner import Preconditioner
-from tangent.training.problem import Delta, Problem
-from tangent.training.solution import Solution
+from tangent.training.problem import Problem, Solution
 
 Report = Callable[[int, int, float | None], None]
 
@@ -51,7 +51,7 @@ def conjugate_gradients(
         head = found.head.to(problem.base.device, problem.space.dtype)
         return _solution(problem, {"head": head} | found.backbone, found.steps)
     ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
-    delta, step, _ = conjugate.solve(
+    delta, step, _ = cg.solve(
         _pulled_back_target(problem),
         lambda vector: _normal_product(problem, vector, ridge),
         Preconditioner(problem, ridge).solve,
@@ -123,7 +123,9 @@ def adam(problem: Problem, seed: int, progress: Report) -> Solution:
     return _solution(problem, delta, settings.epochs)
 
 
-def _loss(problem: Problem, rows: Tensor, targets: Tensor, delta: Delta) -> tuple[float, Delta]:
+def _loss(
+    problem: Problem, rows: Tensor, targets: Tensor, delta: TangentDict
+) -> tuple[float, TangentDict]:
     """The batch's mean loss and its gradient Jᵀ ∂L/∂h, without differentiating through a JVP."""
     settings = problem.hyperparameters
     base, change = problem.outputs(rows, delta)
@@ -134,7 +136,7 @@ def _loss(problem: Problem, rows: Tensor, targets: Tensor, delta: Delta) -> tupl
     return value.item(), problem.adjoint(rows, slope)
 
 
-def _pulled_back_target(problem: Problem) -> Delta:
+def _pulled_back_target(problem: Problem) -> TangentDict:
     """JᵀΩ(beta Y - f), summed over the rows."""
     settings, zero = problem.hyperparameters, problem.zero()
     total = zero
@@ -145,7 +147,7 @@ def _pulled_back_target(problem: Problem) -> Delta:
     return total
 
 
-def _normal_product(problem: Problem, vector: Delta, ridge: float) -> Delta:
+def _normal_product(problem: Problem, vector: TangentDict, ridge: float) -> TangentDict:
     """(JᵀΩJ + ridge I) v: v → Jv → ΩJv → JᵀΩJv."""
     settings = problem.hyperparameters
     total = {name: ridge * v for name, v in vector.items()}
@@ -156,7 +158,7 @@ def _normal_product(problem: Problem, vector: Delta, ridge: float) -> Delta:
     return total
 
 
-def _solution(problem: Problem, delta: Delta, steps: int) -> Solution:
+def _solution(problem: Problem, delta: TangentDict, steps: int) -> Solution:
     """The solution with its objective and gradient over all rows, computed anew.
 
     It counts as converged up to twice the tolerance: a recurrence in float32 drifts from the truth.
@@ -175,7 +177,7 @@ def _solution(problem: Problem, delta: Delta, steps: int) -> Solution:
     )
 
 
-def _objective(problem: Problem, delta: Delta) -> tuple[float, Delta]:
+def _objective(problem: Problem, delta: TangentDict) -> tuple[float, TangentDict]:
     """The objective and its gradient over all rows."""
     settings = problem.hyperparameters
     norm2 = dot(delta, delta)
@@ -192,19 +194,19 @@ def _objective(problem: Problem, delta: Delta) -> tuple[float, Delta]:
 class _Whitened:
     """delta = P^(1/2) z with z one vector, in which the curvature is near the identity."""
 
-    def __init__(self, zero: Delta, preconditioner: Preconditioner) -> None:
+    def __init__(self, zero: TangentDict, preconditioner: Preconditioner) -> None:
         self.preconditioner = preconditioner
         self.shapes = {name: value.shape for name, value in zero.items()}
         self.z = self._flat(zero).requires_grad_()
 
-    def delta(self) -> Delta:
+    def delta(self) -> TangentDict:
         parts = self.z.detach().split([shape.numel() for shape in self.shapes.values()])
         named = zip(self.shapes.items(), parts, strict=True)
         return self.preconditioner.root({name: part.view(shape) for (name, shape), part in named})
 
-    def set_gradient(self, gradient: Delta) -> None:
+    def set_gradient(self, gradient: TangentDict) -> None:
         """z's, from delta's."""
         self.z.grad = self._flat(self.preconditioner.root(gradient))
 
-    def _flat(self, value: Delta) -> Tensor:
+    def _flat(self, value: TangentDict) -> Tensor:
         return torch.cat([value[name].flatten() for name in self.shapes])

@@ -8,13 +8,14 @@ the network itself on these data would have gone elsewhere.
 import torch
 
 from tangent.backbones.features import with_constant
-from tangent.training.problem import Delta, Problem
+from tangent.components.delta import TangentDict
+from tangent.training.problem import Problem
 
 STEPS = (0.1, 0.3, 1.0)  # t, from the base point to delta itself
 IMAGES = 64  # spread over all
 
 
-def departures(problem: Problem, delta: Delta) -> dict[str, float]:
+def departures(problem: Problem, delta: TangentDict) -> dict[str, float]:
     """|f_{w+t·delta} - h_{t·delta}| / |h_{t·delta} - f_w| over some images' logits, by t.
 
     0 where the output is linear in delta anyway.

@@ -20,11 +20,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tangent.components.delta import TangentDict
 from tangent.solvers import conjugate_gradients
-from tangent.solvers import ridge as joint
+from tangent.solvers.ridge import factor, substituted
 from tangent.training.kronecker_curvature import Curvature, added, scaled
 from tangent.training.preconditioner import SAMPLE, backbone_spectra, sampled
-from tangent.training.problem import Delta, Problem
+from tangent.training.problem import Problem
 
 HEAD = "head"
 
@@ -68,9 +69,9 @@ class Pool:
             self.psi[chunk.place] = chunk.party.problem.readout(chunk.rows).cpu()
             psi = self.psi[chunk.place].double()
             gram += chunk.party.weight * (psi.T @ psi)
-        self.factor = joint.factor(gram, self.ridge)
+        self.factor = factor(gram, self.ridge)
 
-    def zero(self) -> Delta:
+    def zero(self) -> TangentDict:
         """delta_B = 0."""
         return {k: v for k, v in self.parties[0].problem.zero().items() if k != HEAD}
 
@@ -98,9 +99,9 @@ class Pool:
 
     def head(self, seen: Tensor) -> Tensor:
         """(G + cI)⁻¹ of what the head sees, as rows (K, D)."""
-        return joint.substituted(self.factor, seen).T
+        return substituted(self.factor, seen).T
 
-    def push(self, direction: Delta) -> Tensor:
+    def push(self, direction: TangentDict) -> Tensor:
         """Psiᵀ Lambda y of y = J_B·direction; y itself is kept for `pull_back`."""
         prepared = self.engine.prepare(direction)
         rows_on_phi = self.base[:, : self.space.width]
@@ -113,7 +114,9 @@ class Pool:
 
         return self.seen_by_head(moved)
 
-    def pull_back(self, seen: Tensor, logits: Callable[[Chunk], Tensor] | None = None) -> Delta:
+    def pull_back(
+        self, seen: Tensor, logits: Callable[[Chunk], Tensor] | None = None
+    ) -> TangentDict:
         """J_Bᵀ Lambda P z of logits z of which the head sees `seen`; of the last `push`'s y."""
         correction, total = self.head(seen), self.zero()
         rows_on_phi = self.base[:, : self.space.width]
@@ -147,7 +150,7 @@ class Optimum(NamedTuple):
     """The head's rows (K, D) float64 and the backbone's directions, and how they were found."""
 
     head: Tensor
-    backbone: Delta
+    backbone: TangentDict
     steps: int
     left: float  # of the gradient, by the gradient of the head at zero
 

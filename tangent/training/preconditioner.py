@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tangent.components.delta import TangentDict
 from tangent.training.kronecker_curvature import Curvature, added, curvature, scaled
-from tangent.training.problem import Delta, Problem
+from tangent.training.problem import Problem
 
 SAMPLE = 512  # rows that the backbone's curvature is taken from, spread over all
 AT_ONCE = 64  # of them in one back-propagation
@@ -54,19 +55,19 @@ class Preconditioner:
         if zero:
             self._spectra |= backbone_spectra(zero, sampled(problem), ridge)
 
-    def solve(self, residual: Delta) -> Delta:
+    def solve(self, residual: TangentDict) -> TangentDict:
         """P⁻¹·residual."""
         return self._times(-1.0, residual)
 
-    def root(self, value: Delta) -> Delta:
+    def root(self, value: TangentDict) -> TangentDict:
         """P^(-1/2)·value, symmetric."""
         return self._times(-0.5, value)
 
-    def _times(self, power: float, value: Delta) -> Delta:
+    def _times(self, power: float, value: TangentDict) -> TangentDict:
         return {name: self._spectra[name].times(power, part) for name, part in value.items()}
 
 
-def backbone_spectra(zero: Delta, bent: Curvature, ridge: float) -> dict[str, Spectrum]:
+def backbone_spectra(zero: TangentDict, bent: Curvature, ridge: float) -> dict[str, Spectrum]:
     """The model of the backbone's part of JᵀJ + ridge·I, parameter by parameter."""
     return {
         name: _spectrum(parameter, bent.factors.get(name), bent.traces[name], ridge)

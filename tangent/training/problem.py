@@ -6,17 +6,30 @@ h = f + J delta with f the base's logits, which no solver changes.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tangent.backbones.features import with_constant
+from tangent.components.delta import TangentDict
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.solvers import losses
 from tangent.space import Space
 
-Delta = dict[str, Tensor]
 ROWS = 512  # of one pass over the cached activations
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A solver's delta with final_loss, iterations, gradient_reduction and converged.
+
+    gradient_reduction is |gradient at delta| / |gradient at zero|.
+    """
+
+    delta: dict[str, Tensor]
+    stats: dict[str, Any]
 
 
 class Problem:
@@ -39,7 +52,7 @@ class Problem:
         self.targets = torch.tensor([column[name] for name in row_labels])
         self.base = space.base_rows(self.labels).to(space.device)
 
-    def zero(self) -> Delta:
+    def zero(self) -> TangentDict:
         """delta = 0, exactly: the component that changes nothing."""
         head = torch.zeros(self.base.shape, dtype=self.space.dtype, device=self.space.device)
         directions = self.space.suffix.base if self.space.suffix else {}
@@ -56,7 +69,7 @@ class Problem:
         """The given rows and their target columns on the space's device."""
         return self.rows[index].to(self.space.device), self.targets[index].to(self.space.device)
 
-    def outputs(self, rows: Tensor, delta: Delta) -> tuple[Tensor, Tensor]:
+    def outputs(self, rows: Tensor, delta: TangentDict) -> tuple[Tensor, Tensor]:
         """f and J delta, each (B, K)."""
         base, width = self.base.to(rows.dtype), self.space.width
         engine = self.space.engine
@@ -72,7 +85,7 @@ class Problem:
         engine = self.space.engine
         return rows if engine is None else with_constant(engine.push(rows, [])[0])
 
-    def adjoint(self, rows: Tensor, cotangent: Tensor) -> Delta:
+    def adjoint(self, rows: Tensor, cotangent: Tensor) -> TangentDict:
         """Jᵀ of a cotangent (B, K), summed over the batch."""
         if self.space.engine is None:
             return {"head": cotangent.T @ rows}
@@ -80,7 +93,7 @@ class Problem:
         phi, directions = self.space.engine.pull(rows, cotangent @ rows_on_phi)
         return {"head": cotangent.T @ with_constant(phi)} | directions
 
-    def accuracy(self, delta: Delta, index: Tensor | None = None) -> float:
+    def accuracy(self, delta: TangentDict, index: Tensor | None = None) -> float:
         """Share of the given rows, or all, whose label ranks first among the dataset's labels."""
         own = torch.tensor([self.labels.index(name) for name in self.counts])
         own = own.to(self.space.device)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tangent.components.component import Component
+from tangent.components.delta import TangentDict
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.errors import BadWeight, NonFinite
 from tangent.space import Space
@@ -25,7 +26,7 @@ from tangent.training.activation_cache import BATCH, cached
 from tangent.training.augmentation import Source, Views
 from tangent.training.fit import Progress, cacheable
 from tangent.training.pooled_problem import Party, Pool, solve
-from tangent.training.problem import Delta, Problem
+from tangent.training.problem import Problem
 
 PASSES = 8
 Part = tuple[Component, float | None, Source]  # its weight, at least 0, and the images it was of
@@ -38,7 +39,7 @@ class Refined:
     labels: tuple[str, ...]  # of all parts and the declared ones, sorted
     counts: dict[str, int]  # images of each label that has any
     head: Tensor  # (K, D) float64
-    backbone: Delta
+    backbone: TangentDict
     metrics: dict[str, Any]
 
 

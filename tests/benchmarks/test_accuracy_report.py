@@ -18,7 +18,7 @@ from benchmarks.accuracy.reaches import blocks as block_reaches
 from benchmarks.accuracy.reaches import exactness, over_others, papers_order, quick_composing
 from benchmarks.accuracy.results import RESULTS, Results
 from benchmarks.accuracy.tables import columns, grid, markdown
-from tests.benchmarks.drawings import drawings
+from tests.support.drawings import drawings
 
 
 def outcome(method: str, accuracy: float, scope: str = "head2toe", **changes: object) -> Outcome:

@@ -11,7 +11,7 @@ from benchmarks.accuracy import fine_tuning, simple, tangents
 from benchmarks.accuracy.case import Case, Pool, Recipe, drawn
 from benchmarks.accuracy.gallery import as_images
 from benchmarks.accuracy.protocols import CLASSES, DATA, Protocol
-from tests.benchmarks.drawings import drawings, gallery
+from tests.support.drawings import drawings, gallery
 
 QUICK = Recipe(epochs=2, plain_epochs=3, tolerance=0.1, iterations=5)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support import arithmetic
-from tests.tangent.made_parts import GROUPS, RECORD
+from tests.support.made_parts import GROUPS, RECORD
 
 RECORDED = json.loads(RECORD.read_text())
 

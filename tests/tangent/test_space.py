@@ -12,7 +12,7 @@ import tangent
 from tangent import errors
 from tangent.backbones.label_head import head_rows
 from tangent.backbones.loading import wrap
-from tests.tangent.cases import (
+from tests.support.models import (
     CASES,
     backbone,
     direction,

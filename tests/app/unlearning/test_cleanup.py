@@ -75,7 +75,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from app.settings import Settings
-from app.store import db, deletion
+from app.store import db
+from app.unlearning import deletion
 sessions = db.session_factory(db.open_engine(Settings(data_dir=Path(sys.argv[1]))))
 with db.transaction(sessions) as session:
     deletion.forget_dataset(session, sys.argv[2], cascade=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tangent import RULES, Component, compose, errors
 from tangent.components.component import CROSS, GRAM, HEAD, SUMS
-from tests.tangent.cases import delta_bytes, images, space, trained
+from tests.support.models import delta_bytes, images, space, trained
 
 HERE = Path(__file__).parent
 SCOPES = ("head", "head2toe", "last-block")
@@ -104,10 +104,11 @@ def test_the_file_says_what_the_documentation_says(tmp_path):
 
 def test_another_process_writes_the_same_bytes():
     code = (
-        "import hashlib, torch; torch.set_num_threads(1); from cases import trained\n"
+        "import hashlib, torch; torch.set_num_threads(1)\n"
+        "from tests.support.models import trained\n"
         f"for s in {CHEAP!r}: print(hashlib.sha256(trained(s).to_bytes()).hexdigest())"
     )
-    search = os.pathsep.join([str(HERE), str(HERE.parent.parent)])
+    search = os.pathsep.join([str(HERE.parents[2])])
     answer = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "4242", "PYTHONPATH": search},

@@ -11,7 +11,7 @@ from tangent.backbones.loading import Backbone, create_untrained, parameter_bloc
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.jvp.functional import Generic
-from tests.tangent.cases import (
+from tests.support.models import (
     BLOCK_SCOPES,
     CASES,
     ENGINES,

@@ -15,7 +15,7 @@ from tangent.composition.attribution import attribute
 from tangent.errors import NonFinite
 from tangent.solvers.evidence import climbed, log_evidence
 from tangent.solvers.normal_equations import NormalEquations
-from tests.tangent.cases import fitted, images, relative, source, space
+from tests.support.models import fitted, images, relative, source, space
 
 SIZE, LABELS = 16, ("cat", "dog", "eel")
 scopes = pytest.mark.parametrize("scope", ["head", "head2toe"])

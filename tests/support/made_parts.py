@@ -22,7 +22,7 @@ import tangent
 from tangent.composition.attribution import attribute
 from tangent.merging import OPERATORS, Parent, derive
 from tests.support.arithmetic import circumstances, sha256
-from tests.tangent.cases import Source, delta_bytes, fitted, source
+from tests.support.models import Source, delta_bytes, fitted, source
 
 RECORD = Path(__file__).resolve().parents[1] / "fixtures" / "component_hashes.json"
 VIT, RESNET = "vit_micro_32", "resnet_micro_32"

@@ -17,9 +17,9 @@ from tangent import errors
 from tangent.backbones import loading as module
 from tangent.backbones import torchvision_guard
 from tangent.backbones.loading import create_untrained, load_backbone, wrap
-from tests.tangent.cases import backbone, fresh, images
+from tests.support.models import backbone, fresh, images
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ("resnet_micro_32", "vit_micro_32")
 CONFIG = {
     "architecture": "test_vit",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tangent.training.linearity import STEPS, departures
-from tests.tangent.cases import (
+from tests.support.models import (
     direction,
     fitted,
     plain_features,

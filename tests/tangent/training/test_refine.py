@@ -7,7 +7,7 @@ import torch
 
 from tangent.errors import BadWeight, FingerprintMismatch
 from tangent.training.refine import refine
-from tests.tangent.cases import fitted, plain_features, relative, source, space, untouched
+from tests.support.models import fitted, plain_features, relative, source, space, untouched
 
 SIZE = 16
 OWN = (["cat", "dog", "cat"], ["dog", "eel", "eel", "dog"], ["ant", "ant"])

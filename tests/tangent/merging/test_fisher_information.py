@@ -8,7 +8,7 @@ from torch.func import jacrev
 import tangent
 from tangent.backbones.features import with_constant
 from tangent.merging.fisher_information import Data
-from tests.tangent.cases import fitted, plain_features, relative, source, space, untouched
+from tests.support.models import fitted, plain_features, relative, source, space, untouched
 
 LABELS = ["ant", "bee", "ant", "cat", "bee"]
 

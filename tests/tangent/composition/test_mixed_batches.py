@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from tests.tangent.cases import images, relative, space
+from tests.support.models import images, relative, space
 from tests.tangent.test_space import delta
 
 SCOPES = ("head", "head2toe", "last-block", "last-2-blocks", "all")

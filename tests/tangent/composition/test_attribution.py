@@ -9,9 +9,9 @@ from tangent import errors
 from tangent.composition import joint_attribution, logit_effects
 from tangent.composition.attribution import Attribution, attribute
 from tangent.composition.logit_effects import effects as effects_of
-from tangent.solvers import ridge as joint
-from tests.tangent.cases import images, relative, space
-from tests.tangent.test_compose import OWN, SIZE, components, compose
+from tangent.solvers import ridge as ridge_solver
+from tests.support.models import images, relative, space
+from tests.tangent.composition.test_compose import OWN, SIZE, components, compose
 
 CASES = [
     ("head", "average", [None] * 4),
@@ -167,7 +167,7 @@ def test_what_compose_refuses_is_refused():
 @cases
 def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weights, monkeypatch):
     turn, ran = threading.Lock(), []
-    watching = ((logit_effects, "_effects"), (joint, "solve"), (joint_attribution, "factor"))
+    watching = ((logit_effects, "_effects"), (ridge_solver, "solve"), (joint_attribution, "factor"))
     for module, name in watching:
 
         def watched(*given, real=getattr(module, name), name=name):

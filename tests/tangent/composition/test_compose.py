@@ -13,7 +13,7 @@ import tangent
 from tangent import errors
 from tangent.backbones.features import with_constant
 from tangent.components.statistics import measure
-from tests.tangent.cases import (
+from tests.support.models import (
     delta_bytes,
     direction,
     exact_logits,

@@ -5,7 +5,7 @@ import torch
 
 import tangent
 from tangent.training.augmentation import Views, view
-from tests.tangent.cases import Source, fitted, images, relative, source, space
+from tests.support.models import Source, fitted, images, relative, source, space
 
 LABELS = ["cat", "dog", "eel", "cat", "dog", "cat"]
 

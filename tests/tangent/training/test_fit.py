@@ -11,7 +11,7 @@ from torch.func import jacrev
 
 import tangent
 from tangent.backbones.label_head import head_rows
-from tests.tangent.cases import (
+from tests.support.models import (
     Source,
     fitted,
     plain_features,

@@ -12,7 +12,7 @@ from tangent.backbones.features import ALONE, Grid, each_alone, grid_of
 from tangent.components.statistics import less, measure, relabelled, total
 from tangent.errors import NotRestatable, Overflow
 from tangent.training.downdate import why_not
-from tests.tangent.cases import fitted, source, space
+from tests.support.models import fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
 scopes = pytest.mark.parametrize("scope", ["head", "head2toe"])

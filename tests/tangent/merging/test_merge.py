@@ -12,7 +12,7 @@ import torch
 import tangent
 from tangent import errors
 from tangent.merging import OPERATORS, Parent, derive
-from tests.tangent.cases import exact_logits, fitted, images, relative, source, space
+from tests.support.models import exact_logits, fitted, images, relative, source, space
 
 SCOPES = ("head", "last-block")
 OWN = (["ant", "bee", "ant", "bee"], ["bee", "cat", "cat"], ["cat", "ant", "bee", "bee"])

@@ -6,7 +6,7 @@ import torch
 
 import tangent
 from tangent import errors
-from tests.tangent.cases import Source, backbone, fitted, relative, source, space
+from tests.support.models import Source, backbone, fitted, relative, source, space
 
 SIZE = 16
 SOLVERS = {

@@ -18,7 +18,7 @@ from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.jvp import choose, dual
 from tangent.jvp.functional import Generic
-from tests.tangent.cases import direction, images, plain_features, pushed, randomise
+from tests.support.models import direction, images, plain_features, pushed, randomise
 
 TINY_VIT = dict(img_size=32, depth=3, embed_dim=32, num_heads=2)
 TINY_SWIN = dict(img_size=64, window_size=2, depths=(2, 2), embed_dim=16, num_heads=(2, 2))

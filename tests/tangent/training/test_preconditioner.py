@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tangent.training.preconditioner import Preconditioner
-from tests.tangent.cases import direction, problem, source, space
+from tests.support.models import direction, problem, source, space
 
 CASES = ["mini", "vit", "resnet_basic", "convnext"]
 

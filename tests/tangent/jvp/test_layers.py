@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tangent.backbones.loading import Backbone
 from tangent.backbones.suffix import Suffix
-from tests.tangent.cases import (
+from tests.support.models import (
     CASES,
     ENGINES,
     central_difference,

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import tangent
 from tangent.components.lineage import Derivation
 from tangent.errors import BadComponent
-from tests.tangent.cases import trained
+from tests.support.models import trained
 
 A, B = "a" * 64, "b" * 64
 RECORD = Derivation("ties", {"density": 0.2}, ((A, None), (B, 2.0)), (A, B))

@@ -10,8 +10,8 @@ from tangent import errors
 from tangent.composition.attribution import units
 from tangent.composition.fitted_weights import OBJECTIVES, Examples, Problem, examples_of, uniform
 from tangent.solvers.active_set import CONSTRAINTS
-from tests.tangent.cases import images, relative, space
-from tests.tangent.test_compose import SIZE, components, compose
+from tests.support.models import images, relative, space
+from tests.tangent.composition.test_compose import SIZE, components, compose
 
 
 def examples(seed: int = 0, count: int = 30, labels: int = 4, parts: int = 3) -> Examples:

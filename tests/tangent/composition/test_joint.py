@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tangent
-from tests.tangent.cases import Source, delta_bytes, fitted, relative, source, space
+from tests.support.models import Source, delta_bytes, fitted, relative, source, space
 
 SIZE, COUNT = 16, 45
 LABELS = ("cat", "dog", "eel", "fox", "gnu")

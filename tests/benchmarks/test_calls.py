@@ -8,9 +8,9 @@ from threading import Thread
 from types import ModuleType
 
 import pytest
-from trees import write
 
 from benchmarks.structure.calls import Calls, Trip
+from tests.support.trees import write
 
 CALLED = {
     "called/__init__.py": "",

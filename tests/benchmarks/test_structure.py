@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from trees import write
 
 from benchmarks.structure.calls import Trip
 from benchmarks.structure.figures import Figure, figures, packages, remarks
 from benchmarks.structure.picture import graph, picture, rendered
 from benchmarks.structure.rooms import Rooms, children, rooms
 from benchmarks.structure.sources import functions, lines
+from tests.support.trees import write
 
 TREE = {
     "tangent/__init__.py": """

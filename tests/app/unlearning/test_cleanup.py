@@ -147,7 +147,7 @@ def test_a_sweep_removes_only_what_is_proved_to_be_of_no_use(service, caplog):
         found = set(orphans.sweep(session, blobs))
 
     assert found == swept
-    (warning,) = (each.getMessage() for each in caplog.records if each.name == cleanup.__name__)
+    (warning,) = (each.getMessage() for each in caplog.records if each.name == orphans.__name__)
     assert warning.startswith("3 files that the database does not know were left where they are")
     assert all(key in warning for key in unknown)
     assert set(blobs.keys()) == kept | unknown | young | {f"datasets/{dataset_id}/images.pack"}

@@ -271,7 +271,7 @@ def test_the_guard_declares_operators_only_where_torchvision_does_not_fit(tmp_pa
         (tmp_path / name).mkdir()
         (tmp_path / name / "torchvision.py").write_text(body)
     folders = [str(tmp_path / name) for name in bodies]
-    found = run(GUARD, str(ROOT / "tangent" / "torchvision_guard.py"), *folders)
+    found = run(GUARD, str(torchvision_guard.__file__), *folders)
     assert found.splitlines() == ["a broken build", "fits 0", "unfit 1"]
 
 

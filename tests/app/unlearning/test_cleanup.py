@@ -13,7 +13,6 @@ from app.receipts import residue
 from app.store import components, orphans
 from app.store.db import transaction
 from app.store.tables import Component
-from app.unlearning import cleanup
 from tests.support.images import image
 from tests.support.service import Service
 

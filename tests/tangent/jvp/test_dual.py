@@ -4,17 +4,16 @@ from itertools import chain
 
 import pytest
 import torch
-from cases import direction, images, plain_features, pushed, randomise
 from torch.func import jvp
 from torch.nn import functional as F
 
 import tangent
-from tangent import dual
-from tangent.backbone import Backbone, create_untrained, wrap
-from tangent.engines import choose
-from tangent.engines.generic import Generic
-from tangent.scope import tangent_parameters
-from tangent.suffix import Suffix
+from tangent.backbones.loading import Backbone, create_untrained, wrap
+from tangent.backbones.scope import tangent_parameters
+from tangent.backbones.suffix import Suffix
+from tangent.jvp import choose, dual
+from tangent.jvp.functional import Generic
+from tests.support.models import direction, images, plain_features, pushed, randomise
 
 SMALL = dict(img_size=32, depth=2, embed_dim=48, num_heads=3)
 ROPE = [f"vit_small_patch16_rope_mixed{kind}_224" for kind in ("", "_ape")]
@@ -212,7 +211,7 @@ def test_what_would_overwrite_other_tensors_is_left_to_the_general_engine(operat
     split = over(operation)
     before = split.model.position.clone()
     with pytest.raises(dual.NoRule, match=reason):
-        pushed(tangent.engines.rules.Rules(split), images(4, 2), direction(split.base))
+        pushed(tangent.jvp.forward_mode.Rules(split), images(4, 2), direction(split.base))
     assert torch.equal(split.model.position, before)
 
 

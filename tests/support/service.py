@@ -5,6 +5,7 @@ service.dataset({"cat": 3, "dog": 3})   uploaded over HTTP; its id
 service.component({"cat": 3})           trained here by `tangent.fit` and published; its id
 """
 
+import dataclasses
 import shutil
 import socket
 import threading
@@ -56,6 +57,16 @@ class Service:
     def state(self) -> Any:
         """The service's own parts: sessions, blobs, engine, jobs."""
         return self.app.state.parts
+
+    @contextmanager
+    def replaced(self, **parts: Any) -> Iterator[None]:
+        """Serve with other parts in place of the service's own while the block runs."""
+        own = self.app.state.parts
+        self.app.state.parts = dataclasses.replace(own, **parts)
+        try:
+            yield
+        finally:
+            self.app.state.parts = own
 
     def dataset(self, counts: dict[str, int], start: int = 0, **fields: str) -> str:
         """Upload a dataset with these images; its id."""

@@ -84,9 +84,8 @@ def test_a_component_without_its_job_does_not_come_into_being(service):
         def enqueue(self, session, component_id):
             raise RuntimeError("no queue")
 
-    jobs, service.app.state.jobs = service.state.jobs, Broken()
-    answer = service.client.post("/v1/components", json={"dataset_id": dataset_id})
-    service.app.state.jobs = jobs
+    with service.replaced(jobs=Broken()):
+        answer = service.client.post("/v1/components", json={"dataset_id": dataset_id})
 
     problem(answer, 500, "internal_error")
     assert service.client.get("/v1/components").json()["data"] == []

@@ -210,9 +210,8 @@ def test_a_derived_component_without_its_job_does_not_come_into_being(service):
         def enqueue(self, session, component_id):
             raise RuntimeError("no queue")
 
-    jobs, service.app.state.jobs = service.state.jobs, Broken()
-    answer = ask(service, "ties", parent)
-    service.app.state.jobs = jobs
+    with service.replaced(jobs=Broken()):
+        answer = ask(service, "ties", parent)
 
     problem(answer, 500, "internal_error")
     assert [row["id"] for row in service.client.get("/v1/components").json()["data"]] == [parent]

@@ -32,16 +32,15 @@ def metrics(service: Service) -> dict[str, float]:
 def test_with_the_database_down_the_process_still_tells_its_own(
     service: Service, tmp_path: Path
 ) -> None:
-    before, reading = metrics(service), service.state.reading
+    before = metrics(service)
     away = create_engine(f"sqlite:///{tmp_path}/no such folder/tangent.db")
-    service.state.reading = session_factory(away)
-    found = metrics(service)
+    with service.replaced(reading=session_factory(away)):
+        found = metrics(service)
     assert (before["tangent_database_up"], found["tangent_database_up"]) == (1, 0)
     stored = ("tangent_component", "tangent_dataset", "tangent_training", "tangent_receipts")
     assert [name for name in before if name.startswith(stored)]
     assert not [name for name in found if name.startswith(stored)]
     assert found['tangent_inference_forward_seconds_bucket{le="+Inf"}'] >= 1
-    service.state.reading = reading
     assert metrics(service).keys() >= before.keys()
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import backbone, fitted, source, space
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 import tangent
-from tangent.statistics import measure
+from tangent.components.statistics import measure
+from tests.support.models import backbone, fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
 DEVICE = torch.device("cuda", 0)  # by name alone: nothing is asked of it

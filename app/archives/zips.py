@@ -1,8 +1,7 @@
 """The zip format, read by its central directory a piece at a time.
 
 Follows PKWARE's APPNOTE 6.3: stored and deflated entries, ZIP64, names in UTF-8 or code page 437.
-The central directory alone says what is in the archive; of an entry's own header only the place of
-its data is taken.
+The central directory decides what is in the archive; an entry's own header only locates its data.
 """
 
 import stat
@@ -20,7 +19,8 @@ END64_PLACE = struct.Struct("<4sLQL")
 END64 = struct.Struct("<4sQ2H2L4Q")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
-MOST_TRAILING = END.size + 0xFFFF  # the end record and the longest comment
+MAX_TRAILING = END.size + 0xFFFF  # the end record and the longest comment
+MAX_RECORD = CENTRAL.size + 3 * 0xFFFF  # with the longest name, extra field and comment
 PIECE = 2**20
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1 | 0x40 | 0x2000, 0x800
@@ -41,7 +41,7 @@ class Record(NamedTuple):
 
 
 def entries(file: BinaryIO, length: int, meter: Meter) -> Iterator[Entry]:
-    """Every entry of the zip file of this length, in the order of its central directory.
+    """Yield every entry of the zip file of this length, in the order of its central directory.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
@@ -73,8 +73,8 @@ def _exactly(file: BinaryIO, offset: int, size: int, what: str) -> bytes:
 
 
 def _directory(file: BinaryIO, length: int) -> tuple[int, int]:
-    """Where the central directory begins, and its size."""
-    first = max(0, length - MOST_TRAILING)
+    """The offset and the size of the central directory."""
+    first = max(0, length - MAX_TRAILING)
     tail = _exactly(file, first, length - first, "its end record")
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + END.size > len(tail):
@@ -97,38 +97,38 @@ def _directory(file: BinaryIO, length: int) -> tuple[int, int]:
 
 
 def _records(file: BinaryIO, start: int, size: int) -> Iterator[Record]:
-    buffer, end = b"", start + size
-    while True:
-        if len(buffer) < CENTRAL.size + 3 * 0xFFFF and start < end:
+    buffer, at, end = b"", 0, start + size
+    while start < end or at < len(buffer):
+        if len(buffer) - at < MAX_RECORD and start < end:
             piece = _exactly(file, start, min(PIECE, end - start), "its list of entries")
-            buffer, start = buffer + piece, start + len(piece)
-        if not buffer:
-            return
-        record, used = _record(buffer)
-        buffer = buffer[used:]
+            buffer, at, start = buffer[at:] + piece, 0, start + len(piece)
+        record, length = _record(buffer, at)
+        at += length
         yield record
 
 
-def _record(buffer: bytes) -> tuple[Record, int]:
-    """The record at the buffer's beginning, and its length."""
-    if len(buffer) < CENTRAL.size or not buffer.startswith(b"PK\x01\x02"):
+def _record(buffer: bytes, at: int) -> tuple[Record, int]:
+    """The record that begins at this place of the buffer, and its length."""
+    if len(buffer) - at < CENTRAL.size or not buffer.startswith(b"PK\x01\x02", at):
         raise damaged("its list of entries is malformed")
-    fields = CENTRAL.unpack_from(buffer)
+    fields = CENTRAL.unpack_from(buffer, at)
     flags, method, crc, packed, size = fields[3], fields[4], *fields[7:10]
     name_length, extra_length, comment_length = fields[10:13]
     attributes, offset = fields[15], fields[16]
-    name_end = CENTRAL.size + name_length
-    used = name_end + extra_length + comment_length
-    if used > len(buffer):
+    name_start = at + CENTRAL.size
+    name_end = name_start + name_length
+    end = name_end + extra_length + comment_length
+    if end > len(buffer):
         raise damaged("its list of entries is malformed")
-    name = _text(buffer[CENTRAL.size : name_end], flags)
+    name = _text(buffer[name_start:name_end], flags)
     extra = buffer[name_end : name_end + extra_length]
     size, packed, offset = _zip64(extra, size, packed, offset, name)
-    return Record(name, flags, method, crc, packed, size, attributes >> 16, offset), used
+    record = Record(name, flags, method, crc, packed, size, attributes >> 16, offset)
+    return record, end - at
 
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int, name: str) -> tuple[int, int, int]:
-    """The three numbers, each taken from the ZIP64 field if it does not fit into 32 bits."""
+    """Return the three numbers, reading from the ZIP64 field those over 32 bits."""
     numbers = [size, packed, offset]
     wide = [place for place, number in enumerate(numbers) if number == 0xFFFFFFFF]
     while wide and len(extra) >= 4:
@@ -146,7 +146,7 @@ def _zip64(extra: bytes, size: int, packed: int, offset: int, name: str) -> tupl
 
 
 def _text(raw: bytes, flags: int) -> str:
-    """The name; Macs and Linux write UTF-8 without saying so, DOS its code page 437."""
+    """Decode a name: Macs and Linux write UTF-8 without its flag, DOS writes code page 437."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -165,7 +165,7 @@ def _kind(record: Record) -> str:
 
 
 def _read(file: BinaryIO, end: int, record: Record, meter: Meter) -> bytes:
-    """The entry's bytes, as many as announced and with the checksum announced."""
+    """Return the entry's bytes; their number and checksum are those in the directory."""
     name = repr(record.name)
     header = LOCAL.unpack(_exactly(file, record.offset, LOCAL.size, name))
     if header[0] != b"PK\x03\x04":
@@ -187,16 +187,17 @@ def _read(file: BinaryIO, end: int, record: Record, meter: Meter) -> bytes:
 
 
 def _inflate(file: BinaryIO, record: Record, name: str) -> bytes:
-    """The entry's deflated bytes; stops at one more than announced."""
-    inflater, left, most = zlib.decompressobj(-zlib.MAX_WBITS), record.packed, record.size + 1
+    """Inflate the entry, stopping one byte after the announced size."""
+    inflater, left = zlib.decompressobj(-zlib.MAX_WBITS), record.packed
+    enough = record.size + 1
     pieces, made = [], 0
     try:
-        while left and not inflater.eof and made < most:
+        while left and not inflater.eof and made < enough:
             piece = file.read(min(left, PIECE))
             if not piece:
                 raise truncated(f"within {name}")
             left -= len(piece)
-            pieces.append(inflater.decompress(inflater.unconsumed_tail + piece, most - made))
+            pieces.append(inflater.decompress(inflater.unconsumed_tail + piece, enough - made))
             made += len(pieces[-1])
     except zlib.error as error:
         raise damaged(f"{name} cannot be unpacked ({error})") from error

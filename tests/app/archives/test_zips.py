@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import tracemalloc
 import zipfile
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.archives import zips
 from app.archives.members import members
 from tests.support.archives import (
     Limits,
@@ -116,6 +118,21 @@ def test_a_large_zip_directory_is_read_a_piece_at_a_time():
     tracemalloc.stop()
     assert count == 12_000
     assert peak < 10 * 2**20  # the paths themselves, 160 bytes each, and one piece
+
+
+def test_reading_a_zip_directory_takes_time_in_proportion_to_its_length(monkeypatch):
+    """Copying the rest of the directory for every entry would move 100 GB here."""
+    monkeypatch.setattr(zips, "PIECE", 2**30)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as target:
+        for number in range(5_000):
+            entry = zipfile.ZipInfo(f"{number}.png")
+            entry.comment = bytes(8_000)
+            target.writestr(entry, b"")
+    began = time.process_time()
+    count = sum(1 for _ in members(file, Limits(max_dataset_images=5_000)))
+    assert time.process_time() - began < 3
+    assert count == 5_000
 
 
 @settings(max_examples=200, deadline=None)

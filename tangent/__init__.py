@@ -2,24 +2,62 @@
 
 Runs alone on torch, timm and safetensors. Equation numbers are those of Liu & Soatto (ICCV 2023)
 as the documentation quotes them.
+
+Names are imported on first use (PEP 562): `tangent.vocabulary` and `tangent.errors` load no torch.
 """
 
-from tangent import errors as errors
-from tangent.backbones.loading import load_backbone as load_backbone
-from tangent.backbones.loading import shipped_backbones as shipped_backbones
-from tangent.backbones.scope import LINEAR as LINEAR
-from tangent.backbones.scope import SCOPES as SCOPES
-from tangent.components.component import Component as Component
-from tangent.components.delta import Delta as Delta
-from tangent.components.hyperparameters import Hyperparameters as Hyperparameters
-from tangent.composition.compose import RULES as RULES
-from tangent.composition.compose import compose as compose
-from tangent.reproducibility import environment as environment
-from tangent.space import Space as Space
-from tangent.space import open_space as open_space
-from tangent.training.downdate import renamed as renamed
-from tangent.training.downdate import restated as restated
-from tangent.training.downdate import without as without
-from tangent.training.fit import Fitted as Fitted
-from tangent.training.fit import Progress as Progress
-from tangent.training.fit import fit as fit
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tangent import errors as errors
+    from tangent.backbones.loading import load_backbone as load_backbone
+    from tangent.backbones.loading import shipped_backbones as shipped_backbones
+    from tangent.components.component import Component as Component
+    from tangent.components.delta import Delta as Delta
+    from tangent.components.hyperparameters import Hyperparameters as Hyperparameters
+    from tangent.composition.compose import compose as compose
+    from tangent.reproducibility import environment as environment
+    from tangent.space import Space as Space
+    from tangent.space import open_space as open_space
+    from tangent.training.downdate import renamed as renamed
+    from tangent.training.downdate import restated as restated
+    from tangent.training.downdate import without as without
+    from tangent.training.fit import Fitted as Fitted
+    from tangent.training.fit import Progress as Progress
+    from tangent.training.fit import fit as fit
+    from tangent.vocabulary import LINEAR as LINEAR
+    from tangent.vocabulary import RULES as RULES
+    from tangent.vocabulary import SCOPES as SCOPES
+
+_NAMES = {  # module -> the names that the package offers of it, as imported above for type checkers
+    "backbones.loading": ("load_backbone", "shipped_backbones"),
+    "components.component": ("Component",),
+    "components.delta": ("Delta",),
+    "components.hyperparameters": ("Hyperparameters",),
+    "composition.compose": ("compose",),
+    "reproducibility": ("environment",),
+    "space": ("Space", "open_space"),
+    "training.downdate": ("renamed", "restated", "without"),
+    "training.fit": ("Fitted", "Progress", "fit"),
+    "vocabulary": ("LINEAR", "RULES", "SCOPES"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = ["errors", *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name or a module of the package, imported now."""
+    if name in _MODULES:
+        value = getattr(import_module(f"tangent.{_MODULES[name]}"), name)
+    elif name == "errors":
+        value = import_module("tangent.errors")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names beside what is loaded already."""
+    return sorted({*globals(), *__all__})

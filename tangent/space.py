@@ -19,7 +19,7 @@ from torch import Tensor
 from tangent.backbones.features import Grid, each_alone, grid_of, head2toe, with_constant
 from tangent.backbones.label_head import head_rows
 from tangent.backbones.loading import Backbone, load_backbone
-from tangent.backbones.scope import LINEAR, check_scope, tangent_parameters
+from tangent.backbones.scope import check_scope, tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.components.component import Component
 from tangent.components.delta import Delta
@@ -104,7 +104,7 @@ class Space:
     @property
     def joint_is_exact(self) -> bool:
         """Whether composing by the rule `joint` equals training on the pooled data."""
-        return self.scope in LINEAR
+        return self.suffix is None  # the output is linear in fixed features
 
     @property
     def default_rule(self) -> str:
@@ -183,7 +183,7 @@ class Space:
         """
         heads, answers = [self._head(delta) for delta in deltas], [torch.empty(0)] * len(images)
         for start in range(0, len(images), CHUNK):
-            rows = self._rows(images[start : start + CHUNK])
+            rows = self.rows(images[start : start + CHUNK])
             asked = torch.tensor(own[start : start + CHUNK])
             for which in sorted(set(asked.tolist())):
                 index = (asked == which).nonzero().flatten()
@@ -193,18 +193,27 @@ class Space:
         return answers
 
     def _logits(self, images: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
-        return self._answers(self._rows(images), heads)
+        return self._answers(self.rows(images), heads)
 
-    def _rows(self, images: Tensor) -> Tensor:
-        """What an answer needs of each image, whatever the delta."""
+    def rows(self, images: Tensor) -> Tensor:
+        """Return what an answer needs of the images, whatever the delta: psi or engine rows."""
         images = images.to(self.device, self.dtype)
         return self.readout(images) if self.engine is None else self.engine.rows(images)
 
-    def _answers(self, rows: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
+    def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
+        """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction.
+
+        At a linear scope, whose directions are none, the second is empty.
+        """
         if self.engine is None:
-            return [rows.double() @ head.rows.T for head in heads]
-        phi, pushed = self.engine.push(rows, [head.prepared for head in heads])
-        psi = with_constant(phi.double())
+            return rows.double(), []
+        phi, pushed = self.engine.push(rows, prepared)
+        return with_constant(phi.double()), pushed
+
+    def _answers(self, rows: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
+        psi, pushed = self.push(rows, [head.prepared for head in heads])
+        if self.engine is None:
+            return [psi @ head.rows.T for head in heads]
         return [
             psi @ head.rows.T + along.double() @ head.base[:, : self.width].T
             for head, along in zip(heads, pushed, strict=True)

@@ -20,6 +20,9 @@ WITHOUT_TORCH = (
     "app.settings",
     "app.images",
     "app.archives",
+    "app.demo",
+    "tangent.vocabulary",
+    "tangent.errors",
 )
 
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
@@ -30,21 +33,22 @@ STORE = ("app.store", *BELOW_STORE)
 INFERENCE = ("app.inference", *STORE, "app.schemas", "app.metrics", "tangent")
 PARTS = ("app.parts", *INFERENCE)
 MAY_IMPORT = {
+    "tangent.vocabulary": (),
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings": (),
     "app.metrics": (),
     "app.images": ("app.errors",),
     "app.archives": ("app.errors", "app.archives", "app.images"),
-    "app.schemas": ("app.schemas", "app.errors"),
-    "app.store": (*STORE, "migrations"),
+    "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary"),
+    "app.store": (*STORE, "migrations", "tangent.vocabulary"),
     "app.inference": INFERENCE,
     "app.parts": INFERENCE,
     "app.receipts": ("app.receipts", *PARTS),
     "app.evaluation": ("app.evaluation", *PARTS),
     "app.unlearning": ("app.unlearning", "app.receipts", "app.evaluation", *PARTS),
     "app.api": ("app.api", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),
-    "app.demo": ("app.demo",),
+    "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),
     ),

@@ -9,10 +9,11 @@ from app.errors import Conflict, Invalid
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
 from app.schemas.problems import problems
-from app.store import components, datasets, lineage, refinements, spaces
+from app.store import components, datasets, lineage, spaces
 from app.store.db import Session
 from app.store.tables import Component, Dataset, Space
 from tangent import merging
+from tangent.vocabulary import LINEAR, REFINE
 
 router = APIRouter(prefix="/components", tags=["components"])
 
@@ -39,7 +40,7 @@ def derive(
         given = [(parent.id, parent.weight) for parent in body.parents]
         parents = lineage.held(session, given)
         space = spaces.get(session, parents[0][0].space)
-        if body.operator == refinements.OPERATOR and space.scope in refinements.EXACT:
+        if body.operator == REFINE and space.scope in LINEAR:
             raise Invalid(
                 "nothing_to_refine",
                 f"rule joint is exact at scope {space.scope}: compose the parents by it",

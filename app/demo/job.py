@@ -10,6 +10,7 @@ from app.demo.claims import Claims, accuracy, by_label, by_rule, difference
 from app.demo.client import Answers, Client, Json, Refused
 from app.demo.digits import LABELS, PARTIES, Digit, archive, load
 from app.demo.training import TrainingFailed, bars, wait
+from tangent.vocabulary import LINEAR
 
 SPACE = "default"
 BLOCK = {"tolerance": 0.002, "max_iterations": 20}  # for about a minute on two cores
@@ -169,7 +170,7 @@ class Demo:
         self.console.print()
         self.console.print(by_rule(rows, self.held_out))
         self.console.print(notes, style="dim", markup=False, highlight=False, soft_wrap=True)
-        if space["scope"] in ("head", "head2toe"):
+        if space["scope"] in LINEAR:
             self._look_at_joint(answers["joint"], reference)
 
     def _row(self, answers: dict[str, Answers], reference: Answers) -> dict[str, float]:

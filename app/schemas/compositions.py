@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from app.schemas.predictions import JOINT, Member, Rule
+from app.schemas.predictions import JOINT, Member
 from app.schemas.texts import MAX_LISTED, Given
+from tangent.vocabulary import Constraint, Objective, Rule
 
 
 class CompositionIn(Given):
@@ -53,11 +54,9 @@ class SolveIn(Given):
     )
 
     dataset_id: str = Field(max_length=64, description="best one that no component is trained on")
-    objective: Literal["squared", "cross_entropy"] = "cross_entropy"
+    objective: Objective = "cross_entropy"
     l2: Annotated[float, Strict(), Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.01
-    constraint: Literal["none", "non_negative", "simplex"] = Field(
-        "none", description="simplex: at least 0 each, and 1 together"
-    )
+    constraint: Constraint = Field("none", description="simplex: at least 0 each, and 1 together")
 
 
 class SolvedOut(BaseModel):

@@ -6,11 +6,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.problems import ProblemOut
 from app.schemas.texts import MAX_LISTED, Closed, Given
+from tangent.vocabulary import LINEAR, Rule
 
 JOINT = (
     "joint is the optimum of the plain square loss (alpha = 1) on the pooled statistics of the "
-    "components, whatever loss a component's own delta was trained with: exactly so at scopes head "
-    "and head2toe; at block scopes near it at first, then refined over the images that are held"
+    "components, whatever loss a component's own delta was trained with: exactly so at scopes "
+    f"{' and '.join(LINEAR)}; at block scopes near it at first, then refined over the images that "
+    "are held"
 )
 RETURN = (
     "logits and probabilities; contributions: what each component added to every logit shown; "
@@ -19,7 +21,6 @@ RETURN = (
     "see GET /v1/limits, and bring the first two along unless one of these is named"
 )
 NUMBERS = ("logits", "probabilities")
-Rule = Literal["average", "weighted", "joint"]
 MAX_LABEL = 255  # characters
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 

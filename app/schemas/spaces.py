@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from app.schemas.predictions import JOINT, MAX_LABEL
 from app.schemas.texts import MAX_LISTED, Given
+from tangent.vocabulary import SCOPES
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -45,7 +46,7 @@ class SpaceIn(Given):
     )
     scope: str = Field(
         max_length=64,
-        description="which parameters move: head, head2toe, last-block, last-N-blocks, all",
+        description=f"which parameters move: {', '.join(SCOPES)}",
     )
     labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
         [],

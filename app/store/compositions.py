@@ -19,6 +19,7 @@ from app.store.blobs import LocalBlobs
 from app.store.canonical_json import canonical
 from app.store.members import Weighted, joinable, selected, standing, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
+from tangent.vocabulary import LINEAR
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Selection:
         """How near the answer is to joint training, under rule `joint`."""
         if self.rule != "joint":
             return None
-        if self.space.scope in refinements.EXACT:
+        if self.space.scope in LINEAR:
             return "exact"
         return "one_shot" if self.served[1] == "joint" else "refined"
 

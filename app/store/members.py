@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, Invalid
 from app.store import components
 from app.store.tables import Component, Space
+from tangent.vocabulary import RULES, weight_fault
 
-RULES = ("average", "weighted", "joint")
 RETRY_SECONDS = 5.0  # until a training that has not told yet how long it takes is looked for
 Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
 
@@ -119,19 +119,8 @@ def weigh(rule: str, chosen: Sequence[Weighted]) -> None:
         if component_id in seen:
             raise Invalid("component_repeated", f"component {component_id} is named twice")
         seen.add(component_id)
-        _check_weight(rule, component_id, weight)
+        if fault := weight_fault(rule, weight):
+            where = f"component {component_id} has weight {weight!r}, but rule {rule}"
+            raise Invalid("bad_weight", f"{where} {fault}")
     if rule == "joint" and chosen and all(weight == 0 for _, weight in chosen):
         raise Invalid("bad_weight", "rule joint needs one weight above 0")
-
-
-def _check_weight(rule: str, component_id: str, weight: float | None) -> None:
-    where = f"component {component_id} has weight {weight!r}, but rule {rule}"
-    if weight is None:
-        if rule == "weighted":
-            raise Invalid("bad_weight", f"{where} needs a number for every component")
-    elif rule == "average":
-        raise Invalid("bad_weight", f"{where} takes no weights: use rule weighted")
-    elif not math.isfinite(weight):
-        raise Invalid("bad_weight", f"{where} needs finite numbers")
-    elif rule == "joint" and weight < 0:
-        raise Invalid("bad_weight", f"{where} needs weights of at least 0")

@@ -23,18 +23,18 @@ from app.store import lineage, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import on_commit, transaction
 from app.store.tables import Component, ComponentEvent, Composition, CompositionMember, Space
+from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
 log = logging.getLogger(__name__)
 
-OPERATOR, PARAMETERS = "refine", {"passes": 8}
-EXACT = ("head", "head2toe")  # scopes at which joint needs no refinement
+PARAMETERS = {"passes": REFINE_PASSES}
 FEWEST, MOST = 2, 1000  # members
 Members = Sequence[tuple[Component, float | None]]
 
 
 def found(session: Session, space: Space, members: Members) -> Component | None:
     """The refinement of these members, a ready one before one that is to be, or never will."""
-    if space.scope in EXACT:
+    if space.scope in LINEAR:  # rule joint is exact
         return None
     wanted = sorted((part.id, part.sha256, weight) for part, weight in _counted(members))
     same = [
@@ -49,7 +49,7 @@ def possible(space: Space, members: Members) -> bool:
     """Whether the members' images are all held."""
     counted = _counted(members)
     return (
-        space.scope not in EXACT
+        space.scope not in LINEAR
         and FEWEST <= len(counted) <= MOST
         and all(part.dataset_id is not None and part.derived is None for part, _ in counted)
     )
@@ -100,7 +100,7 @@ def _queued(
         jobs,
         space=space,
         parents=lineage.held(session, given),
-        operator=OPERATOR,
+        operator=REFINE,
         parameters=dict(PARAMETERS),
         dataset=None,
         name=f"joint of {composition or 'all components'}",
@@ -138,7 +138,7 @@ def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str |
 def _standing(session: Session, space: Space | None) -> list[Component]:
     """The refinements of this space, or of all, that may serve: not replaced, and thorough."""
     query = select(Component).where(
-        Component.derived["operator"].as_string() == OPERATOR,
+        Component.derived["operator"].as_string() == REFINE,
         Component.derived["replaced"].as_boolean().is_not(True),
     )
     if space is not None:

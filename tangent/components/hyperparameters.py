@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from tangent.backbones.scope import LINEAR
 from tangent.errors import BadHyperparameter
+from tangent.vocabulary import LINEAR
 
 CHOICES = {
     "loss": ("rsl", "cross_entropy"),

@@ -13,7 +13,6 @@ bytes, whatever was added or deleted before. A part of weight 0 is as absent, it
 part alone with weight 1 is itself, off the grid too.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,8 +26,8 @@ from tangent.composition.joint import JointSums, all_base_rows
 from tangent.errors import BadWeight
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.space import Space
+from tangent.vocabulary import RULES, weight_fault
 
-RULES = ("average", "weighted", "joint")
 Part = tuple[Component, float | None]
 
 
@@ -68,17 +67,10 @@ def lambdas(given: Sequence[float | None], rule: str) -> list[float]:
     """lambda_t of every part, before the division by `divisor`."""
     if rule not in RULES:
         raise BadWeight(f"no rule is called {rule!r}; choose one of {', '.join(RULES)}")
-    if rule == "average":
-        if any(weight is not None for weight in given):
-            raise BadWeight("rule average takes no weights; use rule weighted")
-        return [1.0] * len(given)
-    if rule == "weighted" and any(weight is None for weight in given):
-        raise BadWeight("rule weighted needs a weight for every component")
+    for weight in given:
+        if fault := weight_fault(rule, weight):
+            raise BadWeight(f"a component has weight {weight!r}, but rule {rule} {fault}")
     weights = [1.0 if weight is None else float(weight) for weight in given]
-    if not all(math.isfinite(weight) for weight in weights):
-        raise BadWeight(f"weights must be finite numbers, got {weights}")
-    if rule == "joint" and min(weights) < 0:
-        raise BadWeight("rule joint needs weights of at least 0")
     if not any(weights):
         raise BadWeight("all weights are 0: a composition needs at least one other weight")
     return weights

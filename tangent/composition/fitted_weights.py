@@ -20,7 +20,6 @@ from torch import Tensor
 from tangent.errors import IndefiniteProblem
 from tangent.solvers.active_set import minimise
 
-OBJECTIVES = ("squared", "cross_entropy")
 MOST_STEPS = 100  # of Newton's; it takes ten where there is a minimum
 FLAT = 1e-12  # a curvature this far below the first one is rounding: probabilities of 0 and 1
 SETTLED = 1e-11  # the last step's size, relative to the weights

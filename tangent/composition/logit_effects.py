@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.backbones.features import with_constant
 from tangent.components.delta import Delta
 from tangent.space import CHUNK, Space
 
@@ -53,12 +52,7 @@ def _effects(space: Space, images: Tensor, deltas: Sequence[Delta]) -> list[tupl
     prepared = [engine.prepare(direction) for direction in directions] if engine else []
     chunks = []
     for chunk in images.split(CHUNK):
-        pushed: list[Tensor] = []
-        if engine is None:
-            psi = space.readout(chunk).double()
-        else:
-            phi, pushed = engine.push(engine.rows(chunk.to(device, space.dtype)), prepared)
-            psi = with_constant(phi.double())
+        psi, pushed = space.push(space.rows(chunk), prepared)
         moved = [psi @ head.T for head in heads]
         for at, along in zip(moving, pushed, strict=True):
             moved[at] = moved[at] + along.double() @ bases[at][:, : space.width].T

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangent.backbones.features import with_constant
 from tangent.components.component import Component
 from tangent.errors import BadDerivation
 from tangent.merging.kfac import Kronecker
@@ -145,8 +144,7 @@ class Data:
         if engine is None:
             return rows.double(), rows.double() @ head.T
         directions = {name: value.to(rows) for name, value in self.component.backbone.items()}
-        phi, (along,) = engine.push(rows, [engine.prepare(directions)])
-        psi = with_constant(phi.double())
+        psi, (along,) = self.space.push(rows, [engine.prepare(directions)])
         return psi, psi @ head.T + along.double() @ self.base[:, : self.space.width].T
 
     def _roots(self, logits: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.backbones.scope import LINEAR
 from tangent.components.component import Component
 from tangent.components.lineage import Derivation
 from tangent.errors import BadDerivation, NonFinite
@@ -33,6 +32,7 @@ from tangent.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Fitted, Progress
 from tangent.training.refine import refine
+from tangent.vocabulary import LINEAR
 
 
 @dataclass(frozen=True)

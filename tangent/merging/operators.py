@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tangent.backbones.scope import LINEAR
-from tangent.composition.fitted_weights import OBJECTIVES
 from tangent.errors import BadDerivation, BadParameter, UnknownOperator
-from tangent.solvers.active_set import CONSTRAINTS
+from tangent.vocabulary import CONSTRAINTS, LINEAR, OBJECTIVES, REFINE_PASSES
 
 SCALE = (0.3, 0.0, 100.0)
 
@@ -47,7 +45,7 @@ OPERATORS = {
     "regmean": Operator(
         {"images": IMAGES, "alpha": (0.9, 0.0, 1.0)}, weights="positive", parents_data=True
     ),
-    "refine": Operator({"passes": (8, 1, 1000)}, weights="positive", parents_data=True),
+    "refine": Operator({"passes": (REFINE_PASSES, 1, 1000)}, weights="positive", parents_data=True),
     "atlas": Operator(
         {"l2": (1e-3, 0.0, 1e6), "beta": (15.0, 1e-3, 1e4)},
         {

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tangent.errors import IndefiniteProblem
 
-CONSTRAINTS = ("none", "non_negative", "simplex")
 LOWEST = 1e-12  # of H's eigenvalues, relative to the highest
 ROUNDING = 1e-12  # by which a multiplier may be on the wrong side
 

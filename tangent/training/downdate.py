@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from tangent.backbones.scope import LINEAR
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, less, measure, relabelled, total
@@ -19,6 +18,7 @@ from tangent.errors import NotRestatable
 from tangent.space import Space
 from tangent.training.augmentation import view
 from tangent.training.cholesky import plain_head, settled
+from tangent.vocabulary import LINEAR
 
 
 def why_not(scope: str, hyperparameters: Mapping[str, object]) -> str | None:

@@ -24,6 +24,7 @@ from app.schemas.predictions import (
 )
 from app.schemas.texts import MOST_TOLD, faults
 from app.settings import Settings
+from tangent.vocabulary import RULES
 
 RAW = ("image/jpeg", "image/png", "image/webp")
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
@@ -197,7 +198,7 @@ def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
         "composition": text,
         "components": text | {"description": "ids with commas, or a JSON list of {id, weight?}"},
         "space": text,
-        "rule": text | {"enum": ["average", "weighted", "joint"], "description": JOINT},
+        "rule": text | {"enum": list(RULES), "description": JOINT},
         "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
         "labels": text | {"description": "labels with commas, or a JSON list"},
         "return": text | {"default": "logits,probabilities", "description": RETURN},

@@ -195,14 +195,14 @@ def test_declared_labels_without_images_are_not_ranked():
 @pytest.mark.parametrize(
     ("rule", "weights", "sentence"),
     [
-        ("average", [1.0, None], "rule average takes no weights; use rule weighted"),
-        ("weighted", [1.0, None], "rule weighted needs a weight for every component"),
-        ("weighted", [1.0, float("nan")], "weights must be finite numbers"),
-        ("weighted", [float("inf"), 1.0], "weights must be finite numbers"),
+        ("average", [1.0, None], "1.0, but rule average takes no weights: use rule weighted"),
+        ("weighted", [1.0, None], "None, but rule weighted needs a number for every component"),
+        ("weighted", [1.0, float("nan")], "weight nan, but rule weighted needs finite numbers"),
+        ("weighted", [float("inf"), 1.0], "weight inf, but rule weighted needs finite numbers"),
         ("weighted", [0.0, 0.0], "all weights are 0"),
         ("joint", [1.0, -0.1], "rule joint needs weights of at least 0"),
         ("joint", [0.0, 0.0], "all weights are 0"),
-        ("joint", [1.0, float("inf")], "weights must be finite numbers"),
+        ("joint", [1.0, float("inf")], "weight inf, but rule joint needs finite numbers"),
         ("soup", [None, None], "no rule is called 'soup'; choose one of average, weighted, joint"),
     ],
 )

@@ -8,8 +8,8 @@ from scipy.special import log_softmax
 
 from tangent import errors
 from tangent.composition.attribution import units
-from tangent.composition.fitted_weights import OBJECTIVES, Examples, Problem, examples_of, uniform
-from tangent.solvers.active_set import CONSTRAINTS
+from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
+from tangent.vocabulary import CONSTRAINTS, OBJECTIVES
 from tests.support.models import images, relative, space
 from tests.tangent.composition.test_compose import SIZE, components, compose
 

@@ -6,7 +6,8 @@ import torch
 from scipy.optimize import minimize, nnls
 
 from tangent import errors
-from tangent.solvers.active_set import CONSTRAINTS, minimise
+from tangent.solvers.active_set import minimise
+from tangent.vocabulary import CONSTRAINTS
 
 seeds = pytest.mark.parametrize("seed", range(12))
 

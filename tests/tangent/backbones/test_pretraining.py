@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tangent.pretrain import read_archive
+from tangent.backbones.pretraining import read_archive
 
 LABELS = ("cat", "cow", "dog")
 

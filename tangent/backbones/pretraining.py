@@ -1,4 +1,6 @@
-"""Pre-trains a shipped backbone on an image-folder archive: `python -m tangent.pretrain --help`.
+"""Pre-trains a shipped backbone on an image-folder archive.
+
+    python -m tangent.backbones.pretraining --help
 
 Writes `<name>.safetensors` (fp16) and `<name>.json`, its model card: data, seed, recipe and the
 accuracy of the very weights that were written, on a single centre view of each test image.
@@ -189,7 +191,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", choices=sorted(RECIPES), required=True)
     parser.add_argument("--labels", nargs="+", default=[], help="pre-train on these labels only")
     parser.add_argument("--name", help="of the files; the model's unless given")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

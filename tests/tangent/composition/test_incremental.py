@@ -155,7 +155,7 @@ def test_an_error_leaves_nothing_half_changed(tmp_path):
     parts = [*files.parts([0, 1, 2], "average"), (files.sources[-1], None)]
     with pytest.raises(Overflow, match="NaN or Inf"):
         composer.compose(where, parts, "average")
-    with pytest.raises(BadWeight, match="needs a weight for every"):
+    with pytest.raises(BadWeight, match="needs a number for every component"):
         composer.compose(where, files.parts([0, 1, 2], "average"), "weighted")
     found = composer.compose(where, files.parts([0, 1, 2], "average"), "average")
     assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 2], "average")

@@ -58,7 +58,7 @@ TARGETS = {f"{EXACT} / read": 2.0, f"{REMOVING} / {AXPY_IN_PLACE}": 2.0}
 
 def write(folder: Path, count: int, parameters: int) -> list[Path]:
     """Component files of random directions."""
-    paths = []
+    paths: list[Path] = []
     for number in range(count):
         path = folder / f"{number}.safetensors"
         if number < DISTINCT:

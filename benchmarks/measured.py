@@ -150,7 +150,7 @@ def rendered(page: str, results: Path = RESULTS) -> str:
         if source.is_file():
             text = f"<!-- {name} -->\n{make(json.loads(source.read_text()))}\n<!-- /{name} -->"
             pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
-            page, count = re.subn(pattern, lambda _, text=text: text, page, flags=re.S)
+            page, count = re.subn(pattern, text.replace("\\", r"\\"), page, flags=re.S)
             assert count == 1, f"docs/measured.md has {count} places for {name}"
     return page
 

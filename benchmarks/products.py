@@ -7,6 +7,7 @@ products is what rules and layouts may still save.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -74,9 +75,9 @@ class Products(TorchDispatchMode):
                 out = place("result", (shape, stride, a.dtype, a.device))
                 ready.append(_product(func, a, b, out))
             elif func is FUSED:
-                ready.append(lambda given=given: FUSED(*given))
+                ready.append(partial(FUSED, *given))
             else:
-                ready.append(lambda given=given, rest=rest: aten.convolution(*given, None, *rest))
+                ready.append(partial(aten.convolution, *given, None, *rest))
 
         @torch.no_grad()
         def run() -> None:

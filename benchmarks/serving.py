@@ -127,7 +127,8 @@ def ways(
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         from torch.fx.experimental.optimization import fuse  # its import warns
 
-        folded = fuse(copy.deepcopy(model)).to(memory_format=torch.channels_last)
+        folded: nn.Module = fuse(copy.deepcopy(model))
+        folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         found[FOLDED] = plain(folded, x.contiguous(memory_format=torch.channels_last))
     for scope in SCOPES:
         suffix = Suffix(backbone, tangent_parameters(backbone.model, scope))
@@ -179,9 +180,9 @@ def show(
         table.add_row(way, f"{ratio:.2f}", f"≤ {reach}" if reach else "")
     faster = found["torch.func.jvp, all"] / found["all"]
     table.add_row("torch.func.jvp / ours, all", f"{faster:.2f}", "≥ 1.5")
-    for scope, reach in (("all", "≥ 3.5"), ("last-block", "≥ 10")):
+    for scope, least in (("all", "≥ 3.5"), ("last-block", "≥ 10")):
         against = found[f"{MEMBERS} plain models"] / found[scope]
-        table.add_row(f"{MEMBERS} plain models / ours, {scope}", f"{against:.2f}", reach)
+        table.add_row(f"{MEMBERS} plain models / ours, {scope}", f"{against:.2f}", least)
     for scope in SCOPES:
         table.add_row(f"{scope}: pass / its products alone", f"{beyond(found, scope):.2f}", "")
         times = multiplied[scope] / multiplied[PLAIN]

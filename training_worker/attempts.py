@@ -48,8 +48,7 @@ class Attempts:
         died: TrainerDied | None = None
         attempt: Attempt | None = None
         while True:
-            begin = self._begin, job_id, attempt, died
-            component = await asyncio.to_thread(*begin)
+            component = await asyncio.to_thread(self._begin, job_id, attempt, died)
             if component is None:
                 return
             attempt = Attempt.of(component)

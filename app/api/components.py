@@ -198,6 +198,7 @@ def delta(
     ticket.enter()  # a deletion waits until the file is out
     with transaction(reading) as session:
         row = components.ready(session, component_id)
+    assert row.sha256 is not None and row.blob_key is not None  # a ready component has its file
     headers = {"ETag": etags.quoted(row.sha256), "Cache-Control": "private, no-cache"}
     if etags.names(if_none_match, row.sha256):
         return Response(status_code=304, headers=headers)

@@ -136,7 +136,8 @@ def upload(
         dataset = datasets.get(session, once.run(session, asked, create))
     component = datasets.first_component(session, dataset.id) if train else None
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
-    return UploadedDataset.of(dataset, component and ComponentOut.of(component))
+    shown = None if component is None else ComponentOut.of(component)
+    return UploadedDataset.of(dataset, shown)
 
 
 def _title(filename: str | None) -> str:
@@ -180,8 +181,8 @@ def list_images(
     responses={
         200: {"content": {"image/*": {}}, "description": "The file, or a thumbnail as PNG or JPEG"},
         304: {"description": "The image is the one that If-None-Match names"},
-    }
-    | problems(404, 410, 422),
+        **problems(404, 410, 422),
+    },
 )
 def get_image(
     reading: ReadSessionsDep,

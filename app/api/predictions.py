@@ -100,8 +100,10 @@ class Work:
     "",
     summary="Predict images' labels",
     openapi_extra=in_three_forms(schemas.PredictionIn),
-    responses={200: {"model": schemas.PredictionOut}}
-    | problem_answers(404, 409, 410, 413, 415, 422, 503),
+    responses={
+        200: {"model": schemas.PredictionOut},
+        **problem_answers(404, 409, 410, 413, 415, 422, 503),
+    },
 )
 def predict(
     request: Request,

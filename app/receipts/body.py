@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.parts import Signer
 from app.receipts.environment import code, environment
-from app.receipts.signing import Signer
 from app.store import write_lock
 from app.store.tables import now, stamp
 

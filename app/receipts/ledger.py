@@ -14,8 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
+from app.parts import Signer
 from app.receipts import remaining, signing
-from app.receipts.signing import ZEROS, Signer
+from app.receipts.signing import ZEROS
 from app.store.canonical_json import canonical
 from app.store.tables import Component, Receipt, ReceiptKey, now
 

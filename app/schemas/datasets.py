@@ -10,7 +10,7 @@ from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Given, Text, at_most
 
 MAX_RENAMED = 10_000
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "id": "ds_0190",
     "name": "site-berlin",
     "num_images": 359,

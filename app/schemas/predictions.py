@@ -72,7 +72,7 @@ class PredictionQuery(Selection):
         list[Literal["logits", "probabilities", "contributions", "leave_one_out"]],
         Field(min_length=1, max_length=MAX_LISTED),
         AfterValidator(_with_numbers),
-    ] = Field(list(NUMBERS), alias="return", description=RETURN)
+    ] = Field(["logits", "probabilities"], alias="return", description=RETURN)
 
 
 class EncodedImage(Closed):

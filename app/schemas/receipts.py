@@ -10,7 +10,7 @@ VERSIONS = {
     "torch": "2.13.0",
     "timm": "1.0.31",
 }
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "id": "rcpt_0190",
     "number": 1,
     "created_at": "2025-01-31T09:30:00.123456Z",

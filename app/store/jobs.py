@@ -7,10 +7,11 @@ row alone; the engine's records only say who works on what.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from dbos import DBOSClient, DBOSPortableJSONSerializer
 from dbos import error as engine_error
+from sqlalchemy import Engine as SQLEngine
 from sqlalchemy import String, column, create_engine, event, func, select, table
 from sqlalchemy.orm import Session
 
@@ -52,7 +53,14 @@ RECORD_TABLES = (
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-def engine_options(settings: Settings) -> dict[str, Any]:
+class EngineOptions(TypedDict, total=False):
+    """Arguments of the job engine's client, and keys of its configuration."""
+
+    system_database_url: str
+    system_database_engine: SQLEngine
+
+
+def engine_options(settings: Settings) -> EngineOptions:
     """How the engine reaches our own database: arguments of its client, keys of its config."""
     if not settings.sql_url.startswith("sqlite"):
         return {"system_database_url": settings.sql_url}

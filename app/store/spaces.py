@@ -16,16 +16,26 @@ DEFAULT = "default"
 class Opened(Protocol):
     """What a row keeps of a space of `tangent`."""
 
-    backbone: str
-    scope: str
-    declared: tuple[str, ...]
-    fingerprint: str
-    image_size: int
-    parameters_total: int
-    parameters_tangent: int
-    engine_name: str
-    engine_reason: str
-    default_rule: str
+    @property
+    def backbone(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def declared(self) -> tuple[str, ...]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def parameters_total(self) -> int: ...
+    @property
+    def parameters_tangent(self) -> int: ...
+    @property
+    def engine_name(self) -> str: ...
+    @property
+    def engine_reason(self) -> str: ...
+    @property
+    def default_rule(self) -> str: ...
 
 
 def facts(opened: Opened) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Pool:
         self.train, self.validation = drawn(self.gallery, self.seed)
 
     def fit(
-        self, numbers: Sequence[int], settings: dict[str, Any], *, known: bool
+        self, numbers: Sequence[int] | np.ndarray, settings: dict[str, Any], *, known: bool
     ) -> tangent.Fitted:
         """A component of these images."""
         space = self.gallery.space(self.scope, known)

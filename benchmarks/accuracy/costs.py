@@ -6,6 +6,7 @@ Composing under `joint` is measured at `head2toe` of a ViT-S, on component files
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -46,7 +47,7 @@ def answering(gallery: Gallery) -> dict[str, Any]:
     deltas = {scope: some_delta(space, gallery.labels) for scope, space in spaces.items()}
     ways: dict[str, Callable[[], Any]] = {"plain": lambda: passed(plain, images)}
     for scope, space in spaces.items():
-        ways[scope] = lambda space=space, scope=scope: space.logits(images, deltas[scope])
+        ways[scope] = partial(space.logits, images, deltas[scope])
     seconds = timed(ways, ROUNDS)
     return {"backbone": gallery.backbone_name, "images": len(images), "seconds": seconds}
 
@@ -112,7 +113,7 @@ def removing(space: tangent.Space, paths: Sequence[Path]) -> float:
 
 def written(space: tangent.Space, folder: Path, count: int) -> list[Path]:
     """Component files with the statistics of random features."""
-    paths = []
+    paths: list[Path] = []
     for number in range(count):
         path = folder / f"{number}.safetensors"
         if number < DISTINCT:

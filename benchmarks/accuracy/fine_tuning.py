@@ -45,7 +45,7 @@ def pooled(pool: Pool) -> Answer:
     return pool.once(names.POOLED, fit)
 
 
-def tuned(pool: Pool, numbers: Sequence[int]) -> Weights:
+def tuned(pool: Pool, numbers: Sequence[int] | np.ndarray) -> Weights:
     """The parameters in scope and the head after fine-tuning on these images."""
     suffix, activations = _suffix(pool)
     truth = torch.from_numpy(pool.gallery.truth)
@@ -60,7 +60,7 @@ def tuned(pool: Pool, numbers: Sequence[int]) -> Weights:
         optimizer.param_groups[0]["lr"] = LR * 0.1**drops
         for index in order[torch.randperm(len(order), generator=generator)].split(BATCH):
             loss = F.cross_entropy(outputs(suffix, leaves, activations[index]), truth[index])
-            size = sum((p**2).sum() for p in leaves.values())
+            size = sum(((p**2).sum() for p in leaves.values()), start=torch.zeros(()))
             loss = loss + DECAY * (1e-6 + size).sqrt()  # not squared: eq. (5)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

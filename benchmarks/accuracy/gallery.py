@@ -55,7 +55,7 @@ class Gallery:
                 )
         return self._rows[kind]
 
-    def source(self, numbers: Sequence[int]) -> "Numbered":
+    def source(self, numbers: Sequence[int] | np.ndarray) -> "Numbered":
         """These images as a training reads them."""
         return Numbered(numbers, [self.names[i] for i in numbers])
 
@@ -69,7 +69,7 @@ class Gallery:
 class Numbered:
     """Images by number, with their labels."""
 
-    def __init__(self, numbers: Sequence[int], labels: list[str]) -> None:
+    def __init__(self, numbers: Sequence[int] | np.ndarray, labels: list[str]) -> None:
         self.images, self.labels = as_images(numbers), labels
 
     def batches(self, size: int) -> Iterator[Tensor]:
@@ -77,7 +77,7 @@ class Numbered:
         return iter(self.images.split(size))
 
 
-def as_images(numbers: Sequence[int]) -> Tensor:
+def as_images(numbers: Sequence[int] | np.ndarray | np.ndarray) -> Tensor:
     """Numbers of images as images (n, 1, 1, 1)."""
     return torch.as_tensor(np.asarray(numbers), dtype=torch.float32).view(-1, 1, 1, 1)
 

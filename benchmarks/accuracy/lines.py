@@ -21,8 +21,8 @@ class Chart:
     title: str
     horizontal: str
     vertical: str
-    places: Sequence[float]  # evenly spaced, whatever their values
-    series: Mapping[str, Mapping[float, float]]  # name -> place -> value
+    places: Sequence[int]  # evenly spaced, whatever their values
+    series: Mapping[str, Mapping[int, float]]  # name -> place -> value
     logarithmic: bool = False
 
     @property
@@ -83,7 +83,7 @@ class Chart:
             )
         return parts
 
-    def _x(self, place: float) -> float:
+    def _x(self, place: int) -> float:
         step = WIDTH / max(1, len(self.places))
         return LEFT + step * (list(self.places).index(place) + 0.5)
 

@@ -5,6 +5,7 @@ by. The other parameters are the library's defaults, but for the number of image
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import tangent
@@ -32,11 +33,9 @@ def merged(case: Case, name: str) -> Answer:
     best, chosen, spent, note = -1.0, None, 0.0, ""
     measured = {"images": MEASURED} if "images" in OPERATORS[name].numbers else {}
     for settings in choices(name):
-        fitted, seconds = timed(
-            lambda settings=settings: derive(
-                space, parents, name, settings | measured, seed=pool.seed, examples=examples
-            )
-        )
+        given = settings | measured
+        made = partial(derive, space, parents, name, given, seed=pool.seed, examples=examples)
+        fitted, seconds = timed(made)
         delta = tangent.compose(space, [(fitted.component, None)], "average", shas=["0"])
         share = case.accuracy(pool.logits(delta, pool.validation, known=True), pool.validation)
         spent += seconds

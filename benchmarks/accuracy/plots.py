@@ -49,7 +49,7 @@ def charts(records: Sequence[Record], costs: Mapping[str, Any]) -> dict[str, Cha
 def accuracy(found: Sequence[Record]) -> Chart:
     """Of one set of images under one protocol."""
     places = sorted({record.parties for record in found})
-    series: dict[str, dict[float, float]] = {}
+    series: dict[str, dict[int, float]] = {}
     for (scope, method), name in SHOWN.items():
         values = {r.parties: 100 * r.accuracy for r in where(found, scope=scope, method=method)}
         if values:

@@ -35,8 +35,7 @@ class Results:
         """What `save` wrote."""
         found = json.loads(path.read_text())
         rows = found.pop("records")
-        listed = ("accuracies", "notes")
-        records = [
-            Record(**{k: tuple(v) if k in listed else v for k, v in row.items()}) for row in rows
-        ]
+        for row in rows:
+            row |= {name: tuple(row[name]) for name in ("accuracies", "notes") if name in row}
+        records = [Record(**row) for row in rows]
         return cls(records=records, **found)

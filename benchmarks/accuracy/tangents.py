@@ -6,6 +6,7 @@ has a one-shot form and the refined one.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -116,9 +117,8 @@ def composed(
 ) -> tangent.Delta:
     """The parties' components by a rule."""
     space = case.pool.gallery.space(case.pool.scope, known)
-    parts = [(each.component, None) for each in fitted]
-    if weights is not None:
-        parts = [(c, weight) for (c, _), weight in zip(parts, weights, strict=True)]
+    given = weights if weights is not None else [None] * len(fitted)
+    parts = [(each.component, weight) for each, weight in zip(fitted, given, strict=True)]
     return tangent.compose(space, parts, rule, shas=shas(len(parts)))
 
 
@@ -180,7 +180,7 @@ def best_joint(case: Case) -> Answer:
     pool, found = case.pool, []
     for l2 in JOINT_PENALTIES:
         fitted = [with_settings(each, {"l2": l2}) for each in case.components]
-        delta, seconds = timed(lambda fitted=fitted: composed(case, fitted, "joint"))
+        delta, seconds = timed(partial(composed, case, fitted, "joint"))
         share = case.accuracy(pool.logits(delta, pool.validation, known=True), pool.validation)
         found.append((share, l2, delta, seconds))
     _, l2, delta, seconds = max(found, key=lambda each: each[:2])

@@ -87,7 +87,7 @@ def _lingering(receive: Receive, send: Send, most: int) -> Send:
     async def sent(message: Message) -> None:
         last = message["type"] == "http.response.body" and not message.get("more_body")
         if last:
-            await send(message | {"more_body": True})
+            await send({**message, "more_body": True})
             with suppress(TimeoutError):
                 await asyncio.wait_for(rest(), LINGER_SECONDS)
             message = {"type": "http.response.body", "body": b""}

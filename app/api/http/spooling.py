@@ -36,8 +36,8 @@ class _Parser(MultiPartParser):
         if part is not None:
             # On Linux the file never has a name, so that a killed process leaves nothing behind;
             # elsewhere it has one for a moment, which app.unlearning.cleanup knows by its prefix.
-            folder, prefix = self.folder, f"{SCRATCH}-"
-            file = SpooledTemporaryFile(self.spool_max_size, dir=folder, prefix=prefix)  # noqa: SIM115
+            limit, folder = self.spool_max_size, str(self.folder)
+            file = SpooledTemporaryFile(limit, dir=folder, prefix=f"{SCRATCH}-")  # noqa: SIM115
             self._files_to_close_on_error[-1].close()
             self._files_to_close_on_error[-1] = file
             part.file = file  # type: ignore[assignment]

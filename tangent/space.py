@@ -258,7 +258,7 @@ def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...], grid: Gri
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def _difference(expected: dict[str, tuple], found: dict[str, tuple]) -> str:
+def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
     """A sentence on the first parameter that is missing, unknown or misshapen."""
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

@@ -51,7 +51,7 @@ def open_engine(settings: Settings) -> Engine:
     return create_engine(url, pool_pre_ping=True)
 
 
-def _prepare_sqlite(connection, _record) -> None:
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver issues no BEGIN of its own
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -144,7 +144,7 @@ def _has_happened(sessions: sessionmaker[Session], number: int | None) -> bool |
             log.warning("the database does not say how a commit ended: %s", error)
             continue
         if status in ("committed", "aborted"):
-            return status == "committed"
+            return bool(status == "committed")
     return None
 
 

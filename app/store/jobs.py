@@ -69,7 +69,7 @@ def engine_options(settings: Settings) -> EngineOptions:
     return {"system_database_engine": engine}
 
 
-def _prepare_sqlite(connection, _record) -> None:
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # As the engine prepares its own: reads take no lock, the first write takes it at once.
     connection.isolation_level = "IMMEDIATE"
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"):

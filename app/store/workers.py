@@ -91,4 +91,5 @@ def _clock(session: Session) -> datetime:
     """The database's time: one clock for workers on many machines; on SQLite there is only ours."""
     if session.get_bind().dialect.name == "sqlite":
         return now()
-    return session.scalars(select(func.clock_timestamp())).one()
+    time: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return time

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
@@ -35,7 +35,7 @@ from timm.layers import Mlp as Mlp  # noqa: E402
 from timm.models import group_parameters, register_model  # noqa: E402
 from timm.models.resnet import BasicBlock, ResNet  # noqa: E402
 from timm.models.vision_transformer import Block as Block  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+from timm.models.vision_transformer import VisionTransformer as VisionTransformer  # noqa: E402
 from timm.models.vision_transformer_hybrid import ConvStem  # noqa: E402
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -57,7 +57,7 @@ class Backbone:
 def vit_micro_32(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
     """ViT with a convolutional stem: 64 tokens and a class token, width 128, 5 blocks."""
     stem = ConvStem(depth=3, channels=(48, 96, 128), stride=(2, 1, 2), kernel_size=3)
-    defaults = dict(
+    defaults: dict[str, Any] = dict(
         img_size=32,
         patch_size=1,
         embed_dim=128,
@@ -76,10 +76,10 @@ def resnet_micro_32(pretrained: bool = False, **kwargs: Any) -> ResNet:
     block: Any = BasicBlock  # timm's annotation asks for an instance
     model: Any = ResNet(block, layers=(1, 1, 1, 1), channels=(64, 96, 160, 256), **kwargs)
     model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
-    return model
+    return cast(ResNet, model)
 
 
-def _without_hub_arguments(kwargs: dict) -> dict:
+def _without_hub_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
     hub = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
     return {k: v for k, v in kwargs.items() if k not in hub}
 
@@ -176,7 +176,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     return config
 
 
-def wrap(name: str, model: Any, preprocessing: dict | None = None) -> Backbone:
+def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> Backbone:
     """A timm model as a frozen backbone; preprocessing by the checkpoint's own configuration.
 
     Raises:
@@ -212,7 +212,7 @@ def wrap(name: str, model: Any, preprocessing: dict | None = None) -> Backbone:
     )
 
 
-def _fingerprint(model: nn.Module, preprocessing: dict) -> str:
+def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:
     """SHA-256 of the architecture, every parameter and buffer, and the preprocessing.
 
     The architecture counts by timm's name for it: two may differ in their activations or in the
@@ -275,7 +275,7 @@ def depths(model: Any, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     return model.forward_head(final), maps
 
 
-class Forgetful(dict):
+class Forgetful(dict[Any, Any]):
     """A cache that holds nothing when asked: what it kept would not move with the parameters."""
 
     def __contains__(self, key: object) -> bool:

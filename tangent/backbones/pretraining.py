@@ -16,6 +16,7 @@ import tarfile
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,8 +26,11 @@ from torch.nn import functional as F
 
 from tangent.backbones import loading
 
+Splits = dict[str, tuple[Tensor, Tensor]]  # split -> images and their label indices
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-RECIPES = {
+Recipe = dict[str, Any]
+RECIPES: dict[str, Recipe] = {
     "vit_micro_32": dict(
         optimizer="adamw",
         lr=2e-3,
@@ -48,9 +52,7 @@ RECIPES = {
 }
 
 
-def read_archive(
-    path: Path, size: int = 32, only: Collection[str] = ()
-) -> dict[str, tuple[Tensor, Tensor]]:
+def read_archive(path: Path, size: int = 32, only: Collection[str] = ()) -> Splits:
     """Images of `<split>/<label>/<file>` as uint8 (N, 3, size, size) and label indices, by split.
 
     Labels are numbered in sorted order; members are read in sorted order, so the tensors depend on
@@ -109,7 +111,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     )
 
 
-def optimizer_for(model: nn.Module, recipe: dict) -> torch.optim.Optimizer:
+def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser, with weight decay on matrices and kernels only."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -133,7 +135,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.15) -> f
 def accuracy(model: nn.Module, images: Tensor, targets: Tensor, batch: int = 500) -> float:
     """Top-1 accuracy of the model in eval mode."""
     model.eval()
-    hits = sum(
+    hits: int = sum(
         (model(normalised(x)).argmax(1) == y).sum().item()
         for x, y in zip(images.split(batch), targets.split(batch), strict=True)
     )
@@ -141,13 +143,13 @@ def accuracy(model: nn.Module, images: Tensor, targets: Tensor, batch: int = 500
 
 
 def train(
-    name: str, data: dict, recipe: dict, seed: int, device: str, batch: int = 128
+    name: str, data: Splits, recipe: Recipe, seed: int, device: str, batch: int = 128
 ) -> nn.Module:
     """The named architecture trained from scratch; prints one line an epoch."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     images, targets = (t.to(device) for t in data["train"])
-    model = loading.create_untrained(name, int(targets.max()) + 1)
+    model: nn.Module = loading.create_untrained(name, int(targets.max()) + 1)
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_for(model, recipe)
     per_epoch = len(images) // batch

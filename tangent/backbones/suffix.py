@@ -6,7 +6,7 @@ cached for each training image. The split works for any timm model and is verifi
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,9 +52,9 @@ class Suffix:
         if self._overwrites:
             activation = activation.clone()
         if self.entry is None:
-            return self.model(activation)
+            return cast(Tensor, self.model(activation))
         with self._replayed(self.entry, activation):
-            return self.model(self._dummy)
+            return cast(Tensor, self.model(self._dummy))
 
     def features(self, parameters: Tangent, activation: Tensor) -> Tensor:
         """phi with the given tangent parameters instead of the base's; differentiable in them."""
@@ -62,9 +62,9 @@ class Suffix:
             activation = activation.clone()
         with _same_parameters(self.model):
             if self.entry is None:
-                return functional_call(self.model, parameters, (activation,))
+                return cast(Tensor, functional_call(self.model, parameters, (activation,)))
             with self._replayed(self.entry, activation):
-                return functional_call(self.model, parameters, (self._dummy,))
+                return cast(Tensor, functional_call(self.model, parameters, (self._dummy,)))
 
     def vjp(self, activation: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         """phi and Jᵀ·cotangent at the base parameters, summed over the batch: back-propagation."""
@@ -129,7 +129,7 @@ class Suffix:
     def _replayed(self, module: nn.Module, activation: Tensor) -> Iterator[None]:
         """The module gets the activation; those before it give what they gave for the dummy."""
 
-        def replay(_module: nn.Module, arguments: tuple) -> tuple:
+        def replay(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
             return (activation, *arguments[1:])
 
         with ExitStack() as stack:
@@ -156,7 +156,7 @@ def _same_parameters(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def running_instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """The module's forward is this function."""
-    module.forward = forward  # type: ignore[method-assign]
+    module.forward = forward
     try:
         yield
     finally:
@@ -164,7 +164,7 @@ def running_instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[
 
 
 @contextmanager
-def _removed(handles: list) -> Iterator[None]:
+def _removed(handles: list[Any]) -> Iterator[None]:
     """Hooks that are gone after the block."""
     try:
         yield
@@ -183,7 +183,7 @@ class _Reached(Exception):
 def _input_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
     """The module's only input while the model runs on the images; what follows is not run."""
 
-    def stop(_module: nn.Module, arguments: tuple) -> None:
+    def stop(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if len(arguments) != 1:
             raise TypeError("more than one positional argument")
         raise _Reached(arguments[0])
@@ -201,12 +201,12 @@ def _finished_before(model: nn.Module, module: nn.Module, images: Tensor) -> dic
     open_calls: list[nn.Module] = []
     done: list[tuple[nn.Module, nn.Module | None, Any]] = []  # with the caller and the output
 
-    def enter(entered: nn.Module, _arguments: tuple) -> None:
+    def enter(entered: nn.Module, _arguments: tuple[Any, ...]) -> None:
         if entered is module:
             raise _Reached(images)
         open_calls.append(entered)
 
-    def leave(left: nn.Module, _arguments: tuple, output: Any) -> None:
+    def leave(left: nn.Module, _arguments: tuple[Any, ...], output: Any) -> None:
         open_calls.pop()
         done.append((left, open_calls[-1] if open_calls else None, output))
 

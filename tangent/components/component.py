@@ -105,7 +105,7 @@ class Component:
 def _about(metadata: dict[str, str]) -> dict[str, Any]:
     """The checked metadata entry."""
     try:
-        about = json.loads(metadata["tangent"])
+        about: dict[str, Any] = json.loads(metadata["tangent"])
         version = about["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadComponent("the file has no `tangent` metadata: it is not a component") from error

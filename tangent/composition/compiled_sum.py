@@ -11,7 +11,7 @@ next to this file or in the user's cache, or in memory alone where neither can b
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -23,15 +23,17 @@ BLOCK = 8192  # entries: limbs in the second cache, parts read in runs worth pre
 SLICES = 4  # for each thread, so that one that is held up leaves work to the others
 SINGLE, DOUBLE = 0x7FFFFFFF, 0x7FFFFFFFFFFFFFFF  # all bits but the sign's
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Term = tuple[Tensor, float, int]  # a vector, its lambda, and whether it is added or removed
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Function) -> Function:
     """The function as machine code that runs without the interpreter's lock."""
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
+        return cast(Function, njit(cache=True, **options)(function))
     except RuntimeError:  # there is no folder to keep it in
-        return njit(nogil=True, error_model="numpy")(function)
+        return cast(Function, njit(**options)(function))
 
 
 def _of_address(_context: Any, address: Any) -> Any:
@@ -47,13 +49,16 @@ _pointer: Any = intrinsic(_of_address)
 
 
 @compiled
-def _stretch(address, low, count):
+def _stretch(address: np.uint64, low: int, count: int) -> np.ndarray:
     """float64 numbers in memory, from the `low`th on."""
-    return carray(_pointer(address + np.uint64(8) * np.uint64(low)), count, np.float64)
+    numbers: np.ndarray = carray(
+        _pointer(address + np.uint64(8) * np.uint64(low)), count, np.float64
+    )
+    return numbers
 
 
 @compiled
-def _widened(address, count, room):
+def _widened(address: np.uint64, count: int, room: np.ndarray) -> np.int64:
     """Brings bfloat16 to float32 in `room`; the greatest magnitude's bits, as float32's."""
     halves = carray(_pointer(address), count, np.uint16)
     bits = room.view(np.uint32)
@@ -65,7 +70,7 @@ def _widened(address, count, room):
 
 
 @compiled
-def _greatest(address, count):
+def _greatest(address: np.uint64, count: int) -> np.int64:
     """The bits of the greatest magnitude among float32 numbers."""
     bits = carray(_pointer(address), count, np.int32)
     most = np.int32(0)
@@ -75,7 +80,17 @@ def _greatest(address, count):
 
 
 @compiled
-def _narrow(addresses, weights, limbs, fresh, magics, divisor, out, start, stop):
+def _narrow(
+    addresses: np.ndarray,
+    weights: np.ndarray,
+    limbs: np.ndarray,
+    fresh: bool,
+    magics: np.ndarray,
+    divisor: float,
+    out: np.ndarray,
+    start: int,
+    stop: int,
+) -> np.ndarray:
     """Entries start to stop of a sum of float32 or bfloat16, whose bits `out` takes."""
     most = np.zeros(len(addresses), np.int64)
     room, result = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
@@ -108,7 +123,7 @@ def _narrow(addresses, weights, limbs, fresh, magics, divisor, out, start, stop)
 
 
 @compiled
-def _written(result, out, low, count):
+def _written(result: np.ndarray, out: np.ndarray, low: int, count: int) -> None:
     """Puts a block's float32 bits into `out`; rounds them, ties to even, where it has 16 alone."""
     bits = result.view(np.uint32)
     for i in range(count):
@@ -120,7 +135,17 @@ def _written(result, out, low, count):
 
 
 @compiled
-def _wide(addresses, weights, limbs, fresh, magics, divisor, out, start, stop):
+def _wide(
+    addresses: np.ndarray,
+    weights: np.ndarray,
+    limbs: np.ndarray,
+    fresh: bool,
+    magics: np.ndarray,
+    divisor: float,
+    out: np.ndarray,
+    start: int,
+    stop: int,
+) -> np.ndarray:
     """Entries start to stop of a sum of float64, which has two limbs."""
     most = np.zeros(len(addresses), np.int64)
     own, kept = np.empty((2, BLOCK)), len(limbs) > 0
@@ -172,10 +197,11 @@ def change(
     def slice_of(span: tuple[int, int]) -> np.ndarray:
         return loop(*given, bits.numpy(), *span)
 
-    most = np.max(_spread(slice_of, len(out)), axis=0, initial=0)
-    if wide:
-        return most.view(np.float64).tolist()
-    return most.astype(np.uint32).view(np.float32).astype(np.float64).tolist()
+    most: np.ndarray = np.max(_spread(slice_of, len(out)), axis=0, initial=0)
+    magnitudes: list[float] = (
+        most.view(np.float64) if wide else most.astype(np.uint32).view(np.float32)
+    ).tolist()
+    return magnitudes
 
 
 def _spread(work: Callable[[tuple[int, int]], np.ndarray], size: int) -> list[np.ndarray]:

@@ -170,7 +170,10 @@ class Accumulator:
         if compiled_sum is None:
             return self._pass(terms, divisor, out)
         limbs = self._limbs if self.kept else []
-        return compiled_sum.change(terms, limbs, self._magics, divisor, out, fresh=self._fresh)
+        magnitudes: list[float] = compiled_sum.change(
+            terms, limbs, self._magics, divisor, out, fresh=self._fresh
+        )
+        return magnitudes
 
     def _pass(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
         """The same by torch's operations, chunk by chunk."""

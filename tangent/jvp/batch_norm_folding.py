@@ -74,7 +74,7 @@ def _fold(convolution: "_Call", norm: "_Call", names: dict[int, str], suffix: Su
         gain=gain,
         kernel=(weight * by.view(-1, *[1] * (weight.ndim - 1))).detach(),
         shift=(shift + above * by).detach(),
-        _own=own,  # type: ignore[arg-type]
+        _own=own,
         _scale=scale.detach(),
         _above=above.detach(),
     )

@@ -49,7 +49,8 @@ def absorbed(block: Any, tokens: Tensor) -> Tensor:
         out = out + bias[2 * inner :]
     token = tokens[:, 0] + block.ls1(attention.proj(out))
     token = token + block.ls2(block.mlp(block.norm2(token)))
-    return token.unsqueeze(1)
+    answer: Tensor = token.unsqueeze(1)
+    return answer
 
 
 def class_token_block(model: nn.Module) -> Any:

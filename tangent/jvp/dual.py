@@ -45,7 +45,7 @@ class NoRule(Exception):
         super().__init__(f"{self.operation} {why}")
 
 
-class _Held(weakref.ref):
+class _Held(weakref.ref[Any]):
     """A value's tangents, for as long as the value lives; None where it was cut off from them."""
 
     __slots__ = ("key", "tangents")
@@ -213,7 +213,7 @@ def _argument(args: Sequence[Any], kwargs: dict[str, Any], position: int, name: 
 
 def _address(value: Tensor) -> int:
     """The storage's, which all views of one memory have in common."""
-    return value.untyped_storage()._cdata
+    return int(value.untyped_storage()._cdata)
 
 
 def _alike(value: Tensor, size: int, tangents: Tangents) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,8 @@ class Data:
             raise BadDerivation("the operator needs the images that each parent was trained from")
         count = len(self.source.labels)
         spread = torch.linspace(0, count - 1, min(self.images, count), dtype=torch.float64)
-        return spread.round().long().unique().tolist()
+        chosen: list[int] = spread.round().long().unique().tolist()
+        return chosen
 
     def _share(self) -> float:
         """How many images there are for each one used."""
@@ -194,7 +196,7 @@ def _input_grams(space: Space, activation: Tensor) -> dict[str, Tensor]:
     suffix, found = space.suffix, dict[str, Tensor]()
     assert suffix is not None
 
-    def watch(name: str, module: nn.Module, arguments: tuple) -> None:
+    def watch(name: str, module: nn.Module, arguments: tuple[Any, ...]) -> None:
         x = _inputs(module, arguments[0].detach()).double()
         found[name] = found.get(name, 0.0) + x.T @ x
 

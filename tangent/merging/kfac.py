@@ -11,6 +11,7 @@ from the plain mean and stays there in directions that no F_t sees.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def kfac(vectors: Vectors, curvatures: list[dict[str, Kronecker]], *, iterations
     for name, start in mean.items():
         bent = [(w, each[name]) for w, each in zip(weights, curvatures, strict=True)]
 
-        def product(value: Tensor, bent: list = bent) -> Tensor:
+        def product(value: Tensor, bent: list[tuple[float, Any]] = bent) -> Tensor:
             return torch.stack([w * one.times(value) for w, one in bent]).sum(0)
 
         targets = [w * one.times(part[name]) for (w, one), part in zip(bent, own, strict=True)]

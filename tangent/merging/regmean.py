@@ -59,4 +59,5 @@ def _divided(right: Tensor, gram: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(gram)
     floor = len(gram) * torch.finfo(gram.dtype).eps * float(values[-1])
     inverse = torch.where(values > floor, 1 / values.where(values > floor, 1.0), 0.0)
-    return ((right @ vectors) * inverse) @ vectors.T
+    quotient: Tensor = ((right @ vectors) * inverse) @ vectors.T
+    return quotient

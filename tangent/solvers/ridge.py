@@ -37,7 +37,7 @@ def factor(gram: Tensor, ridge: float) -> Tensor:
     matrix = gram.clone().mT
     matrix.diagonal().add_(ridge)
     info = torch.empty((), dtype=torch.int32, device=gram.device)
-    lower, _ = torch.linalg.cholesky_ex(matrix, out=(matrix, info))
+    lower: Tensor = torch.linalg.cholesky_ex(matrix, out=(matrix, info))[0]
     if info.item() != 0 or not torch.isfinite(lower.diagonal()).all():  # NaN spreads to there
         raise NonFinite(
             f"the curvature of {len(gram)} features is not positive definite with ridge "
@@ -49,4 +49,5 @@ def factor(gram: Tensor, ridge: float) -> Tensor:
 def substituted(lower: Tensor, right: Tensor) -> Tensor:
     """x (D, K) of L Lᵀ x = right, L the lower factor; `cholesky_solve` would copy it."""
     half = torch.linalg.solve_triangular(lower, right, upper=False)
-    return torch.linalg.solve_triangular(lower.mT, half, upper=True)
+    solution: Tensor = torch.linalg.solve_triangular(lower.mT, half, upper=True)
+    return solution

@@ -89,7 +89,7 @@ def lbfgs(problem: Problem, progress: Report) -> Solution:
     step = 0
     while step < settings.max_iterations:
         before = len(norms)
-        value = float(optimizer.step(evaluate))  # type: ignore[arg-type]
+        value = float(optimizer.step(evaluate))
         step += 1
         progress(step, settings.max_iterations, value)
         if norms[-1] <= settings.tolerance * norms[0] or len(norms) == before:

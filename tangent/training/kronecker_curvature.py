@@ -6,6 +6,7 @@ for the channels and for the places of its kernel.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def curvature(suffix: Suffix, activation: Tensor, cotangent: Tensor) -> Curvatur
     names = {id(module): name for name, module in suffix.model.named_modules()}
     seen: dict[str, list[Tensor]] = {}
 
-    def watch(module: nn.Module, arguments: tuple, output: Tensor) -> None:
+    def watch(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         name, inputs = names[id(module)], arguments[0].detach()
         if output.requires_grad:
             output.register_hook(

@@ -4,7 +4,7 @@ A diagonal Jacobian is its own transpose, so the kernels of back-propagation ser
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -42,12 +42,12 @@ def pointwise(forward: Callable[..., Tensor], backward: Callable[..., Tensor]) -
 
 def _gelu(t: Tensor, x: Tensor, y: Tensor, approximate: str = "none") -> Tensor:
     """J5: ẋ·(Φ(x) + x·φ(x))."""
-    return aten.gelu_backward(t, x, approximate=approximate)
+    return cast(Tensor, aten.gelu_backward(t, x, approximate=approximate))
 
 
 def _relu(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """J4: ẋ·1[y > 0], 0 at the kink."""
-    return aten.threshold_backward(t, y, 0)
+    return cast(Tensor, aten.threshold_backward(t, y, 0))
 
 
 def _power(t: Tensor, x: Tensor, y: Tensor, exponent: float) -> Tensor:
@@ -61,11 +61,11 @@ def _clamp(t: Tensor, x: Tensor, y: Tensor, min: Any = None, max: Any = None) ->
 def _hardtanh(
     t: Tensor, x: Tensor, y: Tensor, min_val: float = -1.0, max_val: float = 1.0
 ) -> Tensor:
-    return aten.hardtanh_backward(t, x, min_val, max_val)
+    return cast(Tensor, aten.hardtanh_backward(t, x, min_val, max_val))
 
 
 def _softplus(t: Tensor, x: Tensor, y: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
-    return aten.softplus_backward(t, x, beta, threshold)
+    return cast(Tensor, aten.softplus_backward(t, x, beta, threshold))
 
 
 KERNELS: list[tuple[Any, Any, list[Any]]] = [

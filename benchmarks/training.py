@@ -32,7 +32,7 @@ from tangent.backbones.loading import wrap
 from tangent.solvers import losses
 from tangent.training import iterative
 from tangent.training.activation_cache import cached
-from tangent.training.problem import Problem
+from tangent.training.problem import TrainingProblem
 
 LABELS, BATCH, EPOCHS = 10, 32, 50
 AMORTISED = 10  # epochs of ours in one timing, which ends with a full evaluation
@@ -56,7 +56,7 @@ class Data:
 class PapersScheme:
     """One epoch of Adam, each step a dual pass of the whole network and autograd through it."""
 
-    def __init__(self, model: nn.Module, problem: Problem, data: Data) -> None:
+    def __init__(self, model: nn.Module, problem: TrainingProblem, data: Data) -> None:
         self.model, self.problem, self.data = model, problem, data
         self.base = {name: p.detach() for name, p in model.named_parameters()}
         self.delta = {name: v.clone().requires_grad_() for name, v in problem.zero().items()}
@@ -109,7 +109,7 @@ def measure(name: str, count: int, photos: Path | None, rounds: int) -> dict[str
             Path(folder) / "rows", count, data.batches(64), space.engine.rows, lambda _: None
         )
         caching = time.perf_counter() - began
-        problem = Problem(space, rows, data.labels, ADAM)
+        problem = TrainingProblem(space, rows, data.labels, ADAM)
         seconds = epochs(model, problem, data, rounds)
         trained = to_one_loss(problem)
     scheme = seconds[PAPERS]
@@ -123,7 +123,7 @@ def measure(name: str, count: int, photos: Path | None, rounds: int) -> dict[str
     }
 
 
-def epochs(model: nn.Module, problem: Problem, data: Data, rounds: int) -> dict[str, float]:
+def epochs(model: nn.Module, problem: TrainingProblem, data: Data, rounds: int) -> dict[str, float]:
     """Median seconds of an epoch in every way, and of one plain pass over the images."""
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ def epochs(model: nn.Module, problem: Problem, data: Data, rounds: int) -> dict[
     return seconds | {OURS: seconds[OURS] / AMORTISED}
 
 
-def to_one_loss(problem: Problem) -> dict[str, Any]:
+def to_one_loss(problem: TrainingProblem) -> dict[str, Any]:
     """Adam for all its epochs, and the fewest tried steps of conjugate gradients to its loss."""
     problem.hyperparameters = ADAM
     began = time.perf_counter()

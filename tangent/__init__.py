@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from tangent.reproducibility import environment as environment
     from tangent.space import Space as Space
     from tangent.space import open_space as open_space
+    from tangent.training.downdate import downdated as downdated
     from tangent.training.downdate import renamed as renamed
     from tangent.training.downdate import restated as restated
     from tangent.training.downdate import without as without
     from tangent.training.fit import Fitted as Fitted
     from tangent.training.fit import Progress as Progress
+    from tangent.training.fit import TrainingResult as TrainingResult
     from tangent.training.fit import fit as fit
     from tangent.vocabulary import LINEAR as LINEAR
     from tangent.vocabulary import RULES as RULES
@@ -38,8 +40,8 @@ _NAMES = {  # module -> the names that the package offers of it, as imported abo
     "composition.compose": ("compose",),
     "reproducibility": ("environment",),
     "space": ("Space", "open_space"),
-    "training.downdate": ("renamed", "restated", "without"),
-    "training.fit": ("Fitted", "Progress", "fit"),
+    "training.downdate": ("downdated", "renamed", "restated", "without"),
+    "training.fit": ("Fitted", "Progress", "TrainingResult", "fit"),
     "vocabulary": ("LINEAR", "RULES", "SCOPES"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

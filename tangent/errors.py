@@ -5,7 +5,7 @@
     ├── BackboneUnavailable    ├── FingerprintMismatch   ├── BadWeight
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
     ├── UnknownScope           ├── IndefiniteProblem     ├── Overflow
-    ├── NotRestatable          ├── UnknownOperator       ├── BadParameter
+    ├── NotDowndatable          ├── UnknownOperator       ├── BadParameter
     └── BadDerivation
 
 Each has a stable `code`; the message says what was wrong and what to do.
@@ -52,7 +52,7 @@ class BadWeight(TangentError):
     code = "bad_weight"
 
 
-class NotRestatable(TangentError):
+class NotDowndatable(TangentError):
     code = "not_restatable"
 
 

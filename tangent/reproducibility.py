@@ -21,7 +21,7 @@ SEED = b"tangent-composer probe images 1"
 CPUS = Path("/proc/cpuinfo")
 
 
-def noise(size: int) -> Tensor:
+def hash_images(size: int) -> Tensor:
     """The probe images (8, 3, size, size) float32: uniform noise in [-2, 2), as if normalised.
 
     Bytes of SHAKE-256 over 64, less 2: exact, and the same with every version of every library.
@@ -32,7 +32,7 @@ def noise(size: int) -> Tensor:
     return torch.from_numpy(pixels.reshape(COUNT, 3, size, size))
 
 
-def digest(labels: Sequence[str], logits: np.ndarray) -> str:
+def answer_hash(labels: Sequence[str], logits: np.ndarray) -> str:
     """SHA-256 of the labels as JSON, a line end, and the logits as little-endian float32."""
     if logits.shape != (COUNT, len(labels)):
         raise ValueError(f"logits {logits.shape} are not those of {COUNT} x {len(labels)} labels")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tangent.backbones.features import Grid, each_alone, grid_of, head2toe, with_constant
+from tangent.backbones.features import Grid, grid_of, head2toe, in_fixed_batches, with_constant
 from tangent.backbones.label_head import head_rows
 from tangent.backbones.loading import Backbone, load_backbone
 from tangent.backbones.scope import check_scope, tangent_parameters
@@ -159,7 +159,7 @@ class Space:
 
     def readout_alone(self, images: Tensor) -> Tensor:
         """`readout`, each image's bits independent of the others: what statistics are made of."""
-        return each_alone(self.readout, images)
+        return in_fixed_batches(self.readout, images)
 
     def logits(self, images: Tensor, delta: Delta) -> Tensor:
         """h(x) (B, K) float32 of images (B, 3, S, S), columns in the order of the delta's labels.

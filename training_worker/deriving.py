@@ -75,7 +75,7 @@ def make(
     settings: Settings,
     folder: Path,
     progress: Callable[[tangent.Progress], None],
-) -> tangent.Fitted:
+) -> tangent.TrainingResult:
     """The derived component.
 
     Raises:

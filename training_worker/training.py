@@ -20,7 +20,7 @@ from training_worker import deriving
 from training_worker.source import ImageSource, entries
 
 PROGRESS_SECONDS = 0.1  # between two reports of the same phase
-Making = Callable[[tangent.Space, Path, "Reporter"], tangent.Fitted]
+Making = Callable[[tangent.Space, Path, "Reporter"], tangent.TrainingResult]
 
 
 class Training:
@@ -61,7 +61,9 @@ class Training:
         dataset = datasets.get(session, component.dataset_id or "")
         images = entries(session, dataset.id)
 
-        def make(space: tangent.Space, folder: Path, progress: "Reporter") -> tangent.Fitted:
+        def make(
+            space: tangent.Space, folder: Path, progress: "Reporter"
+        ) -> tangent.TrainingResult:
             pack = self.blobs.path(dataset.pack_key)
             return tangent.fit(
                 space,

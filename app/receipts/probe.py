@@ -83,12 +83,12 @@ class Probes:
 
     def _answer(self, row: Space, members: Members, composed: Composed) -> dict[str, Any]:
         opened = self.engine.space(row)
-        images = reproducibility.noise(opened.image_size)
+        images = reproducibility.hash_images(opened.image_size)
         answer = None
         if members:
             delta = composed(row, members, row.default_rule)
             logits = self.engine.logits(row, list(images), delta)
-            answer = reproducibility.digest(delta.labels, logits)
+            answer = reproducibility.answer_hash(delta.labels, logits)
         return {
             "space": row.name,
             "fingerprint": row.fingerprint,

@@ -44,7 +44,7 @@ class Pool:
 
     def fit(
         self, numbers: Sequence[int] | np.ndarray, settings: dict[str, Any], *, known: bool
-    ) -> tangent.Fitted:
+    ) -> tangent.TrainingResult:
         """A component of these images."""
         space = self.gallery.space(self.scope, known)
         if self.scope not in tangent.LINEAR and settings.get("solver") != "adam":
@@ -109,11 +109,11 @@ class Case:
         self.parts = [train[part] for part in dealt]
 
     @cached_property
-    def components(self) -> list[tangent.Fitted]:
+    def components(self) -> list[tangent.TrainingResult]:
         """One of each party by default settings, trained from its images alone; labels known."""
         return self.trained({}, known=True)
 
-    def trained(self, settings: dict[str, Any], *, known: bool) -> list[tangent.Fitted]:
+    def trained(self, settings: dict[str, Any], *, known: bool) -> list[tangent.TrainingResult]:
         """A component of each party, trained from its images alone."""
         return [self.pool.fit(part, settings, known=known) for part in self.parts]
 

@@ -93,7 +93,7 @@ def auto_joint(case: Case) -> Iterator[Answer]:
 
 
 def answered_jointly(
-    case: Case, name: str, fitted: Sequence[tangent.Fitted], paragon: Answer, known: bool
+    case: Case, name: str, fitted: Sequence[tangent.TrainingResult], paragon: Answer, known: bool
 ) -> Answer:
     """Components composed by the rule, next to the training that it has to equal."""
     delta, seconds = timed(lambda: composed(case, fitted, "joint", known=known))
@@ -109,7 +109,7 @@ def answered_jointly(
 
 def composed(
     case: Case,
-    fitted: Sequence[tangent.Fitted],
+    fitted: Sequence[tangent.TrainingResult],
     rule: str,
     *,
     known: bool = True,
@@ -127,7 +127,7 @@ def shas(count: int) -> list[str]:
     return [f"{i:064x}" for i in range(count)]
 
 
-def seconds_of(fitted: Sequence[tangent.Fitted]) -> float:
+def seconds_of(fitted: Sequence[tangent.TrainingResult]) -> float:
     """All parties' trainings one after the other."""
     return sum(each.metrics["seconds"] for each in fitted)
 
@@ -147,7 +147,7 @@ def averages(case: Case) -> Iterator[Answer]:
 
 
 def average(
-    case: Case, name: str, fitted: Sequence[tangent.Fitted], *, known: bool = True
+    case: Case, name: str, fitted: Sequence[tangent.TrainingResult], *, known: bool = True
 ) -> Answer:
     """The mean of the components."""
     delta, seconds = timed(lambda: composed(case, fitted, "average", known=known))
@@ -193,7 +193,7 @@ def best_joint(case: Case) -> Answer:
     )
 
 
-def with_settings(fitted: tangent.Fitted, given: dict[str, Any]) -> tangent.Fitted:
+def with_settings(fitted: tangent.TrainingResult, given: dict[str, Any]) -> tangent.TrainingResult:
     """The component as `joint` sees it had it been trained with these settings."""
     settings = fitted.component.hyperparameters | given
     return replace(fitted, component=replace(fitted.component, hyperparameters=settings))

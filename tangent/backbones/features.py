@@ -84,7 +84,7 @@ def grid_of(phi: Tensor, width: int) -> Grid:
     return Grid(steps)
 
 
-def each_alone(readout: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def in_fixed_batches(readout: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Readouts (B, D) whose bits depend on each image alone, whatever comes with it.
 
     The kernels that a pass runs, and so the order of its sums, depend on the number of images; so

@@ -26,7 +26,7 @@ from tangent.errors import BadComponent
 FORMAT = 2  # 1 had features off the grid and no statistics at block scopes
 HEAD, BACKBONE = "delta.head", "delta.backbone."
 GRAM, SUMS, CROSS = "statistics.gram", "statistics.sums", "statistics.cross"
-MOST_IMAGES = 2**53  # of one label: float64 counts exactly up to here
+MAX_IMAGES = 2**53  # of one label: float64 counts exactly up to here
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
         if not isinstance(about.get(key), kind):
             raise BadComponent(f"the component's metadata has no {kind.__name__} {key!r}")
     counts = about["labels"].values()
-    if not counts or not all(type(n) is int and 0 < n < MOST_IMAGES for n in counts):
+    if not counts or not all(type(n) is int and 0 < n < MAX_IMAGES for n in counts):
         raise BadComponent("the component's labels must each have a positive number of images")
     names = about["head_labels"]
     if not all(_is_text(n) for n in names) or names != sorted(set(names)):

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from tangent.errors import BadComponent
 
-MOST_ANCESTORS = 10_000
+MAX_ANCESTORS = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Derivation:
         known = set(found.ancestors)
         if not parents or not known >= {sha for sha, _ in parents}:
             raise BadComponent("the component has no parents, or one that is no ancestor")
-        if found.ancestors != tuple(sorted(known)) or len(known) > MOST_ANCESTORS:
+        if found.ancestors != tuple(sorted(known)) or len(known) > MAX_ANCESTORS:
             raise BadComponent("the component's ancestors are not sorted and distinct, or too many")
         return found
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tangent.components.mapped_tensors import empty
-from tangent.errors import NotRestatable
+from tangent.errors import NotDowndatable
 
 SQUARE = 128  # rows of a Gram matrix that are mirrored at a time
 
@@ -92,13 +92,13 @@ def less(whole: Statistics, part: Statistics) -> Statistics:
     A label that has no image left is gone.
 
     Raises:
-        NotRestatable: the part has more images of a label than the whole.
+        NotDowndatable: the part has more images of a label than the whole.
     """
     counts = dict(whole.counts)
     sums = whole.sums.clone()
     for row, (name, count) in enumerate(part.counts.items()):
         if counts.get(name, 0.0) < count:
-            raise NotRestatable(
+            raise NotDowndatable(
                 f"the statistics have {counts.get(name, 0):g} images of label {name!r}, "
                 f"{count:g} are to be taken away: they belong to another dataset"
             )

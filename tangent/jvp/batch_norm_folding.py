@@ -48,7 +48,7 @@ class Fold:
         ]
 
 
-def find_folds(suffix: Suffix) -> list[Fold]:
+def foldable_pairs(suffix: Suffix) -> list[Fold]:
     """The pairs in which nothing but the batch norm reads what the convolution gives."""
     trace = _Trace()
     with torch.no_grad(), trace:

@@ -17,17 +17,17 @@ from tangent.backbones.suffix import running_instead
 
 
 @contextmanager
-def absorbing(model: nn.Module) -> Iterator[None]:
+def class_token_only(model: nn.Module) -> Iterator[None]:
     """Within it, the last block gives the class token only, where nothing else is read."""
     block = class_token_block(model)
     if block is None:
         yield
         return
-    with running_instead(block, lambda tokens: absorbed(block, tokens)):
+    with running_instead(block, lambda tokens: class_token_output(block, tokens)):
         yield
 
 
-def absorbed(block: Any, tokens: Tensor) -> Tensor:
+def class_token_output(block: Any, tokens: Tensor) -> Tensor:
     """The block's class token (B, 1, d) of tokens (B, N, d)."""
     attention = block.attn
     heads, size = attention.num_heads, attention.head_dim

@@ -1,8 +1,8 @@
-"""The engine of the last block of a ViT that reads its class token only: J as plain products.
+"""The jvp engine of a ViT's last block when only the class token is read: J as plain products.
 
-Nothing before the block moves, so all that J needs of an image is computed once: the normalised
-tokens n, and for the class token its query q, scores p, mean token c = Σ p·n and so on to phi. What
-is left of J and of Jᵀ is a handful of matrix products over single rows, in `absorbed`'s algebra.
+Nothing before the block moves, so the constants of an image are computed once: the normalised
+tokens n, and for the class token its query q, scores p, mean token c = Σ p·n and so on to phi. J
+and Jᵀ are then a handful of matrix products over single rows, in `class_token_output`'s algebra.
 """
 
 from collections.abc import Sequence

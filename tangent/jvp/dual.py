@@ -80,7 +80,7 @@ class Duals(TorchFunctionMode):
         """
         super().__init__()
         self._kernels = {id(fold.weight): (fold.kernel, fold.shift) for fold in folds}
-        self._taken_up = {id(fold.gain) for fold in folds}
+        self._folded_gains = {id(fold.gain) for fold in folds}
         self._seeds = {id(tensor): tangents for tensor, tangents in seeds}
         self._seeded = [tensor for tensor, _ in seeds]
         self.count = len(seeds[0][1]) if seeds else 0
@@ -188,7 +188,7 @@ class Duals(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._kernels and func in FOLDED:
             if func is F.batch_norm:
-                if id(_argument(args, kwargs, 3, "weight")) in self._taken_up:
+                if id(_argument(args, kwargs, 3, "weight")) in self._folded_gains:
                     return args[0]
             elif id(args[1]) in self._kernels:
                 kernel, shift = self._kernels[id(args[1])]

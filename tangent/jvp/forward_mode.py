@@ -12,8 +12,8 @@ from torch import Tensor
 
 import tangent.jvp.rules  # noqa: F401 (registers the rules)
 from tangent.backbones.suffix import Suffix
-from tangent.jvp.batch_norm_folding import Fold, find_folds
-from tangent.jvp.class_token_attention import absorbing
+from tangent.jvp.batch_norm_folding import Fold, foldable_pairs
+from tangent.jvp.class_token_attention import class_token_only
 from tangent.jvp.dual import Duals, Tangents
 from tangent.jvp.engine import Tangent
 
@@ -29,7 +29,7 @@ class Rules:
         self.suffix, self.reason = suffix, reason
         self._folds: list[Fold] = []
         with torch.no_grad():
-            self._folds = find_folds(suffix)
+            self._folds = foldable_pairs(suffix)
         self._folded = {weight for fold in self._folds for weight in fold.names}
 
     @classmethod
@@ -55,7 +55,7 @@ class Rules:
         seeds = [
             (pairs[0][0], [along for _, along in pairs]) for pairs in zip(*prepared, strict=True)
         ]
-        with torch.no_grad(), self._running(seeds) as duals, absorbing(self.suffix.model):
+        with torch.no_grad(), self._running(seeds) as duals, class_token_only(self.suffix.model):
             phi = self.suffix.run(rows)
         return phi, duals.of(phi) or [torch.zeros_like(phi) for _ in prepared]
 
@@ -67,8 +67,3 @@ class Rules:
         duals = Duals(seeds, self._folds)
         with duals if seeds or self._folds else nullcontext():
             yield duals
-
-
-def _laid_out(value: Tensor) -> Tensor:
-    """As the kernels of the backbone's convolutions lie in memory."""
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value

@@ -26,7 +26,7 @@ from tangent.training.augmentation import Source
 from tangent.training.kronecker_curvature import added, curvature
 
 MOST_PULLS = 16  # of one image; where it has more labels, that many random sums of them
-WIDEST = 4096  # inputs of a layer that still gets a Gram matrix
+MAX_FACTOR_SIZE = 4096  # inputs of a layer that still gets a Gram matrix
 
 
 @dataclass(frozen=True)
@@ -215,10 +215,10 @@ def _input_grams(space: Space, activation: Tensor) -> dict[str, Tensor]:
 
 def _is_linear(module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
-        return module.in_features <= WIDEST
+        return module.in_features <= MAX_FACTOR_SIZE
     if type(module) is not nn.Conv2d or isinstance(module.padding, str) or module.groups > 1:
         return False
-    return module.padding_mode == "zeros" and module.weight[0].numel() <= WIDEST
+    return module.padding_mode == "zeros" and module.weight[0].numel() <= MAX_FACTOR_SIZE
 
 
 def _inputs(module: nn.Module, x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from tangent.merging.task_vectors import HEAD, Layout, Vectors, directions_type
 from tangent.merging.ties import ties
 from tangent.space import Space
 from tangent.training.augmentation import Source
-from tangent.training.fit import Fitted, Progress
+from tangent.training.fit import Progress, TrainingResult
 from tangent.training.refine import refine
 from tangent.vocabulary import LINEAR
 
@@ -59,7 +59,7 @@ def derive(
     examples: Source | None = None,
     scratch: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
-) -> Fitted:
+) -> TrainingResult:
     """A component made of others by the operator; the same arguments in any order, the same bytes.
 
     `examples` are the labelled images that `atlas` fits to. The vectors are held in memory, 8 bytes
@@ -108,7 +108,7 @@ def derive(
             tuple(sorted(ancestors | set(shas))),
         ),
     )
-    return Fitted(component, metrics | {"seconds": round(time.monotonic() - started, 3)})
+    return TrainingResult(component, metrics | {"seconds": round(time.monotonic() - started, 3)})
 
 
 def _check(space: Space, parents: Sequence[Parent], name: str, examples: Source | None) -> None:

@@ -11,33 +11,33 @@ def solve(
     product: Callable[[TangentDict], TangentDict],
     precondition: Callable[[TangentDict], TangentDict],
     *,
-    most: int,
+    max_steps: int,
     tolerance: float,
     scale: float | None = None,
     report: Callable[[int, int, float | None], None],
 ) -> tuple[TangentDict, int, float]:
-    """x of `product(x) = right`, from zero: x, the steps taken and what is left of the residual.
+    """Solve `product(x) = right` from zero; return x, the steps taken and the relative residual.
 
-    Ends after `most` steps, or when the residual's norm is below `tolerance` times `scale`, which
-    is the first residual's unless given.
+    Ends after `max_steps`, or when the residual's norm is below `tolerance` times `scale`, by
+    default the norm of `right`.
     """
-    found, residual = {name: 0.0 * value for name, value in right.items()}, right
+    x, residual = {name: 0.0 * value for name, value in right.items()}, right
     size = math.sqrt(dot(residual, residual))
     first = size if scale is None else scale
-    direction = towards = precondition(residual)
-    squared, step = dot(residual, towards), 0
-    while step < most and size > tolerance * first:
+    direction = preconditioned = precondition(residual)
+    squared, step = dot(residual, preconditioned), 0
+    while step < max_steps and size > tolerance * first:
         curved = product(direction)
         length = squared / dot(direction, curved)
-        found = plus(found, length, direction)
+        x = plus(x, length, direction)
         residual = plus(residual, -length, curved)
-        towards = precondition(residual)
-        previous, squared = squared, dot(residual, towards)
-        direction = plus(towards, squared / previous, direction)
+        preconditioned = precondition(residual)
+        previous, squared = squared, dot(residual, preconditioned)
+        direction = plus(preconditioned, squared / previous, direction)
         size = math.sqrt(dot(residual, residual))
         step += 1
-        report(step, most, size / (first or 1.0))
-    return found, step, size / (first or 1.0)
+        report(step, max_steps, size / (first or 1.0))
+    return x, step, size / (first or 1.0)
 
 
 def dot(a: TangentDict, b: TangentDict) -> float:

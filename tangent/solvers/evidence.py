@@ -44,7 +44,9 @@ def log_evidence(
     return -0.5 * len(residuals) * (observed * math.log(left) + volume)
 
 
-def climbed(value: Callable[[float], float], choices: Sequence[float], start: float) -> float:
+def maximise_evidence(
+    value: Callable[[float], float], choices: Sequence[float], start: float
+) -> float:
     """Of the ascending choices, that with the highest value on the way up from the start.
 
     A choice whose value is NonFinite is not taken.

@@ -35,7 +35,8 @@ def squared_penalty(norm2: float, mu: float) -> float:
 
 def norm_penalty(norm2: float, mu: float) -> float:
     """The papers' mu sqrt(1e-6 + |delta|²) of a squared norm (eq. 5)."""
-    return mu * float((1e-6 + norm2) ** 0.5)
+    length: float = (1e-6 + norm2) ** 0.5
+    return mu * length
 
 
 def penalty_slope(penalty: str, norm2: float, mu: float) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tangent.components.hyperparameters import L2_CHOICES, Hyperparameters
 from tangent.solvers import ridge
-from tangent.solvers.evidence import climbed, log_evidence
+from tangent.solvers.evidence import log_evidence, maximise_evidence
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class NormalEquations:
         squares = self.energy - 2 * (ours * self.targets).sum().item() + (base * moved).sum().item()
         observed = self.images**2 / self.spread
         unit = 0.5 * self.images * len(base)
-        return climbed(
+        return maximise_evidence(
             lambda l2: log_evidence(self.gram, residuals, squares, l2 * unit, observed),
             L2_CHOICES,
             Hyperparameters.l2,

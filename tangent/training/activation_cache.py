@@ -1,7 +1,7 @@
-"""What the frozen part of the backbone gives for each training image, kept on disk.
+"""The output of the backbone's frozen part for each training image, cached on disk.
 
-Rows lie in a memory-mapped file: the page cache keeps what fits, and the process's own memory does
-not grow with the dataset.
+The rows lie in a memory-mapped file: the page cache holds as many as fit, and the process's own
+memory does not grow with the dataset.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,9 @@ def cached(
     compute: Callable[[Tensor], Tensor],
     advance: Callable[[int], None],
 ) -> Tensor:
-    """`compute` of every batch as one mapped tensor (count, …); `advance` hears the rows done.
+    """Return `compute` of all batches as one mapped tensor (count, …).
+
+    `advance` is called with the number of finished rows after each batch.
 
     Raises:
         ValueError: the batches do not add up to `count` images.

@@ -1,7 +1,7 @@
-"""Fixed views of a training image: augmentation that keeps a component a function of its data.
+"""Deterministic augmentation: a component stays a function of its data.
 
-View 0 is the image itself; every other one is a flip and a shift that depend on the view's number
-alone, so what an image adds to a training depends on no other image.
+View 0 is the image itself. Every other view is a flip and a shift that depend on the view's number
+alone, so the contribution of an image to a training does not depend on any other image.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 REACH = 8  # a shift is an eighth of the image's side
-TURN = math.pi * (3 - math.sqrt(5))  # between two shifts' directions: no two are near each other
+TURN = math.pi * (3 - math.sqrt(5))  # golden angle: no two shifts have similar directions
 
 
 class Source(Protocol):
@@ -20,14 +20,14 @@ class Source(Protocol):
 
     @property
     def labels(self) -> Sequence[str]:
-        """One label an image."""
+        """The label of each image."""
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Preprocessed images (b, 3, S, S) float32 in the labels' order, anew at each call."""
+        """Yield preprocessed images (b, 3, S, S) float32 in the labels' order, at every call."""
 
 
-class Views:
-    """The images of a source in `count` views, one view of them all after the other."""
+class AugmentedSource:
+    """A source repeated in `count` views: all images in view 0, then all in view 1, and so on."""
 
     def __init__(self, source: Source, count: int) -> None:
         self.labels = list(source.labels) * count
@@ -36,11 +36,11 @@ class Views:
     def batches(self, size: int) -> Iterator[Tensor]:
         for number in range(self._count):
             for images in self._source.batches(size):
-                yield view(images, number)
+                yield augmented(images, number)
 
 
-def view(images: Tensor, number: int) -> Tensor:
-    """Images (B, 3, S, S) as that view shows them: odd ones mirrored, all from 2 on shifted."""
+def augmented(images: Tensor, number: int) -> Tensor:
+    """Images (B, 3, S, S) in view `number`: odd views are mirrored, views from 2 on are shifted."""
     if number % 2:
         images = images.flip(-1)
     if number < 2:

@@ -11,7 +11,7 @@ from tangent.components.statistics import Statistics, measure, total
 from tangent.solvers import losses
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.solvers.ridge import solve as solve_ridge
-from tangent.training.problem import ROWS, Problem, Solution
+from tangent.training.problem import ROWS, Solution, TrainingProblem
 
 HOLDOUT = 10  # every tenth image of a label is held out once, to measure
 
@@ -24,7 +24,7 @@ class Measured:
     kept: Statistics
 
 
-def measured(problem: Problem) -> Measured:
+def measured(problem: TrainingProblem) -> Measured:
     """Both statistics in one pass over the rows; exact sums, so the order is all the same.
 
     Raises:
@@ -40,7 +40,7 @@ def measured(problem: Problem) -> Measured:
     return Measured(everything, kept)
 
 
-def solve(problem: Problem, statistics: Statistics) -> Solution:
+def solve(problem: TrainingProblem, statistics: Statistics) -> Solution:
     """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|²."""
     head = head_of(problem, statistics, problem.hyperparameters).to(problem.base)
     gradient, loss = _gradient(problem, head)
@@ -55,7 +55,7 @@ def solve(problem: Problem, statistics: Statistics) -> Solution:
     return Solution({"head": head}, stats)
 
 
-def holdout_accuracy(problem: Problem, kept: Statistics) -> float | None:
+def holdout_accuracy(problem: TrainingProblem, kept: Statistics) -> float | None:
     """Accuracy on every tenth image of each label, by a solution that has not seen them.
 
     None where some label has fewer than ten images. The component itself is trained on all of them.
@@ -97,7 +97,7 @@ def plain_head(
     return equations(of, labels, replace(settings, choose_l2=False)).solve(base)
 
 
-def head_of(problem: Problem, of: Statistics, settings: Hyperparameters) -> Tensor:
+def head_of(problem: TrainingProblem, of: Statistics, settings: Hyperparameters) -> Tensor:
     """delta (K, D): eq. (4) with penalty l2/2 |delta|², whose ridge is c = l2 n K / 2."""
     labels = problem.labels
     if settings.alpha == 1:
@@ -118,7 +118,7 @@ def _rows_of(of: Statistics, labels: Sequence[str]) -> Tensor:
 
 
 def _weighted_row(
-    problem: Problem, of: Statistics, targets: Tensor, ridge: float, k: int
+    problem: TrainingProblem, of: Statistics, targets: Tensor, ridge: float, k: int
 ) -> Tensor:
     """Row k where alpha weights the label's own images: their Gram counts alpha times."""
     gram, base = of.gram.clone(), problem.base[k : k + 1].cpu()
@@ -130,7 +130,7 @@ def _weighted_row(
     return solve_ridge(gram, targets[k : k + 1], base, ridge)
 
 
-def _gradient(problem: Problem, head: Tensor) -> tuple[Tensor, float]:
+def _gradient(problem: TrainingProblem, head: Tensor) -> tuple[Tensor, float]:
     """The gradient of the objective in float64, and the objective."""
     settings = problem.hyperparameters
     norm2 = (head**2).sum().item()
@@ -146,7 +146,7 @@ def _gradient(problem: Problem, head: Tensor) -> tuple[Tensor, float]:
     return gradient, value
 
 
-def _held_out(problem: Problem) -> Tensor:
+def _held_out(problem: TrainingProblem) -> Tensor:
     """Which rows are held out to measure: of each label, every tenth in order."""
     views = problem.hyperparameters.views
     targets = problem.targets[: len(problem.rows) // views]  # of the images themselves
@@ -156,7 +156,7 @@ def _held_out(problem: Problem) -> Tensor:
     return held_out.repeat(views)
 
 
-def _statistics(problem: Problem, chosen: Tensor) -> Statistics:
+def _statistics(problem: TrainingProblem, chosen: Tensor) -> Statistics:
     """The statistics of the chosen rows, added up as they come: a Gram matrix takes megabytes.
 
     On the CPU, where any process can solve from them again and find the same bits.

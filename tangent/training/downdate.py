@@ -1,9 +1,9 @@
-"""A component as it would be, had its dataset been another: made from its statistics, no training.
+"""Downdating: the component of a changed dataset, from its statistics and without training.
 
-At scopes that are linear in psi, what `cholesky` finds is a function of the exact sums G, s and n,
-and so is a penalty that it chooses. So when an image goes or a label gets another name, the sums
-are changed and the head solved again; the file has the bytes that a training on the changed dataset
-gives.
+At scopes that are linear in psi, the solution of `cholesky` is a function of the exact sums G, s
+and n, and so is a penalty that it chooses. When an image is removed or a label renamed, the sums
+are changed and the head is solved again; the file has the bytes that training on the changed
+dataset gives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,21 @@ from torch import Tensor
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, less, measure, relabelled, total
-from tangent.errors import NotRestatable
+from tangent.errors import NotDowndatable
 from tangent.space import Space
-from tangent.training.augmentation import view
+from tangent.training.augmentation import augmented
 from tangent.training.cholesky import plain_head, settled
 from tangent.vocabulary import LINEAR
 
 
-def why_not(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
-    """What stands against restating a component trained so; None if nothing does."""
+def obstacle_to_downdating(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
+    """The reason why a component with these settings cannot be downdated; None if it can."""
     if scope not in LINEAR:
         return f"scope {scope} is not linear in fixed features"
     if hyperparameters.get("solver") != "cholesky":
         return f"solver {hyperparameters.get('solver')} iterates; cholesky does not"
     if hyperparameters.get("alpha") != 1:
-        return "an alpha other than 1 weights images by their label, which the sums do not tell"
+        return "an alpha other than 1 weights images by their label; the sums have no such weights"
     views = hyperparameters.get("views")
     if not isinstance(views, int) or views & (views - 1):
         return f"sums over {views} views are exact for powers of two only"
@@ -36,37 +36,37 @@ def why_not(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
 
 
 def without(space: Space, component: Component, images: Tensor, labels: Sequence[str]) -> Component:
-    """The component had it not been trained on these of its images (n, 3, S, S).
+    """The component as trained without these images (n, 3, S, S) of its dataset.
 
     Raises:
-        NotRestatable: training it was more than a function of exact sums, or these images were not
-            among its own.
+        NotDowndatable: the component is not a function of exact sums alone, or the images are not
+            from its dataset.
     """
     views = _views(component)
-    shown = [space.readout_alone(view(images, number)) for number in range(views)]
-    part = total([measure(psi, labels) for psi in shown], [1 / views] * views)
-    return restated(space, component, less(_statistics(component), part))
+    features = [space.readout_alone(augmented(images, number)) for number in range(views)]
+    part = total([measure(psi, labels) for psi in features], [1 / views] * views)
+    return downdated(space, component, less(_statistics(component), part))
 
 
 def renamed(space: Space, component: Component, names: Mapping[str, str]) -> Component:
-    """The component had its labels been called otherwise; those that get one name are merged.
+    """The component as trained with these label names; labels that get the same name are merged.
 
     Raises:
-        NotRestatable: as `without`.
+        NotDowndatable: as `without`.
     """
     _views(component)
-    return restated(space, component, relabelled(_statistics(component), names))
+    return downdated(space, component, relabelled(_statistics(component), names))
 
 
-def restated(space: Space, component: Component, statistics: Statistics) -> Component:
-    """The component that training on a dataset with these statistics gives, to the last bit.
+def downdated(space: Space, component: Component, statistics: Statistics) -> Component:
+    """The component that training on a dataset with these statistics gives, bit for bit.
 
     Raises:
-        NotRestatable: as `without`, or no image is left.
+        NotDowndatable: as `without`, or no image is left.
     """
     views = _views(component)
     if not statistics.images:
-        raise NotRestatable("no image is left: delete the component")
+        raise NotDowndatable("no image is left: delete the component")
     settings = Hyperparameters.resolve(space.scope, component.hyperparameters)
     labels = tuple(sorted({*statistics.labels, *space.declared}))
     # A training sums over the views of its images; a single view needs no pass over the sums.
@@ -83,14 +83,17 @@ def restated(space: Space, component: Component, statistics: Statistics) -> Comp
     )
 
 
+restated = downdated  # the former name
+
+
 def _views(component: Component) -> int:
-    why = why_not(component.scope, component.hyperparameters)
+    why = obstacle_to_downdating(component.scope, component.hyperparameters)
     if why is not None:
-        raise NotRestatable(f"the component must be trained again: {why}")
+        raise NotDowndatable(f"the component must be trained again: {why}")
     return int(component.hyperparameters["views"])
 
 
 def _statistics(component: Component) -> Statistics:
     if component.statistics is None:
-        raise NotRestatable("the component has no statistics: train it again")
+        raise NotDowndatable("the component has no statistics: train it again")
     return component.statistics

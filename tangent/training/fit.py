@@ -1,7 +1,7 @@
 """Training a component: a function of the space, the images with their labels, settings and a seed.
 
-The frozen part of the backbone sees every image once; its output is cached and all solving happens
-there.
+The frozen part of the backbone sees every image once. Its output is cached, and the solvers work on
+the cache.
 """
 
 import time
@@ -21,14 +21,14 @@ from tangent.reproducibility import environment
 from tangent.space import Space
 from tangent.training import block_statistics, cholesky, iterative
 from tangent.training.activation_cache import BATCH, cached
-from tangent.training.augmentation import Source, Views
-from tangent.training.linearity import departures
-from tangent.training.problem import Problem, Solution
+from tangent.training.augmentation import AugmentedSource, Source
+from tangent.training.linearity import linearisation_errors
+from tangent.training.problem import Solution, TrainingProblem
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: `step` of `total` in its phase, features or solve."""
+    """The progress of a training: `step` of `total` in its phase, `features` or `solve`."""
 
     phase: str
     step: int
@@ -37,16 +37,19 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A trained component and how its training went."""
+class TrainingResult:
+    """A trained component and the metrics of its training."""
 
     component: Component
     metrics: dict[str, Any]
 
 
+Fitted = TrainingResult  # the former name
+
+
 @dataclass(frozen=True)
-class _Found:
-    """What solving found, and the sums that the component carries."""
+class _Solved:
+    """A solution, and the statistics that the component carries."""
 
     solution: Solution
     statistics: Statistics
@@ -61,7 +64,7 @@ def fit(
     seed: int = 0,
     scratch: Path,
     progress: Callable[[Progress], None] = lambda _: None,
-) -> Fitted:
+) -> TrainingResult:
     """Train one component; the same arguments give the same bytes on the same machine.
 
     scratch: an existing folder for the cached activations, left for the caller to remove.
@@ -71,55 +74,71 @@ def fit(
         ValueError: the source has no images, or not as many as labels.
     """
     started = time.monotonic()
-    viewed = Views(source, hyperparameters.views)
-    if not viewed.labels:
-        raise ValueError("the dataset has no images")
-    rows = cached(
-        scratch / "activations",
-        len(viewed.labels),
-        viewed.batches(BATCH),
-        cacheable(space),
-        lambda done: progress(Progress("features", done, len(viewed.labels))),
-    )
-    problem = Problem(space, rows, viewed.labels, hyperparameters)
+    problem = _cached_problem(space, source, hyperparameters, scratch, progress)
     report = lambda step, total, loss: progress(Progress("solve", step, total, loss))  # noqa: E731
-    solved = _on_features if space.suffix is None else _in_blocks
-    found = solved(problem, seed, report, scratch)
-    delta = found.solution.delta
+    solver = _solve_on_features if space.suffix is None else _solve_in_blocks
+    result = solver(problem, seed, report, scratch)
+    delta = result.solution.delta
     metrics = {
         "train_accuracy": problem.accuracy(delta),
-        "holdout_accuracy": found.holdout_accuracy,
+        "holdout_accuracy": result.holdout_accuracy,
         "l2": problem.hyperparameters.l2,
-        **found.solution.stats,
-        **departures(problem, delta),
+        **result.solution.stats,
+        **linearisation_errors(problem, delta),
         "environment": environment(space.device),
         "seconds": round(time.monotonic() - started, 3),
     }
-    return Fitted(_component(problem, found, seed), metrics)
+    return TrainingResult(_component(problem, result, seed), metrics)
 
 
-def _on_features(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
-    """At a scope that is linear in fixed features: the penalty is settled by the sums first."""
-    measured, asked = cholesky.measured(problem), problem.hyperparameters
-    problem.hyperparameters = cholesky.settled(
-        measured.everything, problem.labels, problem.base.cpu(), asked
+def _cached_problem(
+    space: Space,
+    source: Source,
+    hyperparameters: Hyperparameters,
+    scratch: Path,
+    progress: Callable[[Progress], None],
+) -> TrainingProblem:
+    """Return the training problem of the images, with its rows cached in `scratch`."""
+    augmented = AugmentedSource(source, hyperparameters.views)
+    count = len(augmented.labels)
+    if not count:
+        raise ValueError("the dataset has no images")
+    rows = cached(
+        scratch / "activations",
+        count,
+        augmented.batches(BATCH),
+        row_computation(space),
+        lambda done: progress(Progress("features", done, count)),
     )
-    sums = total([measured.everything], [1 / asked.views])
-    if asked.solver == "cholesky":
+    return TrainingProblem(space, rows, augmented.labels, hyperparameters)
+
+
+def _solve_on_features(
+    problem: TrainingProblem, seed: int, report: iterative.Report, scratch: Path
+) -> _Solved:
+    """Solve at a scope that is linear in fixed features; the statistics settle the penalty."""
+    measured, settings = cholesky.measured(problem), problem.hyperparameters
+    problem.hyperparameters = cholesky.settled(
+        measured.everything, problem.labels, problem.base.cpu(), settings
+    )
+    sums = total([measured.everything], [1 / settings.views])
+    if settings.solver == "cholesky":
         solution = cholesky.solve(problem, measured.everything)
         holdout_accuracy = cholesky.holdout_accuracy(problem, measured.kept)
-        return _Found(_finite(solution), sums, holdout_accuracy)
-    return _Found(_finite(iterative.solve(problem, seed, report, scratch)), sums)
+        return _Solved(_finite(solution), sums, holdout_accuracy)
+    return _Solved(_finite(iterative.solve(problem, seed, report, scratch)), sums)
 
 
-def _in_blocks(problem: Problem, seed: int, report: iterative.Report, scratch: Path) -> _Found:
-    """At a scope of blocks: the sums are of what the solved block reads out."""
+def _solve_in_blocks(
+    problem: TrainingProblem, seed: int, report: iterative.Report, scratch: Path
+) -> _Solved:
+    """Solve at a block scope; the statistics are those of the solved block's features."""
     solution = _finite(iterative.solve(problem, seed, report, scratch))
-    return _Found(solution, block_statistics.measured(problem, solution.delta))
+    return _Solved(solution, block_statistics.measured(problem, solution.delta))
 
 
 def _finite(solution: Solution) -> Solution:
-    """The solution itself.
+    """Return the solution unchanged.
 
     Raises:
         NonFinite: it holds NaN or Inf.
@@ -129,9 +148,9 @@ def _finite(solution: Solution) -> Solution:
     return solution
 
 
-def _component(problem: Problem, found: _Found, seed: int) -> Component:
-    """The component of a solution, on the CPU; it counts every image once, whatever its views."""
-    space, settings, delta = problem.space, problem.hyperparameters, found.solution.delta
+def _component(problem: TrainingProblem, result: _Solved, seed: int) -> Component:
+    """The component of a solution, on the CPU; every image counts once, however it is augmented."""
+    space, settings, delta = problem.space, problem.hyperparameters, result.solution.delta
     return Component(
         fingerprint=space.fingerprint,
         scope=space.scope,
@@ -139,14 +158,14 @@ def _component(problem: Problem, found: _Found, seed: int) -> Component:
         head_labels=problem.labels,
         head=delta["head"].to("cpu", torch.float64),
         backbone={k: v.cpu() for k, v in sorted(delta.items()) if k != "head"},
-        statistics=found.statistics,
+        statistics=result.statistics,
         hyperparameters=settings.as_dict(),
         seed=seed,
     )
 
 
-def cacheable(space: Space) -> Callable[[Tensor], Tensor]:
-    """What the cache keeps of a batch of images."""
+def row_computation(space: Space) -> Callable[[Tensor], Tensor]:
+    """Return the function that computes the cached rows of a batch of images."""
 
     def rows(images: Tensor) -> Tensor:
         images = images.to(space.device, space.dtype)

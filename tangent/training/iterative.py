@@ -12,16 +12,18 @@ from tangent.components.delta import TangentDict
 from tangent.solvers import conjugate_gradients as cg
 from tangent.solvers import losses
 from tangent.solvers.conjugate_gradients import dot, plus
-from tangent.training.pooled_problem import Party, Pool
-from tangent.training.pooled_problem import solve as optimum
+from tangent.training.pooled_problem import Client, PooledProblem
+from tangent.training.pooled_problem import solve as solve_pooled
 from tangent.training.preconditioner import Preconditioner
-from tangent.training.problem import Problem, Solution
+from tangent.training.problem import Solution, TrainingProblem
 
 Report = Callable[[int, int, float | None], None]
 
 
-def solve(problem: Problem, seed: int, progress: Report, scratch: Path | None = None) -> Solution:
-    """By the solver that the hyperparameters name; `scratch` is a folder for what it keeps."""
+def solve(
+    problem: TrainingProblem, seed: int, progress: Report, scratch: Path | None = None
+) -> Solution:
+    """Solve by the solver of the hyperparameters; `scratch` is a folder for temporary files."""
     if problem.hyperparameters.solver == "cg":
         return conjugate_gradients(problem, progress, scratch)
     if problem.hyperparameters.solver == "lbfgs":
@@ -30,40 +32,41 @@ def solve(problem: Problem, seed: int, progress: Report, scratch: Path | None = 
 
 
 def conjugate_gradients(
-    problem: Problem, progress: Report, scratch: Path | None = None
+    problem: TrainingProblem, progress: Report, scratch: Path | None = None
 ) -> Solution:
-    """The minimiser of the square loss (eq. 4) with penalty mu/2 |delta|².
+    """Minimise the square loss (eq. 4) with penalty mu/2 |delta|² by conjugate gradients.
 
     Solves (JᵀΩJ + c I) delta = JᵀΩ(beta Y - f), c = mu n K / 2, from zero until the residual,
-    which is the gradient up to a factor, has shrunk by `tolerance`. Preconditioned; where no label
-    is weighted (alpha = 1) and there is a backbone to move, with the head eliminated (see `pool`).
+    which is the gradient up to a factor, has shrunk by `tolerance`. Preconditioned. Where no label
+    is weighted (alpha = 1) and the backbone has a tangent, the head is eliminated, as in
+    `pooled_problem`.
     """
     settings = problem.hyperparameters
     if settings.alpha == 1 and problem.space.engine is not None:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            party = Party(problem, 1.0, settings.beta, settings.l2)
-            found = optimum(
-                Pool([party], Path(folder)),
-                most=settings.max_iterations,
+            client = Client(problem, 1.0, settings.beta, settings.l2)
+            result = solve_pooled(
+                PooledProblem([client], Path(folder)),
+                max_steps=settings.max_iterations,
                 tolerance=settings.tolerance,
                 report=progress,
             )
-        head = found.head.to(problem.base.device, problem.space.dtype)
-        return _solution(problem, {"head": head} | found.backbone, found.steps)
+        head = result.head.to(problem.base.device, problem.space.dtype)
+        return _solution(problem, {"head": head} | result.backbone, result.steps)
     ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
     delta, step, _ = cg.solve(
         _pulled_back_target(problem),
         lambda vector: _normal_product(problem, vector, ridge),
         Preconditioner(problem, ridge).solve,
-        most=settings.max_iterations,
+        max_steps=settings.max_iterations,
         tolerance=settings.tolerance,
         report=progress,
     )
     return _solution(problem, delta, step)
 
 
-def lbfgs(problem: Problem, progress: Report) -> Solution:
-    """L-BFGS on the whole objective, of any loss, until its gradient has shrunk by `tolerance`."""
+def lbfgs(problem: TrainingProblem, progress: Report) -> Solution:
+    """Minimise the objective of any loss by L-BFGS until its gradient has shrunk by `tolerance`."""
     settings = problem.hyperparameters
     # The Hessian of cross-entropy is at most half of JᵀJ/n, that of the square loss 2JᵀJ/(nK).
     slope = 0.5 if settings.loss == "cross_entropy" else 2 / len(problem.labels)
@@ -97,8 +100,8 @@ def lbfgs(problem: Problem, progress: Report) -> Solution:
     return _solution(problem, whitened.delta(), step)
 
 
-def adam(problem: Problem, seed: int, progress: Report) -> Solution:
-    """Adam over shuffled batches, the papers' recipe (their learning rate falls at 1/2 and 4/5)."""
+def adam(problem: TrainingProblem, seed: int, progress: Report) -> Solution:
+    """Run Adam over shuffled batches, as in the papers (the learning rate falls at 1/2 and 4/5)."""
     settings = problem.hyperparameters
     generator = torch.Generator().manual_seed(seed)
     delta = problem.zero()
@@ -124,7 +127,7 @@ def adam(problem: Problem, seed: int, progress: Report) -> Solution:
 
 
 def _loss(
-    problem: Problem, rows: Tensor, targets: Tensor, delta: TangentDict
+    problem: TrainingProblem, rows: Tensor, targets: Tensor, delta: TangentDict
 ) -> tuple[float, TangentDict]:
     """The batch's mean loss and its gradient Jᵀ ∂L/∂h, without differentiating through a JVP."""
     settings = problem.hyperparameters
@@ -136,18 +139,18 @@ def _loss(
     return value.item(), problem.adjoint(rows, slope)
 
 
-def _pulled_back_target(problem: Problem) -> TangentDict:
-    """JᵀΩ(beta Y - f), summed over the rows."""
+def _pulled_back_target(problem: TrainingProblem) -> TangentDict:
+    """The right side JᵀΩ(beta Y - f), summed over the rows."""
     settings, zero = problem.hyperparameters, problem.zero()
     total = zero
     for rows, targets in problem.chunks():
         base, _ = problem.outputs(rows, zero)
-        wanted, weight = losses.rsl_target(base, targets, settings.alpha, settings.beta)
-        total = plus(total, 1.0, problem.adjoint(rows, weight * (wanted - base)))
+        target, weight = losses.rsl_target(base, targets, settings.alpha, settings.beta)
+        total = plus(total, 1.0, problem.adjoint(rows, weight * (target - base)))
     return total
 
 
-def _normal_product(problem: Problem, vector: TangentDict, ridge: float) -> TangentDict:
+def _normal_product(problem: TrainingProblem, vector: TangentDict, ridge: float) -> TangentDict:
     """(JᵀΩJ + ridge I) v: v → Jv → ΩJv → JᵀΩJv."""
     settings = problem.hyperparameters
     total = {name: ridge * v for name, v in vector.items()}
@@ -158,10 +161,10 @@ def _normal_product(problem: Problem, vector: TangentDict, ridge: float) -> Tang
     return total
 
 
-def _solution(problem: Problem, delta: TangentDict, steps: int) -> Solution:
-    """The solution with its objective and gradient over all rows, computed anew.
+def _solution(problem: TrainingProblem, delta: TangentDict, steps: int) -> Solution:
+    """The solution, with its objective and gradient recomputed over all rows.
 
-    It counts as converged up to twice the tolerance: a recurrence in float32 drifts from the truth.
+    It counts as converged up to twice the tolerance, as a recurrence in float32 drifts.
     """
     value, gradient = _objective(problem, delta)
     _, start = _objective(problem, problem.zero())
@@ -177,7 +180,7 @@ def _solution(problem: Problem, delta: TangentDict, steps: int) -> Solution:
     )
 
 
-def _objective(problem: Problem, delta: TangentDict) -> tuple[float, TangentDict]:
+def _objective(problem: TrainingProblem, delta: TangentDict) -> tuple[float, TangentDict]:
     """The objective and its gradient over all rows."""
     settings = problem.hyperparameters
     norm2 = dot(delta, delta)
@@ -192,7 +195,7 @@ def _objective(problem: Problem, delta: TangentDict) -> tuple[float, TangentDict
 
 
 class _Whitened:
-    """delta = P^(1/2) z with z one vector, in which the curvature is near the identity."""
+    """delta = P^(1/2) z with one vector z, in which the curvature is near the identity."""
 
     def __init__(self, zero: TangentDict, preconditioner: Preconditioner) -> None:
         self.preconditioner = preconditioner
@@ -205,7 +208,7 @@ class _Whitened:
         return self.preconditioner.root({name: part.view(shape) for (name, shape), part in named})
 
     def set_gradient(self, gradient: TangentDict) -> None:
-        """z's, from delta's."""
+        """Set the gradient of z from that of delta."""
         self.z.grad = self._flat(self.preconditioner.root(gradient))
 
     def _flat(self, value: TangentDict) -> Tensor:

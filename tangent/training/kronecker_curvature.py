@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from tangent.backbones.suffix import Suffix
 
-WIDEST = 2048  # entries of an axis that still gets a factor
+MAX_FACTOR_SIZE = 2048  # entries of an axis that still gets a factor
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def curvature(suffix: Suffix, activation: Tensor, cotangent: Tensor) -> Curvatur
 
 def _has_factors(module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
-        return max(module.weight.shape) <= WIDEST
+        return max(module.weight.shape) <= MAX_FACTOR_SIZE
     if type(module) is not nn.Conv2d or isinstance(module.padding, str):
         return False
     return module.groups == 1 and module.padding_mode == "zeros"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tangent.components.delta import TangentDict
 from tangent.training.kronecker_curvature import Curvature, added, curvature, scaled
-from tangent.training.problem import Problem
+from tangent.training.problem import TrainingProblem
 
 SAMPLE = 512  # rows that the backbone's curvature is taken from, spread over all
 AT_ONCE = 64  # of them in one back-propagation
@@ -41,7 +41,7 @@ class Spectrum:
 class Preconditioner:
     """P ≈ JᵀJ + ridge·I over all rows, symmetric and positive."""
 
-    def __init__(self, problem: Problem, ridge: float) -> None:
+    def __init__(self, problem: TrainingProblem, ridge: float) -> None:
         gram = torch.zeros(0)
         for rows, _ in problem.chunks():
             psi = problem.readout(rows).double()
@@ -109,7 +109,7 @@ def _eigen(factor: Tensor) -> tuple[Tensor, Tensor | None]:
     return (values / values.sum()).cpu(), vectors
 
 
-def sampled(problem: Problem, most: int = SAMPLE) -> Curvature:
+def sampled(problem: TrainingProblem, most: int = SAMPLE) -> Curvature:
     """The curvature of at most so many rows, scaled to all."""
     engine, count = problem.space.engine, len(problem.rows)
     suffix = problem.space.suffix

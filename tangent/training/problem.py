@@ -1,7 +1,7 @@
 """The training problem of one component: cached rows, targets and the linear map J.
 
-delta is a dict of tensors, `head` (K, D) and one direction a backbone parameter. The model is
-h = f + J delta with f the base's logits, which no solver changes.
+delta is a dict of tensors: `head` (K, D) and one direction for each tangent parameter of the
+backbone. The model is h = f + J delta; no solver changes the base's logits f.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from tangent.components.hyperparameters import Hyperparameters
 from tangent.solvers import losses
 from tangent.space import Space
 
-ROWS = 512  # of one pass over the cached activations
+ROWS = 512  # in one pass over the cached activations
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A solver's delta with final_loss, iterations, gradient_reduction and converged.
+    """A solver's delta, with `final_loss`, `iterations`, `gradient_reduction` and `converged`.
 
     gradient_reduction is |gradient at delta| / |gradient at zero|.
     """
@@ -32,8 +32,8 @@ class Solution:
     stats: dict[str, Any]
 
 
-class Problem:
-    """Rows (n, …) of psi at a linear scope, of the engine's otherwise; one label a row."""
+class TrainingProblem:
+    """Labelled rows (n, …): features psi at a linear scope, the jvp engine's rows otherwise."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Problem:
         hyperparameters: Hyperparameters,
         others: Sequence[str] = (),
     ) -> None:
-        """`others`: labels without images here that are trained against as well."""
+        """`others`: labels without images here that are trained with zero targets as well."""
         self.space, self.rows, self.hyperparameters = space, rows, hyperparameters
         self.counts = dict(sorted(Counter(row_labels).items()))
         self.labels = tuple(sorted({*self.counts, *space.declared, *others}))
@@ -53,13 +53,13 @@ class Problem:
         self.base = space.base_rows(self.labels).to(space.device)
 
     def zero(self) -> TangentDict:
-        """delta = 0, exactly: the component that changes nothing."""
+        """delta = 0: the component that changes nothing."""
         head = torch.zeros(self.base.shape, dtype=self.space.dtype, device=self.space.device)
         directions = self.space.suffix.base if self.space.suffix else {}
         return {"head": head} | {name: torch.zeros_like(p) for name, p in directions.items()}
 
     def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The given rows, or all, in order with their target columns, on the space's device."""
+        """Yield the given or all rows in order, with target columns, on the space's device."""
         if index is None:
             index = torch.arange(len(self.rows))
         for part in index.split(ROWS):
@@ -81,7 +81,7 @@ class Problem:
         return psi @ base.T, psi @ delta["head"].T + along @ base[:, :width].T
 
     def readout(self, rows: Tensor) -> Tensor:
-        """psi (B, D), what the head reads."""
+        """The features psi (B, D) that the head reads."""
         engine = self.space.engine
         return rows if engine is None else with_constant(engine.push(rows, [])[0])
 
@@ -94,7 +94,7 @@ class Problem:
         return {"head": cotangent.T @ with_constant(phi)} | directions
 
     def accuracy(self, delta: TangentDict, index: Tensor | None = None) -> float:
-        """Share of the given rows, or all, whose label ranks first among the dataset's labels."""
+        """The share of the given or all rows whose label ranks first among the dataset's labels."""
         own = torch.tensor([self.labels.index(name) for name in self.counts])
         own = own.to(self.space.device)
         hits, count = 0.0, 0

@@ -1,9 +1,9 @@
-"""`joint` at block scopes where the data are held: the pooled problem's optimum, in a few passes.
+"""Rule `joint` at block scopes, from the stored images: the pooled optimum in a few passes.
 
-Conjugate gradients on the problem of `pool`, from delta_B = 0, preconditioned by the Kronecker
-model of the backbone's curvature; the head is the exact one at every step. A pass is one push and
-one pull over the cached rows of all images. The result is a function of the parts alone: it starts
-from nothing that was fitted before.
+Conjugate gradients on the pooled problem, from delta_B = 0, preconditioned by the Kronecker model
+of the backbone's curvature; the head is exact at every step. A pass is one push and one pull over
+the cached rows of all images. The result depends on the parts alone: no earlier solution is its
+starting point.
 """
 
 import math
@@ -23,18 +23,18 @@ from tangent.components.hyperparameters import Hyperparameters
 from tangent.errors import BadWeight, NonFinite
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH, cached
-from tangent.training.augmentation import Source, Views
-from tangent.training.fit import Progress, cacheable
-from tangent.training.pooled_problem import Party, Pool, solve
-from tangent.training.problem import Problem
+from tangent.training.augmentation import AugmentedSource, Source
+from tangent.training.fit import Progress, row_computation
+from tangent.training.pooled_problem import Client, Optimum, PooledProblem, solve
+from tangent.training.problem import TrainingProblem
 
 PASSES = 8
-Part = tuple[Component, float | None, Source]  # its weight, at least 0, and the images it was of
+Part = tuple[Component, float | None, Source]  # a component, its weight (0 or more), its images
 
 
 @dataclass(frozen=True)
 class Refined:
-    """The joint optimum's head rows (of `labels`) and directions, and how it was found."""
+    """The joint optimum: head rows (of `labels`), directions, and the metrics of the solve."""
 
     labels: tuple[str, ...]  # of all parts and the declared ones, sorted
     counts: dict[str, int]  # images of each label that has any
@@ -52,76 +52,83 @@ def refine(
     scratch: Path,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Refined:
-    """Joint training on the parts' images, each counted as often as its part's weight says.
+    """Train jointly on the images of all parts; an image counts with the weight of its part.
 
-    Every image keeps the target beta of its component's training, as in `compose.pooled`; the
-    order of the parts is that of the sums. Stops before `passes` if the gradient has shrunk by
+    Every image keeps the target beta of its component's training, as in `compose.pooled`. The sums
+    are taken in the order of the parts. Stops before `passes` if the gradient has shrunk by
     `tolerance`.
 
     Raises:
-        BadWeight: a weight below 0, or none above.
-        FingerprintMismatch, BadComponent: a part that does not live in this space.
+        BadWeight: a weight is below 0, or none is above 0.
+        FingerprintMismatch, BadComponent: a part does not belong to this space.
         NonFinite: activations or the solution hold NaN or Inf.
     """
     started = time.monotonic()
-    counted = [
-        (component, weight, source) for component, weight, source in _weighed(parts) if weight
-    ]
+    counted = _counted(parts)
     for component, _, _ in counted:
         space.check(component)
-    pool = Pool(_parties(space, counted, scratch, progress), scratch)
-    head, backbone, steps, left = solve(
-        pool,
-        most=passes,
+    pooled = PooledProblem(_clients(space, counted, scratch, progress), scratch)
+    optimum = solve(
+        pooled,
+        max_steps=passes,
         tolerance=tolerance,
-        report=lambda step, most, left: progress(Progress("solve", step, most, left)),
+        report=lambda step, total, left: progress(Progress("solve", step, total, left)),
     )
-    if not all(torch.isfinite(value).all() for value in [head, *backbone.values()]):
+    if not all(torch.isfinite(v).all() for v in [optimum.head, *optimum.backbone.values()]):
         raise NonFinite("refining diverged to NaN or Inf: raise l2 of the components' trainings")
     counts = sum((Counter(source.labels) for _, _, source in counted), Counter[str]())
+    return _refined(pooled, optimum, counts, seconds=time.monotonic() - started)
+
+
+def _refined(
+    pooled: PooledProblem, optimum: Optimum, counts: Counter[str], *, seconds: float
+) -> Refined:
+    """The result of a solve, on the CPU."""
     metrics = {
-        "passes": steps,
-        "gradient_reduction": left,
+        "passes": optimum.steps,
+        "gradient_reduction": optimum.left,
         "images": sum(counts.values()),
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(seconds, 3),
     }
     return Refined(
-        labels=pool.labels,
+        labels=pooled.labels,
         counts=dict(sorted(counts.items())),
-        head=head.cpu(),
-        backbone={name: value.cpu() for name, value in sorted(backbone.items())},
+        head=optimum.head.cpu(),
+        backbone={name: value.cpu() for name, value in sorted(optimum.backbone.items())},
         metrics=metrics,
     )
 
 
-def _weighed(parts: Sequence[Part]) -> list[tuple[Component, float, Source]]:
-    found = [(c, 1.0 if w is None else float(w), source) for c, w, source in parts]
-    weights = [weight for _, weight, _ in found]
+def _counted(parts: Sequence[Part]) -> list[tuple[Component, float, Source]]:
+    """The parts whose weight is above 0, with their weights as floats; None means 1."""
+    weighted = [(c, 1.0 if w is None else float(w), source) for c, w, source in parts]
+    weights = [weight for _, weight, _ in weighted]
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
         raise BadWeight("refining needs weights of at least 0, and one above")
-    return found
+    return [part for part in weighted if part[1]]
 
 
-def _parties(
+def _clients(
     space: Space,
     parts: Sequence[tuple[Component, float, Source]],
     scratch: Path,
     progress: Callable[[Progress], None],
-) -> list[Party]:
-    """Every part's problem on the labels of all, its rows cached."""
+) -> list[Client]:
+    """The problem of every part on the labels of all parts, with its rows cached."""
     labels = sorted({name for _, _, source in parts for name in source.labels})
     settings = [Hyperparameters.resolve(space.scope, part.hyperparameters) for part, _, _ in parts]
-    total = sum(len(p[2].labels) * each.views for p, each in zip(parts, settings, strict=True))
-    done, parties = 0, []
+    total = sum(len(p[2].labels) * own.views for p, own in zip(parts, settings, strict=True))
+    done, clients = 0, []
     for at, ((_, weight, source), own) in enumerate(zip(parts, settings, strict=True)):
-        shown = Views(source, own.views)
+        augmented = AugmentedSource(source, own.views)
 
         def advance(count: int, before: int = done) -> None:
             progress(Progress("features", before + count, total))
 
         path = scratch / f"activations-{at}"
-        rows = cached(path, len(shown.labels), shown.batches(BATCH), cacheable(space), advance)
+        count, batches = len(augmented.labels), augmented.batches(BATCH)
+        rows = cached(path, count, batches, row_computation(space), advance)
         done += len(rows)
-        problem = Problem(space, rows, shown.labels, own, labels)
-        parties.append(Party(problem, weight / own.views, own.beta, own.l2))
-    return parties
+        problem = TrainingProblem(space, rows, augmented.labels, own, labels)
+        clients.append(Client(problem, weight / own.views, own.beta, own.l2))
+    return clients

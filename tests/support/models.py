@@ -22,7 +22,7 @@ from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.backbones.suffix import Suffix
 from tangent.jvp import Engine, choose
 from tangent.jvp.functional import Generic
-from tangent.training.problem import Problem
+from tangent.training.problem import TrainingProblem
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def source(size: int, labels: Sequence[str], seed: int = 0) -> Source:
 
 def fitted(
     where: tangent.Space, data: Source, scratch: Path, seed: int = 0, **given: Any
-) -> tangent.Fitted:
+) -> tangent.TrainingResult:
     """`tangent.fit` with the given hyperparameters over the scope's defaults."""
     settings = tangent.Hyperparameters.resolve(where.scope, given)
     return tangent.fit(where, data, settings, seed=seed, scratch=scratch)
@@ -277,11 +277,11 @@ def trained(scope: str) -> tangent.Component:
         return fitted(where, data, Path(scratch), seed=7, max_iterations=4).component
 
 
-def problem(where: tangent.Space, data: Source, **given: Any) -> Problem:
+def problem(where: tangent.Space, data: Source, **given: Any) -> TrainingProblem:
     """The training problem with its rows in memory."""
     settings = tangent.Hyperparameters.resolve(where.scope, given)
     split = where.readout if where.engine is None else where.engine.rows
-    return Problem(where, split(data.pixels.to(where.dtype)).clone(), data.labels, settings)
+    return TrainingProblem(where, split(data.pixels.to(where.dtype)).clone(), data.labels, settings)
 
 
 def exact_logits(where: tangent.Space, x: Tensor, delta: tangent.Delta) -> Tensor:

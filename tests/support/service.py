@@ -107,7 +107,7 @@ class Service:
         self.publish(component_id, fitted, scratch)
         return component_id
 
-    def publish(self, component_id: str, fitted: tangent.Fitted, scratch: Path) -> None:
+    def publish(self, component_id: str, fitted: tangent.TrainingResult, scratch: Path) -> None:
         """Store the file and make the row ready."""
         path = scratch / "component.safetensors"
         sha256, size = fitted.component.save(path), path.stat().st_size

@@ -11,7 +11,7 @@ from tangent import reproducibility
 
 
 def test_the_images_are_the_bytes_of_a_published_function():
-    images = reproducibility.noise(4)
+    images = reproducibility.hash_images(4)
     drawn = hashlib.shake_256(b"tangent-composer probe images 1").digest(8 * 3 * 4 * 4)
 
     assert images.shape == (8, 3, 4, 4) and images.dtype == torch.float32
@@ -19,7 +19,7 @@ def test_the_images_are_the_bytes_of_a_published_function():
 
 
 def test_the_images_look_like_normalised_ones():
-    images = reproducibility.noise(64)
+    images = reproducibility.hash_images(64)
 
     assert abs(images.mean()) < 0.02 and 1.1 < images.std() < 1.2
     assert images.min() == -2 and images.max() < 2
@@ -29,16 +29,16 @@ def test_the_hash_is_of_the_labels_and_the_float32_bytes():
     logits = np.arange(16, dtype=np.float32).reshape(8, 2)
     expected = hashlib.sha256('["cat","ö"]\n'.encode() + logits.tobytes()).hexdigest()
 
-    assert reproducibility.digest(("cat", "ö"), logits) == expected
-    assert reproducibility.digest(["cat", "ö"], np.asfortranarray(logits)) == expected
-    assert reproducibility.digest(("cat", "o"), logits) != expected
+    assert reproducibility.answer_hash(("cat", "ö"), logits) == expected
+    assert reproducibility.answer_hash(["cat", "ö"], np.asfortranarray(logits)) == expected
+    assert reproducibility.answer_hash(("cat", "o"), logits) != expected
     logits[3, 1] = np.nextafter(logits[3, 1], 0)
-    assert reproducibility.digest(("cat", "ö"), logits) != expected
+    assert reproducibility.answer_hash(("cat", "ö"), logits) != expected
 
 
 def test_the_hash_of_other_than_the_probes_answers_is_refused():
     with pytest.raises(ValueError, match="are not those of 8 x 3 labels"):
-        reproducibility.digest(("a", "b", "c"), np.zeros((8, 2), np.float32))
+        reproducibility.answer_hash(("a", "b", "c"), np.zeros((8, 2), np.float32))
 
 
 def test_the_processor_is_told_by_its_model_and_never_by_the_machines_name(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def examples():
     return source(16, ["ant", "bee", "cat", "emu", "bee", "cat", "ant"], 9)
 
 
-def derived(scope: str, name: str, given=None, order=(0, 1, 2), **rest) -> tangent.Fitted:
+def derived(scope: str, name: str, given=None, order=(0, 1, 2), **rest) -> tangent.TrainingResult:
     chosen = [parents(scope)[i] for i in order]
     wants = {"examples": examples()} if OPERATORS[name].dataset else {}
     return derive(space("mini", scope), chosen, name, given, **wants | rest)

@@ -13,7 +13,7 @@ import tangent
 from tangent.components.hyperparameters import L2_CHOICES
 from tangent.composition.attribution import attribute
 from tangent.errors import NonFinite
-from tangent.solvers.evidence import climbed, log_evidence
+from tangent.solvers.evidence import log_evidence, maximise_evidence
 from tangent.solvers.normal_equations import NormalEquations
 from tests.support.models import fitted, images, relative, source, space
 
@@ -125,9 +125,9 @@ def _residuals(psi: torch.Tensor, true: torch.Tensor, base: torch.Tensor) -> tor
 def test_climbing_stops_at_the_first_choice_that_is_no_better():
     values = {1.0: 5.0, 2.0: 3.0, 3.0: 1.0, 4.0: 2.0, 5.0: 0.0, 6.0: 9.0}
     choices = tuple(values)
-    assert climbed(values.__getitem__, choices, 3.0) == 4.0
-    assert climbed(values.__getitem__, choices, 2.0) == 1.0
-    assert climbed(lambda _: 0.0, choices, 3.0) == 3.0
+    assert maximise_evidence(values.__getitem__, choices, 3.0) == 4.0
+    assert maximise_evidence(values.__getitem__, choices, 2.0) == 1.0
+    assert maximise_evidence(lambda _: 0.0, choices, 3.0) == 3.0
 
 
 def test_a_choice_that_rounding_makes_indefinite_is_not_taken():
@@ -136,8 +136,8 @@ def test_a_choice_that_rounding_makes_indefinite_is_not_taken():
             raise NonFinite("not positive definite")
         return -choice
 
-    assert climbed(value, (1.0, 2.0, 3.0), 3.0) == 2.0
-    assert climbed(value, (0.5, 1.0), 1.0) == 1.0  # the training then says what is wrong
+    assert maximise_evidence(value, (1.0, 2.0, 3.0), 3.0) == 2.0
+    assert maximise_evidence(value, (0.5, 1.0), 1.0) == 1.0  # the training then says what is wrong
 
 
 @scopes

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tangent
-from tangent.training.augmentation import Views, view
+from tangent.training.augmentation import AugmentedSource, augmented
 from tests.support.models import Source, fitted, images, relative, source, space
 
 LABELS = ["cat", "dog", "eel", "cat", "dog", "cat"]
@@ -12,22 +12,22 @@ LABELS = ["cat", "dog", "eel", "cat", "dog", "cat"]
 
 def shown(data: Source, count: int) -> Source:
     """The views as a dataset of their own."""
-    pixels = torch.cat([view(data.pixels, number) for number in range(count)])
+    pixels = torch.cat([augmented(data.pixels, number) for number in range(count)])
     return Source(pixels, data.labels * count)
 
 
 def test_view_0_is_the_image_and_view_1_its_mirror_image():
     x = images(16, 3)
-    assert torch.equal(view(x, 0), x)
-    assert torch.equal(view(x, 1), x.flip(-1))
+    assert torch.equal(augmented(x, 0), x)
+    assert torch.equal(augmented(x, 1), x.flip(-1))
 
 
 def test_a_view_is_a_shift_by_up_to_an_eighth_mirrored_at_the_border():
     x = torch.arange(256.0).view(1, 1, 16, 16)
-    seen = {tuple(view(x, number).flatten().tolist()) for number in range(12)}
+    seen = {tuple(augmented(x, number).flatten().tolist()) for number in range(12)}
     assert len(seen) == 12
     for number in range(2, 12):
-        middle = view(x, number)[0, 0, 4:12, 4:12]
+        middle = augmented(x, number)[0, 0, 4:12, 4:12]
         steps = {abs((b - a).item()) for a, b in zip(middle[0], middle[0, 1:], strict=False)}
         assert steps == {1.0}  # rows stay rows
         top, left = divmod(int(min(middle[0, 0], middle[0, -1])), 16)
@@ -37,13 +37,13 @@ def test_a_view_is_a_shift_by_up_to_an_eighth_mirrored_at_the_border():
 def test_what_an_image_becomes_depends_on_no_other_image():
     x = images(16, 5)
     for number in range(6):
-        assert torch.equal(view(x, number)[2:3], view(x[2:3], number))
+        assert torch.equal(augmented(x, number)[2:3], augmented(x[2:3], number))
 
 
 @pytest.mark.parametrize("size", [2, 4, 100])
 def test_the_views_come_one_after_the_other(size):
     data = source(16, LABELS)
-    batches = list(Views(data, 3).batches(size))
+    batches = list(AugmentedSource(data, 3).batches(size))
     assert torch.equal(torch.cat(batches), shown(data, 3).pixels)
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tangent
-from tangent.backbones.features import ALONE, Grid, each_alone, grid_of
+from tangent.backbones.features import ALONE, Grid, grid_of, in_fixed_batches
 from tangent.components.statistics import less, measure, relabelled, total
-from tangent.errors import NotRestatable, Overflow
-from tangent.training.downdate import why_not
+from tangent.errors import NotDowndatable, Overflow
+from tangent.training.downdate import obstacle_to_downdating
 from tests.support.models import fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
@@ -72,19 +72,19 @@ def test_renamed_and_merged_labels_give_the_bytes_of_having_had_them_from_the_st
 def test_what_training_found_otherwise_is_refused_by_the_reason(scope, given, why, tmp_path):
     where, data = space("mini", scope), source(16, LABELS)
     component = fitted(where, data, tmp_path, **given).component
-    assert why in why_not(scope, component.hyperparameters)
-    with pytest.raises(NotRestatable, match=why):
+    assert why in obstacle_to_downdating(scope, component.hyperparameters)
+    with pytest.raises(NotDowndatable, match=why):
         tangent.without(where, component, data.pixels[:1], LABELS[:1])
 
 
 def test_images_of_another_dataset_are_refused(tmp_path):
     where, data = space("mini", "head"), source(16, LABELS)
     component = fitted(where, data, tmp_path).component
-    with pytest.raises(NotRestatable, match="1 images of label 'eel', 2 are to be taken away"):
+    with pytest.raises(NotDowndatable, match="1 images of label 'eel', 2 are to be taken away"):
         tangent.without(where, component, data.pixels[:2], ["eel", "eel"])
-    with pytest.raises(NotRestatable, match="no image is left"):
+    with pytest.raises(NotDowndatable, match="no image is left"):
         tangent.without(where, component, data.pixels, LABELS)
-    with pytest.raises(NotRestatable, match="no statistics"):
+    with pytest.raises(NotDowndatable, match="no statistics"):
         tangent.renamed(where, replace(component, statistics=None), {"cat": "dog"})
 
 
@@ -142,7 +142,7 @@ def test_every_pass_has_the_same_number_of_images():
         return images.flatten(1)
 
     pixels = torch.rand(ALONE + 1, 3, 2, 2)
-    assert torch.equal(each_alone(readout, pixels), pixels.flatten(1))
+    assert torch.equal(in_fixed_batches(readout, pixels), pixels.flatten(1))
     assert sizes == [ALONE, ALONE]
 
 

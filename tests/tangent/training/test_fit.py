@@ -235,13 +235,13 @@ def test_adams_learning_rate_falls_after_half_and_four_fifths_of_the_epochs(monk
 
 def test_every_epoch_of_adam_sees_every_image_once(monkeypatch, tmp_path):
     where, seen = space("mini", "head"), []
-    whole = tangent.training.problem.Problem.batch
+    whole = tangent.training.problem.TrainingProblem.batch
 
     def batch(self, index):
         seen.append(sorted(index.tolist()))
         return whole(self, index)
 
-    monkeypatch.setattr(tangent.training.problem.Problem, "batch", batch)
+    monkeypatch.setattr(tangent.training.problem.TrainingProblem, "batch", batch)
     fitted(where, data(7), tmp_path, solver="adam", epochs=3, batch_size=3)
     steps = [index for index in seen if len(index) < 7]
     assert [len(index) for index in steps[:9]] == [3, 3, 1] * 3

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tangent.training.linearity import STEPS, departures
+from tangent.training.linearity import STEPS, linearisation_errors
 from tests.support.models import (
     direction,
     fitted,
@@ -30,7 +30,7 @@ def test_the_departure_is_that_of_the_moved_network_from_its_tangent(scope):
     of = problem(where, data)
     delta = {key: 0.3 * value for key, value in direction(of.zero()).items()}
     delta["head"] = torch.randn(of.base.shape, generator=torch.Generator().manual_seed(0)).double()
-    found = departures(of, delta)
+    found = linearisation_errors(of, delta)
     base, change = of.outputs(of.rows, delta)
     for t in STEPS:
         moved = {key: where.suffix.base[key] + t * delta[key] for key in where.suffix.base}
@@ -44,11 +44,11 @@ def test_the_departure_is_that_of_the_moved_network_from_its_tangent(scope):
 def test_of_a_smooth_network_the_departure_shrinks_with_the_step():
     of = problem(space("mini", "last-block"), source(16, LABELS))
     delta = {key: 0.1 * value for key, value in direction(of.zero()).items()}
-    near, middle, far = departures(of, delta).values()
+    near, middle, far = linearisation_errors(of, delta).values()
     assert 0 < near < middle < far
     assert near == pytest.approx(middle / 3, rel=0.3)  # of second order, over one of first
 
 
 def test_a_delta_of_zero_departs_by_nothing():
     of = problem(space("mini", "last-block"), source(16, LABELS))
-    assert set(departures(of, of.zero()).values()) == {0.0}
+    assert set(linearisation_errors(of, of.zero()).values()) == {0.0}

@@ -29,7 +29,7 @@ from rich.console import Console
 
 import tangent
 from app.settings import Settings
-from app.store import components, datasets, migrate, spaces
+from app.store import components, datasets, lineage, migrate, spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
@@ -68,7 +68,7 @@ class Bench:
             ):
                 dataset_id = datasets.add(session, self.blobs, upload, name="generated").id
         with transaction(self.sessions) as session:
-            return components.queue(
+            return lineage.queue_training(
                 session,
                 self.jobs,
                 space=session.get_one(Space, spaces.DEFAULT),

@@ -165,7 +165,12 @@ class Attempts:
 
     def _release(self, component: Component) -> None:
         with transaction(self.sessions) as session:
-            workers.release(session, Attempt.of(component))
+            components.release(
+                session,
+                component.id,
+                generation=component.generation,
+                attempt=component.attempts,
+            )
 
 
 async def _uninterrupted(function: Callable[..., Any], *arguments: Any) -> None:

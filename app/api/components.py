@@ -31,7 +31,7 @@ from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
-from app.store import components, datasets, spaces
+from app.store import components, datasets, lineage, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import on_rollback, transaction
 from app.store.tables import new_id
@@ -62,7 +62,7 @@ def create(
     settings = Hyperparameters.resolve(space.scope, body.hyperparameters)
 
     def queue() -> str:
-        return components.queue(
+        return lineage.queue_training(
             session,
             jobs,
             space=space,

@@ -50,7 +50,7 @@ from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.store import components, datasets, spaces
+from app.store import datasets, lineage, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
 from app.unlearning import change_plan, revisions
@@ -120,7 +120,7 @@ def upload(
             title = name or _title(file.filename)
             dataset = datasets.add(session, blobs, received, name=title)
             if train:
-                components.queue(
+                lineage.queue_training(
                     session,
                     jobs,
                     space=trained_in,

@@ -38,7 +38,7 @@ def derive(
         parameters = merging.resolve(body.operator, body.parameters)
         merging.weigh(body.operator, [parent.weight for parent in body.parents])
         given = [(parent.id, parent.weight) for parent in body.parents]
-        parents = lineage.held(session, given)
+        parents = lineage.hold_parents(session, given)
         space = spaces.get(session, parents[0][0].space)
         if body.operator == REFINE and space.scope in LINEAR:
             raise Invalid(
@@ -46,7 +46,7 @@ def derive(
                 f"rule joint is exact at scope {space.scope}: compose the parents by it",
             )
         _check_images(body.operator, space, [parent for parent, _ in parents])
-        row = lineage.queue(
+        row = lineage.queue_derivation(
             session,
             jobs,
             space=space,

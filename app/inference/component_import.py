@@ -8,7 +8,7 @@ import tangent
 from app.errors import Invalid
 from app.inference.engine import Engine
 from app.settings import Settings
-from app.store import components, lineage
+from app.store import lineage
 from app.store.blobs import LocalBlobs
 from app.store.db import Session
 from app.store.tables import Component, Space
@@ -64,7 +64,8 @@ def accept(
 
 def add(session: Session, accepted: Import, *, component_id: str, name: str) -> Component:
     """The row of an accepted component."""
-    row = components.import_(
+    derived = accepted.component.derived
+    return lineage.add_import(
         session,
         component_id=component_id,
         space=accepted.space,
@@ -76,10 +77,8 @@ def add(session: Session, accepted: Import, *, component_id: str, name: str) -> 
         blob_key=accepted.blob_key,
         sha256=accepted.sha256,
         bytes=accepted.bytes,
+        record=derived.as_dict() if derived is not None else None,
     )
-    if accepted.component.derived is not None:
-        lineage.imported(session, row, accepted.component.derived.as_dict())
-    return row
 
 
 def _checked(

@@ -1,110 +1,79 @@
-"""Components: a row's life from queued to ready, and its events.
+"""Components: their rows, every move of their status, and the events that tell of it.
 
-    queued → training → ready          failed, cancelled: from queued or training
-       └────────┴─────→ failed | cancelled
+    → queued ⇄ training → ready           queue, start, release, publish
+         └────────┴─────→ failed          fail
+         └────────┴─────→ cancelled       cancel
+    ready ──────────────→ cancelled       withdraw: a refinement that another one replaces
+    ready, training ────→ queued          requeue: the data changed; the next generation
+    training ───────────→ training        start: another attempt; progress
 
-A ready or training one goes back to queued when its data changes (app.unlearning.dataset_change),
-with the next number of its generation. Every move is one conditional UPDATE, so of two processes
-that try it, one does it. `start`, `progress`, `publish` and `fail` are the training worker's; they
-say False or None where the component was cancelled, deleted or queued anew in the meantime.
+MOVES is this diagram with the columns that a move sets. A move is one conditional UPDATE, so of two
+processes that try it, one makes it. `start`, `progress`, `publish`, `fail` and `release` are the
+training worker's; they return False or None if the component was cancelled, deleted or requeued in
+the meantime. Rows are added by app.store.lineage.
 """
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Gone, NotFound
 from app.store import write_lock
 from app.store.db import affected
-from app.store.tables import Component, ComponentEvent, Dataset, Space, Tombstone, new_id, now
+from app.store.tables import Component, ComponentEvent, Tombstone, now
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")
 STATUSES = ACTIVE + TERMINAL
 
 
+class Move(NamedTuple):
+    """A change of status: from where it is allowed, and the columns that it sets."""
+
+    sources: tuple[str, ...]
+    target: str
+    columns: Mapping[str, Any]  # values, SQL expressions of the row before, or `now`
+
+
+ENDED = {"finished_at": now, "retraining": False}
+NO_FILE = {"blob_key": None, "sha256": None, "bytes": None}
+MOVES: Mapping[str, Move] = MappingProxyType(
+    {
+        "start": Move(ACTIVE, "training", {"started_at": now, "attempts": Component.attempts + 1}),
+        "progress": Move(("training",), "training", {}),
+        "release": Move(
+            ("training",), "queued", {"attempts": Component.attempts - 1, "progress": {}}
+        ),
+        "publish": Move(("training",), "ready", ENDED),
+        "fail": Move(ACTIVE, "failed", ENDED),
+        "cancel": Move(ACTIVE, "cancelled", ENDED),
+        "withdraw": Move(("ready",), "cancelled", {"blob_key": None, "progress": {}}),
+        "requeue": Move(
+            ("training", "ready"),
+            "queued",
+            NO_FILE
+            | {"generation": Component.generation + 1, "attempts": 0}
+            | {"progress": {}, "metrics": {}, "started_at": None, "finished_at": None}
+            | {"retraining": or_(Component.retraining, Component.status == "ready")},
+        ),
+    }
+)
+
+
 class Queue(Protocol):
-    """What `queue` asks of app.store.jobs.Jobs."""
+    """The part of app.store.jobs.Jobs that queues a job."""
 
     def enqueue(self, session: Session, job_id: str) -> None: ...
 
 
-def queue(
-    session: Session,
-    jobs: Queue,
-    *,
-    space: Space,
-    dataset: Dataset,
-    name: str | None,
-    hyperparameters: dict[str, Any],
-    seed: int,
-    tags: dict[str, Any],
-) -> Component:
-    """A new component and its training job, in the caller's transaction: both exist or neither.
-
-    `hyperparameters` are resolved ones; without a name it takes its dataset's.
-    """
-    # A dataset that is being changed or deleted at this moment is waited for.
-    held = (
-        select(Dataset).where(Dataset.id == dataset.id).with_for_update(read=True, key_share=True)
-    )
-    if session.scalar(held.execution_options(populate_existing=True)) is None:
-        raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
-    component = Component(
-        id=new_id("cmp"),
-        name=name or dataset.name,
-        space=space.name,
-        dataset_id=dataset.id,
-        status="queued",
-        hyperparameters=hyperparameters,
-        seed=seed,
-        labels=dict(dataset.labels),
-        tags=tags,
-        fingerprint=space.fingerprint,
-    )
+def add(session: Session, component: Component, **event: Any) -> Component:
+    """Insert a new component and the event of its first status."""
     session.add(component)
     session.flush()
-    _event(session, component.id, "status", status="queued")
-    jobs.enqueue(session, component.job_id)
-    return component
-
-
-def import_(
-    session: Session,
-    *,
-    component_id: str,
-    space: Space,
-    name: str,
-    hyperparameters: dict[str, Any],
-    seed: int,
-    labels: dict[str, int],
-    tags: dict[str, Any],
-    blob_key: str,
-    sha256: str,
-    bytes: int,
-) -> Component:
-    """A component whose checked file is under `blob_key` already; ready at once."""
-    write_lock.hold(session)
-    component = Component(
-        id=component_id,
-        name=name,
-        space=space.name,
-        dataset_id=None,
-        status="ready",
-        hyperparameters=hyperparameters,
-        seed=seed,
-        labels=labels,
-        tags=tags,
-        fingerprint=space.fingerprint,
-        blob_key=blob_key,
-        sha256=sha256,
-        bytes=bytes,
-        finished_at=now(),
-    )
-    session.add(component)
-    session.flush()
-    _event(session, component.id, "status", status="ready")
+    add_event(session, component.id, "status", status=component.status, **event)
     return component
 
 
@@ -158,29 +127,30 @@ def of_job(job_id: str) -> tuple[str, int]:
 
 
 def start(session: Session, component_id: str, *, executor_id: str) -> Component | None:
-    """Begin an attempt at training; None if there is nothing to train any more."""
-    begun: dict[str, Any] = {"status": "training", "started_at": now()}
-    begun["attempts"] = Component.attempts + 1
-    if not _move(session, component_id, ACTIVE, **begun):
+    """Begin an attempt at training; None if there is nothing left to train."""
+    if not _move(session, component_id, "start"):
         return None
     component = get(session, component_id)
-    _event(
-        session,
-        component_id,
-        "status",
-        status="training",
-        attempt=component.attempts,
-        worker=executor_id,
-    )
+    begun = {"status": "training", "attempt": component.attempts, "worker": executor_id}
+    add_event(session, component_id, "status", **begun)
     return component
 
 
 def progress(session: Session, component_id: str, progress: dict[str, Any]) -> bool:
-    """Note how far the training is; False tells the trainer to stop."""
-    if not _move(session, component_id, ("training",), progress=progress):
+    """Store how far the training is; False tells the trainer to stop."""
+    if not _move(session, component_id, "progress", progress=progress):
         return False
-    _event(session, component_id, "progress", **progress)
+    add_event(session, component_id, "progress", **progress)
     return True
+
+
+def release(session: Session, component_id: str, *, generation: int, attempt: int) -> bool:
+    """Queue a training again that ended by no fault of its own; this attempt does not count."""
+    held = Component.generation == generation, Component.attempts == attempt
+    released = _move(session, component_id, "release", *held)
+    if released:
+        add_event(session, component_id, "status", status="queued")
+    return released
 
 
 def publish(
@@ -199,38 +169,27 @@ def publish(
     What an earlier generation's attempt has made of data that is gone is never taken.
     """
     write_lock.hold(session)
-    published = _move(
-        session,
-        component_id,
-        ("training",),
-        generation,
-        status="ready",
-        retraining=False,
-        blob_key=blob_key,
-        sha256=sha256,
-        bytes=bytes,
-        labels=labels,
-        metrics=metrics,
-        finished_at=now(),
-    )
+    file = {"blob_key": blob_key, "sha256": sha256, "bytes": bytes}
+    content = file | {"labels": labels, "metrics": metrics}
+    same = Component.generation == generation
+    published = _move(session, component_id, "publish", same, **content)
     if published:
-        _event(session, component_id, "status", status="ready", metrics=metrics)
+        add_event(session, component_id, "status", status="ready", metrics=metrics)
     return published
 
 
 def fail(
     session: Session, component_id: str, *, code: str, detail: str, generation: int | None = None
 ) -> bool:
-    """End the training with an error that the client reads; False if it had ended already.
+    """End the training with an error for the client; False if it had ended already.
 
-    With a `generation`, of this one only.
+    With a `generation`, only if the component is still in it.
     """
     error = {"code": code, "detail": detail}
-    ended: dict[str, Any] = {"status": "failed", "error": error, "finished_at": now()}
-    ended["retraining"] = False
-    failed = _move(session, component_id, ACTIVE, generation, **ended)
+    same = [] if generation is None else [Component.generation == generation]
+    failed = _move(session, component_id, "fail", *same, error=error)
     if failed:
-        _event(session, component_id, "status", status="failed", error=error)
+        add_event(session, component_id, "status", status="failed", error=error)
     return failed
 
 
@@ -240,15 +199,45 @@ def cancel(session: Session, component_id: str) -> Component:
     Raises:
         Conflict: `component_finished` if it has ended already.
     """
-    ended: dict[str, Any] = {"status": "cancelled", "retraining": False, "finished_at": now()}
-    if not _move(session, component_id, ACTIVE, **ended):
+    if not _move(session, component_id, "cancel"):
         component = get(session, component_id)
         raise Conflict(
             "component_finished",
             f"component {component_id} is {component.status} already: there is nothing to cancel",
         )
-    _event(session, component_id, "status", status="cancelled")
+    add_event(session, component_id, "status", status="cancelled")
     return get(session, component_id)
+
+
+def withdraw(session: Session, component_id: str) -> bool:
+    """Cancel a component that another one replaces, even a ready one; False if it had failed.
+
+    The file of a ready one is the caller's to delete.
+    """
+    withdrawn = any(_move(session, component_id, move) for move in ("cancel", "withdraw"))
+    if withdrawn:
+        add_event(session, component_id, "status", status="cancelled")
+    return withdrawn
+
+
+def requeue(session: Session, jobs: Queue, component_id: str, **event: Any) -> Component:
+    """Drop what a component has learned from data that changed, and queue its next generation.
+
+    `event` goes into the event of the move. The old file is the caller's to delete. A component
+    that neither trains nor is ready is returned as it is.
+    """
+    requeued = _move(session, component_id, "requeue")
+    component = get(session, component_id)
+    if requeued:
+        add_event(session, component_id, "status", status="queued", **event)
+        jobs.enqueue(session, component.job_id)
+    return component
+
+
+def add_event(session: Session, component_id: str, kind: str, **data: Any) -> None:
+    """Add an event that clients of the component's stream receive."""
+    session.add(ComponentEvent(component_id=component_id, type=kind, data=data))
+    session.flush()
 
 
 def events(session: Session, component_id: str, *, after: int, limit: int) -> list[ComponentEvent]:
@@ -282,17 +271,13 @@ def ready(session: Session, component_id: str) -> Component:
 def _move(
     session: Session,
     component_id: str,
-    sources: tuple[str, ...],
-    generation: int | None = None,
-    **values: Any,
+    name: str,
+    *conditions: ColumnElement[bool],
+    **columns: Any,
 ) -> bool:
-    """Change the row if it is in one of these states (and of this generation); whether it was."""
-    row = update(Component).where(Component.id == component_id, Component.status.in_(sources))
-    if generation is not None:
-        row = row.where(Component.generation == generation)
-    return affected(session, row.values(**values)) == 1
-
-
-def _event(session: Session, component_id: str, kind: str, **data: Any) -> None:
-    session.add(ComponentEvent(component_id=component_id, type=kind, data=data))
-    session.flush()
+    """Make the move if the row is in one of its sources and meets the conditions."""
+    move = MOVES[name]
+    allowed = Component.id == component_id, Component.status.in_(move.sources), *conditions
+    set_by_move = {key: now() if value is now else value for key, value in move.columns.items()}
+    values = {"status": move.target} | set_by_move | columns
+    return affected(session, update(Component).where(*allowed).values(**values)) == 1

@@ -51,7 +51,8 @@ def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Inventory |
 
 
 def _read(session: Session, dead_seconds: float) -> Inventory:
-    size = func.coalesce(func.sum(Component.bytes), 0)
+    stored_bytes = case((Component.blob_key.is_not(None), Component.bytes))
+    size = func.coalesce(func.sum(stored_bytes), 0)
     by_status = select(Component.status, func.count(), size).group_by(Component.status)
     counts, component_bytes = dict.fromkeys(components.STATUSES, 0), 0
     for status, count, stored in session.execute(by_status):

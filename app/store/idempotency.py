@@ -4,7 +4,7 @@ Only the status and the resource's id are kept. The body of a repeated answer is
 it cannot bring back what was deleted in the meantime. Nor can the request itself, sent once more: a
 deletion takes the keys of what it deletes along, and leaves a tombstone with a hash of the key.
 
-    row_id = once.run(session, body, lambda: components.queue(session, …).id, status=202)
+    row_id = once.run(session, body, lambda: lineage.queue_training(session, …).id, status=202)
 """
 
 import hashlib

@@ -1,38 +1,66 @@
-"""Components made from other components: queued, imported, and found when a parent goes.
+"""Lineage: new components, and from what they come: a dataset, other components or a file.
 
 The row of a derived component names its operator and parameters, and `component_parent` its
 parents: by id and file hash where it was derived here, by hash alone where it was imported.
 """
 
-from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Invalid
+from app.errors import Conflict, Gone, Invalid
 from app.store import components, write_lock
+from app.store.components import Queue
 from app.store.members import Weighted
-from app.store.tables import (
-    Component,
-    ComponentEvent,
-    ComponentParent,
-    Dataset,
-    Space,
-    new_id,
-)
+from app.store.tables import Component, ComponentParent, Dataset, Space, new_id, now
 
-MOST_IDS = 500  # in one query: SQLite takes a limited number of values
+MAX_IDS = 500  # in one query: SQLite takes a limited number of values
 
 
-class Queue(Protocol):
-    """What `queue` asks of app.store.jobs.Jobs."""
+def queue_training(
+    session: Session,
+    jobs: Queue,
+    *,
+    space: Space,
+    dataset: Dataset,
+    name: str | None,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    tags: dict[str, Any],
+) -> Component:
+    """Add a component and its training job in the caller's transaction: both exist or neither.
 
-    def enqueue(self, session: Session, component_id: str) -> None: ...
+    `hyperparameters` are resolved ones; without a name the component takes its dataset's.
+    """
+    # A dataset that is being changed or deleted at this moment is waited for.
+    held = (
+        select(Dataset).where(Dataset.id == dataset.id).with_for_update(read=True, key_share=True)
+    )
+    if session.scalar(held.execution_options(populate_existing=True)) is None:
+        raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
+    component = Component(
+        id=new_id("cmp"),
+        name=name or dataset.name,
+        space=space.name,
+        dataset_id=dataset.id,
+        status="queued",
+        hyperparameters=hyperparameters,
+        seed=seed,
+        labels=dict(dataset.labels),
+        tags=tags,
+        fingerprint=space.fingerprint,
+    )
+    components.add(session, component)
+    jobs.enqueue(session, component.job_id)
+    return component
 
 
-def held(session: Session, given: Sequence[Weighted]) -> list[tuple[Component, float | None]]:
-    """The parents, in the order given; deletions wait until the transaction ends.
+def hold_parents(
+    session: Session, given: Sequence[Weighted]
+) -> list[tuple[Component, float | None]]:
+    """Return the parents in the order given; deletions wait until the transaction ends.
 
     Raises:
         Invalid: `component_repeated`, `component_other_space`.
@@ -55,7 +83,7 @@ def held(session: Session, given: Sequence[Weighted]) -> list[tuple[Component, f
     return [(parent, weight) for parent, (_, weight) in zip(parents, given, strict=True)]
 
 
-def queue(
+def queue_derivation(
     session: Session,
     jobs: Queue,
     *,
@@ -68,7 +96,7 @@ def queue(
     seed: int,
     tags: dict[str, Any],
 ) -> Component:
-    """A new derived component and the job that makes it, in the caller's transaction.
+    """Add a derived component and the job that makes it, in the caller's transaction.
 
     `parents` are held ones, `parameters` resolved ones, `dataset` the one to fit to, read after
     the parents were held.
@@ -86,21 +114,61 @@ def queue(
         fingerprint=space.fingerprint,
         derived={"operator": operator, "parameters": parameters},
     )
-    session.add(component)
-    session.flush()
+    components.add(session, component)
     for position, (parent, weight) in enumerate(parents):
         assert parent.sha256 is not None  # it is ready
         _parent(session, component, position, parent.sha256, weight, parent_id=parent.id)
-    event = ComponentEvent(component_id=component.id, type="status", data={"status": "queued"})
-    session.add(event)
     session.flush()
-    jobs.enqueue(session, component.id)
+    jobs.enqueue(session, component.job_id)
     return component
 
 
-def imported(session: Session, component: Component, record: dict[str, Any]) -> None:
-    """Note where an imported component comes from; `record` is the checked one of its file."""
-    component.derived = {name: record[name] for name in ("operator", "parameters")}
+def add_import(
+    session: Session,
+    *,
+    component_id: str,
+    space: Space,
+    name: str,
+    hyperparameters: dict[str, Any],
+    seed: int,
+    labels: dict[str, int],
+    tags: dict[str, Any],
+    blob_key: str,
+    sha256: str,
+    bytes: int,
+    record: Mapping[str, Any] | None = None,
+) -> Component:
+    """Add a component whose checked file is under `blob_key` already; it is ready at once.
+
+    `record` is the file's checked one of a derivation.
+    """
+    write_lock.hold(session)
+    component = Component(
+        id=component_id,
+        name=name,
+        space=space.name,
+        dataset_id=None,
+        status="ready",
+        hyperparameters=hyperparameters,
+        seed=seed,
+        labels=labels,
+        tags=tags,
+        fingerprint=space.fingerprint,
+        blob_key=blob_key,
+        sha256=sha256,
+        bytes=bytes,
+        finished_at=now(),
+    )
+    if record is not None:
+        component.derived = {name: record[name] for name in ("operator", "parameters")}
+    components.add(session, component)
+    if record is not None:
+        _add_ancestors(session, component, record)
+    return component
+
+
+def _add_ancestors(session: Session, component: Component, record: Mapping[str, Any]) -> None:
+    """Insert the parents that an imported file names, and their ancestors."""
     parents = [(each["sha256"], each["weight"]) for each in record["parents"]]
     for position, (sha256, weight) in enumerate(parents):
         _parent(session, component, position, sha256, weight)
@@ -147,8 +215,8 @@ def descendants(session: Session, ids: Collection[str]) -> list[str]:
 
 def _children(session: Session, ids: Collection[str]) -> set[str]:
     ordered, found = sorted(ids), set[str]()
-    for start in range(0, len(ordered), MOST_IDS):
-        some = ordered[start : start + MOST_IDS]
+    for start in range(0, len(ordered), MAX_IDS):
+        some = ordered[start : start + MAX_IDS]
         files = select(Component.sha256).where(
             Component.id.in_(some), Component.sha256.is_not(None)
         )

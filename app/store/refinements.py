@@ -19,10 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
-from app.store import lineage, write_lock
+from app.store import components, lineage, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import on_commit, transaction
-from app.store.tables import Component, ComponentEvent, Composition, CompositionMember, Space
+from app.store.tables import Component, Composition, CompositionMember, Space
 from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def possible(space: Space, members: Members) -> bool:
 
 def ensure(
     sessions: sessionmaker[Session],
-    jobs: lineage.Queue,
+    jobs: components.Queue,
     blobs: LocalBlobs,
     *,
     space: Space,
@@ -89,17 +89,17 @@ def ensure(
 
 def _queued(
     session: Session,
-    jobs: lineage.Queue,
+    jobs: components.Queue,
     space: Space,
     members: Members,
     composition: str | None,
 ) -> Component:
     given = [(part.id, weight) for part, weight in _counted(members)]
-    row = lineage.queue(
+    row = lineage.queue_derivation(
         session,
         jobs,
         space=space,
-        parents=lineage.held(session, given),
+        parents=lineage.hold_parents(session, given),
         operator=REFINE,
         parameters=dict(PARAMETERS),
         dataset=None,
@@ -128,10 +128,8 @@ def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str |
         session.refresh(row, with_for_update=True)
         if row.blob_key:
             on_commit(session, partial(blobs.delete, row.blob_key))
-        row.status, row.blob_key, row.progress = "cancelled", None, {}
+        components.withdraw(session, row.id)
         row.derived = made | {"replaced": True}
-        status = {"status": "cancelled"}
-        session.add(ComponentEvent(component_id=row.id, type="status", data=status))
     session.flush()
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.store.db import affected
-from app.store.tables import Component, ComponentEvent, Worker, now
+from app.store.tables import Component, Worker, now
 
 
 class Attempt(NamedTuple):
@@ -63,19 +63,6 @@ def locks(session: Session, attempt: Attempt) -> bool:
     """As `holds`, and nobody can change that before the caller's transaction ends."""
     held = select(Component.id).where(*_held(attempt)).with_for_update()
     return session.scalar(held) is not None
-
-
-def release(session: Session, attempt: Attempt) -> bool:
-    """Give an attempt up that ended by no fault of its own, so that it does not count."""
-    queued = {"status": "queued", "attempts": attempt.number - 1, "progress": {}}
-    if affected(session, update(Component).where(*_held(attempt)).values(**queued)) == 0:
-        return False
-    event = ComponentEvent(
-        component_id=attempt.component_id, type="status", data={"status": "queued"}
-    )
-    session.add(event)
-    session.flush()
-    return True
 
 
 def _held(attempt: Attempt) -> tuple[ColumnElement[bool], ...]:

@@ -195,26 +195,17 @@ def _revise(
         component.metrics = _unmeasured(component.metrics) | {"l2": file.l2}
     elif status != "queued":
         outcome["outcome"] = "retraining"
-        _begin_anew(component)
-        jobs.enqueue(session, component.job_id)
+        session.flush()
+        components.requeue(session, jobs, component.id, outcome="retraining", receipt_id=receipt_id)
+        return outcome
     told = {"status": component.status, "outcome": outcome["outcome"], "receipt_id": receipt_id}
-    session.add(ComponentEvent(component_id=component.id, type="status", data=told))
-    session.flush()
+    components.add_event(session, component.id, "status", **told)
     return outcome
 
 
 def _unmeasured(metrics: dict[str, Any]) -> dict[str, Any]:
     """What is left of a component's metrics once its data has changed."""
     return {name: metrics[name] for name in ("environment",) if name in metrics}
-
-
-def _begin_anew(component: Component) -> None:
-    """As it was when it was queued, in the next generation; nothing of the old delta is left."""
-    component.retraining = component.retraining or component.status == "ready"
-    component.status, component.generation = "queued", component.generation + 1
-    component.attempts, component.metrics = 0, {}
-    component.blob_key = component.sha256 = component.bytes = None
-    component.started_at = component.finished_at = None
 
 
 def _redact(component: Component, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import tangent
 from app.settings import Settings
-from app.store import components, datasets, migrate, spaces
+from app.store import components, datasets, lineage, migrate, spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
@@ -75,7 +75,7 @@ class Store:
         """A queued component; its id."""
         dataset_id = dataset_id or self.add_dataset()
         with transaction(self.sessions) as session:
-            return components.queue(
+            return lineage.queue_training(
                 session,
                 self.jobs,
                 space=session.get_one(Space, "default"),

@@ -27,11 +27,11 @@ def queue(store, operator: str, *parents: str, seed: int = 0, **parameters: Any)
     """A queued derived component; its id."""
     dataset_id = store.add_dataset(seed=9) if OPERATORS[operator].dataset else None
     with transaction(store.sessions) as session:
-        return lineage.queue(
+        return lineage.queue_derivation(
             session,
             store.jobs,
             space=session.get_one(Space, "default"),
-            parents=lineage.held(session, [(each, None) for each in parents]),
+            parents=lineage.hold_parents(session, [(each, None) for each in parents]),
             operator=operator,
             parameters=resolve(operator, parameters),
             dataset=session.get_one(Dataset, dataset_id) if dataset_id else None,

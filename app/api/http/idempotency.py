@@ -1,6 +1,6 @@
 """`Idempotency-Key` on the POSTs that create something.
 
-    row_id = once.run(session, body, lambda: components.queue(session, …).id, status=202)
+    row_id = once.run(session, body, lambda: lineage.queue_training(session, …).id, status=202)
     return ComponentOut.of(components.get(session, row_id))
 
 The same key with the same request gives the same resource, as it is now, with

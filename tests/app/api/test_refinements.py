@@ -1,5 +1,6 @@
 """Refinements over HTTP: a joint composition at a block scope becomes the pooled optimum."""
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -161,6 +162,36 @@ def test_a_named_composition_is_refined_with_its_weights_and_anew_when_they_chan
 def listed(service: Service) -> list[str]:
     found = service.client.get("/v1/components", params={"limit": 100}).json()
     return [each["id"] for each in found["data"]]
+
+
+def test_a_refinement_that_is_replaced_while_it_trains_has_ended_and_is_counted(blocks):
+    first = ask(blocks)["refinement"]["id"]
+    with transaction(blocks.state.sessions) as session:
+        components.start(session, first, executor_id="w")
+    blocks.component({"hen": 4, "owl": 3}, space="blocks")
+    assert ask(blocks)["refinement"]["id"] != first
+
+    replaced = show(blocks, first)
+
+    assert replaced["status"] == "cancelled"
+    assert replaced["started_at"] < replaced["finished_at"]
+    metrics = blocks.client.get("/metrics")
+    assert metrics.status_code == 200, metrics.text
+    counted = 'tangent_training_duration_seconds_gcount{outcome="cancelled"} 1.0'
+    assert counted in metrics.text.splitlines()
+
+
+def test_a_replaced_refinement_counts_no_bytes(blocks):
+    first = refined(blocks)["refinement"]["id"]
+    blocks.component({"hen": 4, "owl": 3}, space="blocks")
+    ask(blocks)
+    assert show(blocks, first)["status"] == "cancelled"
+
+    text = blocks.client.get("/metrics").text
+
+    held = sum(row["bytes"] or 0 for each in listed(blocks) if (row := show(blocks, each)))
+    counted = re.search(r"^tangent_component_bytes (\S+)$", text, re.MULTILINE)
+    assert counted is not None and float(counted[1]) == held
 
 
 def test_a_deletion_finds_what_a_replaced_refinement_was_used_for(blocks):

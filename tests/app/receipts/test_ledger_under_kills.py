@@ -18,7 +18,7 @@ from app.receipts import signing
 from app.receipts.offline import check
 from app.schemas.receipts import ReceiptOut
 from app.settings import Settings
-from app.store import components, migrate, spaces, write_lock
+from app.store import lineage, migrate, spaces, write_lock
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
 from tests.support.signing_keys import key_file
@@ -80,7 +80,7 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
     with transaction(sessions) as session:
         space = spaces.create(session, name="default", opened=facts)
         made = [
-            components.import_(
+            lineage.add_import(
                 session,
                 component_id=new_id("cmp"),
                 space=space,

@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
+.PHONY: help demo run test coverage lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -27,6 +27,12 @@ run: $(STAMP) ## start the service on this machine
 
 test: $(STAMP) ## run all tests; PYTEST_ARGS="-k name" chooses some
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: $(STAMP) ## run the tests and report the lines they miss; fails below the floor in pyproject.toml
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/ruff check .

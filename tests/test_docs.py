@@ -10,13 +10,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.settings import Settings
+from benchmarks.structure.picture import rendered
 from tangent.merging import OPERATORS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EVERY_DOCUMENT = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile"]
+PAGES = sorted(path for path in (ROOT / "docs").iterdir() if path.suffix == ".md")
+EVERY_DOCUMENT = [
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile"),
+    *(f"docs/{page.name}" for page in PAGES),
+]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -42,7 +47,13 @@ def test_the_readme_is_about_a_hundred_lines():
     assert len(README.splitlines()) <= 140
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Dockerfile"),
+        *(".pre-commit-config.yaml", ".github/workflows/ci.yml"),
+    ],
+)
 def test_what_every_project_has_is_here(name):
     assert (ROOT / name).stat().st_size > 500
 
@@ -147,3 +158,46 @@ def test_the_operators_page_lists_every_parameter_with_its_default_and_range():
     assert sorted(row for row in rows(page) if len(row) == 4 and "`" in row[0]) == sorted(expected)
     formulas = {row[0] for row in rows(page) if len(row) == 5 and "`" in row[0]}
     assert formulas == {f"`{name}`" for name in OPERATORS}
+
+
+def test_the_picture_of_the_rooms_shows_the_imports_as_they_are():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert rendered(page) == page, (
+        "draw it again: python -m benchmarks.structure --picture docs/architecture.md"
+    )
+
+
+def test_the_index_links_every_file_of_docs_with_a_sentence():
+    index = (ROOT / "docs" / "index.md").read_text()
+    linked = {
+        re.fullmatch(r"\[.*\]\((.*)\)", row[0])[1]: row[1]
+        for row in rows(index)
+        if row[0].startswith("[")
+    }
+    there = {path.name for path in (ROOT / "docs").iterdir()} - {"index.md"}
+    assert {target.strip("/") for target in linked} == there
+    assert all(sentence.endswith(".") for sentence in linked.values())
+
+
+def test_the_version_stands_in_one_place():
+    version = PROJECT["version"]
+    for package in ("app", "benchmarks", "migrations", "tangent", "training_worker"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert f'"{version}"' not in path.read_text(), f"{path}: ask importlib.metadata"
+
+
+def test_the_version_has_the_latest_dated_section_of_the_changelog():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^## \[(.*?)\](?: - (\d{4}-\d\d-\d\d))?$", changelog, re.M)
+    assert sections[0] == ("Unreleased", "")
+    assert sections[1][0] == PROJECT["version"]
+    assert all(date for _, date in sections[1:])
+
+
+def test_continuous_integration_runs_every_version_that_the_project_names():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"]]
+    listed = re.search(r"^ +python: \[(.*)\]$", workflow, re.M)[1]
+    assert listed.replace('"', "").split(", ") == named
+    assert PROJECT["requires-python"] == f">={named[0]}"
+    assert "- run: .ci/run" in workflow

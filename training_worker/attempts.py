@@ -135,13 +135,15 @@ class Attempts:
     def _finish(self, component: Component, outcome: dict[str, Any]) -> None:
         """Make the row ready or failed, by the trainer's final message."""
         if outcome["type"] == "failed":
-            return self._fail(component, outcome["code"], outcome["detail"])
+            self._fail(component, outcome["code"], outcome["detail"])
+            return
         key = f"components/{component.id}/{uuid4().hex}.safetensors"
         try:
             self.blobs.put(Path(outcome["file"]), key)
         except OSError as error:
             detail = f"the trained component could not be stored: {error}"
-            return self._fail(component, "storage_failed", detail)
+            self._fail(component, "storage_failed", detail)
+            return
         if _patiently(lambda: self._publish(component, key, outcome)):
             log.info("%s is ready", component.id)
         else:

@@ -164,7 +164,7 @@ def _extension(stream: Readable, flag: bytes, size: int, after: str) -> dict[str
 
 
 def _pax(data: bytes, after: str) -> dict[str, str]:
-    """Records of the form "27 path=a/long/name.png\\n", the number counting the whole record."""
+    r"""Records of the form "27 path=a/long/name.png\n", the number counting the whole record."""
     records: dict[str, str] = {}
     at = 0
     while at < len(data):

@@ -63,7 +63,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def class_means(rows: np.ndarray, truth: np.ndarray, labels: int) -> np.ndarray:
-    """(K, D)"""
+    """Return each label's mean row, (K, D)."""
     return np.stack([rows[truth == label].mean(0) for label in range(labels)])
 
 

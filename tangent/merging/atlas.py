@@ -1,5 +1,6 @@
-"""Learned anisotropic scaling (aTLAS: Zhang, Albert, Rodriguez-Opazo, van den Hengel & Abbasnejad,
-2024): one coefficient for each parent and block, fitted to labelled images.
+"""Learned anisotropic scaling: one coefficient per parent and block, fitted to labelled images.
+
+aTLAS: Zhang, Albert, Rodriguez-Opazo, van den Hengel & Abbasnejad, 2024.
 
     delta = sum over t and b of lambda_tb delta_t[b],      b: the head, or one parameter
 

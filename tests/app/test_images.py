@@ -61,7 +61,7 @@ def test_grey_and_one_bit_images_are_repeated_in_three_channels():
     assert pixel(encoded(Image.new("1", (2, 2), 1))) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("alpha, shown", [(255, (200, 100, 0)), (0, (255,) * 3)])
+@pytest.mark.parametrize(("alpha", "shown"), [(255, (200, 100, 0)), (0, (255,) * 3)])
 def test_transparency_is_composited_on_white(alpha, shown):
     assert pixel(encoded(Image.new("RGBA", (2, 2), (200, 100, 0, alpha)))) == shown
 
@@ -94,7 +94,9 @@ def test_cmyk_without_ink_is_white(kind):
     assert pixel(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), kind)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("value, shown", [(0, 0), (128, 0), (129, 1), (32896, 128), (65535, 255)])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, 0), (128, 0), (129, 1), (32896, 128), (65535, 255)]
+)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_samples_are_scaled_by_their_full_range(kind, value, shown):
     image = Image.fromarray(np.full((3, 2), value, np.uint16))
@@ -102,7 +104,7 @@ def test_16_bit_samples_are_scaled_by_their_full_range(kind, value, shown):
     assert pixel(encoded(image, kind)) == (shown,) * 3
 
 
-@pytest.mark.parametrize("value, shown", [(-5, 0), (257, 1), (65535, 255), (10**6, 255)])
+@pytest.mark.parametrize(("value", "shown"), [(-5, 0), (257, 1), (65535, 255), (10**6, 255)])
 def test_32_bit_samples_are_read_as_16_bit_ones(value, shown):
     assert pixel(encoded(Image.fromarray(np.full((2, 2), value, np.int32)), "TIFF")) == (shown,) * 3
 

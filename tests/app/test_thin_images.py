@@ -3,7 +3,6 @@
 import base64
 import io
 import zipfile
-from collections.abc import Iterator
 
 import httpx
 import PIL.Image
@@ -34,7 +33,7 @@ def packed(**files: bytes) -> dict[str, tuple[str, bytes, str]]:
 
 
 @pytest.fixture
-def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def largest(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The pixels of every image that a resizing has made while the test ran."""
     made, resize = [0], PIL.Image.Image.resize
 
@@ -43,7 +42,7 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return resize(self, size, *given, **named)
 
     monkeypatch.setattr(PIL.Image.Image, "resize", counted)
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("sides", SIDES)

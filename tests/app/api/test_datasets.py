@@ -43,7 +43,7 @@ def test_the_name_can_be_given(shared):
     problem(post(shared, archive(FILES), data={"name": "x" * 256}), 422, "invalid_request")
 
 
-@pytest.mark.parametrize("name, title", [("a/b/scans.tar.gz", "scans"), (".zip", "dataset")])
+@pytest.mark.parametrize(("name", "title"), [("a/b/scans.tar.gz", "scans"), (".zip", "dataset")])
 def test_without_a_name_it_is_the_files(shared, name, title):
     assert post(shared, archive(FILES), name).json()["name"] == title
 

@@ -98,7 +98,7 @@ def test_what_is_no_archive_is_unsupported(data):
 
 
 @pytest.mark.parametrize(
-    "head, name", [(b"Rar!\x1a\x07", "rar"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz")]
+    ("head", "name"), [(b"Rar!\x1a\x07", "rar"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz")]
 )
 def test_other_archives_are_named(head, name):
     assert f"looks like {name}" in refused(head + bytes(600)).detail

@@ -19,7 +19,7 @@ def manifest(path: str, text: str | bytes, most: int = 100) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    "paths, expected",
+    ("paths", "expected"),
     [
         (["cat/1.png", "dog/2.png"], ["cat", "dog"]),
         (["cat/1.png", "cat/2.png"], ["cat", "cat"]),  # one label only is fine
@@ -77,7 +77,7 @@ def test_labels_that_cannot_be_are_rejected_with_their_line():
 
 
 @pytest.mark.parametrize(
-    "path, text, told",
+    ("path", "text", "told"),
     [
         ("metadata.csv", "file_name,text\n1.png,cat\n", "needs the fields file_name and label"),
         ("metadata.csv", "file_name,label\n", "lists no image"),

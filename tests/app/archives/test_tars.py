@@ -27,7 +27,7 @@ def test_long_and_foreign_names_are_read(form):
 
 
 @pytest.mark.parametrize(
-    "kind, code, word",
+    ("kind", "code", "word"),
     [
         (tarfile.SYMTYPE, "archive_link", "symbolic link"),
         (tarfile.LNKTYPE, "archive_link", "hard link"),

@@ -151,7 +151,7 @@ def test_an_archive_without_labels_is_refused(refused):
 
 
 @pytest.mark.parametrize(
-    "limit, code",
+    ("limit", "code"),
     [
         ({"max_dataset_images": 2}, "too_many_images"),
         ({"max_labels": 2}, "too_many_labels"),

@@ -77,7 +77,9 @@ def test_a_zip64_is_read():
     }
 
 
-@pytest.mark.parametrize("mode, code", [(0o120777, "archive_link"), (0o020666, "archive_device")])
+@pytest.mark.parametrize(
+    ("mode", "code"), [(0o120777, "archive_link"), (0o020666, "archive_device")]
+)
 def test_links_and_devices_in_a_zip_are_refused(mode, code):
     problem = refused(zip_with("evil.png", mode=mode))
     assert (problem.status, problem.code) == (422, code)
@@ -91,7 +93,7 @@ def test_an_encrypted_zip_is_refused(flags):
 
 
 @pytest.mark.parametrize(
-    "method, name", [(12, "bzip2"), (14, "lzma"), (99, "encrypted"), (77, "77")]
+    ("method", "name"), [(12, "bzip2"), (14, "lzma"), (99, "encrypted"), (77, "77")]
 )
 def test_an_unusual_method_of_zip_is_refused_by_its_name(method, name):
     assert name in refused(zip_with(method=method)).detail

@@ -131,7 +131,7 @@ def test_bodies_that_are_nothing_of_the_kind_are_told_and_crash_nothing(service)
     """As who can write the table might leave them."""
     receipt = deleted(service)
     entries = [None, 1, [], "x", {}, {"space": []}, {"space": "default", "after": 1}]
-    bodies = [[], 1, *({name: entries for name in ("subjects", "manifests", "probes")},)]
+    bodies = [[], 1, *(dict.fromkeys(("subjects", "manifests", "probes"), entries),)]
     bodies += [{"probes": [{"space": "none"}], "manifests": 5, "subjects": {}}]
     nowhere = {"space": "none", "after": ledger.manifest_of([])[0]}
     bodies += [{"probes": [{"space": "none"}], "manifests": [nowhere]}]

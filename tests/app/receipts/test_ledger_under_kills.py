@@ -79,7 +79,7 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
     facts = dict.fromkeys(names, "x") | dict.fromkeys(numbers, 1) | {"declared_labels": []}
     with transaction(sessions) as session:
         space = spaces.create(session, name="default", opened=facts)
-        made = [
+        return [
             lineage.add_import(
                 session,
                 component_id=new_id("cmp"),
@@ -95,7 +95,6 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
             ).id
             for number in range(COUNT)
         ]
-    return made
 
 
 class Deleting:

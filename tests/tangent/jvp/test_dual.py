@@ -17,7 +17,7 @@ from tests.support.models import direction, images, plain_features, pushed, rand
 
 SMALL = dict(img_size=32, depth=2, embed_dim=48, num_heads=3)
 ROPE = [f"vit_small_patch16_rope_mixed{kind}_224" for kind in ("", "_ape")]
-FAMILIES = {name: SMALL for name in (*ROPE, "vit_tiny_patch16_224", "deit3_small_patch16_224")} | {
+FAMILIES = dict.fromkeys((*ROPE, "vit_tiny_patch16_224", "deit3_small_patch16_224"), SMALL) | {
     "resnet18": {},
     "convnext_atto": {},
     "mobilenetv3_small_100": {},

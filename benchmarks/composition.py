@@ -168,7 +168,7 @@ def composing(paths: list[Path]) -> Ways:
 
 
 def moving(vector: Tensor, other: Tensor) -> Ways:
-    """What a removal is compared with: the bytes that it moves, and an axpy."""
+    """Return the comparisons for a removal: reading the bytes that it moves, and an axpy."""
     held = empty(len(vector), torch.float64).zero_()
 
     def move() -> None:

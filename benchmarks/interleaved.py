@@ -27,7 +27,7 @@ def timed(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float
 
 
 def machine(threads: int) -> str:
-    """What a figure was measured on."""
+    """Return the name of the machine and of torch's version."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     about = Path("/proc/cpuinfo")

@@ -171,7 +171,7 @@ def show(
     seconds: float,
     console: Console,
 ) -> None:
-    """One table of ratios with what was hoped for."""
+    """Print one table of ratios with their reaches."""
     table = Table(title=f"{name}, batch {batch}: plain forward {seconds * 1e3:.0f} ms")
     for column in ("way", "plain passes", "reach"):
         table.add_column(column, justify="left" if column == "way" else "right")
@@ -192,7 +192,7 @@ def show(
 
 
 def beyond(found: dict[str, float], way: str) -> float:
-    """How many times its products a pass costs."""
+    """Return a pass's time over that of its products alone."""
     return found[way] / found[ALONE.format(way)]
 
 

@@ -177,7 +177,7 @@ def measure_time(bench: Bench, images: int, rounds: int) -> dict[str, Any]:
 
 
 def seconds(action: Callable[[], None]) -> float:
-    """How long it took."""
+    """Return the seconds that the call took."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began

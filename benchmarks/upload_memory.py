@@ -114,7 +114,7 @@ def memory(pid: int, field: str) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the process and its finished children have had of the processors."""
+    """Return the processor time of the process and of its finished children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
@@ -176,7 +176,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def table(measured: list[dict[str, Any]]) -> Table:
-    """What was measured, a line an upload."""
+    """Return the table of the measurements, one line an upload."""
     made = Table(title=f"Growth of the API process during uploads (allowed: {ALLOWED_MIB} MiB)")
     for name in (
         "upload",

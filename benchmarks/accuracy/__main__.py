@@ -29,7 +29,7 @@ from benchmarks.interleaved import machine
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="few digits; for a look, no figure")
@@ -63,7 +63,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, console: Console) -> Results:
-    """Measure everything asked for."""
+    """Measure every gallery of the command line; return the results."""
     began, found = time.monotonic(), dict[jobs.Job, list[Outcome]]()
     asked = list(galleries(args, console))
     if not asked:
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, console: Console) -> Results:
 
 
 def size_of(gallery: Gallery) -> dict[str, int]:
-    """How much there is of it."""
+    """Return the sizes of a set: labels, training images, test images."""
     return {
         "labels": len(gallery.labels),
         "train": len(gallery.train),
@@ -100,12 +100,12 @@ def size_of(gallery: Gallery) -> dict[str, int]:
 
 
 def shown_arguments() -> list[str]:
-    """The command line with folders by their names: where they lie is no part of a result."""
+    """Return the command line with folders by their names, because their places are no result."""
     return [Path(word).name if "/" in word else word for word in sys.argv[1:]]
 
 
 def show(results: Results, console: Console) -> None:
-    """Tables, then what was aimed at, then machine and time."""
+    """Print the tables, the aims, the machine and the time."""
     for table in tables(results.records):
         console.print()
         console.print(table)

@@ -1,4 +1,4 @@
-"""What a method gives for the test images, and what it cost."""
+"""A method's answer for the test images, and its cost."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Answer:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What it gives, and its seconds."""
+    """Call `work`; return its result and its seconds."""
     began = time.perf_counter()
     found = work()
     return found, time.perf_counter() - began

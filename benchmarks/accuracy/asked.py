@@ -1,4 +1,4 @@
-"""The galleries that a command line asks for, each with the effort that is to be made on it."""
+"""The galleries that a command line selects, each with its effort."""
 
 import argparse
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ CONVOLVED = replace(  # a block of convolutions, which costs three times a ViT's
 
 
 def galleries(args: argparse.Namespace, console: Console) -> Iterator[tuple[Gallery, Effort]]:
-    """What is to be measured how, as far as the command line allows; says what is missing."""
+    """Yield each gallery with its effort; print which images are missing."""
     for gallery, effort in _galleries(args, console):
         yield gallery, _narrowed(effort, args)
 
@@ -85,7 +85,7 @@ def unseen(folder: Path, sizes: tuple[int, int]) -> Pictures:
 
 
 def _narrowed(effort: Effort, args: argparse.Namespace) -> Effort:
-    """The effort within what the command line allows."""
+    """Return the effort within the bounds of the command line."""
     if args.scopes:
         effort = replace(effort, scopes=tuple(s for s in effort.scopes if s in args.scopes))
     if args.seeds:

@@ -15,7 +15,7 @@ PASSES = 10
 
 
 def answers(case: Case) -> Iterator[Answer]:
-    """Of both, from the same components."""
+    """Yield both answers, from the same components."""
     yield one_shot(case)
     yield refined(case)
 

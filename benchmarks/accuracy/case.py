@@ -20,7 +20,7 @@ TRAINED = 0.8  # of each label's training images; weights and penalties are chos
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long the iterative methods run."""
+    """The epochs, iterations and tolerances of the iterative methods."""
 
     epochs: int = 50  # of the papers' recipe, tangent
     plain_epochs: int = 30  # of fine-tuning the network itself
@@ -45,7 +45,7 @@ class Pool:
     def fit(
         self, numbers: Sequence[int] | np.ndarray, settings: dict[str, Any], *, known: bool
     ) -> tangent.TrainingResult:
-        """A component of these images."""
+        """Train a component on these images."""
         space = self.gallery.space(self.scope, known)
         if self.scope not in tangent.LINEAR and settings.get("solver") != "adam":
             recipe, whole = self.recipe, len(numbers) == len(self.train)
@@ -62,7 +62,7 @@ class Pool:
             )
 
     def once(self, key: Any, make: Any) -> Any:
-        """What `make` gives, made the first time only."""
+        """Return the kept result of `make`, which is called the first time only."""
         if key not in self.kept:
             self.kept[key] = make()
         return self.kept[key]
@@ -110,17 +110,17 @@ class Case:
 
     @cached_property
     def components(self) -> list[tangent.TrainingResult]:
-        """One of each party by default settings, trained from its images alone; labels known."""
+        """One component a party, trained on its images alone by default settings; labels known."""
         return self.trained({}, known=True)
 
     def trained(self, settings: dict[str, Any], *, known: bool) -> list[tangent.TrainingResult]:
-        """A component of each party, trained from its images alone."""
+        """Train a component for each party on its images alone."""
         return [self.pool.fit(part, settings, known=known) for part in self.parts]
 
     def accuracy(
         self, logits: Tensor, numbers: np.ndarray | None = None, *, masked: bool = False
     ) -> float:
-        """Of answers for the test images, or for these.
+        """Return the accuracy of answers for the test images, or for the given ones.
 
         masked: choose among the labels of the image's own party, as in task-incremental protocols.
         """

@@ -1,4 +1,4 @@
-"""What an answer costs as the number of parties grows, and what composing and removing cost.
+"""The costs of an answer, of composing and of removing as the number of parties grows.
 
 An answer is measured in plain passes of the same backbone over the same images, taken in turn.
 Composing under `joint` is measured at `head2toe` of a ViT-S, on component files in the page cache.
@@ -33,7 +33,7 @@ IMAGES, LABELS = 40, 4  # of one component
 
 
 def costs(gallery: Gallery, *, quick: bool = False) -> dict[str, Any]:
-    """All of them; the answers of one backbone."""
+    """Return all costs; those of answers for one backbone."""
     backbone = gallery.backbone if quick else wrap(WIDE, create_untrained(WIDE, 0))
     components = COMPONENTS // 10 if quick else COMPONENTS
     return {"answer": answering(gallery), "joint": composing(backbone, components)}
@@ -54,7 +54,7 @@ def answering(gallery: Gallery) -> dict[str, Any]:
 
 @torch.inference_mode()
 def passed(model: torch.nn.Module, images: Tensor) -> Tensor:
-    """One plain pass."""
+    """Run one plain pass."""
     return model(images)
 
 
@@ -155,7 +155,7 @@ def label_of(seed: int, image: int) -> str:
 def restated(
     space: tangent.Space, component: tangent.Component, image: Statistics
 ) -> tangent.Component:
-    """The component without the image."""
+    """Return the component without the image."""
     assert component.statistics is not None
     return downdate.restated(space, component, less(component.statistics, image))
 
@@ -167,6 +167,6 @@ def composed_seconds(space: tangent.Space, paths: Sequence[Path]) -> float:
 
 
 def compose(space: tangent.Space, parts: Sequence[tangent.Component]) -> tangent.Delta:
-    """By `joint`."""
+    """Compose by `joint`."""
     shas = [f"{i:064x}" for i in range(len(parts))]
     return tangent.compose(space, [(part, None) for part in parts], "joint", shas=shas)

@@ -27,7 +27,7 @@ BREAK = 124  # characters of a line of prose
 
 
 def render(results: Results, documents: Sequence[Path] = DOCUMENTS) -> list[Path]:
-    """Write every document that has blocks anew; those."""
+    """Write every document that has blocks; return the documents."""
     found = blocks(results)
     written = []
     for path in documents:
@@ -40,7 +40,7 @@ def render(results: Results, documents: Sequence[Path] = DOCUMENTS) -> list[Path
 
 
 def filled(text: str, found: dict[str, str]) -> str:
-    """The text with the blocks put in; a table of what was not measured says so."""
+    """Return the text with the blocks filled in; a missing measurement is named as missing."""
     return BLOCK.sub(lambda m: f"{m[1]}{spaced(found.get(m[2], GAP))}\n{m[4]}", text)
 
 
@@ -102,7 +102,7 @@ def headline(results: Results) -> str:
 
 
 def _default(records: Sequence[Record], pictures: str, method: str) -> list[Record]:
-    """The default space's figure, if it was measured."""
+    """Return the default space's figure, or None if it was not measured."""
     case = dict(pictures=pictures, backbone="resnet_micro_32", scope="head2toe", method=method)
     return where(records, protocol=CLASSES, parties=PARTIES, **case)
 
@@ -122,7 +122,7 @@ def backbones(records: Sequence[Record]) -> Rows:
 
 
 def spent(results: Results) -> Rows:
-    """What answering and composing cost."""
+    """Return the table of the costs of answering and composing."""
     answer, joint = results.costs["answer"], results.costs["joint"]
     seconds = answer["seconds"]
     rows = [["what", "cost"]]

@@ -23,7 +23,7 @@ DROPS = (0.52, 0.82)  # of all epochs: from there on a tenth of the learning rat
 
 
 def answers(case: Case) -> Iterator[Answer]:
-    """Of the pooled images, and of the parties' models averaged in three ways."""
+    """Yield the answers of pooled fine-tuning, and of three averages of the parties' models."""
     yield pooled(case.pool)
     models, seconds = timed(lambda: [tuned(case.pool, part) for part in case.parts])
     outputs = [scores(case.pool, model, case.pool.gallery.test) for model in models]
@@ -82,7 +82,7 @@ def averaged(models: Sequence[Weights]) -> Weights:
 
 
 def mean(values: Sequence[Tensor]) -> Tensor:
-    """Entry by entry."""
+    """Return the mean, entry by entry."""
     return torch.stack(list(values)).mean(0)
 
 

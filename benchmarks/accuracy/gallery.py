@@ -56,7 +56,7 @@ class Gallery:
         return self._rows[kind]
 
     def source(self, numbers: Sequence[int] | np.ndarray) -> "Numbered":
-        """These images as a training reads them."""
+        """Return these images in the form that a training reads."""
         return Numbered(numbers, [self.names[i] for i in numbers])
 
     def batches(self, size: int) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from benchmarks.accuracy.outcome import Outcome
 from benchmarks.accuracy.plan import Effort, measure, pools
 
 Asked = Sequence[tuple[Gallery, Effort]]
-MOST = 4  # processes without being told; each holds a gallery's features
+MAX_PROCESSES = 4  # processes without being told; each holds a gallery's features
 
 _mine: Asked = ()  # of this process
 
@@ -33,12 +33,12 @@ class Job(NamedTuple):
 
 
 def count(args: argparse.Namespace) -> int:
-    """How many processes: one for a quick look, else as many as there are cores for them."""
-    return args.jobs or (1 if args.quick else min(MOST, torch.get_num_threads()))
+    """Return the number of processes: one for a quick look, else one a core up to MAX_PROCESSES."""
+    return args.jobs or (1 if args.quick else min(MAX_PROCESSES, torch.get_num_threads()))
 
 
 def measured(args: argparse.Namespace, asked: Asked) -> Iterator[tuple[Job, list[Outcome]]]:
-    """All jobs with their outcomes, as they come."""
+    """Yield all jobs with their outcomes in the order in which they end."""
     jobs = [Job(at, *pool) for at, (_, effort) in enumerate(asked) for pool in pools(effort)]
     processes = count(args)
     if processes == 1:

@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 420, 250  # of the plotting area
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn."""
+    """A chart's title, axes and series."""
 
     title: str
     horizontal: str

@@ -1,4 +1,4 @@
-"""What the measured methods are called in records, tables and documents."""
+"""The names of the measured methods in records, tables and documents."""
 
 JOINT_TRAINING, AUTO_TRAINING = "joint training", "joint training, l2 auto"
 JOINT, JOINT_LATE = "joint", "joint, labels late"

@@ -20,7 +20,7 @@ SCALES = (0.1, 0.3, 1.0, 3.0)
 
 
 def answers(case: Case) -> Iterator[Answer]:
-    """Of every operator, from the components that the other rules compose too."""
+    """Yield every operator's answer, from the components that the other rules compose too."""
     for name in sorted(OPERATORS.keys() - {names.REFINE}):  # which is measured as joint, refined
         yield merged(case, name)
 

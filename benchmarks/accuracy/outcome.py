@@ -1,4 +1,4 @@
-"""What is measured: one method on one case, over all seeds."""
+"""The unit of measurement: one method on one case, over all seeds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def _record(outcomes: list[Outcome]) -> Record:
 
 
 def where(found: Iterable[Record], **wanted: Any) -> list[Record]:
-    """Those whose fields have these values."""
+    """Return the records whose fields have these values."""
     return [each for each in found if all(getattr(each, k) == v for k, v in wanted.items())]
 
 
@@ -91,5 +91,5 @@ def difference(a: Record, b: Record) -> float:
 
 
 def best(found: Sequence[Record]) -> Record | None:
-    """The one with the highest accuracy."""
+    """Return the record with the highest accuracy."""
     return max(found, key=lambda record: record.accuracy, default=None)

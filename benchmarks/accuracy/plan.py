@@ -1,4 +1,4 @@
-"""What is measured on which images: the full plan, and a quick one for a look.
+"""The plan of measurements on each set of images: a full one and a quick one.
 
 How long the full plan took on which machine, the results say. Blocks cost most, so they are
 measured by fewer seeds than scopes that are linear in fixed features.
@@ -21,12 +21,12 @@ EVERY = (
     Protocol(SKEWED, 10),
 )
 FULL = Recipe()
-FEWEST = 10  # images of a party dealt image by image, on average
+MIN_IMAGES = 10  # images of a party dealt image by image, on average
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much of it."""
+    """The seeds, scopes, protocols and recipe of a measurement."""
 
     protocols: tuple[Protocol, ...] = EVERY
     scopes: tuple[str, ...] = ("head", "head2toe", "last-block")
@@ -70,17 +70,17 @@ def measure(gallery: Gallery, scope: str, seed: int, effort: Effort) -> Iterator
 
 
 def possible(protocols: tuple[Protocol, ...], gallery: Gallery) -> list[Protocol]:
-    """Those for which there are enough labels or images."""
+    """Return the protocols for which there are enough labels or images."""
     images = len(gallery.train)
     return [
         p
         for p in protocols
-        if p.parties <= (len(gallery.labels) if p.name == CLASSES else images // FEWEST)
+        if p.parties <= (len(gallery.labels) if p.name == CLASSES else images // MIN_IMAGES)
     ]
 
 
 def answers(case: Case) -> Iterator[tuple[str, Answer]]:
-    """Of all methods, each with its scope."""
+    """Yield the answers of all methods, each with its scope."""
     scope = case.pool.scope
     if scope == "head":
         for answer in simple.answers(case.pool):

@@ -30,7 +30,7 @@ DRAWN = ("fashion-mnist", "digits+fashion-mnist")  # of the sets of images
 
 
 def charts(records: Sequence[Record], costs: Mapping[str, Any]) -> dict[str, Chart]:
-    """By file name, without its end."""
+    """Return the charts by file name without extension."""
     drawn: dict[str, Chart] = {}
     for group in groups(records):
         pictures = group[0].pictures
@@ -47,7 +47,7 @@ def charts(records: Sequence[Record], costs: Mapping[str, Any]) -> dict[str, Cha
 
 
 def accuracy(found: Sequence[Record]) -> Chart:
-    """Of one set of images under one protocol."""
+    """Return the chart of accuracy for one set of images under one protocol."""
     places = sorted({record.parties for record in found})
     series: dict[str, dict[int, float]] = {}
     for (scope, method), name in SHOWN.items():
@@ -92,7 +92,7 @@ def composing(measured: Mapping[str, Any]) -> Chart:
 
 
 def draw(records: Sequence[Record], costs: Mapping[str, Any], folder: Path = FOLDER) -> list[Path]:
-    """Write every chart; the files."""
+    """Write every chart; return the files."""
     paths = []
     for name, chart in charts(records, costs).items():
         path = folder / f"{name}.svg"

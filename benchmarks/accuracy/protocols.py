@@ -1,4 +1,4 @@
-"""How the papers deal a dataset's images to parties, and which labels an answer may choose from.
+"""The papers' ways to deal a dataset's images to parties, and the labels that answers choose from.
 
 Indices are those of the dealt images. Seed 0 deals as the papers' code does; another seed deals
 another order of the labels or of the images.

@@ -1,4 +1,4 @@
-"""What was aimed at, next to what was measured."""
+"""The aims next to the measurements."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Reach:
 
 
 def reaches(records: Sequence[Record], costs: dict[str, Any]) -> list[Reach]:
-    """All of them."""
+    """Return all aims with what was measured."""
     return [
         exactness(records),
         *blocks(records),

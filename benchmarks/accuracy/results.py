@@ -1,4 +1,4 @@
-"""The file of a measurement: what was measured, where and by which command, one record a line."""
+"""The file of a measurement: its command, its machine and its records, one a line."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent.parent / "results" / "accuracy.json"
 
 @dataclass(frozen=True)
 class Results:
-    """All of one run."""
+    """The results of one run."""
 
     command: str
     machine: str
@@ -23,7 +23,7 @@ class Results:
     costs: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """As JSON that compares well line by line."""
+        """Write the results as JSON that compares well line by line."""
         lines = ",\n".join("    " + json.dumps(asdict(record)) for record in self.records)
         head = {k: v for k, v in vars(self).items() if k != "records"}
         text = json.dumps(head, indent=2).removesuffix("\n}")
@@ -32,7 +32,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> "Results":
-        """What `save` wrote."""
+        """Read the results that `save` wrote."""
         found = json.loads(path.read_text())
         rows = found.pop("records")
         for row in rows:

@@ -44,7 +44,7 @@ def answers(case: Case) -> Iterator[Answer]:
 
 
 def some_labels_each(case: Case) -> bool:
-    """Whether parties lack labels, so that it matters if they know of them."""
+    """Return whether some party lacks a label, so that knowing all labels matters."""
     return case.protocol.name in (CLASSES, SKEWED)
 
 
@@ -160,7 +160,7 @@ def average(
 
 
 def best_average(case: Case) -> Answer:
-    """With the penalty whose average is best on the images kept back to choose by."""
+    """Return the average with the penalty that is best on the images held back for choosing."""
     pool, shares, answers = case.pool, [], []
     for l2 in PENALTIES:
         fitted = case.components if l2 == DEFAULTS.l2 else case.trained({"l2": l2}, known=True)
@@ -173,7 +173,7 @@ def best_average(case: Case) -> Answer:
 
 
 def best_joint(case: Case) -> Answer:
-    """With the penalty that is best on the images kept back to choose by.
+    """Return `joint` with the penalty that is best on the images held back for choosing.
 
     The statistics that components carry do not depend on it, so nothing is trained anew.
     """
@@ -200,7 +200,7 @@ def with_settings(fitted: tangent.TrainingResult, given: dict[str, Any]) -> tang
 
 
 def solved(case: Case) -> Iterator[Answer]:
-    """Weights that fit the images kept back to choose by best, as `solve` finds them."""
+    """Yield the answer with the weights that `solve` fits to the images held back for choosing."""
     pool, fitted = case.pool, case.components
     space = pool.gallery.space(pool.scope, True)
     components = [each.component for each in fitted]

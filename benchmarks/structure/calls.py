@@ -18,7 +18,7 @@ class Call(NamedTuple):
 
 
 class Trip(NamedTuple):
-    """How far some calls lead through the project."""
+    """The extent of some calls through the project."""
 
     modules: int  # entered, each counted once
     functions: int  # distinct by module and name
@@ -39,7 +39,7 @@ class Calls:
 
     @property
     def trip(self) -> Trip:
-        """How far the calls lead that were recorded last."""
+        """The extent of the calls that were recorded last."""
         return Trip(
             modules=len({call.module for call in self._recorded}),
             functions=len({(call.module, call.function) for call in self._recorded}),

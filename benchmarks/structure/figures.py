@@ -21,7 +21,7 @@ class Figure(NamedTuple):
 
     @property
     def is_reached(self) -> bool | None:
-        """Whether no number is over its bound; None without bounds."""
+        """True if no number is over its bound; None without bounds."""
         pairs = list(zip(self.values, self.reach, strict=False))
         bounds = [value <= most for value, most in pairs if isinstance(most, int)]
         return all(bounds) if bounds else None

@@ -1,4 +1,4 @@
-"""What can go wrong in the mathematics, as one small tree.
+"""The errors of the mathematics, as one small tree.
 
     TangentError
     ├── UnknownBackbone        ├── BadComponent          ├── NoStatistics
@@ -8,7 +8,7 @@
     ├── NotDowndatable          ├── UnknownOperator       ├── BadParameter
     └── BadDerivation
 
-Each has a stable `code`; the message says what was wrong and what to do.
+Every error has a stable `code`; its message says what is wrong and what to do.
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
-"""Probe images: one fixed batch for every space of a size, and the hash of what it is answered.
+"""Hash images: one fixed batch for each image size, and the hash of a model's answer to it.
 
-Two services with the same components answer the batch with the same bytes, on like hardware; so a
-hash of the answer tells, without an image or a label in it, whether they are the same model.
+Two services with the same components answer the batch with the same bytes on the same hardware. So
+equal hashes show that two models are the same, without showing an image or a label.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ CPUS = Path("/proc/cpuinfo")
 
 
 def hash_images(size: int) -> Tensor:
-    """The probe images (8, 3, size, size) float32: uniform noise in [-2, 2), as if normalised.
+    """The hash images (8, 3, size, size) float32: uniform noise in [-2, 2), as if normalised.
 
-    Bytes of SHAKE-256 over 64, less 2: exact, and the same with every version of every library.
+    The bytes of SHAKE-256, divided by 64, minus 2: exact and the same with every library version.
     """
     count = COUNT * 3 * size * size
     drawn = hashlib.shake_256(SEED).digest(count)
@@ -35,7 +35,9 @@ def hash_images(size: int) -> Tensor:
 def answer_hash(labels: Sequence[str], logits: np.ndarray) -> str:
     """SHA-256 of the labels as JSON, a line end, and the logits as little-endian float32."""
     if logits.shape != (COUNT, len(labels)):
-        raise ValueError(f"logits {logits.shape} are not those of {COUNT} x {len(labels)} labels")
+        raise ValueError(
+            f"logits have shape {logits.shape}, expected {(COUNT, len(labels))} (images, labels)"
+        )
     head = json.dumps(list(labels), separators=(",", ":"), ensure_ascii=False)
     rows = np.ascontiguousarray(logits, dtype="<f4").tobytes()
     return hashlib.sha256(head.encode() + b"\n" + rows).hexdigest()
@@ -43,7 +45,7 @@ def answer_hash(labels: Sequence[str], logits: np.ndarray) -> str:
 
 @cache
 def processor() -> str:
-    """The processor's model, by whose caches sums are split; empty where no file tells it."""
+    """The processor's model, as libraries split sums by its caches; empty where it is unknown."""
     try:
         lines = CPUS.read_text().splitlines()
     except OSError:
@@ -53,7 +55,7 @@ def processor() -> str:
 
 
 def environment(device: torch.device) -> str:
-    """Two processes find the same bits only if this is the same in both."""
+    """The hardware and libraries on which a result's bits depend; compare it between processes."""
     capability = torch.backends.cpu.get_cpu_capability()  # which also solves what a GPU has summed
     where = f"{platform.machine()} {capability} {torch.get_num_threads()} threads"
     if device.type == "cuda":

@@ -1,11 +1,11 @@
-"""The features that the head reads: `psi(x)`, to which the output is linear in the head's tangent.
+"""The features `psi(x)` that the head reads: the output is linear in them for any head.
 
 For every scope but `head2toe`, psi = [phi, 1] with phi the backbone's pooled features. `head2toe`
-(after Evci et al. 2022) puts the pooled maps of all depths between: [phi, maps, 1].
+(after Evci et al. 2022) inserts the pooled maps of several depths: [phi, maps, 1].
 
-At scopes that are linear in psi, its entries are multiples of a grid (`Grid`): sums of products of
-such numbers are exact in float64, so a dataset's statistics are the same in whatever order its
-images come, and what an image added can be taken away again to the last bit.
+At scopes that are linear in psi, its entries are multiples of a grid (`Grid`). Sums of products of
+such numbers are exact in float64, so a dataset's statistics do not depend on the order of its
+images, and the contribution of an image can be subtracted again bit for bit.
 """
 
 import math
@@ -19,16 +19,16 @@ from torch.nn import functional as F
 from tangent.backbones.loading import depths
 from tangent.errors import Overflow
 
-MAPS = 4  # depths read, the deepest ones spread evenly over the backbone
-ENTRIES = 512  # of one depth, at most
+MAX_MAPS = 4  # depths, spread evenly over the backbone
+MAX_ENTRIES = 512  # of the map of one depth
 STEP = 2.0**-14  # of the grid, in units of a feature's usual size
-EXACT = 2.0**53  # float64 holds every whole number below
-ALONE = 16  # images in one pass when each one's bits must not depend on its company
+EXACT = 2.0**53  # float64 represents every whole number below it
+ALONE = 16  # images in one pass when an image's bits must not depend on its batch
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Steps (D,), powers of two: psi is rounded to multiples of them, once, in its own type.
+    """Steps (D,), powers of two: psi is rounded once to multiples of them, in its own type.
 
     The products psi_i psi_j are whole multiples of the product of two steps. By Cauchy and Schwarz
     no partial sum of them exceeds the largest sum of psi_i²; below 2^53 steps² all are exact. With
@@ -38,15 +38,15 @@ class Grid:
     steps: Tensor  # float64
 
     def round(self, psi: Tensor) -> Tensor:
-        """psi (B, D) on the grid."""
+        """psi (B, D) rounded to the grid."""
         steps = self.steps.to(psi)
         return (psi / steps).round_() * steps
 
     def holds(self, gram: Tensor, sums: Tensor, counts: Tensor) -> bool:
-        """Whether G (D, D) and s (K, D) of so many images can be exact sums of psi on the grid.
+        """True if G (D, D) and s (K, D) of so many images can be exact sums of psi on the grid.
 
-        Multiples of the steps, within the bounds of Cauchy and Schwarz, which the partial sums are
-        under as well; and the constant feature counts the images.
+        They must be multiples of the steps within the bounds of Cauchy and Schwarz, which hold for
+        partial sums too, and the constant feature must count the images.
         """
         units, squares = torch.outer(self.steps, self.steps), gram.diagonal()
         whole = not torch.remainder(gram / units, 1.0).any()
@@ -58,7 +58,7 @@ class Grid:
         return whole and within and small and gram[-1, -1].item() == counts.sum().item()
 
     def check(self, squares: Tensor, images: float) -> None:
-        """Refuse sums that may have been rounded, by G's diagonal (D,).
+        """Check by G's diagonal (D,) that no sum was rounded.
 
         Raises:
             Overflow: the features are too large for so many images.
@@ -67,15 +67,15 @@ class Grid:
         if not largest < EXACT:
             raise Overflow(
                 f"the features of {images:.0f} images are too large for exact statistics (their "
-                f"squares reach {largest:.3g} steps, the most is 2^53): split the dataset"
+                f"squares reach {largest:.3g} steps, the maximum is 2^53): split the dataset"
             )
 
 
 def grid_of(phi: Tensor, width: int) -> Grid:
-    """The grid of readouts of `width` entries whose first ones are like phi (B, d) of probe images.
+    """The grid of features psi of `width` entries, given phi (B, d) of the calibration images.
 
-    phi has one step, from its usual size in the base alone; maps, which are standardised, and the
-    constant have another.
+    The step of phi follows from its usual size in the base; standardised maps and the constant have
+    a step of their own.
     """
     steps = torch.full((width,), STEP, dtype=torch.float64)
     usual = phi.double().square().mean().sqrt().item()
@@ -85,17 +85,17 @@ def grid_of(phi: Tensor, width: int) -> Grid:
 
 
 def in_fixed_batches(readout: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Readouts (B, D) whose bits depend on each image alone, whatever comes with it.
+    """Features (B, D), computed so that the bits of an image do not depend on its batch.
 
-    The kernels that a pass runs, and so the order of its sums, depend on the number of images; so
-    each pass has the same number, the last one filled up.
+    The kernels of a pass, and so the order of its sums, depend on the number of images. So every
+    pass has the same number of images; the last one is padded.
     """
-    found = []
+    features = []
     for chunk in images.split(ALONE):
         missing = ALONE - len(chunk)
         full = F.pad(chunk, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else chunk
-        found.append(readout(full)[: len(chunk)])
-    return torch.cat(found)
+        features.append(readout(full)[: len(chunk)])
+    return torch.cat(features)
 
 
 def with_constant(features: Tensor) -> Tensor:
@@ -104,21 +104,21 @@ def with_constant(features: Tensor) -> Tensor:
 
 
 def head2toe(model: nn.Module, images: Tensor) -> Tensor:
-    """[phi, pooled maps, 1], each depth standardised per image so that no data sets its scale."""
+    """[phi, pooled maps, 1]; every map is standardised per image, so no dataset sets its scale."""
     features, maps = depths(model, images)
     pooled = [_pooled(maps[i]) for i in _spread(len(maps))]
     return with_constant(torch.cat([features, *pooled], dim=1))
 
 
 def _spread(count: int) -> list[int]:
-    """Indices of at most MAPS depths, evenly spaced, the last one among them."""
-    chosen = min(MAPS, count)
+    """Indices of at most MAX_MAPS depths, evenly spaced, the last one among them."""
+    chosen = min(MAX_MAPS, count)
     return sorted({count - 1 - round(i * count / chosen) for i in range(chosen)})
 
 
 def _pooled(features: Tensor) -> Tensor:
-    """A map (B, C, H, W) averaged on the finest grid within ENTRIES values, standardised."""
+    """A map (B, C, H, W) averaged on the finest grid within MAX_ENTRIES values, standardised."""
     _, channels, height, width = features.shape
-    grid = max(1, min(height, width, int((ENTRIES / channels) ** 0.5)))
+    grid = max(1, min(height, width, int((MAX_ENTRIES / channels) ** 0.5)))
     flat = F.adaptive_avg_pool2d(features, grid).flatten(1)
     return F.layer_norm(flat, flat.shape[1:])

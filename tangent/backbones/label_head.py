@@ -1,8 +1,8 @@
-"""The base head: one pseudo-random row a label, a function of backbone and label name alone.
+"""The label head: one pseudo-random row per label, a function of backbone and label name alone.
 
-A head row that depended on its position would tie a label to its neighbours. Rows from a hash make
-any union of label sets defined, in any order and at any time; registering a label never changes
-another's.
+A row that depended on its position would tie a label to the other labels. Rows from a hash are
+defined for any union of label sets, in any order and at any time, and a new label never changes the
+row of another.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from torch import Tensor
 def head_rows(fingerprint: str, labels: Sequence[str], width: int) -> Tensor:
     """Weights and bias (K, width + 1) in float64, each entry uniform in ±1/sqrt(width).
 
-    The range is that of torch's default initialisation of a linear layer, as in the papers; the
+    The range is that of torch's default initialisation of a linear layer, as in the papers. The
     entries come from SHAKE-256, so they are the same on every machine.
     """
     rows = torch.empty(len(labels), width + 1, dtype=torch.float64)

@@ -43,7 +43,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen feature extractor `x -> phi(x)` with its preprocessing, named and fingerprinted."""
+    """A frozen feature extractor `x -> phi(x)` with its preprocessing, name and fingerprint."""
 
     name: str
     model: nn.Module  # eval mode, no classifier: model(images) is (B, width)
@@ -95,18 +95,18 @@ def create_untrained(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
 
 
 def patch_dropout(rate: float) -> nn.Module:
-    """timm's dropout of whole tokens, for pre-training a ViT at a part of its cost."""
+    """timm's dropout of whole tokens, which makes the pre-training of a ViT cheaper."""
     return PatchDropout(rate, num_prefix_tokens=1) if rate else nn.Identity()
 
 
 def load_backbone(name: str) -> Backbone:
-    """A shipped backbone, a timm name with its pre-trained weights, or local safetensors weights.
+    """Load a shipped backbone, a timm model with its pre-trained weights, or local safetensors.
 
     Local weights are named by their path, with timm's `config.json` or a `<stem>.json` beside them
     that says `architecture`, or as `<timm name>:<path>`.
 
     Raises:
-        UnknownBackbone: no such name; the message has the nearest valid ones.
+        UnknownBackbone: no backbone has this name; the message lists the nearest valid names.
         BackboneUnavailable: the weights cannot be read or downloaded.
     """
     if name in shipped_backbones():
@@ -120,14 +120,16 @@ def load_backbone(name: str) -> Backbone:
 
 
 def _download(name: str) -> nn.Module:
-    """The timm model with its published weights, from the hub or the hub's local cache."""
+    """Return the timm model with its published weights, from the hub or its local cache."""
     published = timm.get_pretrained_cfg(name)
     repository = (published.hf_hub_id if published else None) or ""
     if "/" not in repository:
         raise BackboneUnavailable(f"timm publishes no safetensors weights of {name} on its hub")
     try:
         if not isinstance(try_to_load_from_cache(repository, "model.safetensors"), str):
-            HfApi().model_info(repository, timeout=10)  # asks once; a download retries for long
+            HfApi().model_info(
+                repository, timeout=10
+            )  # one request; a download would retry for long
         return timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # hub errors have many types, none of them ours
         raise BackboneUnavailable(
@@ -143,7 +145,7 @@ def _not_known(name: str) -> str:
 
 
 def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
-    """Weights of any float type as float32, the configuration from beside the file."""
+    """Load weights of any float type as float32; the configuration is read from beside the file."""
     if not path.is_file():
         raise UnknownBackbone(f"there is no weights file at {path}")
     beside = [path.with_suffix(".json"), path.parent / "config.json"]
@@ -177,16 +179,16 @@ def _configuration(path: Path) -> dict[str, Any]:
 
 
 def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> Backbone:
-    """A timm model as a frozen backbone; preprocessing by the checkpoint's own configuration.
+    """Freeze a timm model as a backbone; preprocessing follows the checkpoint's configuration.
 
     Raises:
-        UnsupportedModel: the model's features are not one vector an image.
+        UnsupportedModel: the model does not give one feature vector per image.
     """
     model.reset_classifier(0)
     model.eval().requires_grad_(False)
-    _forget_what_is_derived(model)
+    _disable_bias_caches(model)
     if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        model.to(memory_format=torch.channels_last)  # convolutions run faster so
+        model.to(memory_format=torch.channels_last)  # faster convolutions
     config = resolve_data_config(preprocessing or {}, pretrained_cfg=preprocessing, model=model)
     size = config["input_size"][-1]
     with torch.no_grad():
@@ -215,8 +217,8 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
 def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:
     """SHA-256 of the architecture, every parameter and buffer, and the preprocessing.
 
-    The architecture counts by timm's name for it: two may differ in their activations or in the
-    number of heads, and take the same weights.
+    timm's name of the architecture is included: two architectures may differ in their activations
+    or in the number of heads and take the same weights.
     """
     class_name = type(model).__name__
     architecture = (getattr(model, "pretrained_cfg", None) or {}).get("architecture", class_name)
@@ -233,7 +235,7 @@ def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:
 def parameter_blocks(model: Any) -> list[list[str]]:
     """Names of the model's parameters by block, from the input to the output, as timm groups them.
 
-    What follows the last numbered block (a final norm, a last convolution) belongs to it.
+    Parameters after the last numbered block (a final norm, a last convolution) belong to it.
 
     Raises:
         UnsupportedModel: timm defines no grouping for this model.
@@ -252,11 +254,13 @@ def parameter_blocks(model: Any) -> list[list[str]]:
 
 
 def _is_numbered(name: str, matcher: Any) -> bool:
-    """Whether timm's patterns read the number of a block from a parameter's name."""
+    """True if timm's patterns find the number of a block in a parameter's name."""
     if not isinstance(matcher, dict):
         return any(part.isdigit() for part in name.split("."))
     specs = [spec for spec in matcher.values() if spec is not None]
-    patterns = [p for s in specs for p in ([s] if isinstance(s, str) else [each[0] for each in s])]
+    patterns = [
+        p for s in specs for p in ([s] if isinstance(s, str) else [pattern[0] for pattern in s])
+    ]
     matches = [re.match(pattern, name) for pattern in patterns]
     return any(match is not None and any(match.groups()) for match in matches)
 
@@ -275,15 +279,15 @@ def depths(model: Any, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     return model.forward_head(final), maps
 
 
-class Forgetful(dict[Any, Any]):
-    """A cache that holds nothing when asked: what it kept would not move with the parameters."""
+class NoCache(dict[Any, Any]):
+    """A cache without hits: cached values would not follow a change of the parameters."""
 
     def __contains__(self, key: object) -> bool:
         return False
 
 
-def _forget_what_is_derived(model: nn.Module) -> None:
-    """Some timm models keep attention biases made from parameters at an earlier pass."""
+def _disable_bias_caches(model: nn.Module) -> None:
+    """Disable the caches in which some timm models keep attention biases of an earlier pass."""
     for module in model.modules():
         if isinstance(getattr(module, "attention_bias_cache", None), dict):
-            module.attention_bias_cache = Forgetful()  # type: ignore[assignment]
+            module.attention_bias_cache = NoCache()  # type: ignore[assignment]

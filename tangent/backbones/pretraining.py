@@ -1,9 +1,9 @@
-"""Pre-trains a shipped backbone on an image-folder archive.
+"""Pre-train a shipped backbone on an image-folder archive.
 
     python -m tangent.backbones.pretraining --help
 
-Writes `<name>.safetensors` (fp16) and `<name>.json`, its model card: data, seed, recipe and the
-accuracy of the very weights that were written, on a single centre view of each test image.
+The command writes `<name>.safetensors` (fp16) and `<name>.json`, its model card: data, seed, recipe
+and the accuracy of the weights as written, on a single centre view of every test image.
 """
 
 import argparse
@@ -29,6 +29,13 @@ from tangent.backbones import loading
 Splits = dict[str, tuple[Tensor, Tensor]]  # split -> images and their label indices
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PREPROCESSING = {
+    "input_size": [3, 32, 32],
+    "mean": MEAN,
+    "std": STD,
+    "interpolation": "bicubic",
+    "crop_pct": 1.0,
+}
 Recipe = dict[str, Any]
 RECIPES: dict[str, Recipe] = {
     "vit_micro_32": dict(
@@ -53,10 +60,10 @@ RECIPES: dict[str, Recipe] = {
 
 
 def read_archive(path: Path, size: int = 32, only: Collection[str] = ()) -> Splits:
-    """Images of `<split>/<label>/<file>` as uint8 (N, 3, size, size) and label indices, by split.
+    """Read images `<split>/<label>/<file>` as uint8 (N, 3, size, size) and label indices, by split.
 
-    Labels are numbered in sorted order; members are read in sorted order, so the tensors depend on
-    the archive's contents alone. With `only`, images of other labels are not looked at.
+    Labels and members are sorted, so the tensors depend on the archive's contents alone. With
+    `only`, images of other labels are skipped.
     """
     with tarfile.open(path) as archive:
         found: dict[str, dict[str, bytes]] = {"train": {}, "test": {}}
@@ -92,7 +99,7 @@ def read_archive(path: Path, size: int = 32, only: Collection[str] = ()) -> Spli
 
 
 def normalised(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) to float32 with the checkpoint's mean and deviation."""
+    """uint8 (N, 3, H, W) as float32, normalised by the checkpoint's mean and deviation."""
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
     shape = (1, 3, 1, 1)
     device = images.device
@@ -100,7 +107,7 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image flipped with probability 1/2 and shifted by up to 4 pixels."""
+    """The images, flipped with probability 1/2 and shifted by up to 4 pixels."""
     n, _, height, width = images.shape
     flip = torch.rand(n, generator=generator) < 0.5
     images = torch.where(flip.view(n, 1, 1, 1).to(images.device), images.flip(-1), images)
@@ -145,7 +152,7 @@ def accuracy(model: nn.Module, images: Tensor, targets: Tensor, batch: int = 500
 def train(
     name: str, data: Splits, recipe: Recipe, seed: int, device: str, batch: int = 128
 ) -> nn.Module:
-    """The named architecture trained from scratch; prints one line an epoch."""
+    """Train the named architecture from scratch; print one line per epoch."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     images, targets = (t.to(device) for t in data["train"])
@@ -185,7 +192,7 @@ def train(
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="tar of train/<label>/* and test/<label>/*"
@@ -214,7 +221,9 @@ def main() -> None:
         for k, v in model.state_dict().items()
     }
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    reached = accuracy(model, data["test"][0].to(args.device), data["test"][1].to(args.device))
+    test_accuracy = accuracy(
+        model, data["test"][0].to(args.device), data["test"][1].to(args.device)
+    )
     card = {
         "name": name,
         "architecture": args.model,
@@ -225,20 +234,14 @@ def main() -> None:
         },
         "labels": sorted(args.labels) or "all",
         "images": {split: len(y) for split, (_, y) in data.items()},
-        "test_accuracy": round(reached, 4),
+        "test_accuracy": round(test_accuracy, 4),
         "recipe": recipe
         | {"batch": 128, "label_smoothing": 0.1, "augmentation": "flip, shift of 4 px"},
         "seed": args.seed,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "machine": f"{args.device}, {args.threads} thread(s), {platform.machine()}",
         "torch": torch.__version__,
-        "preprocessing": {
-            "input_size": [3, 32, 32],
-            "mean": MEAN,
-            "std": STD,
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-        },
+        "preprocessing": PREPROCESSING,
     }
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(state, args.out / f"{name}.safetensors")

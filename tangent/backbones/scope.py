@@ -8,7 +8,7 @@ from tangent.vocabulary import LINEAR, SCOPES, block_count, is_scope
 
 
 def check_scope(scope: str) -> None:
-    """Raises UnknownScope for a name that is none of the scopes."""
+    """Raise UnknownScope unless this is the name of a scope."""
     if not is_scope(scope):
         raise UnknownScope(
             f"no scope is called {scope!r}; choose one of {', '.join(SCOPES)} (N: 1 … 99)"

@@ -1,7 +1,8 @@
-"""The backbone from the first tangent parameter on: the part that a tangent passes through.
+"""The backbone from its first tangent parameter on: the part that tangents pass through.
 
-Everything before it is a frozen prefix, run once and plainly; its output, the *activation*, can be
-cached for each training image. The split works for any timm model and is verified when it is made.
+Everything before it is a frozen prefix, which runs once without tangents. Its output, the
+*activation*, can be cached for each training image. The split works for any timm model and is
+verified when it is made.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ Tangent = dict[str, Tensor]  # parameter name -> direction
 
 
 class Suffix:
-    """`phi` as a function of the activation and of the tangent parameters.
+    """`phi` as a function of the activation and the tangent parameters.
 
-    Not safe for two threads at once: an activation is replayed through a hook of the model.
+    Not thread-safe: an activation is replayed through a hook of the model.
     """
 
     def __init__(self, backbone: Backbone, names: list[str]) -> None:
@@ -40,7 +41,7 @@ class Suffix:
         self._overwrites = self._writes_on_its_activation()
 
     def activation(self, images: Tensor) -> Tensor:
-        """What enters the first tangent module; the images where no prefix can be split off."""
+        """The input of the first tangent module; the images where no prefix can be split off."""
         if self.entry is None:
             return images
         half = self.prefix_type
@@ -48,7 +49,7 @@ class Suffix:
             return _input_of(self.model, self.entry, images).to(images.dtype)
 
     def run(self, activation: Tensor) -> Tensor:
-        """phi, by the model's own code on its own parameters."""
+        """Return phi, by the model's own code on its own parameters."""
         if self._overwrites:
             activation = activation.clone()
         if self.entry is None:
@@ -57,7 +58,7 @@ class Suffix:
             return cast(Tensor, self.model(self._dummy))
 
     def features(self, parameters: Tangent, activation: Tensor) -> Tensor:
-        """phi with the given tangent parameters instead of the base's; differentiable in them."""
+        """Return phi with these tangent parameters instead of the base's; it is differentiable."""
         if self._overwrites:
             activation = activation.clone()
         with _same_parameters(self.model):
@@ -67,19 +68,19 @@ class Suffix:
                 return cast(Tensor, functional_call(self.model, parameters, (self._dummy,)))
 
     def vjp(self, activation: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
-        """phi and Jᵀ·cotangent at the base parameters, summed over the batch: back-propagation."""
+        """Return phi and Jᵀ·cotangent, summed over the batch, at the base parameters."""
         leaves = {name: p.detach().requires_grad_() for name, p in self.base.items()}
         with torch.enable_grad():
             features = self.features(leaves, activation)
             grads = torch.autograd.grad(
                 features, list(leaves.values()), cotangent, allow_unused=True
             )
-        found = zip(leaves.items(), grads, strict=True)
-        tangent = {k: torch.zeros_like(leaf) if g is None else g for (k, leaf), g in found}
+        pairs = zip(leaves.items(), grads, strict=True)
+        tangent = {k: torch.zeros_like(leaf) if g is None else g for (k, leaf), g in pairs}
         return features.detach(), tangent
 
     def _entry(self, probe: Tensor) -> nn.Module | None:
-        """The module where a tangent first arises, if replaying its input gives the same output."""
+        """The first tangent module if replaying its input gives the same output, else None."""
         candidate = self._first_tangent_module(probe)
         if candidate is None:
             return None
@@ -95,7 +96,7 @@ class Suffix:
         return candidate if torch.equal(whole, replayed) else None
 
     def _writes_on_its_activation(self) -> bool:
-        """Whether a pass must get a copy, as the model works in place on what enters the suffix."""
+        """True if the model changes its activation in place, so that a pass needs a copy."""
         self._overwrites = False
         with torch.no_grad():
             activation = self.activation(self.probe).clone()
@@ -104,7 +105,7 @@ class Suffix:
         return activation._version != before
 
     def _first_tangent_module(self, probe: Tensor) -> nn.Module | None:
-        """Of the wholly tangent modules, the outermost one around the first to run."""
+        """The outermost wholly tangent module around the first tangent module to run."""
         entered: list[str] = []
         hooks = [
             module.register_forward_pre_hook(lambda _m, _a, name=name: entered.append(name))
@@ -122,12 +123,12 @@ class Suffix:
         owners = {name.rpartition(".")[0] for name in self.base}
         earliest = next((name for name in entered if name in owners), None)
         if first is None or earliest is None or not f"{earliest}.".startswith(f"{first}."):
-            return None  # a parameter outside `first` is used before it, or in no module of its own
+            return None  # a tangent parameter is used before `first`, or outside every module
         return self.model.get_submodule(first)
 
     @contextmanager
     def _replayed(self, module: nn.Module, activation: Tensor) -> Iterator[None]:
-        """The module gets the activation; those before it give what they gave for the dummy."""
+        """Within the block, feed the module the activation; earlier modules repeat their output."""
 
         def replay(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
             return (activation, *arguments[1:])
@@ -141,9 +142,9 @@ class Suffix:
 
 @contextmanager
 def _same_parameters(model: nn.Module) -> Iterator[None]:
-    """The model has its own parameters again after the block.
+    """Restore the model's own parameters after the block.
 
-    `functional_call` leaves its tensors in a module that the model has under several names.
+    `functional_call` leaves its tensors in a module that the model registers under several names.
     """
     held = [(module, dict(module._parameters)) for module in model.modules()]
     try:
@@ -155,17 +156,17 @@ def _same_parameters(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def running_instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """The module's forward is this function."""
+    """Within the block, replace the module's forward by this function."""
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward  # its class's again
+        del module.forward  # the forward of its class is back
 
 
 @contextmanager
 def _removed(handles: list[Any]) -> Iterator[None]:
-    """Hooks that are gone after the block."""
+    """Remove these hooks after the block."""
     try:
         yield
     finally:
@@ -181,7 +182,7 @@ class _Reached(Exception):
 
 
 def _input_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
-    """The module's only input while the model runs on the images; what follows is not run."""
+    """Return the module's only input, running the model on the images up to there."""
 
     def stop(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if len(arguments) != 1:
@@ -197,7 +198,7 @@ def _input_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
 
 
 def _finished_before(model: nn.Module, module: nn.Module, images: Tensor) -> dict[nn.Module, Any]:
-    """The outermost modules that have run once, and are through, when `module` is entered."""
+    """The outermost modules that ran once and finished before `module`, with their outputs."""
     open_calls: list[nn.Module] = []
     done: list[tuple[nn.Module, nn.Module | None, Any]] = []  # with the caller and the output
 
@@ -215,5 +216,5 @@ def _finished_before(model: nn.Module, module: nn.Module, images: Tensor) -> dic
         hooks += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
     with _removed(hooks), suppress(_Reached):
         model(images)
-    calls = [each for each, _, _ in done]
-    return {m: out for m, by, out in done if by in open_calls and calls.count(m) == 1}
+    calls = [called for called, _, _ in done]
+    return {m: out for m, caller, out in done if caller in open_calls and calls.count(m) == 1}

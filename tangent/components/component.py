@@ -1,4 +1,4 @@
-"""A component and its file: versioned safetensors; the same content, the same bytes.
+"""A component and its file: versioned safetensors; the same content gives the same bytes.
 
 Tensors: `delta.head` (K, D), `delta.backbone.<parameter>`, `statistics.gram` (packed upper
 triangle), `statistics.sums` and, at block scopes, `statistics.cross`. Metadata: one JSON object
@@ -31,9 +31,9 @@ MAX_IMAGES = 2**53  # of one label: float64 counts exactly up to here
 
 @dataclass(frozen=True)
 class Component:
-    """A tangent vector delta in one space, with what it was trained from and how.
+    """A tangent vector delta in one space, with its data's label counts and its settings.
 
-    Its tensors are on the CPU, whatever device it was trained on and answers on.
+    Its tensors are on the CPU, on whatever device it was trained or is served.
     """
 
     fingerprint: str
@@ -42,13 +42,13 @@ class Component:
     head_labels: tuple[str, ...]  # rows of `head`, sorted: its own and the declared ones
     head: Tensor  # (K, D) float64
     backbone: dict[str, Tensor]  # parameter -> direction, sorted; empty at linear scopes
-    statistics: Statistics | None  # what `joint` needs; always there at linear scopes
+    statistics: Statistics | None  # rule `joint` needs them; always present at linear scopes
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    derived: Derivation | None = None  # made of other components: it has no statistics then
+    derived: Derivation | None = None  # merged from other components, then without statistics
 
     def to_bytes(self) -> bytes:
-        """The component's file."""
+        """The bytes of the component's file."""
         tensors = {HEAD: self.head} | {BACKBONE + k: v for k, v in sorted(self.backbone.items())}
         if self.statistics is not None:
             tensors |= {GRAM: self.statistics.packed, SUMS: self.statistics.sums}
@@ -70,7 +70,7 @@ class Component:
         return save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
 
     def save(self, path: Path) -> str:
-        """Write the file whole or not at all; the SHA-256 of its bytes."""
+        """Write the file atomically; return the SHA-256 of its bytes."""
         data = self.to_bytes()
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
@@ -82,13 +82,13 @@ class Component:
 
     @classmethod
     def load(cls, path: Path, *, directions_checked: bool = True) -> "Component":
-        """Map and check a component's file; its tensors hold the map open.
+        """Map and check a component's file; its tensors keep the map open.
 
-        Without `directions_checked` the backbone's directions are not looked at: a sum that reads
+        Without `directions_checked` the backbone's directions are not checked: a sum that reads
         them refuses NaN and Inf itself.
 
         Raises:
-            BadComponent: not safetensors, another format, a missing or non-finite tensor.
+            BadComponent: the file is not safetensors, has another format, or lacks a finite tensor.
         """
         try:
             with safe_open(path, framework="pt") as file:
@@ -103,7 +103,7 @@ class Component:
 
 
 def _about(metadata: dict[str, str]) -> dict[str, Any]:
-    """The checked metadata entry."""
+    """Return the metadata entry, checked."""
     try:
         about: dict[str, Any] = json.loads(metadata["tangent"])
         version = about["format"]
@@ -129,12 +129,12 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _is_text(name: Any) -> bool:
-    """Whether it is a string of characters; JSON can also hold halves of them."""
+    """True for a string of whole characters; JSON can also contain lone surrogates."""
     return isinstance(name, str) and not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _check_numbers(names: set[str], tensors: dict[str, Tensor], directions_checked: bool) -> None:
-    """Refuse tensors of other types than floats, and NaN and Inf."""
+    """Raise BadComponent for tensors of other types than floats, and for NaN and Inf."""
     for key in sorted(names):
         tensor = tensors.get(key)
         unseen = key.startswith(BACKBONE) and not directions_checked
@@ -143,12 +143,12 @@ def _check_numbers(names: set[str], tensors: dict[str, Tensor], directions_check
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether all entries are; the two extremes tell, ten times faster than a mask of all."""
+    """True if all entries are finite; the two extremes show it ten times faster than a mask."""
     return not tensor.numel() or all(torch.isfinite(end) for end in torch.aminmax(tensor))
 
 
 def _assemble(about: dict[str, Any], tensors: dict[str, Tensor]) -> Component:
-    """The component of checked metadata and tensors."""
+    """Return the component of checked metadata and tensors."""
     head = tensors.get(HEAD)
     if head is None or head.ndim != 2 or len(head) != len(about["head_labels"]):
         raise BadComponent(f"tensor {HEAD} must have one row for each of the head's labels")

@@ -1,4 +1,4 @@
-"""A composed tangent vector: what answers a prediction."""
+"""A composed tangent vector, by which predictions are answered."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ TangentDict = dict[str, Tensor]  # parameter, or "head" -> its direction
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """One head row for each label that it can rank, and directions for the backbone."""
+    """One head row for each label that it ranks, and directions of the backbone."""
 
     labels: tuple[str, ...]  # sorted
     head: Tensor  # (K, D) float64

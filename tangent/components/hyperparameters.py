@@ -1,4 +1,4 @@
-"""How a component is trained: loss, penalty and solver, with defaults and allowed ranges."""
+"""The settings of a training: loss, penalty and solver, with defaults and allowed ranges."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -31,13 +31,13 @@ class Hyperparameters:
 
     loss: rescaled square loss (eq. 4: alpha on the true label, target beta) or cross-entropy.
     l2: mu of the penalty mu/2 |delta|² (`squared`), or of the papers' mu sqrt(1e-6 + |delta|²)
-    (`norm`). "auto" asks for `choose_l2`: of L2_CHOICES, the one with the highest evidence (see
-    `evidence`); rule `joint` chooses anew for components that all ask for it.
+    (`norm`). "auto" sets `choose_l2`: of L2_CHOICES, take the one with the highest evidence (see
+    `evidence`). Rule `joint` chooses for the pooled data if all its components have `choose_l2`.
     solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
     by `tolerance`; `lbfgs` does so for any loss with the squared penalty; `adam` runs `epochs` over
     batches of `batch_size`, its `lr` cut to a tenth after half and again after four fifths of them,
     as in the papers.
-    views: how often an image counts, itself and fixed flips and shifts of it, each at 1/views.
+    views: number of views of an image (itself, fixed flips and shifts), each of weight 1/views.
     """
 
     loss: str = "rsl"
@@ -56,10 +56,10 @@ class Hyperparameters:
 
     @classmethod
     def resolve(cls, scope: str, given: dict[str, Any]) -> Self:
-        """The given values over the scope's defaults.
+        """Return the given values, completed by the scope's defaults.
 
         Raises:
-            BadHyperparameter: a name, type, value or combination that is not allowed.
+            BadHyperparameter: a name, type, value or combination is not allowed.
         """
         known = {field.name: field.type for field in fields(cls)}
         for name, value in given.items():

@@ -1,4 +1,4 @@
-"""Where a derived component comes from: an operator, its parameters, and the parents' files."""
+"""The lineage of a merged component: merge method, parameters, and the parents' files."""
 
 import math
 import re
@@ -12,7 +12,7 @@ MAX_ANCESTORS = 10_000
 
 @dataclass(frozen=True)
 class Derivation:
-    """What made a component out of others; parents by the SHA-256 of their files."""
+    """The merge that made a component; parents are named by the SHA-256 of their files."""
 
     operator: str
     parameters: dict[str, Any]  # as resolved
@@ -30,28 +30,28 @@ class Derivation:
 
     @classmethod
     def read(cls, given: Any) -> Self:
-        """The record in a component's metadata, checked.
+        """Return the record in a component's metadata, checked.
 
         Raises:
-            BadComponent: it is not such a record.
+            BadComponent: the record is not valid.
         """
         try:
-            parents = tuple((each["sha256"], each["weight"]) for each in given["parents"])
-            found = cls(given["operator"], given["parameters"], parents, tuple(given["ancestors"]))
+            parents = tuple((parent["sha256"], parent["weight"]) for parent in given["parents"])
+            record = cls(given["operator"], given["parameters"], parents, tuple(given["ancestors"]))
         except (KeyError, TypeError) as error:
             raise BadComponent("the record of the component's parents is not readable") from error
-        if not isinstance(found.operator, str) or not isinstance(found.parameters, dict):
+        if not isinstance(record.operator, str) or not isinstance(record.parameters, dict):
             raise BadComponent("the component's operator is no text, or its parameters no object")
-        if not all(_is_hash(each) for each in found.ancestors + tuple(sha for sha, _ in parents)):
+        if not all(_is_hash(sha) for sha in record.ancestors + tuple(sha for sha, _ in parents)):
             raise BadComponent("the component's parents are not named by SHA-256")
         if not all(_is_weight(weight) for _, weight in parents):
             raise BadComponent("the weight of a parent is not a finite number")
-        known = set(found.ancestors)
+        known = set(record.ancestors)
         if not parents or not known >= {sha for sha, _ in parents}:
             raise BadComponent("the component has no parents, or one that is no ancestor")
-        if found.ancestors != tuple(sorted(known)) or len(known) > MAX_ANCESTORS:
+        if record.ancestors != tuple(sorted(known)) or len(known) > MAX_ANCESTORS:
             raise BadComponent("the component's ancestors are not sorted and distinct, or too many")
-        return found
+        return record
 
 
 def _is_hash(value: Any) -> bool:

@@ -1,7 +1,7 @@
-"""The tensors of a safetensors file, mapped instead of read; and many tensors as one flat slab.
+"""The tensors of a safetensors file, mapped instead of read, and many tensors as one vector.
 
-The format lays tensors out without holes, sorted by size of their type and then by name, so the
-directions of a component, all of one type, are one contiguous stretch of its file.
+The format stores tensors without gaps, sorted by the size of their type and then by name. So the
+directions of a component, all of one type, are one contiguous range of its file.
 """
 
 import json
@@ -23,10 +23,10 @@ LINE = 64  # bytes
 
 
 def empty(size: int, dtype: torch.dtype) -> Tensor:
-    """An uninitialised vector in large pages where the system has them, on a cache line's border.
+    """An uninitialised vector, aligned to a cache line, in large pages where the system has them.
 
-    The first write to fresh memory costs a fault for each page. numpy asks for pages of 2 MiB,
-    torch does not; but numpy does not align to cache lines, and each vector access then takes two.
+    The first write to fresh memory costs one fault per page. numpy requests pages of 2 MiB, torch
+    does not. But numpy does not align to cache lines, and a vector access then touches two lines.
     """
     count = size * dtype.itemsize
     data = torch.from_numpy(np.empty(count + LINE, np.uint8))
@@ -35,11 +35,11 @@ def empty(size: int, dtype: torch.dtype) -> Tensor:
 
 
 def mapped(path: Path) -> dict[str, Tensor]:
-    """The tensors of a valid safetensors file; those of other types than TYPES are left out.
+    """Map the tensors of a valid safetensors file; tensors of other types than TYPES are skipped.
 
-    Pages are shared with the page cache and read when touched; writing to a tensor copies the page
-    and leaves the file alone. The map lasts as long as any of the tensors: who holds one holds the
-    bytes of a deleted file.
+    Pages are shared with the page cache and read when touched. Writing to a tensor copies the page
+    and does not change the file. The map lives as long as any of its tensors: a tensor that is kept
+    keeps the bytes of a deleted file.
     """
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
@@ -56,14 +56,14 @@ def mapped(path: Path) -> dict[str, Tensor]:
 
 
 def _typed(data: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bytes as numbers; copied where a foreign writer did not align them."""
+    """Bytes as numbers; copied where the writer of the file did not align them."""
     if data.storage_offset() % dtype.itemsize:
         data = data.clone()
     return data.view(dtype)
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All entries in order as one vector: a view where they lie so in memory, else a copy."""
+    """All entries in order as one vector: a view if the tensors adjoin in memory, else a copy."""
     parts = [tensor.detach() for tensor in tensors]
     if not parts:
         return torch.empty(0)
@@ -74,7 +74,7 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def _adjoin(parts: list[Tensor]) -> bool:
-    """Whether each begins in memory where the one before ends."""
+    """True if every tensor begins in memory where the previous tensor ends."""
     first = parts[0]
     base, expected = first.untyped_storage().data_ptr(), first.storage_offset()
     for part in parts:

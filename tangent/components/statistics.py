@@ -1,14 +1,14 @@
-"""Sufficient statistics of a dataset under the square loss, as far as the head is concerned.
+"""Sufficient statistics of a dataset under the square loss, for the head.
 
     G = sum of psi psiᵀ        s_l = sum of psi over the images of label l        n_l = their number
 
-They are sums over images, so those of a union are the sums of the parts'. Nothing in them depends
-on labels that the dataset does not have, on the penalty, or on the target beta. At scopes that are
-linear in psi they say all there is to know, and psi lies on a grid on which the sums are exact (see
-`readout`): what one image added can be taken away to the last bit.
+They are sums over images, so the statistics of a union are the sums of the parts' statistics. They
+do not depend on labels that the dataset lacks, on the penalty, or on the target beta. At scopes
+linear in psi they determine the solution, and psi lies on a grid on which the sums are exact
+(see `features`): the contribution of an image can be subtracted bit for bit.
 
-At block scopes C = sum of psi (J phi·delta)ᵀ comes on top, with the component's own direction of
-the backbone: what its block does on its own data, as the head sees it.
+Block scopes add C = sum of psi (J phi·delta)ᵀ with the component's own direction of the backbone:
+the effect of its block on its own data, as the head reads it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,31 +48,31 @@ class Statistics:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that have images, sorted."""
+        """The labels with images, sorted."""
         return tuple(self.counts)
 
     @property
     def images(self) -> float:
-        """How many images, weighted ones by their weight."""
+        """The number of images; a weighted image counts with its weight."""
         return sum(self.counts.values())
 
 
 def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
-    """Return the statistics of features (n, D), on any device, with one label a row."""
+    """The statistics of features (n, D), on any device, with one label per row."""
     names = sorted(set(labels))
     column = {name: i for i, name in enumerate(names)}
     psi = psi.to(torch.float64)
     sums = torch.zeros(len(names), psi.shape[1], dtype=torch.float64, device=psi.device)
     sums.index_add_(0, torch.tensor([column[name] for name in labels], device=psi.device), psi)
     counts = {name: float(sum(x == name for x in labels)) for name in names}
-    # A product's two triangles may differ in the last bit: one is kept.
+    # The two triangles of a product may differ in the last bit: one is kept.
     return Statistics(pack(psi.T @ psi), sums.cpu(), counts)
 
 
 def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
-    """The weighted sum, taken in the order given; labels are the union.
+    """The weighted sum, taken in the given order; its labels are the union.
 
-    `cross` is left out: whose direction it was, a sum does not say.
+    `cross` is left out, as the parts may have different directions.
     """
     names = sorted({name for part in parts for name in part.labels})
     packed = torch.zeros_like(parts[0].packed)
@@ -87,9 +87,9 @@ def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
 
 
 def less(whole: Statistics, part: Statistics) -> Statistics:
-    """The whole without the part; to the last bit where both are exact sums.
+    """The whole minus the part, bit for bit where both are exact sums.
 
-    A label that has no image left is gone.
+    A label without images is dropped.
 
     Raises:
         NotDowndatable: the part has more images of a label than the whole.
@@ -100,7 +100,7 @@ def less(whole: Statistics, part: Statistics) -> Statistics:
         if counts.get(name, 0.0) < count:
             raise NotDowndatable(
                 f"the statistics have {counts.get(name, 0):g} images of label {name!r}, "
-                f"{count:g} are to be taken away: they belong to another dataset"
+                f"{count:g} are to be removed: they belong to another dataset"
             )
         counts[name] -= count
         sums[whole.labels.index(name)] -= part.sums[row]
@@ -111,7 +111,7 @@ def less(whole: Statistics, part: Statistics) -> Statistics:
 
 
 def relabelled(statistics: Statistics, names: Mapping[str, str]) -> Statistics:
-    """The same images under other label names; labels that get one name are merged."""
+    """The same images under other label names; labels that get the same name are merged."""
     counts: dict[str, float] = {}
     for name, count in statistics.counts.items():
         new = names.get(name, name)
@@ -126,7 +126,7 @@ def relabelled(statistics: Statistics, names: Mapping[str, str]) -> Statistics:
 
 def pack(gram: Tensor) -> Tensor:
     """The upper triangle, row by row: D (D + 1) / 2 numbers, on the CPU."""
-    # By numpy, here and below: a row's view costs it far less than it costs torch.
+    # By numpy, here and below: its views of rows are much cheaper than torch's.
     return torch.from_numpy(np.concatenate([row[i:] for i, row in enumerate(gram.cpu().numpy())]))
 
 
@@ -137,7 +137,7 @@ def unpack(packed: Tensor, width: int) -> Tensor:
     for i, row in enumerate(gram.numpy()):
         row[i:] = numbers[start : start + width - i]
         start += width - i
-    # Square by square: a column at a time, every entry would be in another line of the cache.
+    # In squares: column by column, every entry would lie in another cache line.
     for start in range(0, width, SQUARE):
         end = min(start + SQUARE, width)
         upper = gram[start:end, start:end].triu()

@@ -1,4 +1,4 @@
-"""The engines: what computes J·v and Jᵀ·u of a backbone's tangent parameters."""
+"""The jvp engines, which compute J·v and Jᵀ·u of a backbone's tangent parameters."""
 
 from tangent.jvp.choice import choose as choose
 from tangent.jvp.engine import Engine as Engine

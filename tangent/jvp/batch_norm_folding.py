@@ -1,4 +1,4 @@
-"""A convolution that takes up the batch norm behind it (J3): one operation less for each tangent.
+"""Batch-norm folding into the convolution before it (J3): one operation less for each tangent.
 
 With s = γ/√(σ²+ε): W' = W·s and b' = β + (b - μ)·s, so that δW' = δW·s + W·δs and
 δb' = δβ + (b - μ)·δs + δb·s, with δs = δγ/√(σ²+ε).
@@ -18,9 +18,9 @@ from tangent.jvp.dual import CONSTANT
 
 @dataclass(frozen=True)
 class Fold:
-    """A pair of the model's layers, and the one convolution that equals them."""
+    """A convolution and its batch norm, and the one convolution that equals the pair."""
 
-    names: tuple[str, ...]  # of the pair's tangent parameters
+    names: tuple[str, ...]  # the pair's tangent parameters
     weight: nn.Parameter  # the convolution's own
     gain: nn.Parameter  # the batch norm's own
     kernel: Tensor
@@ -30,7 +30,7 @@ class Fold:
     _above: Tensor  # b - μ
 
     def seeds(self, direction: Tangent) -> list[tuple[Tensor, Tensor]]:
-        """The kernel and the shift with their directions."""
+        """Return the kernel and the shift, with their directions."""
         shape = (-1, *[1] * (self.kernel.ndim - 1))
         d_weight, d_bias, d_gain, d_shift = (
             direction.get(name) if name else None for name in self._own
@@ -49,7 +49,7 @@ class Fold:
 
 
 def foldable_pairs(suffix: Suffix) -> list[Fold]:
-    """The pairs in which nothing but the batch norm reads what the convolution gives."""
+    """Return the pairs in which only the batch norm reads the convolution's result."""
     trace = _Trace()
     with torch.no_grad(), trace:
         suffix.model(suffix.probe)
@@ -90,11 +90,13 @@ class _Call:
 
 
 class _Trace(TorchFunctionMode):
-    """Who reads the convolutions' results."""
+    """Records the readers of every convolution's result."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, _Call] = {}  # by the result, which is kept: its id stays its own
+        self._made: dict[
+            int, _Call
+        ] = {}  # by the result's id; the result is kept, so the id stays unique
         self._pairs: list[tuple[_Call, _Call]] = []
         self._used: list[int] = []  # weights, one entry a use
 
@@ -112,7 +114,7 @@ class _Trace(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         reads = [self._made[id(a)] for a in (*args, *kwargs.values()) if id(a) in self._made]
-        if func not in CONSTANT:  # asking for a shape is no reading
+        if func not in CONSTANT:  # a query of the shape is not a read
             for call in reads:
                 call.readers += 1
         result = func(*args, **kwargs)

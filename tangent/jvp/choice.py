@@ -1,7 +1,7 @@
-"""Which engine serves a space, and why: the rules where they cover the model, else the general one.
+"""The choice of a jvp engine: the jvp rules where they cover the model, else the generic engine.
 
-Whatever is chosen has been compared, on probe images and along a random direction, with
-`torch.func.jvp` of the same model; where that gives up, with a difference of two passes.
+The chosen engine has been compared, on random images and along a random direction, with
+`torch.func.jvp` of the same model, or with finite differences where `torch.func.jvp` fails.
 """
 
 import torch
@@ -17,23 +17,23 @@ from tangent.jvp.functional import Generic
 
 STEP = 1e-2  # of the difference, relative to the parameters
 AGREE = 5e-3  # relative, of J: a pre-activation near 0 may fall on either side of a kink
-SAME_PHI = {  # relative, of phi, which has no kinks: what rounding alone may do
+SAME_PHI = {  # relative, of phi, which has no kinks: a bound for rounding alone
     torch.float32: 3e-5,
     torch.float64: 1e-6,  # some models compute a part of themselves in float32
 }
 
 
 def choose(suffix: Suffix) -> Engine:
-    """The fastest engine that agrees with the derivative found otherwise.
+    """Return the fastest engine that agrees with an independent derivative.
 
     Raises:
-        UnsupportedModel: a module is in training mode, or no engine can differentiate one.
+        UnsupportedModel: a module is in training mode, or no engine can differentiate the model.
         NonFinite: a weight is NaN or Inf.
     """
     check(suffix.model)
     direction = _random(suffix)
     general = Generic(suffix, "")
-    expected, fault = _tried(general, suffix, direction)
+    expected, failure_of_general = _tried(general, suffix, direction)
     reasons = []
     for make in (TokenBlock.of, Rules.of):
         try:
@@ -43,23 +43,23 @@ def choose(suffix: Suffix) -> Engine:
             continue
         if engine is None:
             continue
-        found, why = _tried(engine, suffix, direction)
-        if found is None:
-            reasons.append(why)
-        elif gap := _gap(found, expected or _difference(suffix, direction)):
+        result, failure = _tried(engine, suffix, direction)
+        if result is None:
+            reasons.append(failure)
+        elif gap := _gap(result, expected or _difference(suffix, direction)):
             reasons.append(f"the rules disagree with {gap} of this model")
         else:
             return engine
     if expected is None:
         raise UnsupportedModel(
-            f"{type(suffix.model).__name__} has no forward derivative: {fault}; "
+            f"{type(suffix.model).__name__} has no forward derivative: {failure_of_general}; "
             "use scope head, or a model without that operation"
         )
     return Generic(suffix, "; ".join(reasons))
 
 
 def check(model: nn.Module) -> None:
-    """Raises UnsupportedModel or NonFinite for a model that is not a fixed smooth function."""
+    """Raise UnsupportedModel or NonFinite for a model that is not a fixed smooth function."""
     for name, module in model.named_modules():
         if module.training:
             where = f"{name or 'the model'} ({type(module).__name__})"
@@ -84,7 +84,7 @@ def _random(suffix: Suffix) -> Tangent:
 def _tried(
     engine: Engine, suffix: Suffix, direction: Tangent
 ) -> tuple[tuple[Tensor, Tensor] | None, str]:
-    """phi and J·direction of the probe images, or why there is none and in which module."""
+    """Return phi and J·direction of the test images, or None with the reason and the module."""
     entered: list[str] = []
     hooks = [
         module.register_forward_pre_hook(lambda _m, _a, name=name: entered.append(name))
@@ -103,7 +103,7 @@ def _tried(
 
 
 def _difference(suffix: Suffix, direction: Tangent) -> tuple[Tensor, Tensor]:
-    """phi and J·direction by a central difference of fourth order."""
+    """Return phi and J·direction by a central difference of fourth order."""
 
     def features(step: float) -> Tensor:
         moved = {name: p + step * direction[name] for name, p in suffix.base.items()}
@@ -114,16 +114,16 @@ def _difference(suffix: Suffix, direction: Tangent) -> tuple[Tensor, Tensor]:
         return features(0.0), (8 * near - far) / (12 * STEP)
 
 
-def _gap(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> str:
-    """Return what the two differ in by more than rounding and kinks explain, or nothing."""
-    (phi, along), (own_phi, own_along) = found, expected
+def _gap(result: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> str:
+    """Name the part that differs by more than rounding and kinks explain; empty if none does."""
+    (phi, along), (own_phi, own_along) = result, expected
     if not (phi - own_phi).norm() <= _same_phi(phi) * own_phi.norm():
         return "the features"
     return "" if (along - own_along).norm() <= AGREE * own_along.norm() else "the derivative"
 
 
 def _same_phi(phi: Tensor) -> float:
-    """The bound for the features; that of J where products are rounded to less than phi's type."""
+    """The bound for phi; that of J where products are rounded more coarsely than phi's type."""
     rounded = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
     if phi.is_cuda and phi.dtype == torch.float32 and rounded:
         return AGREE

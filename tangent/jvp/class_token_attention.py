@@ -1,7 +1,7 @@
-"""The last block of a ViT that reads its class token only, computed for that token alone.
+"""Class-token attention: the last block of a ViT, computed for its class token alone.
 
-Exact algebra: with q the token's query, its scores are (W_kᵀq)·n over the normalised tokens n, and
-Σ p·W_v n = W_v Σ p·n, so keys and values are never formed; b_k adds the same to every score.
+It is exact: with q the token's query, the scores are (W_kᵀq)·n over the normalised tokens n, and
+Σ p·W_v n = W_v Σ p·n, so keys and values are never formed. b_k adds the same to every score.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tangent.backbones.suffix import running_instead
 
 @contextmanager
 def class_token_only(model: nn.Module) -> Iterator[None]:
-    """Within it, the last block gives the class token only, where nothing else is read."""
+    """Within the context, the last block computes only the class token if no other is read."""
     block = class_token_block(model)
     if block is None:
         yield
@@ -28,7 +28,7 @@ def class_token_only(model: nn.Module) -> Iterator[None]:
 
 
 def class_token_output(block: Any, tokens: Tensor) -> Tensor:
-    """The block's class token (B, 1, d) of tokens (B, N, d)."""
+    """Return the block's class token (B, 1, d) for tokens (B, N, d)."""
     attention = block.attn
     heads, size = attention.num_heads, attention.head_dim
     batch, _, width = tokens.shape
@@ -40,10 +40,10 @@ def class_token_output(block: Any, tokens: Tensor) -> Tensor:
     keys = weight[inner : 2 * inner].reshape(heads, size, width)
     values = weight[2 * inner :].reshape(heads, size, width)
     by_head = (query * attention.scale).reshape(batch, heads, size).transpose(0, 1)
-    asked = torch.bmm(by_head, keys).transpose(0, 1)  # (B, H, d)
-    scores = torch.softmax(torch.bmm(asked, normal.transpose(1, 2)), -1)
-    seen = torch.bmm(scores, normal)
-    out = torch.bmm(seen.transpose(0, 1), values.transpose(1, 2)).transpose(0, 1)
+    weighted_keys = torch.bmm(by_head, keys).transpose(0, 1)  # W_kᵀq (B, H, d)
+    scores = torch.softmax(torch.bmm(weighted_keys, normal.transpose(1, 2)), -1)
+    mean_tokens = torch.bmm(scores, normal)
+    out = torch.bmm(mean_tokens.transpose(0, 1), values.transpose(1, 2)).transpose(0, 1)
     out = out.reshape(batch, inner)
     if bias is not None:
         out = out + bias[2 * inner :]
@@ -54,7 +54,7 @@ def class_token_output(block: Any, tokens: Tensor) -> Tensor:
 
 
 def class_token_block(model: nn.Module) -> Any:
-    """The last block of a plain ViT of which only the class token is read; None of other models."""
+    """The last block of a plain ViT that reads only its class token; None for other models."""
     if type(model) is not VisionTransformer or not model.blocks:
         return None
     block: Any = model.blocks[-1]

@@ -21,10 +21,10 @@ from tangent.jvp.layer_norm_folding import BlockParameters, Folded
 
 @dataclass(frozen=True)
 class Constants:
-    """What J needs of B images; `x̂` is normalised, `r` is 1/deviation."""
+    """The constants of J for B images; `x̂` is normalised, `r` is 1/deviation."""
 
     tokens: Tensor  # n (B, N, d), the block's normalised input
-    token_mean: Tensor  # (B, N, 1), with the scale what gives the input itself back
+    token_mean: Tensor  # (B, N, 1); with the scale it restores the input
     token_scale: Tensor  # r (B, N, 1)
     query: Tensor  # q (B, H, s), scaled
     scores: Tensor  # p (B, H, N)
@@ -61,7 +61,7 @@ class TokenBlock:
 
     @classmethod
     def of(cls, suffix: Suffix) -> "TokenBlock | None":
-        """The engine, if the suffix is just such a block with the last norm."""
+        """Return the engine if the suffix is exactly such a block with the last norm, else None."""
         model: Any = suffix.model
         block: Any = class_token_block(model)
         entry: Any = suffix.entry
@@ -76,7 +76,7 @@ class TokenBlock:
         return cls(suffix, block, prefix) if whole and smooth and plain else None
 
     def rows(self, images: Tensor) -> Tensor:
-        """All constants of each image side by side, in one row of floats."""
+        """Return the constants of every image, concatenated to one row of floats."""
         with torch.no_grad():
             constants = self._primal(self.suffix.activation(images))
             return torch.cat([getattr(constants, name).flatten(1) for name in self._shapes], dim=1)
@@ -108,11 +108,10 @@ class TokenBlock:
 
     def _primal(self, tokens: Tensor) -> Constants:
         base, block = self._parameters.folded, self._block
-        batch, width = len(tokens), tokens.shape[-1]
-        normal, mean, scale = torch.native_layer_norm(tokens, (width,), None, None, block.norm1.eps)
+        normal, mean, scale = _normalised(tokens, block.norm1.eps)
         wq, wk, wv, bq, bv = self._by_head(*base.qkv)
         query = (F.linear(normal[:, 0], wq.flatten(0, 1), bq) * self._scale).view(
-            batch, self._heads, self._size
+            len(tokens), self._heads, self._size
         )
         asked = _each_head(query, wk)
         scores = torch.softmax(torch.bmm(asked, normal.mT), -1)
@@ -120,15 +119,13 @@ class TokenBlock:
         out = _each_head(seen, wv.mT).flatten(1) + bv
         attended = F.linear(out, *base.proj)
         token = tokens[:, 0] + (attended if base.ls1 is None else base.ls1 * attended)
-        middle, _, middle_scale = torch.native_layer_norm(
-            token, (width,), None, None, block.norm2.eps
-        )
+        middle, _, middle_scale = _normalised(token, block.norm2.eps)
         before = F.linear(middle, *base.fc1)
         hidden = F.gelu(before)
         slope = torch.ops.aten.gelu_backward(torch.ones_like(before), before)
         answered = F.linear(hidden, *base.fc2)
         token = token + (answered if base.ls2 is None else base.ls2 * answered)
-        last, _, last_scale = torch.native_layer_norm(token, (width,), None, None, self._last.eps)
+        last, _, last_scale = _normalised(token, self._last.eps)
         gain, shift = base.last
         return Constants(
             tokens=normal,
@@ -152,7 +149,7 @@ class TokenBlock:
     def _along(self, at: Constants, ds: Sequence[Folded]) -> Tensor:
         """J·d (B, K, d) of each of K directions: J7 as ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, so on to phi.
 
-        Only the products of the image's own rows with a direction are done one by one.
+        Only the products of an image's own rows with a direction are computed one by one.
         """
         base = self._parameters.folded
         _, wk, wv, _, _ = self._by_head(*base.qkv)
@@ -218,13 +215,18 @@ class TokenBlock:
         return wq, wk, wv, bq, bv
 
 
+def _normalised(tokens: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The last axis normalised, with its means and scales."""
+    return torch.native_layer_norm(tokens, tokens.shape[-1:], None, None, eps)
+
+
 def _each_head(rows: Tensor, matrices: Tensor) -> Tensor:
     """rows (B, H, i) by each head's matrix (H, i, j): (B, H, j)."""
     return torch.bmm(rows.transpose(0, 1), matrices).transpose(0, 1)
 
 
 def _each(rows: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """rows (B, i) through each linear layer: (B, K, j)."""
+    """rows (B, i) through every linear layer: (B, K, j)."""
     return _stack([F.linear(rows, *layer) for layer in layers])
 
 
@@ -248,7 +250,7 @@ def _norm_along(moved: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
 def _scaled(
     moved: Tensor, value: Tensor, scale: Tensor | None, along: Sequence[Tensor | None]
 ) -> Tensor:
-    """The tangents (B, K, d) of scale⊙value, where there is a scale."""
+    """The tangents (B, K, d) of scale⊙value; without a scale, of the value itself."""
     if scale is None:
         return moved
     return moved * scale + _stack([value * d for d in along if d is not None])

@@ -1,11 +1,11 @@
-"""Forward-mode differentiation by rules: the model's own code runs, each operation with its rule.
+"""Forward-mode differentiation by jvp rules: the model's own code runs, with a rule per operation.
 
-A value is an ordinary tensor that may carry tangents, one for each direction pushed at the same
-time; the primal part is computed once for all of them. What carries none runs plainly, so a frozen
-prefix costs what it costs in a plain pass.
+A value is an ordinary tensor that may have tangents, one for each direction pushed at the same
+time; the primal part is computed once for all directions. Values without tangents run plainly, so a
+frozen prefix costs the same as in a plain pass.
 
-A pass keeps all that it knows in itself: tangents are looked up by the value they belong to, and
-nothing is written onto a tensor, which may be the model's own and outlive the pass.
+The state of a pass lies in the pass: tangents are looked up by their value, and nothing is written
+onto a tensor, which may belong to the model and outlive the pass.
 """
 
 import weakref
@@ -19,7 +19,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-Tangents = list[Tensor]  # one a direction, each of the primal's shape
+Tangents = list[Tensor]  # one per direction, in the primal's shape
 Rule = Callable[..., tuple[Any, Any]]
 
 RULES: dict[Any, Rule] = {}  # operation -> (duals, *its arguments) -> (result, its tangents)
@@ -28,7 +28,7 @@ CONSTANT: set[Any] = set()  # operations whose result does not move with their a
 
 
 def rule(*operations: Any) -> Callable[[Rule], Rule]:
-    """Registers the rule of these operations."""
+    """Register the decorated function as the rule of these operations."""
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(operations, function))
@@ -38,7 +38,7 @@ def rule(*operations: Any) -> Callable[[Rule], Rule]:
 
 
 class NoRule(Exception):
-    """An operation on a value with tangents has no rule."""
+    """Raised where an operation on a value with tangents has no rule."""
 
     def __init__(self, operation: Any, why: str = "has no rule") -> None:
         self.operation = getattr(operation, "__name__", str(operation))
@@ -46,7 +46,7 @@ class NoRule(Exception):
 
 
 class _Held(weakref.ref[Any]):
-    """A value's tangents, for as long as the value lives; None where it was cut off from them."""
+    """A value's tangents for as long as the value lives; None if the value was detached."""
 
     __slots__ = ("key", "tangents")
     key: int
@@ -54,9 +54,9 @@ class _Held(weakref.ref[Any]):
 
 
 class _Overlay(NamedTuple):
-    """The tangents of a whole storage that was written to, each laid out as the storage is."""
+    """The tangents of a whole storage that was written to, in the layout of the storage."""
 
-    memory: StorageWeakRef  # its address stays taken while this lives
+    memory: StorageWeakRef  # keeps the address of the storage from reuse
     tangents: Tangents
 
     def under(self, value: Tensor) -> Tangents:
@@ -68,15 +68,15 @@ class _Overlay(NamedTuple):
 
 
 class Duals(TorchFunctionMode):
-    """While it is entered, torch's operations carry tangents along.
+    """A mode in which torch's operations also compute tangents.
 
-    Raises NoRule at an operation that has none, from within the model's code.
+    An operation without a rule raises NoRule from within the model's code.
     """
 
     def __init__(self, seeds: Sequence[tuple[Tensor, Tangents]], folds: Sequence[Any] = ()) -> None:
-        """`seeds`: tensors (the parameters) with their directions, equally many each.
+        """`seeds`: tensors (the parameters), each with the same number of directions.
 
-        `folds`: convolutions that take up the batch norm behind them.
+        `folds`: convolutions into which the next batch norm is folded.
         """
         super().__init__()
         self._kernels = {id(fold.weight): (fold.kernel, fold.shift) for fold in folds}
@@ -94,73 +94,73 @@ class Duals(TorchFunctionMode):
         self._forget = forget
 
     def of(self, value: Any) -> Tangents | None:
-        """The value's tangents; None where it moves with no direction."""
+        """The value's tangents; None if it does not depend on the directions."""
         held = self._held.get(id(value))
         if held is not None:
             return held.tangents
-        found = self._seeds.get(id(value))
-        if found is None and self._written and isinstance(value, Tensor):
+        tangents = self._seeds.get(id(value))
+        if tangents is None and self._written and isinstance(value, Tensor):
             overlay = self._written.get(_address(value))
             return None if overlay is None else overlay.under(value)
-        return found
+        return tangents
 
     def hold(self, value: Any, tangents: Any) -> None:
-        """Keep the value's tangents; a list of values takes a list of them."""
+        """Store the value's tangents; for a list of values, a list of tangents."""
         if isinstance(value, Tensor):
             held = _Held(value, self._forget)
             held.key, held.tangents = id(value), tangents
             self._held[held.key] = held
         else:
-            for part, its in zip(value, tangents, strict=True):
-                self.hold(part, its)
+            for part, part_tangents in zip(value, tangents, strict=True):
+                self.hold(part, part_tangents)
 
     @cached_property
     def _parameters(self) -> set[int]:
         return {_address(tensor) for tensor in self._seeded}
 
     def check_writable(self, value: Tensor) -> None:
-        """Raise NoRule for a value in the memory of a parameter, which a pass leaves as it is."""
+        """Raise NoRule for a value in the memory of a parameter, which a pass must not change."""
         if _address(value) in self._parameters:
             raise NoRule(Tensor.copy_, "would overwrite a parameter")
 
     def write(self, value: Tensor, tangents: Tangents) -> Tangents:
-        """Give the value that was just written these tangents, and all that shares its memory."""
+        """Store the tangents of a value after a write, and of all values that share its memory."""
         storage, own = value.untyped_storage(), [tangent.to(value.dtype) for tangent in tangents]
         sharing = [
-            each
-            for each in self._moving()
-            if each is not value and _address(each) == storage._cdata
+            other
+            for other in self._moving()
+            if other is not value and _address(other) == storage._cdata
         ]
-        whole = _alike(value, storage.nbytes(), own)
+        whole = _same_layout(value, storage.nbytes(), own)
         overlay = _Overlay(
-            StorageWeakRef(storage), own if whole else self._laid(value, own, sharing)
+            StorageWeakRef(storage), own if whole else self._spread_out(value, own, sharing)
         )
         self._written = {k: v for k, v in self._written.items() if not v.memory.expired()}
         self._written[storage._cdata] = overlay
-        for each in sharing:
-            self.hold(each, overlay.under(each))
+        for other in sharing:
+            self.hold(other, overlay.under(other))
         return own if whole else overlay.under(value)
 
-    def _laid(self, value: Tensor, tangents: Tangents, sharing: Sequence[Tensor]) -> Tangents:
-        """The tangents of the value's whole storage after it was written, in new memory."""
+    def _spread_out(self, value: Tensor, tangents: Tangents, sharing: Sequence[Tensor]) -> Tangents:
+        """The tangents of the value's whole storage after a write, in new memory."""
         storage = value.untyped_storage()
         before = self._written.get(_address(value))
-        laid = []
+        spread = []
         for k, tangent in enumerate(tangents):
             whole = value.new_zeros(storage.nbytes() // value.element_size())
             if before is not None:
                 whole.copy_(before.tangents[k].as_strided(whole.size(), (1,), 0))
             else:
-                for each in sharing:
-                    own = self.of(each)
-                    if own is not None and each.dtype == value.dtype:
-                        _part(whole, each).copy_(own[k])
+                for other in sharing:
+                    own = self.of(other)
+                    if own is not None and other.dtype == value.dtype:
+                        _part(whole, other).copy_(own[k])
             _part(whole, value).copy_(tangent)
-            laid.append(whole)
-        return laid
+            spread.append(whole)
+        return spread
 
     def _moving(self) -> Iterator[Tensor]:
-        """The values that are still there and carry tangents."""
+        """Yield the values that are still alive and have tangents."""
         for held in list(self._held.values()):
             value = held()
             if value is not None and held.tangents is not None:
@@ -168,7 +168,7 @@ class Duals(TorchFunctionMode):
                 yield value
 
     def any_of(self, arguments: Sequence[Any]) -> bool:
-        """Whether some of these arguments, or members of their lists, carry tangents."""
+        """True if an argument, or a member of a list among the arguments, has tangents."""
         for value in arguments:
             if isinstance(value, Tensor):
                 if self.of(value) is not None:
@@ -178,7 +178,7 @@ class Duals(TorchFunctionMode):
         return False
 
     def along(self, *values: Any) -> list[tuple[Tensor | None, ...]]:
-        """For each direction, the tangents of these values; None for those without."""
+        """For every direction, the tangents of these values; None for a value without tangents."""
         all_of = [self.of(value) for value in values]
         return [tuple(t[k] if t is not None else None for t in all_of) for k in range(self.count)]
 
@@ -196,12 +196,12 @@ class Duals(TorchFunctionMode):
                 args = (args[0], kernel, shift, *args[3:])
         if func in CONSTANT or not (self.any_of(args) or self.any_of(list(kwargs.values()))):
             return func(*args, **kwargs)
-        found = RULES.get(func)
-        if found is None:
+        rule_of_func = RULES.get(func)
+        if rule_of_func is None:
             raise NoRule(func)
         if kwargs.get("out") is not None:
             raise NoRule(func, "writes its result into another tensor")
-        result, tangents = found(self, *args, **kwargs)
+        result, tangents = rule_of_func(self, *args, **kwargs)
         if tangents:
             self.hold(result, tangents)
         return result
@@ -212,12 +212,12 @@ def _argument(args: Sequence[Any], kwargs: dict[str, Any], position: int, name: 
 
 
 def _address(value: Tensor) -> int:
-    """The storage's, which all views of one memory have in common."""
+    """The address of the storage, which all views of one memory share."""
     return int(value.untyped_storage()._cdata)
 
 
-def _alike(value: Tensor, size: int, tangents: Tangents) -> bool:
-    """Whether the value is all of its storage of that size, and each tangent lies likewise."""
+def _same_layout(value: Tensor, size: int, tangents: Tangents) -> bool:
+    """True if the value fills its storage of this size and every tangent has the same layout."""
     strides = value.stride()
     return value.numel() * value.element_size() == size and all(
         tangent.stride() == strides
@@ -234,7 +234,7 @@ def _part(whole: Tensor, value: Tensor) -> Tensor:
 def overwritten(
     duals: Duals, value: Tensor, result: Tensor, tangents: Tangents | None
 ) -> tuple[Tensor, Tangents]:
-    """Write a result and its tangents into a value's own memory; the value with its tangents."""
+    """Write a result and its tangents into a value's own memory; return value and tangents."""
     duals.check_writable(value)
     value.copy_(result)
     moved = tangents or [torch.zeros_like(value) for _ in range(duals.count)]

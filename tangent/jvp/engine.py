@@ -1,4 +1,4 @@
-"""What serves and trains a space that has backbone directions: one interface, several engines."""
+"""The interface of the jvp engines, which serve and train a space with backbone directions."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -6,30 +6,30 @@ from typing import Any, Protocol
 from torch import Tensor
 
 Tangent = dict[str, Tensor]  # parameter name -> direction
-Prepared = Any  # what an engine makes of a direction, once for all passes
+Prepared = Any  # a direction as an engine needs it, computed once for all passes
 
 
 class Engine(Protocol):
     """phi and its derivative J over the backbone's tangent parameters, at the base parameters.
 
-    A *row* is all that the engine needs to know of an image, whatever the direction. Prefix and
-    primal values are computed for it once.
+    A *row* holds all that the engine needs of an image for any direction. Its prefix and primal
+    values are computed once.
     """
 
     name: str  # rules or generic
-    reason: str  # why this one serves this space
+    reason: str  # for the choice of this engine
 
     def rows(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) as rows (B, …), which a training caches."""
+        """Return images (B, 3, S, S) as rows (B, …), which a training caches."""
 
     def activation(self, rows: Tensor) -> Tensor:
-        """What entered the suffix, of these rows."""
+        """Return the input of the suffix for these rows."""
 
     def prepare(self, direction: Tangent) -> Prepared:
-        """What depends on the direction only."""
+        """Return the direction in the engine's own form."""
 
     def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
-        """phi (B, width), and J·direction (B, width) for each of the directions."""
+        """Return phi (B, width), and J·direction (B, width) for every direction."""
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
-        """phi and Jᵀ·cotangent, summed over the rows."""
+        """Return phi and Jᵀ·cotangent, summed over the rows."""

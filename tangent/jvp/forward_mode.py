@@ -1,7 +1,7 @@
-"""The engine of dual rules: the model's own code, each operation carrying tangents along.
+"""The rules engine: the model's own code runs, and a jvp rule for each operation moves tangents.
 
-It differs from a plain pass in two ways, both exact: a convolution takes up the batch norm behind
-it, and the last block of a model that reads its first token only computes only that.
+It differs from a plain pass in two ways, both exact: a batch norm is folded into the convolution
+before it, and the last block of a ViT computes only the class token if nothing else is read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from tangent.jvp.class_token_attention import class_token_only
 from tangent.jvp.dual import Duals, Tangents
 from tangent.jvp.engine import Tangent
 
-Seeds = list[tuple[Tensor, Tensor]]  # a tensor of the base and its direction
+Seeds = list[tuple[Tensor, Tensor]]  # tensors of the base, with their directions
 
 
 class Rules:
-    """One pass carries any number of directions; the primal part is computed once for all."""
+    """The rules engine: one pass moves any number of directions, with one primal computation."""
 
     name = "rules"
 
@@ -44,7 +44,7 @@ class Rules:
         return rows
 
     def prepare(self, direction: Tangent) -> Seeds:
-        """Directions of the parameters, those of a folded pair as of one convolution."""
+        """Return the directions of the parameters; a folded pair counts as one convolution."""
         parameters = self.suffix.parameters
         seeds = [(p, direction[name]) for name, p in parameters.items() if name not in self._folded]
         return seeds + [

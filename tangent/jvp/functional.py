@@ -1,4 +1,4 @@
-"""The engine for every model: `torch.func.jvp` on the part that a tangent passes."""
+"""The generic jvp engine for any model: `torch.func.jvp` on the suffix."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tangent.jvp.engine import Tangent
 
 
 class Generic:
-    """Attention is computed unfused, as its fused kernels have no forward derivative."""
+    """The generic engine, with unfused attention: fused kernels have no forward derivative."""
 
     name = "generic"
 
@@ -26,7 +26,7 @@ class Generic:
         return rows
 
     def prepare(self, direction: Tangent) -> Tangent:
-        return {name: direction[name] for name in self.suffix.base}  # torch insists on one order
+        return {name: direction[name] for name in self.suffix.base}  # torch requires this order
 
     def push(self, rows: Tensor, prepared: Sequence[Tangent]) -> tuple[Tensor, list[Tensor]]:
         def features(parameters: Tangent) -> Tensor:

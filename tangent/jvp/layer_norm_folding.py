@@ -1,7 +1,7 @@
-"""A transformer block's parameters with its norms' affine parts taken up by the layers behind them.
+"""Layer-norm folding: the affine parts of a block's norms move into the next layers.
 
-W' = W·diag(γ) and b' = b + Wβ. A direction folds by the derivative of that, a gradient unfolds by
-its transpose; both are linear, and cost as much as reading the parameters.
+W' = W·diag(γ) and b' = b + Wβ. A direction is folded by the derivative of this map, a gradient
+unfolded by its transpose; both are linear and cost as much as reading the parameters.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ LAYERS = {"qkv": ("attn.qkv", "norm1"), "proj": ("attn.proj", None)} | {
 
 @dataclass(frozen=True)
 class Folded:
-    """Weights (out, in) and biases of the four layers, and what scales; or a direction of them."""
+    """Weights (out, in) and biases of the four layers, and the scales; or a direction of them."""
 
     qkv: tuple[Tensor, Tensor]
     proj: tuple[Tensor, Tensor]
     fc1: tuple[Tensor, Tensor]
     fc2: tuple[Tensor, Tensor]
-    ls1: Tensor | None  # the layer scales, where there are any
+    ls1: Tensor | None  # the layer scales, if the block has them
     ls2: Tensor | None
     last: tuple[Tensor, Tensor]  # gain and shift of the model's last norm
 
@@ -45,7 +45,7 @@ class BlockParameters:
         )
 
     def fold(self, direction: Tangent) -> Folded:
-        """The folded parameters' direction: δW' = δW·γ + W·δγ, δb' = δb + δW·β + W·δβ."""
+        """Return the folded direction: δW' = δW·γ + W·δγ, δb' = δb + δW·β + W·δβ."""
         return Folded(
             **{layer: self._layer_along(layer, direction) for layer in LAYERS},
             ls1=self._own(direction, "ls1.gamma"),
@@ -54,23 +54,23 @@ class BlockParameters:
         )
 
     def unfold(self, gradient: Folded) -> Tangent:
-        """The parameters' gradient: the transpose of `fold`."""
-        found: dict[str, Tensor] = {}
+        """Return the parameters' gradient, by the transpose of `fold`."""
+        own: dict[str, Tensor] = {}
         for layer, (name, norm) in LAYERS.items():
             g_weight, g_bias = getattr(gradient, layer)
             weight = self._own(self._base, f"{name}.weight")
             assert weight is not None
             if norm:
                 gain, shift = self._norm(self._base, norm)
-                found[f"{norm}.weight"] = (g_weight * weight).sum(0)
-                found[f"{norm}.bias"] = weight.T @ g_bias
+                own[f"{norm}.weight"] = (g_weight * weight).sum(0)
+                own[f"{norm}.bias"] = weight.T @ g_bias
                 g_weight = torch.addr(g_weight * gain, g_bias, shift)
-            found[f"{name}.weight"], found[f"{name}.bias"] = g_weight, g_bias
+            own[f"{name}.weight"], own[f"{name}.bias"] = g_weight, g_bias
         if gradient.ls1 is not None:
-            found["ls1.gamma"] = gradient.ls1
+            own["ls1.gamma"] = gradient.ls1
         if gradient.ls2 is not None:
-            found["ls2.gamma"] = gradient.ls2
-        named = {self._prefix + name: value for name, value in found.items()}
+            own["ls2.gamma"] = gradient.ls2
+        named = {self._prefix + name: value for name, value in own.items()}
         named["norm.weight"], named["norm.bias"] = gradient.last
         return {name: named[name] for name in self._base}
 

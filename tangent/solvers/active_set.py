@@ -2,8 +2,8 @@
 
     ½ xᵀHx - gᵀx        none · non_negative: x >= 0 · simplex: x >= 0 and sum x = 1
 
-By a primal active-set method: exact up to rounding, in finitely many steps, from the same start
-each time.
+A primal active-set method finds it, exactly up to rounding and in finitely many steps. It always
+starts from the same point.
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from tangent.errors import IndefiniteProblem
 
-LOWEST = 1e-12  # of H's eigenvalues, relative to the highest
-ROUNDING = 1e-12  # by which a multiplier may be on the wrong side
+MIN_EIGENVALUE = 1e-12  # of H, relative to the largest
+ROUNDING = 1e-12  # tolerated violation of a multiplier's sign
 
 
 def minimise(hessian: Tensor, linear: Tensor, constraint: str) -> Tensor:
-    """The minimiser x (T,) for H (T, T) and g (T,), all in float64.
+    """Return the minimiser x (T,) for H (T, T) and g (T,), all in float64.
 
     Raises:
-        IndefiniteProblem: H is not positive definite, so there is no minimum or not just one.
+        IndefiniteProblem: H is not positive definite, so there is no unique minimum.
     """
     _check_definite(hessian)
     if constraint == "none":
@@ -40,34 +40,36 @@ def minimise(hessian: Tensor, linear: Tensor, constraint: str) -> Tensor:
                 return x
             free[int(slope.argmin())] = True
             continue
-        steps = torch.where(target < 0, x / (x - target), torch.inf)  # to where each one gets to 0
+        steps = torch.where(target < 0, x / (x - target), torch.inf)  # until the entry reaches 0
         blocking = int(steps.argmin())
         x = x + float(steps[blocking]) * (target - x)
         x[blocking], free[blocking] = 0.0, False
-    raise IndefiniteProblem("the active set did not settle: raise l2, or drop like components")
+    raise IndefiniteProblem(
+        "the active set did not converge: raise l2, or remove components that are nearly equal"
+    )
 
 
 def _check_definite(hessian: Tensor) -> None:
     if torch.isfinite(hessian).all():
         values = torch.linalg.eigvalsh(hessian)
-        if float(values[0]) > LOWEST * float(values[-1]):
+        if float(values[0]) > MIN_EIGENVALUE * float(values[-1]):
             return
     raise IndefiniteProblem(
-        f"the best weights of these {len(hessian)} components are not determined: some of them "
-        "change the answers alike, or weights without bound are best; use an l2 above 0 or a "
-        "higher one"
+        f"the best weights of these {len(hessian)} components are not determined: some components "
+        "change the answers in the same way, or the weights grow without bound; set l2 above 0, "
+        "or raise it"
     )
 
 
 def _stationary(hessian: Tensor, linear: Tensor, free: Tensor, total: float | None) -> Tensor:
-    """The minimiser with the entries that are not free at zero and, if given, this sum."""
+    """The minimiser whose entries outside `free` are zero and, if given, sum to `total`."""
     x = torch.zeros_like(linear)
     if not bool(free.any()):
         return x
     lower = torch.linalg.cholesky(hessian[free][:, free])
-    found = torch.cholesky_solve(linear[free, None], lower)[:, 0]
+    solution = torch.cholesky_solve(linear[free, None], lower)[:, 0]
     if total is not None:
-        ones = torch.cholesky_solve(torch.ones_like(found)[:, None], lower)[:, 0]
-        found = found + (total - found.sum()) / ones.sum() * ones
-    x[free] = found
+        ones = torch.cholesky_solve(torch.ones_like(solution)[:, None], lower)[:, 0]
+        solution = solution + (total - solution.sum()) / ones.sum() * ones
+    x[free] = solution
     return x

@@ -1,4 +1,4 @@
-"""Preconditioned conjugate gradients on deltas."""
+"""Preconditioned conjugate gradients on dictionaries of tensors."""
 
 import math
 from collections.abc import Callable

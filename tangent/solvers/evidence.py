@@ -1,15 +1,15 @@
-"""Which penalty the data speak for: their evidence, from the sums that training takes anyway.
+"""The evidence for a penalty, from the sums that training computes anyway.
 
 Read eq. (4) as a regression of beta onehot - a·psi on psi, with noise of variance s² and a delta
-drawn from N(0, s²/c) before any image is seen. How probable what was asked of N images then is,
-delta integrated out and s² at its best, is up to a constant (Bishop 2006, section 3.5)
+drawn from N(0, s²/c) before any image is seen. The log marginal likelihood of the targets of N
+images (delta integrated out, s² maximised) is, up to a constant (Bishop 2006, section 3.5),
 
     log p(c) = -NK/2 log Q(c) - K/2 (log|G + cI| - D log c),
     Q(c) = sum over images and labels of (beta onehot - a·psi)² - sum_l z_lᵀ (G + cI)⁻¹ z_l,
     z_l = beta s_l - G a_l.
 
-It needs no image held out, is the same for any split of the images into components, and changes
-with an image as the sums do.
+It needs no held-out images, does not depend on how the images are split into components, and can be
+updated for an added or removed image as the sums can.
 """
 
 import math
@@ -21,24 +21,24 @@ from torch import Tensor
 from tangent.errors import NonFinite
 from tangent.solvers.ridge import factor
 
-ROUNDING = 1e-12  # of the first term of Q: far above what rounding moves the difference by
+ROUNDING = 1e-12  # relative to the first term of Q: far above the rounding of the difference
 
 
 def log_evidence(
     gram: Tensor, residuals: Tensor, squares: float, ridge: float, observed: float
 ) -> float:
-    """log p(c) up to what does not depend on c.
+    """log p(c), up to terms that do not depend on c.
 
-    gram (D, D); residuals z (K, D) of all labels; squares the first term of Q; observed N, the
-    number of images that weighted ones are worth. Scaling all three sums and c changes nothing.
+    gram: G (D, D); residuals: z (K, D) of all labels; squares: the first term of Q; observed: N,
+    the effective number of weighted images. Scaling all three sums and c together changes nothing.
 
     Raises:
-        NonFinite: as `joint.factor`.
+        NonFinite: as `ridge.factor`.
     """
     lower = factor(gram, ridge)
     explained = torch.linalg.solve_triangular(lower, residuals.T, upper=False).square().sum().item()
-    # Fewer images than features can all be met, and p levels off as c falls. The margin keeps a
-    # choice between such equals from being one of rounding: the larger c has it.
+    # With fewer images than features a fit can be perfect, and p levels off as c falls. The margin
+    # keeps rounding from choosing between equal values: the larger c wins.
     left = max(squares - explained, 0.0) + ROUNDING * squares
     volume = 2 * lower.diagonal().log().sum().item() - len(gram) * math.log(ridge)
     return -0.5 * len(residuals) * (observed * math.log(left) + volume)
@@ -47,20 +47,20 @@ def log_evidence(
 def maximise_evidence(
     value: Callable[[float], float], choices: Sequence[float], start: float
 ) -> float:
-    """Of the ascending choices, that with the highest value on the way up from the start.
+    """Return the ascending choice with the highest value, by hill climbing from the start.
 
-    A choice whose value is NonFinite is not taken.
+    A choice whose value is NonFinite is skipped.
     """
     at = choices.index(start)
     best = _value(value, choices[at])
     for step in (1, -1):
-        begun = at
+        before = at
         while 0 <= at + step < len(choices):
             following = _value(value, choices[at + step])
             if following <= best:
                 break
             at, best = at + step, following
-        if at != begun:
+        if at != before:
             break
     return choices[at]
 

@@ -1,6 +1,6 @@
 """The losses as functions of logits (B, K) and target columns (B,): their value and gradient.
 
-Both are means over the batch. The rescaled square loss is also a mean over the labels (eq. 4).
+Both losses are means over the batch; the rescaled square loss is also a mean over labels (eq. 4).
 """
 
 import torch
@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 def rsl(logits: Tensor, targets: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
     """(1/K)[alpha (h_y - beta)² + sum over the other labels of h_k²] and its gradient (eq. 4)."""
-    wanted, weight = rsl_target(logits, targets, alpha, beta)
-    residual = logits - wanted
+    target, weight = rsl_target(logits, targets, alpha, beta)
+    residual = logits - target
     size = logits.numel()
     return (weight * residual**2).sum() / size, 2 * weight * residual / size
 
@@ -45,5 +45,5 @@ def penalty_slope(penalty: str, norm2: float, mu: float) -> float:
 
 
 def argmax_accuracy(logits: Tensor, targets: Tensor) -> float:
-    """Share of rows whose largest logit stands in the target column."""
+    """The share of rows whose largest logit is in the target column."""
     return (logits.argmax(1) == targets).to(torch.float64).mean().item()

@@ -5,7 +5,7 @@
     G = sum of lambda_t G_t        targets_l = sum of lambda_t beta_t s_tl        K labels
     c = K/2 sum of lambda_t mu_t n_t, or K/2 mu sum of lambda_t n_t with mu chosen by the evidence
 
-Problems of different images add up to the problem of them all.
+The sum of the problems of disjoint sets of images is the problem of their union.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from tangent.solvers.evidence import log_evidence, maximise_evidence
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """The sums; one row of targets for each label of `base`, or for the first of them."""
+    """The sums; one row of targets for every label of `base`, or for the first of its labels."""
 
     gram: Tensor  # (D, D) float64
     targets: Tensor  # (K, D) float64
@@ -27,7 +27,7 @@ class NormalEquations:
     spread: float  # sum of lambda_t² n_t
     energy: float  # sum of lambda_t beta_t² n_t
     penalty: float  # sum of lambda_t mu_t n_t
-    chosen: bool  # whether mu is to be chosen
+    chosen: bool  # mu is chosen by the evidence
 
     def __add__(self, other: "NormalEquations") -> "NormalEquations":
         return NormalEquations(
@@ -41,12 +41,12 @@ class NormalEquations:
         )
 
     def solve(self, base: Tensor) -> Tensor:
-        """delta (K, D) of the labels that have targets.
+        """Return delta (K, D) of the labels that have targets.
 
-        base: the rows a (K, D) of all labels, those without images after those with targets.
+        base: the rows a (K, D) of all labels; labels without images come last.
 
         Raises:
-            NonFinite: as `joint.factor`.
+            NonFinite: as `ridge.factor`.
         """
         return ridge.solve(self.gram, self.targets, base[: len(self.targets)], self.ridge(base))
 
@@ -58,8 +58,8 @@ class NormalEquations:
     def l2(self, base: Tensor) -> float:
         """mu of `l2: "auto"`, of L2_CHOICES; base as in `solve`.
 
-        N counts weighted images by what they are worth together, (sum lambda n)² / sum lambda² n
-        (Kish 1965), so that scaling all weights changes nothing.
+        N is the effective number of weighted images, (sum lambda n)² / sum lambda² n (Kish 1965);
+        scaling all weights changes nothing.
         """
         moved = base @ self.gram
         residuals = -moved

@@ -16,7 +16,7 @@ from tangent.errors import NonFinite
 
 
 def solve(gram: Tensor, targets: Tensor, base: Tensor, ridge: float) -> Tensor:
-    """delta (K, D) of (gram + ridge I) delta_l = targets_l - gram a_l; all in float64.
+    """Solve (gram + ridge I) delta_l = targets_l - gram a_l for delta (K, D); all in float64.
 
     gram (D, D) may be singular (standardised features sum to a constant): the ridge makes it
     definite.
@@ -28,12 +28,12 @@ def solve(gram: Tensor, targets: Tensor, base: Tensor, ridge: float) -> Tensor:
 
 
 def factor(gram: Tensor, ridge: float) -> Tensor:
-    """The lower Cholesky factor of gram + ridge I.
+    """Return the lower Cholesky factor of gram + ridge I.
 
     Raises:
-        NonFinite: the statistics hold NaN or Inf, or rounding made the matrix indefinite.
+        NonFinite: the statistics contain NaN or Inf, or rounding made the matrix indefinite.
     """
-    # Symmetric, so its rows are its columns: in their order LAPACK factorises without a copy.
+    # The matrix is symmetric: in column order LAPACK factorises it without a copy.
     matrix = gram.clone().mT
     matrix.diagonal().add_(ridge)
     info = torch.empty((), dtype=torch.int32, device=gram.device)
@@ -47,7 +47,7 @@ def factor(gram: Tensor, ridge: float) -> Tensor:
 
 
 def substituted(lower: Tensor, right: Tensor) -> Tensor:
-    """x (D, K) of L Lᵀ x = right, L the lower factor; `cholesky_solve` would copy it."""
+    """Solve L Lᵀ x = right for x (D, K), L the lower factor, which `cholesky_solve` would copy."""
     half = torch.linalg.solve_triangular(lower, right, upper=False)
     solution: Tensor = torch.linalg.solve_triangular(lower.mT, half, upper=True)
     return solution

@@ -1,4 +1,4 @@
-"""The exact solution at scopes that are linear in psi, by one Cholesky factorisation."""
+"""The exact solution at scopes linear in psi, by one Cholesky factorisation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,19 +13,19 @@ from tangent.solvers.normal_equations import NormalEquations
 from tangent.solvers.ridge import solve as solve_ridge
 from tangent.training.problem import ROWS, Solution, TrainingProblem
 
-HOLDOUT = 10  # every tenth image of a label is held out once, to measure
+HOLDOUT = 10  # every tenth image of a label is held out to measure the accuracy
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The statistics of all rows, and of those that are not held out to measure."""
+    """The statistics of all rows, and of the rows that are not held out."""
 
     everything: Statistics
     kept: Statistics
 
 
 def measured(problem: TrainingProblem) -> Measured:
-    """Both statistics in one pass over the rows; exact sums, so the order is all the same.
+    """Both statistics, by one pass over the rows; the sums are exact, so order does not matter.
 
     Raises:
         Overflow: the features are too large for exact sums.
@@ -56,9 +56,9 @@ def solve(problem: TrainingProblem, statistics: Statistics) -> Solution:
 
 
 def holdout_accuracy(problem: TrainingProblem, kept: Statistics) -> float | None:
-    """Accuracy on every tenth image of each label, by a solution that has not seen them.
+    """The accuracy on every tenth image of a label, by a solution trained without these images.
 
-    None where some label has fewer than ten images. The component itself is trained on all of them.
+    None if a label has fewer than ten images. The component itself is trained on all images.
     """
     settings = problem.hyperparameters
     if min(problem.counts.values()) < HOLDOUT * settings.views:
@@ -69,7 +69,7 @@ def holdout_accuracy(problem: TrainingProblem, kept: Statistics) -> float | None
 
 
 def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> NormalEquations:
-    """Eq. (4) with alpha = 1 as a problem in sums; statistics over the views of an image."""
+    """Eq. (4) with alpha = 1 as normal equations; the statistics count every view of an image."""
     return NormalEquations(
         gram=of.gram,
         targets=settings.beta * _rows_of(of, labels),
@@ -84,7 +84,7 @@ def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) 
 def settled(
     of: Statistics, labels: Sequence[str], base: Tensor, settings: Hyperparameters
 ) -> Hyperparameters:
-    """The settings with the l2 that they ask to be chosen; `head_of` takes it as it is."""
+    """The settings, with l2 chosen by the evidence if they have `choose_l2`."""
     if not settings.choose_l2:
         return settings
     return replace(settings, l2=equations(of, labels, settings).l2(base))
@@ -110,7 +110,7 @@ def head_of(problem: TrainingProblem, of: Statistics, settings: Hyperparameters)
 
 
 def _rows_of(of: Statistics, labels: Sequence[str]) -> Tensor:
-    """The sums (K, D) of these labels; zero for one without images."""
+    """The sums (K, D) of these labels; zero for a label without images."""
     sums = of.sums.new_zeros(len(labels), of.sums.shape[1])
     for row, name in enumerate(of.labels):
         sums[labels.index(name)] = of.sums[row]
@@ -120,7 +120,7 @@ def _rows_of(of: Statistics, labels: Sequence[str]) -> Tensor:
 def _weighted_row(
     problem: TrainingProblem, of: Statistics, targets: Tensor, ridge: float, k: int
 ) -> Tensor:
-    """Row k where alpha weights the label's own images: their Gram counts alpha times."""
+    """Row k of delta if alpha weights the label's own images, whose Gram counts alpha times."""
     gram, base = of.gram.clone(), problem.base[k : k + 1].cpu()
     everything = sum(of.counts.values()) == len(problem.rows)
     for index in torch.nonzero(problem.targets == k).flatten().split(ROWS):
@@ -147,7 +147,7 @@ def _gradient(problem: TrainingProblem, head: Tensor) -> tuple[Tensor, float]:
 
 
 def _held_out(problem: TrainingProblem) -> Tensor:
-    """Which rows are held out to measure: of each label, every tenth in order."""
+    """The mask of held-out rows: every tenth image of a label, in order."""
     views = problem.hyperparameters.views
     targets = problem.targets[: len(problem.rows) // views]  # of the images themselves
     held_out = torch.zeros(len(targets), dtype=torch.bool)
@@ -157,9 +157,9 @@ def _held_out(problem: TrainingProblem) -> Tensor:
 
 
 def _statistics(problem: TrainingProblem, chosen: Tensor) -> Statistics:
-    """The statistics of the chosen rows, added up as they come: a Gram matrix takes megabytes.
+    """The statistics of the chosen rows, summed chunk by chunk, as a Gram matrix takes megabytes.
 
-    On the CPU, where any process can solve from them again and find the same bits.
+    They lie on the CPU, where any process can solve from them again and get the same bits.
     """
     summed: list[Statistics] = []
     for index in torch.nonzero(chosen).flatten().split(ROWS):

@@ -1,8 +1,8 @@
-"""How strongly the training data bend the objective along each layer: Kronecker factors (K-FAC).
+"""The curvature of the objective along every layer of the backbone: Kronecker factors (K-FAC).
 
 For a layer y = Wa, JᵀJ is a sum of (a⊗g)(a⊗g)ᵀ with g the layer's cotangents. Martens & Grosse
-(2015) approximate it by A⊗S with A = Σaaᵀ, S = Σggᵀ; for a convolution, here, by one factor each
-for the channels and for the places of its kernel.
+(2015) approximate it by A⊗S with A = Σaaᵀ, S = Σggᵀ. For a convolution, A is split into one factor
+for the channels and one for the positions in its kernel.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from tangent.backbones.suffix import Suffix
 
-MAX_FACTOR_SIZE = 2048  # entries of an axis that still gets a factor
+MAX_FACTOR_SIZE = 2048  # entries of an axis with a factor
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """A model of JᵀJ summed over some rows: for each parameter a trace, for some also factors.
+    """A model of JᵀJ summed over some rows: a trace for every parameter, factors for some.
 
     The factors are matrices over the axes of the parameter seen as (out, in) or (out, in, places);
     only their directions and proportions count.
@@ -30,7 +30,7 @@ class Curvature:
 
 
 def curvature(suffix: Suffix, activation: Tensor, cotangent: Tensor) -> Curvature:
-    """By one back-propagation of random cotangents: E|Jᵀu|² is the trace of JᵀJ."""
+    """Estimate it by one back-propagation of random cotangents u: E|Jᵀu|² is the trace of JᵀJ."""
     names = {id(module): name for name, module in suffix.model.named_modules()}
     seen: dict[str, list[Tensor]] = {}
 
@@ -53,9 +53,9 @@ def curvature(suffix: Suffix, activation: Tensor, cotangent: Tensor) -> Curvatur
     return Curvature(
         traces={name: value.double().square().sum().item() for name, value in gradient.items()},
         factors={
-            f"{name}.weight": found
-            for name, found in seen.items()
-            if f"{name}.weight" in suffix.base and len(found) <= 3  # more: the layer ran twice
+            f"{name}.weight": axes
+            for name, axes in seen.items()
+            if f"{name}.weight" in suffix.base and len(axes) <= 3  # more: the layer ran twice
         },
     )
 
@@ -69,7 +69,7 @@ def _has_factors(module: nn.Module) -> bool:
 
 
 def _factors(module: nn.Module, inputs: Tensor, gradient: Tensor) -> list[Tensor]:
-    """Σggᵀ, Σaaᵀ, and of a convolution Σ over the places of its kernel."""
+    """Σggᵀ and Σaaᵀ, and for a convolution also the factor of the positions in its kernel."""
     if isinstance(module, nn.Linear):
         a, g = inputs.flatten(0, -2), gradient.flatten(0, -2)
         return [g.T @ g, a.T @ a]
@@ -84,21 +84,21 @@ def _factors(module: nn.Module, inputs: Tensor, gradient: Tensor) -> list[Tensor
 
 
 def scaled(part: Curvature, times: float) -> Curvature:
-    """The curvature were there so many times as many rows."""
+    """The curvature of `times` as many rows."""
     return Curvature(
         {name: times * trace for name, trace in part.traces.items()},
-        {name: [times * each for each in axes] for name, axes in part.factors.items()},
+        {name: [times * factor for factor in axes] for name, axes in part.factors.items()},
     )
 
 
 def added(parts: list[Curvature]) -> Curvature:
-    """The sum over disjoint rows."""
+    """The curvature of the union of disjoint rows."""
     first = parts[0]
     return Curvature(
         {name: sum(part.traces[name] for part in parts) for name in first.traces},
         {
-            name: [torch.stack(axes).sum(0) for axes in zip(*each, strict=True)]
+            name: [torch.stack(axes).sum(0) for axes in zip(*lists, strict=True)]
             for name in first.factors
-            if (each := [part.factors[name] for part in parts])
+            if (lists := [part.factors[name] for part in parts])
         },
     )

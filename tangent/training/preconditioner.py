@@ -1,6 +1,6 @@
-"""A cheap inverse of the normal equations' matrix JᵀJ + cI: what conjugate gradients start from.
+"""A preconditioner for conjugate gradients: a cheap inverse of the matrix JᵀJ + cI.
 
-The head's part is exact: every label's row has the same Gram matrix ΨᵀΨ. The backbone's is the
+The head's part is exact: every label's row has the same Gram matrix ΨᵀΨ. The backbone's part is the
 Kronecker model of its layers, inverted in the eigenvectors of its factors.
 """
 
@@ -13,20 +13,20 @@ from tangent.components.delta import TangentDict
 from tangent.training.kronecker_curvature import Curvature, added, curvature, scaled
 from tangent.training.problem import TrainingProblem
 
-SAMPLE = 512  # rows that the backbone's curvature is taken from, spread over all
-AT_ONCE = 64  # of them in one back-propagation
+SAMPLE = 512  # rows, spread over all, from which the backbone's curvature is estimated
+AT_ONCE = 64  # rows in one back-propagation
 
 
 @dataclass(frozen=True)
 class Spectrum:
     """One parameter's model of JᵀJ + cI, by its eigenvectors along the parameter's axes."""
 
-    shape: tuple[int, ...]  # the parameter's, the places of a kernel as one axis
-    vectors: list[Tensor | None]  # of each axis; None: the unit vectors
+    shape: tuple[int, ...]  # the parameter's; the positions in a kernel are one axis
+    vectors: list[Tensor | None]  # of every axis; None: the unit vectors
     values: Tensor  # in the grid of the axes, c included
 
     def times(self, power: float, value: Tensor) -> Tensor:
-        """The matrix to this power times a direction of the parameter."""
+        """Return the matrix to this power times a direction of the parameter."""
         turned = self._turned(value.reshape(self.shape), forth=True) * self.values**power
         return self._turned(turned, forth=False).reshape(value.shape)
 
@@ -68,7 +68,7 @@ class Preconditioner:
 
 
 def backbone_spectra(zero: TangentDict, bent: Curvature, ridge: float) -> dict[str, Spectrum]:
-    """The model of the backbone's part of JᵀJ + ridge·I, parameter by parameter."""
+    """The model of the backbone's part of JᵀJ + ridge·I, by parameter."""
     return {
         name: _spectrum(parameter, bent.factors.get(name), bent.traces[name], ridge)
         for name, parameter in zero.items()
@@ -78,7 +78,7 @@ def backbone_spectra(zero: TangentDict, bent: Curvature, ridge: float) -> dict[s
 def _spectrum(
     parameter: Tensor, factors: list[Tensor] | None, trace: float, ridge: float
 ) -> Spectrum:
-    """Eigenvalues in the factors' proportions that add up to the trace; all equal without."""
+    """Eigenvalues in proportion to the factors', with sum `trace`; all equal without factors."""
     if not factors or not trace:
         value = parameter.new_full((1,), trace / parameter.numel() + ridge)
         return Spectrum((-1,), [None], value)
@@ -94,9 +94,9 @@ def _spectrum(
 
 
 def _eigen(factor: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Eigenvalues that add up to 1, and eigenvectors; all equal and none where LAPACK gives up.
+    """Eigenvalues with sum 1, and eigenvectors; equal values and None where LAPACK fails.
 
-    In float64: a factor of few images has many eigenvalues near 0, which float32 cannot part.
+    In float64: a factor of few images has many eigenvalues near 0, which float32 cannot resolve.
     """
     size = factor.double().trace()
     try:
@@ -109,12 +109,12 @@ def _eigen(factor: Tensor) -> tuple[Tensor, Tensor | None]:
     return (values / values.sum()).cpu(), vectors
 
 
-def sampled(problem: TrainingProblem, most: int = SAMPLE) -> Curvature:
-    """The curvature of at most so many rows, scaled to all."""
+def sampled(problem: TrainingProblem, max_rows: int = SAMPLE) -> Curvature:
+    """The curvature of at most `max_rows` rows, scaled to all rows."""
     engine, count = problem.space.engine, len(problem.rows)
     suffix = problem.space.suffix
     assert engine is not None and suffix is not None
-    index = torch.linspace(0, count - 1, min(most, count)).round().long().unique()
+    index = torch.linspace(0, count - 1, min(max_rows, count)).round().long().unique()
     generator = torch.Generator().manual_seed(0)
     rows_on_phi = problem.base[:, : problem.space.width]
     parts = []

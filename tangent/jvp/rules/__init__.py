@@ -1,7 +1,7 @@
-"""The dual rules: how each operation carries tangents along, one file a kind of operation.
+"""The jvp rules: the tangent of every operation's result, one file for each kind of operation.
 
-ẏ stands for the tangent of y; J1 to J12 are the equations of docs/equations.md, all exact: those of
-the layers in Liu & Soatto (ICCV 2023), Liu, Golatkar & Soatto (ICLR 2024), and some more.
+ẏ is the tangent of y. J1 to J12 are the equations of docs/equations.md, all exact: the layers of
+Liu & Soatto (ICCV 2023) and Liu, Golatkar & Soatto (ICLR 2024), and further operations.
 """
 
 from tangent.jvp.rules import attention as attention

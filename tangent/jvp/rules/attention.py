@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: the fused kernel has no forward derivative, this is it."""
+"""The rule of scaled dot-product attention, whose fused kernel has no forward derivative."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ def _moved(
     d_mask: Tensor | None,
     scale: float,
 ) -> Tensor:
-    """ȯ of one direction, of what is there of q̇, k̇, v̇ and ṁask."""
+    """ȯ of one direction; q̇, k̇, v̇ and ṁask may be None."""
     q, k, v = qkv
     dq, dk, dv = (None if d is None else _batched(d) for d in along)
     bent = None if dq is None else _product(dq, k.mT, scale)
@@ -70,7 +70,7 @@ def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 
 def _batched(x: Tensor) -> Tensor:
-    """All leading axes as one, in memory of its own: every product then runs without a copy."""
+    """All leading axes as one, in memory of its own, so that no product needs a copy."""
     return x.reshape(-1, *x.shape[-2:]).contiguous()
 
 

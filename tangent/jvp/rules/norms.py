@@ -14,7 +14,7 @@ Maybe = Tensor | None
 
 
 def _affine(moved: Maybe, plain: Tensor, gain: Maybe, d_gain: Maybe, d_shift: Maybe) -> Tensor:
-    """γ⊙ẋ̂ + x̂⊙δγ + δβ, of what is there."""
+    """γ⊙ẋ̂ + x̂⊙δγ + δβ; a term that is None is left out."""
     if moved is not None and gain is not None:
         moved = moved * gain
     if d_gain is not None:
@@ -81,7 +81,7 @@ def group_norm(
     eps: float = 1e-5,
     *_: Any,
 ) -> tuple[Tensor, Tangents]:
-    """J6, over the entries of a group of channels."""
+    """J6 over the entries of a group of channels."""
     grouped = x.reshape(len(x), groups, -1)
     by_channel = [None if p is None else p.view(-1, *[1] * (x.ndim - 2)) for p in (weight, bias)]
     plain, mean, scale = torch.native_layer_norm(grouped, grouped.shape[2:], None, None, eps)
@@ -115,7 +115,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tangents]:
-    """J6, each channel a group."""
+    """J6 with every channel as a group."""
     if running_mean is not None:
         raise NoRule(F.instance_norm, "keeps running statistics")
     return group_norm(duals, x, x.shape[1], weight, bias, eps)
@@ -135,7 +135,7 @@ def batch_norm(
 ) -> tuple[Tensor, Tangents]:
     """J3, at fixed statistics: ẏ = γ·ẋ/√(σ²+ε) + (x-μ)/√(σ²+ε)·δγ + δβ.
 
-    Of a single row, as a kernel standardised by itself, it is layer_norm of each channel.
+    For a single row (a kernel that standardises itself) it equals layer_norm of every channel.
     """
     if training and running_mean is None and len(x) == 1:
         return _standardised(duals, x, weight, bias, eps)
@@ -161,7 +161,7 @@ def batch_norm(
 def _standardised(
     duals: Duals, x: Tensor, weight: Maybe, bias: Maybe, eps: float
 ) -> tuple[Tensor, Tangents]:
-    """Each channel of the only row with its own mean and deviation."""
+    """Every channel of the only row, normalised by its own mean and deviation."""
     channels = x[0].flatten(1)
     shape = channels.shape[1:]
     plain, mean, scale = torch.native_layer_norm(channels, shape, None, None, eps)

@@ -1,6 +1,6 @@
 """Operations on one entry at a time (J4): ẏ = f'(x)·ẋ.
 
-A diagonal Jacobian is its own transpose, so the kernels of back-propagation serve as they are.
+A diagonal Jacobian is its own transpose, so the kernels of back-propagation are used unchanged.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def pointwise(forward: Callable[..., Tensor], backward: Callable[..., Tensor]) -
             y = forward(x, *args, **kwargs)
             return y, [backward(t, x, y, *args, **kwargs) for t in own]
         duals.check_writable(x)
-        if backward is _relu:  # the only one that goes by the result
+        if backward is _relu:  # the only one that needs the result
             y = forward(x, *args, inplace=True, **kwargs)
             moved = [backward(t, x, y, *args, **kwargs) for t in own]
         else:

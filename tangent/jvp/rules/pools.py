@@ -22,7 +22,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> tuple[Tensor, Tangents]:
-    """Over windows of the last two axes."""
+    """J10 over windows of the last two axes."""
     if return_indices:
         raise NoRule(F.max_pool2d, "returns indices")
     how = (kernel_size, stride or kernel_size, padding, dilation, ceil_mode)
@@ -33,7 +33,7 @@ def max_pool2d(
 
 @rule(T.amax, torch.amax)
 def amax(duals: Duals, x: Tensor, dim: Any, keepdim: bool = False) -> tuple[Tensor, Tangents]:
-    """Over whole axes; equal maxima share, as in back-propagation."""
+    """J10 over whole axes; equal maxima share the tangent, as in back-propagation."""
     result = x.amax(dim, True)
     at = (x == result).to(x.dtype)
     at = at / at.sum(dim, keepdim=True)
@@ -45,7 +45,7 @@ def amax(duals: Duals, x: Tensor, dim: Any, keepdim: bool = False) -> tuple[Tens
 def adaptive_max_pool2d(
     duals: Duals, x: Tensor, output_size: Any, return_indices: bool = False
 ) -> tuple[Tensor, Tangents]:
-    """Over windows that give the wanted size."""
+    """J10 over windows that give this output size."""
     result, places = F.adaptive_max_pool2d(x, output_size, return_indices=True)
     flat = places.flatten(2)
     return result, [t.flatten(2).gather(2, flat).view(result.shape) for t in duals.of(x) or []]

@@ -1,4 +1,4 @@
-"""Sums, products, matrix products and convolutions: what is linear in each of its factors."""
+"""Sums, products, matrix products and convolutions: operations linear in every factor."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ Maybe = Tensor | None
 
 
 def _sum(parts: list[Maybe], like: Tensor) -> Tensor:
-    """Of those that are there, in the result's shape and own memory."""
-    found = [part for part in parts if part is not None]
-    if not found:
+    """The sum of the parts that are not None, in the shape of the result."""
+    terms = [part for part in parts if part is not None]
+    if not terms:
         return torch.zeros_like(like)
-    total = found[0]
-    for part in found[1:]:
+    total = terms[0]
+    for part in terms[1:]:
         total = total + part
     return total if total.shape == like.shape else total.expand(like.shape)
 
@@ -76,7 +76,7 @@ def convolution(
 def transposed_convolution(
     duals: Duals, x: Tensor, weight: Tensor, bias: Maybe = None, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, Tangents]:
-    """As convolution."""
+    """J2 for the transposed convolution."""
     convolve = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}[x.ndim]
     result = convolve(x, weight, bias, *args, **kwargs)
     moved = []
@@ -175,7 +175,7 @@ def addcmul(
 
 @rule(torch.einsum, torch.functional.einsum)
 def einsum(duals: Duals, equation: str, *operands: Any) -> tuple[Tensor, Tangents]:
-    """The sum over the operands, each in turn replaced by its tangent."""
+    """Sum over the operands, with one operand at a time replaced by its tangent."""
     values = list(operands[0]) if isinstance(operands[0], list | tuple) else list(operands)
     if not isinstance(equation, str):
         raise NoRule(torch.einsum, "is written by lists")

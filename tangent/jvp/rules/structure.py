@@ -1,4 +1,4 @@
-"""Operations linear in one tensor, or in each of a list (J9): ẏ = op(ẋ)."""
+"""Operations linear in one tensor, or in every tensor of a list (J9): ẏ = op(ẋ)."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def structural(operation: Any) -> Any:
 
     def apply(duals: Duals, x: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         own = duals.of(x)
-        if own is None:  # it may move with the shape's giver, which counts by its shape alone
+        if own is None:  # another argument has tangents, but gives its shape alone
             return operation(x, *args, **kwargs), None
         moved = [operation(t, *args, **kwargs) for t in own]
         result = operation(x, *args, **kwargs)
@@ -57,7 +57,7 @@ def structural(operation: Any) -> Any:
 
 
 def joining(operation: Any) -> Any:
-    """The rule of an operation linear in each tensor of a list; a part that stays gives zeros."""
+    """The rule of an operation linear in every tensor of a list; a constant part gives zeros."""
 
     def apply(duals: Duals, tensors: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tangents]:
         parts = list(tensors)
@@ -78,7 +78,7 @@ for _operation in (torch.cat, torch.concat, torch.stack, torch.hstack, torch.vst
 
 @rule(T.detach)
 def detach(duals: Duals, x: Tensor) -> tuple[Tensor, None]:
-    """The same values, cut off from the tangents for good, whatever is written to their memory."""
+    """The same values without tangents, even if their memory is written to later."""
     result = x.detach()
     duals.hold(result, None)
     return result, None
@@ -88,7 +88,7 @@ def detach(duals: Duals, x: Tensor) -> tuple[Tensor, None]:
 def dropout(
     duals: Duals, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> tuple[Tensor, Tangents | None]:
-    """J11: the identity, out of training."""
+    """J11: the identity in eval mode."""
     if training and p:
         raise NoRule(F.dropout, "is active: call model.eval()")
     return x, duals.of(x)
@@ -98,7 +98,7 @@ def dropout(
 def pad(
     duals: Duals, x: Tensor, pad: Any, mode: str = "constant", value: float | None = None
 ) -> tuple[Tensor, Tangents]:
-    """ẋ padded alike, but with 0 where the padding is a constant."""
+    """ẋ with the same padding, but with 0 where the padding is a constant."""
     return F.pad(x, pad, mode, value), [F.pad(t, pad, mode) for t in duals.of(x) or []]
 
 

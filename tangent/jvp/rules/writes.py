@@ -1,6 +1,6 @@
-"""Operations in place: the value's own memory changes, and with it all that shares the memory.
+"""In-place operations: they change a value's memory and all views of the memory.
 
-A model may use such an operation as a statement, and go on with any view of what it wrote to.
+A model may use such an operation as a statement and continue with any view of the memory.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from tangent.jvp.dual import RULES, Duals, NoRule, Rule, Tangents, overwritten, 
 from tangent.jvp.rules import norms, pointwise, products, structure  # noqa: F401 (their rules are used)
 
 T: Any = Tensor
-SAME = [  # `x.name_(…)` writes what `x.name(…)` gives
+SAME = [  # `x.name_(…)` writes the result of `x.name(…)`
     *("sub", "mul", "multiply", "div", "addcmul", "abs", "clamp", "cos", "exp", "log", "neg"),
     *("pow", "reciprocal", "relu", "rsqrt", "sigmoid", "sin", "sqrt", "square", "tanh"),
     "masked_fill",
@@ -21,7 +21,7 @@ OPERATORS = {"__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__idi
 
 
 def overwriting(plain: Rule) -> Rule:
-    """The rule of an operation that writes into its first argument what `plain` gives."""
+    """The rule of an operation that writes the result of `plain` into its first argument."""
 
     def apply(duals: Duals, x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tangents]:
         return overwritten(duals, x, *plain(duals, x, *args, **kwargs))
@@ -41,7 +41,7 @@ for _name, _plain in OPERATORS.items():
 
 @rule(T.add_, T.__iadd__)
 def add_(duals: Duals, x: Tensor, y: Any, *, alpha: float = 1) -> tuple[Tensor, Tangents]:
-    """J8 in place, the commonest: without memory for the sum."""
+    """J8 in place, without memory for the sum."""
     duals.check_writable(x)
     moved = products.added(duals, x, x, y, alpha)
     x.add_(y, alpha=alpha)
@@ -50,14 +50,14 @@ def add_(duals: Duals, x: Tensor, y: Any, *, alpha: float = 1) -> tuple[Tensor, 
 
 @rule(T.copy_)
 def copy_(duals: Duals, x: Tensor, y: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tangents]:
-    """ẏ, spread over x's shape."""
+    """ẏ, expanded to x's shape."""
     own = duals.of(y)
     return overwritten(duals, x, y, own and [t.expand(x.shape) for t in own])
 
 
 @rule(T.zero_, T.fill_)
 def fill_(duals: Duals, x: Tensor, value: Any = 0) -> tuple[Tensor, Tangents]:
-    """A constant, whose tangents are zero."""
+    """Fill with a constant, whose tangents are zero."""
     if duals.of(value) is not None:
         raise NoRule(T.fill_, "fills with a value that moves")
     return overwritten(duals, x, torch.full_like(x, value), None)

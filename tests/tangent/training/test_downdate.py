@@ -80,7 +80,7 @@ def test_what_training_found_otherwise_is_refused_by_the_reason(scope, given, wh
 def test_images_of_another_dataset_are_refused(tmp_path):
     where, data = space("mini", "head"), source(16, LABELS)
     component = fitted(where, data, tmp_path).component
-    with pytest.raises(NotDowndatable, match="1 images of label 'eel', 2 are to be taken away"):
+    with pytest.raises(NotDowndatable, match="1 images of label 'eel', 2 are to be removed"):
         tangent.without(where, component, data.pixels[:2], ["eel", "eel"])
     with pytest.raises(NotDowndatable, match="no image is left"):
         tangent.without(where, component, data.pixels, LABELS)

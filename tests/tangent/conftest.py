@@ -22,5 +22,5 @@ def one_thread():
     ]
 )
 def device(request) -> torch.device:
-    """Every device of this machine that a space may run on."""
+    """The devices of this machine on which a space can run."""
     return torch.device(request.param)

@@ -1,4 +1,4 @@
-"""The bytes of what this version makes are those that an earlier version made of the same data."""
+"""Components have the same bytes as those that an earlier version made from the same data."""
 
 import json
 

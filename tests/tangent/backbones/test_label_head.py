@@ -1,4 +1,4 @@
-"""The base head's rows, against numbers computed from the definition with hashlib alone."""
+"""The label head's rows, against numbers computed from the definition with hashlib alone."""
 
 import hashlib
 from fractions import Fraction

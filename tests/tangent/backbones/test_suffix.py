@@ -186,7 +186,7 @@ def test_base_weights_and_buffers_are_never_written(name, tmp_path):
 
 
 class Skipping(torch.nn.Module):
-    """Its images go around the last layer too, so no module's input says all."""
+    """The images also bypass the last layer, so no single module has the whole input."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A component's file: exact, the same bytes everywhere, and refused when it is anything else."""
+"""A component's file: exact, the same bytes everywhere; any other file is refused."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""A component is on the CPU, wherever its space runs; what is measured elsewhere comes to it."""
+"""A component is on the CPU, wherever its space runs; results of other devices are moved there."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ class Away(Tensor):
 
 
 class SecondDevice(TorchFunctionMode):
-    """While it is entered, tensors of DEVICE and of the CPU meet no more than on a real machine."""
+    """A mode that refuses operations on tensors of both DEVICE and the CPU, as real devices do."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})

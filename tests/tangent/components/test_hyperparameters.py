@@ -36,7 +36,7 @@ def test_objectives_that_are_not_quadratic_get_a_solver_of_their_own(scope, give
     assert Hyperparameters.resolve(scope, given | {"solver": "auto"}).solver == solver
 
 
-def test_what_is_given_is_kept_and_the_result_resolves_to_itself():
+def test_given_values_are_kept_and_the_result_resolves_to_itself():
     given = {"loss": "cross_entropy", "l2": 0.5, "lr": 0.01, "epochs": 3, "batch_size": 7}
     found = Hyperparameters.resolve("last-block", given)
     assert {k: found.as_dict()[k] for k in given} == given

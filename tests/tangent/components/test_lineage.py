@@ -1,4 +1,4 @@
-"""The record of a component's parents: what a file may say, and what is refused."""
+"""The record of a component's parents: records that a file may contain, and refused ones."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ def test_a_record_that_does_not_hold_together_is_refused(change, sentence):
 
 
 @pytest.mark.parametrize("given", [None, [], "ties", 3])
-def test_what_is_no_record_at_all_is_refused(given):
+def test_a_value_that_is_no_record_is_refused(given):
     with pytest.raises(BadComponent, match="not readable"):
         Derivation.read(given)
 

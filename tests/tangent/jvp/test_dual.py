@@ -1,4 +1,4 @@
-"""What a pass leaves behind (nothing), and what it makes of operations that work in place."""
+"""A pass leaves no traces on the model, and follows in-place operations."""
 
 from itertools import chain
 
@@ -188,7 +188,7 @@ IN_PLACE = {
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("kind", IN_PLACE)
-def test_what_is_written_in_place_is_seen_by_all_that_reads_the_memory_later(kind, count):
+def test_an_in_place_write_reaches_all_later_reads_of_the_memory(kind, count):
     split = over(IN_PLACE[kind])
     engine, x = choose(split), images(4, 3)
     assert engine.name == "rules", engine.reason
@@ -207,7 +207,7 @@ def test_what_is_written_in_place_is_seen_by_all_that_reads_the_memory_later(kin
         (lambda y, p: y * p[:4].mul_(1.0).repeat(2), "overwrite a parameter"),
     ],
 )
-def test_what_would_overwrite_other_tensors_is_left_to_the_general_engine(operation, reason):
+def test_operations_that_would_overwrite_other_tensors_go_to_the_generic_engine(operation, reason):
     split = over(operation)
     before = split.model.position.clone()
     with pytest.raises(dual.NoRule, match=reason):
@@ -230,7 +230,7 @@ def test_a_pass_that_works_on_its_input_in_place_leaves_the_rows_as_they_are():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rules_that_miss_a_small_part_of_the_features_are_not_trusted(dtype, monkeypatch):
-    """A lost addition far below what kinks may do to the derivative."""
+    """A missing addition, far below the effect of kinks on the derivative."""
     monkeypatch.setitem(dual.RULES, torch.Tensor.add_, lambda duals, x, y: (x + 0, duals.of(x)))
     split = over(written(lambda y, p: y.add_(p)), dtype, size=1e-4)
     engine = choose(split)

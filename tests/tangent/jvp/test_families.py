@@ -26,7 +26,7 @@ TINY_SWIN = dict(img_size=64, window_size=2, depths=(2, 2), embed_dim=16, num_he
 
 @dataclass(frozen=True)
 class Family:
-    """A timm architecture, the size of its images, and what makes it small."""
+    """A timm architecture, the size of its images, and the arguments that make it small."""
 
     architecture: str
     size: int
@@ -100,7 +100,7 @@ def derivative(name: str, delta: dict[str, Tensor], x: Tensor) -> tuple[Tensor, 
 
 
 def error(found: Tensor, expected: Tensor) -> float:
-    """Relative, in the Euclidean norm."""
+    """The relative error, in the Euclidean norm."""
     return ((found.double() - expected).norm() / expected.norm()).item()
 
 
@@ -169,7 +169,7 @@ def test_an_operation_without_a_rule_is_left_to_the_general_engine_and_named():
 
 
 def sampled(x: Tensor) -> Tensor:
-    """Read between the entries: torch has no forward derivative of it, and there is no rule."""
+    """Interpolate between the entries: torch has no forward derivative, and there is no rule."""
     grid = torch.zeros(len(x), 2, 4, 2, dtype=x.dtype)
     return F.grid_sample(x.view(-1, 1, 2, 4), grid, align_corners=False).flatten(1)
 
@@ -180,7 +180,7 @@ def test_a_model_without_forward_derivative_is_refused():
 
 
 class Doubled(torch.autograd.Function):
-    """What torch.func cannot differentiate, while its parts have rules."""
+    """An operation that torch.func cannot differentiate, while its parts have rules."""
 
     @staticmethod
     def forward(context, x):
@@ -191,7 +191,7 @@ class Doubled(torch.autograd.Function):
         return 2 * gradient
 
 
-def test_where_torch_func_gives_up_the_rules_are_held_against_differences():
+def test_where_torch_func_fails_the_rules_are_compared_with_differences():
     split = over(Doubled.apply)
     engine, x, delta = choose(split), images(4, 2), direction(split.base)
     assert engine.name == "rules"

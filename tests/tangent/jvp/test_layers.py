@@ -1,4 +1,4 @@
-"""Each kind of layer on its own: the tangent against differences, and GELU against its formula."""
+"""Every kind of layer alone: the tangent against differences, and GELU against its formula."""
 
 import math
 
@@ -68,7 +68,7 @@ class Attention(nn.Module):
 
 
 class Fused(Attention):
-    """The same by torch's fused kernel, whose plain variant must stand in for it."""
+    """The same attention by torch's fused kernel, which its plain variant must replace."""
 
     def forward(self, x):
         q, k, v = self.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4)
@@ -88,7 +88,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Scaled(nn.Module):
-    """LayerScale: a factor a channel."""
+    """LayerScale: a factor per channel."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Quadratics: the optimality conditions hold, and an independent solver finds the same."""
+"""Quadratics: the optimality conditions hold, and an independent solver agrees."""
 
 import numpy as np
 import pytest
@@ -73,6 +73,6 @@ def test_no_single_minimum_is_refused(constraint, hessian):
         minimise(torch.tensor(hessian).double(), torch.ones(2).double(), constraint)
 
 
-def test_what_is_not_a_number_is_refused():
+def test_nan_is_refused():
     with pytest.raises(errors.IndefiniteProblem, match="are not determined"):
         minimise(torch.full((2, 2), torch.nan).double(), torch.ones(2).double(), "none")

@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**31)
 
 
 def regression(seed: int, images: int, width: int, labels: int) -> tuple[torch.Tensor, ...]:
-    """psi, what is asked of it, and base rows."""
+    """Features psi, targets and base rows."""
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
     psi, base = draw(images, width), draw(labels, width)
@@ -32,9 +32,9 @@ def regression(seed: int, images: int, width: int, labels: int) -> tuple[torch.T
 
 
 def density(psi: torch.Tensor, residuals: torch.Tensor, ridge: float) -> float:
-    """log p of every column of the residuals (N, K), delta integrated out, the noise at its best.
+    """log p of every column of the residuals (N, K), delta integrated out, the noise maximised.
 
-    Each is normal with covariance s²(I + psi psiᵀ/c).
+    Every column is normal with covariance s²(I + psi psiᵀ/c).
     """
     covariance = torch.eye(len(psi), dtype=torch.float64) + psi @ psi.T / ridge
     quadratic = (residuals * torch.linalg.solve(covariance, residuals)).sum()
@@ -52,8 +52,8 @@ def density(psi: torch.Tensor, residuals: torch.Tensor, ridge: float) -> float:
     ridges=st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)),
 )
 def test_evidence_from_sums_is_the_density_of_the_targets(seed, count, width, labels, ridges):
-    psi, asked, base = regression(seed, count, width, labels)
-    residuals = asked - psi @ base.T
+    psi, targets, base = regression(seed, count, width, labels)
+    residuals = targets - psi @ base.T
     gram, z = psi.T @ psi, residuals.T @ psi
     squares = float(residuals.square().sum())
     found = [log_evidence(gram, z, squares, ridge, count) for ridge in ridges]
@@ -64,7 +64,7 @@ def test_evidence_from_sums_is_the_density_of_the_targets(seed, count, width, la
 def problem(
     psi: torch.Tensor, true: torch.Tensor, labels: int, weight: float = 1.0
 ) -> NormalEquations:
-    """One party's images with target 15, all weighted alike."""
+    """One client's images with target 15 and equal weights."""
     onehot = torch.eye(labels, dtype=torch.float64)[true]
     return NormalEquations(
         gram=weight * psi.T @ psi,
@@ -122,7 +122,7 @@ def _residuals(psi: torch.Tensor, true: torch.Tensor, base: torch.Tensor) -> tor
     return 15.0 * torch.eye(len(base), dtype=torch.float64)[true] - psi @ base.T
 
 
-def test_climbing_stops_at_the_first_choice_that_is_no_better():
+def test_hill_climbing_stops_at_the_first_choice_that_is_no_better():
     values = {1.0: 5.0, 2.0: 3.0, 3.0: 1.0, 4.0: 2.0, 5.0: 0.0, 6.0: 9.0}
     choices = tuple(values)
     assert maximise_evidence(values.__getitem__, choices, 3.0) == 4.0
@@ -142,7 +142,7 @@ def test_a_choice_that_rounding_makes_indefinite_is_not_taken():
 
 @scopes
 def test_training_takes_the_choice_of_the_highest_density_around_it(scope, tmp_path):
-    """From the features themselves, the labels that are only declared included."""
+    """The density is computed from the features, with the labels that are only declared."""
     where = space("mini", scope, ("owl",))
     data = source(SIZE, LABELS * 8)
     found = fitted(where, data, tmp_path, l2="auto")
@@ -161,7 +161,7 @@ def test_training_takes_the_choice_of_the_highest_density_around_it(scope, tmp_p
 
 
 def test_views_of_an_image_are_no_images_of_their_own(tmp_path):
-    """They weigh as one: else noise would seem four times better known."""
+    """The views of an image count as one image: else the noise would seem four times smaller."""
     where, data = space("mini", "head2toe"), source(SIZE, LABELS * 8)
     part = fitted(where, data, tmp_path, l2="auto", views=4).component
     alone = tangent.compose(where, [(part, None)], "joint", shas=["a"])

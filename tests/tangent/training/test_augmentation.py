@@ -1,4 +1,4 @@
-"""Augmentation by fixed views: a training on them is the training on the images that they show."""
+"""Augmentation by fixed views: training with views equals training on the augmented images."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_a_view_is_a_shift_by_up_to_an_eighth_mirrored_at_the_border():
         assert abs(top - 4) <= 2 and abs(left - 4) <= 2
 
 
-def test_what_an_image_becomes_depends_on_no_other_image():
+def test_the_views_of_an_image_depend_on_no_other_image():
     x = images(16, 5)
     for number in range(6):
         assert torch.equal(augmented(x, number)[2:3], augmented(x[2:3], number))

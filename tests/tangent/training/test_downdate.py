@@ -1,4 +1,4 @@
-"""Restating a component: the bytes of a training on the changed dataset, without training."""
+"""Downdating a component: the bytes of a training on the changed dataset, without training."""
 
 from dataclasses import replace
 
@@ -69,7 +69,7 @@ def test_renamed_and_merged_labels_give_the_bytes_of_having_had_them_from_the_st
         ("last-block", {"max_iterations": 2}, "not linear"),
     ],
 )
-def test_what_training_found_otherwise_is_refused_by_the_reason(scope, given, why, tmp_path):
+def test_a_component_of_another_training_is_refused_with_the_reason(scope, given, why, tmp_path):
     where, data = space("mini", scope), source(16, LABELS)
     component = fitted(where, data, tmp_path, **given).component
     assert why in obstacle_to_downdating(scope, component.hyperparameters)

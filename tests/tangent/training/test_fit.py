@@ -1,4 +1,4 @@
-"""Training: every solver against an optimum that was found another way."""
+"""Training: every solver against an optimum that was computed another way."""
 
 from itertools import chain
 
@@ -33,7 +33,7 @@ def data(count: int = 24, seed: int = 0) -> Source:
 
 
 def ridge(psi: np.ndarray, labels: list[str], names: list[str], base: np.ndarray, **how: float):
-    """Row by row, the weighted least squares that the square loss and its penalty ask for."""
+    """The weighted least-squares solution of the square loss with its penalty, row by row."""
     rows = np.empty_like(base)
     for k, name in enumerate(names):
         true = np.array([label == name for label in labels], dtype=float)
@@ -46,7 +46,7 @@ def ridge(psi: np.ndarray, labels: list[str], names: list[str], base: np.ndarray
 
 
 def squares(logits: Tensor, labels: list[str], names: list[str], alpha: float, beta: float):
-    """The mean over images and labels of formula (4), from its words."""
+    """The mean of formula (4) over images and labels, written out."""
     total = logits.new_zeros(())
     for row, label in zip(logits, labels, strict=True):
         for h, name in zip(row, names, strict=True):
@@ -181,7 +181,7 @@ def test_adam_approaches_the_minimum_that_scipy_finds(how, tmp_path):
 
 @pytest.mark.parametrize("scope", ["head", "last-block", "all"])
 def test_l_bfgs_brings_cross_entropy_to_its_minimum(scope, tmp_path):
-    """A strongly convex objective: where the gradient has vanished is the minimum."""
+    """The objective is strongly convex: a point without gradient is the minimum."""
     how = {"loss": "cross_entropy", "l2": 0.02}
     done = fitted(space("mini", scope), data(12), tmp_path, tolerance=1e-7, **how)
     assert done.metrics["converged"]

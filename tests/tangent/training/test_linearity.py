@@ -1,4 +1,4 @@
-"""The gauge of locality: 0 for what is linear, and shrinking with the step for what is smooth."""
+"""The linearisation error: 0 for a linear model, and shrinking with the step for a smooth one."""
 
 import pytest
 import torch

@@ -44,7 +44,7 @@ def test_at_the_head_it_is_the_exact_inverse():
     assert torch.allclose(made.solve(v)["head"], expected.T, rtol=1e-9)
 
 
-def test_where_no_eigenvectors_are_found_it_is_still_symmetric_and_positive(monkeypatch):
+def test_without_eigenvectors_the_preconditioner_is_still_symmetric_and_positive(monkeypatch):
     def give_up(matrix):
         raise torch.linalg.LinAlgError("did not converge")
 
@@ -58,7 +58,7 @@ def test_where_no_eigenvectors_are_found_it_is_still_symmetric_and_positive(monk
 
 @pytest.mark.parametrize("name", CASES)
 def test_its_trace_is_about_that_of_the_normal_matrix(name):
-    """The truth by E|Jᵀu|² over many random u; the preconditioner has seen one."""
+    """The true trace by E|Jᵀu|² over many random u; the preconditioner uses one."""
     of = training(name)
     made, generator = Preconditioner(of, 0.0), torch.Generator().manual_seed(1)
     squares: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""What a training promises besides its optimum: sameness, refusals, honest metrics."""
+"""The promises of a training besides its optimum: same bytes, refusals, honest metrics."""
 
 import numpy as np
 import pytest

@@ -75,7 +75,7 @@ def test_many_passes_reach_the_dense_solution_of_the_pooled_problem(declared, we
 
 
 def test_the_head_is_the_best_one_after_any_number_of_passes(tmp_path):
-    """One pass moves the backbone somewhere; the head behind it has no slope left."""
+    """After a single pass, the head is optimal for the backbone of that pass."""
     where = space("mini", "last-block")
     data = parties(where, tmp_path)
     parts = [(part, None, own) for part, own in data]

@@ -66,25 +66,25 @@ def read_archive(path: Path, size: int = 32, only: Collection[str] = ()) -> Spli
     `only`, images of other labels are skipped.
     """
     with tarfile.open(path) as archive:
-        found: dict[str, dict[str, bytes]] = {"train": {}, "test": {}}
+        by_split: dict[str, dict[str, bytes]] = {"train": {}, "test": {}}
         there: set[str] = set()
         for member in archive:
             parts = Path(member.name).parts
-            if not member.isfile() or len(parts) < 3 or parts[-3] not in found:
+            if not member.isfile() or len(parts) < 3 or parts[-3] not in by_split:
                 continue
             there.add(parts[-2])
             if not only or parts[-2] in only:
                 file = archive.extractfile(member)
                 assert file is not None  # a regular file has contents
-                found[parts[-3]][f"{parts[-2]}/{parts[-1]}"] = file.read()
+                by_split[parts[-3]][f"{parts[-2]}/{parts[-1]}"] = file.read()
     if there and (absent := sorted(set(only) - there)):
         known = ", ".join(sorted(there))
         raise SystemExit(f"{path} has no label {', '.join(absent)}; it has {known}")
-    labels = sorted({name.split("/")[0] for name in found["train"]})
-    if not labels or not found["test"]:
+    labels = sorted({name.split("/")[0] for name in by_split["train"]})
+    if not labels or not by_split["test"]:
         raise SystemExit(f"{path}: expected train/<label>/<image> and test/<label>/<image>")
     splits = {}
-    for split, files in found.items():
+    for split, files in by_split.items():
         images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
         for i, name in enumerate(sorted(files)):
             picture = Image.open(io.BytesIO(files[name])).convert("RGB").resize((size, size))

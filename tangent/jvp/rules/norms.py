@@ -207,7 +207,7 @@ def norm(
 def softmax(
     duals: Duals, x: Tensor, dim: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, Tangents]:
-    """As in J7, Ṗ = P⊙ẋ - P⊙rowsum(P⊙ẋ): symmetric, so back-propagation's kernel serves."""
+    """J7's Ṗ = P⊙ẋ - P⊙rowsum(P⊙ẋ): symmetric, so the kernel of back-propagation computes it."""
     own = duals.of(x) or []
     if x.dtype in (torch.float16, torch.bfloat16) or kwargs.get("dtype"):
         raise NoRule(F.softmax, "changes the type")

@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST_ARGS ?=
+PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
@@ -25,8 +26,8 @@ demo: $(STAMP) ## run the main job on real images; KEEP=1 leaves the service up
 run: $(STAMP) ## start the service on this machine
 	@$(BIN)/tangent serve
 
-test: $(STAMP) ## run all tests; PYTEST_ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMP) ## run all tests in PROCESSES=2; PYTEST_ARGS="-k name" chooses some
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 coverage: $(STAMP) ## run the tests and report the lines they miss; fails below the floor in pyproject.toml
 	@$(BIN)/coverage erase

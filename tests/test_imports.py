@@ -209,3 +209,12 @@ def test_the_rules_name_parts_that_exist():
         assert any(below(module, part) for module in known), (
             f"{part} is in MAY_IMPORT but is no module"
         )
+
+
+@pytest.mark.parametrize("module", [m for m in modules(("tests",)) if m.startswith("tests.")])
+def test_no_test_imports_a_test_and_nothing_imports_a_conftest(module):
+    for name in imported(module):
+        parts = name.split(".")
+        if parts[0] == "tests":
+            tests = [part for part in parts if part.startswith("test_") or part == "conftest"]
+            assert not tests, f"{module} imports {name}: move what both need to tests/support"

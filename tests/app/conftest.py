@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 import tangent
 from app.settings import Settings
-from app.store import migrate
 from tests.support.service import KEY_FREE, Service, running
+from tests.support.trainings import Trainings
 from tests.support.two_components import Farm
-
-POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,28 +25,20 @@ def opened_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with an empty database at the present schema; copied, never used."""
-    folder = tmp_path_factory.mktemp("migrated")
-    migrate.upgrade(Settings(data_dir=folder, **KEY_FREE))
-    return folder
+@pytest.fixture(scope="session", autouse=True)
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Equal trainings give equal bytes: the services of all tests share their files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Service, "trainings", Trainings(tmp_path_factory.mktemp("trained")))
+        yield
 
 
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    """The URL of an empty database of this test's own, on the server of this machine."""
-    try:
-        server = psycopg.connect(f"{POSTGRES}/postgres", autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no Postgres at 127.0.0.1:5432: {error}")
-    name = f"test_tangent_{uuid4().hex[:12]}"
-    with server:
-        server.execute(f"CREATE DATABASE {name}")
-        try:
-            yield f"{POSTGRES}/{name}"
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture(scope="module")
+def trained_each_time() -> Iterator[None]:
+    """Every training is made, for files of tests that compare trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Service, "trainings", Trainings())
+        yield
 
 
 Serve = Callable[..., Service]
@@ -81,9 +70,7 @@ def either(request: pytest.FixtureRequest, serve: Serve) -> Service:
     """A service with nothing in it but the default space, on each kind of database."""
     if request.param == "sqlite":
         return serve()
-    url = request.getfixturevalue("postgres")
-    migrate.upgrade(Settings(**KEY_FREE | {"database_url": url}))
-    return serve(database_url=url)
+    return serve(database_url=request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(scope="module")

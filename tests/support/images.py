@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterable
 
 import numpy as np
 import PIL.Image
@@ -19,12 +20,18 @@ def image(label: str, number: int, size: int = 32) -> bytes:
     return file.getvalue()
 
 
+def packed(contents: Iterable[tuple[str, int]]) -> bytes:
+    """A zip of these images, in this order, each in the folder of its label."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for label, number in contents:
+            info = zipfile.ZipInfo(f"{label}/{number:04d}.png", (2024, 1, 1, 0, 0, 0))
+            archive.writestr(info, image(label, number))
+    return file.getvalue()
+
+
 def archive(counts: dict[str, int], start: int = 0) -> bytes:
     """A zip with a folder for each label and so many of its images, from number `start` on."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as packed:
-        for label, count in counts.items():
-            for number in range(start, start + count):
-                info = zipfile.ZipInfo(f"{label}/{number:04d}.png", (2024, 1, 1, 0, 0, 0))
-                packed.writestr(info, image(label, number))
-    return file.getvalue()
+    return packed(
+        (label, number) for label, count in counts.items() for number in range(start, start + count)
+    )

@@ -9,6 +9,7 @@ from app.store import components, spaces
 from app.store.db import transaction
 from tests.support.images import image
 from tests.support.service import Service
+from tests.support.trainings import saved
 from training_worker import deriving
 
 
@@ -46,7 +47,7 @@ def made(service: Service, component_id: str) -> str:
     scratch.mkdir()
     fitted = deriving.make(plan, opened, state.blobs, service.settings, scratch, news.append)
     assert all(each.step > 0 for each in news)
-    service.publish(component_id, fitted, scratch)
+    service.publish(component_id, saved(fitted, scratch))
     return component_id
 
 

@@ -3,6 +3,8 @@
 service.client                          httpx.Client on it
 service.dataset({"cat": 3, "dog": 3})   uploaded over HTTP; its id
 service.component({"cat": 3})           trained here by `tangent.fit` and published; its id
+
+Components are trained by `Service.trainings`, which tests may share.
 """
 
 import dataclasses
@@ -10,43 +12,29 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import torch
 import uvicorn
 
 import tangent
-from app import images
 from app.main import create_app
 from app.settings import Settings
 from app.store import components, datasets, spaces
 from app.store.db import transaction
 from tests.support.images import archive
+from tests.support.trainings import Trained, Trainings
 
 KEY_FREE = {"api_key": None, "database_url": None}  # whatever the environment says
 
 
-class Pixels:
-    """A dataset as the source that `tangent.fit` reads, made by code of its own."""
-
-    def __init__(
-        self, space: tangent.Space, files: Sequence[tuple[str, bytes]], limits: Any
-    ) -> None:
-        self.labels = [label for label, _ in files]
-        self._images = [space.preprocess(images.decode(data, limits)) for _, data in files]
-
-    def batches(self, size: int) -> Iterator[torch.Tensor]:
-        for start in range(0, len(self._images), size):
-            yield torch.stack(self._images[start : start + size])
-
-
 class Service:
     """A running service and what a test does with it."""
+
+    trainings = Trainings()
 
     def __init__(self, app: Any, settings: Settings, url: str) -> None:
         self.app, self.settings, self.url = app, settings, url
@@ -101,28 +89,26 @@ class Service:
         scratch = state.blobs.scratch_path(component_id)
         scratch.mkdir()
         resolved = tangent.Hyperparameters.resolve(space.scope, row.hyperparameters)
-        fitted = tangent.fit(
-            space, Pixels(space, files, self.settings), resolved, seed=row.seed, scratch=scratch
+        trained = self.trainings.train(
+            space, files, resolved, seed=row.seed, limits=self.settings, scratch=scratch
         )
-        self.publish(component_id, fitted, scratch)
+        self.publish(component_id, trained)
         return component_id
 
-    def publish(self, component_id: str, fitted: tangent.TrainingResult, scratch: Path) -> None:
-        """Store the file and make the row ready."""
-        path = scratch / "component.safetensors"
-        sha256, size = fitted.component.save(path), path.stat().st_size
-        key = f"components/{component_id}/{uuid4()}.safetensors"
-        self.state.blobs.put(path, key)
-        shutil.rmtree(scratch)
+    def publish(self, component_id: str, trained: Trained) -> None:
+        """Store the file, remove its folder and make the row ready."""
+        key, size = f"components/{component_id}/{uuid4()}.safetensors", trained.path.stat().st_size
+        self.state.blobs.put(trained.path, key)
+        shutil.rmtree(trained.path.parent)
         with transaction(self.state.sessions) as session:
             assert components.publish(
                 session,
                 component_id,
                 blob_key=key,
-                sha256=sha256,
+                sha256=trained.sha256,
                 bytes=size,
-                labels=dict(fitted.component.labels),
-                metrics=fitted.metrics,
+                labels=trained.labels,
+                metrics=trained.metrics,
                 generation=components.get(session, component_id).generation,
             )
 

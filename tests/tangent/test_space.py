@@ -15,7 +15,6 @@ from tangent.backbones.loading import wrap
 from tests.support.models import (
     CASES,
     backbone,
-    direction,
     exact_logits,
     fresh,
     images,
@@ -25,17 +24,9 @@ from tests.support.models import (
     space,
     untouched,
 )
+from tests.support.random_components import LABELS, delta
 
-LABELS = ("cat", "dog", "eel")
 SCOPES = ("head", "head2toe", "last-block", "all")
-
-
-def delta(where: tangent.Space, seed: int, labels: tuple[str, ...] = LABELS) -> tangent.Delta:
-    """A random delta on the head and, at block scopes, on the backbone."""
-    generator = torch.Generator().manual_seed(seed)
-    head = torch.randn(len(labels), where.readout_width, generator=generator, dtype=torch.float64)
-    directions = direction(where.suffix.base, seed) if where.suffix else {}
-    return tangent.Delta(labels, head, directions)
 
 
 def mixed(parts: list[tuple[float, tangent.Delta]]) -> tangent.Delta:

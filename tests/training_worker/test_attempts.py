@@ -5,29 +5,7 @@ import pytest
 from app.store import components, workers
 from app.store.db import transaction
 from app.store.tables import Component
-from training_worker.attempts import Attempts
-
-
-@pytest.fixture
-def begin(store):
-    """Starts an attempt at the component, as a new worker would; both."""
-    made: list[Attempts] = []
-
-    def begin(component_id: str) -> tuple[Attempts, Component | None]:
-        made.append(Attempts(store.settings, f"worker-{len(made)}"))
-        return made[-1], made[-1]._begin(component_id, None, None)
-
-    yield begin
-    for attempts in made:
-        attempts.engine.dispose()
-
-
-def outcome(store, content: str) -> dict:
-    """The trainer's final message on a file of this content."""
-    file = store.blobs.scratch_path("cmp_file")
-    file.write_text(content)
-    facts = {"sha256": content, "bytes": len(content), "labels": {"a": 1}, "metrics": {}}
-    return {"type": "done", "file": str(file), **facts}
+from tests.support.workers import outcome
 
 
 def test_of_two_attempts_that_both_end_one_is_published_and_one_file_stays(store, begin):

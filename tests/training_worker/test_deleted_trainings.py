@@ -7,7 +7,7 @@ import sys
 from app.store.db import transaction
 from app.unlearning import cleanup
 from app.unlearning.deletion import forget_component
-from tests.training_worker.test_worker import LONG, in_training, until
+from tests.support.workers import LONG, in_training, until
 
 WATCHED = """
 import asyncio, json, sys, traceback

@@ -13,19 +13,17 @@ from app.store.db import transaction
 from app.store.jobs import records_of
 from app.store.tables import Image
 from app.unlearning import change_plan, cleanup, dataset_change, deletion
-from tests.training_worker.conftest import zipped
-from tests.training_worker.test_attempts import begin as begin
-from tests.training_worker.test_attempts import outcome
-from tests.training_worker.test_worker import (
+from tests.support.stores import zipped
+from tests.support.workers import (
     LONG,
     assert_published_once,
     files,
     in_training,
+    outcome,
     shorten,
     status,
     until,
 )
-from tests.training_worker.test_worker import start as start
 from training_worker.liveness import Liveness
 
 GONE = "a/3.png"

@@ -1,14 +1,13 @@
 """The image source: order by content, bounded look-ahead, clear errors."""
 
-import io
 import threading
 
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 
 from app.errors import Invalid
+from tests.support.stores import png
 from training_worker.source import AHEAD, DECODERS, Entry, ImageSource, entries
 
 
@@ -29,12 +28,6 @@ def source(tmp_path, count: int, preprocess=None) -> ImageSource:
     path = tmp_path / "images.pack"
     path.write_bytes(pack)
     return ImageSource(made, path, preprocess or value_of, Limits())
-
-
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def value_of(image) -> torch.Tensor:

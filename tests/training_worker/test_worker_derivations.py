@@ -13,12 +13,10 @@ from app.store import components, lineage
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, Space
 from tangent.merging import OPERATORS, Parent, derive, resolve
-from tests.training_worker.test_worker import assert_published_once, start, status, until
+from tests.support.workers import assert_published_once, status, until
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource, entries
 from training_worker.training import Training
-
-__all__ = ["start"]  # the fixture
 
 on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 

@@ -10,17 +10,12 @@ from sqlalchemy import text
 from app.store import components, datasets, lineage
 from app.store.db import transaction
 from app.store.tables import Base
+from tests.support.client import delete
 from tests.support.merging import derived, imported, queued
 from tests.support.problems import problem
 from tests.support.service import Service
 
 Serve = Callable[..., Service]
-
-
-def delete(service: Service, path: str) -> dict[str, Any]:
-    answer = service.client.delete(f"/v1/{path}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def parents(service: Service) -> tuple[str, str]:

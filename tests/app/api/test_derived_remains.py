@@ -7,10 +7,11 @@ from sqlalchemy import delete as delete_from
 
 from app.store.db import transaction
 from app.store.tables import Component, ComponentEvent, ComponentParent
-from tests.app.api.test_refinements import ask, refined, stocked
-from tests.app.receipts.test_probe import delete, taken, verify
+from tests.support.client import delete, verify
 from tests.support.merging import derived, made
+from tests.support.refinements import ask, refined, stocked
 from tests.support.service import Service
+from tests.support.unlearning import probe_of
 
 
 @pytest.fixture
@@ -32,11 +33,13 @@ def check_holds(service: Service, receipt: dict[str, Any]) -> None:
 
 
 def test_a_refinement_that_the_service_replaces_leaves_older_receipts_sound(blocks):
-    receipt = delete(blocks, f"components/{blocks.gone}")
+    receipt = delete(blocks, f"components/{blocks.gone}", probe="true")
     first = refined(blocks)["refinement"]["id"]  # ready after the receipt
     check_holds(blocks, receipt)
     bystander = blocks.dataset({"yak": 2})
-    later = delete(blocks, f"components/{blocks.train(blocks.queued(bystander, 'blocks'))}")
+    later = delete(
+        blocks, f"components/{blocks.train(blocks.queued(bystander, 'blocks'))}", probe="true"
+    )
     assert manifest(later)["components_after"] == 2  # with a ready refinement beside them
     assert ask(blocks)["refinement"] == {"id": first, "status": "ready"}
     check_holds(blocks, later)
@@ -54,7 +57,7 @@ def test_a_refinement_that_the_service_replaces_leaves_older_receipts_sound(bloc
 
 def test_what_a_client_derived_is_in_the_manifest_and_missed_if_it_goes_unseen(blocks):
     child = derived(blocks, "task_arithmetic", *blocks.made)
-    receipt = delete(blocks, f"components/{blocks.gone}")
+    receipt = delete(blocks, f"components/{blocks.gone}", probe="true")
     assert manifest(receipt)["components_after"] == 3
     check_holds(blocks, receipt)
 
@@ -71,11 +74,11 @@ def test_a_probe_is_that_of_a_world_where_nothing_was_derived(blocks, serve):
     derived(blocks, "task_arithmetic", *blocks.made)
     refined(blocks)
 
-    receipt = delete(blocks, f"components/{blocks.gone}")
+    receipt = delete(blocks, f"components/{blocks.gone}", probe="true")
 
     never = stocked(serve(), {"cat": 4, "dog": 4}, {"cow": 5, "dog": 3})
     (probe,) = receipt["body"]["probes"]
-    assert probe["components"] == 2 and probe == taken(never, "blocks")
+    assert probe["components"] == 2 and probe == probe_of(never, "blocks")
 
 
 def test_deleting_a_member_names_all_that_was_derived_from_it(blocks):
@@ -83,7 +86,7 @@ def test_deleting_a_member_names_all_that_was_derived_from_it(blocks):
     grandchild = derived(blocks, "task_arithmetic", child, blocks.made[1])
     refinement = refined(blocks)["refinement"]["id"]
 
-    receipt = delete(blocks, f"components/{blocks.gone}")
+    receipt = delete(blocks, f"components/{blocks.gone}", probe="true")
 
     named = {each["id"] for each in receipt["body"]["subjects"]}
     assert named == {blocks.gone, child, grandchild, refinement}

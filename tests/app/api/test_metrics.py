@@ -12,11 +12,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from app.settings import Settings
-from app.store import components, db, migrate, workers
+from app.store import components, db, workers
 from app.store.db import session_factory, transaction
 from app.store.tables import Component, now
-from tests.app.conftest import POSTGRES
+from tests.support.client import predict
 from tests.support.images import image
+from tests.support.postgres import SERVER
 from tests.support.problems import problem
 from tests.support.service import Service
 
@@ -45,11 +46,10 @@ def test_with_the_database_down_the_process_still_tells_its_own(
 
 
 def test_a_postgres_that_goes_away_is_told(postgres: str, serve: Callable[..., Service]) -> None:
-    migrate.upgrade(Settings(database_url=postgres, api_key=None))
     service = serve(database_url=postgres)
     assert metrics(service)["tangent_database_up"] == 1
     name = postgres.rpartition("/")[2]
-    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as server:
+    with psycopg.connect(f"{SERVER}/postgres", autocommit=True) as server:
         server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
@@ -128,19 +128,14 @@ def test_datasets_images_receipts_and_workers_are_counted(either: Service) -> No
 
 
 def test_predictions_are_measured_by_time_and_images(service: Service) -> None:
-    problem(predict(service, 1), 409, "no_components")
+    problem(predict(service), 409, "no_components")
     service.component({"cat": 2})
     for images in (1, 3):
-        assert predict(service, images).status_code == 200
+        assert predict(service, *(image("cat", 50 + n) for n in range(images))).status_code == 200
     found = metrics(service)
     assert found["tangent_prediction_duration_seconds_count"] == 2
     assert found["tangent_prediction_images_sum"] == 4
     assert found['tangent_prediction_images_bucket{le="2.0"}'] == 1
-
-
-def predict(service: Service, images: int):
-    files = [("images", (f"{i}.png", image("cat", 50 + i), "image/png")) for i in range(images)]
-    return service.client.post("/v1/predictions", files=files)
 
 
 def test_the_running_version_is_told(service: Service) -> None:

@@ -14,33 +14,15 @@ from app.store.db import transaction
 from tangent.training.refine import refine
 from tests.support.merging import imported, logits, made, predict, show
 from tests.support.problems import problem
-from tests.support.service import Pixels, Service
-
-SPACE = {"name": "blocks", "backbone": "vit_micro_32", "scope": "last-block"}
+from tests.support.refinements import ask, refined, stocked
+from tests.support.service import Service
+from tests.support.trainings import Pixels
 
 
 @pytest.fixture
 def blocks(service: Service) -> Service:
     """A service with a space at a block scope and two components in it."""
     return stocked(service, {"cat": 4, "dog": 4}, {"cow": 5, "dog": 3})
-
-
-def stocked(service: Service, *counts: dict[str, int]) -> Service:
-    assert service.client.post("/v1/spaces", json=SPACE).status_code == 201
-    service.made = [service.component(each, space="blocks") for each in counts]  # type: ignore
-    return service
-
-
-def ask(service: Service, **body: Any) -> dict[str, Any]:
-    answer = predict(service, space="blocks", rule="joint", **body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def refined(service: Service, **body: Any) -> dict[str, Any]:
-    """The answer once its refinement is ready."""
-    made(service, ask(service, **body)["refinement"]["id"])
-    return ask(service, **body)
 
 
 def file_of(service: Service, component_id: str) -> bytes:

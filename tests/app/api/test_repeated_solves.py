@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from app.inference.engine import Engine
-from tests.app.evaluation.test_weight_fitting import compose
+from tests.support.client import compose
 from tests.support.problems import problem
 from tests.support.service import Service
 
@@ -22,7 +22,7 @@ def keyed(service: Service, key: str, dataset_id: str, **body: Any) -> httpx.Res
 def test_a_solve_sent_twice_with_a_key_is_solved_once(either, monkeypatch):
     parts = [either.component({label: 3, "dog": 2}) for label in ("cat", "cow")]
     dataset_id = either.dataset({"cat": 12, "cow": 12}, start=60)
-    compose(either, "fitted", *parts)
+    compose(either, "fitted", parts)
     first = keyed(either, "k1", dataset_id)
     assert first.status_code == 200, first.text
     assert "idempotent-replayed" not in first.headers
@@ -48,7 +48,7 @@ def test_a_solve_sent_twice_with_a_key_is_solved_once(either, monkeypatch):
 def test_of_many_solves_at_once_with_a_key_one_is_stored(service):
     parts = [service.component({label: 3, "dog": 2}) for label in ("cat", "cow")]
     dataset_id = service.dataset({"cat": 12, "cow": 12}, start=60)
-    compose(service, "fitted", *parts)
+    compose(service, "fitted", parts)
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: keyed(service, "k1", dataset_id), range(4)))
@@ -60,7 +60,7 @@ def test_of_many_solves_at_once_with_a_key_one_is_stored(service):
 
 def test_a_solve_that_was_refused_does_not_use_its_key_up(service):
     part = service.component({"cat": 3, "dog": 2})
-    compose(service, "fitted", part)
+    compose(service, "fitted", [part])
     few = service.dataset({"cat": 2}, start=40)
     problem(keyed(service, "k1", few), 422, "too_few_images")
     assert keyed(service, "k1", service.dataset({"cat": 12}, start=60)).status_code == 200

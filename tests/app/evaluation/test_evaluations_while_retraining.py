@@ -1,14 +1,13 @@
 """While components are trained anew: what answers without them, and what was fitted with them."""
 
-import httpx
 import pytest
 
 from app.store import evaluations
 from app.store.db import transaction
-from tests.app.unlearning.test_image_deletion import SPACES, delete, image_id
-from tests.support.images import image
+from tests.support.client import compose, delete, predict
 from tests.support.merging import derived
 from tests.support.service import Service
+from tests.support.unlearning import SPACES, image_id
 
 PETS = {"cat": 12, "dog": 12}
 STOCK = {"cow": 12, "hen": 12}
@@ -32,22 +31,12 @@ def remove(service: Service, component_id: str, content: tuple[str, int]) -> dic
     return delete(service, f"datasets/{dataset_id}/images/{image_id(service, dataset_id, content)}")
 
 
-def compose(service: Service, name: str, rule: str, parts: object) -> httpx.Response:
-    body = {"space": "blocks", "rule": rule, "components": parts}
-    return service.client.put(f"/v1/compositions/{name}", json=body)
-
-
-def predict(service: Service, **fields: str) -> httpx.Response:
-    files = [("images", ("a.png", image("cat", 60), "image/png"))]
-    return service.client.post("/v1/predictions", files=files, data=fields)
-
-
 def test_compositions_answer_without_a_component_that_is_trained_anew_and_say_so(farm):
     service, pets, stock = farm
     parts = [{"id": pets, "weight": 0.25}, {"id": stock, "weight": 2.0}]
-    compose(service, "weighed", "weighted", parts)
-    compose(service, "both", "average", [{"id": pets}, {"id": stock}])
-    compose(service, "all", "average", "all")
+    compose(service, "weighed", parts, rule="weighted", space="blocks")
+    compose(service, "both", [{"id": pets}, {"id": stock}], space="blocks")
+    compose(service, "all", "all", space="blocks")
     versions = {
         name: service.client.get(f"/v1/compositions/{name}").json()["etag"]
         for name in ("weighed", "both", "all")
@@ -79,7 +68,7 @@ def test_compositions_answer_without_a_component_that_is_trained_anew_and_say_so
 
 def test_where_no_other_component_is_left_the_answer_says_when_to_come_back(farm):
     service, pets, stock = farm
-    compose(service, "pets", "average", [{"id": pets}])
+    compose(service, "pets", [{"id": pets}], space="blocks")
     remove(service, pets, ("cat", 3))
     remove(service, stock, ("hen", 1))
 
@@ -99,10 +88,10 @@ def test_where_no_other_component_is_left_the_answer_says_when_to_come_back(farm
 def test_what_was_fitted_or_measured_with_the_image_is_invalidated(farm):
     service, pets, stock = farm
     other = service.dataset({"cat": 8, "cow": 8}, start=40)
-    compose(service, "solved", "average", [{"id": pets}, {"id": stock}])
-    compose(service, "given", "weighted", [{"id": pets, "weight": 2.0}])
+    compose(service, "solved", [{"id": pets}, {"id": stock}], space="blocks")
+    compose(service, "given", [{"id": pets, "weight": 2.0}], rule="weighted", space="blocks")
     on_pets = service.dataset({"cat": 3, "cow": 30}, start=60)
-    compose(service, "fitted", "average", [{"id": stock}])
+    compose(service, "fitted", [{"id": stock}], space="blocks")
     for name, dataset_id in (("solved", other), ("fitted", on_pets)):
         body = {"dataset_id": dataset_id, "objective": "squared", "l2": 0.1, "constraint": "none"}
         answer = service.client.post(f"/v1/compositions/{name}/solve", json=body)
@@ -174,7 +163,13 @@ def test_what_was_derived_from_a_component_goes_when_its_content_changes(farm):
     child = derived(service, "ties", pets, stock)
     grandchild = derived(service, "ties", child, stock)
     kept = derived(service, "ties", stock)
-    compose(service, "mixed", "average", [{"id": pets}, {"id": child}, {"id": stock}])
+    compose(
+        service,
+        "mixed",
+        [{"id": pets}, {"id": child}, {"id": stock}],
+        rule="average",
+        space="blocks",
+    )
 
     receipt = remove(service, pets, ("cat", 3))
 

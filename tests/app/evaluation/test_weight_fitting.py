@@ -10,6 +10,7 @@ import pytest
 
 from app.evaluation import weight_fitting as routes
 from app.inference.engine import Engine
+from tests.support.client import compose
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -31,13 +32,6 @@ def b(shared: Service) -> str:
 @pytest.fixture(scope="module")
 def labelled(shared: Service, a: str, b: str) -> str:
     return shared.dataset(COUNTS | {"yak": 2}, start=300)
-
-
-def compose(service: Service, name: str, *ids: str) -> dict[str, Any]:
-    body = {"rule": "average", "components": [{"id": each} for each in ids] or "all"}
-    answer = service.client.put(f"/v1/compositions/{name}", json=body)
-    assert answer.status_code in (200, 201), answer.text
-    return answer.json()
 
 
 def solve(service: Service, name: str, dataset_id: str, **body: Any) -> httpx.Response:
@@ -85,7 +79,7 @@ def seen(service: Service, dataset_id: str, *ids: str) -> tuple[list[Any], list[
 
 def test_the_weights_are_those_of_an_independent_fit(shared, a, b, labelled, monkeypatch):
     monkeypatch.setattr(routes, "CHUNK", 7)  # several chunks, the last one not full
-    compose(shared, "s1", a, b)
+    compose(shared, "s1", [a, b])
     found = solved(shared, "s1", labelled, objective="squared", l2=0.5)
     fit, held = seen(shared, labelled, a, b)
     about = found["solved"]
@@ -111,7 +105,7 @@ def test_the_weights_are_those_of_an_independent_fit(shared, a, b, labelled, mon
 def test_the_composition_has_the_weights_and_a_new_version(
     shared, a, b, labelled, objective, constraint
 ):
-    before = compose(shared, "s2", a, b)
+    before = compose(shared, "s2", [a, b])
     asked = {"objective": objective, "l2": 0.01, "constraint": constraint}
     found = solved(shared, "s2", labelled, **asked)
     assert shared.client.get("/v1/compositions/s2").json() == found
@@ -138,9 +132,9 @@ def test_the_composition_has_the_weights_and_a_new_version(
 
 
 def test_given_weights_are_not_solved_ones(shared, a, b, labelled):
-    compose(shared, "s3", a, b)
+    compose(shared, "s3", [a, b])
     solved(shared, "s3", labelled)
-    assert compose(shared, "s3", a, b)["solved"] is None
+    assert compose(shared, "s3", [a, b])["solved"] is None
 
 
 def test_it_is_told_when_the_dataset_trained_a_component(service: Service) -> None:
@@ -154,7 +148,7 @@ def test_it_is_told_when_the_dataset_trained_a_component(service: Service) -> No
 
 
 def test_what_cannot_be_solved_is_refused(shared, a, b, labelled, monkeypatch):
-    compose(shared, "s4", a, b)
+    compose(shared, "s4", [a, b])
     before = shared.client.get("/v1/compositions/s4").json()
     problem(solve(shared, "none", labelled), 404, "composition_not_found")
     problem(solve(shared, "s4", "ds_none"), 404, "dataset_not_found")
@@ -180,7 +174,7 @@ def test_what_cannot_be_solved_is_refused(shared, a, b, labelled, monkeypatch):
 def test_components_alike_are_indefinite_without_a_penalty(service: Service) -> None:
     dataset_id = service.dataset({"cat": 4, "dog": 4})
     twins = [service.train(service.queued(dataset_id)) for _ in range(2)]
-    compose(service, "twins", *twins)
+    compose(service, "twins", twins)
     other = service.dataset({"cat": 12, "dog": 12}, start=50)
     problem(solve(service, "twins", other, l2=0.0), 422, "problem_indefinite")
     weights = [each["weight"] for each in solved(service, "twins", other)["components"]]
@@ -201,9 +195,9 @@ def test_deleting_a_component_takes_the_weights_that_knew_it(either: Service) ->
     service = either
     parts = [service.component({label: 3, "dog": 2}) for label in ("cat", "cow", "hen")]
     dataset_id = service.dataset({"cat": 10, "cow": 8, "hen": 8}, start=60)
-    compose(service, "fitted", *parts)
-    compose(service, "given", *parts)
-    compose(service, "others", *parts[1:])
+    compose(service, "fitted", parts)
+    compose(service, "given", parts)
+    compose(service, "others", parts[1:])
     solved(service, "fitted", dataset_id)
     others = solved(service, "others", dataset_id)
 
@@ -234,7 +228,7 @@ def test_deleting_the_dataset_takes_the_weights_fitted_to_it(either: Service) ->
     service = either
     parts = [service.component({label: 3, "dog": 2}) for label in ("cat", "cow")]
     dataset_id = service.dataset({"cat": 12, "cow": 12}, start=60)
-    compose(service, "fitted", *parts)
+    compose(service, "fitted", parts)
     old = solved(service, "fitted", dataset_id)
 
     receipt = service.client.delete(f"/v1/datasets/{dataset_id}").json()
@@ -256,7 +250,7 @@ def test_what_changes_in_the_middle_ends_the_solving(
     monkeypatch.setattr(routes, "CHUNK", 12)
     parts = [service.component({label: 3, "dog": 2}) for label in ("cat", "cow")]
     dataset_id = service.dataset({"cat": 12, "cow": 12}, start=60)
-    compose(service, "fitted", *parts)
+    compose(service, "fitted", parts)
     reached, changed, forward = threading.Event(), threading.Event(), Engine.units
 
     def waiting(self: Engine, *given: Any) -> Any:

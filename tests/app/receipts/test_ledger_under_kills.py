@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from app.receipts import signing
 from app.receipts.offline import check
 from app.schemas.receipts import ReceiptOut
 from app.settings import Settings
-from app.store import lineage, migrate, spaces, write_lock
+from app.store import lineage, spaces, write_lock
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
 from tests.support.signing_keys import key_file
@@ -52,17 +53,16 @@ for component_id in json.loads(sys.stdin.readline()):
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Settings:
     """Settings of an empty database of either kind, with a key."""
     url = request.getfixturevalue("postgres") if request.param == "postgres" else None
-    made = Settings(
+    shutil.copytree(migrated, tmp_path / "data")
+    return Settings(
         data_dir=tmp_path / "data",
         database_url=url,
         api_key=None,
         receipt_key_file=key_file(tmp_path / "key.pem"),
     )
-    migrate.upgrade(made)
-    return made
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import torch
 from sqlalchemy import text
 
 import tangent
-from app.receipts.probe import Probes
 from app.settings import Settings
 from app.store import spaces
 from app.store.db import transaction
+from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service, running
+from tests.support.unlearning import probe_of
 
 Serve = Callable[..., Service]
 SPACES = {
@@ -26,22 +27,6 @@ SPACES = {
     "blocks": {"backbone": "resnet_micro_32", "scope": "last-block"},
     "averaged": {"backbone": "resnet_micro_32", "scope": "head", "default_rule": "average"},
 }
-
-
-def delete(service: Service, path: str, **query: str) -> dict[str, Any]:
-    answer = service.client.delete(f"/v1/{path}", params={"probe": "true"} | query)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def verify(service: Service, receipt: dict[str, Any]) -> dict[str, Any]:
-    return service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
-
-
-def taken(service: Service, space: str) -> dict[str, Any]:
-    """The space's probe as it is now, without deleting anything."""
-    with transaction(service.state.reading) as session:
-        return Probes(service.state.engine).take(session, space)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +52,8 @@ def worlds(
             # The other way round, as order must not matter.
             second.component({"cow": 3, "cat": 2}, 40, space=space)
             second.component({"cat": 3, "dog": 2}, space=space)
-            with_it = taken(first, space)
-            receipt = delete(first, f"components/{gone}")
+            with_it = probe_of(first, space)
+            receipt = delete(first, f"components/{gone}", probe="true")
             assert verify(first, receipt)["probe_ok"] is True
             (probes[space],) = receipt["body"]["probes"]
             assert probes[space]["logits_sha256"] != with_it["logits_sha256"]
@@ -79,7 +64,7 @@ def worlds(
 def test_a_world_that_never_had_the_component_has_the_same_probe(worlds, space):
     _, never, probes = worlds
 
-    assert taken(never, space) == probes[space]
+    assert probe_of(never, space) == probes[space]
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -136,7 +121,7 @@ def test_without_the_option_there_is_no_probe_and_no_forward_pass(service, monke
 
 def test_verify_notices_every_way_in_which_a_probe_can_stop_to_hold(service, monkeypatch):
     kept, gone = service.component({"cat": 3, "cow": 2}), service.component({"dog": 3})
-    receipt = delete(service, f"components/{gone}")
+    receipt = delete(service, f"components/{gone}", probe="true")
     assert (verify(service, receipt)["ok"], verify(service, receipt)["probe_ok"]) == (True, True)
 
     later = service.component({"hen": 3})  # what came later is not asked
@@ -155,18 +140,18 @@ def test_verify_notices_every_way_in_which_a_probe_can_stop_to_hold(service, mon
     first_file.write_bytes(good)
     assert verify(service, receipt)["ok"]
 
-    second = delete(service, f"components/{later}")
+    second = delete(service, f"components/{later}", probe="true")
     found = verify(service, receipt)
     assert (found["ok"], found["probe_ok"]) == (True, True)  # the same components as before
     assert second["body"]["probes"] == receipt["body"]["probes"]
-    delete(service, f"components/{kept}")
+    delete(service, f"components/{kept}", probe="true")
     found = verify(service, receipt)
     assert (found["ok"], found["probe_ok"], found["manifest_ok"]) == (True, None, None)
 
 
 def test_a_hash_that_was_changed_is_found_by_asking_again(service):
     kept, gone = service.component({"cat": 3}), service.component({"dog": 3})
-    receipt = delete(service, f"components/{gone}")
+    receipt = delete(service, f"components/{gone}", probe="true")
     old = receipt["body"]["probes"][0]["logits_sha256"]
     with transaction(service.state.sessions) as session:
         session.execute(
@@ -188,14 +173,14 @@ def test_a_dataset_of_several_spaces_has_a_probe_for_each(service):
         service.train(service.queued(dataset_id, space))
     service.component({"dog": 3}, space="other")
 
-    receipt = delete(service, f"datasets/{dataset_id}", cascade="true")
+    receipt = delete(service, f"datasets/{dataset_id}", cascade="true", probe="true")
 
     first, second = receipt["body"]["probes"]
     assert (first["space"], first["components"], first["logits_sha256"]) == ("default", 0, None)
     assert (second["space"], second["components"]) == ("other", 1)
-    assert second == taken(service, "other")
+    assert second == probe_of(service, "other")
     assert verify(service, receipt)["probe_ok"] is True
-    bare = delete(service, f"datasets/{service.dataset({'cat': 2})}")
+    bare = delete(service, f"datasets/{service.dataset({'cat': 2})}", probe="true")
     assert bare["body"]["probes"] == []
     assert verify(service, bare)["probe_ok"] is None
 

@@ -7,22 +7,13 @@ from typing import Any
 import pytest
 
 from app.receipts import signing as seals
-from app.settings import Settings
-from app.store import migrate
-from tests.app.receipts.test_probe import taken, verify
-from tests.app.unlearning.test_image_deletion import (
-    FILES,
-    SPACES,
-    WITHOUT,
-    delete,
-    image_id,
-    upload,
-)
 from tests.support.archives import archive
-from tests.support.images import image
+from tests.support.client import delete, upload, verify
+from tests.support.images import image, packed
 from tests.support.problems import problem
-from tests.support.service import KEY_FREE, Service
+from tests.support.service import Service
 from tests.support.signing_keys import key_file
+from tests.support.unlearning import FILES, SPACES, WITHOUT, image_id, probe_of
 
 Serve = Callable[..., Service]
 
@@ -33,7 +24,6 @@ def signing(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ser
     settings = {"receipt_key_file": key_file(tmp_path / "key.pem")}
     if request.param == "postgres":
         settings["database_url"] = request.getfixturevalue("postgres")
-        migrate.upgrade(Settings(**KEY_FREE | settings))
     return serve(**settings)
 
 
@@ -68,10 +58,10 @@ def relabel(service: Service, dataset_id: str, key: str = "k", **query: str) -> 
 def test_an_images_receipt_is_signed_and_its_probe_is_that_of_a_world_without_the_image(
     signing, serve
 ):
-    dataset_id = upload(signing, FILES)["id"]
+    dataset_id = upload(signing, packed(FILES))["id"]
     signing.train(signing.queued(dataset_id))
     kept = signing.component({"cow": 3})
-    before = taken(signing, "default")
+    before = probe_of(signing, "default")
     path = f"datasets/{dataset_id}/images/{image_id(signing, dataset_id)}"
 
     receipt = delete(signing, f"{path}?probe=true")
@@ -84,8 +74,8 @@ def test_an_images_receipt_is_signed_and_its_probe_is_that_of_a_world_without_th
     assert probe["logits_sha256"] != before["logits_sha256"]
     never = serve()
     never.component({"cow": 3})
-    never.train(never.queued(upload(never, WITHOUT)["id"]))
-    assert probe == taken(never, "default")
+    never.train(never.queued(upload(never, packed(WITHOUT))["id"]))
+    assert probe == probe_of(never, "default")
     delete(signing, f"components/{kept}")
     found = verify(signing, receipt)
     assert (found["ok"], found["signature_ok"], found["manifest_ok"]) == (True, True, None)
@@ -94,7 +84,7 @@ def test_an_images_receipt_is_signed_and_its_probe_is_that_of_a_world_without_th
 def test_a_renamings_receipt_is_signed_and_its_probe_is_that_of_an_upload_with_the_names(
     signing, serve
 ):
-    dataset_id = upload(signing, FILES)["id"]
+    dataset_id = upload(signing, packed(FILES))["id"]
     signing.train(signing.queued(dataset_id))
 
     answer = relabel(signing, dataset_id, probe="true")
@@ -111,7 +101,7 @@ def test_a_renamings_receipt_is_signed_and_its_probe_is_that_of_an_upload_with_t
     files = {f"{name}/{old}-{n}.png": image(old, n) for name, old, n in as_named()}
     made = never.client.post("/v1/datasets", files={"file": ("a.zip", archive(files))})
     never.train(never.queued(made.json()["id"]))
-    assert receipt["body"]["probes"] == [taken(never, "default")]
+    assert receipt["body"]["probes"] == [probe_of(never, "default")]
 
 
 def as_named() -> list[tuple[str, str, int]]:
@@ -120,7 +110,7 @@ def as_named() -> list[tuple[str, str, int]]:
 
 
 def test_a_revision_without_a_probe_has_none(service):
-    dataset_id = upload(service, FILES)["id"]
+    dataset_id = upload(service, packed(FILES))["id"]
     service.train(service.queued(dataset_id))
 
     receipt = delete(service, f"datasets/{dataset_id}/images/{image_id(service, dataset_id)}")
@@ -132,7 +122,7 @@ def test_a_revision_without_a_probe_has_none(service):
 
 def test_a_probe_is_of_what_answers_while_a_component_is_trained_anew_and_holds_afterwards(service):
     service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
-    dataset_id = upload(service, FILES)["id"]
+    dataset_id = upload(service, packed(FILES))["id"]
     component_id = service.train(service.queued(dataset_id, space="blocks"))
     service.component({"cow": 3}, space="blocks")
     path = f"datasets/{dataset_id}/images/{image_id(service, dataset_id)}"
@@ -140,16 +130,16 @@ def test_a_probe_is_of_what_answers_while_a_component_is_trained_anew_and_holds_
     receipt = delete(service, f"{path}?probe=true")
 
     assert receipt["body"]["components"][0]["outcome"] == "retraining"
-    assert receipt["body"]["probes"] == [taken(service, "blocks")]
+    assert receipt["body"]["probes"] == [probe_of(service, "blocks")]
     assert receipt["body"]["probes"][0]["components"] == 1
     check_holds(service, receipt)
     service.train(component_id)
-    assert taken(service, "blocks")["components"] == 2
+    assert probe_of(service, "blocks")["components"] == 2
     check_holds(service, receipt)
 
 
 def test_a_revision_whose_probe_cannot_be_answered_changes_nothing(service):
-    dataset_id = upload(service, FILES)["id"]
+    dataset_id = upload(service, packed(FILES))["id"]
     component_id = service.train(service.queued(dataset_id))
     other = service.component({"cow": 3})
     shown = service.client.get(f"/v1/components/{component_id}").json()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,17 +9,8 @@ from app.receipts import remaining
 from app.store.blobs import LocalBlobs
 from app.store.db import transaction
 from app.store.tables import Component, now
+from tests.support.client import delete, verify
 from tests.support.service import Service
-
-
-def deleted(service: Service, component_id: str) -> dict[str, Any]:
-    answer = service.client.delete(f"/v1/components/{component_id}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def verify(service: Service, receipt: dict[str, Any]) -> dict[str, Any]:
-    return service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
 
 
 def path_of(service: Service, component_id: str) -> Path:
@@ -44,7 +34,7 @@ CHANGES: list[Callable[[Path], None]] = [
 @pytest.mark.parametrize("change", CHANGES, ids=["flipped", "cut", "emptied", "missing"])
 def test_a_file_that_is_not_what_its_row_says_is_found(service, change):
     kept, gone = service.component({"cat": 3}), service.component({"dog": 3})
-    receipt = deleted(service, gone)
+    receipt = delete(service, f"components/{gone}")
     found = verify(service, receipt)
     assert (found["ok"], found["files_ok"]) == (True, True)
     assert (found["files_checked"], found["files_left_out"]) == (1, 0)
@@ -59,7 +49,7 @@ def test_files_of_other_spaces_and_later_ones_are_not_the_receipts_business(serv
     body = {"name": "other", "backbone": "resnet_micro_32", "scope": "head"}
     assert service.client.post("/v1/spaces", json=body).status_code == 201
     elsewhere = service.component({"cat": 3}, space="other")
-    receipt = deleted(service, service.component({"dog": 3}))
+    receipt = delete(service, f"components/{service.component({'dog': 3})}")
     later = service.component({"cow": 3})
 
     for each in (elsewhere, later):
@@ -71,8 +61,8 @@ def test_files_of_other_spaces_and_later_ones_are_not_the_receipts_business(serv
 
 def test_a_component_deleted_later_is_not_missed(service):
     kept, gone = service.component({"cat": 3}), service.component({"dog": 3})
-    receipt = deleted(service, gone)
-    deleted(service, kept)
+    receipt = delete(service, f"components/{gone}")
+    delete(service, f"components/{kept}")
 
     found = verify(service, receipt)
     assert (found["ok"], found["files_ok"], found["manifest_ok"]) == (True, True, None)

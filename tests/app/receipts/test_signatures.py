@@ -17,6 +17,7 @@ from app.receipts.offline import check, read
 from app.settings import BadSettings, Settings
 from app.store import migrate
 from app.store.db import transaction
+from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service, running
 from tests.support.signing_keys import key_file
@@ -25,16 +26,10 @@ Serve = Callable[..., Service]
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def delete(service: Service, component_id: str | None = None) -> dict:
-    """The receipt of a deletion."""
+def deletion(service: Service, component_id: str | None = None) -> dict:
+    """Delete a component, or a new one; return the receipt."""
     component_id = component_id or service.queued(service.dataset({"cat": 2}))
-    answer = service.client.delete(f"/v1/components/{component_id}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def verify(service: Service, receipt: dict) -> dict:
-    return service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
+    return delete(service, f"components/{component_id}")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -43,13 +38,12 @@ def signing(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ser
     settings = {"receipt_key_file": key_file(tmp_path / "key.pem")}
     if request.param == "postgres":
         settings["database_url"] = request.getfixturevalue("postgres")
-        migrate.upgrade(Settings(**KEY_FREE | settings))
     return serve(**settings)
 
 
 def test_a_receipt_is_signed_by_the_key_that_the_service_shows(signing):
     shown = signing.client.get("/v1/receipts/key").json()
-    receipt = delete(signing)
+    receipt = deletion(signing)
 
     public = seals.public_key(shown["public_key"])
     assert receipt["key_id"] == shown["key_id"] == seals.key_id_of(public)
@@ -78,7 +72,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_whatever_is_changed_of_a_signature_is_found(serve, tmp_path, change):
     service = serve(receipt_key_file=key_file(tmp_path / "key.pem"))
-    receipt = delete(service)
+    receipt = deletion(service)
     with transaction(service.state.sessions) as session:
         session.execute(text(change))
 
@@ -91,7 +85,7 @@ def test_whatever_is_changed_of_a_signature_is_found(serve, tmp_path, change):
 def test_another_key_in_the_place_of_the_kept_one_is_not_the_one_that_signed(serve, tmp_path):
     """As who can write the table would try: a key of their own under the old fingerprint."""
     service = serve(receipt_key_file=key_file(tmp_path / "key.pem"))
-    receipt = delete(service)
+    receipt = deletion(service)
     theirs = seals.signer(key_file(tmp_path / "theirs.pem", seed=9))
     with transaction(service.state.sessions) as session:
         session.execute(
@@ -115,7 +109,7 @@ def test_receipts_of_older_keys_and_of_none_are_checked_after_the_key_was_change
         if number == 0:
             migrate.upgrade(settings)
         with running(settings) as service:
-            receipts.append(delete(service))
+            receipts.append(deletion(service))
             found = [verify(service, receipt) for receipt in receipts]
             asked = service.client.get("/v1/receipts/key")
             if key is None:
@@ -159,7 +153,7 @@ def test_what_the_document_shows_runs(serve, tmp_path):
     make, *checks = re.findall(r"^```bash\n(.*?)^```$", document, re.M | re.S)
     run(make, tmp_path)
     service = serve(receipt_key_file=tmp_path / "receipts.pem")
-    last = [delete(service) for _ in range(2)][-1]
+    last = [deletion(service) for _ in range(2)][-1]
 
     printed = run("\n".join(checks), tmp_path, url=f"{service.url}/v1")
 

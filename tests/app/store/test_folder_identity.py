@@ -15,7 +15,7 @@ from app.store import folder_identity, migrate, orphans
 from app.store.db import open_engine, session_factory, transaction
 from app.store.folder_identity import FILE, claim
 from app.store.tables import DatabaseIdentity
-from tests.app.test_cli import environment, tangent
+from tests.support.command import environment, tangent
 from tests.support.service import KEY_FREE, Service, running
 
 
@@ -71,7 +71,7 @@ def own(settings: Settings) -> str:
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "unmarked"])
 @pytest.mark.parametrize("tables", ["none", "migrated"])
 def test_no_command_takes_a_used_folder_to_an_empty_database(
-    tmp_path, migrated, serve, postgres, marked, tables
+    tmp_path, migrated, serve, empty_postgres, marked, tables
 ):
     folder = tmp_path / "data"
     before = used(serve, folder, migrated)
@@ -80,19 +80,19 @@ def test_no_command_takes_a_used_folder_to_an_empty_database(
         unmark(folder)
         before = contents(folder)
     if tables == "migrated":
-        assert tangent("migrate", "--data-dir", folder, database_url=postgres).returncode == 0
+        assert tangent("migrate", "--data-dir", folder, database_url=empty_postgres).returncode == 0
         before |= contents(folder)
 
     for command in ("serve", "worker") if tables == "migrated" else ("serve",):
         more = ("--no-worker", "--port", "0") if command == "serve" else ()
-        done = tangent(command, *more, "--data-dir", folder, database_url=postgres)
+        done = tangent(command, *more, "--data-dir", folder, database_url=empty_postgres)
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
-        assert str(folder) in done.stderr and postgres.rpartition("/")[2] in done.stderr
+        assert str(folder) in done.stderr and empty_postgres.rpartition("/")[2] in done.stderr
         assert "set TANGENT_DATA_DIR and TANGENT_DATABASE_URL to" in done.stderr
 
     assert contents(folder) == before
-    assert migrate.is_empty(settings_of(folder, postgres)) == (tables == "none")
+    assert migrate.is_empty(settings_of(folder, empty_postgres)) == (tables == "none")
 
 
 def test_a_folder_whose_sqlite_file_was_lost_is_not_served(tmp_path, migrated, serve):
@@ -160,9 +160,9 @@ def test_an_application_started_by_another_server_refuses_too(tmp_path, migrated
     assert contents(folder) == before
 
 
-def test_an_empty_folder_goes_to_the_first_database_that_comes(tmp_path, postgres):
+def test_an_empty_folder_goes_to_the_first_database_that_comes(tmp_path, empty_postgres):
     folder = tmp_path / "data"
-    first, second = made(folder, postgres), made(tmp_path / "other")
+    first, second = made(folder, empty_postgres), made(tmp_path / "other")
     claim(first)
     identity = (folder / FILE).read_text().strip()
     assert len(identity) == 32 and identity == own(first)
@@ -222,10 +222,10 @@ else:
 
 
 @pytest.mark.parametrize("rivals", [False, True], ids=["one database", "two databases"])
-def test_processes_that_start_at_once_agree(tmp_path, postgres, rivals):
+def test_processes_that_start_at_once_agree(tmp_path, empty_postgres, rivals):
     folder = tmp_path / "data"
-    made(folder, postgres), made(folder)
-    urls = [postgres, "" if rivals else postgres] * 3
+    made(folder, empty_postgres), made(folder)
+    urls = [empty_postgres, "" if rivals else empty_postgres] * 3
     started = [
         subprocess.Popen(
             [sys.executable, "-c", CLAIMING, str(folder), url],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.settings import Settings
-from app.store import db, migrate
+from app.store import db
 from app.store.db import on_commit, on_rollback, session_factory, transaction
 from app.store.tables import Tombstone
 from tests.support.archives import archive
@@ -19,7 +19,6 @@ Cutting = tuple[Service, Cut]
 @pytest.fixture
 def cutting(postgres: str, serve: Callable[..., Service]) -> Iterator[Cutting]:
     """A service whose lines to Postgres can be cut."""
-    migrate.upgrade(Settings(**KEY_FREE | {"database_url": postgres}))
     with proxied(postgres) as (url, cut):
         yield serve(database_url=url), cut
 
@@ -116,7 +115,6 @@ def test_an_imported_component_keeps_its_file(cutting: Cutting):
 def test_what_waits_for_the_end_of_a_transaction_is_done_once_that_is_certain(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ):
-    migrate.upgrade(Settings(**KEY_FREE | {"database_url": postgres}))
     said: list[str] = []
 
     def run(url: str, subject_id: str, error: Exception | None = None) -> None:

@@ -25,7 +25,7 @@ OURS = set(Base.metadata.tables) | {"alembic_version"}
 @pytest.fixture(params=["sqlite", "postgres"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings of an empty database of either kind."""
-    url = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    url = request.getfixturevalue("empty_postgres") if request.param == "postgres" else None
     return Settings(data_dir=tmp_path / "data", database_url=url, api_key=None)
 
 
@@ -177,7 +177,7 @@ def test_asking_whether_it_is_current_makes_no_file(tmp_path):
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_processes_that_start_together_all_find_a_current_database(kind, request, tmp_path):
     """From another working directory, as an installed package would be used."""
-    url = request.getfixturevalue("postgres") if kind == "postgres" else None
+    url = request.getfixturevalue("empty_postgres") if kind == "postgres" else None
     settings = Settings(data_dir=tmp_path / "data", database_url=url, api_key=None)
     code = (
         "from app.settings import Settings; from app.store import migrate; "

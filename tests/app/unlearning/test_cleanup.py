@@ -13,19 +13,9 @@ from app.receipts import residue
 from app.store import components, orphans
 from app.store.db import transaction
 from app.store.tables import Component
+from tests.support.client import delete, verify
 from tests.support.images import image
 from tests.support.service import Service
-
-
-def delete(service: Service, path: str) -> dict:
-    answer = service.client.delete(f"/v1/{path}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def verify(service: Service, receipt: dict) -> dict:
-    return service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
-
 
 SECRETS = {"name": "Zwiebelmarkt", "label": "Quittengelee", "tag": "Xanthippe", "key": "Jauchzer"}
 

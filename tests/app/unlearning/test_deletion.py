@@ -8,44 +8,14 @@ import httpx
 import pytest
 
 from app.receipts import ledger
-from app.settings import Settings
-from app.store import components, migrate
+from app.store import components
 from app.store.db import transaction
 from app.store.tables import Evaluation, EvaluationMember
+from tests.support.client import compose, delete, predict, verify
 from tests.support.images import image
 from tests.support.service import Service
 
 Serve = Callable[..., Service]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def either(request: pytest.FixtureRequest, serve: Serve) -> Service:
-    """A service on a database of either kind."""
-    if request.param == "sqlite":
-        return serve()
-    url = request.getfixturevalue("postgres")
-    migrate.upgrade(Settings(database_url=url, api_key=None))
-    return serve(database_url=url)
-
-
-def delete(service: Service, path: str) -> dict:
-    answer = service.client.delete(f"/v1/{path}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def verify(service: Service, receipt: dict) -> dict:
-    return service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
-
-
-def predict(service: Service, **fields: str) -> httpx.Response:
-    files = [("images", ("a.png", image("cat", 60), "image/png"))]
-    return service.client.post("/v1/predictions", files=files, data=fields)
-
-
-def compose(service: Service, name: str, *ids: str) -> str:
-    body = {"rule": "joint", "components": [{"id": each} for each in ids]}
-    return service.client.put(f"/v1/compositions/{name}", json=body).json()["etag"]
 
 
 def test_a_deleted_component_is_gone_from_everything_that_used_it(either):
@@ -53,9 +23,9 @@ def test_a_deleted_component_is_gone_from_everything_that_used_it(either):
     a, b = service.component({"cat": 3, "dog": 3}), service.component({"cow": 3, "dog": 3})
     row = service.client.get(f"/v1/components/{a}").json()
     both, only, other = (
-        compose(service, "both", a, b),
-        compose(service, "only", a),
-        compose(service, "other", b),
+        compose(service, "both", [a, b], "joint")["etag"],
+        compose(service, "only", [a], "joint")["etag"],
+        compose(service, "other", [b], "joint")["etag"],
     )
     used = evaluated(service, a, row["sha256"], row["dataset_id"])
     assert predict(service).json()["components"][0]["id"] == a

@@ -3,60 +3,13 @@
 import hashlib
 import io
 import zipfile
-from typing import Any
 
-import httpx
 import pytest
 
 import tangent
-from tests.support.images import image
-from tests.support.service import Service
-
-COUNTS = {"cat": 5, "dog": 4}
-GONE = ("dog", 2)
-SPACES = {
-    "default": None,
-    "declared": {"backbone": "vit_micro_32", "scope": "head2toe", "labels": ["cat", "emu"]},
-    "blocks": {"backbone": "resnet_micro_32", "scope": "last-block"},
-}
-
-
-def packed(files: list[tuple[str, int]]) -> bytes:
-    """A zip of these images, each in the folder of its label."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for label, number in files:
-            info = zipfile.ZipInfo(f"{label}/{number:04d}.png", (2024, 1, 1, 0, 0, 0))
-            archive.writestr(info, image(label, number))
-    return file.getvalue()
-
-
-FILES = [(label, number) for label, count in COUNTS.items() for number in range(count)]
-WITHOUT = [each for each in FILES if each != GONE]
-
-
-def upload(service: Service, files: list[tuple[str, int]]) -> dict[str, Any]:
-    answer = service.client.post("/v1/datasets", files={"file": ("a.zip", packed(files))})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def image_id(service: Service, dataset_id: str, content: tuple[str, int] = GONE) -> str:
-    """The id of the dataset's image with this content."""
-    sha256 = hashlib.sha256(image(*content)).hexdigest()
-    listed = service.client.get(f"/v1/datasets/{dataset_id}/images?limit=100").json()["data"]
-    (found,) = (each["id"] for each in listed if each["sha256"] == sha256)
-    return found
-
-
-def delete(service: Service, path: str) -> dict[str, Any]:
-    answer = service.client.delete(f"/v1/{path}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def delta(service: Service, component_id: str) -> httpx.Response:
-    return service.client.get(f"/v1/components/{component_id}/delta")
+from tests.support.client import delete, upload
+from tests.support.images import image, packed
+from tests.support.unlearning import COUNTS, FILES, SPACES, WITHOUT, delta, image_id, occurrences
 
 
 @pytest.mark.parametrize("space", ["default", "declared"])
@@ -69,7 +22,7 @@ def test_an_exact_component_has_at_once_the_file_of_a_world_without_the_image(
         service = serve()
         if SPACES[space]:
             service.client.post("/v1/spaces", json={"name": space} | SPACES[space])
-        dataset_id = upload(service, files)["id"]
+        dataset_id = upload(service, packed(files))["id"]
         component_id = service.train(
             service.queued(dataset_id, space=space, hyperparameters=settings)
         )
@@ -101,8 +54,8 @@ def test_an_exact_component_has_at_once_the_file_of_a_world_without_the_image(
 
 def test_nothing_tells_of_the_image_any_more(serve):
     service = serve()
-    kept = upload(service, [("cow", n) for n in range(3)])
-    made = upload(service, [*FILES, ("Quittengelee", 77)])
+    kept = upload(service, packed([("cow", n) for n in range(3)]))
+    made = upload(service, packed([*FILES, ("Quittengelee", 77)]))
     dataset_id, secret = made["id"], ("Quittengelee", 77)
     component_id = service.train(service.queued(dataset_id))
     gone = image_id(service, dataset_id, secret)
@@ -113,14 +66,18 @@ def test_nothing_tells_of_the_image_any_more(serve):
     component = tangent.Component.load(service.state.blobs.path(key))
     traces.append(component.head.numpy().tobytes()[:512])
     traces.append(component.statistics.gram[0].numpy().tobytes()[:512])
-    assert all(found(service, trace) for trace in traces)
+    assert all(occurrences(service, trace) for trace in traces)
 
     receipt = delete(service, path.removeprefix("/v1/"))
 
-    assert [trace for trace in traces if found(service, trace)] == []
+    assert [trace for trace in traces if occurrences(service, trace)] == []
     shown = service.client.get(f"/v1/datasets/{dataset_id}").json()
     files = sum(len(image(*each)) for each in FILES)
-    assert (shown["num_images"], shown["labels"], shown["bytes"]) == (9, COUNTS, files)
+    assert (shown["num_images"], shown["labels"], shown["bytes"]) == (
+        9,
+        COUNTS,
+        files,
+    )
     assert shown["sha256"] is None
     assert service.client.get("/v1/spaces/default").json()["labels"] == ["cat", "dog"]
     body, salt = receipt["body"], receipt["body"]["salt"]
@@ -137,14 +94,8 @@ def test_nothing_tells_of_the_image_any_more(serve):
         assert service.client.get(url).content == image(*left)
 
 
-def found(service: Service, trace: bytes) -> int:
-    """How often these bytes stand in the data folder's files: database, its log, blobs, scratch."""
-    files = [path for path in service.settings.data_dir.rglob("*") if path.is_file()]
-    return sum(path.read_bytes().count(trace) for path in files)
-
-
 def test_the_last_image_goes_with_its_dataset_only(shared):
-    dataset_id = upload(shared, [("cat", 0), ("cat", 1)])["id"]
+    dataset_id = upload(shared, packed([("cat", 0), ("cat", 1)]))["id"]
     delete(shared, f"datasets/{dataset_id}/images/{image_id(shared, dataset_id, ('cat', 0))}")
     last = image_id(shared, dataset_id, ("cat", 1))
 
@@ -185,7 +136,7 @@ def test_a_component_trained_by_iteration_is_dropped_at_once_and_trained_anew(se
     for files in (FILES, WITHOUT):
         service = serve()
         service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
-        dataset_id = upload(service, files)["id"]
+        dataset_id = upload(service, packed(files))["id"]
         ids = [service.train(service.queued(dataset_id, "blocks"))]
         adam = {"solver": "adam", "epochs": 2}
         ids.append(service.train(service.queued(dataset_id, hyperparameters=adam)))
@@ -200,7 +151,7 @@ def test_a_component_trained_by_iteration_is_dropped_at_once_and_trained_anew(se
         {"id": each, "outcome": "retraining"} for each in sorted(ids)
     ]
     assert not set(keys) & set(service.state.blobs.keys("components"))
-    assert not any(found(service, trace.encode()) > 1 for trace in old)  # but in the receipt
+    assert not any(occurrences(service, trace.encode()) > 1 for trace in old)  # but in the receipt
     for each in ids:
         shown = service.client.get(f"/v1/components/{each}").json()
         assert (shown["status"], shown["retraining"], shown["sha256"]) == ("queued", True, None)

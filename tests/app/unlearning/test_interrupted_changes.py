@@ -15,17 +15,9 @@ from app.store import orphans
 from app.store.db import transaction
 from app.store.tables import Component
 from app.unlearning import change_plan
-from tests.app.unlearning.test_image_deletion import (
-    FILES,
-    SPACES,
-    WITHOUT,
-    delete,
-    delta,
-    found,
-    image_id,
-    upload,
-)
-from tests.support.images import image
+from tests.support.client import delete, upload
+from tests.support.images import image, packed
+from tests.support.unlearning import FILES, SPACES, WITHOUT, delta, image_id, occurrences
 
 KILLED = """
 import os, signal, sys
@@ -67,7 +59,7 @@ def trained(service, files) -> tuple[str, list[str]]:
     """A dataset, and a component of either kind from it: exact, and iterated."""
     if service.client.get("/v1/spaces/blocks").status_code == 404:
         service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
-    dataset_id = upload(service, files)["id"]
+    dataset_id = upload(service, packed(files))["id"]
     ids = [service.queued(dataset_id), service.queued(dataset_id, "blocks")]
     return dataset_id, [service.train(each) for each in ids]
 
@@ -91,7 +83,10 @@ def test_a_process_killed_after_its_commit_is_made_good_at_the_next_start(serve)
     restarted = serve(data_dir=service.settings.data_dir)
     assert restarted.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
     assert not keys & set(restarted.state.blobs.keys("components"))
-    assert not found(restarted, image("dog", 2)[60:]) and found(restarted, old.encode()) == 1
+    assert (
+        not occurrences(restarted, image("dog", 2)[60:])
+        and occurrences(restarted, old.encode()) == 1
+    )
     assert restarted.client.get(f"/v1/components/{iterated}").json()["status"] == "queued"
 
 
@@ -160,7 +155,9 @@ def test_a_change_by_another_process_in_between_is_planned_anew(service, monkeyp
     (down_dated, queued) = receipt["body"]["components"]
     assert (down_dated["id"], down_dated["outcome"]) == (exact, "down_dated")
     assert queued["outcome"] == "queued"
-    never = upload(service, [each for each in FILES if each not in (("dog", 2), ("cat", 1))])
+    never = upload(
+        service, packed([each for each in FILES if each not in (("dog", 2), ("cat", 1))])
+    )
     other = service.train(service.queued(never["id"]))
     assert delta(service, exact).content == delta(service, other).content
     assert receipt["number"] == 2

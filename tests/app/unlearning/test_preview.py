@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from app.unlearning import preview_pass as routes
+from tests.support.client import compose
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -30,11 +31,6 @@ def best(service: Service, start: int) -> list[tuple[str, str]]:
     results = service.client.post("/v1/predictions", files=files).json()["results"]
     found = [result["predictions"][0]["label"] for result in results]
     return [(label, first) for (label, _), first in zip(pairs, found, strict=True)]
-
-
-def compose(service: Service, name: str, components: Any) -> None:
-    body = {"rule": "average", "components": components}
-    assert service.client.put(f"/v1/compositions/{name}", json=body).status_code == 201
 
 
 def state(service: Service) -> list[Any]:

@@ -7,10 +7,11 @@ import pytest
 
 from app.store import datasets
 from app.store.db import transaction
-from tests.app.unlearning.test_image_deletion import SPACES, delta, found
 from tests.support.archives import archive
+from tests.support.client import upload
 from tests.support.images import image
 from tests.support.service import Service
+from tests.support.unlearning import SPACES, delta, occurrences
 
 PICTURES = {
     "cat/1.png": image("cat", 1),
@@ -22,12 +23,6 @@ PICTURES = {
     "dog/2.png": image("dog", 2),
 }
 RENAMED = {"kitten": "cat", "dog": "hound"}
-
-
-def upload(service: Service, files: dict[str, bytes]) -> str:
-    answer = service.client.post("/v1/datasets", files={"file": ("a.zip", archive(files))})
-    assert answer.status_code == 201, answer.text
-    return answer.json()["id"]
 
 
 def relabel(service: Service, dataset_id: str, names: Any) -> httpx.Response:
@@ -53,9 +48,9 @@ def test_an_exact_component_has_at_once_the_file_of_an_upload_with_the_new_label
     shared, names, space
 ):
     make_spaces(shared)
-    dataset_id = upload(shared, PICTURES)
+    dataset_id = upload(shared, archive(PICTURES))["id"]
     component_id = shared.train(shared.queued(dataset_id, space))
-    other_id = upload(shared, as_if(PICTURES, names))
+    other_id = upload(shared, archive(as_if(PICTURES, names)))["id"]
     other = shared.train(shared.queued(other_id, space))
 
     answer = relabel(shared, dataset_id, names)
@@ -99,16 +94,18 @@ def contents(service: Service, dataset_id: str) -> list[tuple]:
 def test_an_iterated_component_is_dropped_and_trained_anew_with_the_new_labels(serve):
     service = serve()
     make_spaces(service)
-    dataset_id = upload(service, PICTURES)
+    dataset_id = upload(service, archive(PICTURES))["id"]
     component_id = service.train(service.queued(dataset_id, "blocks"))
-    other = service.train(service.queued(upload(service, as_if(PICTURES, RENAMED)), "blocks"))
+    other = service.train(
+        service.queued(upload(service, archive(as_if(PICTURES, RENAMED)), "blocks"))
+    )["id"]
     old = delta(service, component_id).content
 
     receipt = relabel(service, dataset_id, RENAMED).json()["receipt"]
 
     assert receipt["body"]["components"] == [{"id": component_id, "outcome": "retraining"}]
     assert receipt["body"]["subject"] == {"kind": "labels", "id": dataset_id}
-    assert not found(service, old[-512:])
+    assert not occurrences(service, old[-512:])
     service.train(component_id)
     assert delta(service, component_id).content == delta(service, other).content
     assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
@@ -120,13 +117,13 @@ def test_an_old_label_is_told_of_by_paths_alone(serve):
     rows = "".join(f"Q/{n}.png,Quittengelee\n" for n in range(3))
     files = {f"Q/{n}.png": image("cat", n) for n in range(3)}
     files |= {"metadata.csv": f"file_name,label\n{rows}".encode()}
-    dataset_id = upload(service, files)
+    dataset_id = upload(service, archive(files))["id"]
     service.train(service.queued(dataset_id))
-    assert found(service, b"Quittengelee")
+    assert occurrences(service, b"Quittengelee")
 
     assert relabel(service, dataset_id, {"Quittengelee": "quince"}).status_code == 200
 
-    assert not found(service, b"Quittengelee")
+    assert not occurrences(service, b"Quittengelee")
     assert service.client.get("/v1/spaces/default").json()["labels"] == ["quince"]
 
 
@@ -145,7 +142,7 @@ def test_an_old_label_is_told_of_by_paths_alone(serve):
     ],
 )
 def test_names_that_cannot_be_given_are_refused_and_change_nothing(shared, names, status, code):
-    dataset_id = upload(shared, PICTURES)
+    dataset_id = upload(shared, archive(PICTURES))["id"]
     before = shared.client.get(f"/v1/datasets/{dataset_id}").json()
 
     answer = relabel(shared, dataset_id, names)
@@ -156,13 +153,15 @@ def test_names_that_cannot_be_given_are_refused_and_change_nothing(shared, names
 
 def test_a_dataset_that_is_not_there_cannot_be_relabelled(shared):
     assert relabel(shared, "ds_none", {"a": "b"}).json()["code"] == "dataset_not_found"
-    dataset_id = upload(shared, PICTURES)
+    dataset_id = upload(shared, archive(PICTURES))["id"]
     shared.client.delete(f"/v1/datasets/{dataset_id}")
     assert relabel(shared, dataset_id, {"cat": "b"}).json()["code"] == "dataset_deleted"
 
 
 def test_a_repeated_swap_with_the_same_key_is_one_swap(shared):
-    dataset_id = upload(shared, {"cat/1.png": image("cat", 1), "dog/2.png": image("dog", 2)})
+    dataset_id = upload(
+        shared, archive({"cat/1.png": image("cat", 1), "dog/2.png": image("dog", 2)})
+    )["id"]
     url, key = f"/v1/datasets/{dataset_id}/labels", {"Idempotency-Key": "swap"}
     body = {"rename": {"cat": "dog", "dog": "cat"}}
 

@@ -11,7 +11,7 @@ from tangent.composition.attribution import Attribution, attribute
 from tangent.composition.logit_effects import effects as effects_of
 from tangent.solvers import ridge as ridge_solver
 from tests.support.models import images, relative, space
-from tests.tangent.composition.test_compose import OWN, SIZE, components, compose
+from tests.support.random_components import OWN, SIZE, components, compose
 
 CASES = [
     ("head", "average", [None] * 4),

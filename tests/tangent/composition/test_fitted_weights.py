@@ -11,7 +11,7 @@ from tangent.composition.attribution import units
 from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
 from tangent.vocabulary import CONSTRAINTS, OBJECTIVES
 from tests.support.models import images, relative, space
-from tests.tangent.composition.test_compose import SIZE, components, compose
+from tests.support.random_components import SIZE, components, compose
 
 
 def examples(seed: int = 0, count: int = 30, labels: int = 4, parts: int = 3) -> Examples:

@@ -14,7 +14,7 @@ from tangent.composition.delta_sum import Tally
 from tangent.composition.incremental import KEPT, Composer, Source
 from tangent.errors import BadComponent, BadWeight, Overflow
 from tests.support.models import delta_bytes, space
-from tests.tangent.composition.test_compose import components
+from tests.support.random_components import components
 
 SCOPES = ("head", "last-block")
 WEIGHTS = (0.1, -2.5, 1 / 3, 7.0)

@@ -12,7 +12,7 @@ from tangent.composition import joint_one_shot
 from tangent.composition.attribution import attribute
 from tangent.composition.logit_effects import effects as effects_of
 from tests.support.models import fitted, images, pushed, relative, source, space, untouched
-from tests.tangent.composition.test_compose import SIZE, components, compose
+from tests.support.random_components import SIZE, components, compose
 
 WEIGHTS = [1.0, 0.3, 1.0, 2.0]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.models import images, relative, space
-from tests.tangent.test_space import delta
+from tests.support.random_components import delta
 
 SCOPES = ("head", "head2toe", "last-block", "last-2-blocks", "all")
 

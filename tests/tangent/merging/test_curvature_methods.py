@@ -9,7 +9,7 @@ from tangent.merging.fisher import fisher
 from tangent.merging.kfac import Kronecker, kfac
 from tangent.merging.regmean import regmean
 from tangent.merging.task_vectors import HEAD, Vectors
-from tests.tangent.merging.test_task_vector_methods import LABELS, OWN, SHAPES, by_hand, vectors
+from tests.support.task_vectors import LABELS, OWN, SHAPES, by_hand, vectors
 
 seeds = pytest.mark.parametrize("seed", range(3))
 BLOCKS = [name for name in SHAPES if name != HEAD]

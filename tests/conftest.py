@@ -1,0 +1,40 @@
+"""Databases for every test: migrated once on each kind, then copied."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from app.store import migrate
+from tests.support.postgres import database
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an empty SQLite database at the present schema; copied, never used."""
+    folder = tmp_path_factory.mktemp("migrated")
+    migrate.upgrade(Settings(data_dir=folder, database_url=None, api_key=None))
+    return folder
+
+
+@pytest.fixture
+def empty_postgres() -> Iterator[str]:
+    """The URL of a new Postgres database without a table."""
+    with database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[str]:
+    """The name of an empty Postgres database at the present schema; copied, never used."""
+    with database() as url:
+        migrate.upgrade(Settings(database_url=url, api_key=None))
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres(template: str) -> Iterator[str]:
+    """The URL of a new Postgres database at the present schema."""
+    with database(template=template) as url:
+        yield url

@@ -1,0 +1,49 @@
+"""The verbs of a client of the service: upload, delete, verify, predict and compose."""
+
+from typing import Any
+
+import httpx
+
+from tests.support.images import image
+from tests.support.service import Service
+
+
+def upload(service: Service, packed: bytes, **more: Any) -> dict[str, Any]:
+    """Upload an archive; return the dataset."""
+    files = {"file": ("images.zip", packed)}
+    answer = service.client.post("/v1/datasets", files=files, **more)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def delete(service: Service, path: str, **query: str) -> dict[str, Any]:
+    """Delete what lies at this path; return the receipt."""
+    answer = service.client.delete(f"/v1/{path}", params=query or None)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def verify(service: Service, receipt: dict[str, Any]) -> dict[str, Any]:
+    """Let the service verify its receipt; return what it found."""
+    answer = service.client.post(f"/v1/receipts/{receipt['id']}/verify")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def predict(service: Service, *images: bytes, query: str = "", **fields: str) -> httpx.Response:
+    """Send a form with these images, or one of a cat; return the answer, whatever it is."""
+    sent = images or (image("cat", 60),)
+    files = [("images", (f"{number}.png", data)) for number, data in enumerate(sent)]
+    return service.client.post(f"/v1/predictions{query}", files=files, data=fields)
+
+
+def compose(
+    service: Service, name: str, components: Any = "all", rule: str = "average", **body: Any
+) -> dict[str, Any]:
+    """Save a composition of ids, or of members with weights, or of all; return the composition."""
+    if not isinstance(components, str):
+        components = [{"id": part} if isinstance(part, str) else part for part in components]
+    body = {"rule": rule, "components": components} | body
+    answer = service.client.put(f"/v1/compositions/{name}", json=body)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()

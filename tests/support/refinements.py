@@ -1,0 +1,26 @@
+"""Joint compositions at a block scope, before and after their background refinement."""
+
+from typing import Any
+
+from tests.support.merging import made, predict
+from tests.support.service import Service
+
+SPACE = {"name": "blocks", "backbone": "vit_micro_32", "scope": "last-block"}
+
+
+def stocked(service: Service, *counts: dict[str, int]) -> Service:
+    assert service.client.post("/v1/spaces", json=SPACE).status_code == 201
+    service.made = [service.component(each, space="blocks") for each in counts]  # type: ignore
+    return service
+
+
+def ask(service: Service, **body: Any) -> dict[str, Any]:
+    answer = predict(service, space="blocks", rule="joint", **body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def refined(service: Service, **body: Any) -> dict[str, Any]:
+    """The answer once its refinement is ready."""
+    made(service, ask(service, **body)["refinement"]["id"])
+    return ask(service, **body)

@@ -1,0 +1,81 @@
+"""Components as `tangent.fit` trains them: of the same data, settings and seed only once.
+
+Such trainings give the same bytes, which the tests of `tangent` prove. Tests of the service that
+compare trainings with each other make every one of them, see the fixture `trained_each_time`.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+
+import tangent
+from app import images
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A component's file and what the training worker stores with it."""
+
+    path: Path
+    sha256: str
+    labels: dict[str, int]
+    metrics: dict[str, Any]
+
+
+def saved(fitted: tangent.TrainingResult, scratch: Path) -> Trained:
+    """Write the component's file into the folder."""
+    path = scratch / "component.safetensors"
+    sha256 = fitted.component.save(path)
+    return Trained(path, sha256, dict(fitted.component.labels), fitted.metrics)
+
+
+class Pixels:
+    """A dataset as the source that `tangent.fit` reads, made by code of its own."""
+
+    def __init__(
+        self, space: tangent.Space, files: Sequence[tuple[str, bytes]], limits: Any
+    ) -> None:
+        self.labels = [label for label, _ in files]
+        self._images = [space.preprocess(images.decode(data, limits)) for _, data in files]
+
+    def batches(self, size: int) -> Iterator[torch.Tensor]:
+        for start in range(0, len(self._images), size):
+            yield torch.stack(self._images[start : start + size])
+
+
+class Trainings:
+    """Trains, and keeps every component's file in a folder of its own; without a folder, none."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._known: dict[tuple[tangent.Space, str], Trained] = {}
+
+    def train(
+        self,
+        space: tangent.Space,
+        files: Sequence[tuple[str, bytes]],
+        settings: tangent.Hyperparameters,
+        *,
+        seed: int,
+        limits: Any,
+        scratch: Path,
+    ) -> Trained:
+        """Train on the images of these labels; the file lies in the scratch folder."""
+        contents = [(label, hashlib.sha256(data).hexdigest()) for label, data in files]
+        key = space, repr((settings.as_dict(), seed, contents))
+        if key in self._known:
+            known = self._known[key]
+            path = Path(shutil.copyfile(known.path, scratch / "component.safetensors"))
+            return Trained(path, known.sha256, known.labels, known.metrics)
+        pixels = Pixels(space, files, limits)
+        trained = saved(tangent.fit(space, pixels, settings, seed=seed, scratch=scratch), scratch)
+        if self.folder is not None:
+            kept = shutil.copyfile(trained.path, self.folder / f"{uuid4()}.safetensors")
+            self._known[key] = Trained(kept, trained.sha256, trained.labels, trained.metrics)
+        return trained

@@ -10,6 +10,11 @@ from app.store import migrate
 from tests.support.postgres import database
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first: the last file decides when the last process ends."""
+    items.sort(key=lambda item: "training_worker" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with an empty SQLite database at the present schema; copied, never used."""

@@ -14,7 +14,7 @@ import tangent
 from app.settings import Settings
 from tests.support.service import KEY_FREE, Service, running
 from tests.support.trainings import Trainings
-from tests.support.two_components import Farm
+from tests.support.two_components import TwoComponents
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,11 +83,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def farm(shared: Service) -> Farm:
+def two(shared: Service) -> TwoComponents:
     """Two ready components in the default space of the shared service, one in another."""
     body = {"name": "elsewhere", "backbone": "resnet_micro_32", "scope": "head"}
     assert shared.client.post("/v1/spaces", json=body).status_code == 201
-    return Farm(
+    return TwoComponents(
         shared,
         shared.component({"cat": 6, "dog": 6}),
         shared.component({"cow": 6, "hen": 6}),

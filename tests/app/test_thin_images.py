@@ -11,7 +11,7 @@ import pytest
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
-from tests.support.two_components import Farm
+from tests.support.two_components import TwoComponents
 
 SIDES = [(300_000, 1), (1, 300_000), (50_000_000, 1)]
 NEAREST = 100, 101
@@ -48,9 +48,9 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("form", ["raw", "json", "multipart"])
 def test_a_prediction_of_a_thin_image_is_refused_before_it_is_resized(
-    farm: Farm, largest: list[int], sides: tuple[int, int], form: str
+    two: TwoComponents, largest: list[int], sides: tuple[int, int], form: str
 ) -> None:
-    data, client = one_bit(*sides), farm.service.client
+    data, client = one_bit(*sides), two.service.client
     if form == "raw":
         headers = {"Content-Type": "image/png"}
         answer = client.post("/v1/predictions", content=data, headers=headers)
@@ -58,7 +58,7 @@ def test_a_prediction_of_a_thin_image_is_refused_before_it_is_resized(
         encoded = {"b64": base64.b64encode(data).decode()}
         answer = client.post("/v1/predictions", json={"images": [encoded]})
     else:
-        answer = farm.post(data)
+        answer = two.post(data)
     assert answer.status_code == 200, answer.text
     error = answer.json()["results"][0]["error"]
     assert error["code"] == "bad_image"
@@ -67,10 +67,10 @@ def test_a_prediction_of_a_thin_image_is_refused_before_it_is_resized(
 
 
 def test_the_thinnest_image_allowed_is_answered_within_the_bound(
-    farm: Farm, largest: list[int]
+    two: TwoComponents, largest: list[int]
 ) -> None:
     allowed, refused = (one_bit(side, 1) for side in NEAREST)
-    results = farm.post(allowed, refused).json()["results"]
+    results = two.post(allowed, refused).json()["results"]
     assert "predictions" in results[0] and results[1]["error"]["code"] == "bad_image"
     assert 0 < max(largest) <= 100 * 40**2
 
@@ -85,12 +85,12 @@ def test_an_upload_names_the_thin_images_among_the_rejected(shared: Service) -> 
 
 
 @pytest.fixture
-def stored(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> str:
+def stored(two: TwoComponents, monkeypatch: pytest.MonkeyPatch) -> str:
     """A dataset that was stored when thin images were allowed; its id."""
     with monkeypatch.context() as patch:
         patch.setattr("app.images.MAX_ASPECT", 10**9)
         form = packed(good=image("cat", 1), thin=one_bit(300_000, 1))
-        made = farm.service.client.post("/v1/datasets", files=form).json()
+        made = two.service.client.post("/v1/datasets", files=form).json()
     assert made["num_images"] == 2
     return made["id"]
 
@@ -101,17 +101,17 @@ def refused(answer: httpx.Response) -> None:
 
 
 def test_an_evaluation_on_a_stored_thin_image_is_refused_with_its_path(
-    farm: Farm, stored: str, largest: list[int]
+    two: TwoComponents, stored: str, largest: list[int]
 ) -> None:
-    refused(farm.service.client.post("/v1/evaluations", json={"dataset_id": stored}))
+    refused(two.service.client.post("/v1/evaluations", json={"dataset_id": stored}))
     assert max(largest) <= 40**2
 
 
 def test_a_thumbnail_of_a_stored_thin_image_is_refused_and_its_bytes_are_given(
-    farm: Farm, stored: str
+    two: TwoComponents, stored: str
 ) -> None:
     path = f"/v1/datasets/{stored}/images"
-    listed = farm.service.client.get(path).json()["data"]
+    listed = two.service.client.get(path).json()["data"]
     (thin,) = [each["id"] for each in listed if "thin" in each["path"]]
-    refused(farm.service.client.get(f"{path}/{thin}?size=64"))
-    assert farm.service.client.get(f"{path}/{thin}").content == one_bit(300_000, 1)
+    refused(two.service.client.get(f"{path}/{thin}?size=64"))
+    assert two.service.client.get(f"{path}/{thin}").content == one_bit(300_000, 1)

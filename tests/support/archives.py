@@ -1,4 +1,4 @@
-"""Archives for tests, made by the standard library, and by hand where that refuses to."""
+"""Archives for tests, made by the standard library, or by hand where it refuses to."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ Files = Mapping[str, bytes]
 KINDS = ("zip", "stored.zip", "tar", "pax.tar", "ustar.tar", "tar.gz", "tar.zst")
 
 
-def picture(seed: int = 0, size: int = 8, kind: str = "PNG") -> bytes:
+def noise(seed: int = 0, size: int = 8, kind: str = "PNG") -> bytes:
     """An image file of random pixels; the seed makes the content."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
     file = io.BytesIO()
@@ -45,9 +45,9 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-def pictures(*paths: str) -> dict[str, bytes]:
+def noise_at(*paths: str) -> dict[str, bytes]:
     """A different image at each path."""
-    return {path: picture(seed) for seed, path in enumerate(paths)}
+    return {path: noise(seed) for seed, path in enumerate(paths)}
 
 
 def archive(files: Files, kind: str = "zip") -> bytes:
@@ -74,7 +74,7 @@ def zip_of(files: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATE
 
 
 def tar_of(files: Files, form: int | None = None) -> bytes:
-    """A tar of these files, in GNU's format unless told otherwise."""
+    """A tar of these files, in GNU's format by default."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=form or tarfile.GNU_FORMAT) as target:
         for name, data in files.items():
@@ -133,12 +133,12 @@ LIMITS = Limits()
 
 
 def contents(data: bytes, limits: Limits = LIMITS) -> dict[str, bytes]:
-    """What `members` reads from the archive."""
+    """Return the files that `members` reads from the archive."""
     return {member.path: member.read() for member in members(io.BytesIO(data), limits)}
 
 
 def refused(data: bytes, limits: Limits = LIMITS) -> Problem:
-    """The problem that reading the archive ends with."""
+    """Return the problem that ends the reading of the archive."""
     with pytest.raises(Problem) as caught:
         contents(data, limits)
     assert len(caught.value.detail) > 20

@@ -27,12 +27,12 @@ def circumstances() -> dict[str, str]:
 def difference(recorded: dict[str, str]) -> str | None:
     """Return how this machine's arithmetic differs from the recorded one; None if it does not."""
     here = circumstances()
-    told = [
+    different = [
         f"{name} {here.get(name)!r}, recorded {value!r}"
         for name, value in recorded.items()
         if here.get(name) != value
     ]
-    return "; ".join(told) or None
+    return "; ".join(different) or None
 
 
 def sha256(*tensors: Tensor) -> str:

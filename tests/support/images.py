@@ -1,4 +1,4 @@
-"""Small pictures that a label can be told from, and archives of them; the same bytes every time."""
+"""Small images with a colour for each label, and archives of them; the same bytes every time."""
 
 import hashlib
 import io

@@ -2,8 +2,8 @@
 
     python -m tests.support.made_parts
 
-writes tests/fixtures/component_hashes.json anew. The file there was written by commit 9246dc7. It
-is written anew only where the bytes are meant to change: that is a new component format, or a new
+writes tests/fixtures/component_hashes.json. The file there was written by commit 9246dc7. It is
+written again only when the bytes are meant to change: for a new component format, or a new
 fingerprint.
 """
 

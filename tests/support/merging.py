@@ -1,4 +1,4 @@
-"""Derived components without a training worker: asked for over HTTP, made in this process."""
+"""Derived components without a training worker: requested over HTTP, made in this process."""
 
 import base64
 from typing import Any
@@ -14,29 +14,29 @@ from training_worker import deriving
 
 
 def ask(service: Service, operator: str, *parents: Any, **body: Any) -> httpx.Response:
-    """The answer to a derivation; parents are ids, or ids with their weights."""
+    """Request a derivation from ids, or ids with their weights; return the answer."""
     given = [
         {"id": each} if isinstance(each, str) else {"id": each[0], "weight": each[1]}
         for each in parents
     ]
-    asked = {"operator": operator, "parents": given} | body
-    return service.client.post("/v1/components/derive", json=asked)
+    body = {"operator": operator, "parents": given} | body
+    return service.client.post("/v1/components/derive", json=body)
 
 
 def queued(service: Service, operator: str, *parents: Any, **body: Any) -> str:
-    """A queued derived component; its id."""
+    """Queue a derived component; return its id."""
     answer = ask(service, operator, *parents, **body)
     assert answer.status_code == 202, answer.text
     return answer.json()["id"]
 
 
 def derived(service: Service, operator: str, *parents: Any, **body: Any) -> str:
-    """A ready derived component; its id."""
+    """Make a derived component; return its id."""
     return made(service, queued(service, operator, *parents, **body))
 
 
 def made(service: Service, component_id: str) -> str:
-    """Do for a queued one what the training worker does; its id."""
+    """Do for a queued derivation what the training worker does; return its id."""
     state = service.state
     with transaction(state.sessions) as session:
         row = components.start(session, component_id, executor_id="test")
@@ -57,8 +57,8 @@ def show(service: Service, component_id: str) -> dict[str, Any]:
 
 def predict(service: Service, **body: Any) -> httpx.Response:
     images = [{"b64": base64.b64encode(image(x, 90)).decode()} for x in ("cat", "dog", "cow")]
-    asked = {"images": images, "top_k": 10, "return": ["logits"]} | body
-    return service.client.post("/v1/predictions", json=asked)
+    body = {"images": images, "top_k": 10, "return": ["logits"]} | body
+    return service.client.post("/v1/predictions", json=body)
 
 
 def logits(answer: httpx.Response) -> list[dict[str, float]]:

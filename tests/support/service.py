@@ -32,7 +32,7 @@ KEY_FREE = {"api_key": None, "database_url": None}  # whatever the environment s
 
 
 class Service:
-    """A running service and what a test does with it."""
+    """A running service, with the steps that tests take on it."""
 
     trainings = Trainings()
 
@@ -57,14 +57,14 @@ class Service:
             self.app.state.parts = own
 
     def dataset(self, counts: dict[str, int], start: int = 0, **fields: str) -> str:
-        """Upload a dataset with these images; its id."""
+        """Upload a dataset with these images; return its id."""
         files = {"file": ("images.zip", archive(counts, start), "application/zip")}
         answer = self.client.post("/v1/datasets", files=files, data=fields)
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
     def queued(self, dataset_id: str, space: str = "default", **body: Any) -> str:
-        """Queue a component over HTTP; its id."""
+        """Queue a component over HTTP; return its id."""
         answer = self.client.post(
             "/v1/components", json={"dataset_id": dataset_id, "space": space} | body
         )
@@ -72,11 +72,11 @@ class Service:
         return answer.json()["id"]
 
     def component(self, counts: dict[str, int], start: int = 0, space: str = "default") -> str:
-        """A ready component from a dataset of its own; its id."""
+        """Make a component from a new dataset; return its id."""
         return self.train(self.queued(self.dataset(counts, start), space))
 
     def train(self, component_id: str) -> str:
-        """Do for a queued component what the training worker does; its id."""
+        """Do for a queued component what the training worker does; return its id."""
         state = self.state
         with transaction(state.sessions) as session:
             row = components.start(session, component_id, executor_id="test")
@@ -115,7 +115,7 @@ class Service:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Service]:
-    """The service of these settings on a free loopback port, ended with the block."""
+    """Run the service of these settings on a free loopback port until the block ends."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)

@@ -51,7 +51,7 @@ class Store:
             spaces.create(session, name="default", opened=spaces.facts(opened))
 
     def add_dataset(self, per_label: int = 6, labels: str = "ab", seed: int = 0) -> str:
-        """A dataset of random images; its id."""
+        """Add a dataset of random images; return its id."""
         archive = zipped(per_label, labels, seed)
         with (
             datasets.received(archive, self.blobs, self.settings) as upload,
@@ -60,7 +60,7 @@ class Store:
             return datasets.add(session, self.blobs, upload, name="noise").id
 
     def queue(self, dataset_id: str | None = None, **hyperparameters) -> str:
-        """A queued component; its id."""
+        """Queue a component; return its id."""
         dataset_id = dataset_id or self.add_dataset()
         with transaction(self.sessions) as session:
             return lineage.queue_training(
@@ -75,7 +75,7 @@ class Store:
             ).id
 
     def component(self, component_id: str) -> Component:
-        """The row as it is now."""
+        """Return the row as it is now."""
         with self.sessions() as session:
             return components.get(session, component_id)
 

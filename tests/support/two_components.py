@@ -1,4 +1,4 @@
-"""A service with components to predict with, and short ways to ask it."""
+"""A service with components to predict with, and short requests to it."""
 
 import base64
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.support.service import Service
 
 
 @dataclass
-class Farm:
+class TwoComponents:
     """A service with two ready components in the default space and one in another."""
 
     service: Service
@@ -19,8 +19,8 @@ class Farm:
     stock: str
     elsewhere: str
 
-    def post(self, *pictures: bytes, query: str = "", **fields: str) -> httpx.Response:
-        files = [("images", (f"{i}", data)) for i, data in enumerate(pictures)]
+    def post(self, *sent: bytes, query: str = "", **fields: str) -> httpx.Response:
+        files = [("images", (f"{i}", data)) for i, data in enumerate(sent)]
         return self.service.client.post(f"/v1/predictions{query}", files=files, data=fields)
 
     def ask(self, **body: Any) -> httpx.Response:

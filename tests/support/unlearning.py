@@ -22,7 +22,7 @@ SPACES = {
 
 
 def image_id(service: Service, dataset_id: str, content: tuple[str, int] = GONE) -> str:
-    """The id of the dataset's image with this content."""
+    """Return the id of the dataset's image with this content."""
     sha256 = hashlib.sha256(image(*content)).hexdigest()
     listed = service.client.get(f"/v1/datasets/{dataset_id}/images?limit=100").json()["data"]
     (found,) = (each["id"] for each in listed if each["sha256"] == sha256)
@@ -30,17 +30,17 @@ def image_id(service: Service, dataset_id: str, content: tuple[str, int] = GONE)
 
 
 def delta(service: Service, component_id: str) -> httpx.Response:
-    """The answer with the component's file."""
+    """Return the answer with the component's file."""
     return service.client.get(f"/v1/components/{component_id}/delta")
 
 
 def occurrences(service: Service, trace: bytes) -> int:
-    """How often these bytes stand in the data folder's files: database, its log, blobs, scratch."""
+    """Count these bytes in the data folder's files: database, its log, blobs and scratch."""
     files = [path for path in service.settings.data_dir.rglob("*") if path.is_file()]
     return sum(path.read_bytes().count(trace) for path in files)
 
 
 def probe_of(service: Service, space: str) -> dict[str, Any]:
-    """The space's probe as it is now, without deleting anything."""
+    """Take the space's probe as it is now, without deleting anything."""
     with transaction(service.state.reading) as session:
         return Probes(service.state.engine).take(session, space)

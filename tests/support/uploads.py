@@ -7,10 +7,10 @@ from sqlalchemy import func, select
 
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, IdempotencyKey, Image
-from tests.support.archives import archive, pictures
+from tests.support.archives import archive, noise_at
 from tests.support.service import Service
 
-FILES = pictures("pets/cat/1.png", "pets/dog/2.png", "pets/cat/3.png")
+FILES = noise_at("pets/cat/1.png", "pets/dog/2.png", "pets/cat/3.png")
 
 
 def post(service: Service, packed: bytes, name: str = "pets.zip", **more: Any) -> httpx.Response:
@@ -21,14 +21,6 @@ def created(service: Service, files: dict[str, bytes] = FILES, **more: Any) -> d
     answer = post(service, archive(files), **more)
     assert answer.status_code == 201, answer.text
     return answer.json()
-
-
-def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    document = answer.json()
-    assert (answer.status_code, document["code"]) == (status, code), document
-    assert document["status"] == status and len(document["detail"]) > 20
-    return document
 
 
 def traces(service: Service) -> dict[str, Any]:

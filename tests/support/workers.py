@@ -18,7 +18,7 @@ LONG = {"solver": "adam", "batch_size": 1, "epochs": 10_000}  # minutes: time en
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE) -> float:
-    """Wait for the condition; how long it took."""
+    """Wait for the condition; return the seconds that passed."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, f"not within {seconds} s"
@@ -36,7 +36,7 @@ def files(store) -> list[str]:
 
 
 def assert_published_once(store, component_id: str, *, attempts: int) -> None:
-    """The row is ready and its file is the only one; one `ready` was ever told."""
+    """Check that the row is ready, its file is the only one, and one event says so."""
     row = store.component(component_id)
     assert row.status == "ready", row.error
     assert row.attempts == attempts
@@ -50,7 +50,7 @@ def assert_published_once(store, component_id: str, *, attempts: int) -> None:
 
 
 def in_training(store, component_id: str, attempt: int = 1) -> bool:
-    """Whether this attempt has come so far that its solver reports steps."""
+    """Return whether the solver of this attempt has reported a step."""
     with store.sessions() as session:
         events = components.events(session, component_id, after=0, limit=10_000)
     starts = [n for n, event in enumerate(events) if event.data.get("attempt") == attempt]
@@ -59,7 +59,7 @@ def in_training(store, component_id: str, attempt: int = 1) -> bool:
 
 
 def shorten(store, component_id: str) -> None:
-    """Let later attempts be short ones; the one that runs is not touched by it."""
+    """Make later attempts short; the running attempt goes on as it began."""
     quick = tangent.Hyperparameters.resolve("head", {}).as_dict()
     with transaction(store.sessions) as session:
         session.get_one(Component, component_id).hyperparameters = quick

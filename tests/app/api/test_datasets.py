@@ -9,14 +9,9 @@ from PIL import Image as Picture
 
 from app.store import datasets
 from app.store.db import transaction
-from tests.support.archives import (
-    KINDS,
-    archive,
-    picture,
-    pictures,
-    png_header,
-)
-from tests.support.uploads import FILES, created, post, problem, traces
+from tests.support.archives import KINDS, archive, noise, noise_at, png_header
+from tests.support.problems import problem
+from tests.support.uploads import FILES, created, post, traces
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +59,7 @@ def test_images_are_the_bytes_of_the_archive(shared):
 
 
 def test_images_are_listed_by_label_a_page_at_a_time(shared):
-    dataset = created(shared, pictures(*(f"{'ab'[i % 2]}/{i}.png" for i in range(7))))["id"]
+    dataset = created(shared, noise_at(*(f"{'ab'[i % 2]}/{i}.png" for i in range(7))))["id"]
     found, after = [], None
     while True:
         query = {"label": "a", "limit": 3} | ({"after": after} if after else {})
@@ -80,7 +75,7 @@ def test_images_are_listed_by_label_a_page_at_a_time(shared):
 
 
 def test_an_image_has_a_thumbnail_with_an_etag_of_its_own(shared):
-    image = picture(size=300, kind="JPEG")
+    image = noise(size=300, kind="JPEG")
     dataset = created(shared, {"cat/1.jpg": image})["id"]
     path = f"/v1/datasets/{dataset}/images/img_{dataset.removeprefix('ds_')}_000000"
     answer = shared.client.get(path, params={"size": 64})
@@ -118,7 +113,7 @@ def test_the_same_key_uploads_once(service):
     before = traces(service)
     again = post(service, archive(FILES), headers=headers, data={"train": "true"})
     assert again.headers["idempotent-replayed"] == "true" and again.json() == first
-    other = post(service, archive(pictures("a/1.png")), headers=headers, data={"train": "true"})
+    other = post(service, archive(noise_at("a/1.png")), headers=headers, data={"train": "true"})
     problem(other, 422, "idempotency_key_reused")
     assert traces(service) == before
 
@@ -185,6 +180,6 @@ def test_a_zip_that_python_made_with_folders_and_junk_is_understood(shared):
     with zipfile.ZipFile(file, "w") as target:
         target.mkdir("pets/cat")
         for name in ("pets/cat/1.png", "__MACOSX/pets/cat/._1.png", "pets/.DS_Store"):
-            target.writestr(name, picture())
+            target.writestr(name, noise())
     body = post(shared, file.getvalue()).json()
     assert (body["labels"], body["rejected"]) == ({"cat": 1}, [])

@@ -127,7 +127,7 @@ def test_alone_it_does_not_make_all_components(service):
     problem(predict(service), 409, "no_components")
 
 
-def test_rule_joint_refuses_itby_name(shared, pets):
+def test_rule_joint_refuses_it_by_name(shared, pets):
     component_id = derived(shared, "ties", pets)
     members = [{"id": pets}, {"id": component_id}]
 

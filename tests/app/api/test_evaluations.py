@@ -12,7 +12,7 @@ from app.inference.engine import Engine
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
-from tests.support.two_components import Farm
+from tests.support.two_components import TwoComponents
 
 
 def evaluate(service: Service, dataset_id: str, **selection: Any) -> dict[str, Any]:
@@ -22,24 +22,28 @@ def evaluate(service: Service, dataset_id: str, **selection: Any) -> dict[str, A
     return answer.json()
 
 
-def counted(farm: Farm, counts: dict[str, int], start: int, **fields: str) -> dict[str, Any]:
+def counted(
+    two: TwoComponents, counts: dict[str, int], start: int, **fields: str
+) -> dict[str, Any]:
     """The confusion by asking for a prediction of every image by itself."""
     confusion = {}
     for label, number in counts.items():
         answers: Counter[str] = Counter()
         for position in range(start, start + number):
-            result = farm.post(image(label, position), top_k="1", **fields).json()["results"][0]
+            result = two.post(image(label, position), top_k="1", **fields).json()["results"][0]
             answers[result["predictions"][0]["label"]] += 1
         confusion[label] = dict(answers)
     return confusion
 
 
-def test_the_counts_are_those_of_predictions(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_counts_are_those_of_predictions(
+    two: TwoComponents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(routes, "CHUNK", 4)  # several chunks, the last one not full
     counts = {"cat": 3, "cow": 5, "yak": 2}
-    dataset_id = farm.service.dataset(counts, start=500)
-    found = evaluate(farm.service, dataset_id, rule="average")
-    expected = counted(farm, counts, 500, rule="average")
+    dataset_id = two.service.dataset(counts, start=500)
+    found = evaluate(two.service, dataset_id, rule="average")
+    expected = counted(two, counts, 500, rule="average")
     right = sum(answers.get(label, 0) for label, answers in expected.items())
     assert found["confusion"] == expected
     assert (found["num_images"], found["accuracy"]) == (10, right / 10)
@@ -50,22 +54,22 @@ def test_the_counts_are_those_of_predictions(farm: Farm, monkeypatch: pytest.Mon
     assert found["labels"]["yak"]["correct"] == 0  # no selected component knows it
 
 
-def test_an_evaluation_keeps_its_selection_and_is_listed(farm: Farm) -> None:
-    dataset_id = farm.service.dataset({"cat": 2}, start=600)
-    members = [{"id": farm.pets, "weight": 2.0}]
-    found = evaluate(farm.service, dataset_id, components=members, rule="weighted")
+def test_an_evaluation_keeps_its_selection_and_is_listed(two: TwoComponents) -> None:
+    dataset_id = two.service.dataset({"cat": 2}, start=600)
+    members = [{"id": two.pets, "weight": 2.0}]
+    found = evaluate(two.service, dataset_id, components=members, rule="weighted")
     (part,) = found["components"]
-    assert (part["id"], part["weight"]) == (farm.pets, 2.0)
+    assert (part["id"], part["weight"]) == (two.pets, 2.0)
     assert (found["space"], found["rule"], found["status"]) == ("default", "weighted", "ready")
-    client = farm.service.client
+    client = two.service.client
     assert client.get(f"/v1/evaluations/{found['id']}").json() == found
     assert client.get(f"/v1/evaluations?dataset_id={dataset_id}").json()["data"] == [found]
 
 
-def test_evaluations_come_in_pages(farm: Farm) -> None:
-    dataset_id = farm.service.dataset({"cat": 1}, start=700)
-    made = [evaluate(farm.service, dataset_id)["id"] for _ in range(3)]
-    client, seen, after = farm.service.client, [], ""
+def test_evaluations_come_in_pages(two: TwoComponents) -> None:
+    dataset_id = two.service.dataset({"cat": 1}, start=700)
+    made = [evaluate(two.service, dataset_id)["id"] for _ in range(3)]
+    client, seen, after = two.service.client, [], ""
     while True:
         query = f"?dataset_id={dataset_id}&limit=2{after}"
         page = client.get(f"/v1/evaluations{query}").json()
@@ -78,18 +82,18 @@ def test_evaluations_come_in_pages(farm: Farm) -> None:
     assert seen == made
 
 
-def test_what_cannot_be_evaluated_is_refused(farm: Farm) -> None:
-    client = farm.service.client
+def test_what_cannot_be_evaluated_is_refused(two: TwoComponents) -> None:
+    client = two.service.client
 
     def post(**body: Any) -> httpx.Response:
         return client.post("/v1/evaluations", json=body)
 
-    dataset_id = farm.service.dataset({"cat": 1}, start=800)
+    dataset_id = two.service.dataset({"cat": 1}, start=800)
     problem(post(dataset_id="ds_none"), 404, "dataset_not_found")
     problem(post(), 422, "invalid_request")
     problem(post(dataset_id=dataset_id, composition="none"), 404, "composition_not_found")
     problem(client.get("/v1/evaluations/ev_none"), 404, "evaluation_not_found")
-    gone = farm.service.dataset({"cat": 1}, start=801)
+    gone = two.service.dataset({"cat": 1}, start=801)
     receipt = client.delete(f"/v1/datasets/{gone}").json()["id"]
     assert problem(post(dataset_id=gone), 410, "dataset_deleted")["receipt_id"] == receipt
 

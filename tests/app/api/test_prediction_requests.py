@@ -5,36 +5,34 @@ import pytest
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
-from tests.support.two_components import Farm
+from tests.support.two_components import TwoComponents
 
 PNG = {"Content-Type": "image/png"}
 
 
 @pytest.mark.parametrize("weight", ["NaN", "Infinity", "-Infinity", "1e999", '"0.5"', "true", "[]"])
-def test_a_weight_that_is_no_number_is_refused(farm: Farm, weight: str) -> None:
-    members = f'[{{"id": "{farm.pets}", "weight": {weight}}}]'
+def test_a_weight_that_is_no_number_is_refused(two: TwoComponents, weight: str) -> None:
+    members = f'[{{"id": "{two.pets}", "weight": {weight}}}]'
     body = f'{{"rule": "weighted", "images": [{{"b64": ""}}], "components": {members}}}'
     headers = {"Content-Type": "application/json"}
-    answer = farm.service.client.post("/v1/predictions", content=body, headers=headers)
+    answer = two.service.client.post("/v1/predictions", content=body, headers=headers)
     document = problem(answer, 422, "invalid_request")
     assert [each["pointer"] for each in document["errors"]] == ["/components/0/weight"]
-    problem(
-        farm.post(image("cat", 90), components=members, rule="weighted"), 422, "invalid_request"
-    )
+    problem(two.post(image("cat", 90), components=members, rule="weighted"), 422, "invalid_request")
 
 
-def test_a_weight_that_the_rule_does_not_take_is_refused(farm: Farm) -> None:
-    members = [{"id": farm.pets, "weight": 1.0}, {"id": farm.stock}]
-    problem(farm.ask(components=members, rule="weighted"), 422, "bad_weight")
-    members = [{"id": farm.pets, "weight": 1.0}]
-    problem(farm.ask(components=members, rule="average"), 422, "bad_weight")
-    members = [{"id": farm.pets, "weight": -1.0}]
-    problem(farm.ask(components=members, rule="joint"), 422, "bad_weight")
+def test_a_weight_that_the_rule_does_not_take_is_refused(two: TwoComponents) -> None:
+    members = [{"id": two.pets, "weight": 1.0}, {"id": two.stock}]
+    problem(two.ask(components=members, rule="weighted"), 422, "bad_weight")
+    members = [{"id": two.pets, "weight": 1.0}]
+    problem(two.ask(components=members, rule="average"), 422, "bad_weight")
+    members = [{"id": two.pets, "weight": -1.0}]
+    problem(two.ask(components=members, rule="joint"), 422, "bad_weight")
 
 
-def test_weights_that_overflow_the_logits_are_refused(farm: Farm) -> None:
-    members = [{"id": farm.pets, "weight": 1e300}]
-    problem(farm.ask(components=members, rule="weighted"), 422, "weights_too_large")
+def test_weights_that_overflow_the_logits_are_refused(two: TwoComponents) -> None:
+    members = [{"id": two.pets, "weight": 1e300}]
+    problem(two.ask(components=members, rule="weighted"), 422, "weights_too_large")
 
 
 def test_without_any_component_the_service_does_not_guess(service: Service) -> None:
@@ -42,33 +40,33 @@ def test_without_any_component_the_service_does_not_guess(service: Service) -> N
     problem(answer, 409, "no_components")
 
 
-def test_components_that_cannot_answer_are_refused(farm: Farm) -> None:
-    service = farm.service
+def test_components_that_cannot_answer_are_refused(two: TwoComponents) -> None:
+    service = two.service
     waiting = service.queued(service.dataset({"cat": 2}))
     gone = service.component({"fox": 2})
     receipt = service.client.delete(f"/v1/components/{gone}").json()["id"]
-    problem(farm.ask(components=[{"id": waiting}]), 409, "component_not_ready")
-    problem(farm.ask(components=[{"id": "cmp_none"}]), 404, "component_not_found")
-    document = problem(farm.ask(components=[{"id": gone}]), 410, "component_deleted")
+    problem(two.ask(components=[{"id": waiting}]), 409, "component_not_ready")
+    problem(two.ask(components=[{"id": "cmp_none"}]), 404, "component_not_found")
+    document = problem(two.ask(components=[{"id": gone}]), 410, "component_deleted")
     assert document["receipt_id"] == receipt
-    both = [{"id": farm.pets}, {"id": farm.elsewhere}]
-    problem(farm.ask(components=both), 422, "component_other_space")
-    problem(farm.ask(composition="none"), 404, "composition_not_found")
-    problem(farm.ask(space="none"), 404, "space_not_found")
+    both = [{"id": two.pets}, {"id": two.elsewhere}]
+    problem(two.ask(components=both), 422, "component_other_space")
+    problem(two.ask(composition="none"), 404, "composition_not_found")
+    problem(two.ask(space="none"), 404, "space_not_found")
 
 
 @pytest.mark.parametrize(
     "media_type", [None, "text/plain", "application/x-www-form-urlencoded", "image/bmp"]
 )
-def test_other_media_types_are_refused(farm: Farm, media_type: str | None) -> None:
+def test_other_media_types_are_refused(two: TwoComponents, media_type: str | None) -> None:
     headers = {} if media_type is None else {"Content-Type": media_type}
-    answer = farm.service.client.post("/v1/predictions", content=b"a=b", headers=headers)
+    answer = two.service.client.post("/v1/predictions", content=b"a=b", headers=headers)
     document = problem(answer, 415, "unsupported_media_type")
     assert "multipart/form-data" in document["detail"]
 
 
-def test_requests_without_images_are_refused(farm: Farm) -> None:
-    client = farm.service.client
+def test_requests_without_images_are_refused(two: TwoComponents) -> None:
+    client = two.service.client
     form = {"rule": (None, "joint")}
     problem(client.post("/v1/predictions", files=form), 422, "no_images")
     problem(client.post("/v1/predictions", content=b"", headers=PNG), 422, "no_images")
@@ -81,14 +79,14 @@ def test_requests_without_images_are_refused(farm: Farm) -> None:
     "fields",
     [{"top_k": "0"}, {"top_k": "many"}, {"rule": "best"}, {"colour": "red"}, {"components": "[1"}],
 )
-def test_fields_out_of_range_are_refused(farm: Farm, fields: dict[str, str]) -> None:
-    document = problem(farm.post(image("cat", 1), **fields), 422, "invalid_request")
+def test_fields_out_of_range_are_refused(two: TwoComponents, fields: dict[str, str]) -> None:
+    document = problem(two.post(image("cat", 1), **fields), 422, "invalid_request")
     (name,) = fields
     assert document["errors"][0]["pointer"] == f"/{name}"
 
 
-def test_a_form_that_is_cut_off_is_a_problem(farm: Farm) -> None:
+def test_a_form_that_is_cut_off_is_a_problem(two: TwoComponents) -> None:
     headers = {"Content-Type": "multipart/form-data"}
-    answer = farm.service.client.post("/v1/predictions", content=b"--x\r\n", headers=headers)
+    answer = two.service.client.post("/v1/predictions", content=b"--x\r\n", headers=headers)
     assert answer.status_code == 400
     assert answer.json()["code"] == "malformed_request"

@@ -16,7 +16,7 @@ from tests.support.archives import (
     archive,
     contents,
     drain,
-    pictures,
+    noise_at,
     refused,
     tar_header,
     tar_member,
@@ -24,7 +24,7 @@ from tests.support.archives import (
     zip_of,
 )
 
-FILES = pictures("cat/1.png", "cat/2.png", "dog/1.png") | {
+FILES = noise_at("cat/1.png", "cat/2.png", "dog/1.png") | {
     "empty.txt": b"",
     "a/b/c/d.bin": b"x" * 3000,
 }

@@ -11,9 +11,10 @@ from sqlalchemy import event
 from app.settings import Settings
 from app.store import datasets
 from app.unlearning import cleanup
-from tests.support.archives import archive, pictures, tar_header, tar_member, zip_of, zip_with
+from tests.support.archives import archive, noise_at, tar_header, tar_member, zip_of, zip_with
+from tests.support.problems import problem
 from tests.support.service import KEY_FREE, running
-from tests.support.uploads import FILES, post, problem, traces
+from tests.support.uploads import FILES, post, traces
 
 BOMB = zip_of((f"{i}.png", bytes(2**23)) for i in range(10))
 
@@ -32,11 +33,11 @@ REFUSED = {
     "header_too_large": (413, tar_header(b"x", 2**33, b"L") + bytes(1024)),
     "archive_bomb": (413, BOMB),
     "no_images": (422, archive({"cat/1.txt": b"x"})),
-    "no_labels": (422, archive(pictures("1.png"))),
-    "ambiguous_layout": (422, archive(pictures("a/1.png", "a/b/2.png"))),
+    "no_labels": (422, archive(noise_at("1.png"))),
+    "ambiguous_layout": (422, archive(noise_at("a/1.png", "a/b/2.png"))),
     "manifest_malformed": (422, archive(FILES | {"metadata.csv": b"a,b\n1,2\n"})),
-    "too_many_labels": (413, archive(pictures(*(f"{i}/1.png" for i in range(7))))),
-    "too_many_images": (413, archive(pictures(*(f"a/{i}.png" for i in range(51))))),
+    "too_many_labels": (413, archive(noise_at(*(f"{i}/1.png" for i in range(7))))),
+    "too_many_images": (413, archive(noise_at(*(f"a/{i}.png" for i in range(51))))),
     "too_many_entries": (413, zip_of((f"{i}/", b"") for i in range(1200))),
 }
 

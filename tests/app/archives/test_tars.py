@@ -10,14 +10,7 @@ import zstandard
 from app.archives import tars
 from app.archives.members import members
 from app.errors import Malformed, TooLarge
-from tests.support.archives import (
-    LIMITS,
-    contents,
-    refused,
-    tar_header,
-    tar_member,
-    tar_of,
-)
+from tests.support.archives import LIMITS, contents, refused, tar_header, tar_member, tar_of
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

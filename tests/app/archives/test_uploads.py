@@ -18,7 +18,7 @@ from app.archives.examiner import Examiner
 from app.archives.packs import read
 from app.errors import NotReady, Problem
 from app.images import BadImage, Facts
-from tests.support.archives import KINDS, LIMITS, Limits, archive, picture, pictures, tar_of, zip_of
+from tests.support.archives import KINDS, LIMITS, Limits, archive, noise, noise_at, tar_of, zip_of
 
 
 class Uploaded:
@@ -58,7 +58,7 @@ def refused(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_image_is_packed_with_its_label(upload, kind):
-    files = pictures("pets/cat/1.png", "pets/dog/1.png", "pets/cat/2.png")
+    files = noise_at("pets/cat/1.png", "pets/dog/1.png", "pets/cat/2.png")
     found = upload(archive(files, kind))
     assert found.labels == {"cat": 2, "dog": 1}
     assert found.files == {(path.split("/")[1], path): data for path, data in files.items()}
@@ -67,12 +67,12 @@ def test_every_image_is_packed_with_its_label(upload, kind):
 
 
 def test_files_that_are_no_images_are_rejected_one_by_one(upload):
-    inner = zip_of([("a.png", picture())])
-    files = pictures("cat/1.png") | {
+    inner = zip_of([("a.png", noise())])
+    files = noise_at("cat/1.png") | {
         "cat/notes.txt": b"hello",
-        "cat/cut.png": picture(3)[:-40],
+        "cat/cut.png": noise(3)[:-40],
         "cat/inner.zip": inner,
-        "cat/inner.tar": tar_of({"a.png": picture()}),
+        "cat/inner.tar": tar_of({"a.png": noise()}),
         "cat/large.png": bytes(2**20 + 1),
         "README.md": b"",
         "table.csv": b"a,b\n1,2\n",
@@ -89,14 +89,14 @@ def test_files_that_are_no_images_are_rejected_one_by_one(upload):
 
 
 def test_rejected_files_are_listed_up_to_a_thousand_and_all_counted(upload):
-    files = pictures("cat/1.png") | {f"cat/{i}.txt": b"x" for i in range(1100)}
+    files = noise_at("cat/1.png") | {f"cat/{i}.txt": b"x" for i in range(1100)}
     found = upload(archive(files), replace(LIMITS, max_dataset_images=2000))
     assert len(found.rejected) == 1000
     assert found.upload.rejected.count == 1100
 
 
 def test_the_same_bytes_are_kept_once_under_one_label_and_under_both_of_two(upload):
-    one, two = picture(1), picture(2)
+    one, two = noise(1), noise(2)
     found = upload(archive({"a/1.png": one, "a/2.png": one, "b/3.png": one, "b/4.png": two}))
     assert found.labels == {"a": 1, "b": 2}
     assert found.duplicates == 2
@@ -107,7 +107,7 @@ def test_the_same_bytes_are_kept_once_under_one_label_and_under_both_of_two(uplo
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_manifest_may_come_before_or_after_its_images(upload, kind, first):
-    images = pictures("img/1.png", "img/2.png", "img/3.png")
+    images = noise_at("img/1.png", "img/2.png", "img/3.png")
     text = b"file_name,label\nimg/1.png,cat\nimg/2.png,dog\nimg/9.png,dog\nimg/3.png,\n"
     table = {"metadata.csv": text}
     found = upload(archive(table | images if first else images | table, kind))
@@ -119,14 +119,14 @@ def test_a_manifest_may_come_before_or_after_its_images(upload, kind, first):
 
 
 def test_the_pack_holds_nothing_that_was_not_accepted(upload):
-    images = pictures("img/1.png", "img/2.png", "img/3.png")
+    images = noise_at("img/1.png", "img/2.png", "img/3.png")
     found = upload(archive(images | {"metadata.jsonl": b'{"file_name":"img/2.png","label":1}'}))
     assert found.pack == images["img/2.png"]
     assert found.rejected["img/1.png"] == "the manifest does not list it"
 
 
 def test_images_without_a_folder_are_rejected_where_others_have_one(upload):
-    found = upload(archive(pictures("cat/1.png", "2.png", "dog \x07/3.png")))
+    found = upload(archive(noise_at("cat/1.png", "2.png", "dog \x07/3.png")))
     assert found.labels == {"cat": 1}
     assert "lies in no folder" in found.rejected["2.png"]
     assert "cannot be printed" in found.rejected["dog \x07/3.png"]
@@ -143,11 +143,11 @@ def test_an_archive_without_images_is_refused_with_the_reasons(refused, kind):
 
 
 def test_an_archive_without_labels_is_refused(refused):
-    problem = refused(archive(pictures("1.png", "2.png")))
+    problem = refused(archive(noise_at("1.png", "2.png")))
     assert (problem.status, problem.code) == (422, "no_labels")
     assert "2 images have no labels, as they lie in no folder: put every" in problem.detail
     table = {"metadata.csv": b"file_name,label\nx.png,cat\n"}
-    assert "manifest lists none" in refused(archive(pictures("1.png") | table)).detail
+    assert "manifest lists none" in refused(archive(noise_at("1.png") | table)).detail
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_archive_without_labels_is_refused(refused):
     ],
 )
 def test_limits_are_held(refused, limit, code):
-    problem = refused(archive(pictures("a/1.png", "b/1.png", "c/1.png")), replace(LIMITS, **limit))
+    problem = refused(archive(noise_at("a/1.png", "b/1.png", "c/1.png")), replace(LIMITS, **limit))
     assert (problem.status, problem.code) == (413, code)
     assert str(next(iter(limit.values()))) in problem.detail
 
@@ -168,7 +168,7 @@ def test_limits_are_held(refused, limit, code):
 def test_all_images_together_have_a_limit_of_pixels(refused, monkeypatch):
     monkeypatch.setattr(uploads, "FREE_PIXELS", 100)
     monkeypatch.setattr(uploads, "PIXELS_PER_BYTE", 0)
-    problem = refused(archive(pictures("a/1.png", "a/2.png")))
+    problem = refused(archive(noise_at("a/1.png", "a/2.png")))
     assert (problem.status, problem.code) == (413, "archive_bomb")
     assert "'a/2.png' have 128 pixels" in problem.detail
 
@@ -178,14 +178,14 @@ def test_a_manifest_that_is_too_large_is_refused_and_another_table_is_no_image(
 ):
     monkeypatch.setattr("app.archives.layouts.MAX_MANIFEST_BYTES", 10)
     table = b"file_name,label\na/1.png,x\n"
-    problem = refused(archive(pictures("a/1.png") | {"metadata.csv": table}))
+    problem = refused(archive(noise_at("a/1.png") | {"metadata.csv": table}))
     assert problem.code == "manifest_too_large"
-    found = upload(archive(pictures("a/1.png") | {"table.csv": table}))
+    found = upload(archive(noise_at("a/1.png") | {"table.csv": table}))
     assert "not a JPEG" in found.rejected["table.csv"]
 
 
 def test_hostile_entries_after_good_images_leave_nothing(refused):
-    good = tar_of(pictures("cat/1.png"))[: 512 * 2]
+    good = tar_of(noise_at("cat/1.png"))[: 512 * 2]
     link = tarfile.TarInfo("cat/evil.png")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     assert refused(good + link.tobuf() + bytes(1024)).code == "archive_link"
@@ -197,13 +197,13 @@ def test_a_full_disk_is_told_and_leaves_nothing(refused, monkeypatch):
 
     monkeypatch.setattr("app.archives.packs.PackWriter.add", full)
     with pytest.raises(NotReady, match="no room left"):
-        raise refused(archive(pictures("cat/1.png")))
+        raise refused(archive(noise_at("cat/1.png")))
 
 
 def test_the_order_of_the_archive_is_kept_whatever_decodes_first(upload, monkeypatch):
     monkeypatch.setattr(checks, "BATCH_FILES", 1)
     monkeypatch.setattr(checks, "BATCHES_IN_FLIGHT", 2)
-    files = {f"cat/{i:02d}.png": picture(i, size=200 if i % 3 else 4) for i in range(40)}
+    files = {f"cat/{i:02d}.png": noise(i, size=200 if i % 3 else 4) for i in range(40)}
     found = upload(archive(files))
     assert [image.found.path for image in found.upload.images] == list(files)
 
@@ -224,7 +224,7 @@ def children(monkeypatch):
 
 
 def test_large_images_are_checked_by_child_processes_that_end_with_the_upload(upload, children):
-    files = {f"cat/{i}.png": picture(i) for i in range(5)} | {"cat/cut.png": picture(9)[:-30]}
+    files = {f"cat/{i}.png": noise(i) for i in range(5)} | {"cat/cut.png": noise(9)[:-30]}
     found = upload(archive(files))
     assert found.labels == {"cat": 5}
     assert "damaged or cut off" in found.rejected["cat/cut.png"]
@@ -234,11 +234,11 @@ def test_large_images_are_checked_by_child_processes_that_end_with_the_upload(up
 
 def test_a_child_that_crashes_costs_one_image(children):
     under_test = Examiner(LIMITS)
-    assert under_test.examine(picture()) == Facts("image/png", 8, 8)
+    assert under_test.examine(noise()) == Facts("image/png", 8, 8)
     os.kill(children[0].pid, 9)
     with pytest.raises(BadImage, match="its decoder crashes"):
-        under_test.examine(picture())
-    assert under_test.examine(picture()) == Facts("image/png", 8, 8)
+        under_test.examine(noise())
+    assert under_test.examine(noise()) == Facts("image/png", 8, 8)
     under_test.close()
     assert len(children) == 2
 
@@ -247,7 +247,7 @@ def test_a_child_that_takes_forever_costs_one_image(children, monkeypatch):
     monkeypatch.setattr(examiner, "SECONDS", 0.0)
     under_test = Examiner(LIMITS)
     with pytest.raises(BadImage, match="takes longer than 0 seconds"):
-        under_test.examine(picture(size=300))
+        under_test.examine(noise(size=300))
     under_test.close()
     assert children[0].returncode == -9
 
@@ -256,7 +256,7 @@ def test_a_child_that_cannot_start_is_our_fault_not_the_images(children, monkeyp
     monkeypatch.setattr(examiner.sys, "executable", "/bin/false")
     under_test = Examiner(LIMITS)
     with pytest.raises(RuntimeError, match="ended with status 1"):
-        under_test.examine(picture())
+        under_test.examine(noise())
     under_test.close()
 
 
@@ -269,7 +269,7 @@ def test_many_megapixels_are_checked_within_the_limit(upload):
     assert image.found.facts == Facts("image/png", 3000, 2000)
 
 
-WHOLE = [archive(pictures("cat/1.png", "dog/2.png"), kind) for kind in KINDS]
+WHOLE = [archive(noise_at("cat/1.png", "dog/2.png"), kind) for kind in KINDS]
 
 
 @settings(

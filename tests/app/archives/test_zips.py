@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 
 from app.archives import zips
 from app.archives.members import members
-from tests.support.archives import (
-    Limits,
-    contents,
-    drain,
-    pictures,
-    refused,
-    zip_of,
-    zip_with,
-)
+from tests.support.archives import Limits, contents, drain, noise_at, refused, zip_of, zip_with
 
-FILES = pictures("cat/1.png", "cat/2.png", "dog/1.png") | {
+FILES = noise_at("cat/1.png", "cat/2.png", "dog/1.png") | {
     "empty.txt": b"",
     "a/b/c/d.bin": b"x" * 3000,
 }

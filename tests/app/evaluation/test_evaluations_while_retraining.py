@@ -14,7 +14,7 @@ STOCK = {"cow": 12, "hen": 12}
 
 
 @pytest.fixture
-def farm(serve) -> tuple[Service, str, str]:
+def two(serve) -> tuple[Service, str, str]:
     """A service with two iterated components in one space, and their ids."""
     service = serve()
     service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
@@ -31,8 +31,8 @@ def remove(service: Service, component_id: str, content: tuple[str, int]) -> dic
     return delete(service, f"datasets/{dataset_id}/images/{image_id(service, dataset_id, content)}")
 
 
-def test_compositions_answer_without_a_component_that_is_trained_anew_and_say_so(farm):
-    service, pets, stock = farm
+def test_compositions_answer_without_a_component_that_is_trained_anew_and_say_so(two):
+    service, pets, stock = two
     parts = [{"id": pets, "weight": 0.25}, {"id": stock, "weight": 2.0}]
     compose(service, "weighed", parts, rule="weighted", space="blocks")
     compose(service, "both", [{"id": pets}, {"id": stock}], space="blocks")
@@ -66,8 +66,8 @@ def test_compositions_answer_without_a_component_that_is_trained_anew_and_say_so
         assert answer["components"][0]["sha256"] != old["components"][0]["sha256"]
 
 
-def test_where_no_other_component_is_left_the_answer_says_when_to_come_back(farm):
-    service, pets, stock = farm
+def test_where_no_other_component_is_left_the_answer_says_when_to_come_back(two):
+    service, pets, stock = two
     compose(service, "pets", [{"id": pets}], space="blocks")
     remove(service, pets, ("cat", 3))
     remove(service, stock, ("hen", 1))
@@ -85,8 +85,8 @@ def test_where_no_other_component_is_left_the_answer_says_when_to_come_back(farm
     assert not service.client.get(f"/v1/components/{pets}").json()["retraining"]
 
 
-def test_what_was_fitted_or_measured_with_the_image_is_invalidated(farm):
-    service, pets, stock = farm
+def test_what_was_fitted_or_measured_with_the_image_is_invalidated(two):
+    service, pets, stock = two
     other = service.dataset({"cat": 8, "cow": 8}, start=40)
     compose(service, "solved", [{"id": pets}, {"id": stock}], space="blocks")
     compose(service, "given", [{"id": pets, "weight": 2.0}], rule="weighted", space="blocks")
@@ -129,8 +129,8 @@ def test_what_was_fitted_or_measured_with_the_image_is_invalidated(farm):
         assert service.client.post(f"/v1/receipts/{each['id']}/verify").json()["ok"]
 
 
-def test_an_evaluation_that_the_change_overtakes_is_not_stored(farm, monkeypatch):
-    service, pets, stock = farm
+def test_an_evaluation_that_the_change_overtakes_is_not_stored(two, monkeypatch):
+    service, pets, stock = two
     dataset_id, once = dataset_of(service, pets), []
     result_of = evaluations.result_of
 
@@ -158,8 +158,8 @@ def test_a_component_queued_from_a_changed_dataset_has_its_present_labels(servic
         assert evaluations.list_(session, after=None, limit=1) == []
 
 
-def test_what_was_derived_from_a_component_goes_when_its_content_changes(farm):
-    service, pets, stock = farm
+def test_what_was_derived_from_a_component_goes_when_its_content_changes(two):
+    service, pets, stock = two
     child = derived(service, "ties", pets, stock)
     grandchild = derived(service, "ties", child, stock)
     kept = derived(service, "ties", stock)

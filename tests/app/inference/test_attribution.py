@@ -12,7 +12,7 @@ from tangent.composition import joint_attribution
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
-from tests.support.two_components import Farm
+from tests.support.two_components import TwoComponents
 
 BOTH = "logits,probabilities,contributions,leave_one_out"
 SELECTIONS = [
@@ -25,13 +25,13 @@ SELECTIONS = [
 
 
 @pytest.fixture(scope="module")
-def parts(farm: Farm) -> dict[str, tuple[str, str]]:
+def parts(two: TwoComponents) -> dict[str, tuple[str, str]]:
     """Two components in a linear space, and two in one with backbone directions."""
-    service = farm.service
+    service = two.service
     body = {"name": "blocks", "backbone": "resnet_micro_32", "scope": "last-block"}
     assert service.client.post("/v1/spaces", json=body).status_code == 201
     blocks = [service.component({a: 3, "owl": 3}, space="blocks") for a in ("cat", "dog")]
-    return {"default": (farm.pets, farm.stock), "blocks": (blocks[0], blocks[1])}
+    return {"default": (two.pets, two.stock), "blocks": (blocks[0], blocks[1])}
 
 
 def members(ids: Any, weights: Any) -> list[dict[str, Any]]:
@@ -41,17 +41,17 @@ def members(ids: Any, weights: Any) -> list[dict[str, Any]]:
     ]
 
 
-def ask(farm: Farm, chosen: list[dict[str, Any]], **fields: str) -> list[dict[str, Any]]:
+def ask(two: TwoComponents, chosen: list[dict[str, Any]], **fields: str) -> list[dict[str, Any]]:
     pictures = [image("cat", 90), image("cow", 91)]
-    answer = farm.post(*pictures, components=json.dumps(chosen), **fields)
+    answer = two.post(*pictures, components=json.dumps(chosen), **fields)
     assert answer.status_code == 200, answer.text
     return answer.json()["results"]
 
 
 @pytest.mark.parametrize(("space", "rule", "weights"), SELECTIONS)
-def test_contributions_sum_to_the_logits_shown(farm, parts, space, rule, weights):
+def test_contributions_sum_to_the_logits_shown(two, parts, space, rule, weights):
     chosen = members(parts[space], weights)
-    for result in ask(farm, chosen, rule=rule, **{"return": BOTH}):
+    for result in ask(two, chosen, rule=rule, **{"return": BOTH}):
         found = result["contributions"]
         assert [each["id"] for each in found["components"]] == list(parts[space])
         for each in result["predictions"]:
@@ -63,12 +63,12 @@ def test_contributions_sum_to_the_logits_shown(farm, parts, space, rule, weights
 
 
 @pytest.mark.parametrize(("space", "rule", "weights"), SELECTIONS)
-def test_without_one_is_what_a_prediction_over_the_rest_gives(farm, parts, space, rule, weights):
+def test_without_one_is_what_a_prediction_over_the_rest_gives(two, parts, space, rule, weights):
     chosen = members(parts[space], weights)
-    apart = ask(farm, chosen, rule=rule, **{"return": BOTH})
+    apart = ask(two, chosen, rule=rule, **{"return": BOTH})
     for out, left in enumerate(parts[space]):
         rest = [each for each in chosen if each["id"] != left]
-        for found, expected in zip(apart, ask(farm, rest, rule=rule), strict=True):
+        for found, expected in zip(apart, ask(two, rest, rule=rule), strict=True):
             without = found["leave_one_out"][out]
             assert without["id"] == left
             labels = [each["label"] for each in expected["predictions"]]
@@ -78,70 +78,70 @@ def test_without_one_is_what_a_prediction_over_the_rest_gives(farm, parts, space
                     assert one[number] == pytest.approx(other[number], rel=1e-4, abs=1e-5)
 
 
-def test_the_answer_itself_is_the_same(farm: Farm) -> None:
-    plain, apart = farm.ask(), farm.ask(**{"return": BOTH.split(",")})
+def test_the_answer_itself_is_the_same(two: TwoComponents) -> None:
+    plain, apart = two.ask(), two.ask(**{"return": BOTH.split(",")})
     (result,) = apart.json()["results"]
     assert result["predictions"] == plain.json()["results"][0]["predictions"]
-    (alone,) = farm.ask(**{"return": ["contributions"]}).json()["results"]
+    (alone,) = two.ask(**{"return": ["contributions"]}).json()["results"]
     assert alone["predictions"] == result["predictions"] and "leave_one_out" not in alone
-    (logits,) = farm.ask(**{"return": ["leave_one_out", "logits"]}).json()["results"]
+    (logits,) = two.ask(**{"return": ["leave_one_out", "logits"]}).json()["results"]
     first = logits["leave_one_out"][0]["predictions"][0]
     assert set(first) == {"label", "logit"} and "contributions" not in logits
 
 
-def test_only_the_labels_shown_are_taken_apart(farm: Farm) -> None:
-    (result,) = farm.ask(labels=["cat", "hen"], top_k=1, **{"return": BOTH.split(",")}).json()[
+def test_only_the_labels_shown_are_taken_apart(two: TwoComponents) -> None:
+    (result,) = two.ask(labels=["cat", "hen"], top_k=1, **{"return": BOTH.split(",")}).json()[
         "results"
     ]
     (shown,) = [each["label"] for each in result["predictions"]]
     assert set(result["contributions"]["base"]) == {shown}
     without = {each["id"]: each["predictions"] for each in result["leave_one_out"]}
-    assert [each["label"] for each in without[farm.pets]] == ["hen"]
-    assert [each["label"] for each in without[farm.stock]] == ["cat"]
-    (result,) = farm.ask(labels=["cat"], **{"return": BOTH.split(",")}).json()["results"]
+    assert [each["label"] for each in without[two.pets]] == ["hen"]
+    assert [each["label"] for each in without[two.stock]] == ["cat"]
+    (result,) = two.ask(labels=["cat"], **{"return": BOTH.split(",")}).json()["results"]
     assert result["leave_one_out"][0]["predictions"] == []
 
 
-def test_without_the_only_component_there_is_no_answer(farm: Farm) -> None:
-    asked = {"components": [{"id": farm.pets}], "return": ["leave_one_out"]}
-    (result,) = farm.ask(**asked).json()["results"]
-    assert result["leave_one_out"] == [{"id": farm.pets, "predictions": None}]
+def test_without_the_only_component_there_is_no_answer(two: TwoComponents) -> None:
+    asked = {"components": [{"id": two.pets}], "return": ["leave_one_out"]}
+    (result,) = two.ask(**asked).json()["results"]
+    assert result["leave_one_out"] == [{"id": two.pets, "predictions": None}]
 
 
-def test_an_image_that_does_not_decode_leaves_the_others_theirs(farm: Farm) -> None:
-    answer = farm.post(b"x", image("cat", 90), **{"return": BOTH})
+def test_an_image_that_does_not_decode_leaves_the_others_theirs(two: TwoComponents) -> None:
+    answer = two.post(b"x", image("cat", 90), **{"return": BOTH})
     bad, good = answer.json()["results"]
     assert set(bad) == {"index", "error"}
     assert set(good) == {"index", "predictions", "contributions", "leave_one_out"}
 
 
-def test_too_many_are_refused(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, given = farm.service.state.engine, farm.service.settings
+def test_too_many_are_refused(two: TwoComponents, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, given = two.service.state.engine, two.service.settings
     limited = given.model_copy(update={"max_attributions": 3})
     monkeypatch.setattr(engine, "settings", limited)
     asked = {"return": "contributions"}
-    assert farm.post(image("cat", 1), **asked).status_code == 200
-    answer = farm.post(image("cat", 1), image("cat", 2), **asked)
+    assert two.post(image("cat", 1), **asked).status_code == 200
+    answer = two.post(image("cat", 1), image("cat", 2), **asked)
     assert "and 3 pairs" in problem(answer, 422, "too_many_attributions")["detail"]
     limited = given.model_copy(update={"max_attributed_components": 1})
     monkeypatch.setattr(engine, "settings", limited)
-    answer = farm.post(image("cat", 1), **asked)
+    answer = two.post(image("cat", 1), **asked)
     assert "most are 1 components" in problem(answer, 422, "too_many_attributions")["detail"]
-    assert farm.post(image("cat", 1)).status_code == 200
+    assert two.post(image("cat", 1)).status_code == 200
 
 
 def test_a_deleted_component_is_in_no_later_answer(service: Service) -> None:
     keep, gone = service.component({"cat": 3}), service.component({"dog": 3})
-    farm = Farm(service, keep, gone, "")
+    two = TwoComponents(service, keep, gone, "")
     asked = {"return": BOTH.split(",")}
-    assert gone in farm.ask(**asked).text
+    assert gone in two.ask(**asked).text
     assert service.client.delete(f"/v1/components/{gone}").status_code == 200
-    after = farm.ask(**asked)
+    after = two.ask(**asked)
     assert gone not in after.text and "dog" not in after.text
 
 
 def test_a_prediction_does_not_wait_for_a_joint_answer_to_be_taken_apart(
-    farm: Farm, monkeypatch: pytest.MonkeyPatch
+    two: TwoComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     solving, answered, factor = threading.Event(), threading.Event(), joint_attribution.factor
 
@@ -152,9 +152,9 @@ def test_a_prediction_does_not_wait_for_a_joint_answer_to_be_taken_apart(
 
     monkeypatch.setattr(joint_attribution, "factor", waiting)
     with ThreadPoolExecutor(1) as pool:
-        apart = pool.submit(farm.ask, **{"return": BOTH.split(",")})
+        apart = pool.submit(two.ask, **{"return": BOTH.split(",")})
         assert solving.wait(30)
-        with httpx.Client(base_url=farm.service.url, trust_env=False, timeout=20) as client:
+        with httpx.Client(base_url=two.service.url, trust_env=False, timeout=20) as client:
             png = {"Content-Type": "image/png"}
             plain = client.post("/v1/predictions", content=image("cat", 1), headers=png)
         answered.set()

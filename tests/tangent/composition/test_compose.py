@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 
 import tangent
 from tangent import errors
-from tests.support.models import (
-    delta_bytes,
-    exact_logits,
-    images,
-    relative,
-    space,
-)
+from tests.support.models import delta_bytes, exact_logits, images, relative, space
 from tests.support.random_components import SIZE, components, compose
 
 SCOPES = ("head", "head2toe", "last-block")

@@ -11,7 +11,7 @@ from app.schemas import spaces
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
-from tests.support.two_components import Farm
+from tests.support.two_components import TwoComponents
 
 JSON = {"Content-Type": "application/json"}
 SMALL = 20_000  # bytes of an answer
@@ -121,14 +121,14 @@ def test_a_flood_is_refused_in_every_encoding_of_json(shared: Service, encoding:
 
 
 @pytest.mark.parametrize("field", ["components", "labels"])
-def test_a_form_has_no_more_values_than_a_json_body(farm: Farm, field: str) -> None:
+def test_a_form_has_no_more_values_than_a_json_body(two: TwoComponents, field: str) -> None:
     texts = {"labels": "a," * ENOUGH, "components": json.dumps([{}] * ENOUGH)}
-    answer = farm.post(image("cat", 1), **{field: texts[field]})
+    answer = two.post(image("cat", 1), **{field: texts[field]})
     problem(answer, 413, "request_too_large")
 
 
 def test_a_prediction_in_json_is_read_off_the_event_loop(
-    farm: Farm, monkeypatch: pytest.MonkeyPatch
+    two: TwoComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looping, read = [], prediction_forms._from_json
 
@@ -141,7 +141,7 @@ def test_a_prediction_in_json_is_read_off_the_event_loop(
         return read(body)
 
     monkeypatch.setattr(prediction_forms, "_from_json", watched)
-    assert farm.ask().status_code == 200
+    assert two.ask().status_code == 200
     assert looping == [False]
 
 

@@ -96,9 +96,8 @@ def test_an_iterated_component_is_dropped_and_trained_anew_with_the_new_labels(s
     make_spaces(service)
     dataset_id = upload(service, archive(PICTURES))["id"]
     component_id = service.train(service.queued(dataset_id, "blocks"))
-    other = service.train(
-        service.queued(upload(service, archive(as_if(PICTURES, RENAMED)), "blocks"))
-    )["id"]
+    other_id = upload(service, archive(as_if(PICTURES, RENAMED)))["id"]
+    other = service.train(service.queued(other_id, "blocks"))
     old = delta(service, component_id).content
 
     receipt = relabel(service, dataset_id, RENAMED).json()["receipt"]

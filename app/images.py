@@ -1,18 +1,18 @@
 """Image files as bytes, turned into upright RGB images or refused with a reason.
 
-What each kind of file becomes (standard RGB is assumed throughout; ICC profiles are not applied):
+The result for every kind of file (all are read as standard RGB; ICC profiles are not applied):
 
-    grey, 1-bit, palette, YCbCr, CMYK      as Pillow converts them to RGB
-    with transparency, of any kind         composited on white
-    16-bit grey (also in 32-bit samples)   0…65535 scaled to 0…255; never by the image's own range
-    animated                               its first frame
-    turned by its EXIF orientation         as it was meant to be seen
-    floating point, LAB                    refused: their samples have no range to scale from
+    grey, 1-bit, palette, YCbCr, CMYK      converted to RGB by Pillow
+    any kind with transparency             composited on white
+    16-bit grey (also in 32-bit samples)   0…65535 scaled to 0…255, whatever range the image uses
+    animated                               the first frame
+    with an EXIF orientation               turned upright
+    floating point, LAB                    refused: the samples have no fixed range to scale from
 
-Pixels are counted in the header before any is decoded, and the sides are compared there: a
-network's preprocessing brings the shorter side to its own size, and the longer one grows with it.
-The bound is the same for networks of every size, as a dataset belongs to no space.
-No torch here: uploads are checked with it.
+The header's size is checked before any pixel is decoded, and so is the ratio of the sides: a
+network's preprocessing scales the shorter side to a fixed size, and the longer side in proportion.
+The bounds are the same for every network, as a dataset belongs to no space.
+This module does not import torch, as uploads are checked with it.
 """
 
 import io
@@ -27,7 +27,7 @@ from PIL import Image
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",  # what phones write: a JPEG with further ones behind it
+    "MPO": "image/jpeg",  # written by phones: a JPEG followed by further ones
     "PNG": "image/png",
     "WEBP": "image/webp",
     "BMP": "image/bmp",
@@ -35,7 +35,7 @@ MEDIA_TYPES = {
     "TIFF": "image/tiff",
 }
 FORMATS = tuple(name for name in MEDIA_TYPES if name != "MPO")
-TURNED = {
+TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,11 +50,11 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 READABLE = PLAIN + WITH_ALPHA + SIXTEEN_BIT
 LARGE = 4_000_000  # pixels; 16 MB decoded
-MAX_ASPECT = 100  # longer side by shorter side; of a longer image the centre crop sees under 1 %
-NO_MEMORY = "decoding it needs more memory than there is"
+MAX_ASPECT = 100  # longer side by shorter side; of a longer image the centre crop shows under 1 %
+NO_MEMORY = "decoding the image needs more memory than there is"
 STRIP = 2**20  # pixels composited at a time, so that a large image is not held three times
 
-Image.MAX_IMAGE_PIXELS = None  # the limit is ours, a refusal with a reason; Pillow's is a warning
+Image.MAX_IMAGE_PIXELS = None  # our own limit refuses with a reason; Pillow's only warns
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # on odd metadata
 
 
@@ -72,17 +72,17 @@ class Limits(Protocol):
 
 
 class BadImage(Exception):
-    """This file cannot be used as an image; `reason` is the sentence that says why."""
+    """This file cannot be used as an image; the sentence `reason` says why."""
 
     def __init__(self, reason: str, pixels: int = 0) -> None:
-        """`pixels` were announced and at least partly decoded before the fault showed."""
+        """`pixels` counts the image's pixels if decoding had begun before the fault showed."""
         super().__init__(reason)
         self.reason, self.pixels = reason, pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an image file turned out to be; width and height as it is meant to be seen."""
+    """The media type of an image file, and its width and height when upright."""
 
     media_type: str
     width: int
@@ -90,12 +90,12 @@ class Facts:
 
 
 def decode(data: bytes, limits: Limits) -> Image.Image:
-    """The file's image in RGB, upright.
+    """Return the file's image in RGB, upright.
 
     Raises:
         BadImage: if it is over a limit, damaged, or no image.
     """
-    with _opened(data, limits) as image:
+    with _open(data, limits) as image:
         image.load()
         return _upright(_rgb(image), _orientation(image))
 
@@ -113,37 +113,39 @@ def prepared(data: bytes, limits: Limits, preprocess: Callable[[Image.Image], In
         raise BadImage(NO_MEMORY) from None
 
 
-def examine(data: bytes, limits: Limits, *, apart: Callable[[bytes], Facts] | None = None) -> Facts:
-    """Decode the whole file and tell what it is; what passes here passes `decode`.
+def examine(
+    data: bytes, limits: Limits, *, decode_large: Callable[[bytes], Facts] | None = None
+) -> Facts:
+    """Decode the whole file and return its facts; `decode` accepts every file accepted here.
 
-    `apart` examines the large images in this one's place, where their memory does not matter.
+    `decode_large`, if given, examines images over LARGE pixels, in a process of its own.
 
     Raises:
         BadImage: as `decode`.
     """
-    with _opened(data, limits) as image:
-        if apart is None or image.width * image.height <= LARGE:
+    with _open(data, limits) as image:
+        if decode_large is None or image.width * image.height <= LARGE:
             image.load()
             width, height = image.size
             if _orientation(image) >= 5:
                 width, height = height, width
             return Facts(MEDIA_TYPES[str(image.format)], width, height)
-    return apart(data)
+    return decode_large(data)
 
 
 def thumbnail(data: bytes, limits: Limits, size: int) -> tuple[bytes, str]:
-    """The image within a square of `size` pixels, never enlarged, and its media type.
+    """Return the image within a square of `size` pixels, never enlarged, and its media type.
 
     Raises:
         BadImage: as `decode`.
     """
-    with _opened(data, limits) as image:
+    with _open(data, limits) as image:
         image.draft("RGB", (2 * size, 2 * size))  # a JPEG decodes faster at 1/2, 1/4, 1/8
         image.load()
         small = _upright(_rgb(image), _orientation(image))
         small.thumbnail((size, size))
     file = io.BytesIO()
-    if max(small.size) <= 128:  # as PNG it is small anyway, and every pixel can be seen
+    if max(small.size) <= 128:  # a PNG is small enough here, and keeps every pixel
         small.save(file, "PNG")
         return file.getvalue(), "image/png"
     small.save(file, "JPEG", quality=85)
@@ -151,8 +153,8 @@ def thumbnail(data: bytes, limits: Limits, size: int) -> tuple[bytes, str]:
 
 
 @contextmanager
-def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
-    """The image, within limits by its header; any failure in the block is a BadImage."""
+def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+    """Open the image and check its header; turn any failure in the block into a BadImage."""
     if not data:
         raise BadImage("the file is empty")
     if len(data) > limits.max_image_bytes:
@@ -175,12 +177,12 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     except MemoryError:
         raise BadImage(NO_MEMORY) from None
     except Exception as error:
-        # Pillow's decoders meet hostile bytes with errors of every kind: struct.error, KeyError,
-        # SyntaxError, OverflowError … None of them may be taken for a failure of the service.
-        raise BadImage(f"the image is damaged or cut off ({_told(error)})", pixels) from error
+        # Pillow's decoders raise errors of every kind on hostile bytes: struct.error, KeyError,
+        # SyntaxError, OverflowError … None of them is a failure of the service.
+        raise BadImage(f"the image is damaged or cut off ({_printable(error)})", pixels) from error
 
 
-def _told(error: Exception) -> str:
+def _printable(error: Exception) -> str:
     text = "".join(filter(str.isprintable, str(error)))[:120]
     return text if text and " at 0x" not in text else type(error).__name__
 
@@ -197,30 +199,30 @@ def _check_header(image: Image.Image, limits: Limits) -> None:
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadImage(
             f"the image has {width} × {height} pixels, one side more than {MAX_ASPECT} times the "
-            "other (crop or pad it)"
+            "other: crop or pad the image"
         )
     if image.mode not in READABLE:
         raise BadImage(
             f"its samples are of the kind {image.mode!r}, which has no fixed range: "
-            "store it with 8 or 16 bits a sample in grey, RGB or CMYK"
+            "store it with 8 or 16 bits per sample in grey, RGB or CMYK"
         )
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8, of a loaded image; damaged metadata counts as none."""
+    """Return the EXIF orientation, 1 to 8, of a loaded image; 1 if its metadata is damaged."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # the pixels are good, whatever the camera wrote beside them
+    except Exception:  # the pixels are good even if the metadata is not
         return 1
-    return value if value in TURNED else 1
+    return value if value in TRANSPOSE else 1
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(TURNED[orientation]) if orientation in TURNED else image
+    return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """A loaded image of any readable mode in RGB, detached from its file."""
+    """Return a loaded image of any readable mode as RGB, detached from its file."""
     if image.mode in SIXTEEN_BIT:
         return _from_sixteen_bit(image)
     if image.mode in WITH_ALPHA or "transparency" in image.info:
@@ -231,7 +233,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _from_sixteen_bit(image: Image.Image) -> Image.Image:
     samples = np.asarray(image)
     eight = np.empty(samples.shape, np.uint8)
-    for row, line in enumerate(samples):  # by line: no second image of wide integers
+    for row, line in enumerate(samples):  # line by line: no second image of wide integers
         eight[row] = (np.clip(line, 0, 65535).astype(np.uint32) * 255 + 32767) // 65535
     return Image.fromarray(eight, "L").convert("RGB")
 
@@ -242,7 +244,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     for top in range(0, image.height, step):
         box = (0, top, image.width, min(top + step, image.height))
         strip = image.crop(box)
-        if strip.mode == "La":  # the one mode without a direct way to RGBA
+        if strip.mode == "La":  # Pillow cannot convert this mode to RGBA directly
             strip = strip.convert("LA")
         strip = strip.convert("RGBA")
         result.paste(strip, box[:2], strip.getchannel("A"))

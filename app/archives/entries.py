@@ -1,4 +1,4 @@
-"""What the readers of zip and tar share: an entry, the meter that bounds them, their problems."""
+"""Shared by the readers of zip and tar: entries, the meter of unpacked bytes, their problems."""
 
 import zlib
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import zstandard
 
 from app.errors import Malformed, Problem, TooLarge
 
-MAX_RATIO = 200  # unpacked bytes for each byte of the archive, once …
-RATIO_COUNTS_FROM = 64 * 2**20  # … more than this is unpacked
+MAX_RATIO = 200  # unpacked bytes per byte of the archive …
+MIN_BYTES_FOR_RATIO = 64 * 2**20  # … checked above this many unpacked bytes
 MAX_ZSTD_WINDOW = 2**26  # bytes of memory; enough for every level of zstd but --ultra -22
 
 
@@ -36,55 +36,55 @@ class Limits(Protocol):
 
 
 class Readable(Protocol):
-    """The part of a file that reading it once from front to back needs."""
+    """A file that can be read once, from front to back."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 class Entry(NamedTuple):
-    """One entry as its format's reader found it; `read` works until the next one is asked for."""
+    """One entry of an archive; `read` works until the iterator moves to the next entry."""
 
     name: str
-    kind: str  # "file", "folder", or in words what is going to be refused
+    kind: str  # "file", "folder", or the name of a kind that is refused
     size: int  # unpacked, as announced
     read: Callable[[], bytes]
 
 
 class Meter:
-    """Counts what an archive unpacks to, and ends it at the limit."""
+    """Counts the unpacked bytes of an archive and raises at the limit."""
 
     def __init__(self, limits: Limits, packed: int) -> None:
-        self._most, self._packed, self._unpacked = limits.max_dataset_bytes, packed, 0
+        self._max_bytes, self._packed, self._unpacked = limits.max_dataset_bytes, packed, 0
 
     def add(self, count: int) -> None:
-        """Count bytes that were unpacked.
+        """Count unpacked bytes.
 
         Raises:
             TooLarge: `archive_too_large` or `archive_bomb`.
         """
         self._unpacked += count
-        if self._unpacked > self._most:
+        if self._unpacked > self._max_bytes:
             raise TooLarge(
                 "archive_too_large",
-                f"the archive unpacks to more than the {self._most} bytes allowed: "
+                f"the archive unpacks to more than the {self._max_bytes} bytes allowed: "
                 "split it into several datasets",
             )
-        if self._unpacked > max(RATIO_COUNTS_FROM, MAX_RATIO * self._packed):
+        if self._unpacked > max(MIN_BYTES_FOR_RATIO, MAX_RATIO * self._packed):
             raise TooLarge(
                 "archive_bomb",
                 f"the archive unpacks to more than {MAX_RATIO} times its {self._packed} bytes: "
-                "pack image files that are compressed themselves, such as PNG or JPEG",
+                "use image files that are compressed already, such as PNG or JPEG",
             )
 
 
 class Unpacked:
-    """A forward-only stream that counts what is read from it and tells its damage as a problem."""
+    """A forward-only stream that counts the bytes read and reports damage as a problem."""
 
     def __init__(self, stream: Readable, meter: Meter) -> None:
         self._stream, self._meter = stream, meter
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, fewer than asked for only at the end.
+        """Return the next `size` bytes, fewer only at the end.
 
         Raises:
             Malformed: `archive_truncated` or `archive_damaged`.
@@ -103,12 +103,12 @@ class Unpacked:
 
 
 def truncated(where: str) -> Malformed:
-    """The problem of an archive that ends too early."""
-    return Malformed("archive_truncated", f"the archive ends {where}: upload the whole of it again")
+    """Return the problem of an archive that ends too early."""
+    return Malformed("archive_truncated", f"the archive ends {where}: upload the complete file")
 
 
 def damaged(what: str) -> Malformed:
-    """The problem of an archive that contradicts itself."""
+    """Return the problem of an archive that contradicts itself."""
     return Malformed("archive_damaged", f"the archive is damaged: {what}; pack it again")
 
 
@@ -116,7 +116,7 @@ def _zstd_problem(error: zstandard.ZstdError) -> Problem:
     if "too much memory" in str(error):
         return TooLarge(
             "zstd_window_too_large",
-            f"unpacking the archive takes a window of more than {MAX_ZSTD_WINDOW} bytes: "
+            f"unpacking the archive needs a window of more than {MAX_ZSTD_WINDOW} bytes: "
             "compress it with a level below 22 or with --long=26 at most",
         )
     return damaged(f"its compressed data cannot be unpacked ({error})")

@@ -1,10 +1,10 @@
-"""Which label an image of an archive has: by a manifest if there is one, else by its folder.
+"""Labels for the images of an archive: from a manifest if there is one, else from folders.
 
-cat/1.png  dog/2.png                         the first folder is the label
-pets/cat/1.png  pets/dog/2.png               one root folder around all of it is none
-train/cat/1.png  test/dog/2.png              nor are folders named for a split; splits are merged
-metadata.csv  a/1.png  a/2.png               a CSV or JSONL file with `file_name` and `label`
-                                             decides alone; its paths start at its own folder
+cat/1.png  dog/2.png               the first folder is the label
+pets/cat/1.png  pets/dog/2.png     a single root folder around everything is skipped
+train/cat/1.png  test/dog/2.png    folders named for a split are skipped; the splits are merged
+metadata.csv  a/1.png  a/2.png     a CSV or JSONL file with `file_name` and `label` gives the labels
+                                   of all images, by paths relative to its own folder
 """
 
 import csv
@@ -20,30 +20,29 @@ from app.errors import Invalid, TooLarge
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_LABEL = 255  # characters
 MANIFEST_ENDINGS = (".csv", ".jsonl")
-MANIFEST_NAMES = ("manifest", "metadata", "labels")  # must be manifests; others may be
+MANIFEST_NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
 SPLITS = frozenset(
     ["train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"]
 )
 
 
 def may_be_manifest(path: str) -> bool:
-    """Whether a file of this name is to be read as a manifest."""
+    """Return whether a file of this name may be a manifest."""
     return path.lower().endswith(MANIFEST_ENDINGS)
 
 
 class Manifest:
     """The labels that an archive's manifests give to its paths."""
 
-    def __init__(self, most: int) -> None:
-        """`most` bounds the number of rows."""
+    def __init__(self, max_rows: int) -> None:
         self.labels: dict[str, str] = {}
-        self.rejected: dict[str, str] = {}  # path -> why its row cannot be used
-        self.found = False
-        self._most = most
-        self._same: dict[str, str] = {}  # one string a label, however many rows have it
+        self.rejected: dict[str, str] = {}  # path -> reason why its row cannot be used
+        self.has_rows = False
+        self._max_rows = max_rows
+        self._interned: dict[str, str] = {}  # one string per label, however many rows have it
 
     def add(self, path: str, data: bytes) -> bool:
-        """Take up a CSV or JSONL file; False if it is some other table, not a manifest.
+        """Add the rows of a CSV or JSONL file; return False if the table is not a manifest.
 
         Raises:
             Invalid: `manifest_malformed`, `manifest_conflict`, `unsafe_path`.
@@ -56,11 +55,11 @@ class Manifest:
             for number, row in rows:
                 if "file_name" not in row or "label" not in row:
                     raise _malformed(path, number, "it needs the fields file_name and label")
-                certain = self.found = True
-                self._take(path, number, place.parent, row)
+                certain = self.has_rows = True
+                self._add_row(path, number, place.parent, row)
             if not certain:
                 return False
-            if not self.found:
+            if not self.has_rows:
                 raise _malformed(path, 1, "it lists no image")
         except Invalid:
             if certain:
@@ -68,11 +67,11 @@ class Manifest:
             return False
         return True
 
-    def _take(self, path: str, number: int, folder: PurePosixPath, row: dict[str, Any]) -> None:
-        if len(self.labels) + len(self.rejected) >= self._most:
+    def _add_row(self, path: str, number: int, folder: PurePosixPath, row: dict[str, Any]) -> None:
+        if len(self.labels) + len(self.rejected) >= self._max_rows:
             raise TooLarge(
                 "too_many_images",
-                f"{path} lists more than the {self._most} images allowed in one dataset",
+                f"{path} lists more than the {self._max_rows} images allowed in one dataset",
             )
         name, label = row["file_name"], row["label"]
         if not isinstance(name, str) or not name:
@@ -83,7 +82,7 @@ class Manifest:
         if fault:
             self.rejected.setdefault(image, f"its label in {path}, line {number}, {fault}")
             return
-        label = self._same.setdefault(label.strip(), label.strip())
+        label = self._interned.setdefault(label.strip(), label.strip())
         if self.labels.setdefault(image, label) != label:
             raise Invalid(
                 "manifest_conflict",
@@ -93,35 +92,35 @@ class Manifest:
 
 
 def label_fault(label: Any) -> str | None:
-    """Why this cannot be a label, as the end of a sentence; None if it can."""
+    """Return why this cannot be a label, as the end of a sentence; None if it can."""
     if not isinstance(label, str) or not label.strip():
-        return "is empty or no text"
+        return "is empty or not text"
     if len(label) > MAX_LABEL:
         return f"is longer than {MAX_LABEL} characters"
-    return None if label.isprintable() else "has characters that cannot be printed"
+    return None if label.isprintable() else "has unprintable characters"
 
 
 def folder_labels(paths: Iterable[str]) -> Iterator[str | None]:
-    """Each path's label by its folders; None for a path in no folder.
+    """Return the label of every path, from its folders; None for a path without a folder.
 
     Raises:
-        Invalid: `ambiguous_layout` if a folder around everything holds images beside its folders.
+        Invalid: `ambiguous_layout` if a folder around everything holds both images and folders.
     """
     skip = 0
-    while _around_all(paths, skip):
+    while _is_wrapper(paths, skip):
         skip += 1
     parts = (path.split("/") for path in paths)
     return (part[skip] if len(part) > skip + 1 else None for part in parts)
 
 
-def _around_all(paths: Iterable[str], skip: int) -> bool:
-    """Whether the folders at this depth are no labels: a lone one around all images, or splits."""
+def _is_wrapper(paths: Iterable[str], skip: int) -> bool:
+    """Return whether the folders at this depth are not labels: one root folder, or splits."""
     names: set[str] = set()
     direct = deeper = None
     for path in paths:
         part = path.split("/")
         if len(part) <= skip + 1:
-            continue  # an image in no folder has no label, wherever the others have theirs
+            continue  # an image without a folder has no label at any depth
         names.add(part[skip])
         if len(part) == skip + 2:
             direct = path
@@ -132,9 +131,9 @@ def _around_all(paths: Iterable[str], skip: int) -> bool:
     if direct and deeper:
         raise Invalid(
             "ambiguous_layout",
-            f"images lie both in a folder ({direct!r}) and in folders within it ({deeper!r}), so "
-            "that its name may be the label or not: give every image a folder of its label, or add "
-            "a metadata.csv with the columns file_name and label",
+            f"images lie both in a folder ({direct!r}) and in folders within it ({deeper!r}): put "
+            "every image in a folder named for its label, with no folders in it, or add a "
+            "metadata.csv with the columns file_name and label",
         )
     return deeper is not None
 
@@ -147,7 +146,7 @@ def _lines(path: str, data: bytes) -> Iterator[str]:
     try:
         yield from io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
     except UnicodeDecodeError as error:
-        raise Invalid("manifest_malformed", f"{path} is not in UTF-8: save it so") from error
+        raise Invalid("manifest_malformed", f"{path} is not in UTF-8: save it as UTF-8") from error
 
 
 def _csv_rows(path: str, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -3,11 +3,11 @@
     for member in members(file, limits):
         member.path, member.size, member.read()
 
-Nothing is ever written to a path that an archive names. An archive that tries something (a path
-that leaves its folder, a link, a device, a bomb, encryption, the same path twice) is refused as a
-whole, as is one that is damaged or cut off; the problem names the entry. The formats are parsed by
-zips and tars, not by the standard library: that keeps an object for every entry (60 MB for
-100,000) and reads a header into memory whatever size it claims.
+No file is ever written to a path from an archive. An archive is refused as a whole if it is damaged
+or cut off, or if an entry is hostile (a path that leaves the archive's folder, a link, a device, a
+bomb, encryption, the same path twice); the problem names the entry. zips and tars parse the formats
+themselves, as the standard library keeps an object for every entry (60 MB for 100,000) and reads a
+header into memory whatever size it claims.
 """
 
 import gzip
@@ -28,7 +28,7 @@ MAX_PATH = 1024  # characters
 DRIVE = re.compile(r"[A-Za-z]:")
 MAGIC = {
     b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",  # one without entries
+    b"PK\x05\x06": "zip",  # an archive without entries
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
@@ -40,15 +40,15 @@ MAGIC = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of the archive; `read` gives its bytes, until the next member is asked for."""
+    """One file of the archive; `read` works until the iterator moves to the next member."""
 
     path: str
-    size: int  # as announced; `read` gives as much or fails
+    size: int  # as announced; `read` returns exactly this many bytes or raises
     read: Callable[[], bytes]
 
 
 def members(file: BinaryIO, limits: Limits) -> Iterator[Member]:
-    """Every file of the archive in its order, but for those that systems leave by themselves.
+    """Yield every file of the archive in order, without the files that operating systems add.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
@@ -58,18 +58,18 @@ def members(file: BinaryIO, limits: Limits) -> Iterator[Member]:
         Invalid: `unsafe_path`, `path_too_long`, `duplicate_path`, `archive_link`, `archive_device`,
             `archive_encrypted`.
     """
-    most = 2 * limits.max_dataset_images + 1000  # leaves room for folders and other files
+    max_entries = 2 * limits.max_dataset_images + 1000  # leaves room for folders and other files
     seen: set[str] = set()
     for number, entry in enumerate(_entries(file, limits), 1):
-        if number > most:
+        if number > max_entries:
             raise TooLarge(
                 "too_many_entries",
-                f"the archive has more than {most} entries: "
+                f"the archive has more than {max_entries} entries: "
                 f"a dataset holds at most {limits.max_dataset_images} images",
             )
         path = safe_path(entry.name)
         _refuse_special(entry)
-        if entry.kind == "folder" or not path or is_left_behind(path):
+        if entry.kind == "folder" or not path or is_system_file(path):
             continue
         if path in seen:
             raise Invalid(
@@ -80,7 +80,7 @@ def members(file: BinaryIO, limits: Limits) -> Iterator[Member]:
 
 
 def safe_path(name: str) -> str:
-    """The entry's path with `/` between its parts, in Unicode's composed form; empty for the root.
+    """Return the path with `/` between its parts, in Unicode's composed form; empty for the root.
 
     Raises:
         Invalid: `unsafe_path` or `path_too_long`.
@@ -99,16 +99,16 @@ def safe_path(name: str) -> str:
     return "/".join(parts)
 
 
-def is_left_behind(path: str) -> bool:
-    """Whether a system put this file there by itself: a hidden one, a Mac's, a Windows's."""
+def is_system_file(path: str) -> bool:
+    """Return whether an operating system adds such a file: hidden, or of macOS or Windows."""
     parts = path.split("/")
     if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
         return True
     return parts[-1].lower() in ("thumbs.db", "desktop.ini")
 
 
-def kind_of(head: bytes) -> str | None:
-    """The archive format that a file's first 512 bytes show, if any."""
+def archive_format(head: bytes) -> str | None:
+    """Return the archive format that the first 512 bytes of a file show, if any."""
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return name
@@ -122,7 +122,7 @@ def _refuse_special(entry: Entry) -> None:
     raise Invalid(
         code,
         f"{entry.name!r} is a {entry.kind}: pack plain files and folders only "
-        "(tar --dereference stores what links point to)",
+        "(tar --dereference --hard-dereference stores files in place of links)",
     )
 
 
@@ -131,7 +131,7 @@ def _entries(file: BinaryIO, limits: Limits) -> Iterator[Entry]:
     file.seek(0)
     head = file.read(512)
     file.seek(0)
-    meter, kind = Meter(limits, packed), kind_of(head)
+    meter, kind = Meter(limits, packed), archive_format(head)
     if kind == "zip":
         return zips.entries(file, packed, meter)
     if kind == "tar":
@@ -142,7 +142,7 @@ def _entries(file: BinaryIO, limits: Limits) -> Iterator[Entry]:
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
         stream = decompressor.stream_reader(file, read_across_frames=True, closefd=False)
         return tars.entries(Unpacked(stream, meter), inside=kind)
-    looks = f"looks like {kind}, which is not read here" if kind else "is no archive"
+    looks = f"looks like {kind}, which is not supported" if kind else "is not an archive"
     raise Unsupported(
         "not_an_archive", f"the file {looks}: upload a zip, tar, tar.gz or tar.zst of the images"
     )

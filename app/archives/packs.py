@@ -1,4 +1,4 @@
-"""A pack: the accepted image files of a dataset end to end in one file, each content once."""
+"""A pack: the accepted image files of a dataset end to end in one file, without duplicates."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -6,18 +6,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
-CHUNK = 2**20  # bytes looked at or overwritten at a time
+CHUNK = 2**20  # bytes read or overwritten at a time
 
 
 class Place(NamedTuple):
-    """Where in the pack a file's bytes lie."""
+    """The byte range of a file in the pack."""
 
     offset: int
     length: int
 
 
 class PackWriter:
-    """Writes a pack at a path of the caller's, who removes it if it is not wanted."""
+    """Writes a pack to a path; the caller removes the file if it is not wanted."""
 
     def __init__(self, path: Path) -> None:
         self.places: dict[bytes, Place] = {}  # SHA-256 -> place
@@ -37,14 +37,14 @@ class PackWriter:
         self._file.close()
 
     def add(self, sha256: bytes, data: bytes) -> None:
-        """Append the file's bytes, unless the same are there already."""
+        """Append the file's bytes, unless the pack has them already."""
         if sha256 not in self.places:
             self._file.write(data)
             self.places[sha256] = Place(self._end, len(data))
             self._end += len(data)
 
     def keep_only(self, wanted: Collection[bytes]) -> None:
-        """Write the pack anew without the bytes of other files; nothing can be added after."""
+        """Rewrite the pack with the wanted files alone; no file can be added afterwards."""
         self._file.close()
         if len(wanted) == len(self.places):
             return
@@ -65,10 +65,10 @@ class PackWriter:
 
 
 def read(path: Path, offset: int, length: int) -> bytes:
-    """The bytes at this place of the pack.
+    """Return the bytes at this place of the pack.
 
     Raises:
-        EOFError: if the pack ends before.
+        EOFError: if the pack ends before them.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -79,17 +79,17 @@ def read(path: Path, offset: int, length: int) -> bytes:
 
 
 def uncovered(covered: Iterable[Place], size: int) -> list[Place]:
-    """The stretches of a pack of this size that none of the places covers, in order."""
-    found, end = [], 0
+    """Return the byte ranges of a pack of this size that no place covers, in order."""
+    gaps, end = [], 0
     for place in sorted(covered):
         if place.offset > end:
-            found.append(Place(end, place.offset - end))
+            gaps.append(Place(end, place.offset - end))
         end = max(end, place.offset + place.length)
-    return [*found, Place(end, size - end)] if size > end else found
+    return [*gaps, Place(end, size - end)] if size > end else gaps
 
 
 def erase(path: Path, places: Iterable[Place]) -> None:
-    """Overwrite the bytes at these places with zeros, down to the disk; those that are none yet."""
+    """Zero and fsync these byte ranges, skipping chunks that are already zero."""
     with path.open("r+b") as file:
         for offset, data in _chunks(file, places):
             if data.count(0) < len(data):
@@ -99,8 +99,8 @@ def erase(path: Path, places: Iterable[Place]) -> None:
         os.fsync(file.fileno())
 
 
-def left(path: Path, places: Iterable[Place]) -> int:
-    """How many bytes at these places are not zero."""
+def nonzero_bytes(path: Path, places: Iterable[Place]) -> int:
+    """Return the number of bytes at these places that are not zero."""
     with path.open("rb") as file:
         return sum(len(data) - data.count(0) for _, data in _chunks(file, places))
 

@@ -1,7 +1,7 @@
 """The tar format (ustar, GNU, pax), read once from front to back with one header in memory.
 
 Follows POSIX.1-2017 pax and the GNU tar manual, "Basic Tar Format". Unlike the standard library's
-reader it takes a damaged header or a missing end mark for what it is, not for the archive's end.
+reader it reports a damaged header or a missing end mark, and does not take it for the end.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ REFUSED = {
 
 
 def is_header(block: bytes) -> bool:
-    """Whether these 512 bytes are a tar header, by their checksum."""
+    """Return whether these 512 bytes are a tar header, by their checksum."""
     if len(block) < BLOCK or not any(block):
         return False
     try:
@@ -34,11 +34,11 @@ def is_header(block: bytes) -> bool:
     rest = block[:148] + b" " * 8 + block[156:BLOCK]
     if claimed == sum(rest):
         return True
-    return claimed == sum(rest) - 256 * sum(byte > 127 for byte in rest)  # bytes taken as signed
+    return claimed == sum(rest) - 256 * sum(byte > 127 for byte in rest)  # by signed bytes
 
 
 def entries(stream: Readable, inside: str | None = None) -> Iterator[Entry]:
-    """Every entry of the tar; `inside` names the compression that the stream comes out of.
+    """Yield every entry of the tar; `inside` names the compression around it, if any.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
@@ -48,13 +48,14 @@ def entries(stream: Readable, inside: str | None = None) -> Iterator[Entry]:
     header = _block(stream, "before its first entry")
     if any(header) and not is_header(header):
         raise Unsupported(
-            "not_an_archive", f"the {inside or 'file'} holds no tar archive: pack the images in one"
+            "not_an_archive",
+            f"the {inside or 'file'} holds no tar archive: make a tar of the images",
         )
     records: dict[str, str] = {}
     last = "its beginning"
     while any(header):
         if not is_header(header):
-            raise damaged(f"no tar header where one must be, after {last}")
+            raise damaged(f"the tar header after {last} is missing or damaged")
         kind, size = header[156:157], _number(header[124:136], "size", last)
         if kind in b"xgLKV":
             records |= _extension(stream, kind, size, last)
@@ -70,7 +71,7 @@ def entries(stream: Readable, inside: str | None = None) -> Iterator[Entry]:
 
 
 class _Body:
-    """The bytes of one entry, as far as they are still unread."""
+    """The unread bytes of one entry."""
 
     def __init__(self, stream: Readable, size: int, name: str) -> None:
         self.size, self._stream, self._name = size, stream, name
@@ -99,13 +100,13 @@ def _block(stream: Readable, where: str) -> bytes:
 
 
 def _number(field: bytes, what: str, after: str) -> int:
-    """A number in octal digits, or in base 256 where GNU tar needs more of them."""
+    """Return a number written in octal digits, or in base 256, as GNU tar writes large ones."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     try:
         return int(field.strip(b" \0") or b"0", 8) if field[0] < 0x80 else int("negative")
     except ValueError:
-        raise damaged(f"the {what} of the entry after {after} is no number") from None
+        raise damaged(f"the {what} of the entry after {after} is not a number") from None
 
 
 def _text(raw: bytes) -> str:
@@ -118,7 +119,7 @@ def _text(raw: bytes) -> str:
 def _name(header: bytes) -> str:
     name = header[:100].split(b"\0", 1)[0]
     prefix = header[345:500].split(b"\0", 1)[0]
-    if header[257:263] == b"ustar\0" and prefix:  # GNU keeps times at the prefix's place
+    if header[257:263] == b"ustar\0" and prefix:  # GNU tar stores times in the place of the prefix
         name = prefix + b"/" + name
     return _text(name)
 
@@ -126,7 +127,7 @@ def _name(header: bytes) -> str:
 def _kind(flag: bytes, name: str, records: dict[str, str]) -> str:
     if flag in REFUSED:
         return REFUSED[flag]
-    if flag == FOLDER or (flag in FILE and name.endswith("/")):  # the latter before POSIX
+    if flag == FOLDER or (flag in FILE and name.endswith("/")):  # "/" before POSIX
         return "folder"
     if flag in FILE and not any(key.startswith("GNU.sparse") for key in records):
         return "file"
@@ -139,21 +140,21 @@ def _kind(flag: bytes, name: str, records: dict[str, str]) -> str:
 
 def _size(records: dict[str, str], size: int, flag: bytes, name: str) -> int:
     if flag not in FILE:
-        return 0  # links and folders have no data, whatever they say
+        return 0  # links and folders have no data, whatever size they announce
     if "size" not in records:
         return size
     if not records["size"].isdecimal() or len(records["size"]) > 20:
-        raise damaged(f"the size of {name!r} is no number")
+        raise damaged(f"the size of {name!r} is not a number")
     return int(records["size"])
 
 
 def _extension(stream: Readable, flag: bytes, size: int, after: str) -> dict[str, str]:
-    """What a header before the entry's own says about it: a long name, or pax records."""
+    """Return the records of a header that precedes an entry's own: a long name, or pax records."""
     if size > MAX_HEADER:
         raise TooLarge(
             "header_too_large",
-            f"the archive has a header of {size} bytes after {after}; at most {MAX_HEADER} are "
-            "read: pack without extended attributes",
+            f"the archive has a header of {size} bytes after {after}, more than the {MAX_HEADER} "
+            "allowed: pack without extended attributes",
         )
     data = stream.read(size + -size % BLOCK)
     if len(data) < size:
@@ -164,7 +165,7 @@ def _extension(stream: Readable, flag: bytes, size: int, after: str) -> dict[str
 
 
 def _pax(data: bytes, after: str) -> dict[str, str]:
-    r"""Records of the form "27 path=a/long/name.png\n", the number counting the whole record."""
+    r"""Parse records such as "27 path=a/long/name.png\n"; the number is the record's length."""
     records: dict[str, str] = {}
     at = 0
     while at < len(data):

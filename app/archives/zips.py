@@ -78,21 +78,23 @@ def _directory(file: BinaryIO, length: int) -> tuple[int, int]:
     tail = _exactly(file, first, length - first, "its end record")
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + END.size > len(tail):
-        raise truncated("before zip's list of entries, which is its last part")
+        raise truncated("before its list of entries, which is the last part of a zip")
     _, disk, _, _, _, size, start, _ = END.unpack_from(tail, at)
     end = first + at
     if 0xFFFF in (disk,) or 0xFFFFFFFF in (size, start):
         place = _exactly(file, max(0, end - END64_PLACE.size), END64_PLACE.size, "its end record")
         magic, disk, end, _ = END64_PLACE.unpack(place)
         if magic != b"PK\x06\x07" or end > length:
-            raise damaged("its ZIP64 end record is not where it must be")
+            raise damaged("its ZIP64 end record is missing")
         magic, *_, size, start = END64.unpack(_exactly(file, end, END64.size, "its end record"))
         if magic != b"PK\x06\x06":
-            raise damaged("its ZIP64 end record is not where it must be")
+            raise damaged("its ZIP64 end record is missing")
     if disk:
-        raise Unsupported("archive_method", "the zip is one part of several: join them into one")
+        raise Unsupported(
+            "archive_method", "the zip is one part of several: join the parts into one file"
+        )
     if start + size > end:
-        raise truncated("before zip's list of entries is complete")
+        raise truncated("before its list of entries is complete")
     return start, size
 
 
@@ -169,20 +171,20 @@ def _read(file: BinaryIO, end: int, record: Record, meter: Meter) -> bytes:
     name = repr(record.name)
     header = LOCAL.unpack(_exactly(file, record.offset, LOCAL.size, name))
     if header[0] != b"PK\x03\x04":
-        raise damaged(f"{name} is not where the list of entries says")
+        raise damaged(f"{name} is not at the place that the list of entries gives")
     start = record.offset + LOCAL.size + header[9] + header[10]
     if start + record.packed > end:
-        raise damaged(f"{name} reaches beyond the entries")
+        raise damaged(f"{name} extends into the list of entries")
     file.seek(start)
     if record.method == STORED:
         if record.packed != record.size:
-            raise damaged(f"{name} has two sizes")
+            raise damaged(f"{name} is stored with two different sizes")
         data = file.read(record.size)
     else:
         data = _inflate(file, record, name)
     meter.add(len(data))
     if len(data) != record.size or zlib.crc32(data) != record.crc:
-        raise damaged(f"{name} does not have the size and checksum that it is listed with")
+        raise damaged(f"{name} does not match its size and checksum in the list of entries")
     return data
 
 

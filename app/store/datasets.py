@@ -34,9 +34,9 @@ def received(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Uplo
     """The uploaded archive checked, for `add` within the block; leaves nothing outside of it.
 
     Raises:
-        Problem: as `app.archives.uploads.received`.
+        Problem: as `app.archives.uploads.receive`.
     """
-    with uploads.received(file, blobs.scratch_path(SCRATCH), limits) as upload:
+    with uploads.receive(file, blobs.scratch_path(SCRATCH), limits) as upload:
         yield upload
 
 

@@ -50,7 +50,7 @@ def left(session: Session, blobs: LocalBlobs, dataset_id: str) -> int:
     if dataset is None:
         return 0
     try:
-        return packs.left(blobs.path(dataset.pack_key), uncovered(session, blobs, dataset))
+        return packs.nonzero_bytes(blobs.path(dataset.pack_key), uncovered(session, blobs, dataset))
     except (BlobMissing, FileNotFoundError):
         return 0
 

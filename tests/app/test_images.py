@@ -235,11 +235,13 @@ def test_what_examine_accepts_decodes_to_the_size_it_says(kind):
     assert (facts.width, facts.height) == decode(data, LIMITS).size
 
 
-def test_large_images_are_examined_apart(monkeypatch):
+def test_a_large_image_is_examined_by_the_function_for_large_images(monkeypatch):
     monkeypatch.setattr("app.images.LARGE", 34)
     answer = Facts("image/png", 1, 1)
-    assert examine(encoded(noise(7, 5)), LIMITS, apart=lambda _: answer) is answer
-    assert examine(encoded(noise(7, 4)), LIMITS, apart=lambda _: answer) == Facts("image/png", 7, 4)
+    assert examine(encoded(noise(7, 5)), LIMITS, decode_large=lambda _: answer) is answer
+    assert examine(encoded(noise(7, 4)), LIMITS, decode_large=lambda _: answer) == Facts(
+        "image/png", 7, 4
+    )
 
 
 def test_a_thumbnail_fits_and_is_never_enlarged():

@@ -18,7 +18,7 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.archives.uploads import with_room
+from app.archives.uploads import report_full_disk
 from app.errors import Problem
 from app.store.datasets import SCRATCH
 
@@ -51,7 +51,7 @@ class _Spooling(Request):
         if self._form is None and kind == "multipart/form-data":
             folder = self.app.state.parts.blobs.scratch
             try:
-                with with_room("this upload"):
+                with report_full_disk("this upload"):
                     async with aclosing(self.stream()) as stream:
                         parser = _Parser(self.headers, stream, folder=folder, **limits)
                         self._form = await parser.parse()

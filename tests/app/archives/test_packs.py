@@ -30,12 +30,12 @@ def test_erasing_zeroes_the_places_and_nothing_else(tmp_path, monkeypatch):
     data = bytes(range(1, 41))
     path.write_bytes(data)
     places = [Place(3, 10), Place(38, 2)]
-    assert packs.left(path, places) == 12
+    assert packs.nonzero_bytes(path, places) == 12
 
     packs.erase(path, places)
     packs.erase(path, places)
 
     expected = data[:3] + bytes(10) + data[13:38] + bytes(2)
     assert path.read_bytes() == expected
-    assert packs.left(path, places) == 0
-    assert packs.left(path, [Place(0, 40)]) == 28
+    assert packs.nonzero_bytes(path, places) == 0
+    assert packs.nonzero_bytes(path, [Place(0, 40)]) == 28

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.archives import checks, examiner, uploads
-from app.archives.examiner import Examiner
+from app.archives import decode_worker, image_checks, uploads
+from app.archives.decode_worker import DecodeWorkers
 from app.archives.packs import read
 from app.errors import NotReady, Problem
 from app.images import BadImage, Facts
@@ -25,12 +25,12 @@ class Uploaded:
     """What a test looks at after the block has ended."""
 
     def __init__(self, data: bytes, folder: Path, limits: Limits) -> None:
-        with uploads.received(io.BytesIO(data), folder / "pack", limits) as upload:
+        with uploads.receive(io.BytesIO(data), folder / "pack", limits) as upload:
             self.upload = upload
             self.pack = upload.pack.read_bytes()
             self.files = {
-                (label, found.path): read(upload.pack, *place)
-                for label, found, place, _ in upload.images
+                (label, image.path): read(upload.pack, *place)
+                for label, image, place, _ in upload.images
             }
         self.labels, self.duplicates = upload.labels, upload.duplicates
         self.rejected = {item["path"]: item["reason"] for item in upload.rejected.listed}
@@ -47,7 +47,7 @@ def refused(tmp_path):
     def problem(data: bytes, limits: Limits = LIMITS) -> Problem:
         with (
             pytest.raises(Problem) as caught,
-            uploads.received(io.BytesIO(data), tmp_path / "pack", limits),
+            uploads.receive(io.BytesIO(data), tmp_path / "pack", limits),
         ):
             pytest.fail("the upload was accepted")
         assert not list(tmp_path.iterdir())
@@ -63,7 +63,7 @@ def test_every_image_is_packed_with_its_label(upload, kind):
     assert found.labels == {"cat": 2, "dog": 1}
     assert found.files == {(path.split("/")[1], path): data for path, data in files.items()}
     assert found.upload.sha256 == hashlib.sha256(archive(files, kind)).hexdigest()
-    assert [image.found.path for image in found.upload.images] == list(files)
+    assert [image.image.path for image in found.upload.images] == list(files)
 
 
 def test_files_that_are_no_images_are_rejected_one_by_one(upload):
@@ -81,11 +81,11 @@ def test_files_that_are_no_images_are_rejected_one_by_one(upload):
     assert set(rejected) == set(files) - {"cat/1.png"}
     assert "not a JPEG" in rejected["cat/notes.txt"]
     assert "damaged or cut off" in rejected["cat/cut.png"]
-    assert rejected["cat/inner.zip"] == "an archive (zip) within the archive is not opened"
-    assert "(tar) within" in rejected["cat/inner.tar"]
+    assert rejected["cat/inner.zip"] == "an archive (zip) inside the archive is not opened"
+    assert "(tar) inside" in rejected["cat/inner.tar"]
     assert "has 1048577 bytes, more than the 1048576" in rejected["cat/large.png"]
     assert rejected["README.md"] == "the file is empty"
-    assert "no manifest" in rejected["table.csv"]
+    assert "not a manifest" in rejected["table.csv"]
 
 
 def test_rejected_files_are_listed_up_to_a_thousand_and_all_counted(upload):
@@ -113,8 +113,8 @@ def test_a_manifest_may_come_before_or_after_its_images(upload, kind, first):
     found = upload(archive(table | images if first else images | table, kind))
     assert found.labels == {"cat": 1, "dog": 1}
     assert found.rejected == {
-        "img/3.png": "its label in metadata.csv, line 5, is empty or no text",
-        "img/9.png": "the manifest lists it, but there is no such image",
+        "img/3.png": "its label in metadata.csv, line 5, is empty or not text",
+        "img/9.png": "the manifest lists this image, but the archive lacks it",
     }
 
 
@@ -122,14 +122,14 @@ def test_the_pack_holds_nothing_that_was_not_accepted(upload):
     images = noise_at("img/1.png", "img/2.png", "img/3.png")
     found = upload(archive(images | {"metadata.jsonl": b'{"file_name":"img/2.png","label":1}'}))
     assert found.pack == images["img/2.png"]
-    assert found.rejected["img/1.png"] == "the manifest does not list it"
+    assert found.rejected["img/1.png"] == "the manifest does not list this image"
 
 
 def test_images_without_a_folder_are_rejected_where_others_have_one(upload):
     found = upload(archive(noise_at("cat/1.png", "2.png", "dog \x07/3.png")))
     assert found.labels == {"cat": 1}
-    assert "lies in no folder" in found.rejected["2.png"]
-    assert "cannot be printed" in found.rejected["dog \x07/3.png"]
+    assert "is not in a folder" in found.rejected["2.png"]
+    assert "unprintable" in found.rejected["dog \x07/3.png"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,7 +145,7 @@ def test_an_archive_without_images_is_refused_with_the_reasons(refused, kind):
 def test_an_archive_without_labels_is_refused(refused):
     problem = refused(archive(noise_at("1.png", "2.png")))
     assert (problem.status, problem.code) == (422, "no_labels")
-    assert "2 images have no labels, as they lie in no folder: put every" in problem.detail
+    assert "2 images have no labels, as they are not in folders: put every" in problem.detail
     table = {"metadata.csv": b"file_name,label\nx.png,cat\n"}
     assert "manifest lists none" in refused(archive(noise_at("1.png") | table)).detail
 
@@ -201,16 +201,16 @@ def test_a_full_disk_is_told_and_leaves_nothing(refused, monkeypatch):
 
 
 def test_the_order_of_the_archive_is_kept_whatever_decodes_first(upload, monkeypatch):
-    monkeypatch.setattr(checks, "BATCH_FILES", 1)
-    monkeypatch.setattr(checks, "BATCHES_IN_FLIGHT", 2)
+    monkeypatch.setattr(image_checks, "BATCH_FILES", 1)
+    monkeypatch.setattr(image_checks, "BATCHES_IN_FLIGHT", 2)
     files = {f"cat/{i:02d}.png": noise(i, size=200 if i % 3 else 4) for i in range(40)}
     found = upload(archive(files))
-    assert [image.found.path for image in found.upload.images] == list(files)
+    assert [image.image.path for image in found.upload.images] == list(files)
 
 
 @pytest.fixture
 def children(monkeypatch):
-    """Examines every image apart; the processes started for it."""
+    """Examine every image in a child process; the processes started for it."""
     monkeypatch.setattr("app.images.LARGE", 0)
     started = []
 
@@ -219,7 +219,7 @@ def children(monkeypatch):
             super().__init__(*args, **options)
             started.append(self)
 
-    monkeypatch.setattr(examiner.subprocess, "Popen", Recorded)
+    monkeypatch.setattr(decode_worker.subprocess, "Popen", Recorded)
     return started
 
 
@@ -228,12 +228,12 @@ def test_large_images_are_checked_by_child_processes_that_end_with_the_upload(up
     found = upload(archive(files))
     assert found.labels == {"cat": 5}
     assert "damaged or cut off" in found.rejected["cat/cut.png"]
-    assert 1 <= len(children) <= checks.THREADS
+    assert 1 <= len(children) <= image_checks.THREADS
     assert all(child.returncode is not None for child in children)
 
 
 def test_a_child_that_crashes_costs_one_image(children):
-    under_test = Examiner(LIMITS)
+    under_test = DecodeWorkers(LIMITS)
     assert under_test.examine(noise()) == Facts("image/png", 8, 8)
     os.kill(children[0].pid, 9)
     with pytest.raises(BadImage, match="its decoder crashes"):
@@ -244,8 +244,8 @@ def test_a_child_that_crashes_costs_one_image(children):
 
 
 def test_a_child_that_takes_forever_costs_one_image(children, monkeypatch):
-    monkeypatch.setattr(examiner, "SECONDS", 0.0)
-    under_test = Examiner(LIMITS)
+    monkeypatch.setattr(decode_worker, "SECONDS", 0.0)
+    under_test = DecodeWorkers(LIMITS)
     with pytest.raises(BadImage, match="takes longer than 0 seconds"):
         under_test.examine(noise(size=300))
     under_test.close()
@@ -253,20 +253,20 @@ def test_a_child_that_takes_forever_costs_one_image(children, monkeypatch):
 
 
 def test_a_child_that_cannot_start_is_our_fault_not_the_images(children, monkeypatch):
-    monkeypatch.setattr(examiner.sys, "executable", "/bin/false")
-    under_test = Examiner(LIMITS)
+    monkeypatch.setattr(decode_worker.sys, "executable", "/bin/false")
+    under_test = DecodeWorkers(LIMITS)
     with pytest.raises(RuntimeError, match="ended with status 1"):
         under_test.examine(noise())
     under_test.close()
 
 
 def test_many_megapixels_are_checked_within_the_limit(upload):
-    """Over the size from which a child decodes; the limit is the settings', not the child's."""
+    """A child process decodes an image of this size, within the limit of the settings."""
     file = io.BytesIO()
     Image.new("L", (3000, 2000), 7).save(file, "PNG")
     limits = replace(LIMITS, max_image_pixels=6_000_000)
     (image,) = upload(archive({"cat/1.png": file.getvalue()}), limits).upload.images
-    assert image.found.facts == Facts("image/png", 3000, 2000)
+    assert image.image.facts == Facts("image/png", 3000, 2000)
 
 
 WHOLE = [archive(noise_at("cat/1.png", "dog/2.png"), kind) for kind in KINDS]
@@ -287,7 +287,7 @@ def test_a_changed_archive_is_an_upload_or_a_problem_and_leaves_nothing(tmp_path
         changed[place % len(data)] = value
     changed = changed[: cut % len(data)] if cut else changed
     try:
-        with uploads.received(io.BytesIO(bytes(changed)), tmp_path / "pack", LIMITS) as upload:
+        with uploads.receive(io.BytesIO(bytes(changed)), tmp_path / "pack", LIMITS) as upload:
             assert sum(upload.labels.values()) == len(upload.images) > 0
     except Problem as problem:
         assert 400 <= problem.status < 500

@@ -1,8 +1,8 @@
-"""Examines an upload's images; large ones in a child process, which bounds this one's memory.
+"""Decodes an upload's large images in child processes, which bounds the memory of this process.
 
-A decoded image of 50 megapixels takes 200 MB. Run as a module, this file is the child: it reads
-`length, bytes` again and again on its standard input and answers each with a line of JSON. The
-child ends with its input, so with the parent, however that ends.
+A decoded image of 50 megapixels takes 200 MB. Run as a module, this file is the child process: it
+reads `length, bytes` in a loop from its standard input and writes one line of JSON for every image.
+It ends when its input ends, so it ends with its parent, even if that is killed.
 """
 
 import json
@@ -19,30 +19,30 @@ LENGTH = struct.Struct("<Q")
 SECONDS = 60.0  # for one image; 50 megapixels take about one
 
 
-class Examiner:
-    """Examines images from any number of threads, each with its own child once it needs one."""
+class DecodeWorkers:
+    """Examines images for any number of threads; every thread starts its own child on demand."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._own = threading.local()
+        self._local = threading.local()
         self._children: list[subprocess.Popen[bytes]] = []
 
     def examine(self, data: bytes) -> Facts:
-        """What `images.examine` says of the file.
+        """Return the facts of the image, as `images.examine` does.
 
         Raises:
-            BadImage: as there, and when its decoder crashes or takes forever.
+            BadImage: as `images.examine`, and if the decoder crashes or takes too long.
         """
-        return examine(data, self._limits, apart=self._apart)
+        return examine(data, self._limits, decode_large=self._ask_child)
 
     def close(self) -> None:
-        """End the children; no thread may be examining."""
+        """End the children; no thread may be examining an image."""
         for child in self._children:
             child.kill()
             child.communicate()  # closes the pipes and waits
 
-    def _apart(self, data: bytes) -> Facts:
-        child = self._child()
+    def _ask_child(self, data: bytes) -> Facts:
+        child = self._child_process()
         assert child.stdin and child.stdout
         try:
             child.stdin.write(LENGTH.pack(len(data)) + data)
@@ -52,30 +52,30 @@ class Examiner:
             ready = True
         line = child.stdout.readline() if ready else b""
         if not line:
-            raise self._lost(child, in_time=ready)
+            raise self._discard(child, in_time=ready)
         answer = json.loads(line)
         if "reason" in answer:
             raise BadImage(**answer)
         return Facts(**answer)
 
-    def _lost(self, child: subprocess.Popen[bytes], *, in_time: bool) -> Exception:
-        """What to raise when the child has no answer; the next image gets a new one."""
+    def _discard(self, child: subprocess.Popen[bytes], *, in_time: bool) -> Exception:
+        """End a child that gave no answer; return the exception to raise for its image."""
         if not in_time:
             child.kill()
         child.communicate()
         self._children.remove(child)
-        self._own.child = None
-        if child.returncode >= 0:  # ended by itself: the fault is ours, not the image's
-            return RuntimeError(f"the examining process ended with status {child.returncode}")
-        told = "crashes" if in_time else f"takes longer than {SECONDS:.0f} seconds"
-        return BadImage(f"the image is damaged (its decoder {told})")
+        self._local.child = None
+        if child.returncode >= 0:  # it ended by itself: a fault of the service, not of the image
+            return RuntimeError(f"the decode worker ended with status {child.returncode}")
+        fault = "crashes" if in_time else f"takes longer than {SECONDS:.0f} seconds"
+        return BadImage(f"the image is damaged (its decoder {fault})")
 
-    def _child(self) -> subprocess.Popen[bytes]:
-        child = getattr(self._own, "child", None)
+    def _child_process(self) -> subprocess.Popen[bytes]:
+        child = getattr(self._local, "child", None)
         if child is None:
             limits = (self._limits.max_image_bytes, self._limits.max_image_pixels)
-            child = self._own.child = subprocess.Popen(
-                [sys.executable, "-m", "app.archives.examiner", *map(str, limits)],
+            child = self._local.child = subprocess.Popen(
+                [sys.executable, "-m", "app.archives.decode_worker", *map(str, limits)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C in a terminal is the parent's to handle
@@ -85,9 +85,9 @@ class Examiner:
 
 
 def main() -> None:
-    """Answer for one image after the other until the input ends."""
-    most_bytes, most_pixels = map(int, sys.argv[1:])
-    limits = SimpleNamespace(max_image_bytes=most_bytes, max_image_pixels=most_pixels)
+    """Examine one image after another until the input ends."""
+    max_bytes, max_pixels = map(int, sys.argv[1:])
+    limits = SimpleNamespace(max_image_bytes=max_bytes, max_image_pixels=max_pixels)
     read = sys.stdin.buffer.read
     while len(head := read(LENGTH.size)) == LENGTH.size:
         try:

@@ -11,11 +11,11 @@ from app.settings import BadSettings, Settings, read
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status, 2 if what it was given cannot be used."""
+    """Run one command; return its exit status, 2 if its settings or files cannot be used."""
     flags = parser().parse_args(arguments)
     named = {name: getattr(flags, name, None) for name in ("host", "port", "data_dir")}
     if flags.command != "serve":
-        named["host"] = "127.0.0.1"  # it does not listen, so it needs no API key
+        named["host"] = "127.0.0.1"  # other commands do not listen, so they need no API key
     try:
         return COMMANDS[flags.command](read(**named), flags)
     except BadSettings as error:
@@ -29,43 +29,52 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
+    from app.receipts.environment import installed
+
     made = argparse.ArgumentParser(
         prog="tangent",
         description="Serve image classifiers that can be added, weighted and subtracted.",
-        epilog="Every setting is also a variable, TANGENT_<NAME>; flags go before variables.",
+        epilog="Every setting is also a variable TANGENT_<NAME>; a flag overrides its variable.",
     )
+    version = f"tangent {installed('tangent-composer')}"
+    made.add_argument("--version", action="version", version=version, help="print the version")
     commands = made.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="the API and, unless told otherwise, a worker")
+    serve = commands.add_parser("serve", help="run the API and a training worker")
     serve.add_argument("--host", help="address to listen on")
-    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
-    serve.add_argument("--no-worker", action="store_true", help="the API alone")
-    worker = commands.add_parser("worker", help="a training worker alone")
-    worker.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # a process id to end with
-    migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 picks a free port")
+    serve.add_argument("--no-worker", action="store_true", help="run the API without a worker")
+    worker = commands.add_parser("worker", help="run a training worker")
+    worker.add_argument(
+        "--parent", type=int, help=argparse.SUPPRESS
+    )  # the worker ends with this process
+    migrate = commands.add_parser("migrate", help="bring the database schema up to date")
     for command in (serve, worker, migrate):
-        command.add_argument("--data-dir", type=Path, help="folder of database and blobs")
-    demo = commands.add_parser("demo", help="the whole main job against a running service")
-    demo.add_argument("--url", default="http://127.0.0.1:8000", help="where the service answers")
+        command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
+    demo = commands.add_parser("demo", help="run the demo against a running service")
+    demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
     _add_verify(commands)
     return made
 
 
 def _add_verify(commands: argparse._SubParsersAction) -> None:
     verify = commands.add_parser(
-        "verify-receipts", help="check saved receipts, without a service or its database"
+        "verify-receipts", help="check saved receipts; needs no service and no database"
     )
     verify.add_argument(
-        "files", nargs="+", type=Path, help="pages of GET /v1/receipts, or one receipt a line"
+        "files",
+        nargs="+",
+        type=Path,
+        help="pages of GET /v1/receipts, or files with one receipt per line",
     )
     verify.add_argument(
         "--public-key",
         action="append",
         type=Path,
         default=[],
-        help="PEM file that GET /v1/receipts/key gave; once for every key that has signed",
+        help="PEM file from GET /v1/receipts/key; repeat for every key that has signed",
     )
-    verify.add_argument("--head", help="a hash of GET /v1/receipts/head that was noted")
+    verify.add_argument("--head", help="hash from GET /v1/receipts/head, noted earlier")
 
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
@@ -77,7 +86,7 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
         folder_identity.refuse_used(settings)
         migrate.upgrade(settings)
     elif not migrate.is_current(settings):
-        raise BadSettings("the database is of another version: run `tangent migrate`")
+        raise BadSettings("the database schema is of another version: run `tangent migrate`")
     return run(settings, with_worker=not flags.no_worker)
 
 
@@ -93,23 +102,23 @@ def worker(settings: Settings, flags: argparse.Namespace) -> int:
 
 
 def migrate(settings: Settings, flags: argparse.Namespace) -> int:
-    """Create or bring up to date every table."""
+    """Create the tables or bring them up to date."""
     from app.store.migrate import upgrade
 
     upgrade(settings)
-    print("the database is at this version's schema")
+    print("the database schema is up to date")
     return 0
 
 
 def demo(settings: Settings, flags: argparse.Namespace) -> int:
-    """Do the whole main job against a running service."""
+    """Run the demo against a running service."""
     from app.demo import run
 
     return run(flags.url, api_key=settings.api_key)
 
 
 def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
-    """Check saved receipts; 0 if they are as they were written, else 1 and a sentence a fault."""
+    """Check saved receipts; return 0 if all are unchanged, else 1 after a sentence per fault."""
     from app.receipts.offline import BadLedger, check, read
 
     keys = dict(_public_key(path) for path in flags.public_key)
@@ -125,7 +134,7 @@ def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
         signed = sum("key_id" in receipt for receipt in receipts)
         last = receipts[-1]["hash"] if receipts else "none"
         checked = f"{signed} signed" if keys else f"{signed} signed, no signature checked"
-        print(f"{len(receipts)} receipts hold, {checked}; the last hash is {last}")
+        print(f"{len(receipts)} receipts are valid, {checked}; the last hash is {last}")
     return 1 if faults else 0
 
 
@@ -145,7 +154,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise BadSettings(f"{path} is no text in UTF-8") from None
+        raise BadSettings(f"{path} is not a text file in UTF-8") from None
 
 
 COMMANDS = {

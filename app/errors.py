@@ -1,4 +1,4 @@
-"""Every error that a client can meet, as one small tree.
+"""All errors that the service reports to clients, as one small tree.
 
     Problem
     ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
@@ -6,15 +6,15 @@
     ├── NotFound 404       ├── TooLarge 413          ├── NotReady 503
     └── Conflict 409
 
-Each carries a stable `code` for programs and a `detail` sentence that tells a person what to do.
-The HTTP layer renders them as `application/problem+json` (RFC 9457). Standard library only.
+Every error has a stable `code` for programs and a `detail` that tells a person what to do. The HTTP
+layer renders the errors as `application/problem+json` (RFC 9457). Uses the standard library only.
 """
 
 from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """Something that went wrong, where, and what to do about it."""
+    """An error with its place and its remedy."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"

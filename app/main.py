@@ -123,7 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer = signer
     app.state.turns = Turns(settings.max_concurrent_uploads)
-    app.state.metrics.count_held(partial(_inventory, app))
+    app.state.metrics.register_inventory(partial(_inventory, app))
     problems.add_handlers(app)
     # For the document only: BearerKey has decided before a route is reached.
     bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]

@@ -20,16 +20,16 @@ GAUGES = (
     (
         "tangent_training_queue_oldest_seconds",
         "queued_seconds",
-        "time that the oldest queued component has waited",
+        "waiting time of the oldest queued component",
     ),
-    ("tangent_datasets", "datasets", "datasets held"),
-    ("tangent_dataset_images", "images", "images held, of all datasets"),
-    ("tangent_workers", "workers", "training workers that gave a sign of life lately"),
+    ("tangent_datasets", "datasets", "number of datasets"),
+    ("tangent_dataset_images", "images", "number of images in all datasets"),
+    ("tangent_workers", "workers", "training workers with a recent heartbeat"),
 )
 
 
 class Inventory(Protocol):
-    """What the database is asked for, see app.store.counts."""
+    """The counts that the database provides, see app.store.counts."""
 
     @property
     def components(self) -> Mapping[str, int]: ...
@@ -39,36 +39,38 @@ class Inventory(Protocol):
     def receipts(self) -> int: ...
 
 
-class _Held(Collector):
-    """What the database holds, read when Prometheus asks; nothing but `up` if it is down."""
+class _InventoryCollector(Collector):
+    """Counts from the database, read at every scrape; only `up` if the database is down."""
 
     def __init__(self, read: Callable[[], Inventory | None]) -> None:
         self.read = read
 
     def describe(self) -> Iterable[Metric]:
-        return []  # no names to reserve: to find them out, the registry would read
+        return []  # no names to reserve, as finding them would take a read
 
     def collect(self) -> Iterable[Metric]:
-        found = self.read()
-        up = 0 if found is None else 1
+        inventory = self.read()
+        up = 0 if inventory is None else 1
         yield GaugeMetricFamily(
-            "tangent_database_up", "whether the database answers; 0: what it holds is left out", up
+            "tangent_database_up",
+            "1 if the database answers; 0 if it does not, and its counts are left out",
+            up,
         )
-        if found is None:
+        if inventory is None:
             return
         for name, attribute, text in GAUGES:
-            yield GaugeMetricFamily(name, text, getattr(found, attribute))
+            yield GaugeMetricFamily(name, text, getattr(inventory, attribute))
         yield CounterMetricFamily(
-            "tangent_receipts", "receipts in the ledger, one a deletion", found.receipts
+            "tangent_receipts", "receipts in the ledger, one per deletion", inventory.receipts
         )
-        yield _components(found.components)
-        yield _trainings(found.trainings)
+        yield _components(inventory.components)
+        yield _trainings(inventory.trainings)
 
 
 def _components(counts: Mapping[str, int]) -> Metric:
     family = GaugeMetricFamily(
         "tangent_components",
-        "components by status; the queued ones are the queue's depth",
+        "components by status; the number queued is the depth of the queue",
         labels=["status"],
     )
     for status, number in counts.items():
@@ -76,14 +78,14 @@ def _components(counts: Mapping[str, int]) -> Metric:
     return family
 
 
-def _trainings(found: Mapping[str, Any]) -> Metric:
-    # No counter: a deletion takes the component's training out, which a rate would take for a jump.
+def _trainings(outcomes: Mapping[str, Any]) -> Metric:
+    # Not a counter: a deletion removes a component's training, and a rate would see a jump.
     family = GaugeHistogramMetricFamily(
         "tangent_training_duration_seconds",
-        "time of a training's last attempt, of the components there are",
+        "time of the last training attempt of every existing component",
         labels=["outcome"],
     )
-    for outcome, trainings in found.items():
+    for outcome, trainings in outcomes.items():
         buckets = [(str(bound), float(number)) for bound, number in trainings.within.items()]
         buckets.append(("+Inf", float(trainings.count)))
         family.add_metric([outcome], buckets, trainings.seconds)
@@ -91,11 +93,13 @@ def _trainings(found: Mapping[str, Any]) -> Metric:
 
 
 class Metrics:
-    """What is counted; no label carries an id, name or weight, as it would outlive a deletion."""
+    """All metrics; no label holds an id, name or weight, as it would outlive a deletion."""
 
     def __init__(self, version: str = "0") -> None:
         self.registry = CollectorRegistry()
-        Info("tangent_build", "what runs here", registry=self.registry).info({"version": version})
+        Info("tangent_build", "version of the running service", registry=self.registry).info(
+            {"version": version}
+        )
         self.requests = self._counter(
             "tangent_http_requests", "answered requests", "method", "route", "status"
         )
@@ -108,7 +112,7 @@ class Metrics:
         self.predictions = self._counter("tangent_predictions", "images predicted", "outcome")
         self.prediction_seconds = self._histogram(
             "tangent_prediction_duration_seconds",
-            "time from a prediction's body to answer",
+            "time from a prediction's body to its answer",
             SECONDS,
         )
         self.prediction_images = self._histogram(
@@ -116,7 +120,7 @@ class Metrics:
         )
         self.deletion_seconds = self._histogram(
             "tangent_deletion_duration_seconds",
-            "time of one deletion, its waiting included",
+            "time of one deletion, including its waiting",
             SECONDS,
         )
         self.batch = self._histogram(
@@ -135,7 +139,8 @@ class Metrics:
             "tangent_composition_cache_misses", "composed deltas made from their components"
         )
         self.cache_evictions = self._counter(
-            "tangent_composition_cache_evictions", "composed deltas dropped for room or a deletion"
+            "tangent_composition_cache_evictions",
+            "composed deltas dropped to make room or after a deletion",
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -146,10 +151,10 @@ class Metrics:
     ) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
-    def count_held(self, read: Callable[[], Inventory | None]) -> None:
-        """Serve what the database holds from this function, which gives None if it is down."""
-        self.registry.register(_Held(read))
+    def register_inventory(self, read: Callable[[], Inventory | None]) -> None:
+        """Register the function that reads the database's counts; it returns None if it is down."""
+        self.registry.register(_InventoryCollector(read))
 
     def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

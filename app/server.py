@@ -1,4 +1,4 @@
-"""The API under uvicorn with its embedded worker, as one command that ends cleanly."""
+"""Runs the API under uvicorn with an embedded worker, as one command that ends cleanly."""
 
 import logging
 import os
@@ -20,24 +20,26 @@ from tangent import open_space
 from tangent.errors import TangentError
 
 GRACE_SECONDS = 10  # for open connections, then for the worker to hand its job back
-RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is started again: first, longest
+RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is restarted: first, longest
 
 log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, *, with_worker: bool) -> int:
-    """Listen, start the worker, serve until SIGTERM or SIGINT, end the worker; the exit status.
+    """Serve until SIGTERM or SIGINT, with a worker if wanted; return the exit status.
 
     Raises:
-        BadSettings: the address is taken, the default space cannot be opened, the key that signs
-            receipts cannot be used, or folder and database do not belong together.
+        BadSettings: the address is in use, the default space cannot be opened, the key that signs
+            receipts cannot be used, or the folder belongs to another database.
     """
     app = create_app(settings)
-    folder_identity.claim(settings)  # inside of the application an error would be a traceback
+    folder_identity.claim(settings)  # inside the application an error would be a traceback
     listener = _listen(settings)
     _make_default_space(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)  # uvicorn handles them, then raises them once more
+        signal.signal(
+            number, lambda *_: None
+        )  # uvicorn handles the signals, then raises them again
     worker = EmbeddedWorker(settings) if with_worker else None
     if worker:
         worker.start()
@@ -52,7 +54,7 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """A socket on the settings' address; taken before anything else is started."""
+    """Open a socket on the settings' address; call this before anything else is started."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -69,7 +71,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _make_default_space(settings: Settings) -> None:
-    """The first start on a database; inside of the application an error would be a traceback."""
+    """Make the default space of a new database; in the app an error would be a traceback."""
     engine = open_engine(settings)
     try:
         with transaction(session_factory(engine)) as session:
@@ -83,7 +85,7 @@ def _make_default_space(settings: Settings) -> None:
 
 
 class Announced(uvicorn.Server):
-    """Prints where the service answers, once it does."""
+    """Prints the service's address once it answers."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -94,7 +96,7 @@ class Announced(uvicorn.Server):
 
 
 class EmbeddedWorker:
-    """A worker as a child process: restarted if it crashes, ended with the API in any case."""
+    """A worker as a child process: restarted if it crashes, ended when the API ends."""
 
     def __init__(self, settings: Settings) -> None:
         self._command = [sys.executable, "-m", "app.cli", "worker"]
@@ -107,7 +109,7 @@ class EmbeddedWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask it to end, insist after a while."""
+        """End the worker, by force if it takes too long."""
         self._stopped.set()
         self._thread.join()
 
@@ -128,10 +130,10 @@ class EmbeddedWorker:
             pause = min(2 * pause, RESTART_SECONDS[1])
 
     def _wait(self, process: subprocess.Popen) -> int:
-        """The worker's exit status, once it has ended by itself or by `stop`."""
+        """Wait until the worker ends by itself or by `stop`; return its exit status."""
         while process.poll() is None and not self._stopped.wait(0.2):
             continue
-        process.terminate()  # nothing if it has ended
+        process.terminate()  # does nothing if the process has ended
         try:
             return process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:

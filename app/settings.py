@@ -1,4 +1,4 @@
-"""All settings, in one frozen class; the only file that reads the environment."""
+"""All settings, in one frozen class; this is the only file that reads the environment."""
 
 import ipaddress
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a listener on this host name or address is reachable from this machine only."""
+    """Return whether only this machine can reach a listener on this host name or address."""
     if host == "localhost":
         return True
     try:
@@ -24,65 +24,86 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TANGENT_", frozen=True, extra="forbid")
 
     host: str = Field(
-        "127.0.0.1", description="address to listen on; any but loopback needs an API key"
+        "127.0.0.1", description="address to listen on; any address but loopback needs an API key"
     )
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
     api_key: str | None = Field(
-        None, min_length=8, description="Bearer key that every /v1 request must carry"
+        None, min_length=8, description="key that every /v1 request must send as a Bearer token"
     )
     data_dir: Path = Field(
-        Path("data"), description="folder of the SQLite file, the blobs and scratch files"
+        Path("data"), description="folder for the SQLite file, the blobs and scratch files"
     )
     database_url: str | None = Field(
-        None, description="SQLAlchemy URL of Postgres; without it, SQLite in the data folder"
+        None,
+        description="SQLAlchemy URL of a Postgres database; without it, SQLite in the data folder",
     )
     receipt_key_file: Path | None = Field(
-        None, description="Ed25519 private key in PEM that signs receipts; closed to other users"
+        None,
+        description="PEM file with the Ed25519 key that signs receipts; readable by its owner only",
     )
     backbone: str = Field("resnet_micro_32", description="backbone of the default space")
     scope: str = Field("head2toe", description="scope of the default space")
     device: str = Field(
-        "auto", description="torch device of engine and trainer: auto, cpu, cuda, cuda:1 …"
+        "auto", description="torch device for answers and training: auto, cpu, cuda, cuda:1 …"
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of the frozen part in answers; trainings always take float32"
+        "float32",
+        description="number format of the frozen part in answers; training always uses float32",
     )
-    threads: int = Field(0, ge=0, description="torch threads per process; 0 leaves torch's choice")
-    composition_cache: int = Field(8, ge=1, description="composed deltas kept in memory")
-    max_upload_bytes: int = Field(2 * 2**30, ge=1, description="largest dataset archive")
+    threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
+    composition_cache: int = Field(8, ge=1, description="number of composed deltas kept in memory")
+    max_upload_bytes: int = Field(
+        2 * 2**30, ge=1, description="maximum size of a dataset archive, in bytes"
+    )
     max_concurrent_uploads: int = Field(
-        2, ge=1, description="archives examined at the same time; the next ones wait"
+        2, ge=1, description="archives checked at the same time; further uploads wait"
     )
-    max_dataset_images: int = Field(100_000, ge=1, description="most images in one dataset")
+    max_dataset_images: int = Field(
+        100_000, ge=1, description="maximum number of images in a dataset"
+    )
     max_dataset_bytes: int = Field(
-        8 * 2**30, ge=1, description="most bytes that an archive may unpack to"
+        8 * 2**30, ge=1, description="maximum unpacked size of an archive, in bytes"
     )
-    max_labels: int = Field(1_000, ge=1, description="most labels in one dataset or space")
-    max_image_bytes: int = Field(20 * 2**20, ge=1, description="largest single image file")
-    max_image_pixels: int = Field(50_000_000, ge=1, description="most pixels of one decoded image")
+    max_labels: int = Field(
+        1_000, ge=1, description="maximum number of labels in a dataset or space"
+    )
+    max_image_bytes: int = Field(
+        20 * 2**20, ge=1, description="maximum size of an image file, in bytes"
+    )
+    max_image_pixels: int = Field(
+        50_000_000, ge=1, description="maximum number of pixels in a decoded image"
+    )
     max_request_bytes: int = Field(
-        64 * 2**20, ge=1, description="largest body of any other request"
+        64 * 2**20, ge=1, description="maximum size of any other request body, in bytes"
     )
-    max_prediction_images: int = Field(64, ge=1, description="most images in one prediction")
-    max_components: int = Field(1_000, ge=1, description="most components in one composition")
+    max_prediction_images: int = Field(
+        64, ge=1, description="maximum number of images in a prediction"
+    )
+    max_components: int = Field(
+        1_000, ge=1, description="maximum number of components in a composition"
+    )
     max_attributed_components: int = Field(
-        64, ge=1, description="most components that an answer is taken apart into or solved for"
+        64, ge=1, description="maximum number of components in an attribution or a weight fit"
     )
     max_attributions: int = Field(
-        1_024, ge=1, description="most pairs of an image and a component in one answer taken apart"
+        1_024,
+        ge=1,
+        description="maximum number of images × components in an answer with attributions",
     )
     max_solve_numbers: int = Field(
-        2**25, ge=1, description="most images × labels × components of one solve, 8 bytes each"
+        2**25,
+        ge=1,
+        description="maximum number of images × labels × components in a weight fit, 8 bytes each",
     )
     worker_heartbeat_seconds: float = Field(
-        2.0, gt=0, description="pause between a worker's signs of life"
+        2.0, gt=0, description="seconds between a worker's heartbeats"
     )
     worker_dead_seconds: float = Field(
-        15.0, gt=0, description="silence after which a worker's jobs are handed on"
+        15.0,
+        gt=0,
+        description="seconds without a heartbeat after which a worker's jobs go to other workers",
     )
-    max_attempts: int = Field(
-        3, ge=1, description="times a training is started before it counts as failed"
-    )
+    max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
     @model_validator(mode="after")
     def _open_address_needs_a_key(self) -> Self:
@@ -105,14 +126,14 @@ class Settings(BaseSettings):
 
 
 class BadSettings(Exception):
-    """Settings that cannot be used; the message is one sentence a setting."""
+    """Settings that cannot be used; the message has one sentence per setting."""
 
 
 def read(**flags: Any) -> Settings:
-    """The settings of the environment, under those of the given flags that are not None.
+    """Return the settings of the environment, overridden by the flags that are not None.
 
     Raises:
-        BadSettings: naming each flag or variable that is wrong and why.
+        BadSettings: names every wrong flag or variable, and says why it is wrong.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:

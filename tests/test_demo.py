@@ -33,7 +33,7 @@ def test_the_whole_job_finds_its_claims_true_beside_what_an_earlier_run_left(url
     printed = console.file.getvalue()
     assert status == 0, printed
     assert "NOT TRUE" not in printed
-    assert "as if it had never been, byte for byte" in printed
+    assert "as if it had never existed, byte for byte" in printed
     assert re.search(r"default: head2toe .*%.*%.*%", printed)
     assert re.search(r"demo-2-last-block: last-block .*%.*%.*%", printed)
     assert f"{url}/docs" in printed
@@ -51,11 +51,21 @@ def test_a_service_that_cannot_start_shows_its_log(tmp_path, monkeypatch):
         pass
 
 
+def test_the_demo_points_to_the_api_only_if_the_service_stays(monkeypatch):
+    monkeypatch.setattr("app.demo.job.Demo.whole_job", lambda demo: None)
+    ended = run("http://127.0.0.1:9", per_label=1, console=(first := paper()), service_stays=False)
+    kept = run("http://127.0.0.1:9", per_label=1, console=(second := paper()))
+    assert (ended, kept) == (0, 0)
+    assert "make demo KEEP=1" in first.file.getvalue()
+    assert "/docs" not in first.file.getvalue()
+    assert "Browse the API: http://127.0.0.1:9/docs" in second.file.getvalue()
+
+
 def test_a_false_claim_is_printed_as_false():
     console = paper()
     claims = Claims(console)
-    claims.look("water is wet", True)
-    claims.look("the moon is cheese", False, "it is rock")
+    claims.check("water is wet", True)
+    claims.check("the moon is cheese", False, "it is rock")
     assert claims.failed == ["the moon is cheese"]
     assert "NOT TRUE: the moon is cheese" in console.file.getvalue()
 

@@ -1,4 +1,4 @@
-"""The main job on real images, over HTTP like any client: `run(url)`, or `python -m app.demo`."""
+"""The demo: the main job on real images over HTTP. Use `run(url)` or `python -m app.demo`."""
 
 from app.demo.job import run as run
 

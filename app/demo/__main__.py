@@ -1,4 +1,4 @@
-"""`python -m app.demo`: the demo on a service of its own, or on a running one with `--url`."""
+"""Run the demo on a service of its own, or on a running service with `--url`."""
 
 import argparse
 import shutil
@@ -12,14 +12,17 @@ from app.demo.service import LOG, NotStarted, end_of, started, temporary_folder
 
 
 def main() -> int:
-    """The demo's exit status: 0 if all that it claims was found true."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of the blocks that clean up
+    """Run the demo; return 0 if all its claims are true."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # runs the blocks that clean up
     parser = argparse.ArgumentParser(prog="python -m app.demo", description=__doc__)
-    parser.add_argument("--url", help="address of a running service, instead of starting one")
-    parser.add_argument("--api-key", help="the running service's key")
-    parser.add_argument("--keep", action="store_true", help="leave the started service up")
+    parser.add_argument("--url", help="use the running service at this address")
+    parser.add_argument("--api-key", help="API key of the running service")
+    parser.add_argument("--keep", action="store_true", help="keep the service running afterwards")
     parser.add_argument(
-        "--write", type=Path, metavar="FOLDER", help="write the digits there; no demo"
+        "--write",
+        type=Path,
+        metavar="FOLDER",
+        help="only write the images of the demo to this folder",
     )
     args = parser.parse_args()
     if args.write:
@@ -31,15 +34,15 @@ def main() -> int:
 
 
 def run_alone(*, keep: bool = False) -> int:
-    """The demo on a fresh service that is started for it."""
+    """Start a fresh service, run the demo on it, and end it unless `keep` is set."""
     folder, status, stays = temporary_folder(), 1, False
-    print("starting a fresh service …", flush=True)
+    print("Starting a fresh service …", flush=True)
     try:
         with started(folder, keep=keep) as url:
-            status = run(url)
+            status = run(url, service_stays=keep)
             stays = keep
         if status != 0:
-            print(f"The service's log ends:\n{end_of(folder / LOG)}", file=sys.stderr)
+            print(f"End of the service's log:\n{end_of(folder / LOG)}", file=sys.stderr)
     except NotStarted as error:
         print(error, file=sys.stderr)
     finally:

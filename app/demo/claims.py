@@ -1,4 +1,4 @@
-"""What the demo claims, each looked at and printed as found, and its tables of accuracy."""
+"""The demo's claims, checked and printed as true or false, and its tables of accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from app.demo.digits import LABELS, Digit
 
 
 def accuracy(answers: Answers, digits: Sequence[Digit], label: str | None = None) -> float:
-    """Share of the digits, of one label or of all, whose best label is their own."""
+    """Return the share of the digits (of one label, or of all) whose best label is correct."""
     hits = [
         best == digit.label
         for best, digit in zip(answers.best(), digits, strict=True)
@@ -21,9 +21,9 @@ def accuracy(answers: Answers, digits: Sequence[Digit], label: str | None = None
 
 
 def difference(one: Answers, other: Answers) -> tuple[float, int]:
-    """Largest difference of a logit relative to the largest logit; images with another best label.
+    """Return the largest relative difference of a logit, and the number of best labels that differ.
 
-    Infinite where the two do not rank the same labels.
+    The difference is infinite if the two answers do not rank the same labels.
     """
     if one.labels != other.labels:
         return float("inf"), len(one.logits)
@@ -35,19 +35,19 @@ def difference(one: Answers, other: Answers) -> tuple[float, int]:
 
 
 def percent(value: float) -> str:
-    """A share with one decimal."""
+    """Format a share as percent with one decimal."""
     return f"{value:.1%}"
 
 
 @dataclass
 class Claims:
-    """Sentences with the evidence for them, printed as they are looked at."""
+    """Claims with their evidence, printed as they are checked."""
 
     console: Console
     failed: list[str] = field(default_factory=list)
 
-    def look(self, sentence: str, holds: bool, evidence: str = "") -> None:
-        """Print the sentence as true or as wrong, and remember which."""
+    def check(self, sentence: str, holds: bool, evidence: str = "") -> None:
+        """Print the sentence as true or not true; keep it in `failed` if it is not."""
         mark, style = ("✓", "green") if holds else ("✗ NOT TRUE:", "bold red")
         if not holds:
             self.failed.append(sentence)
@@ -60,7 +60,7 @@ class Claims:
 
 
 def by_label(before: Answers, after: Answers, digits: Sequence[Digit]) -> Table:
-    """Accuracy of each label before and after the deletion."""
+    """Return a table of every label's accuracy before and after the deletion."""
     table = Table(title="Accuracy on held-out digits", title_justify="left")
     for column in ("label", "images", "five components", "after the deletion"):
         table.add_column(column, justify="right")
@@ -81,7 +81,7 @@ def by_label(before: Answers, after: Answers, digits: Sequence[Digit]) -> Table:
 
 
 def by_rule(rows: dict[str, dict[str, float]], digits: Sequence[Digit]) -> Table:
-    """Accuracy by scope and rule: one row a space, one column a way to make its model."""
+    """Return a table of accuracies: one row per space, one column per rule."""
     title = f"Scope x rule: five components, accuracy on {len(digits)} held-out digits"
     table = Table(title=title, title_justify="left")
     table.add_column("space: scope")

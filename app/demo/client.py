@@ -1,4 +1,4 @@
-"""What the demo asks of the service: a method a request, every refusal an exception quoting it."""
+"""The demo's HTTP client: one method per request; a refusal becomes an exception that quotes it."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class Refused(Exception):
-    """The service answered with a problem; `code` is the problem's."""
+    """The service answered with a problem; `code` is the code of that problem."""
 
     def __init__(self, response: httpx.Response) -> None:
         try:
@@ -30,37 +30,37 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Answers:
-    """What one selection of components said to a list of images."""
+    """The answers of one selection of components to a list of images."""
 
     components: list[Json]  # id, weight, sha256
-    logits: list[dict[str, float]]  # an image's logits by label, best first
+    logits: list[dict[str, float]]  # of every image: label -> logit, best first
 
     @property
     def labels(self) -> set[str]:
-        """Every label that was ranked for any image."""
+        """All labels ranked for any image."""
         return {label for row in self.logits for label in row}
 
     def best(self) -> list[str]:
-        """Each image's first label."""
+        """Return the best label of every image."""
         return [next(iter(row)) for row in self.logits]
 
     def text(self) -> bytes:
-        """The answers without names and times, in a form whose bytes can be compared."""
+        """Return the answers as bytes to compare, without names and times."""
         return json.dumps([self.components, self.logits]).encode()
 
 
 class Client:
-    """A service's API at one address."""
+    """The API of the service at one address."""
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.http = httpx.Client(base_url=url, headers=headers, timeout=60)
 
     def ask(self, method: str, path: str, **arguments: Any) -> Json:
-        """The JSON answer to one request.
+        """Send one request and return its JSON answer.
 
         Raises:
-            Refused: for any status from 400 on.
+            Refused: the status is 400 or higher.
         """
         response = self.http.request(method, path, **arguments)
         if response.is_error:
@@ -68,32 +68,32 @@ class Client:
         return response.json()
 
     def upload(self, name: str, archive: bytes) -> Json:
-        """A dataset from a zip."""
+        """Upload a zip and return its dataset."""
         file = {"file": (f"{name}.zip", archive, "application/zip")}
         return self.ask("POST", "/v1/datasets", files=file, data={"name": name})
 
     def train(self, dataset_id: str, space: str, name: str, settings: Json) -> str:
-        """The id of a component that is now queued."""
+        """Queue a training and return the id of its component."""
         body = {"dataset_id": dataset_id, "space": space, "name": name}
         return self.ask("POST", "/v1/components", json=body | {"hyperparameters": settings})["id"]
 
     def events(self, component_id: str, after: int) -> list[Json]:
-        """What happened to the component since event `after`."""
+        """Return the component's events after event `after`."""
         path = f"/v1/components/{component_id}/events"
         return self.ask("GET", path, params={"after": after, "limit": 100})["data"]
 
     def compose(self, name: str, space: str, rule: str, components: Sequence[str]) -> Json:
-        """A named composition of these components."""
+        """Name a composition of these components."""
         body = {"space": space, "rule": rule, "components": [{"id": c} for c in components]}
         return self.ask("PUT", f"/v1/compositions/{name}", json=body)
 
     def predict(self, digits: Sequence[Digit], **selection: str) -> Answers:
-        """Every image through one selection, as many a request as the service allows."""
-        most = self.ask("GET", "/v1/limits")["max_prediction_images"]
+        """Predict every image by one selection, in requests as large as the service allows."""
+        batch_size = self.ask("GET", "/v1/limits")["max_prediction_images"]
         logits: list[dict[str, float]] = []
         components: list[Json] = []
-        for start in range(0, len(digits), most):
-            batch = digits[start : start + most]
+        for start in range(0, len(digits), batch_size):
+            batch = digits[start : start + batch_size]
             files = [("images", (f"{digit.number}.png", digit.png, "image/png")) for digit in batch]
             fields = selection | {"top_k": "1000", "return": "logits"}
             answer = self.ask("POST", "/v1/predictions", files=files, data=fields)

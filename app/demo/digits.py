@@ -12,8 +12,15 @@ from sklearn.datasets import load_digits
 
 LABELS = tuple("0123456789")
 PARTIES = (("0", "1"), ("2", "3"), ("4", "5"), ("6", "7"), ("8", "9"))
-WHITE = 16  # the data set's largest value
-EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's earliest time: the same images, the same archive
+WHITE = 16  # the largest value in the data set
+EPOCH = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the earliest time in a zip; a fixed time gives equal images equal archives
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,9 @@ class Digit:
 
 
 def load(per_label: int | None = None) -> tuple[list[Digit], list[Digit]]:
-    """Training and held-out digits: every fifth of each label is held out.
+    """Return training and held-out digits; every fifth digit of each label is held out.
 
-    Of each label only the first `per_label` are taken where that is given.
+    If `per_label` is given, only the first `per_label` digits of each label are used.
     """
     training: list[Digit] = []
     held_out: list[Digit] = []
@@ -43,7 +50,7 @@ def load(per_label: int | None = None) -> tuple[list[Digit], list[Digit]]:
 
 
 def archive(digits: Iterable[Digit], labels: Iterable[str] = LABELS) -> bytes:
-    """A zip of those digits that have one of the labels, in one folder a label."""
+    """Return a zip of the digits with one of these labels, one folder per label."""
     wanted, file = set(labels), io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for digit in digits:
@@ -61,11 +68,11 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def write(folder: Path) -> None:
-    """The digits as parties have them, `0-1.zip` … `8-9.zip`; and the held-out ones, to ask for."""
+    """Write the parties' archives `0-1.zip` … `8-9.zip`, and the held-out images as PNG files."""
     training, held_out = load()
     (folder / "held-out").mkdir(parents=True, exist_ok=True)
     for labels in PARTIES:
         (folder / f"{'-'.join(labels)}.zip").write_bytes(archive(training, labels))
     for digit in held_out:
         (folder / "held-out" / f"{digit.label}-{digit.number:04}.png").write_bytes(digit.png)
-    print(f"{len(PARTIES)} archives and {len(held_out)} held-out images in {folder}")
+    print(f"Wrote {len(PARTIES)} archives and {len(held_out)} held-out images to {folder}")

@@ -13,9 +13,9 @@ from app.demo.training import TrainingFailed, bars, wait
 from tangent.vocabulary import LINEAR
 
 SPACE = "default"
-BLOCK = {"tolerance": 0.002, "max_iterations": 20}  # for about a minute on two cores
-DELETED = 2  # the party whose component is deleted: the one in the middle
-SAME = 1e-4  # relative difference of logits below which two ways to the same model agree (float32)
+BLOCK = {"tolerance": 0.002, "max_iterations": 20}  # takes about a minute on two cores
+DELETED = 2  # index of the party whose component is deleted: the middle one
+MAX_DIFFERENCE = 1e-4  # relative difference of logits up to which two models are equal (float32)
 
 
 def run(
@@ -24,10 +24,12 @@ def run(
     api_key: str | None = None,
     per_label: int | None = None,
     console: Console | None = None,
+    service_stays: bool = True,
 ) -> int:
-    """Do the whole job against the service at `url`; 0 if all that it claims was found true.
+    """Run the whole job against the service at `url`; return 0 if all its claims are true.
 
-    `per_label` takes only the first digits of each label. What the job makes stays in the service.
+    `per_label` limits the number of digits per label. Everything that the job makes stays in the
+    service. `service_stays` is False if the service ends with the demo.
     """
     console = console or Console()
     client, began = Client(url, api_key), time.monotonic()
@@ -40,15 +42,15 @@ def run(
     finally:
         client.close()
     failed = len(demo.claims.failed)
-    verdict = f"{failed} claim(s) NOT TRUE, see above" if failed else "all claims found true"
+    verdict = f"{failed} claim(s) NOT TRUE, see above" if failed else "all claims are true"
     console.print(f"\n{verdict}; {time.monotonic() - began:.0f} s", highlight=False)
-    console.print(f"Browse the API: {url}/docs", markup=False)
+    console.print(_farewell(url, service_stays), markup=False)
     return 1 if failed else 0
 
 
 @dataclass
 class Demo:
-    """One run of the job; `name` starts the names of all that it makes."""
+    """One run of the job; the names of everything that it makes begin with `name`."""
 
     client: Client
     console: Console
@@ -63,22 +65,22 @@ class Demo:
         self.parties = [" and ".join(labels) for labels in PARTIES]
 
     def whole_job(self) -> None:
-        """Every step, in order."""
+        """Run every step in order."""
         self.name = self._unused_name()
         space = self.client.ask("GET", f"/v1/spaces/{SPACE}")
         self._step(f"Space {SPACE}: backbone {space['backbone']}, scope {space['scope']}")
         self._step(f"Upload {len(self.training)} digits as five datasets of two labels each")
         self.upload()
-        self._step("Train five components, one from each dataset")
+        self._step("Train five components, one per dataset")
         self.components = self.train(SPACE, self.datasets)
         rules = self.rules(SPACE, self.components)
-        self._step("Predict held-out digits, delete one component, predict again")
+        self._step("Predict the held-out digits, delete one component, predict again")
         self.forget(space["default_rule"])
         self._step("Compare scopes and rules with joint training on the pooled data")
         self.compare(space, rules)
 
     def upload(self) -> None:
-        """One dataset a party."""
+        """Upload one dataset per party."""
         with bars(self.console) as progress:
             for party, labels in zip(self.parties, PARTIES, strict=True):
                 task = progress.add_task(party, total=1, state="uploading")
@@ -89,7 +91,7 @@ class Demo:
     def train(
         self, space: str, datasets: dict[str, str], settings: Json | None = None
     ) -> dict[str, str]:
-        """A component from each dataset, all ready: what to call it -> its id."""
+        """Train a component from every dataset, wait until all are ready, and return name -> id."""
         ids = {
             name: self.client.train(dataset_id, space, f"{self.name} {name}", settings or {})
             for name, dataset_id in datasets.items()
@@ -98,7 +100,7 @@ class Demo:
         return ids
 
     def rules(self, space: str, components: dict[str, str]) -> dict[str, Answers]:
-        """The answers of all these components by each rule."""
+        """Return the answers of all these components for every rule."""
         selection = {"space": space, "components": ",".join(components.values())}
         return {
             rule: self.client.predict(self.held_out, **selection, rule=rule)
@@ -106,7 +108,7 @@ class Demo:
         }
 
     def forget(self, rule: str) -> None:
-        """Delete one component, and look at what the service says about it and without it."""
+        """Delete one component, and check the service's answers about it and without it."""
         gone_party = self.parties[DELETED]
         gone, gone_labels = self.components[gone_party], set(PARTIES[DELETED])
         others = [c for c in self.components.values() if c != gone]
@@ -118,43 +120,43 @@ class Demo:
         self.console.print(f"  deleted the component of {gone_party}: receipt {receipt['id']}\n")
         after = self.client.predict(self.held_out, composition=self.name)
         self.console.print(by_label(before, after, self.held_out))
-        self._look_at_answers(after, never, gone_labels)
-        self._look_at_deletion(gone, receipt)
+        self._check_answers(after, never, gone_labels)
+        self._check_deletion(gone, receipt)
 
-    def _look_at_answers(self, after: Answers, never: Answers, gone: set[str]) -> None:
-        self.claims.look(
+    def _check_answers(self, after: Answers, never: Answers, gone: set[str]) -> None:
+        self.claims.check(
             f"the labels {' and '.join(sorted(gone))} are gone from every answer",
             after.labels == set(LABELS) - gone,
             f"ranked now: {' '.join(sorted(after.labels))}",
         )
-        self.claims.look(
-            "the others answer as if it had never been, byte for byte",
+        self.claims.check(
+            "the others answer as if it had never existed, byte for byte",
             after.text() == never.text(),
             f"{len(after.logits)} images, {len(after.text())} bytes of logits, hashes and weights, "
-            "against a composition of the four others, asked before the deletion",
+            "compared with a composition of the other four, predicted before the deletion",
         )
 
-    def _look_at_deletion(self, gone: str, receipt: Json) -> None:
+    def _check_deletion(self, gone: str, receipt: Json) -> None:
         try:
             self.client.ask("GET", f"/v1/components/{gone}")
             answer = "200"
         except Refused as refusal:
             answer = f"{refusal.status} {refusal.problem.get('receipt_id')}"
-        self.claims.look(
+        self.claims.check(
             "the component answers 410 with its receipt", answer == f"410 {receipt['id']}", answer
         )
         proof = self.client.ask("POST", f"/v1/receipts/{receipt['id']}/verify")
-        self.claims.look("the receipt verifies", proof["ok"] is True, _short(proof))
+        self.claims.check("the receipt is verified", proof["ok"] is True, _short(proof))
         held = {label for c in self._ready_components() for label in c["labels"]}
         known = set(self.client.ask("GET", f"/v1/spaces/{SPACE}")["labels"])
-        self.claims.look(
-            "the space knows only the labels of the components that it has",
+        self.claims.check(
+            "the space knows only the labels of its remaining components",
             known == held,
             f"labels now: {' '.join(sorted(known))}",
         )
 
     def compare(self, space: Json, answers: dict[str, Answers]) -> None:
-        """Train the pooled data as one component, here and in a block space; print the table."""
+        """Train one component on the pooled data, here and in a block space; print the table."""
         pooled = {"pooled": self._dataset(f"{self.name} pooled", LABELS)["id"]}
         whole = self.train(SPACE, pooled)["pooled"]
         reference = self.client.predict(self.held_out, space=SPACE, components=whole)
@@ -171,14 +173,14 @@ class Demo:
         self.console.print(by_rule(rows, self.held_out))
         self.console.print(notes, style="dim", markup=False, highlight=False, soft_wrap=True)
         if space["scope"] in LINEAR:
-            self._look_at_joint(answers["joint"], reference)
+            self._check_joint(answers["joint"], reference)
 
     def _row(self, answers: dict[str, Answers], reference: Answers) -> dict[str, float]:
-        found = {rule: accuracy(each, self.held_out) for rule, each in answers.items()}
-        return found | {"joint training": accuracy(reference, self.held_out)}
+        accuracies = {rule: accuracy(answer, self.held_out) for rule, answer in answers.items()}
+        return accuracies | {"joint training": accuracy(reference, self.held_out)}
 
     def _block_notes(self, block: str, components: dict[str, str]) -> str:
-        """How the block components came about, where that bears on the figures."""
+        """Return notes on the training of the block components that explain the figures."""
         metrics = {
             name: self.client.ask("GET", f"/v1/components/{c}")["metrics"]
             for name, c in components.items()
@@ -187,20 +189,20 @@ class Demo:
         steps = max(m["iterations"] for m in metrics.values())
         left = max(m["gradient_reduction"] for m in metrics.values())
         return (
-            "  joint at last-block: in one shot, from what components carry. joint training: one "
-            "component, all data.\n"
-            f"  {block} declares all ten labels, as the papers do; {SPACE} none.\n"
-            f"  Its trainings stop at {BLOCK['tolerance']:.1%} of the first gradient or after "
+            "  joint at last-block uses the one-shot rule, from the components alone; "
+            "joint training is one component on all data.\n"
+            f"  {block} declares all ten labels, as the papers do; {SPACE} declares none.\n"
+            f"  Its trainings stop at {BLOCK['tolerance']:.1%} of the initial gradient or after "
             f"{BLOCK['max_iterations']} steps:\n"
-            f"  the five at {left:.1%} after up to {steps} steps, "
+            f"  the five stopped at {left:.1%} after at most {steps} steps, "
             f"joint training at {whole['gradient_reduction']:.1%} after {whole['iterations']}."
         )
 
-    def _look_at_joint(self, joint: Answers, pooled: Answers) -> None:
+    def _check_joint(self, joint: Answers, pooled: Answers) -> None:
         largest, moved = difference(joint, pooled)
-        self.claims.look(
-            "five components by the rule joint equal joint training on the pooled data",
-            largest <= SAME and moved == 0,
+        self.claims.check(
+            "five components under the rule joint equal joint training on the pooled data",
+            largest <= MAX_DIFFERENCE and moved == 0,
             f"largest difference of a logit {largest:.1e} of the largest logit; "
             f"{moved} best labels differ",
         )
@@ -214,18 +216,18 @@ class Demo:
         return self.client.upload(name, archive(self.training, labels))
 
     def _ready_components(self) -> list[Json]:
-        """Every ready component of the space, page by page."""
-        found: list[Json] = []
+        """Return all ready components of the space, page by page."""
+        components: list[Json] = []
         page: Json = {"has_more": True, "next": None}
         while page["has_more"]:
             query = {"space": SPACE, "status": "ready", "limit": "100"}
             query |= {"after": page["next"]} if page["next"] else {}
             page = self.client.ask("GET", "/v1/components", params=query)
-            found += page["data"]
-        return found
+            components += page["data"]
+        return components
 
     def _unused_name(self) -> str:
-        """`demo`, or `demo-2` and so on where an earlier run has left its compositions."""
+        """Return `demo`, or `demo-2` and so on if earlier runs left compositions of that name."""
         number = 1
         while True:
             name = "demo" if number == 1 else f"demo-{number}"
@@ -239,6 +241,14 @@ class Demo:
 
     def _step(self, text: str) -> None:
         self.console.print(f"\n{text}", style="bold", markup=False, highlight=False)
+
+
+def _farewell(url: str, service_stays: bool) -> str:
+    if service_stays:
+        return f"Browse the API: {url}/docs"
+    return (
+        "The service of this demo ends now; `make demo KEEP=1` keeps it running to browse its API."
+    )
 
 
 def _short(document: Json) -> str:

@@ -1,4 +1,4 @@
-"""A service of its own for the demo: fresh data folder, free port, ended with the demo or kept."""
+"""Starts a service for the demo, on a free port and a new data folder; ends it or keeps it."""
 
 import re
 import subprocess
@@ -13,20 +13,20 @@ import httpx
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 LOG = "service.log"  # in the data folder
-# Variables that would lead it to another database, or keep the demo out.
+# Variables that would select another database, or shut the demo out.
 UNSET = ("TANGENT_DATABASE_URL", "TANGENT_API_KEY", "TANGENT_HOST")
 TANGENT = ("env", *(f"-u{name}" for name in UNSET), sys.executable, "-m", "app.cli")
 
 
 class NotStarted(Exception):
-    """The service ended or stayed silent; the message has the end of its log."""
+    """The service ended or did not answer in time; the message has the end of its log."""
 
 
 @contextmanager
 def started(folder: Path, *, keep: bool = False, patience: float = 300.0) -> Iterator[str]:
-    """The address of a migrated, started and ready service on this data folder.
+    """Start a service on this data folder, wait until it is ready, and yield its address.
 
-    The process is ended with the block, unless it is to be kept; a failing block always ends it.
+    The service ends with the block, unless `keep` is set; if the block fails, it always ends.
     """
     log = folder / LOG
     subprocess.run([*TANGENT, "migrate", "--data-dir", folder], check=True)
@@ -44,19 +44,21 @@ def started(folder: Path, *, keep: bool = False, patience: float = 300.0) -> Ite
         kept = keep
     finally:
         if kept:
-            print(f"The service stays up as process {process.pid}: `kill {process.pid}` ends it.")
-            print(f"Its data and its log lie in {folder}")
+            print(
+                f"The service keeps running as process {process.pid}; `kill {process.pid}` ends it."
+            )
+            print(f"Its data and its log are in {folder}")
         else:
             end(process)
 
 
 def temporary_folder() -> Path:
-    """A new folder that nobody removes but its user."""
+    """Make a temporary folder, which the caller removes."""
     return Path(tempfile.mkdtemp(prefix="tangent-demo-"))
 
 
 def end(process: subprocess.Popen) -> None:
-    """Ask the process to end, and make it where that takes too long."""
+    """End the process, by force if it takes too long."""
     process.terminate()
     try:
         process.wait(30)
@@ -73,12 +75,12 @@ def _ready(process: subprocess.Popen, log: Path, patience: float) -> str:
             return found[0]
         time.sleep(0.1)
     raise NotStarted(
-        f"the service was not ready within {patience:.0f} s; its log ends:\n{end_of(log)}"
+        f"the service was not ready within {patience:.0f} s; the end of its log:\n{end_of(log)}"
     )
 
 
 def end_of(log: Path) -> str:
-    """The last lines of a service's log."""
+    """Return the last lines of a service's log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
 
 

@@ -1,4 +1,4 @@
-"""Progress bars of components in training, drawn from the events that the service sends."""
+"""Progress bars for components in training, drawn from the service's events."""
 
 import time
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from app.demo.client import Client, Json
 
-PAUSE = 0.2  # seconds between two looks at the events
-SILENCE = 300.0  # seconds without any event after which waiting makes no sense
+PAUSE = 0.2  # seconds between two requests for events
+SILENCE = 300.0  # seconds without any event after which the demo gives up
 FINISHED = ("ready", "failed", "cancelled")
 
 
 class TrainingFailed(Exception):
-    """A component did not become ready; the message has the service's own reason."""
+    """A component did not become ready; the message quotes the service's reason."""
 
 
 def bars(console: Console) -> Progress:
-    """A progress display with a bar, a state and the time of each thing."""
+    """Return a progress display: a bar, a state and a time per task."""
     return Progress(
         TextColumn("  {task.description}"),
         BarColumn(bar_width=30),
@@ -29,10 +29,10 @@ def bars(console: Console) -> Progress:
 
 
 def wait(client: Client, components: Mapping[str, str], console: Console) -> None:
-    """Return when all components (id -> what to call it) are ready.
+    """Wait until all components (id -> name to show) are ready.
 
     Raises:
-        TrainingFailed: one ended otherwise, or nothing happened for too long.
+        TrainingFailed: a training failed or was cancelled, or no event came for too long.
     """
     seen, heard = dict.fromkeys(components, 0), time.monotonic()
     with bars(console) as progress:
@@ -49,12 +49,14 @@ def wait(client: Client, components: Mapping[str, str], console: Console) -> Non
                         waiting.discard(component_id)
                         _require_ready(event, components[component_id])
             if time.monotonic() - heard > SILENCE:
-                raise TrainingFailed(f"no training event for {SILENCE:.0f} s: does a worker run?")
+                raise TrainingFailed(
+                    f"no training event for {SILENCE:.0f} s: check that a worker is running"
+                )
             time.sleep(PAUSE if waiting else 0)
 
 
 def _show(progress: Progress, task: TaskID, event: Json) -> str:
-    """Draw one event; the status that it brings, empty for a step forward."""
+    """Draw one event; return the new status, or an empty string if only progress was made."""
     data = event["data"]
     if event["type"] == "progress":
         progress.update(task, completed=data["step"], total=data["total"], state="training")
@@ -65,7 +67,7 @@ def _show(progress: Progress, task: TaskID, event: Json) -> str:
     if status == "ready":
         total = progress.tasks[task].total or 1
         accuracy = data.get("metrics", {}).get("train_accuracy")
-        state = "ready" if accuracy is None else f"ready, {accuracy:.1%} of its own images right"
+        state = "ready" if accuracy is None else f"ready, {accuracy:.1%} of its own images correct"
         progress.update(task, completed=total, total=total, state=state)
         progress.stop_task(task)
     else:
@@ -78,5 +80,5 @@ def _require_ready(event: Json, name: str) -> None:
     if data["status"] != "ready":
         error = data.get("error") or {}
         raise TrainingFailed(
-            f"component {name} is {data['status']}: {error.get('detail', 'no reason')}"
+            f"component {name} is {data['status']}: {error.get('detail', 'no reason given')}"
         )

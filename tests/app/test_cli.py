@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -105,12 +106,18 @@ def test_without_a_worker_the_api_runs_alone(serve):
     assert service.worker() is None
 
 
+def test_the_version_is_the_projects():
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    version = tomllib.loads(project.read_text())["project"]["version"]
+    assert tangent("--version").stdout == f"tangent {version}\n"
+
+
 def test_migrate_may_be_run_again(tmp_path):
     for _ in range(2):
         done = tangent("migrate", "--data-dir", tmp_path / "data")
         assert (done.returncode, done.stdout.strip()) == (
             0,
-            "the database is at this version's schema",
+            "the database schema is up to date",
         )
     assert (tmp_path / "data" / "tangent.db").is_file()
 

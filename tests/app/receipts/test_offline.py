@@ -224,7 +224,7 @@ def test_the_command_needs_files_only_and_says_what_it_has_checked(tmp_path, pub
 
     last = SOUND[-1]["hash"]
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"3 receipts hold, 2 signed; the last hash is {last}\n"
+    assert done.stdout == f"3 receipts are valid, 2 signed; the last hash is {last}\n"
     assert {path.name for path in tmp_path.iterdir()} == {"receipts.json", "public.pem"}
 
 
@@ -245,7 +245,7 @@ def test_the_command_ends_with_2_on_files_it_cannot_use(tmp_path, public, capsys
     good = saved(tmp_path, lines(SOUND))
     cases = [
         ([str(tmp_path / "none")], "cannot be read: No such file"),
-        ([saved(tmp_path, b"\xff", "binary")], "is no text in UTF-8"),
+        ([saved(tmp_path, b"\xff", "binary")], "is not a text file in UTF-8"),
         ([good, "--public-key", str(tmp_path / "none")], "cannot be read: No such file"),
         ([good, "--public-key", good], "no public key in PEM"),
     ]

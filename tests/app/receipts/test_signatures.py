@@ -157,7 +157,7 @@ def test_what_the_document_shows_runs(serve, tmp_path):
 
     printed = run("\n".join(checks), tmp_path, url=f"{service.url}/v1")
 
-    assert f"2 receipts hold, 2 signed; the last hash is {last['hash']}" in printed
+    assert f"2 receipts are valid, 2 signed; the last hash is {last['hash']}" in printed
     assert "Signature Verified Successfully" in printed
 
 

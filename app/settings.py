@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     )
     receipt_key_file: Path | None = Field(
         None,
-        description="PEM file with the Ed25519 key that signs receipts; readable by its owner only",
+        description="PEM file with the Ed25519 key that signs receipts; closed to other users",
     )
     backbone: str = Field("resnet_micro_32", description="backbone of the default space")
     scope: str = Field("head2toe", description="scope of the default space")

@@ -8,8 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -106,10 +106,9 @@ def test_without_a_worker_the_api_runs_alone(serve):
     assert service.worker() is None
 
 
-def test_the_version_is_the_projects():
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    version = tomllib.loads(project.read_text())["project"]["version"]
-    assert tangent("--version").stdout == f"tangent {version}\n"
+def test_the_version_is_that_of_the_installed_project():
+    done = tangent("--version")
+    assert (done.returncode, done.stdout) == (0, f"tangent {version('tangent-composer')}\n")
 
 
 def test_migrate_may_be_run_again(tmp_path):

@@ -100,6 +100,11 @@ class Metrics:
         Info("tangent_build", "version of the running service", registry=self.registry).info(
             {"version": version}
         )
+        self._add_http()
+        self._add_answers()
+        self._add_cache()
+
+    def _add_http(self) -> None:
         self.requests = self._counter(
             "tangent_http_requests", "answered requests", "method", "route", "status"
         )
@@ -109,6 +114,8 @@ class Metrics:
         self.in_progress = Gauge(
             "tangent_http_requests_in_progress", "open requests", registry=self.registry
         )
+
+    def _add_answers(self) -> None:
         self.predictions = self._counter("tangent_predictions", "images predicted", "outcome")
         self.prediction_seconds = self._histogram(
             "tangent_prediction_duration_seconds",
@@ -132,6 +139,8 @@ class Metrics:
         self.decode_seconds = self._histogram(
             "tangent_decode_seconds", "time to decode one request's images", SECONDS
         )
+
+    def _add_cache(self) -> None:
         self.cache_hits = self._counter(
             "tangent_composition_cache_hits", "composed deltas found in memory"
         )

@@ -30,7 +30,7 @@ from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.parts import Parts
 from app.receipts import signing
-from app.receipts.environment import code, installed
+from app.receipts.body import code, installed
 from app.settings import BadSettings, Settings
 from app.store import counts, folder_identity
 from app.store import spaces as stored_spaces
@@ -69,7 +69,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     try:
         with transaction(parts.sessions) as session:
             space = stored_spaces.ensure_default(session, open_default)
-        cleanup.heal(parts.sessions, parts.jobs, blobs)
+        cleanup.recover(parts.sessions, parts.jobs, blobs)
         parts.engine.canary(space)
         state.parts = parts
         yield

@@ -23,8 +23,6 @@ LONGER = {
     "app.store.compositions.put",
     "app.store.fitted_weights.store",
     "app.store.lineage.add_import",
-    "app.unlearning.dataset_change.carry_out",
-    "app.unlearning.deletion._forget",
     "migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
     "tangent.composition.attribution.attribute",
     "tangent.composition.joint_attribution._at_blocks",
@@ -47,8 +45,6 @@ HEADLESS_DOCSTRINGS = {  # how many there are left
 BOUNDS = {
     "app.api.http.prediction_forms.MOST_TOLD",
     "app.evaluation.weight_fitting.FEWEST_IMAGES",
-    "app.receipts.remaining.MOST_BYTES",
-    "app.receipts.signing.MOST_KEY_BYTES",
     "app.schemas.derivations.MOST_PARENTS",
     "app.schemas.texts.MOST_TOLD",
     "app.store.refinements.FEWEST",

@@ -35,8 +35,8 @@ from app.store import components, datasets, lineage, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import on_rollback, transaction
 from app.store.tables import new_id
-from app.unlearning.deletion import forget_component
-from app.unlearning.preview_pass import preview_deletion
+from app.unlearning import change
+from app.unlearning.preview import preview_deletion
 from app.unlearning.unlearn import unlearn
 from tangent import Hyperparameters
 
@@ -240,6 +240,6 @@ def deletion_preview(
 def delete(component_id: ComponentId, parts: PartsDep, probe: ProbeQuery = False) -> ReceiptOut:
     """Removes all there is of it and answers with the receipt; no later answer contains it."""
     receipt = unlearn(
-        parts, lambda session, how: forget_component(session, component_id, how), probe=probe
+        parts, lambda session: change.of_component(session, component_id), probe=probe
     )
     return ReceiptOut.of(receipt)

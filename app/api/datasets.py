@@ -36,7 +36,6 @@ from app.api.http.upload_slots import turn
 from app.errors import Unsupported
 from app.evaluation.dataset_pass import damaged
 from app.images import BadImage
-from app.receipts import ledger
 from app.schemas.components import ComponentOut
 from app.schemas.datasets import (
     DatasetOut,
@@ -53,8 +52,8 @@ from app.schemas.texts import Text
 from app.store import datasets, lineage, spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
-from app.unlearning import change_plan, revisions
-from app.unlearning.deletion import forget_dataset
+from app.unlearning import change, change_plan
+from app.unlearning.dataset_change import change_dataset, change_once
 from app.unlearning.unlearn import unlearn
 from tangent import Hyperparameters
 
@@ -236,7 +235,7 @@ def delete_image(
     training has not begun. What was measured with the image is dropped: metrics, events,
     evaluations, solved weights. The last image of a dataset goes with its dataset only.
     """
-    receipt = revisions.change(
+    receipt = change_dataset(
         parts, lambda session: change_plan.removal(session, dataset_id, image_id), probe=probe
     )
     return ReceiptOut.of(receipt)
@@ -263,7 +262,7 @@ def relabel(
     dropped and trained anew. Of images that become equal, with the same bytes and label, the first
     stays. The receipt says what became of each component, and what fitted to the old ones is gone.
     """
-    receipt_id = revisions.change_once(
+    receipt = change_once(
         parts,
         lambda session: change_plan.relabelling(session, dataset_id, body.rename),
         once,
@@ -271,8 +270,7 @@ def relabel(
         probe=probe,
     )
     with transaction(parts.reading) as session:
-        receipt = ReceiptOut.of(ledger.get(session, receipt_id))
-        return RelabelledDataset.of(datasets.get(session, dataset_id), receipt)
+        return RelabelledDataset.of(datasets.get(session, dataset_id), ReceiptOut.of(receipt))
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))
@@ -287,7 +285,7 @@ def delete(
     """Deletes its images; components trained from it must go first, or with it."""
     receipt = unlearn(
         parts,
-        lambda session, how: forget_dataset(session, dataset_id, how, cascade=cascade),
+        lambda session: change.of_dataset(session, dataset_id, cascade=cascade),
         probe=probe,
     )
     return ReceiptOut.of(receipt)

@@ -6,8 +6,7 @@ that the next composition goes on from.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter
 
@@ -86,12 +85,6 @@ class Engine:
     def ticket(self) -> Ticket:
         """An answer's way through the gate against deletions."""
         return Ticket(self.gate)
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """No answer is in flight and none begins; a deletion holds this around its transaction."""
-        with self.gate.exclusive():
-            yield
 
     def open(
         self, backbone: str, scope: str, declared: Sequence[str], *, precision: str | None = None

@@ -1,50 +1,217 @@
-"""The body of a receipt: what a deletion says of itself, beside what it removed.
+"""The body of a receipt: what one deletion removed and changed, and the code that did it.
 
-    version 1   subject, removed, invalidated, labels, manifests, not_covered
-    version 2   also requested_at, epoch, code, environment, probes
+    row.body = written(BodyV2(subject=…, …))     a new receipt
+    read(row.body).subjects                      a stored one, of either version
 
-Nothing in it is content: ids, counts, times, versions and hashes, those of a user's data salted.
+A body holds no content: only ids, counts, times, versions and hashes, those of users' data salted.
+The hash of a receipt covers its body, so `written` must give back every stored body unchanged.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+import hashlib
+import platform
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
-from sqlalchemy.orm import Session
-
-from app.parts import Signer
-from app.receipts.environment import code, environment
-from app.store import write_lock
-from app.store.tables import now, stamp
-
-VERSION = 2
-Probe = Callable[[Session, str], dict[str, Any]]  # of a space by name, as it is in the transaction
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """How a deletion was asked for, and by what its receipt is signed and proved."""
-
-    requested_at: datetime = field(default_factory=now)
-    signer: Signer | None = None
-    probe: Probe | None = None
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("app", "migrations", "tangent", "training_worker")
+LIBRARIES = ("torch", "timm")
+NOT_COVERED = (
+    "component files and images that were downloaded",
+    "answers given and evaluations read before the deletion",
+    "backups and replicas of the database and of the blob folder",
+    "what a database server keeps of deleted rows until it cleans up, and its logs",
+    "traces below the file system, such as unused blocks of the disk",
+    "what the backbone was pre-trained on",
+)
 
 
-def body(
-    session: Session, how: Circumstances, spaces: Sequence[str], deleted: dict[str, Any]
-) -> dict[str, Any]:
-    """The whole body around what was `deleted`; the rows are gone, the receipt is the next one.
+def installed(package: str) -> str:
+    """Return the package's version, or 0 if it is not installed, as in a bare checkout."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "0"
 
-    `probes` is None where none was asked for.
-    """
-    probes = None if how.probe is None else [how.probe(session, space) for space in spaces]
+
+@cache
+def code() -> dict[str, str]:
+    """Return the project's version, and one hash over its Python files on this disk."""
+    digest = hashlib.sha256()
+    for folder in OURS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
+    return {"version": installed("tangent-composer"), "sha256": digest.hexdigest()}
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return the versions of Python and libraries and the kind of platform, without host names."""
     return {
-        "version": VERSION,
-        "requested_at": stamp(how.requested_at),
-        "epoch": write_lock.deletions_so_far(session) + 1,
-        **deleted,
-        "probes": probes,
-        "code": code(),
-        "environment": environment(),
-    }
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    } | {name: installed(name) for name in LIBRARIES}
+
+
+def salted(salt: str, content: str) -> str:
+    """Return a hash by which a person who has the content can find it in a receipt."""
+    # Every receipt has a salt of its own, so equal contents match in no two receipts.
+    return hashlib.sha256(f"{salt}:{content}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A component, a dataset, an image or a dataset's labels."""
+
+    kind: str
+    id: str
+    dataset_id: str | None = None  # of an image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """Rows, records or bytes of one kind, or one component file."""
+
+    kind: str
+    id: str | None = None
+    count: int
+    bytes: int | None = None
+    sha256: str | None = None  # of a file that the service made: it identifies no data set
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedComposition:
+    """A composition that lost members or fitted weights."""
+
+    name: str
+    old_etag: str
+    new_etag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invalidated:
+    """Results that were fitted to or measured on deleted data."""
+
+    compositions: tuple[ChangedComposition, ...]
+    solved_weights: tuple[str, ...]  # names of compositions
+    evaluations: tuple[str, ...]  # ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentOutcome:
+    """The effect of a dataset's change on one component that was trained from it."""
+
+    id: str
+    outcome: str  # down_dated, relabelled, retraining or queued
+    old_sha256: str | None = None
+    new_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostLabels:
+    """Labels that a space no longer has."""
+
+    space: str
+    count: int
+    salted_sha256: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceManifest:
+    """Hashes over a space's ready components before and after the deletion."""
+
+    space: str
+    before: str
+    components_before: int
+    after: str
+    components_after: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyV1:
+    """A deletion; a member with a default is written only if it is set."""
+
+    version: ClassVar[int] = 1
+
+    subject: Subject
+    subjects: tuple[Subject, ...]
+    dataset_id: str | None = None  # of a dataset that stays
+    salt: str
+    salted_archive_sha256: str | None
+    salted_image_sha256: tuple[str, ...] | None = None
+    removed: tuple[Removed, ...]
+    invalidated: Invalidated
+    components: tuple[ComponentOutcome, ...] | None = None
+    labels: tuple[LostLabels, ...]
+    manifests: tuple[SpaceManifest, ...]
+    not_covered: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyV2(BodyV1):
+    """A deletion with its time, its place in the ledger, and the code that did it."""
+
+    version: ClassVar[int] = 2
+
+    requested_at: str
+    epoch: int  # number of the receipt
+    probes: tuple[dict[str, Any], ...] | None  # None where the request asked for none
+    code: dict[str, Any]
+    environment: dict[str, Any]
+
+
+def written(body: BodyV1 | BodyV2) -> dict[str, Any]:
+    """Return the body as the JSON value that is stored, hashed and signed."""
+    return {"version": body.version} | _json(body)
+
+
+def read(stored: Any) -> BodyV1 | BodyV2:
+    """Return a stored body; members that are absent or malformed are empty.
+
+    Whoever tampers with a body breaks the receipt's hash, but must not break its verification.
+    """
+    members = stored if isinstance(stored, dict) else {}
+    kind = BodyV1 if members.get("version") == BodyV1.version else BodyV2
+    return _built(kind, members)
+
+
+def _json(value: Any) -> Any:
+    if is_dataclass(value):
+        members = ((member, getattr(value, member.name)) for member in fields(value))
+        return {
+            member.name: _json(content)
+            for member, content in members
+            if content is not None or member.default is MISSING
+        }
+    return [_json(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _built(kind: type, stored: Any) -> Any:
+    members = stored if isinstance(stored, dict) else {}
+    hints = _hints(kind)
+    names = [member.name for member in fields(kind)]
+    return kind(**{name: _member(hints[name], members.get(name)) for name in names})
+
+
+def _member(hint: Any, stored: Any) -> Any:
+    """Return the stored value if it is of this type, else an empty value of this type."""
+    if get_origin(hint) is UnionType:  # of a type and None
+        return None if stored is None else _member(get_args(hint)[0], stored)
+    if is_dataclass(hint):
+        return _built(hint, stored)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        entries = stored if isinstance(stored, list) else []
+        kind = get_args(hint)[0]
+        pairs = ((_member(kind, entry), entry) for entry in entries)
+        return tuple(member for member, entry in pairs if _json(member) == entry)
+    kind = get_origin(hint) or hint
+    return stored if type(stored) is kind else kind()

@@ -1,9 +1,9 @@
-"""A ledger checked away from the service: the receipts' JSON and the public keys are all it takes.
+"""Offline verification of a ledger, from the receipts' JSON and the public keys alone.
 
     receipts = read(texts)                        pages of GET /v1/receipts, or a receipt a line
-    faults = check(receipts, keys, head=noted)    [] if every one is as it was written
+    faults = check(receipts, keys, head=noted)    [] if every receipt is as it was written
 
-Without a key that was noted elsewhere, whoever can write the whole ledger can write another one.
+Without a key that was noted elsewhere, whoever can write the whole ledger can forge another one.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from app.receipts.signing import ZEROS, Ed25519PublicKey, hash_of, holds
 
-SEALED = frozenset(["number", "id", "created_at", "body", "previous_hash"])
+HASHED = frozenset(["number", "id", "created_at", "body", "previous_hash"])
 SIGNED = frozenset(["key_id", "signature"])
 PAGE = frozenset(["data", "has_more", "next"])
 TEXTS = ("id", "created_at", "previous_hash", "hash", *sorted(SIGNED))
@@ -22,16 +22,16 @@ Keys = Mapping[str, Ed25519PublicKey]  # by key_id
 
 
 class BadLedger(Exception):
-    """Text that holds no receipts as the service gives them; the message says where and why."""
+    """Text without receipts as the service shows them; the message says where and why."""
 
 
 def read(texts: Iterable[tuple[str, str]]) -> list[Receipt]:
-    """The receipts of (name, text) pairs, in their order.
+    """Return the receipts of (name, text) pairs, in their order.
 
     A text is one JSON value, or one a line: a page, a list of receipts, or a receipt.
 
     Raises:
-        BadLedger: for anything else, and for a last page that says there are more.
+        BadLedger: for any other text, and if the last page says that there are more.
     """
     receipts: list[Receipt] = []
     more = False
@@ -41,14 +41,14 @@ def read(texts: Iterable[tuple[str, str]]) -> list[Receipt]:
             if page is not None:
                 more = page["has_more"]
                 value = page["data"]
-            receipts += [_receipt(where, each) for each in _listed(value)]
+            receipts += [_receipt(where, entry) for entry in _listed(value)]
     if more:
         raise BadLedger("the last page says that there are more: save the pages after it as well")
     return receipts
 
 
 def _values(name: str, text: str) -> Iterator[tuple[str, Any]]:
-    """Every JSON value of the text, with where it stands."""
+    """Yield the JSON values of the text, with their places."""
     if not text.strip():
         raise BadLedger(f"{name} is empty")
     try:
@@ -74,11 +74,11 @@ def _parsed(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Readers differ in which of two equal names they take: neither is what was sealed.
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    # Readers differ in which of two equal names they take, and the hash covers only one.
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("an object has the same name twice")
-    return found
+    return members
 
 
 def _refused(constant: str) -> Any:
@@ -102,10 +102,10 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _receipt(where: str, value: Any) -> Receipt:
-    """The value, if it has a receipt's members and no others."""
+    """Return the value if it has a receipt's members and no others."""
     if isinstance(value, dict):
         names = frozenset(value)
-        complete = names - SIGNED == SEALED | {"hash"} and names & SIGNED in (frozenset(), SIGNED)
+        complete = names - SIGNED == HASHED | {"hash"} and names & SIGNED in (frozenset(), SIGNED)
         texts = all(isinstance(value[name], str) for name in TEXTS if name in value)
         if complete and texts and type(value["number"]) is int:
             return value
@@ -113,17 +113,17 @@ def _receipt(where: str, value: Any) -> Receipt:
 
 
 def check(receipts: Sequence[Receipt], keys: Keys, *, head: str | None = None) -> list[str]:
-    """What is wrong with a ledger from its first receipt on, a sentence each.
+    """Return the faults of a ledger from its first receipt on, as sentences.
 
-    With keys, every receipt behind the first signed one must be signed by one of them. `head`: a
-    hash that was noted, which a receipt must have.
+    With keys, every receipt after the first signed one must be signed by one of the keys. `head` is
+    a hash that was noted, which a receipt must have.
     """
     faults, previous, signed = [], ZEROS, False
     for number, receipt in enumerate(receipts, 1):
-        found = _broken(receipt, number, previous)
+        mine = _chain_faults(receipt, number, previous)
         if keys:
-            found += _unsigned(receipt, keys, signed)
-        faults += [f"receipt {number} ({receipt['id']}) {fault}" for fault in found]
+            mine += _signature_faults(receipt, keys, signed)
+        faults += [f"receipt {number} ({receipt['id']}) {fault}" for fault in mine]
         previous, signed = receipt["hash"], signed or "key_id" in receipt
     if keys and not signed:
         faults.append("no receipt is signed")
@@ -132,27 +132,27 @@ def check(receipts: Sequence[Receipt], keys: Keys, *, head: str | None = None) -
     return faults
 
 
-def _broken(receipt: Receipt, number: int, previous: str) -> list[str]:
-    found = []
+def _chain_faults(receipt: Receipt, number: int, previous: str) -> list[str]:
+    faults = []
     if receipt["number"] != number:
-        found.append(f"has number {receipt['number']}: one is missing, or out of order")
+        faults.append(f"has number {receipt['number']}: one is missing, or out of order")
     if receipt["previous_hash"] != previous:
-        found.append("does not follow from the one before it")
+        faults.append("does not follow from the one before it")
     if receipt["hash"] != _hash(receipt):
-        found.append("is not what its hash was taken of")
-    return found
+        faults.append("is not what its hash was taken of")
+    return faults
 
 
 def _hash(receipt: Receipt) -> str | None:
-    """None of what cannot be written, such as half of a surrogate pair."""
+    """Return the receipt's hash; None if it has no encoding, as with half of a surrogate pair."""
     try:
-        sealed = {name: receipt[name] for name in SEALED}
-        return hash_of(key_id=receipt.get("key_id"), **sealed)
+        hashed = {name: receipt[name] for name in HASHED}
+        return hash_of(key_id=receipt.get("key_id"), **hashed)
     except (ValueError, RecursionError):
         return None
 
 
-def _unsigned(receipt: Receipt, keys: Keys, signed_before: bool) -> list[str]:
+def _signature_faults(receipt: Receipt, keys: Keys, signed_before: bool) -> list[str]:
     key_id = receipt.get("key_id")
     if key_id is None:
         return ["is not signed, but one before it is"] if signed_before else []

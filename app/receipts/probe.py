@@ -1,8 +1,8 @@
-"""Probes: the hash of what a space answers a fixed batch of images with, by its default rule.
+"""Answer hashes: the hash of a space's logits for a fixed batch of images, by its default rule.
 
-A receipt may hold one, made in the deletion's own transaction, when the rows are gone and nobody
-else can change the space. Whoever has the same components gets the same hash: a service that never
-had the deleted one, and this one later, from what is on its disk.
+A receipt may hold one, which the API calls a probe. It is taken in the deletion's own transaction,
+when the rows are gone and no other process can change the space. Equal components give an equal
+hash: on a service that never had the deleted component, and here later, from the files on disk.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import NotReady, Problem
 from app.inference.engine import Engine, Members
-from app.receipts import ledger, remaining
-from app.receipts.environment import environment
+from app.receipts import remaining
+from app.receipts.body import environment
 from app.store import spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
@@ -30,19 +30,19 @@ Composed = Callable[[Space, Members, str], Delta]
 
 
 @dataclass(frozen=True)
-class Probes:
-    """Asks an engine's spaces."""
+class AnswerHashes:
+    """Takes and compares the answer hashes of an engine's spaces."""
 
     engine: Engine
 
     def take(self, session: Session, space: str) -> dict[str, Any]:
-        """The probe of the space as the session's transaction sees it.
+        """Return the answer hash of the space as the session's transaction sees it.
 
         Raises:
-            NotReady: `probe_failed` if it cannot be answered.
+            NotReady: `probe_failed` if the space cannot answer.
         """
         try:
-            row, members = _of(session, space, None)
+            row, members = _members(session, space, None)
             return self._answer(row, members, self.engine.delta)
         except FAILURES as error:
             raise NotReady(
@@ -59,15 +59,15 @@ class Probes:
         made_at: datetime,
         manifest: str | None,
     ) -> bool | None:
-        """Whether what remained at that time, read from its files, gives the same hash now.
+        """Return whether the components of that time, read from their files, give the same hash.
 
-        None where it is not what the manifest says any more, and where this process is not of the
-        kind that took the probe.
+        The answer is None if the components differ from the manifest by now, or if this process has
+        another arithmetic than the one that took the hash.
         """
         try:
             with transaction(reading) as session:
-                row, members = _of(session, str(taken.get("space")), made_at)
-                if ledger.manifest(session, row.name, before=made_at)[0] != manifest:
+                row, members = _members(session, str(taken.get("space")), made_at)
+                if remaining.manifest(session, row.name, before=made_at)[0] != manifest:
                     return None
             if taken.get("environment") != self._environment(row):
                 return None
@@ -76,7 +76,7 @@ class Probes:
             return False
 
     def _from_files(self, row: Space, members: Members, rule: str) -> Delta:
-        """The composed delta by nothing that is kept in memory."""
+        """Compose the delta from files alone, past all caches."""
         weights, shas = [weight for _, weight in members], [str(part.sha256) for part, _ in members]
         parts = list(zip(self.engine.components(members), weights, strict=True))
         return compose(self.engine.space(row), parts, rule, shas=shas)
@@ -113,8 +113,8 @@ class Probes:
         }
 
 
-def _of(session: Session, space: str, before: datetime | None) -> tuple[Space, Members]:
-    found = remaining.of(session, space, before=before)
-    # What was derived from others answers only when it is named.
-    members = [(part, None) for part in found if part.derived is None]
+def _members(session: Session, space: str, before: datetime | None) -> tuple[Space, Members]:
+    parts = remaining.components(session, space, before=before)
+    # A derived component answers only when a request names it.
+    members = [(part, None) for part in parts if part.derived is None]
     return spaces.get(session, space), members

@@ -1,10 +1,10 @@
-"""What remained beside a deletion: the components of a space, and their files as they lie on disk.
+"""The remaining components of a space: their rows, one hash over them, and their files.
 
-    remains.of(session, space, before=receipt.created_at)     rows
-    remains.check(reading, blobs, spaces, before=…)           files against rows
+    snapshot(session, space)                         before and after a deletion
+    check_files(reading, blobs, spaces, before=…)    files against rows, later
 
-A refinement that the service has made by itself is none of them: the service replaces it when
-another one is wanted, see app.store.refinements, and no receipt tells of that.
+A refinement that the service has made by itself is not among them: the service replaces it when it
+needs another one, see app.store.refinements, and no receipt mentions that.
 """
 
 import hashlib
@@ -15,77 +15,109 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, false, func, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.store import spaces
 from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.canonical_json import canonical
 from app.store.db import transaction
-from app.store.tables import Component
+from app.store.tables import Component, Space
 
-MOST_BYTES = 4 * 2**30  # of files that one check reads: some seconds of hashing
+MAX_BYTES = 4 * 2**30  # of files that one check reads: some seconds of hashing
 
 
 @dataclass(frozen=True)
-class Files:
-    """What reading the files has found."""
+class Snapshot:
+    """Labels and remaining components of a space at one moment of a transaction."""
+
+    space: str
+    labels: frozenset[str]
+    manifest: str
+    components: int
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """The outcome of reading the remaining components' files."""
 
     damaged: int  # missing, or with other bytes than their rows say
     checked: int
-    left_out: int  # beyond MOST_BYTES
+    left_out: int  # beyond MAX_BYTES
 
     @property
     def ok(self) -> bool | None:
-        """False if one is damaged; None if none of those read is, and some were not read."""
+        """False if any file is damaged; None if some were skipped and all others are intact."""
         if self.damaged:
             return False
         return None if self.left_out else True
 
 
-def of(session: Session, space: str, *, before: datetime | None = None) -> list[Component]:
-    """The space's ready components by id; `before`: those that were ready by then."""
-    query = select(Component).where(*those(space, before)).order_by(Component.id)
+def snapshot(session: Session, space: str) -> Snapshot:
+    """Return the space's labels and the manifest of its components."""
+    labels = spaces.labels(session, session.get_one(Space, space))
+    return Snapshot(space, frozenset(labels), *manifest(session, space))
+
+
+def manifest(session: Session, space: str, *, before: datetime | None = None) -> tuple[str, int]:
+    """Return one hash over the remaining components, and their number."""
+    return manifest_of(session.scalars(select(Component.sha256).where(*_conditions(space, before))))
+
+
+def manifest_of(shas: Iterable[str | None]) -> tuple[str, int]:
+    """Return the SHA-256 of the canonical JSON list of sorted component hashes, and its length."""
+    ordered = sorted(sha or "" for sha in shas)
+    return hashlib.sha256(canonical(ordered)).hexdigest(), len(ordered)
+
+
+def components(session: Session, space: str, *, before: datetime | None = None) -> list[Component]:
+    """Return the space's ready components by id, with `before` only those ready by then."""
+    query = select(Component).where(*_conditions(space, before)).order_by(Component.id)
     return list(session.scalars(query))
 
 
-def those(space: str, before: datetime | None) -> list[ColumnElement[bool]]:
-    """The conditions of a component that `of` has."""
+def _conditions(space: str, before: datetime | None) -> list[ColumnElement[bool]]:
     automatic = func.coalesce(Component.derived["automatic"].as_boolean(), false())
-    found = [Component.space == space, Component.status == "ready", not_(automatic)]
-    return found if before is None else [*found, Component.finished_at < before]
+    conditions = [Component.space == space, Component.status == "ready", not_(automatic)]
+    return conditions if before is None else [*conditions, Component.finished_at < before]
 
 
-def check(
+def check_files(
     reading: sessionmaker[Session],
     blobs: LocalBlobs,
     spaces: Collection[str],
     *,
     before: datetime,
-    most_bytes: int = MOST_BYTES,
-) -> Files:
+    max_bytes: int = MAX_BYTES,
+) -> FileCheck:
     """Read the files of the spaces' components that were ready by then, the smallest first.
 
-    No transaction is open while a file is read, so one that was deleted in between is no damage.
+    No transaction is open during the reading, so a file that is deleted meanwhile is no damage.
     """
     with transaction(reading) as session:
-        rows = [row for space in sorted(spaces) for row in of(session, space, before=before)]
+        rows = [
+            row for space in sorted(spaces) for row in components(session, space, before=before)
+        ]
     rows.sort(key=lambda row: (row.bytes or 0, row.id))
-    chosen = list(_within(rows, most_bytes))
-    damaged = sum(not _sound(reading, blobs, row) for row in chosen)
-    return Files(damaged, len(chosen), len(rows) - len(chosen))
+    chosen = list(_within(rows, max_bytes))
+    damaged = sum(not _is_intact(reading, blobs, row) for row in chosen)
+    return FileCheck(damaged, len(chosen), len(rows) - len(chosen))
 
 
-def _within(rows: Iterable[Component], most_bytes: int) -> Iterable[Component]:
+def _within(rows: Iterable[Component], max_bytes: int) -> Iterable[Component]:
     size = 0
     for row in rows:
         size += row.bytes or 0
-        if size > most_bytes:
+        if size > max_bytes:
             return
         yield row
 
 
-def _sound(reading: sessionmaker[Session], blobs: LocalBlobs, row: Component) -> bool:
+def _is_intact(reading: sessionmaker[Session], blobs: LocalBlobs, row: Component) -> bool:
     if _sha256(blobs, row) == row.sha256:
         return True
     with transaction(reading) as session:
-        left = session.get(Component, row.id)
-        return left is None or (left.blob_key, left.sha256) != (row.blob_key, row.sha256)
+        present = session.get(Component, row.id)
+        if present is None:
+            return True
+        return (present.blob_key, present.sha256) != (row.blob_key, row.sha256)
 
 
 def _sha256(blobs: LocalBlobs, row: Component) -> str | None:

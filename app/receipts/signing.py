@@ -1,10 +1,10 @@
-"""The seal of a receipt: its hash over canonical JSON, and an optional Ed25519 signature of that.
+"""Hashes of receipts over their canonical JSON, and optional Ed25519 signatures of the hashes.
 
     hash      = sha256(canonical JSON of {number, id, created_at, body, previous_hash})
     signature = Ed25519 over the text "tangent-composer receipt <hash>"
 
-A signed receipt has `key_id` among what is hashed, so its signature cannot be taken off unseen.
-Everything here needs the receipt and the public key only: no database and no service.
+A signed receipt has `key_id` among what is hashed, so nobody can remove the signature unnoticed.
+This module needs the receipt and the public key only: no database and no service.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from app.store.canonical_json import canonical
 
 ZEROS = "0" * 64  # the first receipt's `previous_hash`
-SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)  # one way to write it, so one byte tells
-MOST_KEY_BYTES = 2**16
+SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)  # the only spelling of a signature
+MAX_KEY_BYTES = 2**16
 
 
 class BadKey(Exception):
@@ -32,14 +32,14 @@ class BadKey(Exception):
 
 @dataclass(frozen=True)
 class Signer:
-    """The service's private key, and what others know it by."""
+    """The service's private key, and the public key with its fingerprint."""
 
     key: Ed25519PrivateKey
     public_key: str  # PEM
     key_id: str
 
     def sign(self, hash_: str) -> str:
-        """The signature of a receipt with this hash, in hex."""
+        """Return the signature of a receipt with this hash, in hex."""
         return self.key.sign(_message(hash_)).hex()
 
 
@@ -52,8 +52,8 @@ def hash_of(
     previous_hash: str,
     key_id: str | None,
 ) -> str:
-    """What a receipt's `hash` must be; `created_at` is the text that is shown."""
-    sealed = {
+    """Return the `hash` of a receipt; `created_at` is the text that the API shows."""
+    hashed = {
         "number": number,
         "id": id,
         "created_at": created_at,
@@ -61,12 +61,12 @@ def hash_of(
         "previous_hash": previous_hash,
     }
     if key_id is not None:
-        sealed["key_id"] = key_id
-    return hashlib.sha256(canonical(sealed)).hexdigest()
+        hashed["key_id"] = key_id
+    return hashlib.sha256(canonical(hashed)).hexdigest()
 
 
 def holds(hash_: str, signature: str | None, public: Ed25519PublicKey) -> bool:
-    """Whether the signature is the key's own over a receipt with this hash."""
+    """Return whether this key signed a receipt with this hash."""
     if signature is None or not SIGNATURE.fullmatch(signature):
         return False
     try:
@@ -82,7 +82,7 @@ def _message(hash_: str) -> bytes:
 
 
 def key_id_of(public: Ed25519PublicKey) -> str:
-    """The key's fingerprint: SHA-256 of its DER form, as openssl writes it."""
+    """Return the key's fingerprint: SHA-256 of its DER form, as openssl writes it."""
     der = public.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -90,10 +90,10 @@ def key_id_of(public: Ed25519PublicKey) -> str:
 
 
 def public_key(pem: str) -> Ed25519PublicKey:
-    """The Ed25519 public key of this PEM text.
+    """Return the Ed25519 public key in this PEM text.
 
     Raises:
-        BadKey: if it is none.
+        BadKey: if the text holds none.
     """
     try:
         key = serialization.load_pem_public_key(pem.encode())
@@ -105,10 +105,10 @@ def public_key(pem: str) -> Ed25519PublicKey:
 
 
 def signer(path: Path) -> Signer:
-    """The signer of the private key in this PEM file.
+    """Return the signer with the private key in this PEM file.
 
     Raises:
-        BadKey: if it cannot be read, others may, or it is no Ed25519 key without a password.
+        BadKey: if the file is unreadable, open to every user, or no Ed25519 key without a password.
     """
     try:
         key = serialization.load_pem_private_key(_private(path), password=None)
@@ -134,7 +134,7 @@ def _private(path: Path) -> bytes:
             # Of the open file: the path may lead elsewhere by now.
             if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
                 raise BadKey(f"every user of the machine has access to it: chmod o= {path}")
-            return file.read(MOST_KEY_BYTES)
+            return file.read(MAX_KEY_BYTES)
     except OSError as error:
         raise BadKey(f"it cannot be read: {error.strerror}") from None
 

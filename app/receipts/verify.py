@@ -1,53 +1,106 @@
-"""Whether a receipt still holds, by what is on this service's disk and what it answers."""
+"""Verification of a receipt against this service's rows, files and answers."""
 
 from typing import Any
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
-from app.receipts import ledger, remaining, residue
-from app.receipts.probe import Probes
+from app.receipts import ledger, references, remaining
+from app.receipts.body import NOT_COVERED, BodyV1, BodyV2, read
+from app.receipts.probe import AnswerHashes
 from app.store import write_lock
+from app.store.blobs import LocalBlobs
 from app.store.db import transaction
 from app.store.tables import Receipt
 
 
 def verify(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
-    """The fields of a VerificationOut.
+    """Return the fields of a VerificationOut.
 
     Raises:
         NotFound: `receipt_not_found`.
     """
     with transaction(parts.reading) as session:
         receipt = ledger.get(session, receipt_id)
-        found = residue.verify(session, parts.blobs, receipt)
-    files = remaining.check(
-        parts.reading, parts.blobs, residue.manifests(receipt), before=receipt.created_at
+        body = read(receipt.body)
+        result = verify_rows(session, parts.blobs, receipt)
+    files = remaining.check_files(
+        parts.reading, parts.blobs, _manifests(body), before=receipt.created_at
     )
-    found |= {
+    result |= {
         "files_ok": files.ok,
         "files_checked": files.checked,
         "files_left_out": files.left_out,
-        "probe_ok": _probe_ok(parts, ticket, receipt),
+        "probe_ok": _probe_ok(parts, ticket, receipt, body),
     }
-    found["ok"] = found["ok"] and False not in (found["files_ok"], found["probe_ok"])
-    return found
+    result["ok"] = result["ok"] and False not in (result["files_ok"], result["probe_ok"])
+    return result
 
 
-def _probe_ok(parts: Parts, ticket: Ticket, receipt: Receipt) -> bool | None:
-    """Whether every space that was probed answers the same; None where one cannot tell."""
-    probes = residue.parts(receipt, "probes")
+def verify_rows(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, Any]:
+    """Check the chain, the signature, references to deleted subjects, and the manifests.
+
+    `manifest_ok` is None if later deletions changed the same spaces, `signature_ok` if the receipt
+    is not signed.
+    """
+    body = read(receipt.body)
+    broken, signature_ok = ledger.broken_at(session), ledger.signature_ok(session, receipt)
+    left = references.count(session, blobs, [subject.id for subject in body.subjects])
+    left |= references.count_replaced(session, blobs, receipt.id, body.dataset_id)
+    manifest_ok = _manifests_hold(session, receipt, body)
+    return {
+        "receipt_id": receipt.id,
+        "ok": broken is None and not left and False not in (manifest_ok, signature_ok),
+        "chain_ok": broken is None,
+        "chain_broken_at": broken,
+        "signature_ok": signature_ok,
+        "manifest_ok": manifest_ok,
+        "residue": [{"kind": kind, "count": number} for kind, number in left.items()],
+        "checked": list(references.CHECKED),
+        "not_covered": list(NOT_COVERED),
+    }
+
+
+def _manifests(body: BodyV1) -> dict[str, str]:
+    """Return the manifest after the deletion of every space that it changed."""
+    return {manifest.space: manifest.after for manifest in body.manifests}
+
+
+def _manifests_hold(session: Session, receipt: Receipt, body: BodyV1) -> bool | None:
+    """Return whether the remaining components are still those of the receipt.
+
+    Components that were published or deleted later do not count.
+    """
+    manifests = _manifests(body)
+    later = session.scalars(select(Receipt.body).where(Receipt.number > receipt.number))
+    changed = {space for stored in later for space in _manifests(read(stored))}
+    answers = {
+        remaining.manifest(session, space, before=receipt.created_at)[0] == after
+        for space, after in manifests.items()
+        if space not in changed
+    }
+    if False in answers:
+        return False
+    return None if changed & set(manifests) else True
+
+
+def _probe_ok(parts: Parts, ticket: Ticket, receipt: Receipt, body: BodyV1) -> bool | None:
+    """Return whether every probed space gives the same answers; None if it cannot be known."""
+    probes = body.probes if isinstance(body, BodyV2) else None
     if not probes:
         return None
-    after = residue.manifests(receipt)
-    ticket.enter()  # this process deletes nothing in between
+    manifests = _manifests(body)
+    ticket.enter()  # keeps deletions of this process waiting
     try:
         before = _deletions_so_far(parts)
-        held = [
-            Probes(parts.engine).holds(
+        answers = [
+            AnswerHashes(parts.engine).holds(
                 parts.reading,
                 probe,
                 made_at=receipt.created_at,
-                manifest=after.get(str(probe.get("space"))),
+                manifest=manifests.get(str(probe.get("space"))),
             )
             for probe in probes
         ]
@@ -55,7 +108,7 @@ def _probe_ok(parts: Parts, ticket: Ticket, receipt: Receipt) -> bool | None:
             return None
     finally:
         ticket.leave()
-    return False if False in held else None if None in held else True
+    return False if False in answers else None if None in answers else True
 
 
 def _deletions_so_far(parts: Parts) -> int:

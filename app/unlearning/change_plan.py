@@ -1,7 +1,7 @@
-"""Plans to change a dataset that stays: one image is to go, or labels are to get other names.
+"""Plans to change a dataset that stays: to remove one image, or to rename labels.
 
-A plan is what was read, with nothing locked: app.unlearning.downdated_files makes the components'
-new files by it, and `revisions.carry_out` changes the rows, if all is still as it was.
+A plan is read with nothing locked. app.unlearning.dataset_change makes the components' new files by
+the plan, and `change.of_plan` locks the rows if they are still as they were read.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from app.store.tables import Component, Dataset, Image, Space
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to change, and the ready components that it concerns; as read, nothing locked."""
+    """The images and labels to change, and the ready components that were trained from them."""
 
     dataset: Dataset
     removed: list[Image]
@@ -27,7 +27,7 @@ class Plan:
 
 
 def removal(session: Session, dataset_id: str, image_id: str) -> Plan:
-    """One image is to go.
+    """Plan to remove one image.
 
     Raises:
         NotFound, Gone: as `datasets.image`.
@@ -44,7 +44,7 @@ def removal(session: Session, dataset_id: str, image_id: str) -> Plan:
 
 
 def relabelling(session: Session, dataset_id: str, names: Mapping[str, str]) -> Plan:
-    """Labels are to get other names, all at once; of images that become equal the first stays.
+    """Plan to rename labels, all at once; of images that become equal the first stays.
 
     Raises:
         Gone, NotFound: as `datasets.get`.
@@ -85,7 +85,7 @@ def _ready(session: Session, dataset_id: str) -> list[tuple[Component, Space]]:
         .where(
             Component.dataset_id == dataset_id,
             Component.status == "ready",
-            Component.derived.is_(None),  # those go, see app.unlearning.dataset_change
+            Component.derived.is_(None),  # derived ones are removed, see app.unlearning.change
         )
         .order_by(Component.id)
     )

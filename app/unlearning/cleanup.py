@@ -1,7 +1,7 @@
-"""What a deletion leaves behind its transaction: files, job records, and bytes in freed pages.
+"""Cleanup after a deletion's transaction: files, job records, and bytes in freed database pages.
 
-`clean` removes them right after the commit. If the process dies before, `heal` does so at the next
-start.
+`finish` removes them right after the commit. If the process dies before, `recover` does so at the
+next start.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.receipts import residue
+from app.receipts import references
 from app.store import datasets, orphans, pack_erasure
 from app.store.blobs import LocalBlobs
 from app.store.db import scrub, transaction
@@ -23,41 +23,45 @@ from app.unlearning.deletion import Deletion
 
 
 class Jobs(Protocol):
-    """What is asked of app.store.jobs.Jobs."""
+    """The part of app.store.jobs.Jobs that ends trainings."""
 
     def cancel(self, job_id: str) -> None: ...
     def forget(self, job_ids: Iterable[str]) -> None: ...
 
 
-def clean(
+def finish(
     deletion: Deletion, sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs
 ) -> None:
     """Remove what the committed deletion left: nothing of its subjects is on disk afterwards."""
+    obsolete = deletion.obsolete
     if deletion.erased is not None:
         pack_erasure.erase(blobs, *deletion.erased)
-    for key in deletion.files:
+    for key in obsolete.files:
         blobs.delete(key)
-    for folder in (each for subject in deletion.subject_ids for each in residue.folders(subject)):
-        for key in list(blobs.keys(folder)):
-            blobs.delete(key)
-    for job_id in deletion.training:
+    for subject_id in obsolete.subject_ids:
+        for folder in references.folders(subject_id):
+            for key in list(blobs.keys(folder)):
+                blobs.delete(key)
+    for job_id in obsolete.training:
         jobs.cancel(job_id)
-    jobs.forget(deletion.jobs)
-    for subject_id in deletion.subject_ids:
-        _drop_scratch(blobs.scratch_of(subject_id))
-    _drop_scratch(deletion.scratch)
+    if obsolete.jobs:
+        jobs.forget(obsolete.jobs)
+    # Listed now: a training that was just cancelled may have made more in the meantime.
+    for subject_id in obsolete.subject_ids:
+        _delete_scratch(blobs.scratch_of(subject_id))
+    _delete_scratch(obsolete.scratch)
     scrub(sessions)
 
 
-def heal(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None:
-    """Finish what deletions, trainings and uploads of a process that died have left undone."""
+def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None:
+    """Finish the deletions, trainings and uploads of a process that died."""
     with transaction(sessions) as session:
         orphans.sweep(session, blobs)
         records = records_of(session)
-        left = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
+        stale = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
         deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
     jobs.forget(records)
-    _drop_scratch(left)
+    _delete_scratch(stale)
     pack_erasure.heal(sessions, blobs)
     for path in blobs.scratch_of(datasets.SCRATCH):
         if time.time() - path.stat().st_mtime > orphans.UNCLAIMED_SECONDS:
@@ -67,11 +71,11 @@ def heal(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None
 
 
 def _is_of_deleted(session: Session, path: Path) -> bool:
-    """Whether the scratch file or folder was made for something that was deleted."""
+    """Return whether the scratch file or folder was made for something that was deleted."""
     return session.get(Tombstone, path.name.rpartition("-")[0]) is not None
 
 
-def _drop_scratch(paths: Iterable[Path]) -> None:
+def _delete_scratch(paths: Iterable[Path]) -> None:
     for path in paths:
-        # A trainer that has not noticed yet may be writing; it drops its folder itself.
+        # A trainer that has not noticed yet may be writing; it deletes its folder itself.
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

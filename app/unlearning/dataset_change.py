@@ -1,238 +1,189 @@
-"""Changes of a dataset that stays, and what becomes of the components trained from it.
+"""A change of a dataset that stays: plan, down-dated files, then the deletion of the old data.
 
-    plan = plans.removal(session, dataset_id, image_id)       what is to change, as read
-    files = …                                                 see app.unlearning.downdated_files
-    revisions.carry_out(session, blobs, jobs, plan, files)    in one transaction
+    receipt = change_dataset(parts, lambda session: change_plan.removal(session, …))
 
-A ready component whose file could be restated has the new one at once. Any other that has seen the
-old data is dropped and queued anew, as its next generation; a queued one has not begun.
+The new files are computed before the transaction, so that no other request waits for them. If the
+dataset or a component changes meanwhile, the change is planned again.
 """
 
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import delete, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
-from app.receipts import body as statements
-from app.receipts import ledger, residue, states
-from app.receipts.body import Circumstances
-from app.store import components, write_lock
-from app.store.blobs import LocalBlobs
-from app.store.db import affected
-from app.store.jobs import records_of
-from app.store.pack_erasure import freed
-from app.store.tables import Component, ComponentEvent, Dataset, Tombstone, new_id
-from app.unlearning import images, invalidation
+import tangent
+from app.errors import NotReady, Problem
+from app.images import BadImage
+from app.inference import component_files
+from app.inference.engine import TRAINED, Engine
+from app.parts import Parts
+from app.receipts import ledger
+from app.store import datasets
+from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.db import Unsettled, transaction
+from app.store.idempotency import Once
+from app.store.tables import Component, Receipt, Space
+from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
 from app.unlearning.change_plan import Plan
-from app.unlearning.deletion import Deletion, artefact, delete_rows, locked, with_derived
+from app.unlearning.unlearn import unlearn
+from tangent.errors import TangentError
 
-Outcome = dict[str, str]
-
-
-class Overtaken(Exception):
-    """The dataset or a component is not as the plan has read it: plan anew."""
+MAX_ATTEMPTS = 10
+Claim = Callable[[Session, str], str]  # receipt id -> id of this request's receipt
 
 
-@dataclass(frozen=True)
-class Restated:
-    """A component's new file, in its place but named by no row."""
+class Repeated(Exception):
+    """An earlier request with the same Idempotency-Key has made this change."""
 
-    old_sha256: str
-    blob_key: str
-    sha256: str
-    bytes: int
-    labels: dict[str, int]
-    l2: float
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(receipt_id)
+        self.receipt_id = receipt_id
 
 
-def key_for(component_id: str) -> str:
-    """A new key for a component's file."""
-    return f"components/{component_id}/{uuid4().hex}.safetensors"
+def change_once(
+    parts: Parts,
+    plan: Callable[[Session], Plan],
+    once: Once,
+    request: Any,
+    *,
+    probe: bool = False,
+) -> Receipt:
+    """Change the dataset as `change_dataset`, once for equal requests with one Idempotency-Key."""
+
+    def unless_known(session: Session) -> Plan:
+        known = once.known(session, request)
+        if known is not None:
+            raise Repeated(known)
+        return plan(session)
+
+    def claim(session: Session, receipt_id: str) -> str:
+        return once.run(session, request, lambda: receipt_id, status=200)
+
+    try:
+        return change_dataset(parts, unless_known, claim, probe=probe)
+    except Repeated as repeated:
+        with transaction(parts.reading) as session:
+            return ledger.get(session, repeated.receipt_id)
 
 
-def carry_out(
-    session: Session,
-    blobs: LocalBlobs,
-    jobs: components.Queue,
-    plan: Plan,
-    files: Mapping[str, Restated],
-    how: Circumstances | None = None,
-) -> Deletion:
-    """Change the rows as planned; components with a file take it, the others are trained anew.
+def change_dataset(
+    parts: Parts,
+    plan: Callable[[Session], Plan],
+    claim: Claim | None = None,
+    *,
+    probe: bool = False,
+) -> Receipt:
+    """Carry out the plan everywhere; return the receipt, which has a probe if requested.
+
+    `claim` binds the request's key to the receipt, in the transaction that changes the rows.
 
     Raises:
-        Overtaken: if anything has changed since the plan was made.
-        NotReady: as the probe of `how`.
+        NotReady: `dataset_changing` when other processes have overtaken every attempt.
+        Repeated: if the claim belongs to another receipt.
+        Problem: as the plan's.
     """
-    how = how or Circumstances()
-    write_lock.hold(session)
-    dataset, found, derived = _locked(session, plan)
-    receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
-    ready = [component for component in [*found, *derived] if component.sha256]
-    deletion = _old(session, blobs, found, derived)
-    touched = sorted({component.space for component in ready})
-    before = [states.state(session, space) for space in touched]
-    told = _subjects(plan, derived) | _salted(salt, dataset, plan)
-    told["invalidated"] = _invalidated(session, dataset, found, derived, receipt_id)
-    told["removed"] = [artefact(component) for component in ready]
-    told["removed"] += delete_rows(session, [each.id for each in derived], None, receipt_id)
-    images.change(session, dataset, plan)
-    gone = [*(each["id"] for each in told["subjects"]), *deletion["files"]]
-    session.add_all(Tombstone(subject_id=each, receipt_id=receipt_id) for each in gone)
-    outcomes = [
-        _revise(session, jobs, plan, dataset, each, files.get(each.id), receipt_id)
-        for each in found
-    ]
-    events = _forget_events(session, [component.id for component in found], receipt_id)
-    told["components"] = [outcome for outcome in outcomes if outcome]
-    told["removed"] += _counted(images=len(plan.removed), events=events)
-    after = [states.state(session, space) for space in touched]
-    pairs = list(zip(before, after, strict=True))
-    told["labels"] = [states.labels_gone(salt, *pair, awaited=dataset.labels) for pair in pairs]
-    told["manifests"] = [states.manifests(*pair) for pair in pairs]
-    told["not_covered"] = list(residue.NOT_COVERED)
-    body = statements.body(session, how, touched, told)
-    return Deletion(
-        receipt=ledger.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
-        erased=(dataset.pack_key, freed(session, dataset.id, plan.removed)),
-        **deletion,
+    with parts.dataset_changes:
+        for _ in range(MAX_ATTEMPTS):
+            with transaction(parts.reading) as session:
+                planned = plan(session)
+            try:
+                return _carry_out(parts, planned, claim, probe)
+            except Overtaken:
+                continue
+    raise NotReady(
+        "dataset_changing",
+        f"the dataset or its components changed in each of {MAX_ATTEMPTS} attempts; nothing was "
+        "done: try again",
     )
 
 
-def _invalidated(
-    session: Session,
-    dataset: Dataset,
-    found: list[Component],
-    derived: list[Component],
-    receipt_id: str,
-) -> dict[str, Any]:
-    """What was fitted to components whose content changes, and to those that go."""
-    ids, gone = [each.id for each in found], [each.id for each in derived]
-    changed = invalidation.of(session, ids, dataset.id, receipt_id, gone=False)
-    left = invalidation.of(session, gone, None, receipt_id, gone=True)
-    return invalidation.both(changed, left)
+def _carry_out(parts: Parts, plan: Plan, claim: Claim | None, probe: bool) -> Receipt:
+    blobs = parts.blobs
+    files = downdated(parts.engine, blobs, plan)
+
+    def change(session: Session) -> Change:
+        locked = of_plan(session, blobs, parts.jobs, plan, files)
+        if claim is not None:
+            receipt_id = claim(session, locked.receipt_id)
+            if receipt_id != locked.receipt_id:
+                raise Repeated(receipt_id)
+        return locked
+
+    try:
+        return unlearn(parts, change, probe=probe)
+    except Unsettled:  # the rows may name the files in a moment
+        raise
+    except BaseException:
+        _discard(parts.reading, blobs, files)
+        raise
 
 
-def _old(
-    session: Session, blobs: LocalBlobs, found: list[Component], derived: list[Component]
-) -> dict[str, Any]:
-    """What the components' present state leaves behind, as fields of a Deletion.
+def downdated(engine: Engine, blobs: LocalBlobs, plan: Plan) -> dict[str, DowndatedFile]:
+    """Store the new files of the plan's components, without training.
 
-    Scratch files are listed before a job of the next generation can make its own.
+    Return them by component id; a component without one must be trained again.
     """
-    ready = [component for component in found if component.status == "ready"]
-    lost = [component for component in found if component.status == "training"]
-    ended = [component for component in derived if component.status in components.ACTIVE]
-    gone = [component.id for component in derived]
-    return {
-        "subject_ids": gone,
-        "shas": [str(component.sha256) for component in [*ready, *derived] if component.sha256],
-        "training": [component.job_id for component in [*lost, *ended]],
-        "jobs": sorted(records_of(session, gone)),
-        "files": [str(component.blob_key) for component in ready],
-        "scratch": [path for component in found for path in blobs.scratch_of(component.id)],
-    }
+    files: dict[str, DowndatedFile] = {}
+    try:
+        for row, space in plan.components:
+            component = _downdated(engine, blobs, plan, row, space)
+            if component is not None:
+                files[row.id] = _store(blobs, row, component)
+    except BaseException:
+        _delete(blobs, files.values())
+        raise
+    return files
 
 
-def _locked(session: Session, plan: Plan) -> tuple[Dataset, list[Component], list[Component]]:
-    """The dataset, all components trained from it, and all that was derived from it or these.
+def _downdated(
+    engine: Engine, blobs: LocalBlobs, plan: Plan, row: Component, space: Space
+) -> tangent.Component | None:
+    """Return the component of the changed dataset; None if it needs a training.
 
-    Nobody else changes them from here on.
+    It does if it was trained iteratively or on other arithmetic. A damaged file or image, or a
+    space that opens differently, is no reason to keep the old component either: the training will
+    report the fault.
     """
-    query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
-    dataset = session.scalar(query.execution_options(populate_existing=True))
-    if dataset is None:
-        raise Overtaken
-    everything = with_derived(session, locked(session, Component.dataset_id == dataset.id))
-    derived = [each for each in everything if each.derived is not None]
-    found = [each for each in everything if each.derived is None]
-    planned = {component.id: component.sha256 for component, _ in plan.components}
-    ready = {each.id: each.sha256 for each in found if each.status == "ready"}
-    if dataset.revision != plan.dataset.revision or ready != planned:
-        raise Overtaken
-    return dataset, found, derived
-
-
-def _subjects(plan: Plan, derived: list[Component]) -> dict[str, Any]:
-    gone = [
-        {"kind": "image", "id": image.id, "dataset_id": plan.dataset.id} for image in plan.removed
-    ]
-    further = [{"kind": "component", "id": component.id} for component in derived]
-    subject = {"kind": "labels", "id": plan.dataset.id} if plan.renamed else gone[0]
-    return {"subject": subject, "subjects": gone + further, "dataset_id": plan.dataset.id}
-
-
-def _salted(salt: str, dataset: Dataset, plan: Plan) -> dict[str, Any]:
-    archive = states.salted(salt, dataset.sha256) if dataset.sha256 else None
-    hashes = [states.salted(salt, image.sha256) for image in plan.removed]
-    return {"salt": salt, "salted_archive_sha256": archive, "salted_image_sha256": hashes}
-
-
-def _revise(
-    session: Session,
-    jobs: components.Queue,
-    plan: Plan,
-    dataset: Dataset,
-    component: Component,
-    file: Restated | None,
-    receipt_id: str,
-) -> Outcome | None:
-    """What becomes of one component; None for one that has ended without a file."""
-    status, component.labels, component.progress = component.status, dict(dataset.labels), {}
-    if status in ("failed", "cancelled"):
-        _redact(component, plan)
+    try:
+        component = component_files.load(blobs, row.blob_key or "", str(row.sha256))
+        if row.metrics.get("environment") != tangent.environment(engine.device):
+            return None  # this process does not reproduce the training bit for bit
+        if plan.removed:
+            files = [datasets.read(blobs, plan.dataset, image) for image in plan.removed]
+            inputs = [engine.read(space, file) for file in files]
+            labels = [image.label for image in plan.removed]
+            component = engine.without(space, component, inputs, labels)
+        if plan.renamed:
+            opened = engine.space(space, precision=TRAINED)
+            component = tangent.renamed(opened, component, plan.renamed)
+        return component
+    except (TangentError, Problem, BadImage, BlobMissing):
         return None
-    outcome = {"id": component.id, "outcome": "queued"}
-    if status == "ready" and file is not None:
-        outcome["outcome"] = "relabelled" if plan.renamed else "down_dated"
-        outcome |= {"old_sha256": str(component.sha256), "new_sha256": file.sha256}
-        component.blob_key, component.sha256 = file.blob_key, file.sha256
-        component.bytes, component.labels = file.bytes, file.labels
-        component.metrics = _unmeasured(component.metrics) | {"l2": file.l2}
-    elif status != "queued":
-        outcome["outcome"] = "retraining"
-        session.flush()
-        components.requeue(session, jobs, component.id, outcome="retraining", receipt_id=receipt_id)
-        return outcome
-    told = {"status": component.status, "outcome": outcome["outcome"], "receipt_id": receipt_id}
-    components.add_event(session, component.id, "status", **told)
-    return outcome
 
 
-def _unmeasured(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What is left of a component's metrics once its data has changed."""
-    return {name: metrics[name] for name in ("environment",) if name in metrics}
+def _store(blobs: LocalBlobs, row: Component, component: tangent.Component) -> DowndatedFile:
+    path, key = blobs.scratch_path(row.id), f"components/{row.id}/{uuid4().hex}.safetensors"
+    try:
+        sha256 = component.save(path)
+        size = path.stat().st_size
+        blobs.put(path, key)
+    finally:
+        path.unlink(missing_ok=True)
+    l2 = float(component.hyperparameters["l2"])
+    return DowndatedFile(key, sha256, size, dict(component.labels), l2)
 
 
-def _redact(component: Component, plan: Plan) -> None:
-    """A failure may have named an image that goes now."""
-    error = component.error or {}
-    if any(image.path in error.get("detail", "") for image in plan.removed):
-        component.error = error | {"detail": "the image that failed was deleted: train anew"}
+def _discard(
+    reading: sessionmaker[Session], blobs: LocalBlobs, files: Mapping[str, DowndatedFile]
+) -> None:
+    """Delete the files that no row has come to name."""
+    with transaction(reading) as session:
+        rows = [session.get(Component, component_id) for component_id in files]
+        kept = {row.blob_key for row in rows if row is not None}
+    _delete(blobs, (file for file in files.values() if file.blob_key not in kept))
 
 
-def _forget_events(session: Session, ids: list[str], receipt_id: str) -> int:
-    """Delete what earlier events told of losses and accuracies on the old data; how many.
-
-    Those of this change stay: a client that follows goes on from them.
-    """
-    mine = ComponentEvent.component_id.in_(ids)
-    newest = select(ComponentEvent).where(mine, ComponentEvent.type == "status")
-    kept = [
-        event.id for event in session.scalars(newest) if event.data.get("receipt_id") == receipt_id
-    ]
-    ended = select(Component.id).where(
-        Component.id.in_(ids), Component.status.in_(("failed", "cancelled"))
-    )
-    old = or_(ComponentEvent.component_id.not_in(ended), ComponentEvent.type == "progress")
-    return affected(
-        session, delete(ComponentEvent).where(mine, old, ComponentEvent.id.not_in(kept))
-    )
-
-
-def _counted(**counts: int) -> list[dict[str, Any]]:
-    return [{"kind": kind, "count": count} for kind, count in counts.items() if count]
+def _delete(blobs: LocalBlobs, files: Iterable[DowndatedFile]) -> None:
+    for file in files:
+        blobs.delete(file.blob_key)

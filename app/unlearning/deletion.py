@@ -1,31 +1,46 @@
-"""Deletion: all rows that go with a component or a dataset, and the receipt, in one transaction.
+"""The deletion: one transaction that removes and changes rows and appends the receipt.
 
     with transaction(sessions) as session:
-        deletion = forget_component(session, component_id)
-    cleanup.clean(deletion, …)                               files after rows
+        deletion = apply(session, change.of_component(session, component_id))
+    cleanup.finish(deletion, …)                              files after rows
 
-The whole order, every step under the ledger's lock: lock the rows · note what the space looks like
-· take the components, and weights solved with them, out of compositions · invalidate evaluations ·
-delete rows · set tombstones · note what the space looks like now · append the receipt.
+The order never changes. The write lock is held and the rows are locked. Then `apply` notes the
+spaces as they are · takes the components, and weights fitted with them, out of compositions, and
+invalidates evaluations · deletes and edits rows · sets tombstones · notes the spaces again ·
+appends the receipt.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import Delete, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.archives.packs import Place
-from app.errors import Conflict
-from app.receipts import body as statements
-from app.receipts import ledger, residue, states
-from app.receipts.body import Circumstances
-from app.store import components, datasets, idempotency, lineage, write_lock
+from app.parts import Signer
+from app.receipts import ledger, remaining
+from app.receipts.body import (
+    NOT_COVERED,
+    BodyV2,
+    ComponentOutcome,
+    Invalidated,
+    LostLabels,
+    Removed,
+    SpaceManifest,
+    code,
+    environment,
+    salted,
+    written,
+)
+from app.receipts.remaining import Snapshot
+from app.store import components, idempotency, write_lock
 from app.store.db import affected
 from app.store.jobs import records_of
+from app.store.pack_erasure import freed
 from app.store.tables import (
     Component,
     ComponentEvent,
@@ -35,159 +50,185 @@ from app.store.tables import (
     Image,
     Receipt,
     Tombstone,
-    new_id,
+    now,
+    stamp,
 )
-from app.unlearning import invalidation
+from app.unlearning import dataset_edit, invalidation
+from app.unlearning.change import Change
+
+AnswerHash = Callable[[Session, str], dict[str, Any]]  # of a space, as the transaction sees it
+
+
+@dataclass(frozen=True)
+class DeletionContext:
+    """The time of the request, and the signer and the answer hash of its receipt."""
+
+    requested_at: datetime = field(default_factory=now)
+    signer: Signer | None = None
+    answer_hash: AnswerHash | None = None
+
+
+@dataclass(frozen=True)
+class Obsolete:
+    """Files, jobs and cached sums that no row needs once the transaction is committed."""
+
+    subject_ids: list[str]  # of removed components and datasets
+    shas: list[str]  # of component files, for the caches of what was composed of them
+    training: list[str]  # jobs that may be running
+    jobs: list[str]  # jobs of which the engine has records
+    files: list[str]  # keys of blobs that were replaced
+    scratch: list[Path]  # of attempts that were lost
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """What was deleted; `cleanup.clean` removes the files and job records after the commit."""
+    """A receipt, and what `cleanup.finish` removes after the commit."""
 
     receipt: Receipt
-    subject_ids: list[str]
-    shas: list[str]  # of component files, for the caches that hold what was composed of them
-    training: list[str]  # jobs that may be running
-    jobs: list[str]  # jobs of which the engine has records
-    files: list[str] = field(default_factory=list)  # keys of blobs that no row names any more
-    scratch: list[Path] = field(default_factory=list)  # of attempts that were lost
-    erased: tuple[str, list[Place]] | None = None  # a pack's key, and what no image covers in it
+    obsolete: Obsolete
+    erased: tuple[str, list[Place]] | None  # a pack's key, and the places that no image covers
 
 
-def forget_component(
-    session: Session, component_id: str, how: Circumstances | None = None
-) -> Deletion:
-    """Delete a component, whatever its status, and all that was derived from it.
+@dataclass(frozen=True)
+class RowChanges:
+    """What the receipt says of the rows; hashes of users' data are salted."""
 
-    Raises:
-        NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
-    """
-    write_lock.hold(session)
-    found = locked(session, Component.id == component_id)
-    if not found:
-        components.get(session, component_id)
-    found = with_derived(session, found)
-    return _forget(session, {"kind": "component", "id": component_id}, found, None, how)
+    salt: str
+    archive: str | None
+    images: tuple[str, ...] | None  # of a dataset that stays
+    invalidated: Invalidated
+    removed: tuple[Removed, ...]
+    outcomes: tuple[ComponentOutcome, ...] | None
 
 
-def forget_dataset(
-    session: Session, dataset_id: str, how: Circumstances | None = None, *, cascade: bool
-) -> Deletion:
-    """Delete a dataset; with `cascade`, the components trained from it or derived by it as well.
+def apply(session: Session, change: Change, context: DeletionContext | None = None) -> Deletion:
+    """Carry out the change in the session's transaction, and append its receipt.
 
     Raises:
-        Conflict: `dataset_in_use` if there are any and `cascade` is false; names them.
-        NotFound, Gone: as `datasets.get`.
+        NotReady: as the context's answer hash.
     """
-    write_lock.hold(session)
-    dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
-    if dataset is None:
-        dataset = datasets.get(session, dataset_id)
-    found = with_derived(session, locked(session, Component.dataset_id == dataset_id))
-    if found and not cascade:
-        ids = [component.id for component in found]
-        raise Conflict(
-            "dataset_in_use",
-            f"dataset {dataset_id} has trained {', '.join(ids)}, some by way of others: delete "
-            "these first, or repeat with ?cascade=true to delete them as well",
-            components=ids,
-        )
-    return _forget(session, {"kind": "dataset", "id": dataset_id}, found, dataset, how)
+    context, edit = context or DeletionContext(), change.edit
+    spaces = change.spaces
+    before = [remaining.snapshot(session, space) for space in spaces]
+    obsolete = _obsolete(session, change)
+    rows = _change_rows(session, change, obsolete)
+    after = [remaining.snapshot(session, space) for space in spaces]
+    body = _body(session, change, context, rows, list(zip(before, after, strict=True)))
+    receipt = ledger.append(
+        session, receipt_id=change.receipt_id, body=written(body), signer=context.signer
+    )
+    places = (edit.dataset.pack_key, freed(session, edit.dataset.id, edit.images)) if edit else None
+    return Deletion(receipt, obsolete, places)
 
 
-def locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
-    """The components, by id, which nobody else changes until the transaction ends."""
-    query = select(Component).where(condition).order_by(Component.id).with_for_update()
-    return list(session.scalars(query.execution_options(populate_existing=True)))
-
-
-def with_derived(session: Session, found: list[Component]) -> list[Component]:
-    """The locked components and all that was derived from them, by id, locked too."""
-    # No more can come: what derives or imports takes the ledger's lock as well.
-    further = lineage.descendants(session, [component.id for component in found])
-    return sorted(
-        [*found, *locked(session, Component.id.in_(further))], key=lambda component: component.id
+def _obsolete(session: Session, change: Change) -> Obsolete:
+    kept = change.edit.components if change.edit else []
+    ids = [row.id for row in change.components]
+    lost = [row for row in kept if row.status == "training"]
+    ended = [row for row in change.components if row.status in components.ACTIVE]
+    return Obsolete(
+        subject_ids=[*ids, change.dataset.id] if change.dataset else ids,
+        shas=[str(row.sha256) for row in change.stored],
+        training=[row.job_id for row in [*lost, *ended]],
+        jobs=sorted(records_of(session, ids)) if ids else [],
+        files=[str(row.blob_key) for row in kept if row.sha256],
+        scratch=change.edit.scratch if change.edit else [],
     )
 
 
-def _forget(
-    session: Session,
-    subject: dict[str, str],
-    found: list[Component],
-    dataset: Dataset | None,
-    how: Circumstances | None,
-) -> Deletion:
-    how = how or Circumstances()
-    ids = [component.id for component in found]
-    subjects = [{"kind": "component", "id": each} for each in ids]
-    if dataset is not None:
-        subjects.append({"kind": "dataset", "id": dataset.id})
-    receipt_id, salt = new_id("rcpt"), secrets.token_hex(16)
-    archive = states.salted(salt, dataset.sha256) if dataset and dataset.sha256 else None
-    touched = sorted({component.space for component in found})
-    before = [states.state(session, space) for space in touched]
-    dataset_id = dataset.id if dataset else None
-    invalidated = invalidation.of(session, ids, dataset_id, receipt_id, gone=True)
-    jobs = records_of(session, ids)
-    removed = [artefact(component) for component in found if component.blob_key]
-    removed += [{"kind": "job_records", "count": len(jobs)}] if jobs else []
-    removed += delete_rows(session, ids, dataset, receipt_id)
-    for each in subjects:
-        session.add(Tombstone(subject_id=each["id"], receipt_id=receipt_id))
+def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowChanges:
+    dataset = change.edit.dataset if change.edit else change.dataset
+    images = change.edit.images if change.edit else None
+    salt = secrets.token_hex(16)
+    archive = salted(salt, dataset.sha256) if dataset and dataset.sha256 else None
+    image_hashes = None if images is None else tuple(salted(salt, row.sha256) for row in images)
+    invalidated = invalidation.invalidate(session, change)
+    removed = [_file(row) for row in change.stored]
+    if change.edit is None and obsolete.jobs:
+        removed.append(Removed(kind="job_records", count=len(obsolete.jobs)))
+    removed += _delete_rows(session, change)
+    gone = [*(subject.id for subject in change.subjects), *obsolete.files]
+    outcomes = None
+    if change.edit is not None:
+        outcomes, counts = dataset_edit.edit_rows(session, change.edit, change.receipt_id)
+        removed += counts
+    session.add_all(Tombstone(subject_id=id_, receipt_id=change.receipt_id) for id_ in gone)
     session.flush()
-    after = [states.state(session, space) for space in touched]
-    deleted = {
-        "subject": subject,
-        "subjects": subjects,
-        "salt": salt,
-        "salted_archive_sha256": archive,
-        "removed": removed,
-        "invalidated": invalidated,
-        "labels": [states.labels_gone(salt, *pair) for pair in zip(before, after, strict=True)],
-        "manifests": [states.manifests(*pair) for pair in zip(before, after, strict=True)],
-        "not_covered": list(residue.NOT_COVERED),
-    }
-    body = statements.body(session, how, touched, deleted)
-    return Deletion(
-        receipt=ledger.append(session, receipt_id=receipt_id, body=body, signer=how.signer),
-        subject_ids=[each["id"] for each in subjects],
-        shas=[component.sha256 for component in found if component.sha256],
-        training=[each.job_id for each in found if each.status in components.ACTIVE],
-        jobs=sorted(jobs),
-    )
+    return RowChanges(salt, archive, image_hashes, invalidated, tuple(removed), outcomes)
 
 
-def delete_rows(
-    session: Session, ids: Sequence[str], dataset: Dataset | None, receipt_id: str
-) -> list[dict[str, Any]]:
-    """Delete the rows, those that refer to others first; how many of each kind."""
-    gone = [*ids, dataset.id] if dataset else list(ids)
-    counts = {"idempotency_keys": idempotency.bury(session, gone, receipt_id)}
-    counts["evaluation_members"] = affected(
-        session, delete(EvaluationMember).where(EvaluationMember.component_id.in_(ids))
-    )
-    counts["events"] = affected(
-        session, delete(ComponentEvent).where(ComponentEvent.component_id.in_(ids))
-    )
+def _delete_rows(session: Session, change: Change) -> list[Removed]:
+    """Delete the rows of components and dataset, rows that refer to others first; count them."""
+    ids, dataset = [row.id for row in change.components], change.dataset
+    if not ids and dataset is None:
+        return []
+    buried = [*ids, dataset.id] if dataset else ids
+    counts = {"idempotency_keys": idempotency.bury(session, buried, change.receipt_id)}
+    removed: list[Removed] = []
     ours = or_(ComponentParent.component_id.in_(ids), ComponentParent.parent_id.in_(ids))
-    counts["parents"] = affected(session, delete(ComponentParent).where(ours))
-    counts["components"] = affected(session, delete(Component).where(Component.id.in_(ids)))
-    removed: list[dict[str, Any]] = []
+    rows: dict[str, Delete] = {
+        "evaluation_members": delete(EvaluationMember).where(
+            EvaluationMember.component_id.in_(ids)
+        ),
+        "events": delete(ComponentEvent).where(ComponentEvent.component_id.in_(ids)),
+        "parents": delete(ComponentParent).where(ours),
+        "components": delete(Component).where(Component.id.in_(ids)),
+    }
     if dataset is not None:
         size = func.coalesce(func.sum(Image.pack_length), 0)
         stored = session.scalar(select(size).where(Image.dataset_id == dataset.id))
-        removed.append({"kind": "image_pack", "count": 1, "bytes": int(stored or 0)})
-        counts["images"] = affected(session, delete(Image).where(Image.dataset_id == dataset.id))
-        counts["datasets"] = affected(session, delete(Dataset).where(Dataset.id == dataset.id))
-    return removed + [{"kind": kind, "count": count} for kind, count in counts.items() if count]
+        removed.append(Removed(kind="image_pack", count=1, bytes=int(stored or 0)))
+        rows["images"] = delete(Image).where(Image.dataset_id == dataset.id)
+        rows["datasets"] = delete(Dataset).where(Dataset.id == dataset.id)
+    counts |= {kind: affected(session, statement) for kind, statement in rows.items()}
+    return removed + [Removed(kind=kind, count=count) for kind, count in counts.items() if count]
 
 
-def artefact(component: Component) -> dict[str, Any]:
-    """The component's file, by the hash of what we made: nobody can tell a data set by it."""
-    return {
-        "kind": "component_file",
-        "id": component.id,
-        "count": 1,
-        "bytes": component.bytes,
-        "sha256": component.sha256,
-    }
+def _file(row: Component) -> Removed:
+    return Removed(kind="component_file", id=row.id, count=1, bytes=row.bytes, sha256=row.sha256)
+
+
+def _body(
+    session: Session,
+    change: Change,
+    context: DeletionContext,
+    rows: RowChanges,
+    spaces: list[tuple[Snapshot, Snapshot]],
+) -> BodyV2:
+    dataset, answer_hash = change.edit.dataset if change.edit else None, context.answer_hash
+    # The labels of a dataset that stays come back with its components' trainings.
+    awaited = set(dataset.labels) if dataset else set()
+    return BodyV2(
+        requested_at=stamp(context.requested_at),
+        epoch=write_lock.deletions_so_far(session) + 1,
+        subject=change.subject,
+        subjects=change.subjects,
+        dataset_id=dataset.id if dataset else None,
+        salt=rows.salt,
+        salted_archive_sha256=rows.archive,
+        salted_image_sha256=rows.images,
+        removed=rows.removed,
+        invalidated=rows.invalidated,
+        components=rows.outcomes,
+        labels=tuple(_lost_labels(rows.salt, *pair, awaited) for pair in spaces),
+        manifests=tuple(_manifest(*pair) for pair in spaces),
+        not_covered=NOT_COVERED,
+        probes=answer_hash and tuple(answer_hash(session, space.space) for space, _ in spaces),
+        code=code(),
+        environment=environment(),
+    )
+
+
+def _manifest(before: Snapshot, after: Snapshot) -> SpaceManifest:
+    return SpaceManifest(
+        space=before.space,
+        before=before.manifest,
+        components_before=before.components,
+        after=after.manifest,
+        components_after=after.components,
+    )
+
+
+def _lost_labels(salt: str, before: Snapshot, after: Snapshot, awaited: set[str]) -> LostLabels:
+    lost = sorted(salted(salt, label) for label in before.labels - after.labels - awaited)
+    return LostLabels(space=before.space, count=len(lost), salted_sha256=tuple(lost))

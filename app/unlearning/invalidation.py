@@ -1,9 +1,4 @@
-"""What was fitted to or measured on data that goes or changes: solved weights and evaluations.
-
-    invalidated = invalidations.of(session, ids, dataset_id, receipt_id, gone=True)
-
-The one place that a deletion and a change of a component's content have in common.
-"""
+"""Invalidation of solved weights and evaluations that were made with data that goes or changes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,56 +6,54 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
+from app.receipts.body import ChangedComposition, Invalidated
 from app.store import compositions, fitted_weights
 from app.store.tables import Evaluation, EvaluationMember, now
+from app.unlearning.change import Change
 
 
-def of(
-    session: Session, ids: Sequence[str], dataset_id: str | None, receipt_id: str, *, gone: bool
-) -> dict[str, Any]:
-    """Invalidate all that used one of the components or the dataset; what that was.
+def invalidate(session: Session, change: Change) -> Invalidated:
+    """Invalidate all that used one of the components or the dataset.
 
-    `gone`: the components themselves go, and so leave their compositions; else their content has
-    changed, and compositions that were not solved for keep them.
+    Removed components leave their compositions. Components of a dataset that stays keep their
+    membership, but weights that were fitted with them go.
     """
-    changed, unsolved = _compositions(session, ids, dataset_id, receipt_id, gone)
-    return {
-        "compositions": changed,
-        "solved_weights": unsolved,
-        "evaluations": _evaluations(session, ids, dataset_id, receipt_id),
-    }
-
-
-def both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """What two invalidations of one transaction came to, the first one first."""
-    changed = {each["name"]: each for each in one["compositions"]}
-    for each in other["compositions"]:
-        earlier = changed.get(each["name"], each)
-        changed[each["name"]] = each | {"old_etag": earlier["old_etag"]}
-    lists = ("solved_weights", "evaluations")
-    merged = {name: sorted({*one[name], *other[name]}) for name in lists}
-    return {"compositions": [changed[name] for name in sorted(changed)]} | merged
+    gone = [row.id for row in change.components]
+    edit = change.edit
+    changed = [row.id for row in edit.components] if edit else []
+    dataset = edit.dataset if edit else change.dataset
+    using, dataset_id = [*changed, *gone], dataset.id if dataset else None
+    changed_rows, unsolved = _compositions(session, using, gone, dataset_id, change.receipt_id)
+    evaluations = _evaluations(session, using, dataset_id, change.receipt_id)
+    return Invalidated(
+        compositions=tuple(changed_rows),
+        solved_weights=tuple(unsolved),
+        evaluations=tuple(evaluations),
+    )
 
 
 def _compositions(
-    session: Session, ids: Sequence[str], dataset_id: str | None, receipt_id: str, gone: bool
-) -> tuple[list[dict[str, str]], list[str]]:
-    """Take the components out of every composition, and what was fitted with them.
-
-    The compositions with both versions, and the names of those whose solved weights are gone.
-    """
+    session: Session,
+    using: Sequence[str],
+    gone: Sequence[str],
+    dataset_id: str | None,
+    receipt_id: str,
+) -> tuple[list[ChangedComposition], list[str]]:
+    """Return the changed compositions, and the names of those that lost fitted weights."""
     changed, unsolved = [], []
-    for row, was_solved in fitted_weights.concerned(session, ids, dataset_id):
-        if not gone and not was_solved:
+    for row, was_solved in fitted_weights.concerned(session, using, dataset_id):
+        kept = [member for member in row.members if member.component_id not in gone]
+        if len(kept) == len(row.members) and not was_solved:
             continue
         old = compositions.etag(row)
-        if gone:
-            row.members[:] = [member for member in row.members if member.component_id not in ids]
+        if len(kept) < len(row.members):
+            row.members[:] = kept
         if was_solved:
             fitted_weights.invalidate(row, receipt_id)
             unsolved.append(row.name)
         row.updated_at = now()
-        changed.append({"name": row.name, "old_etag": old, "new_etag": compositions.etag(row)})
+        new = compositions.etag(row)
+        changed.append(ChangedComposition(name=row.name, old_etag=old, new_etag=new))
     session.flush()
     return changed, unsolved
 
@@ -68,7 +61,7 @@ def _compositions(
 def _evaluations(
     session: Session, ids: Sequence[str], dataset_id: str | None, receipt_id: str
 ) -> list[str]:
-    """Wipe every evaluation that used one of the components or the dataset; their ids."""
+    """Clear every evaluation that used one of the components or the dataset; return their ids."""
     using = select(EvaluationMember.evaluation_id).where(EvaluationMember.component_id.in_(ids))
     condition: ColumnElement[bool] = Evaluation.id.in_(using)
     if dataset_id is not None:
@@ -82,7 +75,7 @@ def _evaluations(
 
 
 def _kept(selection: dict[str, Any], ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The parts of an evaluated selection that can still be told of."""
+    """Return the components of an evaluated selection that do not depend on these."""
     if selection.get("rule") == "weighted":
-        return []  # the others' weights may have been solved for with these
+        return []  # the others' weights may have been fitted with these
     return [part for part in selection.get("components", []) if part["id"] not in ids]

@@ -1,36 +1,55 @@
-"""What would go with a component: labels, compositions' members and weights, evaluations."""
+"""Previews: the effects of a component's deletion, found without deleting anything."""
 
-from dataclasses import dataclass
+from collections import Counter, defaultdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import components, fitted_weights, lineage
+from app.evaluation.dataset_pass import walk
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
+from app.inference.selection import steady
+from app.parts import Parts
+from app.schemas.predictions import Selection as Asked
+from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
+from app.store import components, datasets, fitted_weights, lineage
+from app.store.compositions import Selection
+from app.store.db import transaction
 from app.store.members import in_all
 from app.store.tables import (
     Component,
     Composition,
     CompositionMember,
+    Dataset,
     Evaluation,
     EvaluationMember,
     Space,
 )
+from tangent import Delta
+
+CHUNK = 64  # images in memory at a time
 
 
-@dataclass(frozen=True)
-class Preview:
-    """The rows that a deletion would change; `compositions` as the API shows them."""
+def preview_deletion(
+    parts: Parts, ticket: Ticket, component_id: str, dataset_id: str | None
+) -> PreviewOut:
+    """Return the preview; with a dataset, also the answers to its images before and after.
 
-    space: str
-    derived: list[str]  # ids of what was derived from it, and goes with it
-    labels_gone: list[str]
-    compositions: list[dict[str, Any]]
-    evaluations: int
+    Raises:
+        Conflict: `component_not_ready` for the answers of a component that is not ready.
+        NotFound, Gone: as `components.get` and `datasets.get`.
+    """
+    with transaction(parts.reading) as session:
+        preview = preview_rows(session, component_id)
+        dataset = datasets.get(session, dataset_id) if dataset_id else None
+    if dataset is not None:
+        preview.answers = _answers(parts, ticket, component_id, preview.space, dataset)
+    return preview
 
 
-def of(session: Session, component_id: str) -> Preview:
-    """The preview of a component's deletion, whatever its status.
+def preview_rows(session: Session, component_id: str) -> PreviewOut:
+    """Return the preview of the rows for a component of any status, without answers.
 
     Raises:
         NotFound, Gone: as `components.get`.
@@ -38,12 +57,14 @@ def of(session: Session, component_id: str) -> Preview:
     row = components.get(session, component_id)
     derived = lineage.descendants(session, [component_id])
     gone = [component_id, *derived]
-    return Preview(
+    return PreviewOut(
+        component_id=component_id,
         space=row.space,
         derived=derived,
         labels_gone=_labels_gone(session, row, gone),
         compositions=_compositions(session, row, gone),
         evaluations=_evaluations(session, gone),
+        answers=None,
     )
 
 
@@ -57,25 +78,26 @@ def _labels_gone(session: Session, row: Component, gone: list[str]) -> list[str]
     return sorted(brought - kept)
 
 
-def _compositions(session: Session, row: Component, gone: list[str]) -> list[dict[str, Any]]:
+def _compositions(session: Session, row: Component, gone: list[str]) -> list[ChangedComposition]:
     members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(gone))
     using: ColumnElement[bool] = Composition.name.in_(members)
-    if row.status == "ready" and row.derived is None:  # it is one of all
+    if row.status == "ready" and row.derived is None:  # the component is one of all
         using = or_(using, Composition.everything & (Composition.space == row.space))
     count = select(func.count()).where(
         Component.id != row.id, Component.space == row.space, *in_all()
     )
     others = session.scalar(count) or 0
+    rows = session.scalars(select(Composition).where(using).order_by(Composition.name))
     return [
-        {
-            "name": found.name,
-            "named": not found.everything,
-            "solved_weights_lost": fitted_weights.held(found),
-            "components_left": others
-            if found.everything
-            else sum(member.component_id not in gone for member in found.members),
-        }
-        for found in session.scalars(select(Composition).where(using).order_by(Composition.name))
+        ChangedComposition(
+            name=composition.name,
+            named=not composition.everything,
+            solved_weights_lost=fitted_weights.held(composition),
+            components_left=others
+            if composition.everything
+            else sum(member.component_id not in gone for member in composition.members),
+        )
+        for composition in rows
     ]
 
 
@@ -85,3 +107,74 @@ def _evaluations(session: Session, gone: list[str]) -> int:
     )
     using = EvaluationMember.component_id.in_(gone), Evaluation.status == "ready"
     return session.scalar(query.where(*using)) or 0
+
+
+def _answers(
+    parts: Parts, ticket: Ticket, component_id: str, space: str, dataset: Dataset
+) -> AnswersOut:
+    # Only the composing keeps deletions waiting, not the long pass over the images.
+    ticket.enter()
+    with transaction(parts.reading) as session:
+        components.ready(session, component_id)
+    selection, before, after = steady(
+        parts.reading,
+        parts.engine,
+        Asked(space=space),
+        lambda selection: (selection, *_composed(parts.engine, selection, component_id)),
+    )
+    ticket.leave()
+    if all(part.id != component_id for part, _ in selection.members):
+        with transaction(parts.reading) as session:  # deleted by another process just now
+            components.ready(session, component_id)
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    chunks = walk(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
+    for rows, inputs in chunks:
+        old = _first_labels(parts.engine, selection, inputs, before)
+        new = _first_labels(parts.engine, selection, inputs, after)
+        for row, old_label, new_label in zip(rows, old, new, strict=True):
+            counts[row.label].update(
+                {
+                    "images": 1,
+                    "flipped": int(old_label != new_label),
+                    "before": int(old_label == row.label),
+                    "after": int(new_label == row.label),
+                }
+            )
+    return _summed(selection.rule, dataset.id, counts, answered=after is not None)
+
+
+def _composed(
+    engine: Engine, selection: Selection, component_id: str
+) -> tuple[Delta, Delta | None]:
+    """Compose the space's answer as it is served, and that of all other components together."""
+    rest = [(part, weight) for part, weight in selection.members if part.id != component_id]
+    space, rule = selection.space, selection.rule
+    after = engine.delta(space, rest, rule) if rest else None
+    return engine.delta(space, *selection.served), after
+
+
+def _first_labels(
+    engine: Engine, selection: Selection, inputs: list[Any], delta: Delta | None
+) -> list[Any]:
+    """Return the first label of every image; None where no component is left to answer."""
+    if delta is None:
+        return [None] * len(inputs)
+    columns = engine.logits(selection.space, inputs, delta).argmax(axis=1)
+    return [delta.labels[column] for column in columns]
+
+
+def _summed(
+    rule: str, dataset_id: str, counts: dict[str, Counter[str]], *, answered: bool
+) -> AnswersOut:
+    def change(count: Counter[str]) -> dict[str, Any]:
+        images = count["images"]
+        return {
+            "num_images": images,
+            "flipped": count["flipped"],
+            "accuracy_before": count["before"] / images,
+            "accuracy_after": count["after"] / images if answered else None,
+        }
+
+    total: Counter[str] = sum(counts.values(), Counter())
+    labels = {label: LabelChange(**change(counts[label])) for label in sorted(counts)}
+    return AnswersOut(dataset_id=dataset_id, rule=rule, labels=labels, **change(total))

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from app.receipts.probe import Probes
+from app.receipts.probe import AnswerHashes
 from app.store.db import transaction
 from tests.support.images import image
 from tests.support.service import Service
@@ -43,4 +43,4 @@ def occurrences(service: Service, trace: bytes) -> int:
 def probe_of(service: Service, space: str) -> dict[str, Any]:
     """Take the space's probe as it is now, without deleting anything."""
     with transaction(service.state.reading) as session:
-        return Probes(service.state.engine).take(session, space)
+        return AnswerHashes(service.state.engine).take(session, space)

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 from app.store.db import transaction
-from app.unlearning import cleanup
-from app.unlearning.deletion import forget_component
+from app.unlearning import change, cleanup
+from app.unlearning.deletion import apply
 from tests.support.workers import LONG, in_training, until
 
 WATCHED = """
@@ -48,8 +48,8 @@ def test_nothing_in_the_worker_waits_for_a_training_that_was_deleted(store):
             until(lambda component_id=component_id: in_training(store, component_id))
             assert any("attempt" in each for each in waiting())
             with transaction(store.sessions) as session:
-                deletion = forget_component(session, component_id)
-            cleanup.clean(deletion, store.sessions, store.jobs, store.blobs)
+                deletion = apply(session, change.of_component(session, component_id))
+            cleanup.finish(deletion, store.sessions, store.jobs, store.blobs)
         until(lambda: waiting() == [], 10)
         process.stdin.close()
         assert process.wait(30) == 0

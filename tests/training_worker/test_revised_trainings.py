@@ -12,7 +12,7 @@ from app.store import components, datasets
 from app.store.db import transaction
 from app.store.jobs import records_of
 from app.store.tables import Image
-from app.unlearning import change_plan, cleanup, dataset_change, deletion
+from app.unlearning import change, change_plan, cleanup, deletion
 from tests.support.stores import zipped
 from tests.support.workers import (
     LONG,
@@ -35,8 +35,9 @@ def remove(store, dataset_id: str, path: str = GONE) -> dict:
         rows = session.query(Image).filter_by(dataset_id=dataset_id, path=path)
         plan = change_plan.removal(session, dataset_id, rows.one().id)
     with transaction(store.sessions) as session:
-        done = dataset_change.carry_out(session, store.blobs, store.jobs, plan, {})
-    cleanup.clean(done, store.sessions, store.jobs, store.blobs)
+        planned = change.of_plan(session, store.blobs, store.jobs, plan, {})
+        done = deletion.apply(session, planned)
+    cleanup.finish(done, store.sessions, store.jobs, store.blobs)
     return done.receipt.body
 
 
@@ -150,8 +151,8 @@ def test_deleting_a_component_deletes_the_jobs_of_all_its_generations(store, beg
     remove(store, dataset_id)
     with transaction(store.sessions) as session:
         assert records_of(session, [component_id]) == {component_id, f"{component_id}.1"}
-        deleted = deletion.forget_component(session, component_id)
-    cleanup.clean(deleted, store.sessions, store.jobs, store.blobs)
+        deleted = deletion.apply(session, change.of_component(session, component_id))
+    cleanup.finish(deleted, store.sessions, store.jobs, store.blobs)
 
     with transaction(store.sessions) as session:
         assert records_of(session, [component_id]) == set()

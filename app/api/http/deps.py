@@ -5,7 +5,7 @@
 `SessionDep` commits when the route's function has returned and *before* the answer is sent, so a
 failing commit is answered as the error that it is. A route that must act after the commit (rows,
 commit, then blobs) takes `SessionsDep` and opens `transaction(sessions)` itself; one that deletes
-does so within `engine.exclusive()`, so the gate is always taken before the database.
+does so within `engine.gate.exclusive()`, so the gate is always taken before the database.
 """
 
 from collections.abc import AsyncIterator, Iterator

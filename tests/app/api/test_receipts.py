@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
 from app.receipts import ledger as receipts
-from app.receipts import residue
+from app.receipts.verify import verify_rows
 from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
@@ -134,7 +134,7 @@ def test_a_ledger_that_was_tampered_with_does_not_verify(sessions, tmp_path, cha
 
     with transaction(sessions) as session:
         left = receipts.list_(session, after=None, limit=9)
-        found = [residue.verify(session, blobs, receipt) for receipt in left]
+        found = [verify_rows(session, blobs, receipt) for receipt in left]
 
     assert len(found) >= 2
     for each in found:

@@ -110,7 +110,7 @@ def test_an_upload_that_a_kill_cut_short_is_cleared_away_later(service):
     for path in (old, young):
         path.write_bytes(b"half a pack")
     os.utime(old, (0, 0))
-    cleanup.heal(state.sessions, state.jobs, state.blobs)
+    cleanup.recover(state.sessions, state.jobs, state.blobs)
     assert list(state.blobs.scratch.iterdir()) == [young]
 
 

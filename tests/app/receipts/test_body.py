@@ -10,13 +10,19 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
-from app.receipts import environment, ledger, residue
+from app.receipts import body as bodies
+from app.receipts import ledger, remaining
+from app.schemas.receipts import EXAMPLE
+from app.store.canonical_json import canonical
 from app.store.db import transaction
 from tests.support.service import Service
 
 ROOT = Path(__file__).resolve().parents[3]
+RECORD = json.loads((ROOT / "tests" / "fixtures" / "version_before.json").read_text())
+STORED = [receipt["body"] for receipt in RECORD["shown"]["receipts"]]
 
 
 def deleted(service: Service) -> dict:
@@ -56,7 +62,7 @@ def test_the_code_is_one_hash_over_the_python_files_as_anyone_can_take_it():
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             lines.append(f"{path.relative_to(ROOT)} {found}\n")
 
-    assert environment.code()["sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert bodies.code()["sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def test_the_time_of_asking_is_before_the_wait_for_answers_being_sent(service):
@@ -133,7 +139,7 @@ def test_bodies_that_are_nothing_of_the_kind_are_told_and_crash_nothing(service)
     entries = [None, 1, [], "x", {}, {"space": []}, {"space": "default", "after": 1}]
     bodies = [[], 1, *(dict.fromkeys(("subjects", "manifests", "probes"), entries),)]
     bodies += [{"probes": [{"space": "none"}], "manifests": 5, "subjects": {}}]
-    nowhere = {"space": "none", "after": ledger.manifest_of([])[0]}
+    nowhere = {"space": "none", "after": remaining.manifest_of([])[0]}
     bodies += [{"probes": [{"space": "none"}], "manifests": [nowhere]}]
     for body in bodies:
         with transaction(service.state.sessions) as session:
@@ -143,11 +149,48 @@ def test_bodies_that_are_nothing_of_the_kind_are_told_and_crash_nothing(service)
         assert (answer.json()["ok"], answer.json()["chain_broken_at"]) == (False, 1)
 
 
+@pytest.mark.parametrize("number", range(len(STORED)))
+def test_a_stored_body_is_written_as_it_was_read(number):
+    """As services of both versions stored them, for every kind of subject."""
+    stored = STORED[number]
+
+    body = bodies.read(stored)
+
+    assert canonical(bodies.written(body)) == canonical(stored)
+    assert [subject.id for subject in body.subjects] == [each["id"] for each in stored["subjects"]]
+
+
+def test_the_example_in_the_api_is_a_body_that_the_service_could_write():
+    example = EXAMPLE["body"]
+
+    assert bodies.written(bodies.read(example)) == example
+
+
+@pytest.mark.parametrize("stored", [None, 1, "x", [], [1], {}, {"version": 1}, {"version": "2"}])
+def test_a_body_without_members_is_read_as_empty(stored):
+    body = bodies.read(stored)
+
+    assert (body.subjects, body.manifests, body.dataset_id) == ((), (), None)
+    assert not body.salt and not body.invalidated.compositions
+
+
+def test_malformed_entries_of_a_body_are_left_out():
+    whole = STORED[-1]["manifests"][0]
+    part = {"space": "default", "after": "a8"}
+    entries = [None, 1, [], "x", {}, part, whole | {"components_after": "1"}, whole]
+
+    body = bodies.read({"manifests": entries, "subjects": {"id": "cmp_0190"}, "probes": [1, {}]})
+
+    (manifest,) = body.manifests
+    assert (manifest.space, manifest.after) == (whole["space"], whole["after"])
+    assert (body.subjects, body.probes) == ((), ({},))
+
+
 def test_what_no_check_can_see_stays_listed(service):
     receipt = deleted(service)
     found = service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
 
-    assert receipt["body"]["not_covered"] == found["not_covered"] == list(residue.NOT_COVERED)
+    assert receipt["body"]["not_covered"] == found["not_covered"] == list(bodies.NOT_COVERED)
     assert any("backups" in each for each in found["not_covered"])
     with transaction(service.state.reading) as session:
         assert ledger.broken_at(session) is None

@@ -31,18 +31,19 @@ DELETING = """
 import json, sys, time
 from app.errors import Gone
 from app.settings import Settings
-from app.receipts import body, signing
+from app.receipts import signing
 from app.store.db import open_engine, session_factory, transaction
-from app.unlearning.deletion import forget_component
+from app.unlearning import change
+from app.unlearning.deletion import DeletionContext, apply
 
 settings, stop = Settings(), sys.argv[1]
 sessions = session_factory(open_engine(settings))
-how = body.Circumstances(signer=signing.signer(settings.receipt_key_file))
+context = DeletionContext(signer=signing.signer(settings.receipt_key_file))
 print("ready", flush=True)
 for component_id in json.loads(sys.stdin.readline()):
     try:
         with transaction(sessions) as session:
-            forget_component(session, component_id, how)
+            apply(session, change.of_component(session, component_id), context)
             if component_id == stop:
                 print("stopped", flush=True)
                 time.sleep(600)

@@ -68,9 +68,11 @@ def test_a_component_deleted_later_is_not_missed(service):
     assert (found["ok"], found["files_ok"], found["manifest_ok"]) == (True, True, None)
 
 
-def files(service: Service, blobs: LocalBlobs | None = None, **bound: int) -> remaining.Files:
+def files(service: Service, blobs: LocalBlobs | None = None, **bound: int) -> remaining.FileCheck:
     state = service.state
-    return remaining.check(state.reading, blobs or state.blobs, ["default"], before=now(), **bound)
+    return remaining.check_files(
+        state.reading, blobs or state.blobs, ["default"], before=now(), **bound
+    )
 
 
 def test_a_check_reads_no_more_than_its_bound_and_says_so(service):
@@ -78,13 +80,13 @@ def test_a_check_reads_no_more_than_its_bound_and_says_so(service):
     sizes = {each: path_of(service, each).stat().st_size for each in (small, large)}
     assert sizes[small] < sizes[large]
 
-    assert files(service) == remaining.Files(damaged=0, checked=2, left_out=0)
+    assert files(service) == remaining.FileCheck(damaged=0, checked=2, left_out=0)
     assert files(service).ok is True
-    some = files(service, most_bytes=sum(sizes.values()) - 1)
+    some = files(service, max_bytes=sum(sizes.values()) - 1)
     assert (some.checked, some.left_out, some.ok) == (1, 1, None)
     flipped(path_of(service, small))
-    assert files(service, most_bytes=sizes[small]).ok is False
-    assert files(service, most_bytes=1) == remaining.Files(damaged=0, checked=0, left_out=2)
+    assert files(service, max_bytes=sizes[small]).ok is False
+    assert files(service, max_bytes=1) == remaining.FileCheck(damaged=0, checked=0, left_out=2)
 
 
 def test_a_file_that_another_process_deletes_meanwhile_is_no_damage(service):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from app.receipts import residue
+from app.receipts import references
 from app.store import components, orphans
 from app.store.db import transaction
 from app.store.tables import Component
@@ -57,7 +57,7 @@ def found(service: Service, trace: bytes) -> int:
 
 def residue_of(service: Service, *ids: str) -> dict[str, int]:
     with transaction(service.state.reading) as session:
-        return residue.left(session, service.state.blobs, ids)
+        return references.count(session, service.state.blobs, ids)
 
 
 KILLED = """
@@ -65,10 +65,10 @@ import os, signal, sys
 from pathlib import Path
 from app.settings import Settings
 from app.store import db
-from app.unlearning import deletion
+from app.unlearning import change, deletion
 sessions = db.session_factory(db.open_engine(Settings(data_dir=Path(sys.argv[1]))))
 with db.transaction(sessions) as session:
-    deletion.forget_dataset(session, sys.argv[2], cascade=True)
+    deletion.apply(session, change.of_dataset(session, sys.argv[2], cascade=True))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

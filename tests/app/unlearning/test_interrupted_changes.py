@@ -28,15 +28,15 @@ from app.settings import Settings
 from app.store import db
 from app.store.blobs import LocalBlobs
 from app.store.jobs import Jobs
-from app.unlearning import change_plan, dataset_change, downdated_files
+from app.unlearning import change, change_plan, dataset_change, deletion
 folder, dataset_id, image_id, moment = sys.argv[1:]
 settings = Settings(data_dir=Path(folder), device="cpu", threads=1)
 sessions, blobs = db.session_factory(db.open_engine(settings)), LocalBlobs(Path(folder) / "blobs")
 with db.transaction(sessions) as session:
     plan = change_plan.removal(session, dataset_id, image_id)
-files = downdated_files.of(Engine(settings, blobs, Metrics("0")), blobs, plan)
+files = dataset_change.downdated(Engine(settings, blobs, Metrics("0")), blobs, plan)
 with db.transaction(sessions) as session:
-    dataset_change.carry_out(session, blobs, Jobs(settings), plan, files)
+    deletion.apply(session, change.of_plan(session, blobs, Jobs(settings), plan, files))
     if moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)

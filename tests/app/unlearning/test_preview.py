@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.unlearning import preview_pass as routes
+from app.unlearning import preview as previews
 from tests.support.client import compose
 from tests.support.images import image
 from tests.support.problems import problem
@@ -40,7 +40,7 @@ def state(service: Service) -> list[Any]:
 
 
 def test_what_is_foretold_is_what_the_deletion_does(either, monkeypatch):
-    monkeypatch.setattr(routes, "CHUNK", 5)  # several chunks, the last one not full
+    monkeypatch.setattr(previews, "CHUNK", 5)  # several chunks, the last one not full
     service = either
     gone = service.component({"dog": 3, "owl": 3, "yak": 3})
     rest = [service.component({"cat": 3, "dog": 2}), service.component({"cow": 3, "owl": 1})]

@@ -1,0 +1,95 @@
+"""References to deleted components, datasets and images that are left where the service keeps data.
+
+The places are rows, blobs, scratch files and the job engine's records. The API calls what is found
+there the residue.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, cast, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.store import pack_erasure
+from app.store.blobs import LocalBlobs
+from app.store.jobs import records_of
+from app.store.tables import (
+    Component,
+    ComponentEvent,
+    ComponentParent,
+    Composition,
+    CompositionMember,
+    Dataset,
+    Evaluation,
+    EvaluationMember,
+    IdempotencyKey,
+    Image,
+    Tombstone,
+)
+
+ANSWERS = Evaluation.selection, Evaluation.result
+CHECKED = (
+    "rows",
+    "parents",
+    "images",
+    "image_bytes",
+    "events",
+    "compositions",
+    "evaluations",
+    "idempotency_keys",
+    "job_records",
+    "blobs",
+    "scratch_files",
+)
+
+
+def count(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, int]:
+    """Return the number of references to these ids of every kind that has any.
+
+    Receipts and tombstones do not count.
+    """
+    ids = list(ids)
+    counts = {
+        "rows": _rows(session, Component.id.in_(ids)) + _rows(session, Dataset.id.in_(ids)),
+        "parents": _rows(session, ComponentParent.component_id.in_(ids))
+        + _rows(session, ComponentParent.parent_id.in_(ids)),
+        "images": _rows(session, or_(Image.dataset_id.in_(ids), Image.id.in_(ids))),
+        "events": _rows(session, ComponentEvent.component_id.in_(ids)),
+        "compositions": _rows(session, CompositionMember.component_id.in_(ids))
+        + _rows(session, or_(False, *(_mentions(id_, Composition.solved) for id_ in ids))),
+        "evaluations": _rows(session, EvaluationMember.component_id.in_(ids))
+        + _rows(session, Evaluation.dataset_id.in_(ids))
+        + _rows(session, or_(False, *(_mentions(id_, *ANSWERS) for id_ in ids))),
+        "idempotency_keys": _rows(session, IdempotencyKey.resource_id.in_(ids)),
+        "job_records": len(records_of(session, ids)),
+        "blobs": sum(len(list(blobs.keys(folder))) for id_ in ids for folder in folders(id_)),
+        "scratch_files": sum(len(blobs.scratch_of(id_)) for id_ in ids),
+    }
+    return {kind: number for kind, number in counts.items() if number}
+
+
+def count_replaced(
+    session: Session, blobs: LocalBlobs, receipt_id: str, dataset_id: str | None
+) -> dict[str, int]:
+    """Return the number of old component files and image bytes that a dataset's change left."""
+    keys = select(Tombstone.subject_id).where(
+        Tombstone.receipt_id == receipt_id, Tombstone.subject_id.contains("/")
+    )
+    files = sum(blobs.path(key, must_exist=False).is_file() for key in session.scalars(keys))
+    stale = pack_erasure.left(session, blobs, dataset_id) if dataset_id else 0
+    counts = {"blobs": files, "image_bytes": stale}
+    return {kind: number for kind, number in counts.items() if number}
+
+
+def folders(subject_id: str) -> tuple[str, str]:
+    """Return the blob folders that a component or dataset with this id may have."""
+    return f"components/{subject_id}", f"datasets/{subject_id}"
+
+
+def _rows(session: Session, condition: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).where(condition)) or 0
+
+
+def _mentions(subject_id: str, *columns: Any) -> ColumnElement[bool]:
+    texts = [cast(column, String) for column in columns]
+    return or_(*(text.contains(subject_id, autoescape=True) for text in texts))

@@ -1,0 +1,173 @@
+"""Changes: all that one deletion removes, replaces and trains again, with its rows locked.
+
+    deletion.apply(session, change.of_component(session, component_id))
+    deletion.apply(session, change.of_plan(session, blobs, jobs, plan, files))
+
+Every function here takes the write lock first, so no more rows can come to what it returns.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict
+from app.receipts.body import Subject
+from app.store import components, datasets, lineage, write_lock
+from app.store.blobs import LocalBlobs
+from app.store.components import Queue
+from app.store.tables import Component, Dataset, Image, new_id
+from app.unlearning.change_plan import Plan
+
+
+class Overtaken(Exception):
+    """The dataset or a component has changed since the plan was read: plan again."""
+
+
+@dataclass(frozen=True)
+class DowndatedFile:
+    """A component's new file, in its place but named by no row yet."""
+
+    blob_key: str
+    sha256: str
+    bytes: int
+    labels: dict[str, int]
+    l2: float
+
+
+@dataclass(frozen=True)
+class DatasetEdit:
+    """Images to remove and labels to rename in a dataset that stays, and its components.
+
+    A ready component takes its down-dated file if there is one. All others that may have seen the
+    old data are trained again.
+    """
+
+    dataset: Dataset
+    images: list[Image]
+    renamed: dict[str, str]  # old label -> new one
+    components: list[Component]  # trained from the dataset, not derived
+    files: Mapping[str, DowndatedFile]  # by component id
+    scratch: list[Path]  # of trainings that are lost, listed before a new one can make its own
+    jobs: Queue  # takes the trainings that begin again
+
+
+@dataclass(frozen=True)
+class Change:
+    """The rows of one deletion, all of them locked."""
+
+    subject: Subject
+    components: list[Component]  # to remove: the subject, or what was trained or derived from it
+    dataset: Dataset | None = None  # to remove
+    edit: DatasetEdit | None = None
+    receipt_id: str = field(default_factory=partial(new_id, "rcpt"))
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """All that is gone afterwards."""
+        gone = [Subject(kind="component", id=row.id) for row in self.components]
+        if self.dataset is not None:
+            gone.append(Subject(kind="dataset", id=self.dataset.id))
+        if self.edit is not None:
+            gone[:0] = [_image(image) for image in self.edit.images]
+        return tuple(gone)
+
+    @property
+    def stored(self) -> list[Component]:
+        """The components whose present files go."""
+        kept = self.edit.components if self.edit else []
+        return [row for row in [*kept, *self.components] if row.sha256]
+
+    @property
+    def spaces(self) -> list[str]:
+        """The spaces that the receipt describes."""
+        rows = self.components if self.edit is None else self.stored
+        return sorted({row.space for row in rows})
+
+
+def of_component(session: Session, component_id: str) -> Change:
+    """Lock a component of any status and all that was derived from it, to remove them.
+
+    Raises:
+        NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
+    """
+    write_lock.hold(session)
+    rows = _locked(session, Component.id == component_id)
+    if not rows:
+        components.get(session, component_id)
+    return Change(Subject(kind="component", id=component_id), _with_derived(session, rows))
+
+
+def of_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Change:
+    """Lock a dataset and, with `cascade`, what was trained or derived from it, to remove them.
+
+    Raises:
+        Conflict: `dataset_in_use` if there are any and `cascade` is false; names them.
+        NotFound, Gone: as `datasets.get`.
+    """
+    write_lock.hold(session)
+    dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
+    if dataset is None:
+        dataset = datasets.get(session, dataset_id)
+    rows = _with_derived(session, _locked(session, Component.dataset_id == dataset_id))
+    if rows and not cascade:
+        ids = [row.id for row in rows]
+        raise Conflict(
+            "dataset_in_use",
+            f"dataset {dataset_id} has trained {', '.join(ids)}, some by way of others: delete "
+            "these first, or repeat with ?cascade=true to delete them as well",
+            components=ids,
+        )
+    return Change(Subject(kind="dataset", id=dataset_id), rows, dataset)
+
+
+def of_plan(
+    session: Session,
+    blobs: LocalBlobs,
+    jobs: Queue,
+    plan: Plan,
+    files: Mapping[str, DowndatedFile],
+) -> Change:
+    """Lock the plan's dataset and its components; remove all that was derived from them.
+
+    Raises:
+        Overtaken: if anything has changed since the plan was read.
+    """
+    write_lock.hold(session)
+    query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
+    dataset = session.scalar(query.execution_options(populate_existing=True))
+    if dataset is None or dataset.revision != plan.dataset.revision:
+        raise Overtaken
+    rows = _with_derived(session, _locked(session, Component.dataset_id == dataset.id))
+    kept = [row for row in rows if row.derived is None]
+    planned = {row.id: row.sha256 for row, _ in plan.components}
+    if {row.id: row.sha256 for row in kept if row.status == "ready"} != planned:
+        raise Overtaken
+    labels = Subject(kind="labels", id=dataset.id)
+    scratch = [path for row in kept for path in blobs.scratch_of(row.id)]
+    return Change(
+        subject=labels if plan.renamed else _image(plan.removed[0]),
+        components=[row for row in rows if row.derived is not None],
+        edit=DatasetEdit(dataset, plan.removed, plan.renamed, kept, files, scratch, jobs),
+    )
+
+
+def _locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
+    """Return the components by id; nobody else changes them until the transaction ends."""
+    query = select(Component).where(condition).order_by(Component.id).with_for_update()
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def _with_derived(session: Session, rows: list[Component]) -> list[Component]:
+    """Lock all that was derived from the components; return both by id."""
+    derived = lineage.descendants(session, [row.id for row in rows])
+    if derived:
+        rows = rows + _locked(session, Component.id.in_(derived))
+    return sorted(rows, key=lambda row: row.id)
+
+
+def _image(image: Image) -> Subject:
+    return Subject(kind="image", id=image.id, dataset_id=image.dataset_id)

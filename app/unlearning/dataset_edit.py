@@ -1,0 +1,131 @@
+"""Edits of a dataset that stays: its image rows, its numbers, and the components trained from it.
+
+A ready component takes its down-dated file at once. Any other that has seen the old data loses its
+file and is queued again, as its next generation; one that is still queued has not begun.
+"""
+
+from collections import defaultdict
+
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.receipts.body import ComponentOutcome, Removed
+from app.store import components, datasets
+from app.store.db import affected
+from app.store.tables import Component, ComponentEvent, Dataset, Image
+from app.unlearning.change import DatasetEdit
+
+ROWS_AT_ONCE = 500
+
+
+def edit_rows(
+    session: Session, edit: DatasetEdit, receipt_id: str
+) -> tuple[tuple[ComponentOutcome, ...], list[Removed]]:
+    """Edit the rows; return the outcome of every component that has one, and the removed rows."""
+    _edit_images(session, edit)
+    mine = ComponentEvent.component_id.in_([row.id for row in edit.components])
+    last = session.scalar(select(func.max(ComponentEvent.id)).where(mine)) or 0
+    revised = [_revise(session, edit, row, receipt_id) for row in edit.components]
+    outcomes = [outcome for outcome in revised if outcome is not None]
+    counts = {"images": len(edit.images), "events": _delete_events(session, edit, last)}
+    removed = [Removed(kind=kind, count=count) for kind, count in counts.items() if count]
+    return tuple(outcomes), removed
+
+
+def _edit_images(session: Session, edit: DatasetEdit) -> None:
+    if edit.renamed:
+        _rename(session, edit)
+    gone = [image.id for image in edit.images]
+    for start in range(0, len(gone), ROWS_AT_ONCE):
+        some = gone[start : start + ROWS_AT_ONCE]
+        session.execute(delete(Image).where(Image.id.in_(some)))
+    _count(session, edit.dataset)
+    edit.dataset.revision += 1
+    session.flush()
+
+
+def _rename(session: Session, edit: DatasetEdit) -> None:
+    """Give the images their new labels; an image that stays counts the copies of its equals."""
+    gone = {image.id for image in edit.images}
+    kept: dict[tuple[str, str], Image] = {}
+    copies: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for image in datasets.rows(session, edit.dataset.id):
+        label = edit.renamed.get(image.label, image.label)
+        copies[label, image.sha256] += image.copies
+        if image.id not in gone:
+            kept[label, image.sha256] = image
+    for (label, sha256), image in kept.items():
+        image.label, image.copies = label, copies[label, sha256]
+    session.flush()
+
+
+def _count(session: Session, dataset: Dataset) -> None:
+    """Set the dataset's numbers from its rows.
+
+    The archive's hash goes and its size becomes that of the images' files, as both describe images
+    that are not there any more.
+    """
+    of = Image.dataset_id == dataset.id
+    by_label = select(Image.label, func.count()).where(of).group_by(Image.label)
+    counted = session.execute(by_label).tuples()
+    dataset.labels = dict(sorted(counted))
+    dataset.num_images = sum(dataset.labels.values())
+    totals = select(
+        func.sum(Image.pack_length),
+        func.sum(Image.copies),
+        func.count(func.distinct(Image.sha256)),
+    )
+    size, copies, contents = session.execute(totals.where(of)).one()
+    dataset.sha256, dataset.bytes, dataset.duplicates = None, int(size), int(copies) - contents
+
+
+def _revise(
+    session: Session, edit: DatasetEdit, row: Component, receipt_id: str
+) -> ComponentOutcome | None:
+    """Bring one component to the new data; None if its training has ended without a file."""
+    status, row.labels, row.progress = row.status, dict(edit.dataset.labels), {}
+    if status in ("failed", "cancelled"):
+        _redact(row, edit.images)
+        return None
+    file = edit.files.get(row.id)
+    if status == "ready" and file is not None:
+        outcome = ComponentOutcome(
+            id=row.id,
+            outcome="relabelled" if edit.renamed else "down_dated",
+            old_sha256=row.sha256,
+            new_sha256=file.sha256,
+        )
+        row.blob_key, row.sha256, row.bytes = file.blob_key, file.sha256, file.bytes
+        kept = {name: row.metrics[name] for name in ("environment",) if name in row.metrics}
+        row.labels, row.metrics = file.labels, kept | {"l2": file.l2}
+    else:
+        outcome = ComponentOutcome(
+            id=row.id, outcome="queued" if status == "queued" else "retraining"
+        )
+    event = {"outcome": outcome.outcome, "receipt_id": receipt_id}
+    session.flush()
+    if outcome.outcome == "retraining":
+        components.requeue(session, edit.jobs, row.id, **event)
+    else:
+        components.add_event(session, row.id, "status", status=status, **event)
+    return outcome
+
+
+def _redact(row: Component, images: list[Image]) -> None:
+    """Remove the error's text if it names one of the images."""
+    error = row.error or {}
+    if any(image.path in error.get("detail", "") for image in images):
+        row.error = error | {"detail": "the image that failed was deleted: train anew"}
+
+
+def _delete_events(session: Session, edit: DatasetEdit, last: int) -> int:
+    """Delete events up to the last one before the edit; return their number.
+
+    They show losses and accuracies on the old data. The status events of trainings that ended
+    without a file stay. Newer events have higher numbers, so clients that follow miss none.
+    """
+    ids = [row.id for row in edit.components]
+    ended = [row.id for row in edit.components if row.status in ("failed", "cancelled")]
+    stale = or_(ComponentEvent.component_id.not_in(ended), ComponentEvent.type == "progress")
+    mine = ComponentEvent.component_id.in_(ids), ComponentEvent.id <= last
+    return affected(session, delete(ComponentEvent).where(*mine, stale))

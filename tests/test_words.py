@@ -33,10 +33,8 @@ LONGER = {
 HEADLESS_DOCSTRINGS = {  # how many there are left
     "app.api": 4,
     "app.inference": 6,
-    "app.receipts": 20,
     "app.schemas": 16,
     "app.store": 19,
-    "app.unlearning": 15,
     "tangent": 4,
     "tangent.composition": 7,
     "tangent.merging": 11,

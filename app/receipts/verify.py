@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.receipts import ledger, references, remaining
+from app.receipts.answer_hash import AnswerHashes
 from app.receipts.body import NOT_COVERED, BodyV1, BodyV2, read
-from app.receipts.probe import AnswerHashes
 from app.store import write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import transaction

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from app.parts import Parts
-from app.receipts.probe import AnswerHashes
+from app.receipts.answer_hash import AnswerHashes
 from app.store.db import Session, transaction
 from app.store.tables import Receipt, now
 from app.unlearning import cleanup

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from app.receipts.probe import AnswerHashes
+from app.receipts.answer_hash import AnswerHashes
 from app.store.db import transaction
 from tests.support.images import image
 from tests.support.service import Service

@@ -1,4 +1,4 @@
-"""What a receipt says of the deletion itself, and that older receipts stay what they were."""
+"""The body of a receipt describes the deletion, and older bodies stay as they were written."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def time_of(stamp: str) -> datetime:
     return datetime.fromisoformat(stamp)
 
 
-def test_a_receipt_says_when_it_was_asked_for_and_by_what_it_was_done(service):
+def test_a_receipt_has_the_time_of_the_request_and_the_code_that_did_it(service):
     before = datetime.now(UTC)
     first, second = deleted(service), deleted(service)
 
@@ -55,7 +55,7 @@ def test_a_receipt_says_when_it_was_asked_for_and_by_what_it_was_done(service):
         assert socket.gethostname() not in json.dumps(receipt)
 
 
-def test_the_code_is_one_hash_over_the_python_files_as_anyone_can_take_it():
+def test_the_code_is_one_hash_over_the_python_files_that_anyone_can_compute():
     lines = []
     for folder in ("app", "migrations", "tangent", "training_worker"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -65,7 +65,7 @@ def test_the_code_is_one_hash_over_the_python_files_as_anyone_can_take_it():
     assert bodies.code()["sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def test_the_time_of_asking_is_before_the_wait_for_answers_being_sent(service):
+def test_the_time_of_the_request_is_before_the_wait_for_answers_being_sent(service):
     component_id = service.queued(service.dataset({"cat": 2}))
     ticket, found = service.state.engine.ticket(), []
     ticket.enter()  # an answer is on its way
@@ -133,8 +133,8 @@ def test_a_receipt_of_version_1_verifies_and_newer_ones_follow_from_it(service):
         assert (found["signature_ok"], found["probe_ok"]) == (None, None)
 
 
-def test_bodies_that_are_nothing_of_the_kind_are_told_and_crash_nothing(service):
-    """As who can write the table might leave them."""
+def test_malformed_bodies_break_the_chain_but_not_the_verification(service):
+    """Whoever can write the table might leave such bodies."""
     receipt = deleted(service)
     entries = [None, 1, [], "x", {}, {"space": []}, {"space": "default", "after": 1}]
     bodies = [[], 1, *(dict.fromkeys(("subjects", "manifests", "probes"), entries),)]
@@ -151,7 +151,7 @@ def test_bodies_that_are_nothing_of_the_kind_are_told_and_crash_nothing(service)
 
 @pytest.mark.parametrize("number", range(len(STORED)))
 def test_a_stored_body_is_written_as_it_was_read(number):
-    """As services of both versions stored them, for every kind of subject."""
+    """The bodies are of both versions and of every kind of subject."""
     stored = STORED[number]
 
     body = bodies.read(stored)
@@ -186,7 +186,7 @@ def test_malformed_entries_of_a_body_are_left_out():
     assert (body.subjects, body.probes) == ((), ({},))
 
 
-def test_what_no_check_can_see_stays_listed(service):
+def test_the_receipt_lists_all_that_no_check_can_see(service):
     receipt = deleted(service)
     found = service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
 

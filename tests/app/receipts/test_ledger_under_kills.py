@@ -26,7 +26,7 @@ from tests.support.signing_keys import key_file
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = 40
-# Deletes what it is told to, a line for each that is committed; at "stop" it lingers in the middle.
+# Deletes the given ids and prints every committed one; at "stop" it pauses in the middle.
 DELETING = """
 import json, sys, time
 from app.errors import Gone
@@ -74,7 +74,7 @@ def sessions(settings: Settings) -> Iterator[sessionmaker[Session]]:
 
 
 def filled(sessions: sessionmaker[Session]) -> list[str]:
-    """So many ready components in one space, without their files; their ids."""
+    """Add this many ready components without files to one space; return their ids."""
     names = ("backbone", "scope", "fingerprint", "engine", "engine_reason", "default_rule")
     numbers = ("image_size", "parameters_total", "parameters_tangent")
     facts = dict.fromkeys(names, "x") | dict.fromkeys(numbers, 1) | {"declared_labels": []}
@@ -99,7 +99,7 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
 
 
 class Deleting:
-    """A process that deletes; it has opened the database when this is made."""
+    """A deleting process, which has opened the database once this object exists."""
 
     def __init__(self, settings: Settings, stop: str = "") -> None:
         given = {
@@ -141,7 +141,7 @@ class Deleting:
 
 
 def reach(sessions: sessionmaker[Session], number: int) -> None:
-    """Wait until so many have been deleted, by whichever process."""
+    """Wait until this many have been deleted, by any process."""
     end = time.monotonic() + 60
     reading = session_factory(sessions.kw["bind"], read_only=True)
     while time.monotonic() < end:
@@ -153,7 +153,7 @@ def reach(sessions: sessionmaker[Session], number: int) -> None:
 
 
 def sound(settings: Settings, sessions: sessionmaker[Session], ids: list[str]) -> None:
-    """Every id has exactly one receipt, and these are one chain, each signed."""
+    """Assert that every id has one receipt, and that all receipts are signed and one chain."""
     with transaction(sessions) as session:
         ledger = list(session.scalars(select(Receipt).order_by(Receipt.number)))
         assert [receipt.number for receipt in ledger] == list(range(1, len(ids) + 1))

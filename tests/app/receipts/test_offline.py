@@ -1,4 +1,4 @@
-"""The offline verifier: sound ledgers hold, and no byte of one can change unseen."""
+"""The offline verifier accepts sound ledgers and notices every changed byte."""
 
 import copy
 import hashlib
@@ -90,7 +90,7 @@ def test_a_single_byte_changed_anywhere_is_found(place, byte):
 
 
 def test_every_single_hex_digit_and_letter_is_guarded():
-    """The same for every place once, by the nearest other character that may stand there."""
+    """Every place is changed once, to the nearest other character that is allowed there."""
     for place, byte in enumerate(TEXT):
         changed = TEXT[:place] + bytes([byte ^ 1]) + TEXT[place + 1 :]
         try:
@@ -111,7 +111,7 @@ def test_dropped_swapped_and_repeated_receipts_are_found(data):
 
 
 def forged(receipts: list[dict[str, Any]], at: int, **members: Any) -> list[dict[str, Any]]:
-    """Changed from one receipt on with every hash recomputed, as who can write the ledger could."""
+    """Return a ledger forged from one receipt on, with every hash recomputed."""
     changed = copy.deepcopy(receipts)
     changed[at] |= members
     for number in range(at, len(changed)):
@@ -131,7 +131,7 @@ def test_a_ledger_with_all_hashes_recomputed_fails_by_its_signatures():
     ] * 2
 
 
-def test_signatures_taken_off_are_missed():
+def test_removed_signatures_are_a_fault():
     bare = [{k: v for k, v in each.items() if k not in ("key_id", "signature")} for each in SOUND]
     bare = forged(bare, 0)
     assert check(bare, {}) == [] and check(bare, KEYS) == ["no receipt is signed"]
@@ -178,12 +178,12 @@ def test_a_ledger_that_was_cut_lacks_the_hash_that_was_noted():
         (json.dumps(page(SOUND, more=True)), "save the pages after it as well"),
     ],
 )
-def test_what_holds_no_receipts_is_told_apart(text, message):
+def test_a_text_without_receipts_is_refused(text, message):
     with pytest.raises(BadLedger, match=message):
         read([("file", text)])
 
 
-def test_half_a_character_is_a_fault_and_no_crash():
+def test_half_a_character_is_a_fault_instead_of_a_crash():
     text = json.dumps(SOUND[0]).replace("cmp_1", "\\ud800")
 
     assert check(read([("file", text)]), {}) == [
@@ -206,7 +206,7 @@ def public(tmp_path: Path) -> str:
 
 
 def test_the_command_needs_files_only_and_says_what_it_has_checked(tmp_path, public):
-    """In a process of its own, in a folder without a service: no module of the engine is loaded."""
+    """The command runs alone, in a folder without a service, and loads no module of the engine."""
     file = saved(tmp_path, lines(SOUND))
     code = (
         "import sys; from app.cli import main; status = main(sys.argv[1:]); "
@@ -228,7 +228,7 @@ def test_the_command_needs_files_only_and_says_what_it_has_checked(tmp_path, pub
     assert {path.name for path in tmp_path.iterdir()} == {"receipts.json", "public.pem"}
 
 
-def test_the_command_ends_with_1_and_a_sentence_for_each_fault(tmp_path, public, capsys):
+def test_the_command_ends_with_1_and_a_sentence_for_every_fault(tmp_path, public, capsys):
     changed = lines(SOUND).replace("cmp_1", "cmp_2", 1)
 
     assert main(["verify-receipts", saved(tmp_path, changed), "--public-key", public]) == 1

@@ -1,4 +1,4 @@
-"""The files of what remained: every byte of them counts when a receipt is verified."""
+"""Verification of a receipt notices every changed byte in the files of remaining components."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ CHANGES: list[Callable[[Path], None]] = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=["flipped", "cut", "emptied", "missing"])
-def test_a_file_that_is_not_what_its_row_says_is_found(service, change):
+def test_verify_notices_a_file_that_differs_from_its_row(service, change):
     kept, gone = service.component({"cat": 3}), service.component({"dog": 3})
     receipt = delete(service, f"components/{gone}")
     found = verify(service, receipt)
@@ -45,7 +45,7 @@ def test_a_file_that_is_not_what_its_row_says_is_found(service, change):
     assert (found["ok"], found["files_ok"], found["manifest_ok"]) == (False, False, True)
 
 
-def test_files_of_other_spaces_and_later_ones_are_not_the_receipts_business(service):
+def test_a_receipt_does_not_cover_files_of_other_spaces_or_later_ones(service):
     body = {"name": "other", "backbone": "resnet_micro_32", "scope": "head"}
     assert service.client.post("/v1/spaces", json=body).status_code == 201
     elsewhere = service.component({"cat": 3}, space="other")

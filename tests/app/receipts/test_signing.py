@@ -1,4 +1,4 @@
-"""Seals: a hash anyone can recompute, a signature openssl agrees with, keys that are refused."""
+"""Anyone can recompute a receipt's hash; openssl accepts its signature; bad keys are refused."""
 
 import hashlib
 import shutil
@@ -31,7 +31,7 @@ def test_the_hash_of_a_receipt_without_a_signature_is_that_of_its_five_members()
     assert signing.hash_of(**RECEIPT, key_id=None) == expected
 
 
-def test_who_signs_is_part_of_what_is_hashed():
+def test_the_hash_covers_the_key():
     assert signing.hash_of(**RECEIPT, key_id="a") != signing.hash_of(**RECEIPT, key_id=None)
     assert signing.hash_of(**RECEIPT, key_id="a") != signing.hash_of(**RECEIPT, key_id="b")
 
@@ -65,12 +65,12 @@ def test_openssl_makes_the_key_and_agrees_on_signature_and_fingerprint(tmp_path)
     (tmp_path / "text").write_bytes(b"tangent-composer receipt " + b"c3" * 32)
     (tmp_path / "signature").write_bytes(bytes.fromhex(signer.sign("c3" * 32)))
 
-    told = openssl(
+    output = openssl(
         *("pkeyutl", "-verify", "-pubin", "-inkey", tmp_path / "public.pem", "-rawin"),
         *("-in", tmp_path / "text", "-sigfile", tmp_path / "signature"),
     )
 
-    assert b"Verified Successfully" in told
+    assert b"Verified Successfully" in output
     der = openssl("pkey", "-in", private, "-pubout", "-outform", "DER")
     assert signer.key_id == hashlib.sha256(der).hexdigest()
 
@@ -81,7 +81,7 @@ def refused(path: Path, content: bytes, mode: int = 0o600) -> Path:
     return path
 
 
-def test_what_is_no_private_ed25519_key_is_refused_with_what_to_do(tmp_path):
+def test_any_other_private_key_is_refused_with_a_remedy(tmp_path):
     good = pem_of(ed25519.Ed25519PrivateKey.generate())
     locked = pem_of(ed25519.Ed25519PrivateKey.generate(), password=b"secret")
     public = signing.signer(refused(tmp_path / "good", good)).public_key.encode()
@@ -115,7 +115,7 @@ def test_a_group_may_read_the_key_as_mounted_secrets_need(tmp_path):
     assert signing.signer(path).key_id
 
 
-def test_what_is_no_public_ed25519_key_is_refused(tmp_path):
+def test_any_other_public_key_is_refused(tmp_path):
     for text in ("", "-----BEGIN PUBLIC KEY-----\n", key_file(tmp_path / "key").read_text()):
         with pytest.raises(signing.BadKey, match="no public key in PEM"):
             signing.public_key(text)

@@ -1,4 +1,4 @@
-"""What a deletion leaves on disk: nothing, whatever was interrupted."""
+"""A deletion leaves nothing on disk, even if it is interrupted."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.support.service import Service
 SECRETS = {"name": "Zwiebelmarkt", "label": "Quittengelee", "tag": "Xanthippe", "key": "Jauchzer"}
 
 
-def test_no_byte_of_the_deleted_is_left_in_the_database_or_among_the_files(service):
+def test_no_byte_of_a_deleted_component_is_left_in_the_database_or_among_the_files(service):
     other = service.component({"cow": 4})
     counts = {SECRETS["label"]: 4, "cow": 4}
     dataset_id = service.dataset(counts, start=10, name=SECRETS["name"])
@@ -45,17 +45,17 @@ def test_no_byte_of_the_deleted_is_left_in_the_database_or_among_the_files(servi
     # Its id stands in the receipt and, as row and as index entry, in the tombstone; nowhere else.
     known = [service.client.get(f"/v1/receipts/{receipt['id']}").text.count(component_id), 2]
     assert found(service, component_id.encode()) == sum(known)
-    assert residue_of(service, component_id, dataset_id) == {}
+    assert references_to(service, component_id, dataset_id) == {}
 
 
 def found(service: Service, trace: bytes) -> int:
-    """How often these bytes stand in the data folder's files: database, its log, blobs, scratch."""
+    """Return how often these bytes occur in the data folder: database, its log, blobs, scratch."""
     files = [path for path in service.settings.data_dir.rglob("*") if path.is_file()]
     assert any(path.name == "tangent.db" for path in files)
     return sum(path.read_bytes().count(trace) for path in files)
 
 
-def residue_of(service: Service, *ids: str) -> dict[str, int]:
+def references_to(service: Service, *ids: str) -> dict[str, int]:
     with transaction(service.state.reading) as session:
         return references.count(session, service.state.blobs, ids)
 
@@ -73,7 +73,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_process_killed_between_rows_and_files_is_made_good_at_the_next_start(
+def test_the_next_start_completes_a_deletion_killed_between_rows_and_files(
     serve: Callable[..., Service],
 ):
     service = serve()
@@ -91,7 +91,7 @@ def test_a_process_killed_between_rows_and_files_is_made_good_at_the_next_start(
     )
 
     assert killed.returncode == -signal.SIGKILL
-    assert set(residue_of(service, component_id, dataset_id)) == {"job_records", "blobs"}
+    assert set(references_to(service, component_id, dataset_id)) == {"job_records", "blobs"}
     assert service.client.get(f"/v1/components/{component_id}").status_code == 410
     restarted = serve(data_dir=folder)
     (receipt,) = restarted.client.get("/v1/receipts").json()["data"]
@@ -100,7 +100,7 @@ def test_a_process_killed_between_rows_and_files_is_made_good_at_the_next_start(
     assert restarted.client.get(f"/v1/components/{keep}/delta").status_code == 200
 
 
-def test_a_sweep_removes_only_what_is_proved_to_be_of_no_use(service, caplog):
+def test_a_sweep_removes_only_files_that_are_provably_useless(service, caplog):
     blobs, old = service.state.blobs, time.time() - 2 * orphans.UNCLAIMED_SECONDS
     dataset_id = service.dataset({"cat": 3})
     names = ("training", "failed", "gone", "ready", "behind")

@@ -1,4 +1,4 @@
-"""Deletion: nothing is left, once, whatever happens in between."""
+"""A deletion happens once and leaves nothing, with any other request in between."""
 
 import time
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def test_a_deleted_component_answers_410_with_its_receipt(shared):
     component_id = shared.component({"cat": 3})
     receipt = delete(shared, f"components/{component_id}")
 
-    asked = [
+    requests = [
         ("GET", f"components/{component_id}", None),
         ("GET", f"components/{component_id}/events", None),
         ("GET", f"components/{component_id}/delta", None),
@@ -95,7 +95,7 @@ def test_a_deleted_component_answers_410_with_its_receipt(shared):
         ("DELETE", f"components/{component_id}", None),
         ("PUT", "compositions/x", {"rule": "joint", "components": [{"id": component_id}]}),
     ]
-    for method, path, body in asked:
+    for method, path, body in requests:
         answer = shared.client.request(method, f"/v1/{path}", json=body)
         assert answer.status_code == 410, (path, answer.text)
         found = answer.json()
@@ -142,7 +142,9 @@ def test_a_component_of_any_status_can_be_deleted(shared, status):
 
     assert verify(shared, receipt)["ok"]
     assert not work.exists()
-    with transaction(shared.state.sessions) as session:  # what a worker is told that still runs it
+    with transaction(
+        shared.state.sessions
+    ) as session:  # the answers to a worker that still runs it
         assert components.start(session, component_id, executor_id="w") is None
         assert not components.progress(session, component_id, {"step": 1})
         assert not components.publish(
@@ -204,10 +206,10 @@ def test_no_answer_after_a_deletion_contains_the_component(service):
     def ask() -> None:
         with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as client:
             while time.monotonic() < stop:
-                asked, headers = time.monotonic(), {"Content-Type": "image/png"}
+                sent, headers = time.monotonic(), {"Content-Type": "image/png"}
                 data = image("dog", 7)
                 answers.append(
-                    (asked, client.post("/v1/predictions", content=data, headers=headers))
+                    (sent, client.post("/v1/predictions", content=data, headers=headers))
                 )
 
     with ThreadPoolExecutor(3) as pool:
@@ -224,7 +226,7 @@ def test_no_answer_after_a_deletion_contains_the_component(service):
 
     assert {answer.status_code for _, answer in answers} == {200}
     assert any(sha256 in answer.text for _, answer in answers)
-    later = [answer for asked, answer in answers if asked > deleted]
+    later = [answer for sent, answer in answers if sent > deleted]
     assert later and not any(gone in a.text or "dog" in a.text for a in later)
     assert all(keep in answer.text for answer in later)
 
@@ -240,11 +242,11 @@ def test_compositions_put_while_their_component_is_deleted_never_keep_it(either)
         return httpx.put(url, json=body, timeout=60).status_code
 
     with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(put, number) for number in range(9)]
+        answers = [pool.submit(put, number) for number in range(9)]
         receipt = delete(service, f"components/{gone}")
-        asked += [pool.submit(put, number) for number in range(9)]
+        answers += [pool.submit(put, number) for number in range(9)]
 
-    assert {each.result() for each in asked} <= {200, 201, 410}
+    assert {answer.result() for answer in answers} <= {200, 201, 410}
     assert verify(service, receipt)["ok"]
     for each in service.client.get("/v1/compositions").json()["data"]:
         assert each["components"] == []

@@ -1,6 +1,6 @@
 """Unlearning is exact: a service that deleted B answers, byte for byte, as one that never had it.
 
-Service one trains A, B and C in each space, is asked with all three, and deletes the Bs. Service
+Service one trains A, B and C in each space, answers with all three, and deletes the Bs. Service
 two trains A and C only. Labels overlap with the Bs, so that their traces would have a place to be.
 """
 
@@ -39,7 +39,7 @@ CASES = [(space, rule) for space in SPACES for rule in ("joint", "average", "wei
 
 @dataclass
 class World:
-    """One service and what it calls its components."""
+    """One service and the ids of its components."""
 
     service: Service
     ids: dict[str, dict[str, str]]  # space -> A, B, C -> id
@@ -53,7 +53,7 @@ class World:
         return [{"id": self.ids[space][name], "weight": WEIGHTS[name]} for name in names]
 
     def predictions(self, space: str, rule: str, names: str) -> dict[str, Any]:
-        """The answer to eight images, of the named components by the rule."""
+        """Return the answer to eight images, of the named components by the rule."""
         fields = {"space": space, "rule": rule, "top_k": "100"}
         if rule == "weighted":
             fields["components"] = json.dumps(self.weighted(space, names))
@@ -72,8 +72,8 @@ class World:
         with transaction(self.service.state.reading) as session:
             return compositions.resolve(session, space, None, given, rule)
 
-    def told(self, answer: Any) -> bytes:
-        """The answer's bytes with its ids by name, and times and versions made of ids left out."""
+    def comparable(self, answer: Any) -> bytes:
+        """Return the answer's bytes with names for ids, without times and versions made of ids."""
         text = json.dumps(answer)
         for components in self.ids.values():
             for name, component_id in components.items():
@@ -141,7 +141,7 @@ def worlds(
 
 
 def tensors(delta: tangent.Delta) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Every tensor of a composed delta down to its bytes."""
+    """Return the bytes of every tensor of a composed delta, by name."""
     return {
         name: (str(each.dtype), tuple(each.shape), each.contiguous().numpy().tobytes())
         for name, each in delta.tensors().items()
@@ -162,7 +162,7 @@ def test_the_composed_delta_is_the_same_bytes(worlds, space, rule):
 
 @pytest.mark.parametrize(("space", "rule"), CASES)
 def test_the_files_alone_compose_to_the_same_bytes_in_any_order(worlds, space, rule):
-    """Without the service's caches and rows: what lies on disk, summed by `tangent` anew."""
+    """The files on disk are composed by `tangent`, without the service's caches and rows."""
     found = []
     for world, names in zip(worlds, ("AC", "CA"), strict=True):
         parts, shas = [], []
@@ -181,8 +181,8 @@ def test_the_files_alone_compose_to_the_same_bytes_in_any_order(worlds, space, r
 
 
 def _opening(space: str) -> dict[str, Any]:
-    asked = dict(SPACES[space] or {})
-    return asked | ({"declared": tuple(asked.pop("labels"))} if "labels" in asked else {})
+    fields = dict(SPACES[space] or {})
+    return fields | ({"declared": tuple(fields.pop("labels"))} if "labels" in fields else {})
 
 
 @pytest.mark.parametrize(("space", "rule"), CASES)
@@ -199,7 +199,7 @@ def test_the_logits_are_the_same_bytes(worlds, space, rule):
 
 @pytest.mark.parametrize(("space", "rule"), CASES)
 def test_predictions_are_the_same_bytes(worlds, space, rule):
-    found = [world.told(world.predictions(space, rule, "AC")) for world in worlds]
+    found = [world.comparable(world.predictions(space, rule, "AC")) for world in worlds]
 
     assert found[0] == found[1]
     assert b'"logit"' in found[0] and b"component A" in found[0]
@@ -214,14 +214,14 @@ def test_compositions_and_their_predictions_are_the_same_bytes(worlds, space, co
         files = {"images": ("x.png", image("owl", 99), "image/png")}
         answer = world.service.client.post("/v1/predictions", files=files, data=data)
         shown = world.get(f"compositions/{name}")
-        found.append(world.told([answer.json(), shown, answer.status_code]))
+        found.append(world.comparable([answer.json(), shown, answer.status_code]))
 
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("path", ["spaces", "components", "datasets", "compositions", "limits"])
 def test_what_the_service_lists_is_the_same_bytes(worlds, path):
-    found = [world.told(world.get(path)) for world in worlds]
+    found = [world.comparable(world.get(path)) for world in worlds]
 
     assert found[0] == found[1]
     assert not any(label.encode() in found[0] for label in ONLY_B)
@@ -233,7 +233,7 @@ def test_an_evaluation_made_afterwards_is_the_same_bytes(worlds):
         dataset_id = world.get(f"components/{world.ids['default']['A']}")["dataset_id"]
         answer = world.service.client.post("/v1/evaluations", json={"dataset_id": dataset_id})
         assert answer.status_code == 201, answer.text
-        found.append(world.told(answer.json()))
+        found.append(world.comparable(answer.json()))
 
     assert found[0] == found[1]
 
@@ -249,7 +249,7 @@ def test_the_components_are_the_same_files(worlds):
     assert found[0] == found[1]
 
 
-def test_no_metric_and_no_file_name_tells_of_the_deleted(worlds):
+def test_no_metric_and_no_file_name_reveals_the_deleted_component(worlds):
     deleted, never = worlds
     metrics = deleted.service.client.get("/metrics").text
 

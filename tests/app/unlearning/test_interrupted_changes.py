@@ -56,7 +56,7 @@ def killed(service, dataset_id: str, gone: str, moment: str) -> None:
 
 
 def trained(service, files) -> tuple[str, list[str]]:
-    """A dataset, and a component of either kind from it: exact, and iterated."""
+    """Return a dataset and two components trained from it: an exact and an iterated one."""
     if service.client.get("/v1/spaces/blocks").status_code == 404:
         service.client.post("/v1/spaces", json={"name": "blocks"} | SPACES["blocks"])
     dataset_id = upload(service, packed(files))["id"]
@@ -64,7 +64,7 @@ def trained(service, files) -> tuple[str, list[str]]:
     return dataset_id, [service.train(each) for each in ids]
 
 
-def test_a_process_killed_after_its_commit_is_made_good_at_the_next_start(serve):
+def test_the_next_start_completes_a_change_killed_after_its_commit(serve):
     service, never = serve(), serve()
     dataset_id, (exact, iterated) = trained(service, FILES)
     _, (other, _) = trained(never, WITHOUT)
@@ -110,7 +110,7 @@ def test_a_process_killed_before_its_commit_has_changed_nothing(serve):
     assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
 
 
-def test_of_many_requests_at_once_each_image_gets_one_receipt(either):
+def test_many_requests_at_once_give_every_image_one_receipt(either):
     service, gone = either, [("cat", 0), ("dog", 2), ("dog", 3)]
     dataset_id, (exact, iterated) = trained(service, FILES)
     _, (other, last) = trained(service, [each for each in FILES if each not in gone])
@@ -137,7 +137,7 @@ def test_of_many_requests_at_once_each_image_gets_one_receipt(either):
     assert len(list(service.state.blobs.keys("components"))) == 4
 
 
-def test_a_change_by_another_process_in_between_is_planned_anew(service, monkeypatch):
+def test_a_change_overtaken_by_another_process_is_planned_again(service, monkeypatch):
     dataset_id, (exact, _) = trained(service, FILES)
     first, second = (image_id(service, dataset_id, each) for each in (("dog", 2), ("cat", 1)))
     made, removal = [], change_plan.removal
@@ -164,7 +164,7 @@ def test_a_change_by_another_process_in_between_is_planned_anew(service, monkeyp
 
 
 @pytest.mark.parametrize("damage", ["component", "image", "environment"])
-def test_what_cannot_be_restated_is_trained_anew(service, damage):
+def test_a_component_that_cannot_be_down_dated_is_trained_again(service, damage):
     dataset_id, (exact, _) = trained(service, FILES)
     gone = image_id(service, dataset_id)
     with transaction(service.state.sessions) as session:

@@ -1,4 +1,4 @@
-"""Previews of deletions: what is foretold is what happens, and foretelling changes nothing."""
+"""A preview of a deletion predicts its effects and changes nothing."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ def preview(service: Service, component_id: str, **query: str) -> dict[str, Any]
     return answer.json()
 
 
-def asked(service: Service, path: str, **query: str) -> httpx.Response:
+def request(service: Service, path: str, **query: str) -> httpx.Response:
     return service.client.get(f"/v1/components/{path}/deletion-preview", params=query)
 
 
 def best(service: Service, start: int) -> list[tuple[str, str]]:
-    """(true label, first label) of every image of the dataset, by predictions."""
+    """Return (true label, first label) of every image of the dataset, from predictions."""
     pairs = [(label, n) for label, count in COUNTS.items() for n in range(start, start + count)]
     files = [("images", (f"{label}{n}", image(label, n))) for label, n in pairs]
     results = service.client.post("/v1/predictions", files=files).json()["results"]
@@ -34,12 +34,12 @@ def best(service: Service, start: int) -> list[tuple[str, str]]:
 
 
 def state(service: Service) -> list[Any]:
-    """All that a deletion could change."""
+    """Return all that a deletion could change."""
     paths = ("components", "compositions", "evaluations", "receipts", "spaces", "datasets")
     return [service.client.get(f"/v1/{path}").json() for path in paths]
 
 
-def test_what_is_foretold_is_what_the_deletion_does(either, monkeypatch):
+def test_the_deletion_does_what_its_preview_predicted(either, monkeypatch):
     monkeypatch.setattr(previews, "CHUNK", 5)  # several chunks, the last one not full
     service = either
     gone = service.component({"dog": 3, "owl": 3, "yak": 3})
@@ -57,20 +57,20 @@ def test_what_is_foretold_is_what_the_deletion_does(either, monkeypatch):
         assert made.status_code == 201
     held, before = state(service), best(service, 70)
 
-    foretold = preview(service, gone, dataset_id=dataset_id)
+    predicted = preview(service, gone, dataset_id=dataset_id)
 
     assert state(service) == held and best(service, 70) == before
     receipt = service.client.delete(f"/v1/components/{gone}").json()["body"]
     after = best(service, 70)
-    assert foretold["labels_gone"] == ["yak"] and receipt["labels"][0]["count"] == 1
-    assert foretold["evaluations"] == len(receipt["invalidated"]["evaluations"]) == 1
-    named = [each["name"] for each in foretold["compositions"] if each["named"]]
+    assert predicted["labels_gone"] == ["yak"] and receipt["labels"][0]["count"] == 1
+    assert predicted["evaluations"] == len(receipt["invalidated"]["evaluations"]) == 1
+    named = [each["name"] for each in predicted["compositions"] if each["named"]]
     assert named == [each["name"] for each in receipt["invalidated"]["compositions"]]
-    lost = [each["name"] for each in foretold["compositions"] if each["solved_weights_lost"]]
+    lost = [each["name"] for each in predicted["compositions"] if each["solved_weights_lost"]]
     assert lost == receipt["invalidated"]["solved_weights"] == ["fitted"]
-    left = {each["name"]: each["components_left"] for each in foretold["compositions"]}
+    left = {each["name"]: each["components_left"] for each in predicted["compositions"]}
     assert left == {"all": 2, "fitted": 1, "own": 0}
-    answers = foretold["answers"]
+    answers = predicted["answers"]
     assert (answers["dataset_id"], answers["rule"]) == (dataset_id, "joint")
     assert answers["labels"] == {label: change(label, before, after) for label in COUNTS}
     whole = change(None, before, after)
@@ -79,7 +79,7 @@ def test_what_is_foretold_is_what_the_deletion_does(either, monkeypatch):
 
 
 def change(label: str | None, before: list[Any], after: list[Any]) -> dict[str, Any]:
-    """The counts of one true label, or of all, from the pairs."""
+    """Return the counts of one true label, or of all, from the pairs."""
     pairs = [
         (true, old, new)
         for (true, old), (_, new) in zip(before, after, strict=True)
@@ -112,12 +112,12 @@ def test_a_component_that_is_not_ready_changes_no_answer(service: Service) -> No
     compose(service, "all", "all")
     found = preview(service, waiting)
     assert (found["labels_gone"], found["compositions"]) == ([], [])
-    problem(asked(service, waiting, dataset_id=dataset_id), 409, "component_not_ready")
+    problem(request(service, waiting, dataset_id=dataset_id), 409, "component_not_ready")
 
 
-def test_what_is_not_there_has_no_preview(service: Service) -> None:
+def test_a_missing_component_or_dataset_has_no_preview(service: Service) -> None:
     part = service.component({"cat": 3})
-    problem(asked(service, "cmp_none"), 404, "component_not_found")
-    problem(asked(service, part, dataset_id="ds_none"), 404, "dataset_not_found")
+    problem(request(service, "cmp_none"), 404, "component_not_found")
+    problem(request(service, part, dataset_id="ds_none"), 404, "dataset_not_found")
     receipt = service.client.delete(f"/v1/components/{part}").json()["id"]
-    assert problem(asked(service, part), 410, "component_deleted")["receipt_id"] == receipt
+    assert problem(request(service, part), 410, "component_deleted")["receipt_id"] == receipt

@@ -91,7 +91,7 @@ class Deletion:
 
 @dataclass(frozen=True)
 class RowChanges:
-    """What the receipt says of the rows; hashes of users' data are salted."""
+    """The receipt's account of the rows; hashes of users' data are salted."""
 
     salt: str
     archive: str | None

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    from app.receipts.environment import installed
+    from app.receipts.body import installed
 
     made = argparse.ArgumentParser(
         prog="tangent",

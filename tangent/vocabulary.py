@@ -19,6 +19,8 @@ Loads nothing but the standard library, so what must start without torch can imp
 
 import math
 import re
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Literal, get_args
 
 SCOPES = ("head", "head2toe", "last-block", "last-N-blocks", "all")
@@ -33,6 +35,9 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 Constraint = Literal["none", "non_negative", "simplex"]  # on fitted weights
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
+# Each is a file, so their names need no torch; `tangent.merging.METHODS` has what they declare.
+_METHODS = Path(__file__).parent / "merging" / "methods"
+MERGE_METHODS = tuple(sorted(module.name for module in iter_modules([str(_METHODS)])))
 REFINE = "refine"  # the merge method that gives the joint optimum where rule joint is not exact
 REFINE_PASSES = 8  # of it over the images, unless asked otherwise
 

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from app.settings import Settings
 from benchmarks.structure.picture import rendered
-from tangent.merging import OPERATORS
+from tangent.merging import METHODS, MergeMethod
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -147,17 +147,34 @@ def test_the_operators_page_lists_every_parameter_with_its_default_and_range():
     page = (ROOT / "docs" / "operators.md").read_text()
     expected = [
         [f"`{name}`", f"`{key}`", f"{default:.7g}", f"{low:.7g} … {high:.7g}"]
-        for name, each in OPERATORS.items()
+        for name, each in METHODS.items()
         for key, (default, low, high) in each.numbers.items()
     ]
     expected += [
         [f"`{name}`", f"`{key}`", allowed[0], ", ".join(allowed)]
-        for name, each in OPERATORS.items()
+        for name, each in METHODS.items()
         for key, allowed in each.choices.items()
     ]
     assert sorted(row for row in rows(page) if len(row) == 4 and "`" in row[0]) == sorted(expected)
-    formulas = {row[0] for row in rows(page) if len(row) == 5 and "`" in row[0]}
-    assert formulas == {f"`{name}`" for name in OPERATORS}
+
+
+def test_the_operators_page_lists_every_method_with_its_paper_weights_and_needs():
+    page = (ROOT / "docs" / "operators.md").read_text()
+    weights = {"any": "any", "positive": "> 0", "none": "none"}
+    expected = [
+        [f"`{name}`", method.reference, weights[method.weights], needs(method)]
+        for name, method in METHODS.items()
+    ]
+
+    formulas = [row for row in rows(page) if len(row) == 5 and "`" in row[0]]
+
+    assert sorted([name, *rest] for name, _, *rest in formulas) == sorted(expected)
+
+
+def needs(method: MergeMethod) -> str:
+    if method.dataset:
+        return "a dataset"
+    return "parents' images" if method.measures_images else "–"
 
 
 def test_the_picture_of_the_rooms_shows_the_imports_as_they_are():

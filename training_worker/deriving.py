@@ -29,7 +29,7 @@ class Images:
 
 @dataclass(frozen=True)
 class ParentFile:
-    """A parent's file, its weight, and its images if the operator measures on them."""
+    """A parent's file, its weight, and its images if the merge method measures on them."""
 
     component_id: str
     blob_key: str
@@ -43,7 +43,7 @@ class Plan:
     """All that a derivation needs of the database."""
 
     component: Component
-    operator: merging.Operator
+    method: merging.MergeMethod
     parents: list[ParentFile]
     examples: Images | None
 
@@ -56,16 +56,16 @@ def plan(session: Session, component: Component) -> Plan:
         UnknownOperator: it was asked for by another version of the service.
     """
     derived = component.derived or {}
-    operator = merging.operator(derived.get("operator"))
+    method = merging.merge_method(derived.get("operator"))
     parents = []
     for parent, link in lineage.parents(session, component):
         images = None
-        if operator.parents_data and parent.dataset_id is not None:
+        if method.measures_images and parent.dataset_id is not None:
             images = _images(session, parent.dataset_id)
         key = parent.blob_key or ""
         parents.append(ParentFile(parent.id, key, link.sha256, link.weight, images))
     examples = _images(session, component.dataset_id) if component.dataset_id else None
-    return Plan(component, operator, parents, examples)
+    return Plan(component, method, parents, examples)
 
 
 def make(
@@ -91,7 +91,7 @@ def make(
         if images is None:
             return None
         pack = blobs.path(images.pack_key)
-        if derived["operator"] == "refine":  # it tells of its progress itself
+        if found.method.reports_progress:
             return ImageSource(images.entries, pack, space.preprocess, settings)
         return Told(ImageSource(images.entries, pack, space.preprocess, settings), counter)
 

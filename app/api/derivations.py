@@ -34,9 +34,9 @@ def derive(
     """
 
     def queue() -> str:
-        asked = merging.operator(body.operator)
-        parameters = merging.resolve(body.operator, body.parameters)
-        merging.weigh(body.operator, [parent.weight for parent in body.parents])
+        method = merging.merge_method(body.operator)
+        parameters = method.resolve(body.parameters)
+        method.weigh([parent.weight for parent in body.parents])
         given = [(parent.id, parent.weight) for parent in body.parents]
         parents = lineage.hold_parents(session, given)
         space = spaces.get(session, parents[0][0].space)
@@ -45,7 +45,7 @@ def derive(
                 "nothing_to_refine",
                 f"rule joint is exact at scope {space.scope}: compose the parents by it",
             )
-        _check_images(body.operator, space, [parent for parent, _ in parents])
+        _check_images(method, space, [parent for parent, _ in parents])
         row = lineage.queue_derivation(
             session,
             jobs,
@@ -53,7 +53,7 @@ def derive(
             parents=parents,
             operator=body.operator,
             parameters=parameters,
-            dataset=_dataset(session, body, asked, [parent for parent, _ in parents]),
+            dataset=_dataset(session, body, method, [parent for parent, _ in parents]),
             name=body.name,
             seed=body.seed,
             tags=body.metadata,
@@ -65,13 +65,13 @@ def derive(
     return ComponentOut.of(row)
 
 
-def _check_images(operator: str, space: Space, parents: Sequence[Component]) -> None:
-    """Refuse parents whose images the operator needs and the service does not hold.
+def _check_images(method: merging.MergeMethod, space: Space, parents: Sequence[Component]) -> None:
+    """Refuse parents whose images the method needs and the service does not hold.
 
     Raises:
         Conflict: `parent_data_missing`, with the `components`.
     """
-    if not merging.operator(operator).parents_data:
+    if not method.measures_images:
         return
     missing = [
         parent.id
@@ -79,34 +79,34 @@ def _check_images(operator: str, space: Space, parents: Sequence[Component]) -> 
         if parent.derived is not None
         or (
             parent.dataset_id is None
-            and merging.needs_images(operator, space.scope, parent.hyperparameters["loss"])
+            and method.needs_images(space.scope, parent.hyperparameters["loss"])
         )
     ]
     if missing:
         raise Conflict(
             "parent_data_missing",
-            f"operator {operator} measures on the images that a parent was trained from, and there "
-            f"are none for {', '.join(missing)}, imported or derived: leave these out, or use an "
-            "operator that needs no images",
+            f"operator {method.name} measures on the images that a parent was trained from, and "
+            f"there are none for {', '.join(missing)}, imported or derived: leave these out, or "
+            "use an operator that needs no images",
             components=missing,
         )
 
 
 def _dataset(
-    session: Session, body: DeriveIn, asked: merging.Operator, parents: Sequence[Component]
+    session: Session, body: DeriveIn, method: merging.MergeMethod, parents: Sequence[Component]
 ) -> Dataset | None:
-    """The dataset to fit to, for an operator that does.
+    """The dataset to fit to, for a method that does.
 
     Raises:
         Invalid: `dataset_missing`, `dataset_not_used`, `no_common_label`.
         NotFound, Gone: as `datasets.get`.
     """
     if body.dataset_id is None:
-        if asked.dataset:
+        if method.dataset:
             detail = f"operator {body.operator} fits to labelled images: give a dataset_id"
             raise Invalid("dataset_missing", detail)
         return None
-    if not asked.dataset:
+    if not method.dataset:
         detail = f"operator {body.operator} fits to no images: leave dataset_id out"
         raise Invalid("dataset_not_used", detail)
     dataset = datasets.get(session, body.dataset_id)

@@ -89,7 +89,7 @@ def _checked(
     space.check(component)
     _check_grid(space, component)
     if (derived := component.derived) is not None:
-        parameters = merging.resolve(derived.operator, derived.parameters)
+        parameters = merging.merge_method(derived.operator).resolve(derived.parameters)
         settled = replace(derived, parameters=parameters)
         component = replace(component, hyperparameters={}, derived=settled)
     else:

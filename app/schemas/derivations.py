@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.names import Metadata, Name, Seed
 from app.schemas.texts import Given, Text
+from tangent.vocabulary import MERGE_METHODS
 
 MOST_PARENTS = 100
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -33,8 +34,7 @@ class DeriveIn(Given):
     )
 
     operator: Annotated[Text, Field(max_length=64)] = Field(
-        description="task_arithmetic, ties, dare, breadcrumbs, pcb, fisher, kfac, regmean, "
-        "atlas or refine"
+        description=f"{', '.join(MERGE_METHODS[:-1])} or {MERGE_METHODS[-1]}"
     )
     parents: list[ParentIn] = Field(
         min_length=1, max_length=MOST_PARENTS, description="ready components of one space"

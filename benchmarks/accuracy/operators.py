@@ -13,7 +13,7 @@ from benchmarks.accuracy import names
 from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case
 from benchmarks.accuracy.tangents import seconds_of
-from tangent.merging import OPERATORS, Parent, derive
+from tangent.merging import METHODS, Parent, derive
 
 MEASURED = 50  # images of each party that curvature is measured on
 SCALES = (0.1, 0.3, 1.0, 3.0)
@@ -21,17 +21,17 @@ SCALES = (0.1, 0.3, 1.0, 3.0)
 
 def answers(case: Case) -> Iterator[Answer]:
     """Yield every operator's answer, from the components that the other rules compose too."""
-    for name in sorted(OPERATORS.keys() - {names.REFINE}):  # which is measured as joint, refined
+    for name in sorted(METHODS.keys() - {names.REFINE}):  # which is measured as joint, refined
         yield merged(case, name)
 
 
 def merged(case: Case, name: str) -> Answer:
     """One operator's answer, by the best of its scales."""
     pool, space = case.pool, case.pool.gallery.space(case.pool.scope, True)
-    examples = pool.gallery.source(pool.validation) if OPERATORS[name].dataset else None
+    examples = pool.gallery.source(pool.validation) if METHODS[name].dataset else None
     parents = parents_of(case)
     best, chosen, spent, note = -1.0, None, 0.0, ""
-    measured = {"images": MEASURED} if "images" in OPERATORS[name].numbers else {}
+    measured = {"images": MEASURED} if "images" in METHODS[name].numbers else {}
     for settings in choices(name):
         given = settings | measured
         made = partial(derive, space, parents, name, given, seed=pool.seed, examples=examples)
@@ -50,7 +50,7 @@ def merged(case: Case, name: str) -> Answer:
 
 def choices(name: str) -> Sequence[dict[str, Any]]:
     """The parameters to choose among."""
-    if "scale" in OPERATORS[name].numbers:
+    if "scale" in METHODS[name].numbers:
         return [{"scale": scale} for scale in SCALES]
     return [{}]
 

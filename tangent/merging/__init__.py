@@ -1,16 +1,14 @@
-"""Operators of the literature on merging networks, as makers of a component from others.
+"""Merge methods of the literature: a component made from others.
 
-    fitted = derive(space, [Parent(a), Parent(b)], "ties", {"density": 0.2})
+    result = derive(space, [Parent(a), Parent(b)], "ties", {"density": 0.2})
 
-They are here to be compared with the rule `joint`. Each formula has a file; all work on the
-parents' tangent vectors, and what one does about labels that only some parents have is said there.
+They are here to be compared with the rule `joint`. Each method is one file in `methods`: its
+formula, its paper, the labels that only some parents have, and `METHOD`, which declares its
+parameters and needs. A new file there is a new method; nothing else names it.
 """
 
-from tangent.merging.merge import Parent as Parent
 from tangent.merging.merge import derive as derive
-from tangent.merging.operators import OPERATORS as OPERATORS
-from tangent.merging.operators import Operator as Operator
-from tangent.merging.operators import needs_images as needs_images
-from tangent.merging.operators import operator as operator
-from tangent.merging.operators import resolve as resolve
-from tangent.merging.operators import weigh as weigh
+from tangent.merging.merge_method import MergeMethod as MergeMethod
+from tangent.merging.merge_method import Parent as Parent
+from tangent.merging.methods import METHODS as METHODS
+from tangent.merging.methods import merge_method as merge_method

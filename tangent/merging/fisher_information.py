@@ -18,14 +18,15 @@ from torch.nn import functional as F
 
 from tangent.components.component import Component
 from tangent.errors import BadDerivation
-from tangent.merging.kfac import Kronecker
+from tangent.merging.kronecker import Kronecker
+from tangent.merging.merge_method import MergeInputs
 from tangent.merging.task_vectors import HEAD
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source
 from tangent.training.kronecker_curvature import added, curvature
 
-MOST_PULLS = 16  # of one image; where it has more labels, that many random sums of them
+MAX_PULLS = 16  # of one image; where it has more labels, that many random sums of them
 MAX_FACTOR_SIZE = 4096  # inputs of a layer that still gets a Gram matrix
 
 
@@ -38,7 +39,7 @@ class Batch:
     roots: Tensor  # float64
 
 
-class Data:
+class ParentData:
     """A parent with its images, or with its statistics alone."""
 
     def __init__(
@@ -62,7 +63,7 @@ class Data:
         return {name: self._share() * gram for name, gram in total.items()}
 
     def diagonal(self) -> dict[str, Tensor]:
-        """The Fisher matrix's diagonal; exact on the images used for up to MOST_PULLS labels."""
+        """The Fisher matrix's diagonal; exact on the images used for up to MAX_PULLS labels."""
         if self._known():
             assert self.component.statistics is not None
             row = self.component.statistics.gram.diagonal()
@@ -169,17 +170,25 @@ class Data:
         engine, count = self.space.engine, len(self.base)
         if engine is None:
             return
-        if count <= MOST_PULLS:
+        if count <= MAX_PULLS:
             on_phi = self.base[:, : self.space.width]
             given = [(batch.roots[:, :, k] @ on_phi).to(batch.rows) for k in range(count)]
         else:
-            given = list(self._cotangents(batch, generator, MOST_PULLS))
-        share = 1.0 if count <= MOST_PULLS else 1 / MOST_PULLS
+            given = list(self._cotangents(batch, generator, MAX_PULLS))
+        share = 1.0 if count <= MAX_PULLS else 1 / MAX_PULLS
         for cotangent in given:
             for i in range(len(batch.rows)):
                 _, directions = engine.pull(batch.rows[i : i + 1], cotangent[i : i + 1])
                 for name, value in directions.items():
                     yield name, share * value.detach().double().square().cpu()
+
+
+def parents_data(inputs: MergeInputs, images: int) -> list[ParentData]:
+    """Return every parent with what can be measured on at most this many of its images."""
+    return [
+        ParentData(inputs.space, parent.component, parent.source, images, inputs.seed)
+        for parent in inputs.parents
+    ]
 
 
 def _layer(factors: list[Tensor], trace: float, size: int) -> Kronecker:

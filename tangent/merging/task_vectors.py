@@ -69,7 +69,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Vectors:
+class TaskVectors:
     """T parents with P entries each."""
 
     layout: Layout
@@ -78,7 +78,7 @@ class Vectors:
     weights: Tensor  # (T,) float64
 
     @classmethod
-    def of(cls, components: Sequence[Component], weights: Sequence[float]) -> "Vectors":
+    def of(cls, components: Sequence[Component], weights: Sequence[float]) -> "TaskVectors":
         """The components' deltas, in the order given."""
         layout = Layout.of(components)
         values = [layout.flat(c.head_labels, {HEAD: c.head} | c.backbone) for c in components]
@@ -90,9 +90,9 @@ class Vectors:
             torch.tensor(list(weights), dtype=torch.float64),
         )
 
-    def with_values(self, values: Tensor) -> "Vectors":
+    def with_values(self, values: Tensor) -> "TaskVectors":
         """The same parents with other entries."""
-        return Vectors(self.layout, values, self.held, self.weights)
+        return TaskVectors(self.layout, values, self.held, self.weights)
 
     def total(self) -> Tensor:
         """Sum of w_t delta_t."""

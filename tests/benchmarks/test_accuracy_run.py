@@ -10,7 +10,7 @@ from benchmarks.accuracy.outcome import where
 from benchmarks.accuracy.protocols import CLASSES, SKEWED, TASKS
 from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import Results
-from tangent.merging import OPERATORS
+from tangent.merging import METHODS
 
 LINEAR = {
     *(names.JOINT_TRAINING, names.JOINT, names.JOINT_LATE, names.BEST_JOINT),
@@ -25,7 +25,7 @@ EXPECTED = {
     "last-block": {
         *(names.JOINT_TRAINING, names.ONE_SHOT, names.REFINED, names.AVERAGE, names.SOLVED),
         *(*PAPERS, names.POOLED, *names.ENSEMBLES, names.SOUP),
-        *(OPERATORS.keys() - {names.REFINE}),
+        *(METHODS.keys() - {names.REFINE}),
     },
 }
 

@@ -20,7 +20,7 @@ import torch
 
 import tangent
 from tangent.composition.attribution import attribute
-from tangent.merging import OPERATORS, Parent, derive
+from tangent.merging import METHODS, Parent, derive
 from tests.support.arithmetic import circumstances, sha256
 from tests.support.models import Source, delta_bytes, fitted, source
 
@@ -163,10 +163,10 @@ def derivations() -> Iterator[tuple[str, str]]:
     """Yield the file that every operator makes of three components."""
     given: dict[str, dict[str, Any]] = {"kfac": {"iterations": 10}, "refine": {"passes": 3}}
     for scope in ("head", "last-block"):
-        for name in OPERATORS:
+        for name in METHODS:
             if (scope, name) == ("head", "refine"):
                 continue
-            wanted = OPERATORS[name].dataset
+            wanted = METHODS[name].dataset
             examples = source(32, ["cat", "dog", "emu", "gnu", "cat", "dog"], 11)
             shown = Source(examples.pixels.float(), examples.labels)
             made = derive(

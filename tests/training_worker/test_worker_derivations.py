@@ -12,7 +12,7 @@ from app.errors import Conflict
 from app.store import components, lineage
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, Space
-from tangent.merging import OPERATORS, Parent, derive, resolve
+from tangent.merging import METHODS, Parent, derive
 from tests.support.workers import assert_published_once, status, until
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource, entries
@@ -23,7 +23,7 @@ on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 
 def queue(store, operator: str, *parents: str, seed: int = 0, **parameters: Any) -> str:
     """A queued derived component; its id."""
-    dataset_id = store.add_dataset(seed=9) if OPERATORS[operator].dataset else None
+    dataset_id = store.add_dataset(seed=9) if METHODS[operator].dataset else None
     with transaction(store.sessions) as session:
         return lineage.queue_derivation(
             session,
@@ -31,7 +31,7 @@ def queue(store, operator: str, *parents: str, seed: int = 0, **parameters: Any)
             space=session.get_one(Space, "default"),
             parents=lineage.hold_parents(session, [(each, None) for each in parents]),
             operator=operator,
-            parameters=resolve(operator, parameters),
+            parameters=METHODS[operator].resolve(parameters),
             dataset=session.get_one(Dataset, dataset_id) if dataset_id else None,
             name=None,
             seed=seed,
@@ -68,7 +68,7 @@ def publish(store, component_id: str, outcome: dict[str, Any]) -> None:
 
 
 @on_sqlite
-@pytest.mark.parametrize("operator", sorted(OPERATORS.keys() - {"refine"}))  # of block scopes
+@pytest.mark.parametrize("operator", sorted(METHODS.keys() - {"refine"}))  # of block scopes
 def test_it_makes_what_the_mathematics_alone_makes(store, tmp_path, opened, operator):
     given = {"loss": "cross_entropy"} if operator == "fisher" else {}  # needs images at any scope
     parents = trained(store, tmp_path, **given)

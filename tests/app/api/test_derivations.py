@@ -7,7 +7,7 @@ import httpx
 import pytest
 from safetensors import safe_open
 
-from tangent.merging import OPERATORS, resolve
+from tangent.merging import METHODS
 from tests.support.merging import ask, by_name, derived, logits, predict, queued, show
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -44,7 +44,7 @@ def test_a_derivation_is_accepted_with_its_place_parents_and_resolved_parameters
     assert (body["status"], body["name"], body["seed"]) == ("queued", "ties of 2", 3)
     assert body["derived"] == {
         "operator": "ties",
-        "parameters": resolve("ties", {"density": 1}),
+        "parameters": METHODS["ties"].resolve({"density": 1}),
         "parents": [
             {"id": pets, "sha256": show(shared, pets)["sha256"], "weight": None},
             {"id": stock, "sha256": show(shared, stock)["sha256"], "weight": 0.5},
@@ -58,11 +58,11 @@ def test_a_derivation_is_accepted_with_its_place_parents_and_resolved_parameters
     assert show(shared, pets)["derived"] is None
 
 
-@pytest.mark.parametrize("operator", sorted(OPERATORS.keys() - {"refine"}))  # see test_refinements
+@pytest.mark.parametrize("operator", sorted(METHODS.keys() - {"refine"}))  # see test_refinements
 def test_every_operator_makes_a_component_whose_file_says_where_it_comes_from(
     shared, pets, stock, labelled, operator, tmp_path
 ):
-    wants = {"dataset_id": labelled} if OPERATORS[operator].dataset else {}
+    wants = {"dataset_id": labelled} if METHODS[operator].dataset else {}
     component_id = derived(shared, operator, pets, stock, seed=5, **wants)
 
     row = show(shared, component_id)
@@ -74,7 +74,7 @@ def test_every_operator_makes_a_component_whose_file_says_where_it_comes_from(
     shas = sorted(show(shared, each)["sha256"] for each in (pets, stock))
     assert about["derived"] == {
         "operator": operator,
-        "parameters": resolve(operator, {}),
+        "parameters": METHODS[operator].resolve({}),
         "parents": [{"sha256": sha, "weight": None} for sha in shas],
         "ancestors": shas,
     }

@@ -1,4 +1,4 @@
-"""What operators measure: against explicit Jacobians, and inputs caught by other means."""
+"""What merge methods measure: against explicit Jacobians, and inputs caught by other means."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.func import jacrev
 
 import tangent
 from tangent.backbones.features import with_constant
-from tangent.merging.fisher_information import Data
+from tangent.merging.fisher_information import ParentData
 from tests.support.models import fitted, plain_features, relative, source, space, untouched
 
 LABELS = ["ant", "bee", "ant", "cat", "bee"]
@@ -20,9 +20,9 @@ def trained(request, tmp_path_factory) -> tangent.Component:
     return fitted(where, data, scratch, loss=request.param, max_iterations=3).component
 
 
-def data(component: tangent.Component, images: int = 100, seed: int = 0) -> Data:
+def data(component: tangent.Component, images: int = 100, seed: int = 0) -> ParentData:
     where = space("mini", component.scope)
-    return Data(where, component, source(16, LABELS), images, seed)
+    return ParentData(where, component, source(16, LABELS), images, seed)
 
 
 def jacobians(component: tangent.Component) -> list[dict[str, Tensor]]:
@@ -66,7 +66,7 @@ def test_the_diagonal_is_that_of_the_explicit_matrix(trained):
 
 def test_with_many_labels_the_diagonal_is_right_on_average(trained, monkeypatch):
     exact = data(trained).diagonal()
-    monkeypatch.setattr("tangent.merging.fisher_information.MOST_PULLS", 2)
+    monkeypatch.setattr("tangent.merging.fisher_information.MAX_PULLS", 2)
     drawn = [data(trained, seed=seed).diagonal() for seed in range(150)]
     for name, value in exact.items():
         mean = torch.stack([each[name] for each in drawn]).mean(0)
@@ -124,7 +124,7 @@ def test_grams_are_those_of_the_layers_inputs_in_the_plain_model(trained):
 def test_a_convolution_s_inputs_are_its_patches(tmp_path):
     where, pixels = space("resnet_basic", "last-block"), source(32, LABELS)
     component = fitted(where, pixels, tmp_path, max_iterations=1).component
-    found = Data(where, component, pixels, 100).grams()
+    found = ParentData(where, component, pixels, 100).grams()
     model, name = untouched("resnet_basic"), "layer4.1.conv1"
     seen = []
     hook = model.get_submodule(name).register_forward_hook(
@@ -143,8 +143,8 @@ def test_a_convolution_s_inputs_are_its_patches(tmp_path):
 
 def test_fewer_images_are_spread_over_all_and_stand_for_all(trained):
     where, pixels = space("mini", "last-block"), source(16, LABELS)
-    some = Data(where, trained, pixels, 3)
+    some = ParentData(where, trained, pixels, 3)
     assert some._chosen() == [0, 2, 4]
-    chosen = Data(where, trained, pixels.chosen([0, 2, 4]), 3)
+    chosen = ParentData(where, trained, pixels.chosen([0, 2, 4]), 3)
     assert relative(some.grams()["head"], 5 / 3 * chosen.grams()["head"]) <= 1e-12
     assert relative(some.diagonal()["head"], 5 / 3 * chosen.diagonal()["head"]) <= 1e-12

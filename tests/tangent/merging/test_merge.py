@@ -11,12 +11,12 @@ import torch
 
 import tangent
 from tangent import errors
-from tangent.merging import OPERATORS, Parent, derive
+from tangent.merging import METHODS, Parent, derive
 from tests.support.models import exact_logits, fitted, images, relative, source, space
 
 SCOPES = ("head", "last-block")
 OWN = (["ant", "bee", "ant", "bee"], ["bee", "cat", "cat"], ["cat", "ant", "bee", "bee"])
-EVERY = [(scope, name) for scope in SCOPES for name in OPERATORS]
+EVERY = [(scope, name) for scope in SCOPES for name in METHODS]
 EVERY.remove(("head", "refine"))
 every = pytest.mark.parametrize(("scope", "name"), EVERY)
 
@@ -41,7 +41,7 @@ def examples():
 
 def derived(scope: str, name: str, given=None, order=(0, 1, 2), **rest) -> tangent.TrainingResult:
     chosen = [parents(scope)[i] for i in order]
-    wants = {"examples": examples()} if OPERATORS[name].dataset else {}
+    wants = {"examples": examples()} if METHODS[name].dataset else {}
     return derive(space("mini", scope), chosen, name, given, **wants | rest)
 
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_derived_is_refused_with_the_reason(change, error, senten
 
 
 def test_atlas_refuses_a_problem_that_is_too_large(monkeypatch):
-    monkeypatch.setattr("tangent.merging.atlas.MOST_NUMBERS", 100)
+    monkeypatch.setattr("tangent.merging.methods.atlas.MAX_NUMBERS", 100)
     with pytest.raises(errors.BadDerivation, match=r"6 images of 3 labels by \d+ coefficients"):
         derived("last-block", "atlas")
 

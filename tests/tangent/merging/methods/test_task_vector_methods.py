@@ -5,18 +5,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from tangent.merging.breadcrumbs import breadcrumbs
-from tangent.merging.dare import dare, mask
-from tangent.merging.pcb import pcb
-from tangent.merging.task_arithmetic import task_arithmetic
-from tangent.merging.task_vectors import HEAD, Layout, Vectors
-from tangent.merging.ties import ties
+from tangent.merging.methods.breadcrumbs import breadcrumbs
+from tangent.merging.methods.dare import dare, mask
+from tangent.merging.methods.pcb import pcb
+from tangent.merging.methods.task_arithmetic import task_arithmetic
+from tangent.merging.methods.ties import ties
+from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
 from tests.support.task_vectors import by_hand, vectors
 
 SHAS = ["11", "22", "33"]
 
 
-def entries(of: Vectors):
+def entries(of: TaskVectors):
     """Entry by entry: the values, weights and parents of those that have it."""
     for p in range(of.values.shape[1]):
         yield [
@@ -40,7 +40,7 @@ def test_task_arithmetic_is_the_scaled_sum(seed):
     assert close(task_arithmetic(of, scale=0.3), expected)
 
 
-def naive_ties(of: Vectors, density: float) -> list[float]:
+def naive_ties(of: TaskVectors, density: float) -> list[float]:
     """Parent by parent with sorted lists, then entry by entry."""
     kept = []
     for row, held in zip(of.values.tolist(), of.held.tolist(), strict=True):
@@ -148,7 +148,7 @@ def test_breadcrumbs_that_mask_nothing_are_task_arithmetic_and_all_is_nothing():
     assert not breadcrumbs(of, smallest=0.7, largest=0.3, scale=0.3).any()
 
 
-def naive_pcb(of: Vectors, keep: float) -> list[float]:
+def naive_pcb(of: TaskVectors, keep: float) -> list[float]:
     """From the definition, one number at a time."""
     parents = range(len(of.values))
     scores = [dict[int, float]() for _ in parents]
@@ -217,7 +217,7 @@ def test_a_label_of_one_parent_alone_is_not_thinned_by_the_others(name, seed):
     """The row of a label is the same whether the others lack it or are not there at all."""
     both = vectors(seed, (("ant", "bee"), ("cat",)), (1.0, 1.0))
     both = both.with_values(both.values * torch.cat([torch.ones(9), torch.zeros(12)]))
-    alone = Vectors(both.layout, both.values[:1], both.held[:1], both.weights[:1])
+    alone = TaskVectors(both.layout, both.values[:1], both.held[:1], both.weights[:1])
     if name == "pcb":  # its softmax is sharper the more parents there are, so keep all of it
         merged = pcb(both, keep=1.0, scale=1.0), pcb(alone, keep=1.0, scale=1.0)
     else:

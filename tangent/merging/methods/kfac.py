@@ -10,45 +10,21 @@ from the plain mean and stays there in directions that no F_t sees.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from tangent.merging.task_vectors import Vectors
+from tangent.merging.fisher_information import parents_data
+from tangent.merging.kronecker import Kronecker
+from tangent.merging.merge_method import IMAGES, Merged, MergeInputs, MergeMethod, Number
+from tangent.merging.task_vectors import HEAD, TaskVectors
 
 SETTLED = 1e-12  # the residual, relative to the first one
 
 
-@dataclass(frozen=True)
-class Kronecker:
-    """`scale` times the Kronecker product of matrices over a block's axes; of none, the identity.
-
-    The axes are those of the block seen as (rows, columns) or (out, in, places of a kernel).
-    """
-
-    factors: tuple[Tensor, ...]  # float64
-    scale: float
-
-    def times(self, value: Tensor) -> Tensor:
-        """The product with a block."""
-        if not self.factors:
-            return self.scale * value
-        turned = value.reshape([len(factor) for factor in self.factors])
-        for axis, factor in enumerate(self.factors):
-            turned = torch.tensordot(turned, factor, dims=([axis], [0])).movedim(-1, axis)
-        return self.scale * turned.reshape(value.shape)
-
-    def on_rows(self, rows: Tensor, count: int) -> "Kronecker":
-        """The same on these of `count` rows of a larger block, and zero on the others."""
-        own, *others = self.factors
-        wide = torch.zeros(count, count, dtype=torch.float64)
-        wide[rows[:, None], rows] = own
-        return Kronecker((wide, *others), self.scale)
-
-
-def kfac(vectors: Vectors, curvatures: list[dict[str, Kronecker]], *, iterations: int) -> Tensor:
+def kfac(
+    vectors: TaskVectors, curvatures: list[dict[str, Kronecker]], *, iterations: int
+) -> Tensor:
     """The merged vector (P,) for each parent's curvature by block."""
     mean = vectors.layout.split(vectors.mean())
     own = [vectors.layout.split(value) for value in vectors.values]
@@ -57,7 +33,7 @@ def kfac(vectors: Vectors, curvatures: list[dict[str, Kronecker]], *, iterations
     for name, start in mean.items():
         bent = [(w, each[name]) for w, each in zip(weights, curvatures, strict=True)]
 
-        def product(value: Tensor, bent: list[tuple[float, Any]] = bent) -> Tensor:
+        def product(value: Tensor, bent: list[tuple[float, Kronecker]] = bent) -> Tensor:
             return torch.stack([w * one.times(value) for w, one in bent]).sum(0)
 
         targets = [w * one.times(part[name]) for (w, one), part in zip(bent, own, strict=True)]
@@ -84,3 +60,23 @@ def _solved(
         previous, squared = squared, float((residual * residual).sum())
         direction = residual + squared / previous * direction
     return x
+
+
+def _merge(inputs: MergeInputs, *, images: int, iterations: int) -> Merged:
+    layout, curvatures = inputs.layout, []
+    for parent in parents_data(inputs, images):
+        curvature = parent.kronecker()
+        rows = layout.rows(parent.component.head_labels)
+        curvature[HEAD] = curvature[HEAD].on_rows(rows, len(layout.labels))
+        curvatures.append(curvature)
+    return kfac(inputs.vectors, curvatures, iterations=iterations), {}
+
+
+METHOD = MergeMethod(
+    "kfac",
+    _merge,
+    "Tam et al. 2024; Martens & Grosse 2015",
+    {"images": IMAGES, "iterations": Number(100, 1, 10_000)},
+    weights="positive",
+    images="fisher",
+)

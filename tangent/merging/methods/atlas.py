@@ -21,16 +21,24 @@ from tangent.components.delta import Delta
 from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
 from tangent.composition.logit_effects import effects
 from tangent.errors import BadDerivation
-from tangent.merging.task_vectors import HEAD, Layout, Vectors
+from tangent.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
+from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source
+from tangent.vocabulary import CONSTRAINTS
 
-MOST_NUMBERS = 2**26  # images times labels times coefficients, 8 bytes each
+MAX_NUMBERS = 2**26  # images times labels times coefficients, 8 bytes each
 
 
 def atlas(
-    vectors: Vectors, examples: Examples, *, objective: str, l2: float, constraint: str, beta: float
+    vectors: TaskVectors,
+    examples: Examples,
+    *,
+    objective: str,
+    l2: float,
+    constraint: str,
+    beta: float,
 ) -> tuple[Tensor, dict[str, Any]]:
     """The merged vector (P,), and how well it fits next to the plain average.
 
@@ -70,10 +78,10 @@ def gathered(space: Space, components: Sequence[Component], source: Source) -> E
     numbers = sum(usable) * len(labels) * len(directions)
     if not any(usable):
         raise BadDerivation("no image of the dataset has a label that one of the parents has")
-    if numbers > MOST_NUMBERS:
+    if numbers > MAX_NUMBERS:
         raise BadDerivation(
             f"{sum(usable)} images of {len(labels)} labels by {len(directions)} coefficients are "
-            f"too much, the most is {MOST_NUMBERS} of the product: use fewer images or parents"
+            f"too much, the most is {MAX_NUMBERS} of the product: use fewer images or parents"
         )
     chunks, start = [], 0
     for images in source.batches(BATCH):
@@ -105,3 +113,23 @@ def _directions(
                 alone = nothing | {block: each.backbone[block]}
                 found.append(Delta(labels, torch.zeros_like(head), alone))
     return found
+
+
+def _merge(inputs: MergeInputs, **settings: Any) -> Merged:
+    assert inputs.examples is not None
+    examples = gathered(inputs.space, inputs.components, inputs.examples)
+    return atlas(inputs.vectors, examples, **settings)
+
+
+METHOD = MergeMethod(
+    "atlas",
+    _merge,
+    "Zhang et al. 2024",
+    {"l2": Number(1e-3, 0.0, 1e6), "beta": Number(15.0, 1e-3, 1e4)},
+    {
+        "objective": ("cross_entropy", "squared"),
+        "constraint": tuple(name for name in CONSTRAINTS if name != "simplex"),
+    },
+    weights="none",
+    dataset=True,
+)

@@ -7,13 +7,16 @@ m_t is 0 at the share `smallest` of a layer's entries that is smallest in size a
 that a parent lacks are no entries of it and add nothing.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from tangent.merging.task_vectors import Vectors
+from tangent.merging.merge_method import SCALE, MergeMethod, Number, of_vectors
+from tangent.merging.task_vectors import TaskVectors
 
 
-def breadcrumbs(vectors: Vectors, *, smallest: float, largest: float, scale: float) -> Tensor:
+def breadcrumbs(vectors: TaskVectors, *, smallest: float, largest: float, scale: float) -> Tensor:
     """The scaled sum (P,) of what is left."""
     kept = torch.zeros_like(vectors.values)
     for row, value, held in zip(kept, vectors.values, vectors.held, strict=True):
@@ -28,3 +31,18 @@ def _between(sizes: Tensor, smallest: float, largest: float) -> Tensor:
     """The places of the entries that are neither."""
     order = torch.sort(sizes, stable=True).indices
     return order[round(smallest * len(order)) : len(order) - round(largest * len(order))]
+
+
+def _fault(settings: dict[str, Any]) -> str | None:
+    if settings["smallest"] + settings["largest"] > 1:
+        return "smallest and largest together are above 1: they are shares of a layer"
+    return None
+
+
+METHOD = MergeMethod(
+    "breadcrumbs",
+    of_vectors(breadcrumbs),
+    "Davari & Belilovsky 2024",
+    {"smallest": Number(0.85, 0.0, 1.0), "largest": Number(0.01, 0.0, 1.0), "scale": SCALE},
+    fault=_fault,
+)

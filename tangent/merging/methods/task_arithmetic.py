@@ -9,9 +9,18 @@ a parent lacks adds nothing.
 
 from torch import Tensor
 
-from tangent.merging.task_vectors import Vectors
+from tangent.merging.merge_method import SCALE, MergeMethod, of_vectors
+from tangent.merging.task_vectors import TaskVectors
 
 
-def task_arithmetic(vectors: Vectors, *, scale: float) -> Tensor:
+def task_arithmetic(vectors: TaskVectors, *, scale: float) -> Tensor:
     """The scaled sum (P,)."""
     return scale * vectors.total()
+
+
+METHOD = MergeMethod(
+    "task_arithmetic",
+    of_vectors(task_arithmetic),
+    "Ilharco et al. 2023",
+    {"scale": SCALE},
+)

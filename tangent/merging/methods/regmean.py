@@ -15,10 +15,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tangent.merging.task_vectors import HEAD, Vectors
+from tangent.merging.fisher_information import parents_data
+from tangent.merging.merge_method import IMAGES, Merged, MergeInputs, MergeMethod, Number
+from tangent.merging.task_vectors import HEAD, TaskVectors
 
 
-def regmean(vectors: Vectors, grams: list[dict[str, Tensor]], *, alpha: float) -> Tensor:
+def regmean(vectors: TaskVectors, grams: list[dict[str, Tensor]], *, alpha: float) -> Tensor:
     """The merged vector (P,) for each parent's XᵀX by block; blocks without one are averaged."""
     layout, mean = vectors.layout, vectors.layout.split(vectors.mean())
     own = [layout.split(value) for value in vectors.values]
@@ -61,3 +63,18 @@ def _divided(right: Tensor, gram: Tensor) -> Tensor:
     inverse = torch.where(values > floor, 1 / values.where(values > floor, 1.0), 0.0)
     quotient: Tensor = ((right @ vectors) * inverse) @ vectors.T
     return quotient
+
+
+def _merge(inputs: MergeInputs, *, images: int, alpha: float) -> Merged:
+    grams = [parent.grams() for parent in parents_data(inputs, images)]
+    return regmean(inputs.vectors, grams, alpha=alpha), {}
+
+
+METHOD = MergeMethod(
+    "regmean",
+    _merge,
+    "Jin et al. 2023",
+    {"images": IMAGES, "alpha": Number(0.9, 0.0, 1.0)},
+    weights="positive",
+    images="gram",
+)

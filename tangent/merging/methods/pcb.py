@@ -14,10 +14,11 @@ has. A row that it lacks has no score and is not counted, and is a product of 0 
 import torch
 from torch import Tensor
 
-from tangent.merging.task_vectors import Vectors, largest, ratio
+from tangent.merging.merge_method import MEAN_SCALE, MergeMethod, Number, of_vectors
+from tangent.merging.task_vectors import TaskVectors, largest, ratio
 
 
-def pcb(vectors: Vectors, *, keep: float, scale: float) -> Tensor:
+def pcb(vectors: TaskVectors, *, keep: float, scale: float) -> Tensor:
     """The merged vector (P,)."""
     scores = torch.zeros_like(vectors.values)
     for row, value, held in zip(scores, vectors.values, vectors.held, strict=True):
@@ -34,3 +35,12 @@ def _norm(values: Tensor) -> Tensor:
     """Stretched to 0 … 1; all 0 if they are equal."""
     low, high = torch.aminmax(values)
     return ratio(values - low, (high - low).expand_as(values))
+
+
+METHOD = MergeMethod(
+    "pcb",
+    of_vectors(pcb),
+    "Du et al. 2024",
+    {"keep": Number(0.2, 0.0, 1.0), "scale": MEAN_SCALE},
+    weights="positive",
+)

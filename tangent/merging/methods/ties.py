@@ -12,15 +12,16 @@ lacks has no say in the sign and is not counted in the mean. Where the signs are
 import torch
 from torch import Tensor
 
-from tangent.merging.task_vectors import Vectors, largest, ratio
+from tangent.merging.merge_method import MEAN_SCALE, MergeMethod, Number, of_vectors
+from tangent.merging.task_vectors import TaskVectors, largest, ratio
 
 
-def ties(vectors: Vectors, *, density: float, scale: float) -> Tensor:
+def ties(vectors: TaskVectors, *, density: float, scale: float) -> Tensor:
     """The merged vector (P,)."""
     return scale * elected_mean(trimmed(vectors, density))
 
 
-def trimmed(vectors: Vectors, density: float) -> Vectors:
+def trimmed(vectors: TaskVectors, density: float) -> TaskVectors:
     """Each parent's largest entries in size, zero elsewhere."""
     kept = torch.zeros_like(vectors.values)
     for row, value, held in zip(kept, vectors.values, vectors.held, strict=True):
@@ -30,8 +31,17 @@ def trimmed(vectors: Vectors, density: float) -> Vectors:
     return vectors.with_values(kept)
 
 
-def elected_mean(vectors: Vectors) -> Tensor:
+def elected_mean(vectors: TaskVectors) -> Tensor:
     """The mean of those entries that have the sign of the sum."""
     sign = vectors.total().sign()
     agreeing = (vectors.values.sign() == sign) & (vectors.values != 0)
     return ratio(vectors.weights @ (vectors.values * agreeing), vectors.weights @ agreeing.double())
+
+
+METHOD = MergeMethod(
+    "ties",
+    of_vectors(ties),
+    "Yadav et al. 2023",
+    {"density": Number(0.2, 0.0, 1.0), "scale": MEAN_SCALE},
+    weights="positive",
+)

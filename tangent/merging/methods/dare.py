@@ -10,17 +10,19 @@ that a parent lacks stays as it is: nothing is dropped there.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tangent.merging.task_arithmetic import task_arithmetic
-from tangent.merging.task_vectors import HEAD, Layout, Vectors
-from tangent.merging.ties import ties
+from tangent.merging.merge_method import SCALE, Merged, MergeInputs, MergeMethod, Number
+from tangent.merging.methods.task_arithmetic import task_arithmetic
+from tangent.merging.methods.ties import ties
+from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
 
 
 def dare(
-    vectors: Vectors,
+    vectors: TaskVectors,
     *,
     drop: float,
     merge: str,
@@ -53,3 +55,17 @@ def mask(layout: Layout, drop: float, seed: int, sha256: str) -> Tensor:
         if name != HEAD
     ]
     return torch.cat([*rows, *blocks]).double()
+
+
+def _merge(inputs: MergeInputs, **settings: Any) -> Merged:
+    return dare(inputs.vectors, **settings, seed=inputs.seed, shas=inputs.shas), {}
+
+
+METHOD = MergeMethod(
+    "dare",
+    _merge,
+    "Yu et al. 2024",
+    {"drop": Number(0.9, 0.0, 0.999), "density": Number(1.0, 0.0, 1.0), "scale": SCALE},
+    {"merge": ("linear", "ties")},
+    weights="positive",
+)

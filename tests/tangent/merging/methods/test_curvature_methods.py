@@ -5,10 +5,11 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from tangent.merging.fisher import fisher
-from tangent.merging.kfac import Kronecker, kfac
-from tangent.merging.regmean import regmean
-from tangent.merging.task_vectors import HEAD, Vectors
+from tangent.merging.kronecker import Kronecker
+from tangent.merging.methods.fisher import fisher
+from tangent.merging.methods.kfac import kfac
+from tangent.merging.methods.regmean import regmean
+from tangent.merging.task_vectors import HEAD, TaskVectors
 from tests.support.task_vectors import LABELS, OWN, SHAPES, by_hand, vectors
 
 seeds = pytest.mark.parametrize("seed", range(3))
@@ -109,7 +110,7 @@ def test_regmean_of_inputs_that_say_too_little_is_the_solution_nearest_to_the_me
     assert close((found - mean) @ outside, torch.zeros(3, 3).double())
 
 
-def factors(of: Vectors, seed: int) -> list[dict[str, Kronecker]]:
+def factors(of: TaskVectors, seed: int) -> list[dict[str, Kronecker]]:
     """Curvatures of full rank on what each parent has."""
     found = []
     for t, held in enumerate(of.held):

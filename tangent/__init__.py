@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tangent.training.downdate import renamed as renamed
     from tangent.training.downdate import restated as restated
     from tangent.training.downdate import without as without
-    from tangent.training.fit import Fitted as Fitted
     from tangent.training.fit import Progress as Progress
     from tangent.training.fit import TrainingResult as TrainingResult
     from tangent.training.fit import fit as fit
@@ -41,7 +40,7 @@ _NAMES = {  # module -> the names that the package offers of it, as imported abo
     "reproducibility": ("environment",),
     "space": ("Space", "open_space"),
     "training.downdate": ("downdated", "renamed", "restated", "without"),
-    "training.fit": ("Fitted", "Progress", "TrainingResult", "fit"),
+    "training.fit": ("Progress", "TrainingResult", "fit"),
     "vocabulary": ("LINEAR", "RULES", "SCOPES"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

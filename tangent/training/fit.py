@@ -44,9 +44,6 @@ class TrainingResult:
     metrics: dict[str, Any]
 
 
-Fitted = TrainingResult  # the former name
-
-
 @dataclass(frozen=True)
 class _Solved:
     """A solution, and the statistics that the component carries."""

@@ -13,7 +13,6 @@ import tangent
 NAMES = {
     "Component",
     "Delta",
-    "Fitted",
     "Hyperparameters",
     "LINEAR",
     "Progress",

@@ -1,4 +1,4 @@
-"""Operators on tangent vectors: against naive twins with loops, by hand, and in their limits."""
+"""Formulas on task vectors: against naive twins with loops, by hand, and in their limits."""
 
 import numpy as np
 import pytest
@@ -203,7 +203,7 @@ def test_pcb_of_like_parents_is_any_of_them():
     assert close(pcb(of, keep=1.0, scale=1.0), [3, -1, 0.5, -4])
 
 
-OPERATORS = {
+FORMULAS = {
     "task_arithmetic": lambda of: task_arithmetic(of, scale=1.0),
     "ties": lambda of: ties(of, density=0.5, scale=1.0),
     "breadcrumbs": lambda of: breadcrumbs(of, smallest=0.2, largest=0.1, scale=1.0),
@@ -211,7 +211,7 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_label_of_one_parent_alone_is_not_thinned_by_the_others(name, seed):
     """The row of a label is the same whether the others lack it or are not there at all."""
@@ -221,5 +221,5 @@ def test_a_label_of_one_parent_alone_is_not_thinned_by_the_others(name, seed):
     if name == "pcb":  # its softmax is sharper the more parents there are, so keep all of it
         merged = pcb(both, keep=1.0, scale=1.0), pcb(alone, keep=1.0, scale=1.0)
     else:
-        merged = OPERATORS[name](both), OPERATORS[name](alone)
+        merged = FORMULAS[name](both), FORMULAS[name](alone)
     assert torch.allclose(merged[0][:6], merged[1][:6], rtol=1e-12)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, false, func, not_, select
+from sqlalchemy import ColumnElement, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.store import spaces
@@ -74,8 +74,8 @@ def components(session: Session, space: str, *, before: datetime | None = None) 
 
 
 def _conditions(space: str, before: datetime | None) -> list[ColumnElement[bool]]:
-    automatic = func.coalesce(Component.derived["automatic"].as_boolean(), false())
-    conditions = [Component.space == space, Component.status == "ready", not_(automatic)]
+    not_automatic = not_(Component.automatic)
+    conditions = [Component.space == space, Component.status == "ready", not_automatic]
     return conditions if before is None else [*conditions, Component.finished_at < before]
 
 

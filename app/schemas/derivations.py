@@ -77,4 +77,4 @@ class DerivedOut(BaseModel):
             for each in row.parents
             if each.direct
         ]
-        return cls(**row.derived, parents=parents)
+        return cls(**row.derived, parents=parents, automatic=row.automatic)

@@ -109,8 +109,7 @@ def list_(
     space: str | None = None,
 ) -> list[Component]:
     """Components from the oldest on, behind `after`; none that the service has replaced."""
-    replaced = Component.derived["replaced"].as_boolean()
-    query = select(Component).where(replaced.is_not(True)).order_by(Component.id).limit(limit)
+    query = select(Component).where(current()).order_by(Component.id).limit(limit)
     if after is not None:
         query = query.where(Component.id > after)
     if status is not None:
@@ -118,6 +117,11 @@ def list_(
     if space is not None:
         query = query.where(Component.space == space)
     return list(session.scalars(query))
+
+
+def current() -> ColumnElement[bool]:
+    """The condition of a component that the service has not replaced by another one."""
+    return Component.replaced_at.is_(None)
 
 
 def of_job(job_id: str) -> tuple[str, int]:

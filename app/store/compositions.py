@@ -132,7 +132,7 @@ def put(
     composition.updated_at = now()
     session.flush()
     if not created and etag(composition) != before:
-        refinements.retire(session, blobs, space, name)
+        refinements.replace(session, blobs, space, name)
     return composition, created
 
 
@@ -146,7 +146,7 @@ def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | No
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
     precondition(composition, False, if_match, None)
-    refinements.retire(session, blobs, spaces.get(session, composition.space), name)
+    refinements.replace(session, blobs, spaces.get(session, composition.space), name)
     session.delete(composition)
     session.flush()
 
@@ -235,7 +235,7 @@ def _selection(
     joinable(rule, chosen)
     members = [(part, weights.get(part.id)) for part in chosen]
     version = etag(row) if row is not None else None
-    refinement = refinements.found(session, space, members) if rule == "joint" else None
+    refinement = refinements.find(session, space, members) if rule == "joint" else None
     return Selection(space, rule, members, row, version, retraining, refinement, lasting)
 
 

@@ -51,11 +51,10 @@ def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Inventory |
 
 
 def _read(session: Session, dead_seconds: float) -> Inventory:
-    stored_bytes = case((Component.blob_key.is_not(None), Component.bytes))
-    size = func.coalesce(func.sum(stored_bytes), 0)
-    by_status = select(Component.status, func.count(), size).group_by(Component.status)
+    size = func.coalesce(func.sum(Component.bytes), 0)
+    by_status = select(Component.status, func.count(), size).where(components.current())
     counts, component_bytes = dict.fromkeys(components.STATUSES, 0), 0
-    for status, count, stored in session.execute(by_status):
+    for status, count, stored in session.execute(by_status.group_by(Component.status)):
         counts[status] = count
         component_bytes += int(stored or 0)
     held = select(func.count(), func.coalesce(func.sum(Dataset.num_images), 0))

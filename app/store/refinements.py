@@ -22,7 +22,7 @@ from app.errors import Problem
 from app.store import components, lineage, write_lock
 from app.store.blobs import LocalBlobs
 from app.store.db import on_commit, transaction
-from app.store.tables import Component, Composition, CompositionMember, Space
+from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ FEWEST, MOST = 2, 1000  # members
 Members = Sequence[tuple[Component, float | None]]
 
 
-def found(session: Session, space: Space, members: Members) -> Component | None:
-    """The refinement of these members, a ready one before one that is to be, or never will."""
+def find(session: Session, space: Space, members: Members) -> Component | None:
+    """Return the refinement with exactly these members, preferring a ready one, or None."""
     if space.scope in LINEAR:  # rule joint is exact
         return None
     wanted = sorted((part.id, part.sha256, weight) for part, weight in _counted(members))
     same = [
         row
-        for row in _standing(session, space)
+        for row in _available(session, space)
         if wanted == sorted((p.parent_id, p.sha256, _number(p.weight)) for p in row.parents)
     ]
     return min(same, key=lambda row: (row.status != "ready", -_passes(row), row.id), default=None)
@@ -64,11 +64,11 @@ def ensure(
     members: Members,
     composition: str | None,
 ) -> Component | None:
-    """The refinement of these members, queued if there is none.
+    """Return the refinement of these members; queue it if there is none.
 
-    `composition` is what it serves, None for all of the space; what served it before is retired.
-    None where there can be none, where what was asked about has changed meanwhile, or where the
-    database does not let anybody write just now: the next answer tries again.
+    `composition` is the one that it serves, None for all components of the space; an earlier
+    refinement for it is replaced. Return None where no refinement is possible, where the
+    composition was deleted, or where the database refuses to write: the next answer tries again.
     """
     if not possible(space, members):
         return None
@@ -77,9 +77,9 @@ def ensure(
             write_lock.hold(session)
             if composition is not None and session.get(Composition, composition) is None:
                 return None
-            row = found(session, space, members)
+            row = find(session, space, members)
             if row is None:
-                retire(session, blobs, space, composition)
+                replace(session, blobs, space, composition)
                 row = _queued(session, jobs, space, members, composition)
             return row
     except (Problem, DBAPIError) as error:
@@ -107,20 +107,19 @@ def _queued(
         seed=0,
         tags={},
     )
-    row.derived = (row.derived or {}) | {"automatic": True, "composition": composition}
+    row.automatic, row.refines = True, composition
     session.flush()
     return row
 
 
-def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str | None) -> None:
-    """Cancel what the service made for this composition, but for what a client has used since.
+def replace(session: Session, blobs: LocalBlobs, space: Space, composition: str | None) -> None:
+    """Replace the refinements made for this composition, except those that a client uses.
 
-    The caller holds the ledger's lock, before any row's: a worker's publication comes before or not
+    The caller holds the write lock, before any row's: a worker's publication comes before or not
     at all.
     """
-    for row in _standing(session, None if composition is not None else space):
-        made = row.derived or {}
-        if not made.get("automatic") or made.get("composition") != composition:
+    for row in _available(session, None if composition is not None else space):
+        if not row.automatic or row.refines != composition:
             continue
         named = select(CompositionMember).where(CompositionMember.component_id == row.id)
         if session.scalar(named.limit(1)) or lineage.descendants(session, [row.id]):
@@ -129,15 +128,14 @@ def retire(session: Session, blobs: LocalBlobs, space: Space, composition: str |
         if row.blob_key:
             on_commit(session, partial(blobs.delete, row.blob_key))
         components.withdraw(session, row.id)
-        row.derived = made | {"replaced": True}
+        row.replaced_at = now()
     session.flush()
 
 
-def _standing(session: Session, space: Space | None) -> list[Component]:
-    """The refinements of this space, or of all, that may serve: not replaced, and thorough."""
+def _available(session: Session, space: Space | None) -> list[Component]:
+    """Return the refinements of this space, or of all, that were not replaced and are thorough."""
     query = select(Component).where(
-        Component.derived["operator"].as_string() == REFINE,
-        Component.derived["replaced"].as_boolean().is_not(True),
+        Component.derived["operator"].as_string() == REFINE, components.current()
     )
     if space is not None:
         query = query.where(Component.space == space.name)

@@ -138,6 +138,9 @@ class Component(Base):
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     # operator and parameters of one made from other components; None: from images
     derived: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    automatic: Mapped[bool] = mapped_column(default=False)  # a refinement the service has made
+    refines: Mapped[str | None]  # the composition that it is made for; None: all of the space
+    replaced_at: Mapped[datetime | None]  # by the refinement of other members; no list has it
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

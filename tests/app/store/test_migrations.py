@@ -5,19 +5,20 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import JSON, column, inspect, select, table
 
 from app.receipts import ledger
 from app.settings import Settings
 from app.store import jobs, migrate
 from app.store.db import open_engine, session_factory, transaction
-from app.store.tables import Base
+from app.store.tables import Base, Component
 
 OURS = set(Base.metadata.tables) | {"alembic_version"}
 
@@ -154,6 +155,64 @@ def test_what_was_stored_before_a_revision_is_there_after_it_and_back_again(sett
         [("ds_1", 1)],
     )
     assert [tuple(row) for row in left] == [("",)]
+
+
+def test_flags_of_refinements_become_columns_and_flags_again(settings):
+    migrate.upgrade(settings)
+    migrate.downgrade(settings, "2026_11_28_database_identity")
+    made = {"operator": "refine", "parameters": {"passes": 8}}
+    flags = {
+        "cmp_a": made | {"automatic": True, "composition": "two", "replaced": True},
+        "cmp_b": made | {"automatic": True, "composition": None},
+        "cmp_c": made,  # by a client
+        "cmp_d": None,
+    }
+    engine, at = open_engine(settings), "'2026-11-25 09:30:00.5+00:00'"
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO space (name, backbone, scope, declared_labels, default_rule, fingerprint, "
+            "image_size, parameters_total, parameters_tangent, engine, engine_reason, created_at) "
+            f"VALUES ('s', 'x', 'x', '[]', 'x', 'x', 1, 1, 1, 'x', 'x', {at})"
+        )
+        for name, derived in flags.items():
+            status = "cancelled" if name == "cmp_a" else "ready"
+            flag = "NULL" if derived is None else f"'{json.dumps(derived)}'"
+            end = "NULL" if name == "cmp_a" else at
+            connection.exec_driver_sql(
+                "INSERT INTO component (id, name, space, status, hyperparameters, seed, labels, "
+                "metadata, fingerprint, attempts, progress, metrics, derived, created_at, "
+                f"started_at, finished_at) VALUES ('{name}', 'x', 's', '{status}', '{{}}', 0, "
+                f"'{{}}', '{{}}', 'x', 1, '{{}}', '{{}}', {flag}, {at}, {at}, {end})"
+            )
+        connection.exec_driver_sql(
+            "INSERT INTO component_event (component_id, type, data, created_at) VALUES "
+            "('cmp_a', 'status', '{}', '2026-11-25 10:00:00+00:00')"
+        )
+
+    migrate.upgrade(settings)
+    with transaction(session_factory(engine)) as session:
+        rows = {row.id: row for row in session.scalars(select(Component))}
+    migrate.downgrade(settings, "2026_11_28_database_identity")
+    with transaction(session_factory(engine)) as session:
+        stored = table("component", column("id"), column("derived", JSON()))
+        again = {row.id: row.derived for row in session.execute(select(stored))}
+    engine.dispose()
+
+    replaced = datetime(2026, 11, 25, 10, tzinfo=UTC)
+    assert {name: row.derived for name, row in rows.items()} == {
+        "cmp_a": made,
+        "cmp_b": made,
+        "cmp_c": made,
+        "cmp_d": None,
+    }
+    assert {name: (row.automatic, row.refines, row.replaced_at) for name, row in rows.items()} == {
+        "cmp_a": (True, "two", replaced),
+        "cmp_b": (True, None, None),
+        "cmp_c": (False, None, None),
+        "cmp_d": (False, None, None),
+    }
+    assert rows["cmp_a"].finished_at == replaced  # it had no end, and had ended
+    assert again == flags
 
 
 def test_a_second_upgrade_changes_nothing(settings):

@@ -63,7 +63,7 @@ ONLY_IN = {
     "torchvision": ("tangent.backbones.torchvision_guard",),
     "torch": ("tangent", "training_worker", "app.inference.engine", "benchmarks", "tests"),
     "numba": ("tangent.composition.compiled_sum", "tests"),
-    "dbos": ("training_worker", "app.store.jobs", "app.store.migrate", "tests"),
+    "dbos": ("training_worker", "app.store.jobs", "tests"),
     "cryptography": ("app.receipts.signing", "tests"),
     "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
     "sklearn": ("app.demo", "benchmarks", "tests"),

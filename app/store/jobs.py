@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
-from dbos import DBOSClient, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from dbos import error as engine_error
 from sqlalchemy import Engine as SQLEngine
 from sqlalchemy import String, column, create_engine, event, func, select, table
@@ -21,6 +21,7 @@ from app.store.tables import Tombstone
 APPLICATION = "tangent"
 QUEUE = "train"
 WORKFLOW = "train"
+SCHEMA = "dbos"  # on Postgres
 VERSION = "jobs-1"  # pinned, as any edit of the workflow would else orphan the jobs queued before
 SERIALIZER = DBOSPortableJSONSerializer()  # JSON; the engine's default is pickle
 # On SQLite the job engine's tables lie in our file; on Postgres in a schema that Alembic ignores.
@@ -76,10 +77,15 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def create_tables(settings: Settings) -> None:
+    """Create the engine's tables or bring them up to date; in transactions of its own."""
+    DBOS.migrate(settings.sql_url, schema=SCHEMA)
+
+
 def records_of(session: Session, ids: Iterable[str] | None = None) -> set[str]:
     """Return the jobs with records in the engine: of these subjects, or of all deleted ones."""
     postgres = session.get_bind().dialect.name == "postgresql"
-    schema = "dbos" if postgres else None
+    schema = SCHEMA if postgres else None
     wanted = select(Tombstone.subject_id) if ids is None else list(ids)
     found: set[str] = set()
     for name in RECORD_TABLES:

@@ -21,7 +21,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from dbos import DBOS
 from sqlalchemy import Connection, Engine, text
 
 from app.settings import Settings
@@ -50,7 +49,7 @@ def upgrade(settings: Settings) -> None:
     with _alone(settings) as engine:
         if engine.dialect.name == "sqlite":
             engine.connect().close()  # makes the file, and WAL its journal for good
-        DBOS.migrate(settings.sql_url, schema="dbos")
+        jobs.create_tables(settings)
         with engine.begin() as connection:
             command.upgrade(config(connection), "head")
 

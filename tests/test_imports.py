@@ -46,8 +46,11 @@ MAY_IMPORT = {
     "app.parts": INFERENCE,
     "app.receipts": ("app.receipts", *PARTS),
     "app.evaluation": ("app.evaluation", *PARTS),
+    "app.serving": ("app.serving", *PARTS),
     "app.unlearning": ("app.unlearning", "app.receipts", "app.evaluation", *PARTS),
-    "app.api": ("app.api", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),
+    "app.api": (
+        *("app.api", "app.unlearning", "app.receipts", "app.evaluation", "app.serving", *PARTS),
+    ),
     "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),
@@ -76,7 +79,8 @@ NEVER = {
     "app.receipts": ("fastapi", "starlette"),
     "app.evaluation": ("fastapi", "starlette"),
     "app.unlearning": ("fastapi", "starlette"),
-    "app.api": ("sqlalchemy", "torch", "timm", "dbos"),
+    "app.serving": ("fastapi", "starlette"),
+    "app.api": ("sqlalchemy", "torch", "timm", "dbos", "numpy"),
 }
 
 
@@ -179,6 +183,13 @@ def test_only_the_settings_read_the_environment(module):
             pytest.fail(f"{module}:{node.lineno} reads the environment; only app.settings may")
         if isinstance(node, ast.ImportFrom) and node.module == "os":
             assert not {"environ", "getenv"} & {alias.name for alias in node.names}, module
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if below(name, "app.api")])
+def test_only_the_session_dependency_of_the_api_opens_a_transaction(module):
+    opening = {f"app.store.db.{name}" for name in ("transaction", "session_factory")}
+    if module != "app.api.http.deps":
+        assert not opening & set(imported(module)), f"{module}: call a function of Parts instead"
 
 
 @pytest.mark.parametrize("module", modules(ALL_CODE))

@@ -1,44 +1,27 @@
 """Components: trained or imported, watched, downloaded, and unlearned."""
 
-from pathlib import PurePosixPath
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from app.api.http import etags, server_sent_events
-from app.api.http.deps import (
-    BlobsDep,
-    EngineDep,
-    JobsDep,
-    OnceDep,
-    PageDep,
-    PartsDep,
-    ProbeQuery,
-    ReadSessionDep,
-    ReadSessionsDep,
-    SessionDep,
-    SessionsDep,
-    SettingsDep,
-    TicketDep,
-)
+from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
 from app.api.http.spooling import SpoolingRoute
-from app.errors import NotReady
-from app.inference.component_import import accept, add
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
 from app.schemas.names import Name
 from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
-from app.store import components, datasets, lineage, spaces
-from app.store.blobs import BlobMissing
-from app.store.db import on_rollback, transaction
-from app.store.tables import new_id
+from app.serving.component_import import import_component
+from app.serving.downloads import component_file
+from app.serving.training import cancel_training, events_after, queue_training
+from app.store import components
 from app.unlearning import change
 from app.unlearning.preview import preview_deletion
 from app.unlearning.unlearn import unlearn
-from tangent import Hyperparameters
 
 router = APIRouter(prefix="/components", tags=["components"], route_class=SpoolingRoute)
 ComponentId = Annotated[str, Path(max_length=64)]
@@ -53,29 +36,11 @@ MAX_ID = 2**63 - 1
     summary="Train a component",
     responses=problems(404, 409, 410, 422),
 )
-def create(
-    body: ComponentIn, session: SessionDep, jobs: JobsDep, once: OnceDep, response: Response
-) -> ComponentOut:
+def create(body: ComponentIn, parts: PartsDep, once: OnceDep, response: Response) -> ComponentOut:
     """Queues the training; Location shows how far it is."""
-    space = spaces.get(session, body.space)
-    dataset = datasets.get(session, body.dataset_id)
-    settings = Hyperparameters.resolve(space.scope, body.hyperparameters)
-
-    def queue() -> str:
-        return lineage.queue_training(
-            session,
-            jobs,
-            space=space,
-            dataset=dataset,
-            name=body.name,
-            hyperparameters=settings.as_dict(),
-            seed=body.seed,
-            tags=body.metadata,
-        ).id
-
-    row = components.get(session, once.run(session, body, queue, status=202))
-    response.headers["Location"] = f"/v1/components/{row.id}"
-    return ComponentOut.of(row)
+    shown = queue_training(parts, body, once)
+    response.headers["Location"] = f"/v1/components/{shown.id}"
+    return shown
 
 
 @router.post(
@@ -83,41 +48,15 @@ def create(
 )
 def import_(
     file: UploadFile,
-    blobs: BlobsDep,
-    engine: EngineDep,
-    settings: SettingsDep,
-    reading: ReadSessionsDep,
-    sessions: SessionsDep,
+    parts: PartsDep,
     once: OnceDep,
     response: Response,
     name: Annotated[Name | None, Form()] = None,
 ) -> ComponentOut:
     """A safetensors file from `GET …/delta` of a service with the same space; ready at once."""
-    name = name or _title(file.filename)
-    component_id = new_id("cmp")
-    key = f"components/{component_id}/imported.safetensors"
-    with transaction(reading) as session:
-        known = spaces.list_(session, after=None, limit=1000)
-    accepted = accept(file.file, known, engine, settings, blobs, key=key)
-    with transaction(sessions) as session:
-        on_rollback(session, lambda: blobs.delete(key))
-        row_id = once.run(
-            session,
-            {"name": name, "sha256": accepted.sha256},
-            lambda: add(session, accepted, component_id=component_id, name=name).id,
-        )
-        shown = ComponentOut.of(components.get(session, row_id))
-    if row_id != component_id:  # imported by an earlier request
-        blobs.delete(key)
-    response.headers["Location"] = f"/v1/components/{row_id}"
+    shown = import_component(parts, file.file, file.filename, name, once)
+    response.headers["Location"] = f"/v1/components/{shown.id}"
     return shown
-
-
-def _title(filename: str | None) -> str:
-    """An imported component's name from its file's: `north.safetensors` is `north`."""
-    stem = PurePosixPath(filename or "").stem
-    printable = "".join(character for character in stem if character.isprintable())
-    return printable.strip()[:200] or "imported"
 
 
 @router.get("", summary="List components", responses=problems(422))
@@ -149,7 +88,7 @@ def get(session: ReadSessionDep, component_id: ComponentId) -> ComponentOut:
 )
 def follow(
     component_id: ComponentId,
-    reading: ReadSessionsDep,
+    parts: PartsDep,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="id of the last event seen")] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     accept: Annotated[str, Header()] = "application/json",
@@ -157,23 +96,19 @@ def follow(
 ) -> Listing[EventOut] | Response:
     """A page of its events; with `Accept: text/event-stream`, each as it comes, until the last."""
     after = int(last_event_id) if last_event_id else after
-    found = server_sent_events.read(reading, component_id, after, limit + 1)
+    events, _ = events_after(parts, component_id, after, limit + 1)
     if EVENT_STREAM in accept:
-        return server_sent_events.stream(reading, component_id, after)
-    shown, more = found.events[:limit], len(found.events) > limit
+        return server_sent_events.stream(parts, component_id, after)
+    shown, more = events[:limit], len(events) > limit
     return Listing(data=shown, has_more=more, next=str(shown[-1].id) if more else None)
 
 
 @router.post(
     "/{component_id}/cancel", summary="Cancel a training", responses=problems(404, 409, 410)
 )
-def cancel(component_id: ComponentId, sessions: SessionsDep, jobs: JobsDep) -> ComponentOut:
+def cancel(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
     """The component is cancelled at once; its training stops within two seconds."""
-    with transaction(sessions) as session:
-        row = components.cancel(session, component_id)
-        shown, job_id = ComponentOut.of(row), row.job_id
-    jobs.cancel(job_id)
-    return shown
+    return cancel_training(parts, component_id)
 
 
 @router.get(
@@ -189,30 +124,17 @@ def cancel(component_id: ComponentId, sessions: SessionsDep, jobs: JobsDep) -> C
 )
 def delta(
     component_id: ComponentId,
-    reading: ReadSessionsDep,
-    blobs: BlobsDep,
+    parts: PartsDep,
     ticket: TicketDep,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The safetensors file, whole or by Range; its ETag is its SHA-256."""
-    ticket.enter()  # a deletion waits until the file is out
-    with transaction(reading) as session:
-        row = components.ready(session, component_id)
-    assert row.sha256 is not None and row.blob_key is not None  # a ready component has its file
-    headers = {"ETag": etags.quoted(row.sha256), "Cache-Control": "private, no-cache"}
-    if etags.names(if_none_match, row.sha256):
+    file = component_file(parts, ticket, component_id, partial(etags.names, if_none_match))
+    headers = {"ETag": etags.quoted(file.version), "Cache-Control": "private, no-cache"}
+    if file.path is None:
         return Response(status_code=304, headers=headers)
-    try:
-        path = blobs.path(row.blob_key)
-    except BlobMissing:
-        with transaction(reading) as session:  # deleted by another process just now?
-            components.get(session, component_id)
-        raise NotReady(
-            "component_damaged",
-            f"the file of component {component_id} is missing: restore it, or delete the component",
-        ) from None
     name = f"{component_id}.safetensors"
-    return FileResponse(path, media_type=SAFETENSORS, filename=name, headers=headers)
+    return FileResponse(file.path, media_type=SAFETENSORS, filename=name, headers=headers)
 
 
 @router.get(

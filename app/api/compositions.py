@@ -6,22 +6,20 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from app.api.http import etags
 from app.api.http.deps import (
-    BlobsDep,
     OnceDep,
     PageDep,
     PartsDep,
     ReadSessionDep,
     SessionDep,
-    SettingsDep,
     TicketDep,
 )
-from app.errors import Invalid
 from app.evaluation.weight_fitting import fit_weights
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.spaces import NAME
-from app.store import compositions, spaces
+from app.serving.composition import put_composition
+from app.store import compositions
 from app.store.tables import Composition
 
 router = APIRouter(prefix="/compositions", tags=["compositions"])
@@ -43,31 +41,19 @@ def _out(row: Composition) -> CompositionOut:
 def put(
     name: NewName,
     body: CompositionIn,
-    session: SessionDep,
-    settings: SettingsDep,
-    blobs: BlobsDep,
+    parts: PartsDep,
     response: Response,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> CompositionOut:
     """201 if it is new, 200 if it replaced one; the ETag changes with the content only."""
-    chosen = body.components
-    if chosen != "all" and len(chosen) > settings.max_components:
-        raise Invalid(
-            "too_many_components",
-            f"{len(chosen)} components are named, the most is {settings.max_components}",
-        )
-    row, created = compositions.put(
-        session,
-        blobs,
+    shown, created = put_composition(
+        parts,
         name,
-        space=spaces.get(session, body.space),
-        rule=body.rule,
-        components="all" if chosen == "all" else [(part.id, part.weight) for part in chosen],
+        body,
         if_match=etags.version_of(if_match, "If-Match"),
         if_none_match=etags.version_of(if_none_match, "If-None-Match"),
     )
-    shown = _out(row)
     response.headers["ETag"] = etags.quoted(shown.etag)
     if created:
         response.status_code = 201
@@ -134,6 +120,6 @@ def get(
 @router.delete(
     "/{name}", status_code=204, summary="Delete a composition", responses=problems(400, 404, 412)
 )
-def delete(name: Name, session: SessionDep, blobs: BlobsDep, if_match: IfMatch = None) -> None:
+def delete(name: Name, session: SessionDep, parts: PartsDep, if_match: IfMatch = None) -> None:
     """Removes the name only; the components stay."""
-    compositions.remove(session, blobs, name, if_match=etags.version_of(if_match, "If-Match"))
+    compositions.remove(session, parts.blobs, name, if_match=etags.version_of(if_match, "If-Match"))

@@ -1,6 +1,6 @@
 """Datasets: labelled images, uploaded as one archive."""
 
-from pathlib import PurePath
+from functools import partial
 from typing import Annotated
 
 from fastapi import (
@@ -16,27 +16,18 @@ from fastapi import (
     UploadFile,
 )
 
-from app import images
 from app.api.http import etags
 from app.api.http.deps import (
-    BlobsDep,
-    JobsDep,
     OnceDep,
     PageDep,
     PartsDep,
     ProbeQuery,
     ReadSessionDep,
-    ReadSessionsDep,
-    SessionDep,
-    SettingsDep,
     TicketDep,
 )
 from app.api.http.spooling import SpoolingRoute
 from app.api.http.upload_slots import turn
 from app.errors import Unsupported
-from app.evaluation.dataset_pass import damaged
-from app.images import BadImage
-from app.schemas.components import ComponentOut
 from app.schemas.datasets import (
     DatasetOut,
     DatasetSummary,
@@ -49,13 +40,12 @@ from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.store import datasets, lineage, spaces
-from app.store.blobs import BlobMissing
-from app.store.db import transaction
+from app.serving.dataset_upload import Archive, upload_dataset
+from app.serving.downloads import image_file
+from app.store import datasets, spaces
 from app.unlearning import change, change_plan
-from app.unlearning.dataset_change import change_dataset, change_once
+from app.unlearning.dataset_change import change_dataset, relabel_dataset
 from app.unlearning.unlearn import unlearn
-from tangent import Hyperparameters
 
 DatasetId = Annotated[str, Path(max_length=64)]
 ImageId = Annotated[str, Path(max_length=64)]
@@ -89,11 +79,7 @@ def _multipart(request: Request) -> None:
     responses=problems(400, 404, 410, 413, 415, 422, 503),
 )
 def upload(
-    session: SessionDep,
-    reading: ReadSessionsDep,
-    blobs: BlobsDep,
-    settings: SettingsDep,
-    jobs: JobsDep,
+    parts: PartsDep,
     once: OnceDep,
     response: Response,
     file: Annotated[UploadFile, File(description="a zip, tar, tar.gz or tar.zst archive")],
@@ -111,39 +97,10 @@ def upload(
     val or test are none. Or a CSV or JSONL file (`metadata.csv`) has `file_name` and `label`. Of
     files with the same bytes under the same label one is kept.
     """
-    with transaction(reading) as before:  # a name that is wrong shows before the long work
-        trained_in = spaces.get(before, space)
-    with datasets.received(file.file, blobs, settings) as received:
-
-        def create() -> str:
-            title = name or _title(file.filename)
-            dataset = datasets.add(session, blobs, received, name=title)
-            if train:
-                lineage.queue_training(
-                    session,
-                    jobs,
-                    space=trained_in,
-                    dataset=dataset,
-                    name=None,
-                    hyperparameters=Hyperparameters.resolve(trained_in.scope, {}).as_dict(),
-                    seed=0,
-                    tags={},
-                )
-            return dataset.id
-
-        asked = {"name": name, "space": space, "train": train, "sha256": received.sha256}
-        dataset = datasets.get(session, once.run(session, asked, create))
-    component = datasets.first_component(session, dataset.id) if train else None
-    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
-    shown = None if component is None else ComponentOut.of(component)
-    return UploadedDataset.of(dataset, shown)
-
-
-def _title(filename: str | None) -> str:
-    """A dataset's name from its file's: `scans/berlin.tar.gz` is `berlin`."""
-    stem = PurePath((filename or "").replace("\\", "/")).name.partition(".")[0]
-    printable = "".join(character for character in stem if character.isprintable())
-    return printable.strip()[:255] or "dataset"
+    archive = Archive(file.file, file.filename, name, space, train)
+    shown = upload_dataset(parts, archive, once)
+    response.headers["Location"] = f"/v1/datasets/{shown.id}"
+    return shown
 
 
 @router.get("", summary="List datasets", responses=problems(422))
@@ -184,9 +141,7 @@ def list_images(
     },
 )
 def get_image(
-    reading: ReadSessionsDep,
-    blobs: BlobsDep,
-    settings: SettingsDep,
+    parts: PartsDep,
     ticket: TicketDep,
     dataset_id: DatasetId,
     image_id: ImageId,
@@ -196,25 +151,13 @@ def get_image(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The file's bytes as they were in the archive; with `size`, upright and never enlarged."""
-    ticket.enter()  # a deletion waits for this answer
-    with transaction(reading) as session:
-        dataset, image = datasets.image(session, dataset_id, image_id)
-    version = f"{image.sha256}-{size}" if size else image.sha256
-    headers = IMAGE_HEADERS | {"ETag": etags.quoted(version)}
-    if etags.names(if_none_match, version):
+    image = image_file(
+        parts, ticket, dataset_id, image_id, size, partial(etags.names, if_none_match)
+    )
+    headers = IMAGE_HEADERS | {"ETag": etags.quoted(image.version)}
+    if image.data is None:
         return Response(status_code=304, headers=headers)
-    try:
-        data, media_type = datasets.read(blobs, dataset, image), image.media_type
-    except BlobMissing as missing:
-        with transaction(reading) as session:  # deleted by another process just now?
-            datasets.image(session, dataset_id, image_id)
-        raise damaged(missing) from None
-    if size is not None:
-        try:
-            data, media_type = images.thumbnail(data, settings, size)
-        except BadImage as bad:  # stored under other limits
-            raise datasets.unreadable(image.path, bad.reason) from bad
-    return Response(data, media_type=media_type, headers=headers)
+    return Response(image.data, media_type=image.media_type, headers=headers)
 
 
 @router.delete(
@@ -262,15 +205,7 @@ def relabel(
     dropped and trained anew. Of images that become equal, with the same bytes and label, the first
     stays. The receipt says what became of each component, and what fitted to the old ones is gone.
     """
-    receipt = change_once(
-        parts,
-        lambda session: change_plan.relabelling(session, dataset_id, body.rename),
-        once,
-        [body, probe],
-        probe=probe,
-    )
-    with transaction(parts.reading) as session:
-        return RelabelledDataset.of(datasets.get(session, dataset_id), ReceiptOut.of(receipt))
+    return relabel_dataset(parts, dataset_id, body, once, probe=probe)
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))

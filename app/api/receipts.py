@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
-from app.errors import NotFound
 from app.receipts import ledger
 from app.receipts.verify import verify as verify_receipt
 from app.schemas.pages import Listing
@@ -45,17 +44,8 @@ def key(
     A key that has signed a receipt is shown under its `key_id` for good, also after a newer one
     has taken its place.
     """
-    signer = parts.signer
-    if signer is not None and key_id in (None, signer.key_id):
-        return KeyOut(key_id=signer.key_id, public_key=signer.public_key)
-    if key_id is None:
-        raise NotFound(
-            "receipts_not_signed",
-            "this service signs no receipts: start it with TANGENT_RECEIPT_KEY_FILE to do so; "
-            "?key_id= shows the key that an earlier receipt names",
-        )
-    kept = ledger.key(session, key_id)
-    return KeyOut(key_id=kept.id, public_key=kept.public_key)
+    shown_id, text = ledger.public_key(session, key_id, parts.signer)
+    return KeyOut(key_id=shown_id, public_key=text)
 
 
 @router.get("/{receipt_id}", summary="Show a receipt", responses=problems(404))

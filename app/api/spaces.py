@@ -4,20 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from app.api.http.deps import (
-    EngineDep,
-    PageDep,
-    ReadSessionDep,
-    ReadSessionsDep,
-    SessionsDep,
-    SettingsDep,
-)
-from app.errors import Conflict, Invalid
+from app.api.http.deps import PageDep, PartsDep, ReadSessionDep
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.spaces import SpaceIn, SpaceOut
+from app.serving.space_opening import open_space
 from app.store import spaces
-from app.store.db import transaction
 
 router = APIRouter(prefix="/spaces", tags=["spaces"])
 
@@ -39,27 +31,8 @@ def get(session: ReadSessionDep, name: Annotated[str, Path(max_length=64)]) -> S
 
 
 @router.post("", status_code=201, summary="Open a new space", responses=problems(409, 422, 503))
-def create(
-    body: SpaceIn,
-    engine: EngineDep,
-    settings: SettingsDep,
-    reading: ReadSessionsDep,
-    sessions: SessionsDep,
-    response: Response,
-) -> SpaceOut:
+def create(body: SpaceIn, parts: PartsDep, response: Response) -> SpaceOut:
     """Opens the backbone before it answers; one that is not on this machine is downloaded first."""
-    if len(body.labels) > settings.max_labels:
-        raise Invalid(
-            "too_many_labels",
-            f"{len(body.labels)} labels are declared, the most is {settings.max_labels}",
-        )
-    with transaction(reading) as session:  # opening takes long: a taken name is found before
-        if spaces.exists(session, body.name):
-            raise Conflict("space_exists", f"space {body.name!r} exists: choose another name")
-    opened = engine.open(body.backbone, body.scope, body.labels)
-    with transaction(sessions) as session:
-        facts = spaces.facts(opened)
-        space = spaces.create(session, name=body.name, opened=facts, default_rule=body.default_rule)
-        shown = SpaceOut.of(space, spaces.labels(session, space))
-    response.headers["Location"] = f"/v1/spaces/{space.name}"
+    shown = open_space(parts, body)
+    response.headers["Location"] = f"/v1/spaces/{shown.name}"
     return shown

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from app.errors import NotReady
 from app.images import BadImage
 from app.inference.engine import Engine
 from app.inference.selection import used
@@ -49,7 +48,7 @@ def walk(
             except BlobMissing as missing:
                 with transaction(reading) as session:  # deleted by another process just now?
                     evaluations.require(session, described, dataset)
-                raise damaged(missing) from None
+                raise datasets.damaged(missing) from None
             yield (
                 known,
                 [_input(engine, selection, *each) for each in zip(known, files, strict=True)],
@@ -61,8 +60,3 @@ def _input(engine: Engine, selection: Selection, row: Image, file: bytes) -> Any
         return engine.read(selection.space, file)
     except BadImage as bad:
         raise datasets.unreadable(row.path, bad.reason) from bad
-
-
-def damaged(missing: BlobMissing) -> NotReady:
-    """The problem of an image whose row is there and whose bytes are not."""
-    return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")

@@ -1,12 +1,10 @@
-"""A prediction's ranking, and the ranking taken apart: by component, and without each of them."""
+"""Attribution: what each component adds to an answer, and the answer without the component."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from app.errors import Invalid
-from app.inference import ranking
+from app.inference.ranking import best_labels
 from app.schemas.predictions import (
     Contribution,
     Contributions,
@@ -20,13 +18,8 @@ from tangent.composition.attribution import Attribution
 ATTRIBUTING = {"contributions", "leave_one_out"}
 
 
-def wanted(query: PredictionQuery) -> bool:
-    """Whether the query asks for any of it."""
-    return bool(ATTRIBUTING & set(query.return_))
-
-
-def bounded(components: int, images: int, settings: Settings) -> None:
-    """Refuse what would cost too much: a direction is pushed for every component.
+def check_cost(components: int, images: int, settings: Settings) -> None:
+    """Refuse an attribution that costs too much: a direction is pushed for every component.
 
     Raises:
         Invalid: `too_many_attributions`.
@@ -41,22 +34,10 @@ def bounded(components: int, images: int, settings: Settings) -> None:
         )
 
 
-def shown(
-    logits: np.ndarray, labels: Sequence[str], columns: Sequence[int], query: PredictionQuery
-) -> list[Ranked]:
-    """One image's best labels with the numbers that the query asks for."""
-    best = []
-    for label, probability, logit in ranking.ranked(logits, labels, columns, query.top_k):
-        numbers = {"probability": probability} if "probabilities" in query.return_ else {}
-        numbers |= {"logit": logit} if "logits" in query.return_ else {}
-        best.append(Ranked(label=label, **numbers))
-    return best
-
-
-def apart(
+def attributions(
     found: Attribution, ids: Sequence[str], query: PredictionQuery, answers: Sequence[list[Ranked]]
 ) -> Iterator[dict[str, Any]]:
-    """What is added to each image's answer, in the images' order."""
+    """Yield what is added to every image's answer, in the images' order."""
     for image, answer in enumerate(answers):
         parts: dict[str, Any] = {}
         if "contributions" in query.return_:
@@ -97,6 +78,6 @@ def _without_each(
                 for column, label in enumerate(rest.labels)
                 if wanted_labels is None or label in wanted_labels
             ]
-            best = shown(rest.logits[image].numpy(), rest.labels, known, query)
+            best = best_labels(rest.logits[image].numpy(), rest.labels, known, query)
         answers.append(WithoutOne(id=component_id, predictions=best))
     return answers

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.errors import Invalid
+from app.schemas.predictions import PredictionQuery, Ranked
 
 MAX_NAMED = 1000  # labels in one error
 
@@ -29,16 +30,17 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
     return [column for column, label in enumerate(labels) if label in chosen]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of one image's logits, in float64."""
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    return powers / powers.sum()
+def rankings(
+    logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], query: PredictionQuery
+) -> list[list[Ranked]]:
+    """Every image's best labels, see `best_labels`."""
+    return [best_labels(row, labels, wanted, query) for row in logits]
 
 
-def ranked(
-    logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], top_k: int
-) -> list[tuple[str, float, float]]:
-    """One image's best labels as (label, probability, logit), equal logits by label.
+def best_labels(
+    logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], query: PredictionQuery
+) -> list[Ranked]:
+    """One image's best labels, equal logits by label, with the numbers that the query asks for.
 
     The probabilities are the softmax over all wanted columns, whichever of them are shown.
     """
@@ -47,4 +49,18 @@ def ranked(
     values = logits[wanted]
     probabilities = softmax(values)
     order = sorted(range(len(wanted)), key=lambda i: (-values[i], labels[wanted[i]]))
-    return [(labels[wanted[i]], float(probabilities[i]), float(values[i])) for i in order[:top_k]]
+    best = []
+    for place in order[: query.top_k]:
+        numbers: dict[str, float] = {}
+        if "probabilities" in query.return_:
+            numbers["probability"] = float(probabilities[place])
+        if "logits" in query.return_:
+            numbers["logit"] = float(values[place])
+        best.append(Ranked(label=labels[wanted[place]], **numbers))
+    return best
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of one image's logits, in float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    return powers / powers.sum()

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, defer
 from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
-from app.errors import Gone, Invalid, NotFound
+from app.errors import Gone, Invalid, NotFound, NotReady
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.db import on_rollback
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
@@ -27,6 +27,11 @@ def unreadable(path: str, reason: str) -> Invalid:
         "image_unreadable",
         f"image {path} of the dataset cannot be read any more: {reason}: delete this image",
     )
+
+
+def damaged(missing: BlobMissing) -> NotReady:
+    """The problem of an image whose row is there and whose bytes are not."""
+    return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")
 
 
 @contextmanager

@@ -19,11 +19,14 @@ from app.inference import component_files
 from app.inference.engine import TRAINED, Engine
 from app.parts import Parts
 from app.receipts import ledger
+from app.schemas.datasets import RelabelledDataset, Relabelling
+from app.schemas.receipts import ReceiptOut
 from app.store import datasets
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.db import Unsettled, transaction
 from app.store.idempotency import Once
 from app.store.tables import Component, Receipt, Space
+from app.unlearning import change_plan
 from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
 from app.unlearning.change_plan import Plan
 from app.unlearning.unlearn import unlearn
@@ -39,6 +42,25 @@ class Repeated(Exception):
     def __init__(self, receipt_id: str) -> None:
         super().__init__(receipt_id)
         self.receipt_id = receipt_id
+
+
+def relabel_dataset(
+    parts: Parts, dataset_id: str, request: Relabelling, once: Once, *, probe: bool = False
+) -> RelabelledDataset:
+    """Rename the dataset's labels, once for an idempotency key; return the dataset as it is then.
+
+    Raises:
+        Problem: as `change_dataset`.
+    """
+    receipt = change_once(
+        parts,
+        lambda session: change_plan.relabelling(session, dataset_id, request.rename),
+        once,
+        [request, probe],
+        probe=probe,
+    )
+    with transaction(parts.reading) as session:
+        return RelabelledDataset.of(datasets.get(session, dataset_id), ReceiptOut.of(receipt))
 
 
 def change_once(

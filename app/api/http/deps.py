@@ -1,11 +1,11 @@
-"""What a route asks for in its signature: session, blobs, engine, jobs, settings, a page, a key.
+"""Parameters that routes share: parts, sessions, a page, an idempotency key, a reader.
 
-    def upload(session: SessionDep, blobs: BlobsDep, once: OnceDep) -> …
+    def upload(parts: PartsDep, once: OnceDep) -> …
 
-`SessionDep` commits when the route's function has returned and *before* the answer is sent, so a
-failing commit is answered as the error that it is. A route that must act after the commit (rows,
-commit, then blobs) takes `SessionsDep` and opens `transaction(sessions)` itself; one that deletes
-does so within `engine.gate.exclusive()`, so the gate is always taken before the database.
+The sessions are for routes that read or write rows and nothing else. `SessionDep` commits when the
+route's function has returned and *before* the answer is sent, so a failing commit is answered as
+the error that it is. Whatever else has to happen around a transaction is done by a function of
+`Parts` in another package: no module of app.api but this one opens a transaction.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -18,14 +18,9 @@ from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
 from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
-from app.inference.engine import Engine
-from app.metrics import Metrics
-from app.parts import Parts, Sessions
+from app.parts import Parts
 from app.schemas.texts import fault
-from app.settings import Settings
-from app.store.blobs import LocalBlobs
 from app.store.db import Session, transaction
-from app.store.jobs import Jobs
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
 
@@ -60,30 +55,6 @@ async def _parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-async def _settings(parts: PartsDep) -> Settings:
-    return parts.settings
-
-
-async def _sessions(parts: PartsDep) -> Sessions:
-    return parts.sessions
-
-
-async def _reading(parts: PartsDep) -> Sessions:
-    return parts.reading
-
-
-async def _blobs(parts: PartsDep) -> LocalBlobs:
-    return parts.blobs
-
-
-async def _engine(parts: PartsDep) -> Engine:
-    return parts.engine
-
-
-async def _jobs(parts: PartsDep) -> Jobs:
-    return parts.jobs
-
-
 def _session(parts: PartsDep) -> Iterator[Session]:
     with transaction(parts.sessions) as session:
         yield session
@@ -102,18 +73,8 @@ async def _ticket(parts: PartsDep) -> AsyncIterator[Ticket]:
         ticket.leave()  # when the answer is sent: the default scope, "request"
 
 
-async def _metrics(parts: PartsDep) -> Metrics:
-    return parts.metrics
-
-
-SettingsDep = Annotated[Settings, Depends(_settings)]
-SessionsDep = Annotated[Sessions, Depends(_sessions)]  # makes writing sessions
-ReadSessionsDep = Annotated[Sessions, Depends(_reading)]  # makes reading sessions
 SessionDep = Annotated[Session, Depends(_session, scope="function")]
 ReadSessionDep = Annotated[Session, Depends(_read_session, scope="function")]
-BlobsDep = Annotated[LocalBlobs, Depends(_blobs)]
-EngineDep = Annotated[Engine, Depends(_engine)]
-JobsDep = Annotated[Jobs, Depends(_jobs)]
 ProbeQuery = Annotated[
     bool,
     Query(
@@ -123,5 +84,4 @@ ProbeQuery = Annotated[
 ]
 PageDep = Annotated[Page, Depends(page)]
 TicketDep = Annotated[Ticket, Depends(_ticket)]  # enter before reading the components
-MetricsDep = Annotated[Metrics, Depends(_metrics)]
 OnceDep = Annotated[Once, Depends(once)]

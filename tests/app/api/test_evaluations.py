@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api import evaluations as routes
+from app.evaluation import evaluation
 from app.inference.engine import Engine
 from tests.support.images import image
 from tests.support.problems import problem
@@ -39,7 +39,7 @@ def counted(
 def test_the_counts_are_those_of_predictions(
     two: TwoComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "CHUNK", 4)  # several chunks, the last one not full
+    monkeypatch.setattr(evaluation, "CHUNK", 4)  # several chunks, the last one not full
     counts = {"cat": 3, "cow": 5, "yak": 2}
     dataset_id = two.service.dataset(counts, start=500)
     found = evaluate(two.service, dataset_id, rule="average")
@@ -113,7 +113,7 @@ def test_deleting_a_component_invalidates_what_it_took_part_in(service: Service)
 def test_a_deletion_in_the_middle_ends_the_evaluation(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "CHUNK", 1)
+    monkeypatch.setattr(evaluation, "CHUNK", 1)
     part = service.component({"cat": 3, "dog": 3})
     dataset_id = service.dataset({"cat": 3}, start=50)
     reached, deleted = threading.Event(), threading.Event()

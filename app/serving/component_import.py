@@ -1,17 +1,19 @@
-"""A component file from elsewhere: read, checked against its space, and written anew as our own."""
+"""Imports: a component file from elsewhere, checked against its space and saved as our own."""
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import tangent
 from app.errors import Invalid
-from app.inference.engine import Engine
+from app.parts import Parts
+from app.schemas.components import ComponentOut
 from app.settings import Settings
-from app.store import lineage
-from app.store.blobs import LocalBlobs
-from app.store.db import Session
-from app.store.tables import Component, Space
+from app.store import components, lineage, spaces
+from app.store.db import Session, on_rollback, transaction
+from app.store.idempotency import Once
+from app.store.tables import Component, Space, new_id
 from tangent import merging
 from tangent.errors import BadComponent, FingerprintMismatch
 
@@ -20,7 +22,7 @@ MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class Import:
-    """A component that was accepted, and its file, which no row refers to yet."""
+    """An accepted component, and its file, which no row refers to yet."""
 
     component: tangent.Component
     space: Space
@@ -29,41 +31,63 @@ class Import:
     bytes: int
 
 
-def accept(
-    file: BinaryIO,
-    spaces: list[Space],
-    engine: Engine,
-    settings: Settings,
-    blobs: LocalBlobs,
-    *,
-    key: str,
-) -> Import:
-    """The component in the uploaded file, put under `key` byte for byte as we would have made it.
-
-    `spaces` are all there are; the component's fingerprint finds its own.
+def import_component(
+    parts: Parts, file: BinaryIO, filename: str | None, name: str | None, once: Once
+) -> ComponentOut:
+    """Import the file, once for an idempotency key.
 
     Raises:
         BadComponent, BadHyperparameter, FingerprintMismatch: the file is none that can serve here.
         Invalid: `too_many_labels`.
+        Invalid, Gone: as `Once.run`.
     """
-    received, rewritten = blobs.scratch_path("import"), blobs.scratch_path("import")
+    name, component_id = name or _name_of(filename), new_id("cmp")
+    accepted = _accept(parts, file, key=f"components/{component_id}/imported.safetensors")
+    with transaction(parts.sessions) as session:
+        on_rollback(session, lambda: parts.blobs.delete(accepted.blob_key))
+        row_id = once.run(
+            session,
+            {"name": name, "sha256": accepted.sha256},
+            lambda: _add(session, accepted, component_id=component_id, name=name).id,
+        )
+        shown = ComponentOut.of(components.get(session, row_id))
+    if row_id != component_id:  # imported by an earlier request
+        parts.blobs.delete(accepted.blob_key)
+    return shown
+
+
+def _name_of(filename: str | None) -> str:
+    """Return an imported component's name from its file's: `north.safetensors` gives `north`."""
+    stem = PurePosixPath(filename or "").stem
+    printable = "".join(character for character in stem if character.isprintable())
+    return printable.strip()[:200] or "imported"
+
+
+def _accept(parts: Parts, file: BinaryIO, *, key: str) -> Import:
+    """Check the uploaded component, and put it under `key` byte for byte as this service saves it.
+
+    The component's fingerprint finds its space.
+    """
+    with transaction(parts.reading) as session:
+        rows = spaces.list_(session, after=None, limit=1000)
+    received, rewritten = parts.blobs.scratch_path("import"), parts.blobs.scratch_path("import")
     try:
         with received.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         component = tangent.Component.load(received)
-        row = _space_of(component, spaces)
-        component = _checked(component, engine.space(row), settings)
+        row = _space_of(component, rows)
+        component = _checked(component, parts.engine.space(row), parts.settings)
         sha256 = component.save(rewritten)
         size = rewritten.stat().st_size
-        blobs.put(rewritten, key)
+        parts.blobs.put(rewritten, key)
     finally:
         for path in (received, rewritten):
             path.unlink(missing_ok=True)
     return Import(component, row, key, sha256, size)
 
 
-def add(session: Session, accepted: Import, *, component_id: str, name: str) -> Component:
-    """The row of an accepted component."""
+def _add(session: Session, accepted: Import, *, component_id: str, name: str) -> Component:
+    """Add the row of an accepted component."""
     derived = accepted.component.derived
     return lineage.add_import(
         session,
@@ -112,11 +136,11 @@ def _check_grid(space: tangent.Space, component: tangent.Component) -> None:
         )
 
 
-def _space_of(component: tangent.Component, spaces: list[Space]) -> Space:
-    for row in spaces:
+def _space_of(component: tangent.Component, rows: list[Space]) -> Space:
+    for row in rows:
         if row.fingerprint == component.fingerprint:
             return row
-    known = ", ".join(f"{row.name} {row.fingerprint[:12]}…" for row in spaces)
+    known = ", ".join(f"{row.name} {row.fingerprint[:12]}…" for row in rows)
     raise FingerprintMismatch(
         f"the component was trained in a space with fingerprint {component.fingerprint[:12]}… "
         f"({component.scope}); there are: {known}; POST /v1/spaces with its backbone and scope"

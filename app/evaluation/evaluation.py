@@ -1,0 +1,63 @@
+"""Evaluations: a dataset's images through a selection; only the counts are stored."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from app.evaluation.dataset_pass import walk
+from app.inference.deletion_gate import Ticket
+from app.inference.selection import steady, used
+from app.parts import Parts
+from app.schemas.evaluations import EvaluationIn, EvaluationOut
+from app.store import datasets, evaluations
+from app.store.compositions import Selection
+from app.store.db import transaction
+from app.store.idempotency import Once
+from app.store.tables import Dataset
+from tangent import Delta
+
+CHUNK = 64  # images in memory at a time
+
+
+def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) -> EvaluationOut:
+    """Evaluate the selection and store the result, once for an idempotency key.
+
+    Raises:
+        NotFound, Gone, Conflict, Invalid, NotReady: as `steady` and `walk`.
+    """
+    with transaction(parts.reading) as session:
+        dataset = datasets.get(session, request.dataset_id)
+        known = once.known(session, request)
+        if known is not None:
+            return EvaluationOut.of(evaluations.get(session, known))
+    # Only the composing and the storing keep deletions waiting, not the long way in between.
+    ticket.enter()
+    selection, delta = steady(
+        parts.reading,
+        parts.engine,
+        request,
+        lambda found: (found, parts.engine.delta(found.space, *found.served)),
+    )
+    ticket.leave()
+    result = _evaluated(parts, selection, delta, dataset)
+    ticket.enter()
+    with transaction(parts.sessions) as session:
+
+        def store() -> str:
+            return evaluations.add(
+                session, selection=used(selection), dataset=dataset, result=result
+            ).id
+
+        return EvaluationOut.of(evaluations.get(session, once.run(session, request, store)))
+
+
+def _evaluated(
+    parts: Parts, selection: Selection, delta: Delta, dataset: Dataset
+) -> dict[str, Any]:
+    """The counts over all of the dataset's images."""
+    confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    chunks = walk(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
+    for rows, inputs in chunks:
+        best = parts.engine.logits(selection.space, inputs, delta).argmax(axis=1)
+        for row, column in zip(rows, best, strict=True):
+            confusion[row.label][delta.labels[column]] += 1
+    return evaluations.result_of(confusion)

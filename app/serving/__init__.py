@@ -1,0 +1,1 @@
+"""What a client asks of the service, but for deletions: each request is one function of Parts."""

@@ -1,0 +1,75 @@
+"""Uploads: an archive checked, stored as a dataset, and a training queued if one is wanted."""
+
+from pathlib import PurePath
+from typing import BinaryIO, NamedTuple
+
+from app.archives.uploads import Upload
+from app.parts import Parts
+from app.schemas.components import ComponentOut
+from app.schemas.datasets import UploadedDataset
+from app.store import datasets, lineage, spaces
+from app.store.db import Session, transaction
+from app.store.idempotency import Once
+from app.store.tables import Dataset, Space
+from tangent import Hyperparameters
+
+
+class Archive(NamedTuple):
+    """An uploaded file and the fields of its form."""
+
+    file: BinaryIO
+    filename: str | None
+    name: str | None
+    space: str
+    train: bool
+
+
+def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDataset:
+    """Store the archive as a dataset, once for an idempotency key.
+
+    Raises:
+        Problem: as `app.archives.uploads.received`.
+        NotFound: `space_not_found`.
+        Invalid, Gone: as `Once.run`.
+    """
+    with transaction(parts.reading) as session:  # before the archive is read, which takes long
+        space = spaces.get(session, archive.space)
+    with (
+        datasets.received(archive.file, parts.blobs, parts.settings) as upload,
+        transaction(parts.sessions) as session,
+    ):
+        request = {"name": archive.name, "space": archive.space, "train": archive.train}
+        dataset_id = once.run(
+            session,
+            request | {"sha256": upload.sha256},
+            lambda: _store(session, parts, archive, upload, space).id,
+        )
+        trained = datasets.first_component(session, dataset_id) if archive.train else None
+        shown = None if trained is None else ComponentOut.of(trained)
+        return UploadedDataset.of(datasets.get(session, dataset_id), shown)
+
+
+def _store(
+    session: Session, parts: Parts, archive: Archive, upload: Upload, space: Space
+) -> Dataset:
+    name = archive.name or _name_of(archive.filename)
+    dataset = datasets.add(session, parts.blobs, upload, name=name)
+    if archive.train:
+        lineage.queue_training(
+            session,
+            parts.jobs,
+            space=space,
+            dataset=dataset,
+            name=None,
+            hyperparameters=Hyperparameters.resolve(space.scope, {}).as_dict(),
+            seed=0,
+            tags={},
+        )
+    return dataset
+
+
+def _name_of(filename: str | None) -> str:
+    """Return a dataset's name from its file's: `scans/berlin.tar.gz` gives `berlin`."""
+    stem = PurePath((filename or "").replace("\\", "/")).name.partition(".")[0]
+    printable = "".join(character for character in stem if character.isprintable())
+    return printable.strip()[:255] or "dataset"

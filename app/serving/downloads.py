@@ -1,0 +1,92 @@
+"""Downloads: the files of components and images, while no deletion can take them away."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from app import images
+from app.errors import NotReady
+from app.images import BadImage
+from app.inference.deletion_gate import Ticket
+from app.parts import Parts
+from app.store import components, datasets
+from app.store.blobs import BlobMissing
+from app.store.db import transaction
+
+IsKnown = Callable[[str], bool]  # whether the client has the file of this version
+
+
+class ComponentFile(NamedTuple):
+    """A component's file; no path if the client has this version."""
+
+    version: str
+    path: Path | None
+
+
+class ImageFile(NamedTuple):
+    """An image's bytes; none if the client has this version."""
+
+    version: str
+    data: bytes | None
+    media_type: str
+
+
+def component_file(
+    parts: Parts, reader: Ticket, component_id: str, is_known: IsKnown
+) -> ComponentFile:
+    """Return the component's file; deletions wait until `reader` leaves.
+
+    Raises:
+        NotReady: `component_damaged`.
+        Conflict, NotFound, Gone: as `components.ready`.
+    """
+    reader.enter()
+    with transaction(parts.reading) as session:
+        row = components.ready(session, component_id)
+    version = str(row.sha256)
+    if is_known(version):
+        return ComponentFile(version, None)
+    try:
+        return ComponentFile(version, parts.blobs.path(row.blob_key or ""))
+    except BlobMissing:
+        with transaction(parts.reading) as session:  # deleted by another process just now?
+            components.get(session, component_id)
+        raise NotReady(
+            "component_damaged",
+            f"the file of component {component_id} is missing: restore it, or delete the component",
+        ) from None
+
+
+def image_file(
+    parts: Parts,
+    reader: Ticket,
+    dataset_id: str,
+    image_id: str,
+    size: int | None,
+    is_known: IsKnown,
+) -> ImageFile:
+    """Return the image, or its thumbnail of `size` pixels; deletions wait until `reader` leaves.
+
+    Raises:
+        NotReady: `image_damaged`.
+        Invalid: `image_unreadable`.
+        NotFound, Gone: as `datasets.image`.
+    """
+    reader.enter()
+    with transaction(parts.reading) as session:
+        dataset, image = datasets.image(session, dataset_id, image_id)
+    version, media_type = f"{image.sha256}-{size}" if size else image.sha256, image.media_type
+    if is_known(version):
+        return ImageFile(version, None, media_type)
+    try:
+        data = datasets.read(parts.blobs, dataset, image)
+    except BlobMissing as missing:
+        with transaction(parts.reading) as session:  # deleted by another process just now?
+            datasets.image(session, dataset_id, image_id)
+        raise datasets.damaged(missing) from None
+    if size is not None:
+        try:
+            data, media_type = images.thumbnail(data, parts.settings, size)
+        except BadImage as bad:  # stored under other limits
+            raise datasets.unreadable(image.path, bad.reason) from bad
+    return ImageFile(version, data, media_type)

@@ -1,0 +1,143 @@
+"""Predictions: images through a selection of components; nothing is stored."""
+
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+from app.errors import Invalid, Problem
+from app.images import BadImage
+from app.inference import attribution, ranking
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
+from app.inference.selection import steady, used
+from app.parts import Parts
+from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
+from app.store import refinements
+from app.store.compositions import Selection
+from app.store.tables import Component
+
+STEPS = ("decode", "compose", "forward")
+Answer = dict[str, Any] | Problem  # the fields of a schemas.Result, or what is wrong with the image
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The images' answers, and the selection that they were made from."""
+
+    selection: dict[str, Any]  # the fields of a PredictionOut
+    answers: list[Answer]
+    seconds: dict[str, float]  # of each of STEPS
+
+
+@dataclass
+class Work:
+    """One prediction under way: its images as the network's inputs, or the problem each one has."""
+
+    engine: Engine
+    query: PredictionQuery
+    images: list[bytes | Problem]
+    inputs: list[Any] | None = None  # a tensor or a Problem for each image
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+
+    def __post_init__(self) -> None:
+        self.attributes = bool(attribution.ATTRIBUTING & set(self.query.return_))
+
+    def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
+        """Return every image's answer, and the selection that has answered."""
+        if self.attributes:
+            count = len(selection.members), len(self.images)
+            attribution.check_cost(*count, self.engine.settings)
+            selection = replace(selection, refinement=None)  # only the one-shot answer has parts
+        if self.inputs is None:
+            self.inputs = self._timed("decode", self._decode, selection)
+        delta = self._timed("compose", self.engine.delta, selection.space, *selection.served)
+        columns = ranking.columns(delta.labels, self.query.labels)
+        good = [item for item in self.inputs if not isinstance(item, Problem)]
+        answers = iter(())
+        if good:
+            rows = self._timed("forward", self.engine.logits, selection.space, good, delta)
+            ranked = ranking.rankings(rows, delta.labels, columns, self.query)
+            answers = iter(self._answers(selection, good, ranked))
+        return selection, [
+            item if isinstance(item, Problem) else next(answers) for item in self.inputs
+        ]
+
+    def _answers(
+        self, selection: Selection, inputs: list[Any], ranked: list[list[Ranked]]
+    ) -> list[dict[str, Any]]:
+        """Every image's ranking, with its attribution if the query asks for it."""
+        answers: list[dict[str, Any]] = [{"predictions": ranking} for ranking in ranked]
+        if not self.attributes:
+            return answers
+        shares = self._timed(
+            "forward",
+            self.engine.attribution,
+            selection.space,
+            inputs,
+            selection.members,
+            selection.rule,
+        )
+        ids = [part.id for part, _ in selection.members]
+        added = attribution.attributions(shares, ids, self.query, ranked)
+        return [answer | more for answer, more in zip(answers, added, strict=True)]
+
+    def _timed(self, step: str, function: Any, *given: Any) -> Any:
+        started = perf_counter()
+        try:
+            return function(*given)
+        finally:
+            self.seconds[step] += perf_counter() - started
+
+    def _decode(self, selection: Selection) -> list[Any]:
+        return [self._input(selection, image) for image in self.images]
+
+    def _input(self, selection: Selection, image: bytes | Problem) -> Any:
+        if isinstance(image, Problem):
+            return image
+        try:
+            return self.engine.read(selection.space, image)
+        except BadImage as error:
+            return Invalid("bad_image", f"{error.reason}: send a JPEG, PNG or WebP image file")
+
+
+def predict(
+    parts: Parts, ticket: Ticket, query: PredictionQuery, images: list[bytes | Problem]
+) -> Prediction:
+    """Answer every image; deletions wait until `ticket` leaves.
+
+    Raises:
+        Invalid: `too_many_attributions`, `unknown_label`.
+        Problem: as `steady`.
+    """
+    started, work = perf_counter(), Work(parts.engine, query, images)
+    ticket.enter()
+    selection, answers = steady(parts.reading, parts.engine, query, work.run)
+    metrics = parts.metrics
+    metrics.decode_seconds.observe(work.seconds["decode"])
+    metrics.prediction_seconds.observe(perf_counter() - started)
+    metrics.prediction_images.observe(len(answers))
+    for answer in answers:
+        metrics.predictions.labels("error" if isinstance(answer, Problem) else "ok").inc()
+    refinement = None if work.attributes else _refinement(parts, selection)
+    described = used(selection) | {
+        "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
+        "retraining": selection.retraining,
+    }
+    return Prediction(described, answers, work.seconds)
+
+
+def _refinement(parts: Parts, selection: Selection) -> Component | None:
+    """Return the selection's refinement; queue it if the selection is to last and has none yet.
+
+    Components that a request names for itself are not refined: there may be many such requests.
+    """
+    if selection.refinement is not None or selection.rule != "joint" or not selection.lasting:
+        return selection.refinement
+    return refinements.ensure(
+        parts.sessions,
+        parts.jobs,
+        parts.blobs,
+        space=selection.space,
+        members=selection.members,
+        composition=selection.composition.name if selection.composition else None,
+    )

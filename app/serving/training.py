@@ -1,0 +1,72 @@
+"""Trainings: queued, followed and cancelled."""
+
+from typing import NamedTuple
+
+from app.parts import Parts
+from app.schemas.components import ComponentIn, ComponentOut, EventOut
+from app.store import components, datasets, lineage, spaces
+from app.store.db import transaction
+from app.store.idempotency import Once
+from tangent import Hyperparameters
+
+
+class Events(NamedTuple):
+    """Some events of a component, and whether there will be no more."""
+
+    events: list[EventOut]
+    over: bool
+
+
+def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentOut:
+    """Queue the training of a component, once for an idempotency key.
+
+    Raises:
+        BadHyperparameter: a hyperparameter is unknown or out of its range.
+        NotFound, Gone: the space's or the dataset's.
+        Invalid, Gone: as `Once.run`.
+    """
+    with transaction(parts.sessions) as session:
+        space = spaces.get(session, request.space)
+        dataset = datasets.get(session, request.dataset_id)
+        settings = Hyperparameters.resolve(space.scope, request.hyperparameters)
+
+        def queue() -> str:
+            return lineage.queue_training(
+                session,
+                parts.jobs,
+                space=space,
+                dataset=dataset,
+                name=request.name,
+                hyperparameters=settings.as_dict(),
+                seed=request.seed,
+                tags=request.metadata,
+            ).id
+
+        component_id = once.run(session, request, queue, status=202)
+        return ComponentOut.of(components.get(session, component_id))
+
+
+def cancel_training(parts: Parts, component_id: str) -> ComponentOut:
+    """Cancel the component, and tell its job to stop.
+
+    Raises:
+        Conflict, NotFound, Gone: as `components.cancel`.
+    """
+    with transaction(parts.sessions) as session:
+        row = components.cancel(session, component_id)
+        shown, job_id = ComponentOut.of(row), row.job_id
+    parts.jobs.cancel(job_id)
+    return shown
+
+
+def events_after(parts: Parts, component_id: str, after: int, limit: int) -> Events:
+    """Return at most `limit` events of the component whose ids are above `after`.
+
+    Raises:
+        NotFound, Gone: as `components.get`.
+    """
+    with transaction(parts.reading) as session:
+        # The status first: whoever sees the last one sees its event, which came with it.
+        ended = components.get(session, component_id).status in components.TERMINAL
+        rows = components.events(session, component_id, after=after, limit=limit)
+        return Events([EventOut.of(row) for row in rows], ended and len(rows) < limit)

@@ -21,10 +21,8 @@ from app.api import (
     spaces,
 )
 from app.api.http import openapi, problems
-from app.api.http.auth import BearerKey
-from app.api.http.body_limit import BodyLimit
 from app.api.http.deps import storable
-from app.api.http.request_log import Watched
+from app.api.http.edge import Edge
 from app.api.http.upload_slots import Turns
 from app.inference.engine import Engine
 from app.metrics import Metrics
@@ -125,14 +123,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.turns = Turns(settings.max_concurrent_uploads)
     app.state.metrics.register_inventory(partial(_inventory, app))
     problems.add_handlers(app)
-    # For the document only: BearerKey has decided before a route is reached.
+    # For the document only: the key was checked before a route is reached.
     bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]
     for noun in NOUNS:
         app.include_router(noun.router, prefix="/v1", dependencies=[*bearer, Depends(storable)])
     app.include_router(meta.v1, prefix="/v1", dependencies=bearer)
     app.include_router(meta.router)
-    # The last one added is the outermost.
-    app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(BearerKey, key=settings.api_key)
-    app.add_middleware(Watched, metrics=app.state.metrics)
+    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)
     return app

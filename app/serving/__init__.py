@@ -1,1 +1,1 @@
-"""What a client asks of the service, but for deletions: each request is one function of Parts."""
+"""A client's requests, but for evaluations and deletions: every one is a function of Parts."""

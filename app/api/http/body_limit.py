@@ -8,7 +8,7 @@ bracket, so these are counted as they come, before anything is parsed.
 import asyncio
 from contextlib import suppress
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.http import problems
 from app.errors import TooLarge
@@ -21,7 +21,7 @@ LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it 
 
 
 class BodyTooLarge(Exception):
-    """Ends the reading of a body that is over the limit; never leaves this file's middleware."""
+    """Ends the reading of a body that is over the limit; never leaves app.api.http.edge."""
 
 
 def limit_of(scope: Scope, settings: Settings) -> int:
@@ -96,51 +96,45 @@ def _lingering(receive: Receive, send: Send, most: int) -> Send:
     return sent
 
 
-class BodyLimit:
-    """ASGI middleware: a body over the limit is answered 413, after at most one chunk too many.
+class LimitedBody:
+    """A request's body, of which at most one chunk beyond the limit is read.
 
-    What the client sends while it is answered is thrown away.
+    `receive` and `send` are the application's. Once `over` has a problem, nothing that the
+    application makes of it reaches the client.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
-        self.app, self.settings = app, settings
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._limit, self._is_json = limit_of(scope, settings), _is_json(scope)
+        self.over = _too_many_bytes(self._limit) if _announced(scope) > self._limit else None
+        self._read, self._values, self._started, self._ended = 0, 0, False, False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+    async def receive(self) -> Message:
+        """Receive a message and count what is in it."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            body = message.get("body", b"")
+            self._read += len(body)
+            self._values += values_in(body) if self._is_json else 0
+            self._ended = not message.get("more_body")
+            if self._read > self._limit or self._values > MAX_JSON_VALUES:
+                large = self._read > self._limit
+                self.over = _too_many_bytes(self._limit) if large else too_many_values()
+                raise BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message, unless the body is over the limit."""
+        if self.over is None:
+            self._started = True
+            await self._send(message)
+
+    async def refuse(self, problem: TooLarge) -> None:
+        """Answer 413 if no answer has begun; throw away what the client sends meanwhile."""
+        if self._started:
             return
-        limit = limit_of(scope, self.settings)
-        over = _too_many_bytes(limit) if _announced(scope) > limit else None
-        read, values, started, ended, json = 0, 0, False, False, _is_json(scope)
-        waiting = any(name == b"expect" for name, _ in scope["headers"])  # for a 100 Continue
-
-        async def counted() -> Message:
-            nonlocal read, values, over, ended
-            message = await receive()
-            if message["type"] == "http.request":
-                body = message.get("body", b"")
-                read += len(body)
-                values += values_in(body) if json else 0
-                ended = not message.get("more_body")
-                if read > limit or values > MAX_JSON_VALUES:
-                    over = _too_many_bytes(limit) if read > limit else too_many_values()
-                    raise BodyTooLarge
-            return message
-
-        async def unless_over(message: Message) -> None:
-            # What the application makes of the exception (a 400, a 500) is not the answer.
-            nonlocal started
-            if not over:
-                started = True
-                await send(message)
-
-        if not over:
-            try:
-                await self.app(scope, counted, unless_over)
-            except Exception:
-                if not over:
-                    raise
-        if over and not started:
-            response = problems.answer(scope, over, {"Connection": "close"})
-            unread = not ended and (read or not waiting)
-            await response(scope, receive, _lingering(receive, send, limit) if unread else send)
+        response = problems.answer(self._scope, problem, {"Connection": "close"})
+        waiting = any(name == b"expect" for name, _ in self._scope["headers"])  # for 100 Continue
+        unread = not self._ended and (self._read or not waiting)
+        send = _lingering(self._receive, self._send, self._limit) if unread else self._send
+        await response(self._scope, self._receive, send)

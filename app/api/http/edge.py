@@ -1,4 +1,4 @@
-"""Around every request: its id, its measure, and the last resort when something breaks."""
+"""The edge of the application: what happens to every request before and after its route."""
 
 import logging
 import re
@@ -7,8 +7,10 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http import problems
+from app.api.http import auth, problems
+from app.api.http.body_limit import LimitedBody
 from app.metrics import Metrics
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id(scope: Scope) -> str:
-    """The client's X-Request-Id where it is a harmless one, else a fresh id."""
+    """The client's X-Request-Id if it is a harmless one, else a new id."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return value.decode()
@@ -33,11 +35,14 @@ def route_of(scope: Scope) -> str:
     return PREFIX + template if below and template != "none" else template
 
 
-class Watched:
-    """ASGI middleware: every answer has its X-Request-Id and is counted; errors become 500."""
+class Edge:
+    """ASGI middleware: every request is numbered, checked for the key and its size, and counted.
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    An error that nothing else has answered becomes a 500 here.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,7 +61,7 @@ class Watched:
 
         with self.metrics.in_progress.track_inprogress():
             try:
-                await self.app(scope, receive, with_id)
+                await self._answer(scope, receive, with_id)
             except Exception:
                 log.exception("request %s: %s %s", ident, scope["method"], route_of(scope))
                 if status:
@@ -64,6 +69,21 @@ class Watched:
                 await problems.internal(scope)(scope, receive, with_id)
             finally:
                 self._measure(scope, status, perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = self.settings.api_key
+        if key is not None and (refusal := auth.refusal(scope, key)) is not None:
+            await refusal(scope, receive, send)  # the body is left unread
+            return
+        body = LimitedBody(scope, receive, send, self.settings)
+        if body.over is None:
+            try:
+                await self.app(scope, body.receive, body.send)
+            except Exception:
+                if body.over is None:
+                    raise
+        if body.over is not None:
+            await body.refuse(body.over)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope)

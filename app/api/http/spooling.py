@@ -51,10 +51,12 @@ class _Spooling(Request):
         if self._form is None and kind == "multipart/form-data":
             folder = self.app.state.parts.blobs.scratch
             try:
+                async with aclosing(self.stream()) as stream:
+                    parser = _Parser(self.headers, stream, folder=folder, **limits)
+                    self._form = await parser.parse()
+            except OSError:
                 with report_full_disk("this upload"):
-                    async with aclosing(self.stream()) as stream:
-                        parser = _Parser(self.headers, stream, folder=folder, **limits)
-                        self._form = await parser.parse()
+                    raise
             except MultiPartException as error:
                 raise HTTPException(400, f"the form cannot be read: {error.message}") from error
             except UnicodeError as error:

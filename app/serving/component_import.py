@@ -163,7 +163,7 @@ def _check_numbers(component: tangent.Component, settings: Settings) -> None:
 
 
 def _is_label(text: str) -> bool:
-    """Whether a dataset could have had this label."""
+    """Return whether a dataset could have had this label."""
     return bool(text.strip()) and len(text) <= 255 and text.isprintable()
 
 

@@ -66,7 +66,7 @@ def _read_session(parts: PartsDep) -> Iterator[Session]:
 
 
 async def _ticket(parts: PartsDep) -> AsyncIterator[Ticket]:
-    ticket = parts.engine.ticket()
+    ticket = Ticket(parts.engine.gate)
     try:
         yield ticket
     finally:

@@ -1,13 +1,10 @@
-"""Receipts: an append-only ledger of deletions in which each entry seals the one before it.
+"""The ledger: an append-only list of receipts, in which every receipt has the hash of the last one.
 
 Numbers are 1, 2, 3 … without gaps, and the first `previous_hash` is 64 zeros; app.receipts.signing
-has the hash and the signature. Whoever noted the head's hash can tell later whether any receipt up
-to it was changed, dropped or slipped in.
+has the hash and the signature. Whoever noted the head's hash can detect later that a receipt up to
+it was changed, dropped or inserted.
 """
 
-import hashlib
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -15,14 +12,13 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.parts import Signer
-from app.receipts import remaining, signing
+from app.receipts import signing
 from app.receipts.signing import ZEROS
-from app.store.canonical_json import canonical
-from app.store.tables import Component, Receipt, ReceiptKey, now
+from app.store.tables import Receipt, ReceiptKey, now
 
 
 def hash_of(receipt: Receipt) -> str:
-    """What the receipt's `hash` must be."""
+    """Return the `hash` that the receipt must have."""
     return signing.hash_of(
         number=receipt.number,
         id=receipt.id,
@@ -57,12 +53,12 @@ def append(
 
 
 def head(session: Session) -> Receipt | None:
-    """The last receipt; None before the first deletion."""
+    """Return the last receipt; None before the first deletion."""
     return session.scalar(select(Receipt).order_by(Receipt.number.desc()).limit(1))
 
 
 def get(session: Session, receipt_id: str) -> Receipt:
-    """The receipt with this id.
+    """Return the receipt with this id.
 
     Raises:
         NotFound: `receipt_not_found`.
@@ -76,7 +72,7 @@ def get(session: Session, receipt_id: str) -> Receipt:
 
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Receipt]:
-    """Receipts from the first on, those behind the receipt `after`."""
+    """Return receipts in the order of their numbers, only those after the receipt `after`."""
     query = select(Receipt).order_by(Receipt.number).limit(limit)
     if after is not None:
         query = query.where(Receipt.number > get(session, after).number)
@@ -97,19 +93,19 @@ def public_key(session: Session, key_id: str | None, signer: Signer | None) -> t
             "this service signs no receipts: start it with TANGENT_RECEIPT_KEY_FILE to do so; "
             "?key_id= shows the key that an earlier receipt names",
         )
-    kept = session.get(ReceiptKey, key_id)
-    if kept is None:
+    row = session.get(ReceiptKey, key_id)
+    if row is None:
         raise NotFound(
             "receipt_key_not_found",
             f"no receipt was signed by a key {key_id!r}: a receipt's key_id names the one it was",
         )
-    return kept.id, kept.public_key
+    return row.id, row.public_key
 
 
 def signature_ok(session: Session, receipt: Receipt) -> bool | None:
-    """Whether the signature is by the key that the receipt names; None if it names none.
+    """Return whether the named key made the receipt's signature; None if it names no key.
 
-    A receipt whose key is not kept any more, or is another key now, is not signed by it.
+    The answer is False as well if that key is no longer stored or was replaced.
     """
     if receipt.key_id is None:
         return None if receipt.signature is None else False
@@ -125,7 +121,7 @@ def signature_ok(session: Session, receipt: Receipt) -> bool | None:
 
 
 def broken_at(session: Session) -> int | None:
-    """The number of the first receipt that does not follow from the one before; None if all do."""
+    """Return the number of the first receipt that breaks the chain; None if no receipt does."""
     previous = ZEROS
     receipts = session.scalars(
         select(Receipt).order_by(Receipt.number).execution_options(yield_per=500)
@@ -137,15 +133,3 @@ def broken_at(session: Session) -> int | None:
             return number
         previous = receipt.hash
     return None
-
-
-def manifest(session: Session, space: str, *, before: datetime | None = None) -> tuple[str, int]:
-    """One hash over what `remains.of` has, and the number of these."""
-    query = select(Component.sha256).where(*remaining.those(space, before))
-    return manifest_of(session.scalars(query))
-
-
-def manifest_of(shas: Iterable[str | None]) -> tuple[str, int]:
-    """SHA-256 of the canonical JSON list of sorted component sha256, and its length."""
-    ordered = sorted(sha or "" for sha in shas)
-    return hashlib.sha256(canonical(ordered)).hexdigest(), len(ordered)

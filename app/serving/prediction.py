@@ -1,5 +1,6 @@
 """Predictions: images through a selection of components; nothing is stored."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -53,7 +54,7 @@ class Work:
         delta = self._timed("compose", self.engine.delta, selection.space, *selection.served)
         columns = ranking.columns(delta.labels, self.query.labels)
         good = [item for item in self.inputs if not isinstance(item, Problem)]
-        answers = iter(())
+        answers: Iterator[dict[str, Any]] = iter(())
         if good:
             rows = self._timed("forward", self.engine.logits, selection.space, good, delta)
             ranked = ranking.rankings(rows, delta.labels, columns, self.query)

@@ -67,8 +67,8 @@ def _count(session: Session, dataset: Dataset) -> None:
     """
     of = Image.dataset_id == dataset.id
     by_label = select(Image.label, func.count()).where(of).group_by(Image.label)
-    counted = session.execute(by_label).tuples()
-    dataset.labels = dict(sorted(counted))
+    counted = session.execute(by_label)
+    dataset.labels = {label: count for label, count in sorted(counted.all())}  # noqa: C416
     dataset.num_images = sum(dataset.labels.values())
     totals = select(
         func.sum(Image.pack_length),

@@ -29,7 +29,9 @@ EVENT = sa.table(
 
 
 def upgrade() -> None:
-    automatic = sa.Column("automatic", sa.Boolean(), nullable=False, server_default=sa.false())
+    automatic: sa.Column[bool] = sa.Column(
+        "automatic", sa.Boolean(), nullable=False, server_default=sa.false()
+    )
     op.add_column("component", automatic)
     op.add_column("component", sa.Column("refines", sa.String(), nullable=True))
     op.add_column("component", sa.Column("replaced_at", TIME, nullable=True))

@@ -34,11 +34,9 @@ HEADLESS_DOCSTRINGS = {  # how many there are left
     "app.api": 4,
     "app.inference": 6,
     "app.schemas": 16,
-    "app.store": 19,
     "tangent": 4,
     "tangent.composition": 7,
     "tangent.merging": 11,
-    "training_worker": 8,
 }
 BOUNDS = {
     "app.api.http.prediction_forms.MOST_TOLD",

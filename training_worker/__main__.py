@@ -9,13 +9,13 @@ from training_worker.worker import NotMigrated, run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Work until told to end; 2 if the settings or the database do not allow it."""
+    """Work until a signal to end; return 2 if the settings or the database do not allow it."""
     parser = argparse.ArgumentParser(prog="training_worker", description=__doc__)
     parser.add_argument("--data-dir", type=Path, help="folder of database and blobs")
     parser.add_argument("--parent", type=int, help="process id to end with")
     flags = parser.parse_args(arguments)
     try:
-        # It does not listen, whatever address the API beside it is told of.
+        # It does not listen, whatever address is set for the API beside it.
         run(read(host="127.0.0.1", data_dir=flags.data_dir), parent=flags.parent)
     except (BadSettings, NotMigrated) as error:
         print(error, file=sys.stderr)

@@ -1,8 +1,8 @@
 """From a queued component to a published one: attempts at its training, one after another.
 
-Each attempt has a number (the row's `attempts`) and a scratch folder of its own. Whoever finds that
-its attempt is no longer the current one (the component was cancelled or deleted, its data changed,
-or another worker took over) kills its trainer and publishes nothing.
+Each attempt has a number (the row's `attempts`) and a scratch folder of its own. A worker whose
+attempt is no longer current (the component was cancelled or deleted, its data changed, or another
+worker took over) kills its trainer and publishes nothing.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Attempts:
-    """Trains components for one worker, one at a time."""
+    """The trainings of one worker, one at a time."""
 
     def __init__(self, settings: Settings, executor_id: str) -> None:
         self.settings, self.executor_id = settings, executor_id
@@ -41,7 +41,7 @@ class Attempts:
         self.reading = session_factory(self.engine, read_only=True)
         self.blobs = LocalBlobs(settings.data_dir / "blobs")
         self.trainer = TrainerProcess(settings)
-        self.stopping = False  # the worker ends: what is cancelled now is handed back
+        self.stopping = False  # the worker ends: a training cancelled now is handed back
 
     async def run(self, job_id: str) -> None:
         """Train until the component is ready, failed or no longer ours; replace a dead trainer."""
@@ -98,7 +98,7 @@ class Attempts:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _train(self, component: Component, folder: Path) -> dict[str, Any] | None:
-        """The trainer's final message; None if the attempt was lost in the meantime."""
+        """Return the trainer's final message; None if the attempt was lost in the meantime."""
         news: list[dict[str, Any]] = []  # the latest progress, until it is written down
         training = asyncio.create_task(
             self.trainer.train(component.id, folder, lambda progress: news.append(progress))
@@ -150,7 +150,7 @@ class Attempts:
             self.blobs.delete(key)
 
     def _publish(self, component: Component, key: str, outcome: dict[str, Any]) -> bool:
-        """Whether the file under this key is the component's now."""
+        """Publish the file under this key; return True if it is the component's now."""
         facts = {name: outcome[name] for name in ("sha256", "bytes", "labels", "metrics")}
         facts["generation"] = component.generation
         with transaction(self.sessions) as session:
@@ -186,7 +186,7 @@ async def _uninterrupted(function: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _patiently(function: Callable[[], T]) -> T:
-    """The function's result, tried again while the database fails."""
+    """Return the function's result; try again while the database fails."""
     for pause in PATIENCE:
         try:
             return function()

@@ -21,7 +21,7 @@ from training_worker.source import Entry, ImageSource, entries
 
 @dataclass(frozen=True)
 class Images:
-    """Where the images of a dataset are."""
+    """A dataset's pack, and the places of the images in it."""
 
     entries: list[Entry]
     pack_key: str
@@ -40,7 +40,7 @@ class ParentFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a derivation needs of the database."""
+    """All data from the database that a derivation needs."""
 
     component: Component
     method: merging.MergeMethod
@@ -49,11 +49,11 @@ class Plan:
 
 
 def plan(session: Session, component: Component) -> Plan:
-    """The plan of a queued component that is derived.
+    """Return the plan of a queued derived component.
 
     Raises:
         Conflict: `parent_changed`.
-        UnknownOperator: it was asked for by another version of the service.
+        UnknownOperator: another version of the service queued it.
     """
     derived = component.derived or {}
     method = merging.merge_method(derived.get("operator"))
@@ -76,7 +76,7 @@ def make(
     folder: Path,
     progress: Callable[[tangent.Progress], None],
 ) -> tangent.TrainingResult:
-    """The derived component.
+    """Make and return the derived component.
 
     Raises:
         Conflict: `component_damaged` if a parent's file is not what it was.
@@ -114,7 +114,7 @@ def make(
 
 
 class Counter:
-    """Passes on how many of all images have been read."""
+    """A counter that reports how many of all images have been read."""
 
     def __init__(self, progress: Callable[[tangent.Progress], None], total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -125,7 +125,7 @@ class Counter:
 
 
 class Told:
-    """An image source that tells a counter what it has given."""
+    """An image source that counts the images it yields."""
 
     def __init__(self, source: ImageSource, counter: Counter) -> None:
         self.labels, self._source, self._counter = source.labels, source, counter

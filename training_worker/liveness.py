@@ -1,9 +1,9 @@
-"""Who lives: this worker's signs of life, and the jobs of dead workers handed back to the queue.
+"""Signs of life of this worker, and the return of dead workers' jobs to the queue.
 
 The job engine does not notice a worker's death. So each worker writes a beat into the database, and
-whichever comes by hands on the jobs of those that fell silent. On one machine (SQLite) each worker
-also holds a lock file for life; where it can be taken, the worker is dead for certain, and its jobs
-need not wait. A worker that was only frozen loses its attempts by this, not the data: see attempts.
+the other workers hand back the jobs of a silent one. On one machine (SQLite) each worker also
+holds a lock file for life; if another can lock it, the worker is certainly dead, and its jobs need
+not wait. A worker that was only frozen loses its attempts by this, not the data: see attempts.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ from app.store.jobs import Jobs
 
 REAPER_LOCK = 0x7265_6170  # "reap": the number of our advisory lock on Postgres
 RECORD_SECONDS = 60.0  # how long the engine's record of a finished job is kept
-SWEEP_SECONDS = 3600.0  # between two looks for files that a killed worker wrote and no row knows
+SWEEP_SECONDS = 3600.0  # between two searches for files that a killed worker wrote and no row names
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Liveness:
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave, after the jobs have been handed back."""
+        """Stop the thread and delete the worker's row, after the jobs have been handed back."""
         self._stop.set()
         self._thread.join(timeout=30)
         with transaction(self.sessions) as session:
@@ -82,7 +82,7 @@ class Liveness:
 
     @contextmanager
     def _reaping(self) -> Iterator[bool]:
-        """Whether no other worker is at it; on SQLite outside of transactions."""
+        """Yield True if no other worker is reaping; on SQLite outside of transactions."""
         if self.alone:
             with (self.folder / "reaper.lock").open("wb") as file:
                 yield _taken(file)
@@ -130,7 +130,7 @@ class Liveness:
                 orphans.sweep(session, self.blobs)
 
     def _proven_dead(self, executor_id: str) -> bool:
-        """Whether a worker of this machine has let go of its lock file."""
+        """Return True if a worker of this machine has released its lock file."""
         try:
             with self._path(executor_id).open("rb") as file:
                 return self.alone and _taken(file)
@@ -142,7 +142,7 @@ class Liveness:
 
 
 def _taken(file: IO[bytes]) -> bool:
-    """Try to take the file's lock; let go of with the file."""
+    """Try to lock the file, until it is closed; return True on success."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -34,13 +34,13 @@ class TrainerProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the trainer that is there now."""
+        """Return the present trainer's process id; None without a trainer."""
         return self._process.pid if self._process else None
 
     async def train(
         self, component_id: str, folder: Path, progress: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """The job's final message, `done` or `failed`; kills the trainer if the task is cancelled.
+        """Return the job's final message; kill the trainer if the task is cancelled.
 
         Raises:
             TrainerDied: it was killed or crashed; the next job gets a new one.
@@ -63,7 +63,7 @@ class TrainerProcess:
                     await self.stop()
 
     async def stop(self) -> None:
-        """Kill the trainer, if there is one; it is gone afterwards."""
+        """Kill the trainer, if there is one, and wait for its end."""
         process, self._process = self._process, None
         if process is not None:
             if process.returncode is None:
@@ -107,7 +107,7 @@ async def _read(process: Process) -> dict[str, Any]:
 
 
 def _cause(status: int) -> str:
-    """How a process ended, by its exit status as asyncio gives it."""
+    """Describe how a process ended, from its exit status as asyncio gives it."""
     if status == -signal.SIGKILL:
         return "was killed by signal 9, as the kernel does when memory runs out"
     return f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"

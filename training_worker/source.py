@@ -1,4 +1,4 @@
-"""A dataset's images as a training sees them: decoded batches in an order that content fixes."""
+"""A dataset's images for a training: decoded batches in an order that their content fixes."""
 
 import os
 from collections import deque
@@ -19,12 +19,12 @@ from app import images
 from app.store import datasets
 from app.store.tables import Image
 
-AHEAD = 4  # batches decoded or in decoding before they are asked for
+AHEAD = 4  # batches decoded or in decoding before the caller needs them
 DECODERS = min(4, os.cpu_count() or 1)  # threads; each may hold one image of the largest size
 
 
 class Entry(NamedTuple):
-    """Where one image lies in its dataset's pack."""
+    """An image's label, and its place in the dataset's pack."""
 
     label: str
     sha256: str
@@ -35,14 +35,14 @@ class Entry(NamedTuple):
 
 
 def entries(session: Session, dataset_id: str) -> list[Entry]:
-    """The dataset's images by (label, sha256, id); sorted here, as databases differ in that."""
+    """Return the dataset's images by (label, sha256, id), sorted here as databases differ."""
     columns = [getattr(Image, name) for name in Entry._fields]
     rows = session.execute(select(*columns).where(Image.dataset_id == dataset_id))
     return sorted((Entry(*row) for row in rows), key=attrgetter("label", "sha256", "id"))
 
 
 class ImageSource:
-    """What `tangent.fit` reads; memory is bounded by a few batches, whatever the dataset's size."""
+    """The image source of `tangent.fit`; it holds a few batches, whatever the dataset's size."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class ImageSource:
         self._preprocess, self._limits = preprocess, limits
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Batches (b, 3, S, S) float32 of `size` images, the last one of the rest.
+        """Yield batches (b, 3, S, S) float32 of `size` images; the last batch may be smaller.
 
-        Decoding runs ahead in threads, so that it overlaps with what the caller does with a batch.
+        Decoding runs ahead in threads, so that it overlaps with the caller's work on a batch.
 
         Raises:
             Invalid: `image_unreadable` when an image does not decode.

@@ -33,7 +33,7 @@ def main() -> None:
     die_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the worker to handle
     protocol = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's output is no message
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=read_lines, args=(sys.stdin, lines), daemon=True).start()
     settings = Settings(**json.loads(lines.get()))
@@ -51,7 +51,7 @@ def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the thread that started it ends (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # it died before the request
         os._exit(1)
 
 
@@ -59,10 +59,10 @@ def sleep_while_waiting() -> None:
     """Have torch's threads sleep, not spin, between operations; to be called before torch loads.
 
     Threads of the API and of the trainer that spin for each other's cores cost both of them most of
-    the machine. Whoever sets OMP_WAIT_POLICY for the worker decides otherwise.
+    the machine. A set OMP_WAIT_POLICY is kept.
     """
     if os.name == "posix":
-        ctypes.CDLL(None).setenv(b"OMP_WAIT_POLICY", b"PASSIVE", 0)  # 0: what is set stays
+        ctypes.CDLL(None).setenv(b"OMP_WAIT_POLICY", b"PASSIVE", 0)  # 0: keep a value that is set
 
 
 def read_lines(stream: IO[str], lines: "SimpleQueue[str]") -> None:
@@ -73,7 +73,7 @@ def read_lines(stream: IO[str], lines: "SimpleQueue[str]") -> None:
 
 
 def run(training: Any, job: dict[str, Any], protocol: IO[str]) -> dict[str, Any]:
-    """The final message of one job."""
+    """Run one job; return its final message."""
     try:
         done = training.run(
             job["component_id"],

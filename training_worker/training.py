@@ -24,7 +24,7 @@ Making = Callable[[tangent.Space, Path, "Reporter"], tangent.TrainingResult]
 
 
 class Training:
-    """Makes one component after another; holds on to the space it opened last."""
+    """Maker of one component after another, which keeps the last opened space."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -39,7 +39,7 @@ class Training:
     def run(
         self, component_id: str, folder: Path, report: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """The made component's file in the folder, with all that its row will say of it."""
+        """Make the component's file in the folder; return the values for its row."""
         with self.sessions() as session:
             component = components.get(session, component_id)
             row = session.get_one(Space, component.space)
@@ -57,7 +57,7 @@ class Training:
         }
 
     def _training(self, session: Session, component: Component) -> Making:
-        """From images."""
+        """Train a component from images."""
         dataset = datasets.get(session, component.dataset_id or "")
         images = entries(session, dataset.id)
 
@@ -77,17 +77,17 @@ class Training:
         return make
 
     def _derivation(self, session: Session, component: Component) -> Making:
-        """From other components."""
+        """Derive a component from other components."""
         plan = deriving.plan(session, component)
         return lambda space, folder, progress: deriving.make(
             plan, space, self.blobs, self.settings, folder, progress
         )
 
     def _open(self, row: Space) -> tangent.Space:
-        """The opened space of this row.
+        """Open the space of this row, or return it if it is already open.
 
         Raises:
-            Conflict: `space_changed` when another space opens here than the row was made from.
+            Conflict: `space_changed` if the space opened here differs from the row's.
         """
         if self._opened and self._opened[0] == row.fingerprint:
             return self._opened[1]
@@ -107,7 +107,7 @@ class Training:
 
 
 class Reporter:
-    """Passes progress on with the time its phase will still take; skips what comes too quickly."""
+    """Reporter of progress with the time left in its phase, at a limited rate."""
 
     def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
         self._report = report
@@ -133,5 +133,5 @@ class Reporter:
 
 
 def _finite(value: Any) -> Any:
-    """The value, or None for the numbers that JSON does not have."""
+    """Return the value, or None for a number that JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

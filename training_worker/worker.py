@@ -17,21 +17,21 @@ from app.store.migrate import is_current
 from training_worker.attempts import Attempts
 from training_worker.liveness import Liveness
 
-POLL_SECONDS = 0.25  # between two looks at an empty queue
-PARENT_SECONDS = 0.5  # between two looks at whether the parent lives
+POLL_SECONDS = 0.25  # between two polls of an empty queue
+PARENT_SECONDS = 0.5  # between two checks that the parent lives
 
 log = logging.getLogger(__name__)
 
 
 def configure_logging() -> None:
-    """Our own lines to stderr from INFO on, those of others from WARNING on."""
+    """Log our own lines to stderr from INFO on, other lines from WARNING on."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("training_worker").setLevel(logging.INFO)
     logging.getLogger("dbos").addFilter(is_news)
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """False for the engine's tracebacks on jobs that were cancelled, taken over or deleted."""
+    """Return False for the engine's tracebacks on cancelled, taken over or deleted jobs."""
     expected = (
         engine_error.DBOSAwaitedWorkflowCancelledError,
         engine_error.DBOSNonExistentWorkflowError,
@@ -80,7 +80,7 @@ class Worker:
         self.liveness = Liveness(settings, self.jobs, self.executor_id)
 
     def start(self) -> None:
-        """Sign of life first, then the queue: a job is never held by a worker nobody knows of."""
+        """Give a sign of life, then join the queue, so that no unknown worker ever holds a job."""
         self.liveness.start()
         DBOS(
             config={
@@ -114,7 +114,7 @@ class Worker:
 
 
 def register(attempts: Attempts) -> None:
-    """Tell the engine what a job of the queue is. VERSION names this order of steps."""
+    """Register the queue's workflow with the engine. VERSION names this order of steps."""
 
     @DBOS.step(name="attempts", preemptible=True, retries_allowed=True, max_attempts=8)
     async def attempt(job_id: str) -> None:

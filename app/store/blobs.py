@@ -22,11 +22,11 @@ class LocalBlobs:
         self.scratch.mkdir(parents=True, exist_ok=True)
 
     def scratch_path(self, prefix: str) -> Path:
-        """A new path on the blobs' own disk, for a file or folder that `put` will take over."""
+        """Return a new path on the blobs' disk for a file or folder that `put` will move."""
         return self.scratch / f"{prefix}-{uuid4().hex}"
 
     def scratch_of(self, prefix: str) -> list[Path]:
-        """What lies at the paths that `scratch_path` gave for this prefix."""
+        """Return the files and folders that exist under `scratch_path`s of this prefix."""
         return sorted(self.scratch.glob(f"{glob.escape(prefix)}-*"))
 
     def put(self, source: Path, key: str) -> None:
@@ -43,7 +43,7 @@ class LocalBlobs:
             os.close(directory)
 
     def path(self, key: str, *, must_exist: bool = True) -> Path:
-        """Where the blob lies on disk.
+        """Return the blob's path on disk.
 
         Raises:
             BlobMissing: if nothing lies there.
@@ -56,7 +56,7 @@ class LocalBlobs:
         return path
 
     def delete(self, key: str) -> int:
-        """Remove the blob, and its folder if that is empty now; the bytes that this freed."""
+        """Remove the blob, and its folder if now empty; return the number of bytes freed."""
         path = self.path(key, must_exist=False)
         if not path.is_file():
             return 0
@@ -67,12 +67,12 @@ class LocalBlobs:
         return size
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Every key below the prefix, in sorted order."""
+        """Yield every key below the prefix, in sorted order."""
         for path in sorted((self.root / prefix).rglob("*")):
             if path.is_file():
                 yield str(path.relative_to(self.root))
 
     def clear_scratch(self) -> None:
-        """Remove what interrupted work left behind; for the start of a lone process."""
+        """Remove the scratch files of interrupted work; for the start of a lone process."""
         for path in self.scratch.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,4 +1,4 @@
-"""Components: their rows, every move of their status, and the events that tell of it.
+"""Components: their rows, every move of their status, and the events that report the moves.
 
     → queued ⇄ training → ready           queue, start, release, publish
          └────────┴─────→ failed          fail
@@ -31,7 +31,7 @@ STATUSES = ACTIVE + TERMINAL
 
 
 class Move(NamedTuple):
-    """A change of status: from where it is allowed, and the columns that it sets."""
+    """A change of status: the statuses that allow it, and the columns that it sets."""
 
     sources: tuple[str, ...]
     target: str
@@ -78,7 +78,7 @@ def add(session: Session, component: Component, **event: Any) -> Component:
 
 
 def get(session: Session, component_id: str) -> Component:
-    """The component as it is now.
+    """Return the component as it is now.
 
     Raises:
         Gone: `component_deleted`, with the `receipt_id`.
@@ -108,7 +108,7 @@ def list_(
     status: str | None = None,
     space: str | None = None,
 ) -> list[Component]:
-    """Components from the oldest on, behind `after`; none that the service has replaced."""
+    """Return components after the id `after`, oldest first, without replaced ones."""
     query = select(Component).where(current()).order_by(Component.id).limit(limit)
     if after is not None:
         query = query.where(Component.id > after)
@@ -120,12 +120,12 @@ def list_(
 
 
 def current() -> ColumnElement[bool]:
-    """The condition of a component that the service has not replaced by another one."""
+    """Return the condition that the service has not replaced the component."""
     return Component.replaced_at.is_(None)
 
 
 def of_job(job_id: str) -> tuple[str, int]:
-    """The component's id and generation that a job's id stands for."""
+    """Return the component id and the generation that a job's id contains."""
     component_id, _, number = job_id.partition(".")
     return component_id, int(number or 0)
 
@@ -149,7 +149,7 @@ def progress(session: Session, component_id: str, progress: dict[str, Any]) -> b
 
 
 def release(session: Session, component_id: str, *, generation: int, attempt: int) -> bool:
-    """Queue a training again that ended by no fault of its own; this attempt does not count."""
+    """Queue an interrupted training again; its attempt does not count."""
     held = Component.generation == generation, Component.attempts == attempt
     released = _move(session, component_id, "release", *held)
     if released:
@@ -168,9 +168,9 @@ def publish(
     metrics: dict[str, Any],
     generation: int = 0,
 ) -> bool:
-    """Make the trained component ready, once; False if the caller lost and drops its own blob.
+    """Make the trained component ready, once; if it returns False, the caller drops its blob.
 
-    What an earlier generation's attempt has made of data that is gone is never taken.
+    A file that an earlier generation made from deleted data is never published.
     """
     write_lock.hold(session)
     file = {"blob_key": blob_key, "sha256": sha256, "bytes": bytes}
@@ -225,7 +225,7 @@ def withdraw(session: Session, component_id: str) -> bool:
 
 
 def requeue(session: Session, jobs: Queue, component_id: str, **event: Any) -> Component:
-    """Drop what a component has learned from data that changed, and queue its next generation.
+    """Drop the component's file after its data changed, and queue its next generation.
 
     `event` goes into the event of the move. The old file is the caller's to delete. A component
     that neither trains nor is ready is returned as it is.
@@ -245,7 +245,7 @@ def add_event(session: Session, component_id: str, kind: str, **data: Any) -> No
 
 
 def events(session: Session, component_id: str, *, after: int, limit: int) -> list[ComponentEvent]:
-    """What happened to the component behind event `after`, oldest first."""
+    """Return the component's events after number `after`, oldest first."""
     query = (
         select(ComponentEvent)
         .where(ComponentEvent.component_id == component_id, ComponentEvent.id > after)
@@ -256,7 +256,7 @@ def events(session: Session, component_id: str, *, after: int, limit: int) -> li
 
 
 def ready(session: Session, component_id: str) -> Component:
-    """The component, if it has its file.
+    """Return the component, if it has its file.
 
     Raises:
         Conflict: `component_not_ready`.

@@ -31,20 +31,20 @@ class Selection:
     members: list[tuple[Component, float | None]]
     composition: Composition | None
     etag: str | None
-    retraining: list[str]  # components that it left out, as they are trained anew
+    retraining: list[str]  # ids of components left out because they are being retrained
     refinement: Component | None = None  # of a joint selection at a block scope, in any status
-    lasting: bool = False  # asked for by name, or as all that there is
+    lasting: bool = False  # selected by a composition's name, or as all components
 
     @property
     def served(self) -> tuple[list[tuple[Component, float | None]], str]:
-        """The components and the rule that answer: the refinement alone once it is ready."""
+        """Return the components and the rule that answer: only the refinement once it is ready."""
         if self.refinement is not None and self.refinement.status == "ready":
             return [(self.refinement, 1.0)], "weighted"
         return self.members, self.rule
 
     @property
     def joint(self) -> str | None:
-        """How near the answer is to joint training, under rule `joint`."""
+        """Return exact, one_shot or refined under rule `joint`, None under any other."""
         if self.rule != "joint":
             return None
         if self.space.scope in LINEAR:
@@ -53,7 +53,7 @@ class Selection:
 
 
 def etag(composition: Composition) -> str:
-    """The composition's version: the same content has the same one, at any time."""
+    """Return the composition's version, a hash of its content."""
     content = {
         "name": composition.name,
         "space": composition.space,
@@ -65,7 +65,7 @@ def etag(composition: Composition) -> str:
 
 
 def get(session: Session, name: str) -> Composition:
-    """The composition of that name.
+    """Return the composition of that name.
 
     Raises:
         NotFound: `composition_not_found`.
@@ -82,7 +82,7 @@ def get(session: Session, name: str) -> Composition:
 def list_(
     session: Session, *, after: str | None, limit: int, space: str | None = None
 ) -> list[Composition]:
-    """Compositions by name, those after the cursor."""
+    """Return compositions sorted by name, from the cursor on."""
     query = select(Composition).order_by(Composition.name).limit(limit)
     if after is not None:
         query = query.where(Composition.name > after)
@@ -102,7 +102,7 @@ def put(
     if_match: str | None = None,
     if_none_match: str | None = None,
 ) -> tuple[Composition, bool]:
-    """Make or replace a composition; and whether it is new.
+    """Create or replace a composition; return it, and True if it is new.
 
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`, or is `if_none_match`;
@@ -137,7 +137,7 @@ def put(
 
 
 def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | None = None) -> None:
-    """Delete the composition and what was refined for it; its components stay.
+    """Delete the composition and its refinement; its components stay.
 
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`.
@@ -158,7 +158,7 @@ def resolve(
     components: Sequence[Weighted] | None,
     rule: str | None,
 ) -> Selection:
-    """What a request names: a composition, or components, or else all ready ones of the space.
+    """Resolve a request's composition, its components, or else all ready ones of the space.
 
     Weights belong to the rule that they were given for: under another, a composition's components
     count as that rule counts by itself.
@@ -250,7 +250,7 @@ def _hold(session: Session, space: Space, rule: str, ids: list[str]) -> None:
 
 
 def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
-    """The composition's row, locked; a new one where there is none."""
+    """Lock and return the composition's row; create one if there is none."""
     for _ in range(2):
         row = session.get(Composition, name, with_for_update=True, populate_existing=True)
         if row is not None:
@@ -268,7 +268,7 @@ def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
 def precondition(
     row: Composition, created: bool, if_match: str | None, if_none_match: str | None
 ) -> None:
-    """Refuse a composition that is not the version which a request means.
+    """Refuse a composition whose version does not meet the request's conditions.
 
     Raises:
         StaleVersion: `composition_changed`.

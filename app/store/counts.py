@@ -1,4 +1,4 @@
-"""What the service holds, in numbers, for its metrics: no id, no name and no label."""
+"""Counts of the service's resources for its metrics: no id, no name and no label."""
 
 import logging
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Trainings:
 
     within: dict[float, int] = field(default_factory=lambda: dict.fromkeys(BOUNDS, 0))
     count: int = 0
-    seconds: float = 0.0  # of all of them together
+    seconds: float = 0.0  # the sum over all of them
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Inventory:
     components: dict[str, int]  # status -> how many
     component_bytes: int
     trainings: dict[str, Trainings]  # outcome -> its trainings
-    queued_seconds: float  # that the component waits which has waited longest
+    queued_seconds: float  # wait of the component that has waited longest
     datasets: int
     images: int
     receipts: int
-    workers: int  # that gave a sign of life lately
+    workers: int  # with a recent sign of life
 
 
 def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Inventory | None:
-    """The counts of this moment; None if the database does not answer."""
+    """Return the present counts; None if the database does not answer."""
     try:
         with transaction(sessions) as session:
             return _read(session, dead_seconds)
@@ -74,7 +74,7 @@ def _read(session: Session, dead_seconds: float) -> Inventory:
 def _queued_seconds(session: Session) -> float:
     queued = Component.status == "queued"
     first = select(func.min(Component.created_at)).where(queued, Component.generation == 0)
-    anew = (  # what came before went with the data that it was about
+    anew = (  # a requeued component waits since the change of its data
         select(func.min(ComponentEvent.created_at))
         .join(Component, Component.id == ComponentEvent.component_id)
         .where(queued, Component.generation > 0)
@@ -84,7 +84,7 @@ def _queued_seconds(session: Session) -> float:
 
 
 def _trainings(session: Session) -> dict[str, Trainings]:
-    """Counted by the database, as there may be many."""
+    """Return ended trainings by outcome, counted by the database, as there may be many."""
     seconds = _seconds(session)
     counts = (func.sum(case((seconds <= bound, 1), else_=0)) for bound in BOUNDS)
     query = (

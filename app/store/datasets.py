@@ -22,7 +22,7 @@ SCRATCH = "upload"  # prefix of the packs being written
 
 
 def unreadable(path: str, reason: str) -> Invalid:
-    """The problem of a stored image that no longer decodes, or not under the limits of now."""
+    """Return the problem of a stored image that does not decode under the present limits."""
     return Invalid(
         "image_unreadable",
         f"image {path} of the dataset cannot be read any more: {reason}: delete this image",
@@ -30,13 +30,13 @@ def unreadable(path: str, reason: str) -> Invalid:
 
 
 def damaged(missing: BlobMissing) -> NotReady:
-    """The problem of an image whose row is there and whose bytes are not."""
+    """Return the problem of an image that has a row but no bytes."""
     return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")
 
 
 @contextmanager
 def received(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Upload]:
-    """The uploaded archive checked, for `add` within the block; leaves nothing outside of it.
+    """Yield the checked upload, for `add` within the block; remove its files afterwards.
 
     Raises:
         Problem: as `app.archives.uploads.receive`.
@@ -46,7 +46,7 @@ def received(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Uplo
 
 
 def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Dataset:
-    """A new dataset with its images; its blob is there first, and goes if the rows do not stay."""
+    """Add a dataset and its images; on a rollback its blob is deleted again."""
     dataset_id = new_id("ds")
     key = f"datasets/{dataset_id}/images.pack"
     on_rollback(session, lambda: blobs.delete(key))
@@ -72,7 +72,7 @@ def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Da
 
 
 def get(session: Session, dataset_id: str) -> Dataset:
-    """The dataset as it is now.
+    """Return the dataset as it is now.
 
     Raises:
         Gone: `dataset_deleted`, with the `receipt_id`.
@@ -95,7 +95,7 @@ def get(session: Session, dataset_id: str) -> Dataset:
 
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Dataset]:
-    """Datasets, oldest first, those after the cursor; without their rejected files."""
+    """Return datasets after the cursor, oldest first, without their rejected files."""
     query = select(Dataset).options(defer(Dataset.rejected, raiseload=True))
     if after is not None:
         query = query.where(Dataset.id > after)
@@ -105,7 +105,7 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Dataset]:
 def images(
     session: Session, dataset_id: str, *, label: str | None, after: str | None, limit: int
 ) -> list[Image]:
-    """The dataset's images in the archive's order, of one label or of all, after the cursor.
+    """Return images after the cursor in the archive's order, of one label or of all.
 
     Raises:
         Gone, NotFound: as `get`.
@@ -120,7 +120,7 @@ def images(
 
 
 def image(session: Session, dataset_id: str, image_id: str) -> tuple[Dataset, Image]:
-    """One image and its dataset.
+    """Return one image and its dataset.
 
     Raises:
         Gone, NotFound: as `get`.
@@ -150,13 +150,13 @@ def _check_not_deleted(session: Session, dataset_id: str, image_id: str) -> None
 
 
 def rows(session: Session, dataset_id: str) -> list[Image]:
-    """All images by (label, sha256, id): the same order however the archive was packed."""
+    """Return all images by (label, sha256, id): an order that does not depend on the archive's."""
     found = session.scalars(select(Image).where(Image.dataset_id == dataset_id))
     return sorted(found, key=lambda row: (row.label, row.sha256, row.id))
 
 
 def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
-    """The image file's bytes, as they were in the archive.
+    """Return the image file's bytes, as they were in the archive.
 
     Raises:
         BlobMissing: if the pack or these bytes are not there; then the dataset or the image is
@@ -169,7 +169,7 @@ def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
 
 
 def first_component(session: Session, dataset_id: str) -> Component | None:
-    """The component that was queued with the upload, or the first one after it."""
+    """Return the oldest component that was trained from the dataset."""
     query = select(Component).where(Component.dataset_id == dataset_id, Component.derived.is_(None))
     return session.scalar(query.order_by(Component.id).limit(1))
 

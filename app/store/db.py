@@ -38,7 +38,7 @@ class Unsettled(OperationalError):
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The database's engine; SQLite in WAL mode, with foreign keys and 30 s to wait for writers."""
+    """Open the engine; SQLite in WAL mode, with foreign keys and 30 s to wait for writers."""
     if settings.sql_url.startswith("sqlite"):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         engine = create_engine(settings.sql_url, connect_args={"timeout": 30})
@@ -65,14 +65,17 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[Session]:
-    """Sessions whose objects stay readable after the commit; read-only ones wait for no writer."""
+    """Return a factory of sessions whose objects stay readable after the commit.
+
+    Read-only sessions wait for no writer.
+    """
     if read_only:
         engine = engine.execution_options(sqlite_begin="DEFERRED")
     return sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
 
 
 def affected(session: Session, statement: Update | Delete) -> int:
-    """Run the statement; how many rows it changed or deleted."""
+    """Run the statement; return how many rows it changed or deleted."""
     done = session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(done, CursorResult)
     return done.rowcount

@@ -14,7 +14,7 @@ Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> imag
 
 
 def result_of(confusion: Counts) -> dict[str, Any]:
-    """Accuracy in all and by label, from the counts; every number with its label, sorted."""
+    """Return the accuracy overall and by label from the counts, sorted by label."""
     labels: dict[str, dict[str, float]] = {}
     images = correct = 0
     for label, answers in sorted(confusion.items()):
@@ -30,7 +30,7 @@ def result_of(confusion: Counts) -> dict[str, Any]:
 
 
 def require(session: Session, selection: Mapping[str, Any], dataset: Dataset) -> None:
-    """Check that all that an evaluation is made of is still there, unchanged.
+    """Check that the evaluation's dataset and components still exist unchanged.
 
     `dataset` is the row as it was read when the evaluation began.
 
@@ -81,7 +81,7 @@ def add(
 
 
 def get(session: Session, evaluation_id: str) -> Evaluation:
-    """The evaluation with this id.
+    """Return the evaluation with this id.
 
     Raises:
         NotFound: `evaluation_not_found`.
@@ -98,7 +98,7 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
 def list_(
     session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
 ) -> list[Evaluation]:
-    """Evaluations from the oldest on, those whose id sorts behind `after`."""
+    """Return evaluations after the id `after`, oldest first."""
     query = select(Evaluation).order_by(Evaluation.id).limit(limit)
     if after is not None:
         query = query.where(Evaluation.id > after)

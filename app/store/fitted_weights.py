@@ -1,7 +1,7 @@
-"""Solved weights: a composition's weights fitted to a dataset, until a deletion takes that away.
+"""Fitted weights: a composition's weights fitted to a dataset, until a deletion invalidates them.
 
-What was fitted while a component or the dataset was there tells of it. So when one of them is
-deleted, the weights go, and the remaining components count alike: rule `average`.
+Fitted weights hold information about the dataset and every component. So when one of them is
+deleted, the weights go, and the remaining components count equally: rule `average`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from app.errors import Conflict
 from app.store import compositions, evaluations, write_lock
 from app.store.tables import Composition, CompositionMember, Dataset, now
 
-SETTINGS = ("objective", "l2", "constraint")  # all that stays of an invalidated solution
+SETTINGS = ("objective", "l2", "constraint")  # the settings that stay after an invalidation
 
 
 def store(
@@ -27,7 +27,7 @@ def store(
     dataset: Dataset,
     solved: Mapping[str, Any],
 ) -> Composition:
-    """Give the composition these weights, if nothing has changed since they were solved for.
+    """Give the composition these weights, if nothing has changed since they were fitted.
 
     `selection` is what was used, its components in the order of the weights; `dataset` the row as
     it was then; `solved` has its id, the settings and what came out.
@@ -64,9 +64,9 @@ def store(
 def concerned(
     session: Session, ids: Sequence[str], dataset_id: str | None
 ) -> list[tuple[Composition, bool]]:
-    """The compositions that have one of the components or were solved on the dataset, locked.
+    """Lock and return the compositions with one of the components or fitted to the dataset.
 
-    By name, and whether each one's solved weights go with them.
+    They are sorted by name; the flag is True if the composition has valid fitted weights.
     """
     members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(ids))
     using: ColumnElement[bool] = Composition.name.in_(members)
@@ -78,12 +78,12 @@ def concerned(
 
 
 def held(row: Composition) -> bool:
-    """Whether the composition's weights are solved ones."""
+    """Return True if the composition has valid fitted weights."""
     return row.solved is not None and row.solved["status"] == "ready"
 
 
 def invalidate(row: Composition, receipt_id: str) -> None:
-    """Let go of the weights and of all that was learned from solving for them."""
+    """Remove the weights and all results of fitting them."""
     solved = row.solved or {}
     kept = {name: solved.get(name) for name in SETTINGS}
     row.solved = kept | {"status": "invalidated", "invalidated_by": receipt_id}

@@ -1,4 +1,4 @@
-"""Which database a data folder belongs to: one random id, in a row there and in a file here.
+"""The identity of a data folder's database: one random id, in its row and in the folder's file.
 
     refuse_used(settings)   before the tables of a new database are made
     claim(settings)         before anything else is read, written or removed in the folder

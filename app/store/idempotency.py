@@ -1,8 +1,8 @@
-"""Idempotency keys: which resource an earlier request with the same key has created.
+"""Idempotency keys: the resource that an earlier request with the same key created.
 
-Only the status and the resource's id are kept. The body of a repeated answer is rendered anew, so
-it cannot bring back what was deleted in the meantime. Nor can the request itself, sent once more: a
-deletion takes the keys of what it deletes along, and leaves a tombstone with a hash of the key.
+Only the status and the resource's id are kept. The body of a repeated answer is rendered again, so
+it cannot bring back deleted data. Nor can the request itself, sent once more: a deletion also
+deletes the keys of its resources, and leaves tombstones with the hashes of the keys.
 
     row_id = once.run(session, body, lambda: lineage.queue_training(session, …).id, status=202)
 """
@@ -23,7 +23,7 @@ from app.store.tables import IdempotencyKey, Tombstone
 
 
 def hash_of(request: Any) -> str:
-    """SHA-256 of the request as canonical JSON."""
+    """Return the SHA-256 of the request as canonical JSON."""
     text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -31,7 +31,7 @@ def hash_of(request: Any) -> str:
 def claim(
     session: Session, *, key: str, route: str, request_hash: str, status: int
 ) -> IdempotencyKey:
-    """The key's row: a new one with an empty `resource_id`, or that of the request before.
+    """Return the key's row: a new one with an empty `resource_id`, or an earlier request's.
 
     A second request with the same key waits here until the first one's transaction has ended.
 
@@ -55,7 +55,7 @@ def claim(
 
 
 def find(session: Session, *, key: str, route: str, request_hash: str) -> str | None:
-    """The id of the resource that a finished request with this key has created.
+    """Return the id of the resource that a finished request with this key created.
 
     Raises:
         Invalid: `idempotency_key_reused`.
@@ -68,9 +68,9 @@ def find(session: Session, *, key: str, route: str, request_hash: str) -> str | 
 
 
 def bury(session: Session, resource_ids: Sequence[str], receipt_id: str) -> int:
-    """Delete the keys that have created these resources, so that they stay spent; how many.
+    """Delete the keys that created these resources, but keep them spent; return how many.
 
-    Those of a dataset's own routes go with it.
+    The keys used on a dataset's own routes are deleted with the dataset.
     """
     below = [f"POST /v1/datasets/{each}/labels" for each in resource_ids]
     mine = or_(IdempotencyKey.resource_id.in_(resource_ids), IdempotencyKey.route.in_(below))
@@ -80,7 +80,7 @@ def bury(session: Session, resource_ids: Sequence[str], receipt_id: str) -> int:
 
 
 def _grave(key: str, route: str) -> str:
-    # Nothing of the request and not the key itself: a client may have put a name into it.
+    # Keep neither the request nor the key itself: a client may have put a name into it.
     return f"key_{hashlib.sha256(f'{route} {key}'.encode()).hexdigest()}"
 
 
@@ -116,7 +116,7 @@ class Once:
     def run(
         self, session: Session, request: Any, create: Callable[[], str], *, status: int = 201
     ) -> str:
-        """The id that `create` returned, now or when the same request came first.
+        """Return the id that `create` returned, now or when the same request came first.
 
         `request` is all that distinguishes this request from another (a model, or JSON values);
         for an upload, its form fields and the file's sha256. Call it when the upload is on disk:
@@ -142,7 +142,7 @@ class Once:
         return row.resource_id
 
     def known(self, session: Session, request: Any) -> str | None:
-        """The id that an earlier request has created; to be asked before long work."""
+        """Return the id that an earlier request created; call it before long work."""
         if self.key is None:
             return None
         found = find(

@@ -1,8 +1,8 @@
 """The queue of trainings: one durable job of the engine (DBOS) per queued component.
 
 A job's id is its component's id, from the second generation on with its number (`cmp_….1`), and
-its only argument, so nothing but ids is ever serialized. What became of a job is the component's
-row alone; the engine's records only say who works on what.
+its only argument, so nothing but ids is ever serialized. A job's outcome is in the component's
+row only; the engine's records only say which worker has which job.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ TABLES = frozenset(
         "workflow_status",
     ]
 )
-# Those of them that hold records of single jobs.
+# The tables with records of single jobs.
 RECORD_TABLES = (
     "workflow_status",
     "workflow_input",
@@ -62,7 +62,7 @@ class EngineOptions(TypedDict, total=False):
 
 
 def engine_options(settings: Settings) -> EngineOptions:
-    """How the engine reaches our own database: arguments of its client, keys of its config."""
+    """Return the engine's connection to our database, for its client and its configuration."""
     if not settings.sql_url.startswith("sqlite"):
         return {"system_database_url": settings.sql_url}
     engine = create_engine(settings.sql_url, connect_args={"timeout": 30})
@@ -129,7 +129,7 @@ class Jobs:
         )
 
     def cancel(self, job_id: str) -> None:
-        """Take the job off its queue or stop it where it runs; nothing if there is no such job."""
+        """Take the job off its queue or stop it; do nothing if there is no such job."""
         self._client.cancel_workflow(job_id)
 
     def forget(self, job_ids: Iterable[str]) -> None:
@@ -139,7 +139,7 @@ class Jobs:
             self._client.delete_workflows(ids)
 
     def running(self) -> dict[str, list[str]]:
-        """The ids of the started and unfinished jobs, by the worker that took them."""
+        """Return the ids of the started and unfinished jobs, by the worker that took them."""
         jobs: dict[str, list[str]] = {}
         for job in self._client.list_workflows(
             status="PENDING", name=WORKFLOW, load_input=False, load_output=False
@@ -148,7 +148,7 @@ class Jobs:
         return jobs
 
     def hand_back(self, job_ids: Iterable[str]) -> None:
-        """Queue started jobs again, for any worker; the finished and the forgotten stay so."""
+        """Queue started jobs again, for any worker; skip finished and forgotten ones."""
         for job_id in job_ids:
             try:  # not the default queue of the engine, which knows no limit of jobs per worker
                 self._client.resume_workflow(job_id, queue_name=QUEUE)
@@ -156,7 +156,7 @@ class Jobs:
                 continue
 
     def finished(self, *, older_than_seconds: float, limit: int = 100) -> list[str]:
-        """The ids of jobs that are over since a while and whose records can go."""
+        """Return the ids of jobs that finished long ago and whose records can be deleted."""
         before = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
         jobs = self._client.list_workflows(
             status=FINISHED,

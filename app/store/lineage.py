@@ -1,4 +1,4 @@
-"""Lineage: new components, and from what they come: a dataset, other components or a file.
+"""Lineage: new components and their origin: a dataset, other components or a file.
 
 The row of a derived component names its operator and parameters, and `component_parent` its
 parents: by id and file hash where it was derived here, by hash alone where it was imported.
@@ -32,9 +32,9 @@ def queue_training(
 ) -> Component:
     """Add a component and its training job in the caller's transaction: both exist or neither.
 
-    `hyperparameters` are resolved ones; without a name the component takes its dataset's.
+    `hyperparameters` are resolved; the default name is the dataset's.
     """
-    # A dataset that is being changed or deleted at this moment is waited for.
+    # Wait for a transaction that is changing or deleting the dataset.
     held = (
         select(Dataset).where(Dataset.id == dataset.id).with_for_update(read=True, key_share=True)
     )
@@ -98,8 +98,8 @@ def queue_derivation(
 ) -> Component:
     """Add a derived component and the job that makes it, in the caller's transaction.
 
-    `parents` are held ones, `parameters` resolved ones, `dataset` the one to fit to, read after
-    the parents were held.
+    `parents` are held and `parameters` resolved; `dataset` is the one to fit to, read after the
+    parents were held.
     """
     component = Component(
         id=new_id("cmp"),
@@ -140,7 +140,7 @@ def add_import(
 ) -> Component:
     """Add a component whose checked file is under `blob_key` already; it is ready at once.
 
-    `record` is the file's checked one of a derivation.
+    `record` is the checked record of the derivation in the file, if it has one.
     """
     write_lock.hold(session)
     component = Component(
@@ -179,10 +179,10 @@ def _add_ancestors(session: Session, component: Component, record: Mapping[str, 
 
 
 def parents(session: Session, component: Component) -> list[tuple[Component, ComponentParent]]:
-    """The parents of a component that was derived here, with their weights.
+    """Return the parents of a component that was derived here, with their weights.
 
     Raises:
-        Conflict: `parent_changed` if one is not what it was when the derivation was asked for.
+        Conflict: `parent_changed` if a parent has changed since the derivation was requested.
     """
     query = (
         select(Component, ComponentParent)
@@ -202,7 +202,7 @@ def parents(session: Session, component: Component) -> list[tuple[Component, Com
 
 
 def descendants(session: Session, ids: Collection[str]) -> list[str]:
-    """The ids of all that was derived from these components, at any remove; sorted.
+    """Return the sorted ids of all direct and indirect descendants of these components.
 
     An imported component descends from whatever has the hash of one of its ancestors.
     """
@@ -227,7 +227,7 @@ def _children(session: Session, ids: Collection[str]) -> set[str]:
 
 
 def _counts(parents: Any) -> dict[str, int]:
-    """The images of each label, over all parents."""
+    """Return the number of images of every label, over all parents."""
     counts: dict[str, int] = {}
     for parent in parents:
         for label, count in parent.labels.items():

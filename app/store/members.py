@@ -11,14 +11,14 @@ from app.store import components
 from app.store.tables import Component, Space
 from tangent.vocabulary import RULES, weight_fault
 
-RETRY_SECONDS = 5.0  # until a training that has not told yet how long it takes is looked for
+RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration yet
 Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
 
 
 def selected(session: Session, space: Space, ids: list[str] | None) -> list[Component]:
-    """The ready components of a space, ordered by id: those named, or all of them.
+    """Return ready components of a space, ordered by id: the named ones, or all.
 
-    All are those made from images: a derived one would count its parents a second time.
+    "All" excludes derived components, which would count their parents a second time.
 
     Raises:
         Conflict: `no_components` if the space has none ready; `component_not_ready`.
@@ -40,7 +40,7 @@ def selected(session: Session, space: Space, ids: list[str] | None) -> list[Comp
 
 
 def in_all() -> tuple[ColumnElement[bool], ...]:
-    """The conditions of a component that is one of "all"."""
+    """Return the conditions of a component that "all" includes."""
     return Component.status == "ready", Component.derived.is_(None)
 
 
@@ -64,7 +64,7 @@ def joinable(rule: str, chosen: Sequence[Component]) -> None:
 def standing(
     session: Session, space: Space, ids: list[str] | None
 ) -> tuple[list[Component], list[str]]:
-    """As `selected`, without those that are trained anew; and the ids of these.
+    """Return `selected` components that are not being retrained, and the ids of the others.
 
     Raises:
         Conflict: `components_retraining` if no other one is left, with `retry_after` in seconds.

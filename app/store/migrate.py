@@ -1,10 +1,10 @@
 """Brings a database to the present schema: the job engine's tables first, then ours by Alembic.
 
-    upgrade(settings)      what `tangent migrate` does
-    is_current(settings)   what `serve` asks before it starts
+    upgrade(settings)      run by `tangent migrate`
+    is_current(settings)   checked by `serve` before it starts
 
-A database is current when our newest revision is in it; as that is written last, an interrupted
-upgrade is one that has not happened, and running it again finishes it. After a change of
+A database is current when it has our newest revision; as that is written last, an interrupted
+upgrade does not count, and running it again finishes it. After a change of
 app.store.tables, `python -m app.store.migrate "what changes"` drafts the next revision.
 """
 
@@ -31,12 +31,12 @@ LOCK = 0x74616E67  # "tang": the number of our advisory lock on Postgres
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Whether a name found in the database is Alembic's to compare and to change."""
+    """Return True if Alembic may compare and change the named table."""
     return kind != "table" or name not in jobs.TABLES
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration, made here so that no ini file and no working directory is needed."""
+    """Return Alembic's configuration, which needs no ini file and no working directory."""
     made = Config()
     made.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
     made.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
@@ -55,13 +55,13 @@ def upgrade(settings: Settings) -> None:
 
 
 def downgrade(settings: Settings, revision: str = "base") -> None:
-    """Take our tables back to a revision, with what is in them; the job engine's stay."""
+    """Take our tables and their rows back to a revision; the job engine's tables stay."""
     with _alone(settings) as engine, engine.begin() as connection:
         command.downgrade(config(connection), revision)
 
 
 def is_current(settings: Settings) -> bool:
-    """Whether the database is at our newest revision; creates nothing, not even a file."""
+    """Return True if the database is at our newest revision; create nothing, not even a file."""
     if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
         return False
     engine = open_engine(settings)
@@ -74,7 +74,7 @@ def is_current(settings: Settings) -> bool:
 
 
 def is_empty(settings: Settings) -> bool:
-    """Whether no version of ours has ever been in the database."""
+    """Return True if no revision has ever been applied to the database."""
     if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
         return True
     engine = open_engine(settings)
@@ -96,7 +96,7 @@ def revise(message: str) -> None:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[Engine]:
-    """The database's engine, while no other process migrates it."""
+    """Yield the database's engine, while no other process migrates it."""
     engine = open_engine(settings)
     try:
         if engine.dialect.name == "sqlite":

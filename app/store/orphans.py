@@ -12,14 +12,14 @@ from app.store.tables import Component, Dataset, Tombstone
 
 log = logging.getLogger(__name__)
 
-UNCLAIMED_SECONDS = 3600  # a blob is written before its row: one this young may still get it
+UNCLAIMED_SECONDS = 3600  # a blob is written before its row: a younger one may still get its row
 NAMED = 3  # unknown files, in the log
 
 
 def sweep(session: Session, blobs: LocalBlobs) -> list[str]:
     """Remove the blobs that were deleted or that no row can come to refer to; return their keys.
 
-    What nothing here knows stays: it may be of a later state of this database than the present.
+    Unknown files stay: the database may have been restored from before they were written.
     """
     swept, unknown = [], []
     for key in list(blobs.keys()):
@@ -48,8 +48,8 @@ def _is_useless(component: Component, blobs: LocalBlobs, key: str) -> bool:
     if component.status != "ready":
         return component.status not in ACTIVE
     if component.blob_key is None or component.blob_key == key or _is_young(blobs, key):
-        return False  # a young one may be about to take the present one's place
-    # Without its own file, the row may be of before this file took that one's place.
+        return False  # a young file may be about to replace the present one
+    # Without its own file, the row may be older than this file, which replaced that one.
     return blobs.path(component.blob_key, must_exist=False).is_file()
 
 

@@ -16,7 +16,7 @@ from app.store.tables import Dataset, Image
 
 
 def uncovered(session: Session, blobs: LocalBlobs, dataset: Dataset) -> list[Place]:
-    """The stretches of the dataset's pack that belong to no image; none without a pack."""
+    """Return the byte ranges of the dataset's pack that belong to no image; none without a pack."""
     places = select(Image.pack_offset, Image.pack_length).where(Image.dataset_id == dataset.id)
     try:
         size = blobs.path(dataset.pack_key).stat().st_size
@@ -26,7 +26,7 @@ def uncovered(session: Session, blobs: LocalBlobs, dataset: Dataset) -> list[Pla
 
 
 def freed(session: Session, dataset_id: str, removed: Iterable[Image]) -> list[Place]:
-    """Where the bytes of removed images lie, but those that another label's row still covers."""
+    """Return the byte ranges of removed images that no remaining image row covers."""
     places = {Place(image.pack_offset, image.pack_length) for image in removed}
     offsets = select(Image.pack_offset).where(
         Image.dataset_id == dataset_id,
@@ -37,7 +37,7 @@ def freed(session: Session, dataset_id: str, removed: Iterable[Image]) -> list[P
 
 
 def erase(blobs: LocalBlobs, pack_key: str, places: Iterable[Place]) -> None:
-    """Overwrite these stretches of a pack; nothing where the dataset was deleted meanwhile."""
+    """Overwrite these byte ranges of a pack; do nothing if the pack was deleted meanwhile."""
     try:
         packs.erase(blobs.path(pack_key), places)
     except (BlobMissing, FileNotFoundError):
@@ -45,7 +45,7 @@ def erase(blobs: LocalBlobs, pack_key: str, places: Iterable[Place]) -> None:
 
 
 def left(session: Session, blobs: LocalBlobs, dataset_id: str) -> int:
-    """How many bytes of images that are gone still lie in the dataset's pack."""
+    """Return how many bytes of deleted images are still in the dataset's pack."""
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
         return 0

@@ -5,9 +5,9 @@ refinement as soon as that is ready: a derived component (operator `refine`) of 
 with the same weights and files. It is found by that content, never by a name, so no answer can use
 one that has another member or lacks one; and it goes with any of its parents.
 
-The service makes them by itself for what is asked for by name or as "all", one for each of these.
-One that is replaced is cancelled and its file goes at once; its row stays until a parent is
-deleted, so that this deletion finds all that was ever made with it.
+The service makes one for every composition that is used, and one for "all" components of a space.
+A replaced refinement is cancelled and its file deleted at once; its row stays until a parent is
+deleted, so that this deletion finds everything ever made with that parent.
 """
 
 import logging
@@ -46,7 +46,7 @@ def find(session: Session, space: Space, members: Members) -> Component | None:
 
 
 def possible(space: Space, members: Members) -> bool:
-    """Whether the members' images are all held."""
+    """Return True if a refinement can be made: the images of all members are held."""
     counted = _counted(members)
     return (
         space.scope not in LINEAR

@@ -14,7 +14,7 @@ DEFAULT = "default"
 
 
 class Opened(Protocol):
-    """What a row keeps of a space of `tangent`."""
+    """The attributes of a `tangent` space that a row keeps."""
 
     @property
     def backbone(self) -> str: ...
@@ -39,7 +39,7 @@ class Opened(Protocol):
 
 
 def facts(opened: Opened) -> dict[str, Any]:
-    """The row's columns, from an opened space of `tangent`."""
+    """Return the row's columns, from an opened space of `tangent`."""
     return {
         "backbone": opened.backbone,
         "scope": opened.scope,
@@ -57,7 +57,7 @@ def facts(opened: Opened) -> dict[str, Any]:
 def create(
     session: Session, *, name: str, opened: dict[str, Any], default_rule: str | None = None
 ) -> Space:
-    """A new space from the `facts` of an opened one.
+    """Add a space from the `facts` of an opened one.
 
     Raises:
         Conflict: `space_exists`.
@@ -75,7 +75,7 @@ def create(
 
 
 def ensure_default(session: Session, open_: Callable[[], Opened]) -> Space:
-    """The default space; made from what `open_` opens where there is none yet."""
+    """Return the default space; if there is none, add the space that `open_` opens."""
     space = session.get(Space, DEFAULT)
     if space is not None:
         return space
@@ -86,12 +86,12 @@ def ensure_default(session: Session, open_: Callable[[], Opened]) -> Space:
 
 
 def exists(session: Session, name: str) -> bool:
-    """Whether there is a space of that name."""
+    """Return True if there is a space of that name."""
     return session.get(Space, name) is not None
 
 
 def get(session: Session, name: str) -> Space:
-    """The space of that name.
+    """Return the space of that name.
 
     Raises:
         NotFound: `space_not_found`, with the names that exist.
@@ -104,7 +104,7 @@ def get(session: Session, name: str) -> Space:
 
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:
-    """Spaces by name, those after the cursor."""
+    """Return spaces after the cursor, sorted by name."""
     query = select(Space).order_by(Space.name).limit(limit)
     if after is not None:
         query = query.where(Space.name > after)
@@ -112,7 +112,7 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:
 
 
 def labels(session: Session, space: Space) -> list[str]:
-    """The labels known in the space, sorted: the declared ones and those of its ready components.
+    """Return the space's sorted labels: the declared ones and those of its ready components.
 
     Read from the components each time, so a deleted component's labels are gone with it.
     """

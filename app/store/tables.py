@@ -28,17 +28,17 @@ Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up IN
 
 
 def now() -> datetime:
-    """The present moment in UTC."""
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 def stamp(time: datetime) -> str:
-    """A time as it is hashed and shown: RFC 3339 in UTC, with microseconds."""
+    """Format a time for hashing and display: RFC 3339 in UTC, with microseconds."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def new_id(prefix: str) -> str:
-    """A fresh opaque id such as `cmp_3f…`; ids sort by time of creation to the millisecond."""
+    """Return a new opaque id such as `cmp_3f…`; ids sort by their time to the millisecond."""
     return f"{prefix}_{int(now().timestamp() * 1000):012x}{token_hex(6)}"
 
 
@@ -84,7 +84,7 @@ class Dataset(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ds"))
     name: Mapped[str]
-    sha256: Mapped[str | None]  # of the uploaded archive; None once its images are not those of it
+    sha256: Mapped[str | None]  # of the uploaded archive; None once images were deleted
     bytes: Mapped[int] = mapped_column(BigInteger)  # of the archive; then, of the images' files
     revision: Mapped[int] = mapped_column(default=0)  # how often images or labels were changed
     num_images: Mapped[int]
@@ -119,7 +119,7 @@ class Component(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cmp"))
     name: Mapped[str]
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
-    # trained from it or, if derived, fitted to it; None: imported, or derived without one
+    # trained from it or, if derived, fitted to it; None: imported, or derived without a dataset
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)
     status: Mapped[str] = mapped_column(index=True)  # queued training ready failed cancelled
     hyperparameters: Mapped[dict[str, Any]]  # as resolved, defaults filled in
@@ -128,7 +128,7 @@ class Component(Base):
     tags: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)  # the user's own
     fingerprint: Mapped[str]
     attempts: Mapped[int] = mapped_column(default=0)  # in this generation
-    generation: Mapped[int] = mapped_column(default=0)  # trainings begun anew, as its data changed
+    generation: Mapped[int] = mapped_column(default=0)  # retrainings after changes of its data
     retraining: Mapped[bool] = mapped_column(default=False)  # was ready, and is not yet so again
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)  # step, total, loss, eta_seconds
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -150,7 +150,7 @@ class Component(Base):
 
     @property
     def job_id(self) -> str:
-        """The job that trains this generation: the component's id, from the second on numbered."""
+        """Return this generation's job id: the component's id, numbered from the second on."""
         return f"{self.id}.{self.generation}" if self.generation else self.id
 
 
@@ -248,7 +248,7 @@ class Receipt(Base):
 
     @property
     def stamp(self) -> str:
-        """`created_at` as it is hashed and shown."""
+        """Return `created_at` as it is hashed and shown."""
         return stamp(self.created_at)
 
 
@@ -276,7 +276,7 @@ class IdempotencyKey(Base):
     route: Mapped[str] = mapped_column(primary_key=True)
     request_hash: Mapped[str]
     status: Mapped[int]
-    resource_id: Mapped[str]  # a replay renders it anew, and cannot bring deleted data back
+    resource_id: Mapped[str]  # a replay renders it again, and cannot bring deleted data back
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -1,9 +1,8 @@
-"""Worker processes: their signs of life, and what they hold of the components in training.
+"""Worker processes: their signs of life, and the attempts at training that they hold.
 
 An attempt is one run of a training by one worker; its number is the component's `attempts`, within
-the component's generation. The row of a component that another worker has started meanwhile has a
-higher number, and that of one whose data has changed a later generation, so an attempt is held only
-by whoever started it last.
+the component's generation. Another worker's start raises the number, and a change of the data the
+generation, so only the worker that started last holds the attempt.
 """
 
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from app.store.tables import Component, Worker, now
 
 
 class Attempt(NamedTuple):
-    """Which attempt at which generation of a component."""
+    """One attempt at training one generation of a component."""
 
     component_id: str
     generation: int
@@ -25,7 +24,7 @@ class Attempt(NamedTuple):
 
     @classmethod
     def of(cls, component: Component) -> Self:
-        """The attempt that the row told of when it was read."""
+        """Return the attempt that the row showed when it was read."""
         return cls(component.id, component.generation, component.attempts)
 
 
@@ -39,28 +38,28 @@ def beat(session: Session, executor_id: str) -> None:
 
 
 def alive(session: Session, *, dead_seconds: float) -> set[str]:
-    """The workers that gave a sign of life within the last `dead_seconds`."""
+    """Return the workers that gave a sign of life within the last `dead_seconds`."""
     since = _clock(session) - timedelta(seconds=dead_seconds)
     return set(session.scalars(select(Worker.executor_id).where(Worker.beat_at >= since)))
 
 
 def known(session: Session) -> set[str]:
-    """Every worker that has not left, dead or alive."""
+    """Return every worker that has not left, dead or alive."""
     return set(session.scalars(select(Worker.executor_id)))
 
 
 def leave(session: Session, executor_id: str) -> None:
-    """Take the worker off the list; nothing if it is not on it."""
+    """Delete the worker's row, if there is one."""
     session.execute(delete(Worker).where(Worker.executor_id == executor_id))
 
 
 def holds(session: Session, attempt: Attempt) -> bool:
-    """Whether this attempt is still the one that trains: not cancelled, deleted or taken over."""
+    """Return True if this attempt still trains: not cancelled, deleted or taken over."""
     return session.scalar(select(Component.id).where(*_held(attempt))) is not None
 
 
 def locks(session: Session, attempt: Attempt) -> bool:
-    """As `holds`, and nobody can change that before the caller's transaction ends."""
+    """Return `holds`, and lock the component until the caller's transaction ends."""
     held = select(Component.id).where(*_held(attempt)).with_for_update()
     return session.scalar(held) is not None
 
@@ -75,7 +74,7 @@ def _held(attempt: Attempt) -> tuple[ColumnElement[bool], ...]:
 
 
 def _clock(session: Session) -> datetime:
-    """The database's time: one clock for workers on many machines; on SQLite there is only ours."""
+    """Return the time by one clock for all machines: the database's; on SQLite, this machine's."""
     if session.get_bind().dialect.name == "sqlite":
         return now()
     time: datetime = session.scalars(select(func.clock_timestamp())).one()

@@ -2,11 +2,11 @@
 
     write_lock.hold(session)        first of all in the transaction, before any row's lock
 
-A deletion must find everything that was made of what it deletes, and its receipt must say exactly
-which components remain. So whatever publishes a component, derives one, changes a composition,
-stores an evaluation or fits weights holds this lock until its transaction ends: a deletion comes
-wholly before such a change or wholly after it. As the lock comes before every row's, no two
-transactions can wait for each other.
+A deletion must find everything that was made from the deleted data, and its receipt must say
+exactly which components remain. So every transaction that publishes a component, derives one,
+changes a composition, stores an evaluation or fits weights holds this lock until it ends: a
+deletion comes wholly before such a change or wholly after it. As the lock comes before every
+row's, no two transactions can wait for each other.
 """
 
 from sqlalchemy import func, select

@@ -22,7 +22,7 @@ def opened() -> tangent.Space:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request, tmp_path: Path, migrated: Path, opened: tangent.Space) -> Iterator[Store]:
-    """A fresh store on each kind of database, whose workers are quick to be found dead."""
+    """A fresh store on each kind of database, whose dead workers are quickly found."""
     url = request.getfixturevalue("postgres") if request.param == "postgres" else None
     shutil.copytree(migrated, tmp_path / "data")
     settings = Settings(
@@ -42,7 +42,7 @@ def store(request, tmp_path: Path, migrated: Path, opened: tangent.Space) -> Ite
 
 @pytest.fixture
 def start(store) -> Iterator[Callable[..., Worker]]:
-    """Starts workers on the store; they are killed afterwards."""
+    """Start workers on the store, and kill them afterwards."""
     started: list[Worker] = []
 
     def start(**settings) -> Worker:
@@ -57,7 +57,7 @@ def start(store) -> Iterator[Callable[..., Worker]]:
 
 @pytest.fixture
 def begin(store):
-    """Starts an attempt at the component, as a new worker would; both."""
+    """Start an attempt at the component, as a new worker would; return worker and attempt."""
     made: list[Attempts] = []
 
     def begin(component_id: str) -> tuple[Attempts, Component | None]:

@@ -1,4 +1,4 @@
-"""Attempts at a training without processes: who may publish, and what is written meanwhile."""
+"""Attempts at a training without processes: the right to publish, and the writes meanwhile."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a deletion in mid-training leaves in the worker: no task and no thread that waits for it."""
+"""A deletion in mid-training leaves no task and no waiting thread in the worker."""
 
 import json
 import subprocess

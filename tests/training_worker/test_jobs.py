@@ -10,7 +10,7 @@ from app.store.tables import Worker
 
 
 def queued(store) -> list[str]:
-    """The ids of the jobs on the queue, as the engine's own table has them."""
+    """Return the ids of the jobs on the queue, from the engine's own table."""
     schema = "dbos." if store.engine.dialect.name == "postgresql" else ""
     query = f"SELECT workflow_uuid FROM {schema}workflow_status WHERE status = 'ENQUEUED'"
     with store.engine.connect() as connection:

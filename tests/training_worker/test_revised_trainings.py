@@ -30,7 +30,7 @@ GONE = "a/3.png"
 
 
 def remove(store, dataset_id: str, path: str = GONE) -> dict:
-    """Delete the image at this path of the archive as the API does; the receipt's body."""
+    """Delete the image at this path of the archive as the API does; return the receipt's body."""
     with transaction(store.sessions) as session:
         rows = session.query(Image).filter_by(dataset_id=dataset_id, path=path)
         plan = change_plan.removal(session, dataset_id, rows.one().id)
@@ -42,7 +42,7 @@ def remove(store, dataset_id: str, path: str = GONE) -> dict:
 
 
 def add_dataset_without(store, path: str = GONE) -> str:
-    """The dataset that never had the image."""
+    """Add a dataset that never had the image; return its id."""
     file = io.BytesIO()
     with zipfile.ZipFile(zipped(6, "ab", 0)) as source, zipfile.ZipFile(file, "w") as target:
         for name in source.namelist():

@@ -17,7 +17,7 @@ class Limits:
 
 
 def source(tmp_path, count: int, preprocess=None) -> ImageSource:
-    """Grey images 0, 1, 2 … of that grey value."""
+    """Return a source of grey images, each with its number as its grey value."""
     pack, made = bytearray(), []
     for value in range(count):
         data = png(np.full((4, 4, 3), value, np.uint8))

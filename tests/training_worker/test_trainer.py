@@ -1,4 +1,4 @@
-"""The trainer process alone: its protocol, and that it dies with whoever started it."""
+"""The trainer process alone: its protocol, and its death with the process that started it."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 
 
 def gone(pid: int) -> bool:
-    """Whether no process has this id, or only its remains."""
+    """Return True if no process has this id, or only a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"

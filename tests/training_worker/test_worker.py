@@ -25,7 +25,7 @@ from tests.support.workers import (
 
 
 def gone(pid: int) -> bool:
-    """Whether no process has this id, or only its remains."""
+    """Return True if no process has this id, or only a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -33,7 +33,7 @@ def gone(pid: int) -> bool:
 
 
 def records(store, component_id: str) -> int:
-    """How many rows of the engine's tables name the component."""
+    """Return how many rows of the engine's tables name the component."""
     schema = "dbos." if store.engine.dialect.name == "postgresql" else ""
     tables = "workflow_status", "workflow_input", "workflow_output", "operation_outputs"
     with store.engine.connect() as connection:

@@ -22,7 +22,7 @@ on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 
 
 def queue(store, operator: str, *parents: str, seed: int = 0, **parameters: Any) -> str:
-    """A queued derived component; its id."""
+    """Queue a derived component; return its id."""
     dataset_id = store.add_dataset(seed=9) if METHODS[operator].dataset else None
     with transaction(store.sessions) as session:
         return lineage.queue_derivation(
@@ -40,7 +40,7 @@ def queue(store, operator: str, *parents: str, seed: int = 0, **parameters: Any)
 
 
 def trained(store, tmp_path: Path, count: int = 2, **given: Any) -> list[str]:
-    """Ready components from datasets of their own; their ids."""
+    """Train components from datasets of their own; return their ids."""
     training, ids = Training(store.settings), []
     for seed in range(count):
         component_id = store.queue(store.add_dataset(seed=seed), **given)

@@ -24,7 +24,7 @@ LONG_AGO = datetime(2020, 1, 31, tzinfo=UTC)
 FILE = {"blob_key": "key", "sha256": "abc", "bytes": 3}
 RESULT = FILE | {"labels": {"a": 1}, "metrics": {"loss": 0.5}}
 
-# What each move makes of each status; a status that is not named refuses it.
+# The status after each move from each status; a status that is not named refuses the move.
 ENDS: dict[str, dict[str, str]] = {
     "start": {"queued": "training", "training": "training"},
     "progress": {"training": "training"},
@@ -93,7 +93,7 @@ def sessions(
 
 
 def put(sessions: sessionmaker[Session], status: str, **columns: Any) -> None:
-    """Have one component, in this status since long ago."""
+    """Insert one component, in this status since long ago."""
     begun, ended = status != "queued", status in components.TERMINAL
     values = {
         "attempts": int(begun),
@@ -117,7 +117,7 @@ def put(sessions: sessionmaker[Session], status: str, **columns: Any) -> None:
 
 
 def make(sessions: sessionmaker[Session], move: str) -> tuple[bool, Component, list[Any]]:
-    """Make the move; whether it was made, the row after it, and the events that it added."""
+    """Make the move; return its result, the row after it, and the events that it added."""
     with transaction(sessions) as session:
         made = CALLS[move](session)
     with transaction(sessions) as session:

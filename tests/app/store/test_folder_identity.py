@@ -24,14 +24,14 @@ def settings_of(folder: Path, url: str | None = None) -> Settings:
 
 
 def made(folder: Path, url: str | None = None) -> Settings:
-    """Settings of a migrated database and a folder, neither of which is marked."""
+    """Return settings of a migrated database and a folder, neither of which is marked."""
     settings = settings_of(folder, url)
     migrate.upgrade(settings)
     return settings
 
 
 def used(serve: Callable[..., Service], folder: Path, migrated: Path) -> dict[str, bytes]:
-    """Use the folder with SQLite, make its blobs old; all its files as they are then."""
+    """Use the folder with SQLite and make its blobs old; return all its files."""
     shutil.copytree(migrated, folder)
     with running(settings_of(folder)) as service:
         service.component({"cat": 3})
@@ -51,7 +51,7 @@ def blobs(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def unmark(folder: Path, url: str | None = None) -> None:
-    """As folder and database were before there were ids."""
+    """Remove the ids from folder and database, as before there were ids."""
     (folder / FILE).unlink(missing_ok=True)
     engine = open_engine(settings_of(folder, url))
     with transaction(session_factory(engine)) as session:

@@ -39,7 +39,7 @@ def tables(settings: Settings) -> set[str]:
 
 
 def differences(settings: Settings) -> list:
-    """What autogenerate would write into the next revision."""
+    """Return the changes that autogenerate would write into the next revision."""
     engine = open_engine(settings)
     try:
         with engine.connect() as connection:

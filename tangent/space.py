@@ -38,7 +38,7 @@ def open_space(
     device: str = "cpu",
     precision: str = "float32",
 ) -> "Space":
-    """The space of a backbone by name; see `load_backbone` and `Space` for what is refused."""
+    """Open the space of a backbone by name; raises the errors of `load_backbone` and `Space`."""
     check_scope(scope)
     return Space(load_backbone(backbone), scope, declared, device=device, precision=precision)
 
@@ -91,19 +91,19 @@ class Space:
 
     @property
     def engine_name(self) -> str:
-        """What computes answers: `readout`, `rules` or `generic`."""
+        """The name of the computation of answers: `readout`, `rules` or `generic`."""
         return "readout" if self.engine is None else self.engine.name
 
     @property
     def engine_reason(self) -> str:
-        """Why this one."""
+        """The reason for this choice of engine."""
         return (
             "the output is linear in fixed features" if self.engine is None else self.engine.reason
         )
 
     @property
     def joint_is_exact(self) -> bool:
-        """Whether composing by the rule `joint` equals training on the pooled data."""
+        """True if composing by the rule `joint` equals training on the pooled data."""
         return self.suffix is None  # the output is linear in fixed features
 
     @property
@@ -112,14 +112,14 @@ class Space:
         return "joint" if self.joint_is_exact else "average"
 
     def base_rows(self, labels: Sequence[str]) -> Tensor:
-        """a_l of every label (K, D) float64: the base head on phi and the constant, else zero."""
+        """Return a_l of every label (K, D) float64: the base head on phi and constant, else 0."""
         head = head_rows(self._backbone_fingerprint, labels, self.width)
         rows = torch.zeros(len(labels), self.readout_width, dtype=torch.float64)
         rows[:, : self.width], rows[:, -1] = head[:, :-1], head[:, -1]
         return rows
 
     def check(self, component: Component) -> None:
-        """Raises FingerprintMismatch or BadComponent for a component that does not live here."""
+        """Raise FingerprintMismatch or BadComponent for a component of another space."""
         if component.fingerprint != self.fingerprint:
             raise FingerprintMismatch(
                 f"the component was trained in the space {component.fingerprint[:12]}…, "
@@ -138,14 +138,14 @@ class Space:
             raise BadComponent(f"a component of scope {self.scope} needs its statistics")
 
     def holds(self, gram: Tensor, sums: Tensor, counts: Sequence[float]) -> bool:
-        """Whether these can be the exact statistics of so many images; see `Grid.holds`."""
+        """Return whether exact statistics of so many images can have these values: `Grid.holds`."""
         return self.grid is None or self.grid.holds(
             gram, sums, torch.tensor(list(counts), dtype=torch.float64)
         )
 
     @torch.inference_mode()
     def readout(self, images: Tensor) -> Tensor:
-        """psi (B, D) of images (B, 3, S, S) at a linear scope, in one plain pass; on the grid."""
+        """Return psi (B, D) of images (B, 3, S, S) at a linear scope, in one pass; on the grid."""
         images = images.to(self.device, self.dtype)
         half = self._half
         with torch.autocast(self.device.type, half, enabled=half is not None):
@@ -158,18 +158,18 @@ class Space:
         return read if self.grid is None else self.grid.round(read)
 
     def readout_alone(self, images: Tensor) -> Tensor:
-        """`readout`, each image's bits independent of the others: what statistics are made of."""
+        """Return `readout` with every image's bits independent of the others, for statistics."""
         return in_fixed_batches(self.readout, images)
 
     def logits(self, images: Tensor, delta: Delta) -> Tensor:
-        """h(x) (B, K) float32 of images (B, 3, S, S), columns in the order of the delta's labels.
+        """Return h(x) (B, K) float32 of images (B, 3, S, S), columns in the delta's label order.
 
-        Linear in delta but for the base's part (eq. 2); computed in passes of CHUNK images.
+        h is affine in delta (eq. 2), and computed in passes of CHUNK images.
         """
         return self.logits_of_each(images, [delta])[0]
 
     def logits_of_each(self, images: Tensor, deltas: Sequence[Delta]) -> list[Tensor]:
-        """`logits` by each of the deltas; the images go through the backbone once for all."""
+        """Return `logits` by every delta; the images go through the backbone once for all."""
         heads = [self._head(delta) for delta in deltas]
         chunks = [self._logits(chunk, heads) for chunk in images.split(CHUNK)]
         return [torch.cat(parts).float().cpu() for parts in zip(*chunks, strict=True)]
@@ -177,9 +177,9 @@ class Space:
     def logits_of_own(
         self, images: Tensor, deltas: Sequence[Delta], own: Sequence[int]
     ) -> list[Tensor]:
-        """`logits` (K,) of each image by its own delta, `deltas[own[i]]`.
+        """Return `logits` (K,) of each image by its own delta, `deltas[own[i]]`.
 
-        The frozen prefix sees a mixed batch; what follows runs once for each delta.
+        The frozen prefix takes a mixed batch; the other layers run once for each delta.
         """
         heads, answers = [self._head(delta) for delta in deltas], [torch.empty(0)] * len(images)
         for start in range(0, len(images), CHUNK):
@@ -196,14 +196,14 @@ class Space:
         return self._answers(self.rows(images), heads)
 
     def rows(self, images: Tensor) -> Tensor:
-        """Return what an answer needs of the images, whatever the delta: psi or engine rows."""
+        """Return the part of an answer that no delta changes: psi, or the engine's rows."""
         images = images.to(self.device, self.dtype)
         return self.readout(images) if self.engine is None else self.engine.rows(images)
 
     def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
         """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction.
 
-        At a linear scope, whose directions are none, the second is empty.
+        At a linear scope, which has no directions, the second is empty.
         """
         if self.engine is None:
             return rows.double(), []
@@ -220,7 +220,7 @@ class Space:
         ]
 
     def _head(self, delta: Delta) -> "_Head":
-        """What depends on the delta only, on the space's device; kept as long as the delta is."""
+        """Return the delta on the space's device, made ready; kept as long as the delta lives."""
         if delta not in self._heads:
             self._heads[delta] = self._made_ready(delta)
         return self._heads[delta]
@@ -232,7 +232,7 @@ class Space:
         return _Head(base, base + delta.head.to(self.device), prepared)
 
     def _measured_readout(self) -> tuple[int, Grid | None]:
-        """The width of psi and, at a linear scope, its grid; from noise, so from the base alone."""
+        """Measure the width of psi and, at a linear scope, its grid on noise: on the base alone."""
         if not self.joint_is_exact:
             return self.width + 1, None
         generator = torch.Generator().manual_seed(0)
@@ -251,7 +251,7 @@ class _Head:
 
 
 def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...], grid: Grid | None) -> str:
-    """SHA-256 of all that a delta depends on besides its data and hyperparameters."""
+    """Return the SHA-256 of all that a delta depends on besides data and hyperparameters."""
     steps = None if grid is None else sorted(set(grid.steps.tolist()))
     about = {"format": 2, "backbone": backbone, "scope": scope, "declared": declared}
     about |= {"steps": steps}
@@ -259,7 +259,7 @@ def _fingerprint(backbone: str, scope: str, declared: tuple[str, ...], grid: Gri
 
 
 def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
-    """A sentence on the first parameter that is missing, unknown or misshapen."""
+    """Return a sentence on the first parameter that is missing, unknown or misshapen."""
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             return (

@@ -1,4 +1,4 @@
-"""What the README shows, runs: its shell and Python blocks, in order, against a real service."""
+"""The README's shell and Python blocks run, in order, against a real service."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def url(tmp_path_factory):
 
 
 def run(command: list[str], place: Path) -> str:
-    """What the command printed; it must succeed."""
+    """Run the command, which must succeed; return its output."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TANGENT_")}
     answer = subprocess.run(
         command, cwd=place, env=environment, capture_output=True, text=True, timeout=240

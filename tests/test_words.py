@@ -34,9 +34,6 @@ HEADLESS_DOCSTRINGS = {  # how many there are left
     "app.api": 4,
     "app.inference": 6,
     "app.schemas": 16,
-    "tangent": 4,
-    "tangent.composition": 7,
-    "tangent.merging": 11,
 }
 BOUNDS = {
     "app.api.http.prediction_forms.MOST_TOLD",

@@ -1,6 +1,6 @@
 """Attribution: what each component added to a composed logit, and the answer without it.
 
-The output is linear in delta, so it falls apart into the base's part and one share a component:
+The output is linear in delta, so it is the base's output plus one share for each component:
 
     h(x) = f_w(x) + sum over t of J share_t(x)
 
@@ -11,10 +11,10 @@ The output is linear in delta, so it falls apart into the base's part and one sh
 | `joint`    | (sum of lambda G + c I)⁻¹ lambda_t (beta_t s_t - G_t a)            |
 
 At `joint` the right-hand side of the pooled problem is a sum over components, and share_t is the
-solution for component t's own term under the curvature of all. It is what t contributed to this
-answer, not what would change without it: that is the answer without t, in which the rest is solved
-anew. At block scopes the term is lambda_t (beta_t s_t - G_t a - r_t C_t w) and the share of the
-averaged block comes on top (see `blocks`).
+solution for component t's own term under the curvature of all. The share is t's contribution to
+this answer. The answer without t is another one: it solves the problem of the other components. At
+block scopes the term is lambda_t (beta_t s_t - G_t a - r_t C_t w), and the share of the averaged
+block is added (see `joint_one_shot`).
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ from tangent.space import Space
 
 @dataclass(frozen=True)
 class Attribution:
-    """The base's answer and, in the order of the parts, each one's share and the rest's answer."""
+    """The base's answer and, for every part in order, its share and the answer without it."""
 
     base: Answer
     shares: list[Tensor]  # (B, K) each, in the base's columns; zero at weight 0
-    rests: list[Answer | None]  # of all others; None where no other has a weight
+    rests: list[Answer | None]  # of all other parts; None where no other part has a weight
 
 
 def attribute(
@@ -49,10 +49,10 @@ def attribute(
     shas: Sequence[str],
     turn: Turn = ALONE,
 ) -> Attribution:
-    """The answer to images (B, 3, S, S) by `compose(space, parts, rule, shas=shas)`, taken apart.
+    """Attribute the answer of `compose(space, parts, rule, shas=shas)` to its parts.
 
-    The images go through the backbone once for all components. `turn` is held while the space runs,
-    and not while the rests are solved.
+    The images (B, 3, S, S) go through the backbone once for all components. `turn` is held only
+    while the space runs, not while linear systems are solved.
 
     Raises:
         TangentError: as `compose`.
@@ -100,7 +100,7 @@ def units(
     labels: tuple[str, ...],
     turn: Turn = ALONE,
 ) -> tuple[Tensor, list[Tensor]]:
-    """f_w and every J·delta_t (B, K), on these labels: a head that lacks one has zero there."""
+    """Return f_w and every J·delta_t (B, K) on these labels, zero for a label that a head lacks."""
     deltas = []
     for component in components:
         place = {name: row for row, name in enumerate(component.head_labels)}
@@ -121,7 +121,7 @@ def _rest(
     kept: tuple[str, ...],
     without: int,
 ) -> Answer | None:
-    """The others' shares summed anew, on the labels that they know."""
+    """Return the sum of all other shares on the other parts' labels, or None without others."""
     others = [share for at, share in enumerate(shares) if at != without]
     if not others:
         return None

@@ -1,6 +1,6 @@
 """The exact sum's pass as compiled loops: each byte is read once and nothing is copied on the way.
 
-Same numbers as the passes over torch's tensors in `accumulator`, bit for bit, several times faster:
+Same numbers as the passes over torch's tensors in `exact_sum`, bit for bit, several times faster:
 torch has no operation that adds float32 to float64 without a copy in between. A block of all parts
 is added up in a near cache, then divided and written. Maxima come from the bits, whose order
 as integers is that of absolute values, NaN last; so one pass also tells what must be refused.
@@ -28,16 +28,16 @@ Term = tuple[Tensor, float, int]  # a vector, its lambda, and whether it is adde
 
 
 def compiled(function: Function) -> Function:
-    """The function as machine code that runs without the interpreter's lock."""
+    """Return the function as machine code that runs without the interpreter's lock."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         return cast(Function, njit(cache=True, **options)(function))
-    except RuntimeError:  # there is no folder to keep it in
+    except RuntimeError:  # no folder can hold the machine code
         return cast(Function, njit(**options)(function))
 
 
 def _of_address(_context: Any, address: Any) -> Any:
-    """An address as a pointer: the parts lie in maps of their own, as many as there are."""
+    """Return an address as a pointer: every part lies in a memory map of its own."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
@@ -50,7 +50,7 @@ _pointer: Any = intrinsic(_of_address)
 
 @compiled
 def _stretch(address: np.uint64, low: int, count: int) -> np.ndarray:
-    """float64 numbers in memory, from the `low`th on."""
+    """Return float64 numbers in memory, from the `low`th on."""
     numbers: np.ndarray = carray(
         _pointer(address + np.uint64(8) * np.uint64(low)), count, np.float64
     )
@@ -59,7 +59,7 @@ def _stretch(address: np.uint64, low: int, count: int) -> np.ndarray:
 
 @compiled
 def _widened(address: np.uint64, count: int, room: np.ndarray) -> np.int64:
-    """Brings bfloat16 to float32 in `room`; the greatest magnitude's bits, as float32's."""
+    """Widen bfloat16 to float32 in `room`; return the greatest magnitude's bits as float32."""
     halves = carray(_pointer(address), count, np.uint16)
     bits = room.view(np.uint32)
     most = np.uint32(0)
@@ -71,7 +71,7 @@ def _widened(address: np.uint64, count: int, room: np.ndarray) -> np.int64:
 
 @compiled
 def _greatest(address: np.uint64, count: int) -> np.int64:
-    """The bits of the greatest magnitude among float32 numbers."""
+    """Return the bits of the greatest magnitude among float32 numbers."""
     bits = carray(_pointer(address), count, np.int32)
     most = np.int32(0)
     for i in range(count):
@@ -91,7 +91,7 @@ def _narrow(
     start: int,
     stop: int,
 ) -> np.ndarray:
-    """Entries start to stop of a sum of float32 or bfloat16, whose bits `out` takes."""
+    """Sum entries start to stop of float32 or bfloat16 vectors; write the bits to `out`."""
     most = np.zeros(len(addresses), np.int64)
     room, result = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     own, kept = np.empty(BLOCK), len(limbs) > 0
@@ -124,7 +124,7 @@ def _narrow(
 
 @compiled
 def _written(result: np.ndarray, out: np.ndarray, low: int, count: int) -> None:
-    """Puts a block's float32 bits into `out`; rounds them, ties to even, where it has 16 alone."""
+    """Write a block's float32 bits to `out`; round them, ties to even, where `out` has 16 bits."""
     bits = result.view(np.uint32)
     for i in range(count):
         if out.itemsize == 2:
@@ -146,7 +146,7 @@ def _wide(
     start: int,
     stop: int,
 ) -> np.ndarray:
-    """Entries start to stop of a sum of float64, which has two limbs."""
+    """Sum entries start to stop of float64 vectors, in two limbs."""
     most = np.zeros(len(addresses), np.int64)
     own, kept = np.empty((2, BLOCK)), len(limbs) > 0
     coarse, fine = magics[0], magics[1]
@@ -182,7 +182,7 @@ def change(
     *,
     fresh: bool,
 ) -> list[float]:
-    """Bring the limbs up to date and fill `out`; the greatest magnitude of every vector.
+    """Bring the limbs up to date and fill `out`; return every vector's greatest magnitude.
 
     Without limbs, or `fresh`, the sum begins with the terms. A NaN counts as greater than Inf.
     """
@@ -205,7 +205,7 @@ def change(
 
 
 def _spread(work: Callable[[tuple[int, int]], np.ndarray], size: int) -> list[np.ndarray]:
-    """The work on every slice of the entries, over as many threads as torch may use."""
+    """Run the work on every slice of the entries, on as many threads as torch may use."""
     threads = torch.get_num_threads()
     blocks = -(-size // BLOCK)
     step = -(-blocks // (threads * SLICES)) * BLOCK

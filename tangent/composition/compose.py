@@ -9,8 +9,8 @@
 
 `average` and `weighted` sum integers on a fixed grid (`accumulator`), `joint` sums statistics in
 the order of the files' hashes and from nothing each time: the same set and weights give the same
-bytes, whatever was added or deleted before. A part of weight 0 is as absent, its labels too. One
-part alone with weight 1 is itself, off the grid too.
+bytes, whatever was added or deleted before. A part of weight 0 counts as absent, and so do its
+labels. A single part of weight 1 is returned as it is, even off the grid.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ Part = tuple[Component, float | None]
 
 
 def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[str]) -> Delta:
-    """The weighted selection as one delta; `shas`, the files' hashes, set the order of the sum.
+    """Return the weighted sum as one delta; `shas`, the files' hashes, set the order of the sum.
 
     Raises:
         FingerprintMismatch: a component of another space.
@@ -56,15 +56,15 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
 
 
 def divisor(rule: str, count: int) -> float:
-    """What the sum of lambda·delta over `count` components is divided by.
+    """Return the divisor of the sum of lambda·delta over `count` components.
 
-    `average` divides in the end, so that its sum changes by one delta when one comes or goes.
+    `average` divides in the end, so its sum changes by one delta when a component comes or goes.
     """
     return float(count) if rule == "average" else 1.0
 
 
 def lambdas(given: Sequence[float | None], rule: str) -> list[float]:
-    """lambda_t of every part, before the division by `divisor`."""
+    """Return lambda_t of every part, before the division by `divisor`."""
     if rule not in RULES:
         raise BadWeight(f"no rule is called {rule!r}; choose one of {', '.join(RULES)}")
     for weight in given:
@@ -77,7 +77,7 @@ def lambdas(given: Sequence[float | None], rule: str) -> list[float]:
 
 
 def alone(component: Component) -> Delta:
-    """A copy of the component's own delta; a view would hold its file's bytes after a deletion."""
+    """Copy the component's own delta; a view would keep its file's bytes after a deletion."""
     labels = tuple(sorted(component.labels))
     rows = [component.head_labels.index(name) for name in labels]
     head = component.head[torch.tensor(rows, dtype=torch.long)].to(torch.float64)
@@ -87,9 +87,10 @@ def alone(component: Component) -> Delta:
 def _joint(
     space: Space, parts: Sequence[tuple[Component, float]], labels: tuple[str, ...]
 ) -> Delta:
-    """The head of joint training on the pooled data, each image counted lambda_t times.
+    """Return the head of joint training on the pooled data, each image counted lambda_t times.
 
-    At block scopes, behind the averaged block; one component alone is its own optimum.
+    At block scopes the head stands behind the averaged block; a single component is its own
+    optimum.
     """
     problem = pooled(space, parts)
     base = all_base_rows(space, labels)
@@ -105,12 +106,12 @@ def _joint(
 
 
 def pooled(space: Space, parts: Sequence[tuple[Component, float]]) -> NormalEquations:
-    """The problem that `joint` solves, with targets of the parts' labels, sorted.
+    """Return the problem that `joint` solves, with targets of the parts' labels, sorted.
 
-    Every image keeps the target beta of its own component's training; the penalty is the images'
-    mean of their components' l2, or is chosen for all of them where all components ask for that.
-    Components trained alike are thus pooled under just their common settings. At block scopes it is
-    the problem of the head alone.
+    Every image keeps the target beta of its own component's training. The penalty is the mean of
+    the components' l2 over all images; if every component has its l2 chosen from its data, the
+    penalty is chosen from the pooled data. Components of the same settings are thus pooled under
+    exactly these settings. At block scopes the problem is that of the head alone.
 
     Raises:
         NoStatistics: a component that carries none.

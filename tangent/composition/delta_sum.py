@@ -1,7 +1,7 @@
-"""The exact sums of a choice of components, and what they are once divided: a delta.
+"""Exact sums of deltas: components are added and removed, the sum is divided into a delta.
 
-Head rows add by label name, directions by parameter. What is left after any changes depends on the
-components that are in, and on nothing else; a label that no component has a row for is gone.
+Head rows add by label name, directions by parameter. After any changes the sum depends on its
+present components, and on nothing else; a label for which no component has a row is gone.
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ Weighted = Sequence[tuple[Component, float]]
 
 
 def _dtype(component: Component) -> torch.dtype:
-    """The one type that holds all directions of the component."""
+    """Return the smallest type that holds all directions of the component."""
     types = sorted({value.dtype for value in component.backbone.values()}, key=str)
     return reduce(torch.promote_types, types) if types else torch.float32
 
 
 def _split(directions: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """The slab's directions by parameter, as views."""
+    """Return views of the flat directions by parameter."""
     pieces = directions.split([shape.numel() for shape in shapes.values()])
     return {
         name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
@@ -37,8 +37,9 @@ def _split(directions: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tenso
 class Tally:
     """Sums of lambda·delta over components of one space.
 
-    With `kept`, it can be changed again and again: every change costs the bytes of the components
-    added or removed, however many there are. It then holds 8 bytes a parameter (16 for float64).
+    With `kept`, the sums can be changed again and again: every change costs the bytes of the
+    components added or removed, however many are in the sums. They then hold 8 bytes a parameter
+    (16 for float64).
     """
 
     def __init__(self, width: int, *, kept: bool = True) -> None:
@@ -49,13 +50,13 @@ class Tally:
         self._backbone: Accumulator | None = None
 
     def change(self, added: Weighted, removed: Weighted = (), *, divisor: float = 1.0) -> Delta:
-        """The delta of what is in after the change, over the divisor.
+        """Return the sum after the change, over the divisor, as a delta.
 
-        `removed` must be in, with the same weights. After an error the tally is of no use.
+        `removed` must be in the sum, with the same weights. After an error the sum is undefined.
 
         Raises:
             Overflow: numbers too large for exact sums.
-            BadComponent: a component of another precision than those that are in.
+            BadComponent: a component of another precision than those in the sum.
         """
         dtypes = {_dtype(component) for component, _ in [*added, *removed]}
         if self._backbone is None:
@@ -84,8 +85,8 @@ class HeadSum:
 
     def __init__(self, width: int) -> None:
         self._rows: tuple[str, ...] = ()  # labels that some component has a row for, sorted
-        self._held: Counter[str] = Counter()  # of how many
-        self._ranked: Counter[str] = Counter()  # how many have images of the label
+        self._held: Counter[str] = Counter()  # components with a row of the label
+        self._ranked: Counter[str] = Counter()  # components with images of the label
         self._limbs = [torch.zeros(0, width, dtype=torch.float64) for _ in range(2)]
         self._bounds = 0.0
         self._parts = 0
@@ -93,7 +94,7 @@ class HeadSum:
     def change(
         self, added: Weighted, removed: Weighted, *, divisor: float
     ) -> tuple[tuple[str, ...], Tensor]:
-        """The labels that have images and their rows over the divisor."""
+        """Return the labels that have images, and their rows over the divisor."""
         for component, _ in added:
             self._held.update(component.head_labels)
             self._ranked.update(component.labels.keys())
@@ -112,7 +113,7 @@ class HeadSum:
         return labels, (self._limbs[0][place] + self._limbs[1][place]).div_(divisor)
 
     def _add(self, component: Component, weight: float, sign: int) -> None:
-        """Sums of integers are exact, so `index_add_` may take them in any order."""
+        """Add a component, or remove it with sign -1; the sums are exact in any order of rows."""
         value = component.head.detach().cpu().to(torch.float64) * weight
         self._bounds += sign * (float(value.abs().max()) if value.numel() else 0.0)
         self._parts += sign
@@ -125,7 +126,7 @@ class HeadSum:
         return torch.tensor([row[name] for name in labels], dtype=torch.long)
 
     def _keep_rows(self, labels: list[str]) -> None:
-        """Lay the rows out for these labels, new ones at zero."""
+        """Lay the rows out for these labels, with zeros for new labels."""
         if tuple(labels) == self._rows:
             return
         kept = [name for name in labels if name in set(self._rows)]

@@ -1,4 +1,4 @@
-"""Exact sums of vectors: integers on a fixed grid, whose sums know no order and no history.
+"""Exact sums of vectors: integers on a fixed grid, whose sums depend on no order and no history.
 
 Every part lambda·x is rounded once, by itself, to the nearest multiple of the grid g (ties to
 even); from there on nothing is rounded. Adding in any order gives the same bits, and taking a part
@@ -18,7 +18,7 @@ takes M along, and the next part takes it away again: `limb + (x - M)`. So a par
 over a chunk that stays in the cache: convert, add, add. (Integers in int64 cost more: torch's
 addition of them multiplies by alpha, and takes three times as long.)
 
-Where numba is installed, long sums are done by `kernel` in one pass, with the same bits.
+Where numba is installed, `compiled_sum` does long sums in one pass, with the same bits.
 """
 
 import logging
@@ -36,7 +36,7 @@ CHUNK = 1 << 17  # entries; with two threads each half of limb, scratch and part
 GRIDS = (2.0**-37,)
 GRIDS_OF_64_BITS = (2.0**-24, 2.0**-62)
 CAPACITY = 2.0**50  # in units of the grid: half of what the rounding allows
-MOST_PARTS = 2**13  # so many residues of half a unit of the first limb fill the second one
+MOST_PARTS = 2**13  # that many residues of half a unit of the first limb fill the second limb
 
 COMPILED = (torch.float32, torch.bfloat16, torch.float64)
 COMPILED_FROM = 1 << 22  # entries of all parts: torch takes some ten milliseconds for fewer
@@ -48,7 +48,7 @@ Term = tuple[Tensor, float, int]  # and whether it is added or removed
 
 
 def reach(dtype: torch.dtype) -> float:
-    """What the sum of abs(lambda·x) must stay below, entry by entry."""
+    """Return the bound that the sum of abs(lambda·x) must stay below, entry by entry."""
     return CAPACITY * _grids(dtype)[0]
 
 
@@ -57,7 +57,7 @@ def _grids(dtype: torch.dtype) -> tuple[float, ...]:
 
 
 def grid_parts(value: Tensor) -> list[Tensor]:
-    """float64 numbers as multiples of the two grids; what they lack is at most half of the last."""
+    """Return float64 numbers as multiples of the two grids, to half of the finer grid at most."""
     parts = []
     for grid in GRIDS_OF_64_BITS:
         part = (value + _magic(grid)) - _magic(grid)
@@ -67,7 +67,7 @@ def grid_parts(value: Tensor) -> list[Tensor]:
 
 
 def check_bound(bound: float, parts: int, dtype: torch.dtype) -> None:
-    """Refuse what may not have been summed exactly.
+    """Refuse a sum that may not be exact.
 
     Raises:
         Overflow: the bound on the sum of abs(lambda·x) is NaN or beyond the reach.
@@ -84,7 +84,7 @@ def check_bound(bound: float, parts: int, dtype: torch.dtype) -> None:
 
 
 def _greatest(chunk: Tensor, weight: float) -> float:
-    """max abs(chunk), or 0 where abs(weight·chunk) is below 1/2; NaN or Inf if the chunk has any.
+    """Return max abs(chunk), or 0 where abs(weight·chunk) is below 1/2; NaN or Inf if it has any.
 
     The norm is no less than the maximum and several times faster.
     """
@@ -98,14 +98,14 @@ def _greatest(chunk: Tensor, weight: float) -> float:
 
 
 def _bound(greatest: float, weight: float) -> float:
-    """max abs(weight·x), 0 where that is below 1: MOST_PARTS such parts fill half of the room."""
+    """Return max abs(weight·x), or 0 below 1: MOST_PARTS such parts fill half of the room."""
     bound = abs(weight) * greatest
     return 0.0 if bound < 1 else bound
 
 
 @cache
 def _kernel(dtype: torch.dtype) -> Any:
-    """The compiled pass; None where numba is missing or fails, which costs speed alone."""
+    """Return the compiled pass, or None where numba is missing or fails: only speed is lost."""
     try:
         from tangent.composition import compiled_sum
 
@@ -120,7 +120,7 @@ def _kernel(dtype: torch.dtype) -> Any:
 
 
 def _magic(grid: float) -> float:
-    """M: adding it to less than 2^51 g rounds to multiples of g."""
+    """Return M: adding it to a number below 2^51 g rounds the number to a multiple of g."""
     return 1.5 * 2.0**52 * grid
 
 
@@ -142,7 +142,7 @@ class Accumulator:
         self._scratch = [empty(min(size, CHUNK), torch.float64) for _ in range(2)]
 
     def change(self, added: Terms, removed: Terms = (), *, divisor: float = 1.0) -> Tensor:
-        """The new sum over the divisor, in one pass over the bytes of what is added and removed.
+        """Return the new sum over the divisor, in one pass over the bytes of all terms.
 
         `removed` must have been added before, with the same weights. After an error the sum is
         undefined.
@@ -164,7 +164,7 @@ class Accumulator:
         return out
 
     def _changed(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
-        """Bring the limbs up to date and fill `out`; max abs(x) of every term."""
+        """Bring the limbs up to date and fill `out`; return max abs(x) of every term."""
         long = self.size * len(terms) >= COMPILED_FROM and self.dtype in COMPILED
         compiled_sum = _kernel(self.dtype) if long else None
         if compiled_sum is None:
@@ -176,7 +176,7 @@ class Accumulator:
         return magnitudes
 
     def _pass(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
-        """The same by torch's operations, chunk by chunk."""
+        """Do the same by torch's operations, chunk by chunk."""
         pieces = [vector.split(CHUNK) for vector, _, _ in terms]
         signs = [(weight, sign, -1 if i % 2 else 1) for i, (_, weight, sign) in enumerate(terms)]
         limbs_of = list(zip(*(limb.split(CHUNK) for limb in self._limbs), strict=True))
@@ -198,7 +198,7 @@ class Accumulator:
         return most
 
     def _prepare(self, limbs: Sequence[Tensor], *, odd: int) -> None:
-        """Take M away before an odd number of steps, so that none is left after them."""
+        """Subtract M before an odd number of steps, so that no M is left after the last step."""
         for limb, magic in zip(limbs, self._magics, strict=True):
             if self._fresh:
                 limb.fill_(-odd * magic)

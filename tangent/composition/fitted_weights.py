@@ -6,9 +6,9 @@ and one pass of the backbone gives all of f and z. Then, K labels and u = 1/T th
     squared         (1/2nK) sum (f + z lambda - beta onehot)² + l2/2 |lambda - u|²
     cross_entropy   (1/n) sum of -log softmax(f + z lambda)_y + l2/2 |lambda - u|²
 
-under a constraint of `quadratic`. The first is a quadratic itself, the second is minimised by
-Newton's method, each step a quadratic under the constraint. The penalty pulls to the average: with
-few examples it is what is left.
+under a constraint of `active_set`. The first is a quadratic itself, the second is minimised by
+Newton's method, each step a quadratic under the constraint. The penalty pulls towards the
+average, which decides where examples are few.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from torch import Tensor
 from tangent.errors import IndefiniteProblem
 from tangent.solvers.active_set import minimise
 
-MOST_STEPS = 100  # of Newton's; it takes ten where there is a minimum
+MOST_STEPS = 100  # of Newton's method, which takes about ten where there is a minimum
 FLAT = 1e-12  # a curvature this far below the first one is rounding: probabilities of 0 and 1
 SETTLED = 1e-11  # the last step's size, relative to the weights
 
@@ -37,23 +37,23 @@ class Examples:
         return len(self.truth)
 
     def chosen(self, rows: Sequence[int]) -> "Examples":
-        """The given ones."""
+        """Return the examples of these rows."""
         index = torch.tensor(list(rows), dtype=torch.long)
         return Examples(self.base[index], self.moved[index], self.truth[index])
 
     def logits(self, weights: Tensor) -> Tensor:
-        """The composed logits (n, K)."""
+        """Return the composed logits (n, K)."""
         return self.base + self.moved @ weights
 
     def accuracy(self, weights: Tensor) -> float:
-        """The share whose own label comes first."""
+        """Return the share of examples whose own label has the greatest logit."""
         return float((self.logits(weights).argmax(1) == self.truth).double().mean())
 
 
 def examples_of(
     chunks: Sequence[tuple[Tensor, Sequence[Tensor]]], truth: Sequence[int]
 ) -> Examples:
-    """Examples of the base's logits and the components' changes to them, chunk by chunk."""
+    """Build examples from the base's logits and the components' changes to them, by chunks."""
     base = torch.cat([base for base, _ in chunks])
     moved = torch.cat([torch.stack(list(each), 2) for _, each in chunks])
     return Examples(base, moved, torch.tensor(list(truth), dtype=torch.long))
@@ -61,7 +61,7 @@ def examples_of(
 
 @dataclass(frozen=True)
 class Problem:
-    """What the weights are best at."""
+    """The objective, penalty and constraint of the weights."""
 
     objective: str
     l2: float
@@ -69,14 +69,14 @@ class Problem:
     beta: float = 1.0  # target of the true label, for `squared`
 
     def value(self, examples: Examples, weights: Tensor) -> float:
-        """The objective, penalty included."""
+        """Return the objective, penalty included."""
         return self._parts(examples, weights)[0]
 
     def solve(self, examples: Examples) -> Tensor:
-        """The best weights (T,).
+        """Return the best weights (T,).
 
         Raises:
-            IndefiniteProblem: there is no best, or more than one.
+            IndefiniteProblem: no weights are the best, or more than one choice is.
         """
         weights = uniform(examples)
         value, slope, hessian = self._parts(examples, weights)
@@ -98,7 +98,7 @@ class Problem:
     def _further(
         self, examples: Examples, weights: Tensor, value: float, slope: Tensor, step: Tensor
     ) -> tuple[Tensor, float, Tensor, Tensor]:
-        """As far along the step as the objective falls; all between are under the constraint."""
+        """Go along the step as far as the objective falls; every point on it is feasible."""
         length, expected = 1.0, float(slope @ step)
         while True:
             moved = weights + length * step
@@ -108,7 +108,7 @@ class Problem:
             length /= 2
 
     def _parts(self, examples: Examples, weights: Tensor) -> tuple[float, Tensor, Tensor]:
-        """Value, gradient and Hessian."""
+        """Return value, gradient and Hessian."""
         away = weights - uniform(examples)
         measure = _squared if self.objective == "squared" else _cross_entropy
         value, slope, hessian = measure(examples, weights, self.beta)
@@ -118,7 +118,7 @@ class Problem:
 
 
 def uniform(examples: Examples) -> Tensor:
-    """The weights of the rule `average`."""
+    """Return the weights of the rule `average`."""
     count = examples.moved.shape[2]
     return torch.full((count,), 1 / count, dtype=torch.float64)
 

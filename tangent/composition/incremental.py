@@ -1,4 +1,4 @@
-"""Composes again and again, going on from the sums that it still has.
+"""Incremental composition: each composition starts from the sums kept of the last ones.
 
 A composition that differs by a few components from the last of its space costs these components'
 bytes, however many it has in all; the result has the same bytes as one composed from nothing.
@@ -17,11 +17,11 @@ from tangent.errors import Overflow
 from tangent.space import Space
 
 KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for `joint`
-FEWEST = 3  # components: with less there is nothing to save
+FEWEST = 3  # components: fewer are composed as fast from nothing
 
 
 class Source(NamedTuple):
-    """Where a component is: a key that `load` knows, and the SHA-256 of the file."""
+    """The place of a component: a key that `load` knows, and the SHA-256 of the file."""
 
     key: str
     sha256: str
@@ -36,14 +36,14 @@ class Composer:
     """Composes by any rule; keeps the sums of the last few spaces. One thread at a time."""
 
     def __init__(self, load: Load) -> None:
-        """`load` gives the component of a source, mapped; it is let go of after each call."""
+        """`load` returns the component of a source, mapped; no call keeps a component."""
         self._load = load
         self._held: OrderedDict[tuple[str, bool], tuple[Members, Sums]] = OrderedDict()
 
     def compose(
         self, space: Space, parts: Sequence[tuple[Source, float | None]], rule: str
     ) -> Delta:
-        """As `tangent.compose`."""
+        """Return the delta that `tangent.compose` gives."""
         weights = lambdas([weight for _, weight in parts], rule)
         kept = rule != "joint" or (space.joint_is_exact and set(weights) == {1.0})
         pairs = zip(parts, weights, strict=True)
@@ -62,7 +62,7 @@ class Composer:
                 tally = JointSums(space)
                 try:
                     delta = tally.change(added)
-                except Overflow:  # right all the same, but nothing to go on from
+                except Overflow:  # the delta is right, but its sums cannot be changed
                     return compose(space, added, rule, shas=_hashes(wanted))
             else:
                 tally = Tally(space.readout_width)
@@ -73,9 +73,9 @@ class Composer:
         return delta
 
     def forget(self, shas: Collection[str]) -> None:
-        """Take components out of the sums, while their files are still there.
+        """Take components out of the sums, while their files still exist.
 
-        Sums that cannot do without their file are dropped.
+        Sums from which a component cannot be taken out are dropped.
         """
         for key, (members, tally) in list(self._held.items()):
             kept = Counter({each: n for each, n in members.items() if each[0].sha256 not in shas})
@@ -92,10 +92,10 @@ class Composer:
     def _gone_on(
         self, space: Space | None, tally: Sums, members: Members, wanted: Members, by: float
     ) -> Delta | None:
-        """The tally changed to what is wanted, or nothing where that failed for any reason.
+        """Change the tally to the wanted members; return None where that failed for any reason.
 
-        A removed component's file may be gone or damaged, or have another precision; what is wanted
-        is then composed from nothing, where what is wrong with a wanted component comes out.
+        A removed component's file may be gone or damaged, or have another precision. The wanted
+        members are then composed from nothing, which reports a fault of any of them.
         """
         try:
             added = list(self._loaded(space, wanted - members))

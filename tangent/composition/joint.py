@@ -1,9 +1,9 @@
-"""The problem that `joint` solves, summed over components: it can be changed by one at its cost.
+"""The problem that `joint` solves, summed over components; a change costs the changed component.
 
-At lambda = 1 the sums G and s (see `normal_equations`) are exact (see `readout`), so what is left
-after any changes has the bits of what was never changed. For targets and ridge to have them too,
-components of one beta are summed before beta multiplies, and those of one mu before mu does; and
-the products are summed in the order of beta and mu, not in that of the components.
+At lambda = 1 the sums G and s (see `normal_equations`) are exact (see `features`), so after any
+changes they have the bits of fresh sums. For targets and ridge to have these bits too,
+components of one beta are summed before the multiplication by beta, and components of one mu before
+that by mu; the products are summed in the order of beta and mu, not in that of the components.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ Weighted = Sequence[tuple[Component, float]]
 
 
 class Alike(NamedTuple):
-    """What images have in common that the problem treats alike."""
+    """The settings under which the problem counts an image."""
 
     weight: float
     beta: float
@@ -33,7 +33,7 @@ class Alike(NamedTuple):
 
 
 class JointSums:
-    """The sums over components of one space, taken in the order in which they come."""
+    """The sums over components of one space, in the order in which the components come."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -43,10 +43,10 @@ class JointSums:
         self._images: defaultdict[Alike, float] = defaultdict(float)
 
     def add(self, parts: Weighted, sign: int = 1) -> None:
-        """Take components in, or with sign -1 out again, with the weights that they came with.
+        """Add components, or remove them with sign -1 and the weights that they were added with.
 
         Raises:
-            NoStatistics: one that carries none.
+            NoStatistics: a component carries no statistics.
         """
         for component, weight in parts:
             found = statistics_of(component)
@@ -62,10 +62,10 @@ class JointSums:
             self._add_sums(weight * beta, found, sign)
 
     def change(self, added: Weighted, removed: Weighted = (), *, divisor: float = 1.0) -> Delta:
-        """The optimum after the change, at a linear scope; all weights must be 1.
+        """Return the optimum after the change, at a linear scope; all weights must be 1.
 
         Raises:
-            Overflow: sums that may not be exact, so that later changes could leave a trace.
+            Overflow: the sums may not be exact, so that later changes could leave a trace.
             NoStatistics: as `add`.
         """
         assert divisor == 1 and all(weight == 1 for _, weight in (*added, *removed))
@@ -77,19 +77,19 @@ class JointSums:
         return self.delta()
 
     def delta(self) -> Delta:
-        """The optimum: one head row for each label that has images."""
+        """Return the optimum: one head row for each label that has images."""
         pooled, labels = self.pooled(), self.labels
         return Delta(labels, pooled.solve(all_base_rows(self.space, labels)), {})
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those that have images, sorted."""
+        """The labels that have images, sorted."""
         return tuple(sorted({name for counts in self._counts.values() for name in counts}))
 
     def pooled(self) -> NormalEquations:
-        """The problem, with targets of the labels that have images.
+        """Return the problem, with targets of the labels that have images.
 
-        mu is to be chosen where all components ask for it and the head is all that is trained.
+        mu is chosen from the data where all components request it and only the head is trained.
         """
         assert self._packed is not None
         width = self.space.readout_width
@@ -109,7 +109,7 @@ class JointSums:
         )
 
     def _summed(self, factor: Callable[[Alike], float]) -> float:
-        """The sum over images of a factor, in its order and those of one factor first."""
+        """Return the sum of a factor over images: images of one factor first, then by factor."""
         counts: defaultdict[float, float] = defaultdict(float)
         for alike, images in self._images.items():
             counts[factor(alike)] += images
@@ -133,16 +133,16 @@ class JointSums:
 
 
 def all_base_rows(space: Space, labels: Sequence[str]) -> Tensor:
-    """The base rows (K, D) of these labels, then of those that the space declares beside them."""
+    """Return the base rows (K, D) of these labels, then of the space's other declared labels."""
     others = [name for name in space.declared if name not in labels]
     return space.base_rows([*labels, *others])
 
 
 def statistics_of(component: Component) -> Statistics:
-    """The component's statistics.
+    """Return the component's statistics.
 
     Raises:
-        NoStatistics: it carries none.
+        NoStatistics: the component carries none.
     """
     if component.derived:
         raise NoStatistics(

@@ -1,4 +1,4 @@
-"""The answer of the rule `joint` taken apart: see `attribution`."""
+"""Attribution of an answer by the rule `joint`: see `attribution`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ def taken_apart(
     labels: tuple[str, ...],
     turn: Turn = ALONE,
 ) -> Taken:
-    """f_w, the shares' effects, and the answers of the rests, each solved anew."""
+    """Return f_w, every share's logits and, for every part, the answer of all other parts."""
     if not space.joint_is_exact:
         return _at_blocks(space, images, parts, labels, turn)
     own = [Delta(labels, head, {}) for head in joint_shares(space, parts, labels)]
@@ -44,7 +44,7 @@ def taken_apart(
 def _at_blocks(
     space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...], turn: Turn
 ) -> Taken:
-    """The same where the averaged block's effect comes on top of the heads'."""
+    """Return the same at block scopes, where the averaged block adds to the logits."""
     if len(parts) == 1:
         ((base, moved),) = effects(space, images, [alone(parts[0][0])], turn)
         return base, [moved], [None]
@@ -93,9 +93,9 @@ def joint_shares(
     labels: tuple[str, ...],
     behind: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    """Every part's share of the joint head (K, D); they sum to it.
+    """Return every part's share of the joint head (K, D); the shares sum to the head.
 
-    behind: what the block in front adds on each part's data, (D, width).
+    behind: the effect of the block in front on each part's data, (D, width).
     """
     problem, base = pooled(space, parts), all_base_rows(space, labels)
     lower = factor(problem.gram, problem.ridge(base))
@@ -119,9 +119,9 @@ def _rests(
     labels: tuple[str, ...],
     behind: Callable[[int], Tensor] | None = None,
 ) -> Iterator[Delta]:
-    """The joint head of all parts but one, for each of them.
+    """Yield, for each part, the joint head of all other parts.
 
-    behind: what the block in front adds on the data of all but that one, weighted, (D, width).
+    behind: the weighted effect of the block in front on the data of all other parts, (D, width).
     """
     for at, pool in enumerate(_pools(space, parts, labels, None)):
         others = [component for i, (component, _) in enumerate(parts) if i != at]
@@ -139,7 +139,7 @@ def _pools(
     labels: tuple[str, ...],
     outside: NormalEquations | None,
 ) -> Iterator[NormalEquations]:
-    """What is outside of all but one part, for each: T log T sums, and nothing is subtracted."""
+    """Yield, for each part, the problem of all other parts: O(T log T) sums, no subtraction."""
     if len(parts) == 1:
         assert outside is not None
         yield outside

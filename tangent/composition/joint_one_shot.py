@@ -6,10 +6,10 @@ J D to the features:
 
     (sum of w G + c I) delta_l = sum of w (beta s_l - G a_l - r C w_l),    r_t = <D, d_t>/<d_t, d_t>
 
-G, s and the ridge c are exact, as at scope `head`. What the averaged block does on component t's
-data is not known without the data; r_t C_t, the own block's effect in the share that the average
-has of it, stands for it: all of it where every component has the same block, 1/T where T blocks
-have nothing in common. This is an approximation; `refine` is the optimum, where the data are held.
+G, s and the ridge c are exact, as at scope `head`. The averaged block's effect on component t's
+data is not known without the data. r_t C_t approximates it: the effect of the component's own
+block, in the share that the average has of this block. The share is 1 where every component has the
+same block, and 1/T where T blocks have nothing in common. `refine` gives the optimum from the data.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Weighted = Sequence[tuple[Component, float]]
 
 
 def averaged(parts: Weighted) -> dict[str, Tensor]:
-    """D by parameter, summed in the order of the parts."""
+    """Return D by parameter, summed in the order of the parts."""
     weight = sum(each for _, each in parts)
     found: dict[str, Tensor] = {}
     for component, each in parts:
@@ -35,13 +35,13 @@ def averaged(parts: Weighted) -> dict[str, Tensor]:
 
 
 def effects(parts: Weighted, block: dict[str, Tensor]) -> list[Tensor]:
-    """r_t C_t (D, width) of every part: what the averaged block adds on its data."""
+    """Return r_t C_t (D, width) of every part: the averaged block's effect on the part's data."""
     owns = [_share(component, block) for component, _ in parts]
     return [own * cross for own, cross in zip(owns, crosses(parts), strict=True)]
 
 
 def inner_products(parts: Weighted) -> Tensor:
-    """<d_s, d_t> of all pairs, (T, T)."""
+    """Return <d_s, d_t> of all pairs, (T, T)."""
     found = torch.zeros(len(parts), len(parts), dtype=torch.float64)
     for name in parts[0][0].backbone:
         rows = torch.stack([component.backbone[name].flatten() for component, _ in parts]).double()
@@ -50,7 +50,7 @@ def inner_products(parts: Weighted) -> Tensor:
 
 
 def shares(inner: Tensor, weights: Tensor) -> Tensor:
-    """r_t of the average with these weights, from the inner products; 0 where a block is zero."""
+    """Return r_t of the average with these weights, from the inner products; 0 for a zero block."""
     norms = inner.diagonal()
     along = inner @ weights / weights.sum()
     return torch.where(norms > 0, along / norms.clamp(min=1e-300), 0.0)
@@ -66,7 +66,7 @@ def _share(component: Component, block: dict[str, Tensor]) -> float:
 
 
 def crosses(parts: Weighted) -> list[Tensor]:
-    """C_t (D, width) of every part, which has statistics."""
+    """Return C_t (D, width) of every part; all parts must have statistics."""
     found = []
     for component, _ in parts:
         assert component.statistics is not None and component.statistics.cross is not None

@@ -1,4 +1,4 @@
-"""What directions do to the logits of images, each by itself: f_w and J·delta, never added."""
+"""Effects of directions on the logits of images: f_w and J·delta of each, never added."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +12,8 @@ from tangent.components.delta import Delta
 from tangent.space import CHUNK, Space
 
 Turn = AbstractContextManager[Any]
-ALONE = nullcontext()  # where nobody else runs the space
-MOST_PARAMETERS = 2**28  # of all directions that are on the device at a time
+ALONE = nullcontext()  # where no other thread runs the space
+MOST_PARAMETERS = 2**28  # of all directions on the device at a time
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Answer:
 def effects(
     space: Space, images: Tensor, deltas: Sequence[Delta], turn: Turn = ALONE
 ) -> list[tuple[Tensor, Tensor]]:
-    """f_w and J·delta (B, K) float64 of each delta, never added: no digit of one hides the other.
+    """Return f_w and J·delta (B, K) float64 of each delta, unadded: neither hides a digit.
 
     The images go through the backbone once for as many deltas as MOST_PARAMETERS holds, while the
     caller's `turn` is held: one thread at a time may run a space.
@@ -44,7 +44,7 @@ def _effects(space: Space, images: Tensor, deltas: Sequence[Delta]) -> list[tupl
     engine, device = space.engine, space.device
     bases = [space.base_rows(delta.labels).to(device) for delta in deltas]
     heads = [delta.head.to(device) for delta in deltas]
-    moving = [at for at, delta in enumerate(deltas) if delta.backbone]  # the rest is heads alone
+    moving = [at for at, delta in enumerate(deltas) if delta.backbone]  # the others are heads alone
     directions = (
         {name: value.to(device, space.dtype) for name, value in deltas[at].backbone.items()}
         for at in moving

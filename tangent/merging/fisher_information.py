@@ -1,4 +1,4 @@
-"""What an operator measures on a parent's own images: inputs' Grams, and the Fisher matrix.
+"""Measurements on a parent's own images: the Gram matrices of inputs, and the Fisher matrix.
 
 The Fisher matrix is JᵀJ of the parent's logits for the square loss, and JᵀCJ with C = diag p - ppᵀ
 for cross-entropy, p the parent's own answer; every image counts once, whatever alpha was. Sums over
@@ -45,7 +45,7 @@ class ParentData:
     def __init__(
         self, space: Space, component: Component, source: Source | None, images: int, seed: int = 0
     ) -> None:
-        """`images`: how many are used at most, spread evenly over all."""
+        """`images`: the most images to use, spread evenly over all."""
         self.space, self.component, self.source = space, component, source
         self.images, self.seed = images, seed
         self.base = space.base_rows(component.head_labels).to(space.device)
@@ -107,7 +107,7 @@ class ParentData:
         return found
 
     def _known(self) -> bool:
-        """Whether the parent's statistics hold its Fisher matrix."""
+        """True if the parent's statistics hold its Fisher matrix."""
         loss = self.component.hyperparameters.get("loss", "rsl")
         return self.space.engine is None and loss == "rsl" and self.component.statistics is not None
 
@@ -123,7 +123,7 @@ class ParentData:
         return chosen
 
     def _share(self) -> float:
-        """How many images there are for each one used."""
+        """The number of images for each image used."""
         return len(self.source.labels) / len(self._chosen()) if self.source else 1.0
 
     @torch.no_grad()
@@ -157,7 +157,7 @@ class ParentData:
         return torch.diag_embed(p.sqrt()) - p[:, :, None] * p.sqrt()[:, None, :]
 
     def _cotangents(self, batch: Batch, generator: torch.Generator, count: int) -> Iterator[Tensor]:
-        """`count` random ones of phi (B, width), u with E u uᵀ = C pulled back to phi."""
+        """Yield `count` cotangents of phi (B, width): random u with E u uᵀ = C, pulled back."""
         width = self.space.width
         for _ in range(count):
             shape = batch.roots.shape[:2]
@@ -166,7 +166,7 @@ class ParentData:
             yield (u @ self.base[:, :width]).to(batch.rows.dtype)
 
     def _pulled(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        """Squares of each image's gradients, whose sum is the diagonal."""
+        """Yield squares of every image's gradients; they sum to the diagonal."""
         engine, count = self.space.engine, len(self.base)
         if engine is None:
             return

@@ -17,7 +17,7 @@ class Kronecker:
     scale: float
 
     def times(self, value: Tensor) -> Tensor:
-        """The product with a block."""
+        """Return the product with a block."""
         if not self.factors:
             return self.scale * value
         turned = value.reshape([len(factor) for factor in self.factors])
@@ -26,7 +26,7 @@ class Kronecker:
         return self.scale * turned.reshape(value.shape)
 
     def on_rows(self, rows: Tensor, count: int) -> "Kronecker":
-        """The same on these of `count` rows of a larger block, and zero on the others."""
+        """Return the same product on these rows of a block of `count` rows, zero on the others."""
         own, *others = self.factors
         wide = torch.zeros(count, count, dtype=torch.float64)
         wide[rows[:, None], rows] = own

@@ -104,7 +104,7 @@ class MergeMethod:
 
     @property
     def measures_images(self) -> bool:
-        """Whether the method measures on the images that a parent was trained from."""
+        """True if the method measures on a parent's training images."""
         return self.images != "never"
 
     def needs_images(self, scope: str, loss: str) -> bool:

@@ -18,7 +18,7 @@ HEAD = "head"
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in a flat vector the head's rows and each parameter's direction lie."""
+    """The places of the head's rows and of every parameter's direction in a flat vector."""
 
     labels: tuple[str, ...]  # of the head's rows: the union of the parents', sorted
     shapes: dict[str, torch.Size]  # block -> shape; the head first, then the parameters by name
@@ -33,7 +33,7 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """How many entries a vector has."""
+        """The number of entries of a vector."""
         return sum(shape.numel() for shape in self.shapes.values())
 
     @property
@@ -58,7 +58,7 @@ class Layout:
         return torch.cat([head.flatten(), *(part.flatten() for part in parts)])
 
     def held(self, labels: Sequence[str]) -> Tensor:
-        """Which entries (P,) a parent has whose head has rows for these labels."""
+        """Mark the entries (P,) of a parent whose head has rows for these labels."""
         ones = {name: torch.ones(shape) for name, shape in self.shapes.items()}
         ones[HEAD] = ones[HEAD][: len(labels)]
         return self.flat(labels, ones) > 0
@@ -91,7 +91,7 @@ class TaskVectors:
         )
 
     def with_values(self, values: Tensor) -> "TaskVectors":
-        """The same parents with other entries."""
+        """Return the same parents with other entries."""
         return TaskVectors(self.layout, values, self.held, self.weights)
 
     def total(self) -> Tensor:
@@ -110,7 +110,7 @@ def ratio(above: Tensor, below: Tensor) -> Tensor:
 
 
 def largest(values: Tensor, count: int) -> Tensor:
-    """Which `count` entries of a vector are the largest; of equal ones, the first."""
+    """Mark the `count` largest entries of a vector; of equal entries, the first."""
     chosen = torch.zeros(len(values), dtype=torch.bool)
     chosen[torch.sort(values, descending=True, stable=True).indices[:count]] = True
     return chosen

@@ -16,7 +16,7 @@ PATIENCE = 60  # seconds, for a server's answer under load
 
 
 class Cut:
-    """When to cut a line, and whether it was cut."""
+    """A request to cut a line, and the event that it was cut."""
 
     def __init__(self) -> None:
         self.marker: bytes | None = None

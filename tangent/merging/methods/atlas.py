@@ -65,7 +65,7 @@ def atlas(
 
 
 def gathered(space: Space, components: Sequence[Component], source: Source) -> Examples:
-    """The labelled images through the base, and through every block of every parent.
+    """Return the examples of the base's logits and of every block of every parent.
 
     A block counts as often as there are blocks: equal coefficients 1/(TB) are the average.
 
@@ -98,7 +98,7 @@ def gathered(space: Space, components: Sequence[Component], source: Source) -> E
 def _directions(
     space: Space, components: Sequence[Component], labels: tuple[str, ...]
 ) -> list[Delta]:
-    """Each parent's blocks, one at a time, in the layout's order."""
+    """Return a delta for every block of every parent, in the layout's order."""
     found = []
     for each in components:
         nothing = {name: torch.zeros_like(value) for name, value in each.backbone.items()}

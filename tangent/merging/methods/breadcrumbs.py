@@ -17,7 +17,7 @@ from tangent.merging.task_vectors import TaskVectors
 
 
 def breadcrumbs(vectors: TaskVectors, *, smallest: float, largest: float, scale: float) -> Tensor:
-    """The scaled sum (P,) of what is left."""
+    """Return the scaled sum (P,) of the entries that are left."""
     kept = torch.zeros_like(vectors.values)
     for row, value, held in zip(kept, vectors.values, vectors.held, strict=True):
         for at in vectors.layout.slices.values():
@@ -28,7 +28,7 @@ def breadcrumbs(vectors: TaskVectors, *, smallest: float, largest: float, scale:
 
 
 def _between(sizes: Tensor, smallest: float, largest: float) -> Tensor:
-    """The places of the entries that are neither."""
+    """Mark the entries that are neither among the smallest nor among the largest."""
     order = torch.sort(sizes, stable=True).indices
     return order[round(smallest * len(order)) : len(order) - round(largest * len(order))]
 

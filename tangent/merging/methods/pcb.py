@@ -32,7 +32,7 @@ def pcb(vectors: TaskVectors, *, keep: float, scale: float) -> Tensor:
 
 
 def _norm(values: Tensor) -> Tensor:
-    """Stretched to 0 … 1; all 0 if they are equal."""
+    """Stretch the values to 0 … 1; all are 0 if they are equal."""
     low, high = torch.aminmax(values)
     return ratio(values - low, (high - low).expand_as(values))
 

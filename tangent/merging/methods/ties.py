@@ -22,7 +22,7 @@ def ties(vectors: TaskVectors, *, density: float, scale: float) -> Tensor:
 
 
 def trimmed(vectors: TaskVectors, density: float) -> TaskVectors:
-    """Each parent's largest entries in size, zero elsewhere."""
+    """Keep every parent's largest entries in size, zero elsewhere."""
     kept = torch.zeros_like(vectors.values)
     for row, value, held in zip(kept, vectors.values, vectors.held, strict=True):
         count = round(density * int(held.sum()))

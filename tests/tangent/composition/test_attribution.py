@@ -51,7 +51,7 @@ def test_base_and_shares_sum_to_the_composed_logits(scope, rule, weights):
 
 @cases
 def test_a_share_is_what_its_definition_says(scope, rule, weights):
-    """By dense matrices and single components, none of it from the code under test."""
+    """Expected values come from dense matrices and single components, not from this code."""
     where, found = space("mini", scope), attributed(scope, rule, weights)
     labels = found.base.labels
     for at, (part, weight) in enumerate(zip(components(scope), weights, strict=True)):

@@ -25,7 +25,7 @@ weights = st.one_of(
 
 
 def entries(dtype: torch.dtype):
-    """Numbers of every size, of which dozens stay within the grid's reach."""
+    """Numbers of every size; dozens of them stay within the grid's reach."""
     width = {torch.float32: 32, torch.float64: 64, torch.bfloat16: 32}[dtype]
     return st.lists(st.floats(-16, 16, width=width), min_size=1, max_size=9)
 

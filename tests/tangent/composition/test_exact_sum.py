@@ -21,7 +21,7 @@ few = settings(deadline=None, max_examples=40)
 
 @pytest.fixture(scope="module", autouse=True, params=["torch", "compiled"])
 def way(request):
-    """Every test runs by torch's operations and by the compiled loops."""
+    """Run every test by torch's operations and by the compiled loops."""
     if request.param == "compiled":
         pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +49,7 @@ def fresh(terms, dtype, divisor=1.0, *, kept=False) -> torch.Tensor:
 
 @st.composite
 def histories(draw) -> tuple[list[int], list[tuple[list[int], list[int]]]]:
-    """What is left in the end, and changes in several steps that lead there."""
+    """Draw changes in several steps; return the members after the last step, and the steps."""
     steps, inside = [], []
     for _ in range(draw(st.integers(1, 6))):
         leave = [draw(st.booleans()) for _ in inside]

@@ -34,7 +34,7 @@ def alike() -> list[list[int]]:
 
 
 def late() -> list[list[int]]:
-    """Each party brings a label that no earlier one has, and an old one again."""
+    """Parties that each bring a new label, and a label of an earlier party again."""
     parts: list[list[int]] = [[] for _ in LABELS]
     for i, name in enumerate(pool().labels):
         parts[min(LABELS.index(name) + i % 2, 4)].append(i)
@@ -63,7 +63,7 @@ SPLITS = {
 
 
 def joint(where, parts, scratch, weights=None, **given) -> tangent.Delta:
-    """Each part trained alone, composed by the joint rule."""
+    """Train every part alone; compose the components by the joint rule."""
     alone = [fitted(where, pool().chosen(part), scratch, **given).component for part in parts]
     shas = [hashlib.sha256(each.to_bytes()).hexdigest() for each in alone]
     weights = weights or [None] * len(alone)

@@ -1,4 +1,4 @@
-"""What merge methods measure: against explicit Jacobians, and inputs caught by other means."""
+"""Measurements of merge methods: against explicit Jacobians, and inputs caught by hooks."""
 
 import pytest
 import torch

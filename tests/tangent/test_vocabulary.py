@@ -8,7 +8,7 @@ from tangent.vocabulary import RULES, SCOPES, block_count, is_scope, weight_faul
 
 
 @pytest.mark.parametrize(
-    "scope", [*(set(SCOPES) - {"last-N-blocks"}), "last-1-blocks", "last-99-blocks"]
+    "scope", [*sorted({*SCOPES} - {"last-N-blocks"}), "last-1-blocks", "last-99-blocks"]
 )
 def test_a_scope_is_a_name_of_the_table(scope):
     assert is_scope(scope)

@@ -23,7 +23,7 @@ from app.api import (
 from app.api.http import openapi, problems
 from app.api.http.deps import storable
 from app.api.http.edge import Edge
-from app.api.http.upload_slots import Turns
+from app.api.http.upload_slots import UploadSlots
 from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.parts import Parts
@@ -37,10 +37,10 @@ from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
 from app.unlearning import cleanup
 
-NOUNS = (
-    *(datasets, components, derivations, compositions, predictions, evaluations, receipts),
-    spaces,
-)
+ROUTERS = [
+    *(datasets.router, components.router, derivations.router, compositions.router),
+    *(predictions.router, evaluations.router, receipts.router, spaces.router),
+]
 
 
 @contextmanager
@@ -120,13 +120,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer = signer
-    app.state.turns = Turns(settings.max_concurrent_uploads)
+    app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
     app.state.metrics.register_inventory(partial(_inventory, app))
     problems.add_handlers(app)
     # For the document only: the key was checked before a route is reached.
     bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]
-    for noun in NOUNS:
-        app.include_router(noun.router, prefix="/v1", dependencies=[*bearer, Depends(storable)])
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1", dependencies=[*bearer, Depends(storable)])
     app.include_router(meta.v1, prefix="/v1", dependencies=bearer)
     app.include_router(meta.router)
     app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)

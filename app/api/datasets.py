@@ -26,7 +26,7 @@ from app.api.http.deps import (
     TicketDep,
 )
 from app.api.http.spooling import SpoolingRoute
-from app.api.http.upload_slots import turn
+from app.api.http.upload_slots import upload_slot
 from app.errors import Unsupported
 from app.schemas.datasets import (
     DatasetOut,
@@ -75,7 +75,7 @@ def _multipart(request: Request) -> None:
     "",
     status_code=201,
     summary="Upload a dataset",
-    dependencies=[Depends(_multipart), Depends(turn, scope="function")],
+    dependencies=[Depends(_multipart), Depends(upload_slot, scope="function")],
     responses=problems(400, 404, 410, 413, 415, 422, 503),
 )
 def upload(

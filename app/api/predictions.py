@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
 from app.api.http.deps import PartsDep, TicketDep
-from app.api.http.prediction_forms import Asked, asked, in_three_forms
+from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_request
 from app.api.http.spooling import SpoolingRoute
 from app.errors import Problem
 from app.schemas import predictions as schemas
@@ -28,7 +28,10 @@ router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=Spoo
     },
 )
 def predict(
-    request: Request, asked: Annotated[Asked, Depends(asked)], parts: PartsDep, ticket: TicketDep
+    request: Request,
+    prediction_request: Annotated[PredictionRequest, Depends(prediction_request)],
+    parts: PartsDep,
+    ticket: TicketDep,
 ) -> Response:
     """Each image is answered by itself: one that does not decode has an `error`, the others labels.
 
@@ -36,7 +39,7 @@ def predict(
     `return=contributions,leave_one_out` each answer says what every component added to its logits,
     and what the answer would be without it.
     """
-    prediction = predicted(parts, ticket, asked.query, asked.images)
+    prediction = predicted(parts, ticket, prediction_request.query, prediction_request.images)
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
     answer = schemas.PredictionOut(
         **prediction.selection,

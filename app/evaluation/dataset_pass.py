@@ -5,7 +5,7 @@ from typing import Any
 
 from app.images import BadImage
 from app.inference.engine import Engine
-from app.inference.selection import used
+from app.inference.selection import selection_fields
 from app.parts import Sessions
 from app.store import datasets, evaluations
 from app.store.blobs import BlobMissing, LocalBlobs
@@ -14,7 +14,7 @@ from app.store.db import transaction
 from app.store.tables import Dataset, Image
 
 
-def walk(
+def dataset_pass(
     engine: Engine,
     blobs: LocalBlobs,
     reading: Sessions,
@@ -33,7 +33,7 @@ def walk(
         NotReady: `image_damaged`.
         Invalid: `image_unreadable`.
     """
-    described, after = used(selection), None
+    described, after = selection_fields(selection), None
     while True:
         with transaction(reading) as session:
             evaluations.require(session, described, dataset)

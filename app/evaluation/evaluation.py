@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from app.evaluation.dataset_pass import walk
+from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
-from app.inference.selection import steady, used
+from app.inference.selection import read_consistently, selection_fields
 from app.parts import Parts
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.store import datasets, evaluations
@@ -22,7 +22,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
     """Evaluate the selection and store the result, once for an idempotency key.
 
     Raises:
-        NotFound, Gone, Conflict, Invalid, NotReady: as `steady` and `walk`.
+        NotFound, Gone, Conflict, Invalid, NotReady: as `read_consistently` and `dataset_pass`.
     """
     with transaction(parts.reading) as session:
         dataset = datasets.get(session, request.dataset_id)
@@ -31,7 +31,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
             return EvaluationOut.of(evaluations.get(session, known))
     # Only the composing and the storing keep deletions waiting, not the long way in between.
     ticket.enter()
-    selection, delta = steady(
+    selection, delta = read_consistently(
         parts.reading,
         parts.engine,
         request,
@@ -44,7 +44,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
 
         def store() -> str:
             return evaluations.add(
-                session, selection=used(selection), dataset=dataset, result=result
+                session, selection=selection_fields(selection), dataset=dataset, result=result
             ).id
 
         return EvaluationOut.of(evaluations.get(session, once.run(session, request, store)))
@@ -55,7 +55,7 @@ def _evaluated(
 ) -> dict[str, Any]:
     """The counts over all of the dataset's images."""
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    chunks = walk(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
+    chunks = dataset_pass(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
     for rows, inputs in chunks:
         best = parts.engine.logits(selection.space, inputs, delta).argmax(axis=1)
         for row, column in zip(rows, best, strict=True):

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.errors import Conflict, Invalid
-from app.evaluation.dataset_pass import walk
+from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
-from app.inference.selection import steady, used
+from app.inference.selection import read_consistently, selection_fields
 from app.parts import Parts
 from app.schemas.compositions import CompositionOut, SolveIn
-from app.schemas.predictions import Selection as Asked
+from app.schemas.predictions import SelectionQuery
 from app.store import compositions, datasets, fitted_weights
 from app.store.compositions import Selection
 from app.store.db import Session, transaction
@@ -20,7 +20,7 @@ from app.store.tables import Dataset
 from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
 
 CHUNK = 64  # images in memory at a time
-FEWEST_IMAGES = 10
+MIN_IMAGES = 10
 HELD_OUT = 5  # one image in so many
 
 
@@ -34,30 +34,25 @@ class Gathered:
 
 
 def fit_weights(
-    parts: Parts, ticket: Ticket, name: str, asked: SolveIn, if_match: str | None, once: Once
+    parts: Parts, ticket: Ticket, name: str, request: SolveIn, if_match: str | None, once: Once
 ) -> CompositionOut:
     """Solve for the composition's weights on a dataset and store them, once for a key.
 
     Raises:
         Conflict: `components_retraining`.
         Invalid: `no_common_label`, `too_few_images`, `solve_too_large`, `problem_indefinite`.
-        StaleVersion, Conflict, Gone, NotFound: as `solutions.store` and `steady`.
+        StaleVersion, Conflict, Gone, NotFound: as `fitted_weights.store` and `read_consistently`.
     """
     with transaction(parts.reading) as session:
-        if (known := once.known(session, asked)) is not None:
+        if (known := once.known(session, request)) is not None:
             return _shown(session, known)
-        dataset = datasets.get(session, asked.dataset_id)
-    # Only the opening and the storing keep deletions waiting, not the long way in between.
+        dataset = datasets.get(session, request.dataset_id)
+    # Only the reading and the storing keep deletions waiting, not the long computation in between.
     ticket.enter()
-    selection, members = steady(
-        parts.reading,
-        parts.engine,
-        Asked(composition=name, rule="average"),
-        lambda found: (found, _opened(parts.engine, found, dataset, if_match)),
-    )
+    selection, members = _read(parts, name, dataset, if_match)
     ticket.leave()
-    found = _gathered(parts, selection, members, dataset)
-    weights, solved = _solved(asked, selection, members, found, dataset.num_images)
+    examples = _gathered(parts, selection, members, dataset)
+    weights, solved = _solved(request, selection, members, examples, dataset.num_images)
     ticket.enter()
     with transaction(parts.sessions) as session:
 
@@ -66,14 +61,26 @@ def fit_weights(
                 session,
                 name,
                 etag=str(selection.etag),
-                selection=used(selection),
+                selection=selection_fields(selection),
                 weights=weights,
                 dataset=dataset,
                 solved=solved,
             )
             return stored.name
 
-        return _shown(session, once.run(session, asked, store, status=200))
+        return _shown(session, once.run(session, request, store, status=200))
+
+
+def _read(
+    parts: Parts, name: str, dataset: Dataset, if_match: str | None
+) -> tuple[Selection, list[Any]]:
+    """Return the composition's selection and its opened components."""
+    return read_consistently(
+        parts.reading,
+        parts.engine,
+        SelectionQuery(composition=name, rule="average"),
+        lambda selection: (selection, _opened(parts.engine, selection, dataset, if_match)),
+    )
 
 
 def _opened(
@@ -111,7 +118,7 @@ def _opened(
 def _gathered(parts: Parts, selection: Selection, members: list[Any], dataset: Dataset) -> Gathered:
     """Every image of a label that is known through the base and all components."""
     found, labels = Gathered(), labels_of(selection)
-    walked = walk(
+    walked = dataset_pass(
         parts.engine,
         parts.blobs,
         parts.reading,
@@ -138,7 +145,7 @@ def labels_of(selection: Selection) -> tuple[str, ...]:
 
 
 def _solved(
-    asked: SolveIn,
+    request: SolveIn,
     selection: Selection,
     parts: Sequence[Any],
     found: Gathered,
@@ -148,13 +155,13 @@ def _solved(
     examples = examples_of(found.chunks, found.truth)
     fitted, held_out = _split(examples, found.held_out)
     betas = [float(part.hyperparameters.get("beta", 1.0)) for part in parts]
-    problem = Problem(asked.objective, asked.l2, asked.constraint, sum(betas) / len(betas))
+    problem = Problem(request.objective, request.l2, request.constraint, sum(betas) / len(betas))
     weights, alike = problem.solve(fitted), uniform(fitted)
     return weights.tolist(), {
-        "dataset_id": asked.dataset_id,
-        "objective": asked.objective,
-        "l2": asked.l2,
-        "constraint": asked.constraint,
+        "dataset_id": request.dataset_id,
+        "objective": request.objective,
+        "l2": request.l2,
+        "constraint": request.constraint,
         "num_images": len(fitted),
         "num_left_out": num_images - len(examples),
         "training_objective": problem.value(fitted, weights),
@@ -163,7 +170,7 @@ def _solved(
         "holdout_accuracy": held_out.accuracy(weights),
         "uniform_holdout_accuracy": held_out.accuracy(alike),
         "members_trained_on_dataset": [
-            part.id for part, _ in selection.members if part.dataset_id == asked.dataset_id
+            part.id for part, _ in selection.members if part.dataset_id == request.dataset_id
         ],
     }
 
@@ -176,11 +183,11 @@ def _split(examples: Examples, held_out: Sequence[bool]) -> tuple[Examples, Exam
     """
     kept = [row for row, out in enumerate(held_out) if not out]
     out = [row for row, out in enumerate(held_out) if out]
-    if len(examples) < FEWEST_IMAGES or not kept or not out:
+    if len(examples) < MIN_IMAGES or not kept or not out:
         raise Invalid(
             "too_few_images",
             f"{len(kept)} images to fit and {len(out)} held out are too few: the least are "
-            f"{FEWEST_IMAGES} of labels that the components know, some of each kind; one in "
+            f"{MIN_IMAGES} of labels that the components know, some of each kind; one in "
             f"{HELD_OUT} is held out, by its hash",
         )
     return examples.chosen(kept), examples.chosen(out)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import NotReady
 from app.inference.engine import Engine
-from app.schemas.predictions import Selection as Asked
+from app.schemas.predictions import SelectionQuery
 from app.store import compositions
 from app.store.blobs import BlobMissing
 from app.store.compositions import Selection
@@ -23,15 +23,15 @@ ATTEMPTS = 5
 Result = TypeVar("Result")
 
 
-def resolve(session: Session, asked: Asked) -> Selection:
+def resolve(session: Session, query: SelectionQuery) -> Selection:
     """The components, weights and rule that the request names."""
     parts = None
-    if asked.components is not None:
-        parts = [(part.id, part.weight) for part in asked.components]
-    return compositions.resolve(session, asked.space, asked.composition, parts, asked.rule)
+    if query.components is not None:
+        parts = [(part.id, part.weight) for part in query.components]
+    return compositions.resolve(session, query.space, query.composition, parts, query.rule)
 
 
-def used(selection: Selection) -> dict[str, Any]:
+def selection_fields(selection: Selection) -> dict[str, Any]:
     """What an answer says about the selection it was made from, with every weight as a number."""
     none = 1 / len(selection.members) if selection.rule == "average" else 1.0
     named = selection.composition
@@ -48,10 +48,10 @@ def used(selection: Selection) -> dict[str, Any]:
     }
 
 
-def steady(
+def read_consistently(
     reading: sessionmaker[Session],
     engine: Engine,
-    asked: Asked,
+    query: SelectionQuery,
     work: Callable[[Selection], Result],
 ) -> Result:
     """What `work` makes of the selection, with no deletion in any process since it was read.
@@ -62,7 +62,7 @@ def steady(
     for _ in range(ATTEMPTS):
         with transaction(reading) as session:
             before = deletions_so_far(session)
-            selection = resolve(session, asked)
+            selection = resolve(session, query)
         engine.respect(before)
         try:
             result = work(selection)

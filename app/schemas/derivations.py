@@ -8,7 +8,7 @@ from app.schemas.names import Metadata, Name, Seed
 from app.schemas.texts import Given, Text
 from tangent.vocabulary import MERGE_METHODS
 
-MOST_PARENTS = 100
+MAX_PARENTS = 100
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 
@@ -37,7 +37,7 @@ class DeriveIn(Given):
         description=f"{', '.join(MERGE_METHODS[:-1])} or {MERGE_METHODS[-1]}"
     )
     parents: list[ParentIn] = Field(
-        min_length=1, max_length=MOST_PARENTS, description="ready components of one space"
+        min_length=1, max_length=MAX_PARENTS, description="ready components of one space"
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="the operator's own; its defaults for those left out"

@@ -5,10 +5,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.predictions import Selection, UsedComponent, UsedComposition
+from app.schemas.predictions import SelectionQuery, UsedComponent, UsedComposition
 
 
-class EvaluationIn(Selection):
+class EvaluationIn(SelectionQuery):
     """A dataset and the selection to try on it."""
 
     model_config = ConfigDict(

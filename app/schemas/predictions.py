@@ -32,7 +32,7 @@ class Member(Closed):
     weight: Weight | None = None
 
 
-class Selection(Given):
+class SelectionQuery(Given):
     """Which model answers: a named composition, or components, or all ready ones of the space."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -54,7 +54,7 @@ def _with_numbers(values: list[str]) -> list[str]:
     return values if {"logits", "probabilities"} & set(values) else [*values, *NUMBERS]
 
 
-class PredictionQuery(Selection):
+class PredictionQuery(SelectionQuery):
     """All of a prediction but its images."""
 
     top_k: int = Field(5, ge=1, le=1000, description="most labels in an image's answer")

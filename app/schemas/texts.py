@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
-MOST_TOLD = 20  # faults of one body
+MAX_REPORTED = 20  # faults of one body
 MAX_LISTED = 30_000  # entries of one list; settings and routes bound most lists further
 MAX_NAMES = 100  # of one object whose names are fixed; none has as many
 
@@ -110,7 +110,7 @@ class Given(Closed):
                 "loc": place,
                 "input": None,
             }
-            for place, why in islice(faults(given), MOST_TOLD)
+            for place, why in islice(faults(given), MAX_REPORTED)
         ]
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)

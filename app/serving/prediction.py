@@ -10,7 +10,7 @@ from app.images import BadImage
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
-from app.inference.selection import steady, used
+from app.inference.selection import read_consistently, selection_fields
 from app.parts import Parts
 from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
 from app.store import refinements
@@ -108,11 +108,11 @@ def predict(
 
     Raises:
         Invalid: `too_many_attributions`, `unknown_label`.
-        Problem: as `steady`.
+        Problem: as `read_consistently`.
     """
     started, work = perf_counter(), Work(parts.engine, query, images)
     ticket.enter()
-    selection, answers = steady(parts.reading, parts.engine, query, work.run)
+    selection, answers = read_consistently(parts.reading, parts.engine, query, work.run)
     metrics = parts.metrics
     metrics.decode_seconds.observe(work.seconds["decode"])
     metrics.prediction_seconds.observe(perf_counter() - started)
@@ -120,7 +120,7 @@ def predict(
     for answer in answers:
         metrics.predictions.labels("error" if isinstance(answer, Problem) else "ok").inc()
     refinement = None if work.attributes else _refinement(parts, selection)
-    described = used(selection) | {
+    described = selection_fields(selection) | {
         "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
         "retraining": selection.retraining,
     }

@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.evaluation.dataset_pass import walk
+from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
-from app.inference.selection import steady
+from app.inference.selection import read_consistently
 from app.parts import Parts
-from app.schemas.predictions import Selection as Asked
+from app.schemas.predictions import SelectionQuery
 from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
 from app.store import components, datasets, fitted_weights, lineage
 from app.store.compositions import Selection
@@ -116,10 +116,10 @@ def _answers(
     ticket.enter()
     with transaction(parts.reading) as session:
         components.ready(session, component_id)
-    selection, before, after = steady(
+    selection, before, after = read_consistently(
         parts.reading,
         parts.engine,
-        Asked(space=space),
+        SelectionQuery(space=space),
         lambda selection: (selection, *_composed(parts.engine, selection, component_id)),
     )
     ticket.leave()
@@ -127,7 +127,7 @@ def _answers(
         with transaction(parts.reading) as session:  # deleted by another process just now
             components.ready(session, component_id)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    chunks = walk(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
+    chunks = dataset_pass(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
     for rows, inputs in chunks:
         old = _first_labels(parts.engine, selection, inputs, before)
         new = _first_labels(parts.engine, selection, inputs, after)

@@ -22,7 +22,7 @@ from app.schemas.predictions import (
     PredictionIn,
     PredictionQuery,
 )
-from app.schemas.texts import MOST_TOLD, faults
+from app.schemas.texts import MAX_REPORTED, faults
 from app.settings import Settings
 from tangent.vocabulary import RULES
 
@@ -31,15 +31,15 @@ LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a 
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A prediction as asked for; an image that could not even be read is its problem instead."""
+class PredictionRequest:
+    """A prediction's query and images; an image that cannot be read is replaced by its problem."""
 
     query: PredictionQuery
     images: list[bytes | Problem]
 
 
-async def asked(request: Request) -> Asked:
-    """The prediction in this request, whichever of the three media types it comes in.
+async def prediction_request(request: Request) -> PredictionRequest:
+    """Return the prediction that this request, of any of the three media types, contains.
 
     Raises:
         Unsupported: `unsupported_media_type`.
@@ -57,7 +57,7 @@ async def asked(request: Request) -> Asked:
     elif media_type in RAW:
         query = _query(_fields(request.query_params.multi_items()), "query")
         body = await request.body()
-        found = Asked(query, [body] if body else [])
+        found = PredictionRequest(query, [body] if body else [])
     else:
         raise Unsupported(
             "unsupported_media_type",
@@ -80,7 +80,7 @@ def _count(images: list[bytes | Problem], settings: Settings) -> None:
         )
 
 
-async def _from_form(request: Request, settings: Settings) -> Asked:
+async def _from_form(request: Request, settings: Settings) -> PredictionRequest:
     most = settings.max_prediction_images
     async with request.form(max_files=4 * most, max_fields=1000) as form:
         images: list[bytes | Problem] = []
@@ -97,12 +97,12 @@ async def _from_form(request: Request, settings: Settings) -> Asked:
     if sum(values_in(text.encode(errors="replace")) for _, text in fields) > MAX_JSON_VALUES:
         raise too_many_values()
     query = await run_in_threadpool(lambda: _query(_fields(fields), "body"))
-    return Asked(query, images)
+    return PredictionRequest(query, images)
 
 
-def _from_json(body: bytes) -> Asked:
-    asked = _checked(PredictionIn, body, "body")
-    return Asked(asked, [_decoded(image) for image in asked.images])
+def _from_json(body: bytes) -> PredictionRequest:
+    query = _checked(PredictionIn, body, "body")
+    return PredictionRequest(query, [_decoded(image) for image in query.images])
 
 
 def _decoded(image: EncodedImage) -> bytes | Problem:
@@ -175,7 +175,7 @@ def _find_fault(body: bytes) -> None:
         RequestValidationError: naming the places where they are.
     """
     try:
-        found = list(islice(faults(json.loads(body)), MOST_TOLD))
+        found = list(islice(faults(json.loads(body)), MAX_REPORTED))
     except (ValueError, RecursionError):
         return
     if found:

@@ -1,4 +1,4 @@
-"""Turns: only so many uploads are examined at the same time, the next ones wait for a while."""
+"""Upload slots: a limited number of uploads are examined at the same time; others wait a while."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,18 +11,18 @@ PATIENCE = 30.0  # seconds
 RETRY_SECONDS = 30
 
 
-class Turns:
-    """So many at the same time; those that wait hold no thread, which other requests may need."""
+class UploadSlots:
+    """Slots for uploads under examination; an upload that waits holds no thread."""
 
     def __init__(self, most: int, patience: float = PATIENCE) -> None:
         self.patience = patience
         self._free = asyncio.Semaphore(most)
 
     async def take(self) -> None:
-        """Wait for a turn.
+        """Wait for a free slot.
 
         Raises:
-            NotReady: `uploads_busy` when none came free within the patience.
+            NotReady: `uploads_busy` when no slot came free within the patience.
         """
         try:
             async with asyncio.timeout(self.patience):
@@ -36,15 +36,15 @@ class Turns:
             ) from None
 
     def give_back(self) -> None:
-        """Let the next one have the turn."""
+        """Free the slot for the next upload."""
         self._free.release()
 
 
-async def turn(request: Request) -> AsyncIterator[None]:
-    """A turn at examining an upload, given back when the route's function has returned."""
-    turns: Turns = request.app.state.turns
-    await turns.take()
+async def upload_slot(request: Request) -> AsyncIterator[None]:
+    """Hold a slot for examining an upload until the route's function has returned."""
+    slots: UploadSlots = request.app.state.upload_slots
+    await slots.take()
     try:
         yield
     finally:
-        turns.give_back()
+        slots.give_back()

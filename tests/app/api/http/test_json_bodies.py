@@ -132,7 +132,7 @@ def test_a_prediction_in_json_is_read_off_the_event_loop(
 ) -> None:
     looping, read = [], prediction_forms._from_json
 
-    def watched(body: bytes) -> prediction_forms.Asked:
+    def watched(body: bytes) -> prediction_forms.PredictionRequest:
         try:
             asyncio.get_running_loop()
             looping.append(True)

@@ -66,7 +66,7 @@ def test_only_so_many_are_examined_at_the_same_time_and_the_others_follow(
     serve: Callable[..., Service], slow: Slow, most: int
 ) -> None:
     service = serve(max_concurrent_uploads=most)
-    service.app.state.turns.patience = 120
+    service.app.state.upload_slots.patience = 120
     with ThreadPoolExecutor(5) as pool:
         sent = uploads(pool, service, 5)
         slow.wait_for(most)
@@ -80,7 +80,7 @@ def test_one_that_has_waited_too_long_is_refused_and_leaves_nothing(
     serve: Callable[..., Service], slow: Slow
 ) -> None:
     service = serve(max_concurrent_uploads=1)
-    service.app.state.turns.patience = 0.3
+    service.app.state.upload_slots.patience = 0.3
     with ThreadPoolExecutor(1) as pool:
         first = uploads(pool, service, 1)
         slow.wait_for(1)
@@ -96,7 +96,7 @@ def test_one_that_has_waited_too_long_is_refused_and_leaves_nothing(
 
 def test_a_refused_upload_gives_its_turn_back(serve: Callable[..., Service]) -> None:
     service = serve(max_concurrent_uploads=1)
-    service.app.state.turns.patience = 0.3
+    service.app.state.upload_slots.patience = 0.3
     for _ in range(3):
         problem(post(service, b"no archive"), 415, "not_an_archive")
         problem(post(service, archive(FILES), data={"space": "none"}), 404, "space_not_found")
@@ -107,7 +107,7 @@ def test_those_that_wait_keep_nobody_else_waiting(
     serve: Callable[..., Service], slow: Slow
 ) -> None:
     service = serve(max_concurrent_uploads=1)
-    service.app.state.turns.patience = 120
+    service.app.state.upload_slots.patience = 120
     with ThreadPoolExecutor(60) as pool:  # more than the service has threads
         sent = uploads(pool, service, 60)
         slow.wait_for(1)

@@ -82,12 +82,19 @@ class Space:
         self.grid: Grid | None = None
         self.readout_width, self.grid = self._measured_readout()
         self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared, self.grid)
-        self._half = PRECISIONS[precision]  # from here on: what a delta depends on does not
+        self._set_precision(precision)  # from here on: the fingerprint does not depend on it
+        self.parameters_total = sum(p.numel() for p in self.model.parameters())
+        self.parameters_tangent = self._tangent_parameters()
+
+    def _set_precision(self, precision: str) -> None:
+        self._half = PRECISIONS[precision]
         if self.suffix:
             self.suffix.prefix_type = self._half
-        self.parameters_total = sum(p.numel() for p in self.model.parameters())
-        tangent = sum(p.numel() for p in self.suffix.base.values()) if self.suffix else 0
-        self.parameters_tangent = tangent + self.readout_width  # with one label's head row
+
+    def _tangent_parameters(self) -> int:
+        """Count the entries of all directions and of one label's head row."""
+        directions = self.suffix.base.values() if self.suffix else []
+        return sum(value.numel() for value in directions) + self.readout_width
 
     @property
     def engine_name(self) -> str:

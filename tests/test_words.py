@@ -23,10 +23,7 @@ LONGER = {
     "app.store.fitted_weights.store",
     "app.store.lineage.add_import",
     "migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
-    "tangent.composition.attribution.attribute",
-    "tangent.composition.joint_attribution._at_blocks",
     "tangent.merging.merge.derive",
-    "tangent.space.__init__",
     "training_worker.deriving.make",
 }
 HEADLESS_DOCSTRINGS = {  # how many there are left
@@ -37,12 +34,6 @@ HEADLESS_DOCSTRINGS = {  # how many there are left
 BOUNDS = {
     "app.store.refinements.FEWEST",
     "app.store.refinements.MOST",
-    "tangent.composition.exact_sum.MOST_PARTS",
-    "tangent.composition.fitted_weights.MOST_STEPS",
-    "tangent.composition.incremental.FEWEST",
-    "tangent.composition.logit_effects.MOST_PARAMETERS",
-    "tangent.merging.atlas.MOST_NUMBERS",
-    "tangent.merging.fisher_information.MOST_PULLS",
     "training_worker.process.LONGEST_LINE",
 }
 

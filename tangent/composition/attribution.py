@@ -26,7 +26,7 @@ from torch import Tensor
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition.compose import Part, divisor, lambdas
-from tangent.composition.joint_attribution import taken_apart
+from tangent.composition.joint_attribution import Taken, Weighted, taken_apart
 from tangent.composition.logit_effects import ALONE, Answer, Turn, effects
 from tangent.space import Space
 
@@ -61,36 +61,48 @@ def attribute(
     for component, _ in parts:
         space.check(component)
     counted = [i for i, weight in enumerate(weights) if weight != 0]
-    labels = _labels(parts, counted)
+    labels = _labels([parts[i][0] for i in counted])
     if rule == "joint":
-        order = sorted(counted, key=lambda i: (shas[i], weights[i]))  # of the sums, as `compose`
-        base, found, others = taken_apart(
-            space, images, [(parts[i][0], weights[i]) for i in order], labels, turn
-        )
-        counted = order
+        counted.sort(key=lambda i: (shas[i], weights[i]))  # the order of the sums in `compose`
+        weighted = [(parts[i][0], weights[i]) for i in counted]
+        base, found, others = taken_apart(space, images, weighted, labels, turn)
     else:
-        base, found = units(space, images, [parts[i][0] for i in counted], labels, turn)
         scale = divisor(rule, len(parts))
-        found = [weights[i] / scale * one for i, one in zip(counted, found, strict=True)]
         again = scale / divisor(rule, max(1, len(parts) - 1))  # `average` divides by one less
-        others = [
-            _rest(base, found, again, labels, _labels(parts, counted[:at] + counted[at + 1 :]), at)
-            for at in range(len(counted))
-        ]
+        weighted = [(parts[i][0], weights[i] / scale) for i in counted]
+        base, found, others = _of_sum(space, images, weighted, labels, again, turn)
     zero = torch.zeros_like(base)
     whole = Answer(labels, base + torch.stack(found).sum(0))
     shares = dict(zip(counted, found, strict=True))
     rests = dict(zip(counted, others, strict=True))
-    every = range(len(parts))
     return Attribution(
         Answer(labels, base),
-        [shares.get(i, zero) for i in every],
-        [rests.get(i, whole) for i in every],
+        [shares.get(i, zero) for i in range(len(parts))],
+        [rests.get(i, whole) for i in range(len(parts))],
     )
 
 
-def _labels(parts: Sequence[Part], chosen: Sequence[int]) -> tuple[str, ...]:
-    return tuple(sorted({name for i in chosen for name in parts[i][0].labels}))
+def _labels(components: Sequence[Component]) -> tuple[str, ...]:
+    return tuple(sorted({name for component in components for name in component.labels}))
+
+
+def _of_sum(
+    space: Space,
+    images: Tensor,
+    parts: Sequence[Weighted],
+    labels: tuple[str, ...],
+    again: float,
+    turn: Turn,
+) -> Taken:
+    """Attribute a weighted sum of deltas; `again` scales the weights where a part is left out."""
+    components = [component for component, _ in parts]
+    base, moved = units(space, images, components, labels, turn)
+    shares = [weight * one for (_, weight), one in zip(parts, moved, strict=True)]
+    rests = [
+        _rest(base, shares, again, labels, _labels(components[:at] + components[at + 1 :]), at)
+        for at in range(len(parts))
+    ]
+    return base, shares, rests
 
 
 def units(

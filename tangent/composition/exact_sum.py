@@ -36,7 +36,7 @@ CHUNK = 1 << 17  # entries; with two threads each half of limb, scratch and part
 GRIDS = (2.0**-37,)
 GRIDS_OF_64_BITS = (2.0**-24, 2.0**-62)
 CAPACITY = 2.0**50  # in units of the grid: half of what the rounding allows
-MOST_PARTS = 2**13  # that many residues of half a unit of the first limb fill the second limb
+MAX_PARTS = 2**13  # that many residues of half a unit of the first limb fill the second limb
 
 COMPILED = (torch.float32, torch.bfloat16, torch.float64)
 COMPILED_FROM = 1 << 22  # entries of all parts: torch takes some ten milliseconds for fewer
@@ -76,10 +76,10 @@ def check_bound(bound: float, parts: int, dtype: torch.dtype) -> None:
         raise Overflow(
             "a component times its weight holds NaN or Inf: use weights of an ordinary size"
         )
-    if bound >= reach(dtype) or parts > MOST_PARTS:
+    if bound >= reach(dtype) or parts > MAX_PARTS:
         raise Overflow(
             f"{parts} components times their weights may reach {bound:.3g}; sums are exact below "
-            f"{reach(dtype):g} and to {MOST_PARTS} components: use smaller or fewer weights"
+            f"{reach(dtype):g} and to {MAX_PARTS} components: use smaller or fewer weights"
         )
 
 
@@ -98,7 +98,7 @@ def _greatest(chunk: Tensor, weight: float) -> float:
 
 
 def _bound(greatest: float, weight: float) -> float:
-    """Return max abs(weight·x), or 0 below 1: MOST_PARTS such parts fill half of the room."""
+    """Return max abs(weight·x), or 0 below 1: MAX_PARTS such parts fill half of the room."""
     bound = abs(weight) * greatest
     return 0.0 if bound < 1 else bound
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from tangent.errors import IndefiniteProblem
 from tangent.solvers.active_set import minimise
 
-MOST_STEPS = 100  # of Newton's method, which takes about ten where there is a minimum
+MAX_STEPS = 100  # of Newton's method, which takes about ten where there is a minimum
 FLAT = 1e-12  # a curvature this far below the first one is rounding: probabilities of 0 and 1
 SETTLED = 1e-11  # the last step's size, relative to the weights
 
@@ -81,7 +81,7 @@ class Problem:
         weights = uniform(examples)
         value, slope, hessian = self._parts(examples, weights)
         flat = FLAT * float(hessian.diagonal().max())
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             step = minimise(hessian, hessian @ weights - slope, self.constraint) - weights
             if self.objective == "squared":
                 return weights + step

@@ -17,7 +17,7 @@ from tangent.errors import Overflow
 from tangent.space import Space
 
 KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for `joint`
-FEWEST = 3  # components: fewer are composed as fast from nothing
+MIN_COMPONENTS = 3  # components: fewer are composed as fast from nothing
 
 
 class Source(NamedTuple):
@@ -48,7 +48,7 @@ class Composer:
         kept = rule != "joint" or (space.joint_is_exact and set(weights) == {1.0})
         pairs = zip(parts, weights, strict=True)
         wanted: Members = Counter((source, weight) for (source, _), weight in pairs if weight)
-        if not kept or wanted.total() < FEWEST:
+        if not kept or wanted.total() < MIN_COMPONENTS:
             found = [(self._load(source), weight) for source, weight in parts]
             return compose(space, found, rule, shas=[source.sha256 for source, _ in parts])
         key = space.fingerprint, rule == "joint"
@@ -82,7 +82,7 @@ class Composer:
             if kept == members:
                 continue
             del self._held[key]
-            if kept.total() >= FEWEST and self._gone_on(None, tally, members, kept, 1.0):
+            if kept.total() >= MIN_COMPONENTS and self._gone_on(None, tally, members, kept, 1.0):
                 self._held[key] = kept, tally
 
     def clear(self) -> None:

@@ -49,34 +49,16 @@ def _at_blocks(
         ((base, moved),) = effects(space, images, [alone(parts[0][0])], turn)
         return base, [moved], [None]
     weights = torch.tensor([weight for _, weight in parts], dtype=torch.float64)
-    inner = joint_one_shot.inner_products(parts)
-    crosses = joint_one_shot.crosses(parts)
-    everyone = joint_one_shot.shares(inner, weights)
-    heads = joint_shares(
-        space, parts, labels, [r * cross for r, cross in zip(everyone, crosses, strict=True)]
-    )
-
-    def moved_without(at: int) -> Tensor:
-        left = weights.clone()
-        left[at] = 0
-        r = left * joint_one_shot.shares(inner, left)
-        return torch.stack([each * cross for each, cross in zip(r, crosses, strict=True)]).sum(0)
-
-    rests = [
-        alone(parts[1 - at][0]) if len(parts) == 2 else Delta(rest.labels, rest.head, {})
-        for at, rest in enumerate(_rests(space, parts, labels, moved_without))
-    ]
+    heads, rests = _deltas_behind_blocks(space, parts, labels, weights)
     nothing = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
-    units = [Delta(labels, nothing, component.backbone) for component, _ in parts]
-    shares = [Delta(labels, head, {}) for head in heads]
-    found = effects(space, images, [*units, *shares, *rests], turn)
+    blocks = [Delta(labels, nothing, component.backbone) for component, _ in parts]
+    found = effects(space, images, [*blocks, *heads, *rests], turn)
     count = len(parts)
     own = torch.stack([moved for _, moved in found[:count]])
     answers: list[Answer | None] = []
     for at, (delta, (base, moved)) in enumerate(zip(rests, found[2 * count :], strict=True)):
-        if not delta.backbone:  # of the others' average
-            left = weights.clone()
-            left[at] = 0
+        if not delta.backbone:  # several other parts: their averaged block adds to their head
+            left = _without(weights, at)
             columns = [labels.index(name) for name in delta.labels]
             moved = moved + torch.einsum("t,tbk->bk", left / left.sum(), own)[:, columns]
         answers.append(Answer(delta.labels, base + moved))
@@ -85,6 +67,37 @@ def _at_blocks(
         for (_, moved), weight, block in zip(found[count : 2 * count], weights, own, strict=True)
     ]
     return found[0][0], shown, answers
+
+
+def _deltas_behind_blocks(
+    space: Space, parts: Sequence[Weighted], labels: tuple[str, ...], weights: Tensor
+) -> tuple[list[Delta], list[Delta]]:
+    """Return, for every part, its share of the head and the delta of all other parts.
+
+    Several other parts have a head alone here; a single one is its own optimum, block included.
+    """
+    inner, crosses = joint_one_shot.inner_products(parts), joint_one_shot.crosses(parts)
+
+    def effect_of_others(at: int) -> Tensor:
+        left = _without(weights, at)
+        r = left * joint_one_shot.shares(inner, left)
+        return torch.stack([share * cross for share, cross in zip(r, crosses, strict=True)]).sum(0)
+
+    shares = joint_one_shot.shares(inner, weights)
+    behind = [share * cross for share, cross in zip(shares, crosses, strict=True)]
+    heads = joint_shares(space, parts, labels, behind)
+    rests = [
+        alone(parts[1 - at][0]) if len(parts) == 2 else rest
+        for at, rest in enumerate(_rests(space, parts, labels, effect_of_others))
+    ]
+    return [Delta(labels, head, {}) for head in heads], rests
+
+
+def _without(weights: Tensor, at: int) -> Tensor:
+    """Return a copy of the weights with a zero at this place."""
+    left = weights.clone()
+    left[at] = 0
+    return left
 
 
 def joint_shares(

@@ -13,7 +13,7 @@ from tangent.space import CHUNK, Space
 
 Turn = AbstractContextManager[Any]
 ALONE = nullcontext()  # where no other thread runs the space
-MOST_PARAMETERS = 2**28  # of all directions on the device at a time
+MAX_PARAMETERS = 2**28  # of all directions on the device at a time
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ def effects(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return f_w and J·delta (B, K) float64 of each delta, unadded: neither hides a digit.
 
-    The images go through the backbone once for as many deltas as MOST_PARAMETERS holds, while the
+    The images go through the backbone once for as many deltas as MAX_PARAMETERS holds, while the
     caller's `turn` is held: one thread at a time may run a space.
     """
     size = sum(value.numel() for value in deltas[0].backbone.values())
-    most = max(1, MOST_PARAMETERS // max(1, size))
+    most = max(1, MAX_PARAMETERS // max(1, size))
     groups = [deltas[start : start + most] for start in range(0, len(deltas), most)]
     with turn:
         return [found for group in groups for found in _effects(space, images, group)]

@@ -142,7 +142,7 @@ def test_the_backbone_runs_once_for_all_components(monkeypatch):
     once = attributed("last-block", "average", [None] * 4)
     assert passes == [3]
     monkeypatch.setattr(
-        "tangent.composition.logit_effects.MOST_PARAMETERS", 1
+        "tangent.composition.logit_effects.MAX_PARAMETERS", 1
     )  # one direction at a time
     again = attributed("last-block", "average", [None] * 4)
     assert passes == [3] * 5

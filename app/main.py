@@ -1,4 +1,4 @@
-"""The composition root: settings in, the whole service as one ASGI application out."""
+"""The composition root: build the whole service from settings as one ASGI application."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -45,7 +45,7 @@ ROUTERS = [
 
 @contextmanager
 def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
-    """The service's parts on `app.state` while the block runs, its default space warm."""
+    """Hold the service's parts in `app.state` during the block, with the default space warm."""
     folder_identity.claim(settings)
     state, sql = app.state, open_engine(settings)
     code()  # the files as they are now, not at the first deletion
@@ -101,7 +101,7 @@ def _signer(settings: Settings) -> signing.Signer | None:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The whole service; its database must have been migrated before it starts.
+    """Return the whole service; its database must have been migrated before it starts.
 
     Raises:
         BadSettings: the key that signs receipts cannot be used.

@@ -28,8 +28,6 @@ LONGER = {
 }
 HEADLESS_DOCSTRINGS = {  # how many there are left
     "app.api": 4,
-    "app.inference": 6,
-    "app.schemas": 16,
 }
 BOUNDS = {
     "app.store.refinements.FEWEST",

@@ -1,4 +1,4 @@
-"""A dataset's images through a selection's space, a chunk at a time, until a deletion ends it."""
+"""A pass over a dataset's images, a chunk at a time; a deletion ends the pass."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -24,9 +24,10 @@ def dataset_pass(
     chunk: int,
     labels: Collection[str] | None = None,
 ) -> Iterator[tuple[list[Image], list[Any]]]:
-    """Rows and the network's inputs, at most `chunk` of them; all, or those of these labels.
+    """Yield image rows with the network's inputs, at most `chunk` at a time.
 
-    `dataset` is the row as it was when the work began.
+    `labels` restricts the pass to images of these labels. `dataset` is the row as it was when the
+    work began.
 
     Raises:
         Gone, Conflict: as `evaluations.require`, before each chunk.

@@ -29,7 +29,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         known = once.known(session, request)
         if known is not None:
             return EvaluationOut.of(evaluations.get(session, known))
-    # Only the composing and the storing keep deletions waiting, not the long way in between.
+    # Only composing and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
     selection, delta = read_consistently(
         parts.reading,
@@ -53,7 +53,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
 def _evaluated(
     parts: Parts, selection: Selection, delta: Delta, dataset: Dataset
 ) -> dict[str, Any]:
-    """The counts over all of the dataset's images."""
+    """Return the counts over all images of the dataset."""
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
     chunks = dataset_pass(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
     for rows, inputs in chunks:

@@ -1,4 +1,4 @@
-"""A composition's best weights: every component's logits of a dataset once, then the problem."""
+"""Weight fitting: compute every component's logits on a dataset, then solve for the weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ HELD_OUT = 5  # one image in so many
 
 @dataclass
 class Gathered:
-    """The examples so far, and which of them are held out."""
+    """The examples so far, with marks on the ones held out."""
 
     chunks: list[Any] = field(default_factory=list)
     truth: list[int] = field(default_factory=list)
@@ -47,7 +47,7 @@ def fit_weights(
         if (known := once.known(session, request)) is not None:
             return _shown(session, known)
         dataset = datasets.get(session, request.dataset_id)
-    # Only the reading and the storing keep deletions waiting, not the long computation in between.
+    # Only reading and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
     selection, members = _read(parts, name, dataset, if_match)
     ticket.leave()
@@ -116,7 +116,7 @@ def _opened(
 
 
 def _gathered(parts: Parts, selection: Selection, members: list[Any], dataset: Dataset) -> Gathered:
-    """Every image of a label that is known through the base and all components."""
+    """Return the logits of all images whose label the components know."""
     found, labels = Gathered(), labels_of(selection)
     walked = dataset_pass(
         parts.engine,
@@ -140,7 +140,7 @@ def _shown(session: Session, name: str) -> CompositionOut:
 
 
 def labels_of(selection: Selection) -> tuple[str, ...]:
-    """The labels that the selection's components rank, sorted."""
+    """Return the labels that the selection's components rank, sorted."""
     return tuple(sorted({label for part, _ in selection.members for label in part.labels}))
 
 
@@ -151,7 +151,7 @@ def _solved(
     found: Gathered,
     num_images: int,
 ) -> tuple[list[float], dict[str, Any]]:
-    """The weights, and what a client is told of them."""
+    """Return the weights, and the report on them for the client."""
     examples = examples_of(found.chunks, found.truth)
     fitted, held_out = _split(examples, found.held_out)
     betas = [float(part.hyperparameters.get("beta", 1.0)) for part in parts]
@@ -176,7 +176,7 @@ def _solved(
 
 
 def _split(examples: Examples, held_out: Sequence[bool]) -> tuple[Examples, Examples]:
-    """The examples to fit, and those held out.
+    """Return the examples to fit and the examples held out.
 
     Raises:
         Invalid: `too_few_images`.

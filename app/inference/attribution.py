@@ -1,4 +1,4 @@
-"""Attribution: what each component adds to an answer, and the answer without the component."""
+"""Attribution: each component's contribution to an answer, and the answer without it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ ATTRIBUTING = {"contributions", "leave_one_out"}
 
 
 def check_cost(components: int, images: int, settings: Settings) -> None:
-    """Refuse an attribution that costs too much: a direction is pushed for every component.
+    """Refuse an attribution that costs too much: each component takes a pass of its own.
 
     Raises:
         Invalid: `too_many_attributions`.
@@ -37,7 +37,7 @@ def check_cost(components: int, images: int, settings: Settings) -> None:
 def attributions(
     found: Attribution, ids: Sequence[str], query: PredictionQuery, answers: Sequence[list[Ranked]]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is added to every image's answer, in the images' order."""
+    """Yield the attribution fields of every image's answer, in the images' order."""
     for image, answer in enumerate(answers):
         parts: dict[str, Any] = {}
         if "contributions" in query.return_:

@@ -1,4 +1,4 @@
-"""Component files as rows tell of them: found, checked and mapped."""
+"""Component files: found, checked against their rows, and mapped."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ from tangent.errors import BadComponent
 
 
 def verified(path: Path, sha256: str | None) -> Path:
-    """The component file, if it is the one that its row tells of.
+    """Return the path of the component's file after checking it against the row.
 
     Raises:
         NotReady: `component_damaged`.
@@ -27,13 +27,13 @@ def verified(path: Path, sha256: str | None) -> Path:
 
 
 def load(blobs: LocalBlobs, key: str, sha256: str) -> tangent.Component:
-    """The component, mapped: who lets go of it lets go of its file's bytes.
+    """Return the component, mapped from its file; the mapping ends with the object.
 
-    Its directions were found finite when it came in, and its hash says that they still are.
+    Its directions were checked to be finite on arrival, and the hash shows that they still are.
 
     Raises:
-        BlobMissing: it is not there, or not any more.
-        NotReady, BadComponent: it is another file than its row says.
+        BlobMissing: the file is not there.
+        NotReady, BadComponent: the file is not the one that its row describes.
     """
     path = blobs.path(key)
     try:

@@ -11,12 +11,12 @@ from app.errors import NotReady
 class Gate:
     """A readers–writer lock whose waiting writer goes before new readers.
 
-    An answer enters before it reads which components there are, and leaves when its last byte is on
-    the way; so once a deletion is inside, no answer made before it is still to be sent.
+    An answer enters before it reads the components' rows, and leaves when its last byte has been
+    handed over; so while a deletion is inside, no earlier answer is still being sent.
     """
 
     def __init__(self, patience: float = 60.0) -> None:
-        """`patience`: the longest that a deletion waits for answers being sent, in seconds."""
+        """Open a gate where a deletion waits at most `patience` seconds for answers in flight."""
         self.patience = patience
         self._changed = Condition()
         self._inside = 0  # answers between enter and leave
@@ -29,14 +29,14 @@ class Gate:
             self._inside += 1
 
     def leave(self) -> None:
-        """One answer fewer in flight; never blocks, so the event loop may call it."""
+        """Count one answer less in flight; never block, so that the event loop may call this."""
         with self._changed:
             self._inside -= 1
             self._changed.notify_all()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Alone inside: answers in flight are finished, new ones wait.
+        """Hold the gate alone: answers in flight have finished, new ones wait.
 
         Raises:
             NotReady: `predictions_in_flight` when answers have not ended within the patience.
@@ -68,7 +68,7 @@ class Gate:
 
 
 class Ticket:
-    """One answer's way through the gate; `leave` may be called whether it entered or not."""
+    """An answer's passage through the gate; `leave` is harmless if it has not entered."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate, self.inside = gate, False

@@ -1,8 +1,8 @@
 """Images through a composition: opens spaces, composes deltas, runs the forward pass.
 
-Holds nothing that is not made from rows and blobs: opened spaces, the last few composed deltas by
-their content (space fingerprint, rule, sorted pairs of component sha256 and weight), and the sums
-that the next composition goes on from.
+Everything it holds can be made again from rows and blobs: opened spaces, the last few composed
+deltas by their content (space fingerprint, rule, sorted pairs of component sha256 and weight), and
+the sums that the next composition continues.
 """
 
 from collections import OrderedDict
@@ -37,14 +37,14 @@ Key = tuple[str, str, tuple[tuple[str, float | None], ...]]
 
 
 def device_of(name: str) -> torch.device:
-    """The torch device of this name; `auto` is the GPU where there is one."""
+    """Return the torch device of this name; `auto` is the GPU where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 def key_of(space: Space, members: Members, rule: str) -> Key:
-    """What a composed delta is a function of, and nothing else."""
+    """Return exactly the values that determine a composed delta."""
     parts = [(str(part.sha256), weight) for part, weight in members]
     return space.fingerprint, rule, tuple(sorted(parts, key=str))
 
@@ -58,7 +58,7 @@ def _check_finite(*logits: torch.Tensor) -> None:
 
 
 def nothing(space: tangent.Space) -> tangent.Delta:
-    """The zero delta with one label."""
+    """Return the zero delta with one label."""
     base = space.suffix.base if space.suffix else {}
     directions = {name: torch.zeros_like(tensor) for name, tensor in base.items()}
     head = torch.zeros(1, space.readout_width, dtype=torch.float64)
@@ -83,15 +83,15 @@ class Engine:
         self._forwarded_at = float("-inf")
 
     def ticket(self) -> Ticket:
-        """An answer's way through the gate against deletions."""
+        """Return a new answer's ticket for the deletion gate."""
         return Ticket(self.gate)
 
     def open(
         self, backbone: str, scope: str, declared: Sequence[str], *, precision: str | None = None
     ) -> tangent.Space:
-        """The opened space, from memory if it is one of the last few.
+        """Return the opened space, from memory if it is one of the last few.
 
-        Without a precision, in that of the settings.
+        The default precision is that of the settings.
         """
         precision = precision or self.settings.precision
         key = backbone, scope, tuple(declared), precision
@@ -112,10 +112,10 @@ class Engine:
             return space
 
     def space(self, row: Space, *, precision: str | None = None) -> tangent.Space:
-        """The opened space of this row.
+        """Return the opened space of this row.
 
         Raises:
-            NotReady: `space_changed` when what opens here is not what the row was made from.
+            NotReady: `space_changed` when the space that opens differs from the one of the row.
         """
         space = self.open(row.backbone, row.scope, row.declared_labels, precision=precision)
         if space.fingerprint != row.fingerprint:
@@ -128,17 +128,17 @@ class Engine:
         return space
 
     def read(self, row: Space, data: bytes) -> torch.Tensor:
-        """An image file's bytes as the network's input, (3, S, S).
+        """Return the network's input (3, S, S) from an image file's bytes.
 
         Raises:
-            BadImage: when the bytes are no image that the limits allow.
+            BadImage: when the bytes are not an image within the limits.
         """
         space = self.space(row)
         with self._decoding:
             return images.prepared(data, self.settings, space.preprocess)
 
     def delta(self, row: Space, members: Members, rule: str) -> tangent.Delta:
-        """The composed delta, from memory or from the component files.
+        """Return the composed delta, from memory or from the component files.
 
         Raises:
             BlobMissing: when a component was deleted by another process in between.
@@ -168,7 +168,7 @@ class Engine:
     def logits(
         self, row: Space, inputs: Sequence[torch.Tensor], delta: tangent.Delta
     ) -> np.ndarray:
-        """The composition's logits, float32 (images, labels of the delta)."""
+        """Return the composition's logits, float32 (images, labels of the delta)."""
         space = self.space(row)
         with self._forwarding:
             started = perf_counter()
@@ -182,7 +182,7 @@ class Engine:
     def attribution(
         self, row: Space, inputs: Sequence[torch.Tensor], members: Members, rule: str
     ) -> Attribution:
-        """The composition's answer taken apart, the components in the members' order.
+        """Return the attribution of the composition's answer, components in the members' order.
 
         Raises:
             BlobMissing: when a component was deleted by another process in between.
@@ -197,7 +197,7 @@ class Engine:
         return found
 
     def components(self, members: Members) -> list[tangent.Component]:
-        """The members' components, mapped.
+        """Return the members' components, mapped.
 
         Raises:
             BlobMissing: when a component was deleted by another process in between.
@@ -213,7 +213,7 @@ class Engine:
         parts: Sequence[tangent.Component],
         labels: tuple[str, ...],
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The base's logits of these labels, and by how much each component changes them."""
+        """Return the base's logits of these labels, and every component's change of them."""
         space = self.space(row)
         with self._forwarding:
             found = units(space, torch.stack(list(inputs)), parts, labels)
@@ -227,7 +227,7 @@ class Engine:
         inputs: Sequence[torch.Tensor],
         labels: Sequence[str],
     ) -> tangent.Component:
-        """`tangent.without`, in the precision that trainings have."""
+        """Call `tangent.without` in the precision of trainings."""
         space = self.space(row, precision=TRAINED)
         with self._forwarding:
             return tangent.without(space, component, torch.stack(list(inputs)), labels)
@@ -235,9 +235,9 @@ class Engine:
     def forget(self, shas: Sequence[str]) -> None:
         """Drop every composed delta that contains a component with one of these sha256.
 
-        Called once for each deletion here, before the files go: the sums are freed of these
-        components, not lost. The deletion's own receipt is no reason for `respect` to drop more;
-        one of another process in between still is, as the numbers then differ.
+        A deletion in this process calls this once, before the files go: the components are
+        subtracted from the sums, which stay. `respect` then drops nothing for the deletion's own
+        receipt; for another process's receipt in between it still does, as the numbers then differ.
         """
         gone = set(shas)
         with self._composing:
@@ -273,7 +273,7 @@ class Engine:
         self.logits(row, [space.preprocess(grey)], nothing(space))
 
     def close(self) -> None:
-        """Let go of spaces and deltas."""
+        """Release spaces and deltas."""
         self._spaces.clear()
         self._composer.clear()
         self._deltas.clear()

@@ -1,4 +1,4 @@
-"""From logits to a ranking: which labels, in which order, with which probability."""
+"""Rankings: the best labels of an image with their logits and probabilities."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ MAX_NAMED = 1000  # labels in one error
 
 
 def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
-    """The columns of the wanted labels, in the labels' own order; of all if none are named.
+    """Return the columns of the wanted labels in the labels' order; all if none are named.
 
     Raises:
         Invalid: `unknown_label`.
@@ -33,16 +33,16 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
 def rankings(
     logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], query: PredictionQuery
 ) -> list[list[Ranked]]:
-    """Every image's best labels, see `best_labels`."""
+    """Return every image's best labels, see `best_labels`."""
     return [best_labels(row, labels, wanted, query) for row in logits]
 
 
 def best_labels(
     logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], query: PredictionQuery
 ) -> list[Ranked]:
-    """One image's best labels, equal logits by label, with the numbers that the query asks for.
+    """Return one image's best labels with the numbers that the query requests; ties go by label.
 
-    The probabilities are the softmax over all wanted columns, whichever of them are shown.
+    The probabilities are the softmax over all wanted columns, also those not shown.
     """
     if not wanted:
         return []
@@ -61,6 +61,6 @@ def best_labels(
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of one image's logits, in float64."""
+    """Return the probabilities of one image's logits, in float64."""
     powers = np.exp(logits.astype(np.float64) - logits.max())
     return powers / powers.sum()

@@ -1,6 +1,6 @@
-"""From a request's selection to an answer that no deletion has overtaken.
+"""A request's selection, read so that no deletion happens between reading and answering.
 
-Within this process the gate keeps deletions and answers apart. Against other processes' deletions
+Within this process the gate separates deletions and answers. For deletions by other processes,
 the number of the last receipt is compared before and after the work, which repeats if it moved.
 """
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def resolve(session: Session, query: SelectionQuery) -> Selection:
-    """The components, weights and rule that the request names."""
+    """Return the components, weights and rule that the request names."""
     parts = None
     if query.components is not None:
         parts = [(part.id, part.weight) for part in query.components]
@@ -32,7 +32,7 @@ def resolve(session: Session, query: SelectionQuery) -> Selection:
 
 
 def selection_fields(selection: Selection) -> dict[str, Any]:
-    """What an answer says about the selection it was made from, with every weight as a number."""
+    """Return the fields that describe an answer's selection, with every weight as a number."""
     none = 1 / len(selection.members) if selection.rule == "average" else 1.0
     named = selection.composition
     return {
@@ -54,7 +54,7 @@ def read_consistently(
     query: SelectionQuery,
     work: Callable[[Selection], Result],
 ) -> Result:
-    """What `work` makes of the selection, with no deletion in any process since it was read.
+    """Return the result of `work` on the selection, with no deletion in any process meanwhile.
 
     Raises:
         NotReady: `selection_changing` when deletions have overtaken every attempt.

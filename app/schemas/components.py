@@ -1,4 +1,4 @@
-"""Components: how one is asked for, how it and its events are shown."""
+"""Components: the request for one, and the view of it and its events."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -42,7 +42,7 @@ class ComponentIn(Given):
 
 
 class Progress(BaseModel):
-    """How far the training's present phase is."""
+    """Progress of the training's present phase."""
 
     phase: str | None = None
     step: int = 0
@@ -129,7 +129,7 @@ class ComponentOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """The component's row."""
+        """Return the view of a component's row."""
         same = set(cls.model_fields) - {"labels", "images", "metadata", "progress", "derived"}
         return cls(
             labels=sorted(row.labels),
@@ -142,7 +142,7 @@ class ComponentOut(BaseModel):
 
 
 class EventOut(BaseModel):
-    """Something that happened to a component."""
+    """An event in the life of a component."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -162,5 +162,5 @@ class EventOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """The event's row."""
+        """Return the view of an event's row."""
         return cls(id=row.id, type=row.type, data=row.data, created_at=row.created_at)

@@ -1,4 +1,4 @@
-"""Compositions: how one is put and shown."""
+"""Compositions: the requests to put and to solve one, and the view of it."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +11,7 @@ from tangent.vocabulary import Constraint, Objective, Rule
 
 
 class CompositionIn(Given):
-    """Which components answer under a name, and how they are summed."""
+    """The components that answer under a name, and the rule that sums them."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -35,7 +35,7 @@ class CompositionIn(Given):
 
 
 class SolveIn(Given):
-    """What the weights are fitted to, and how.
+    """The dataset to fit the weights to, the objective and its constraint.
 
     squared: the mean square distance from the components' targets; cross_entropy: the mean negative
     log probability of an image's own label. Both plus l2 / 2 times the squared distance of the
@@ -60,7 +60,7 @@ class SolveIn(Given):
 
 
 class SolvedOut(BaseModel):
-    """How the weights were fitted; without its numbers once a component of it was deleted.
+    """The fit of the weights; without numbers once one of its components was deleted.
 
     Images whose SHA-256, as a number, is a multiple of five are held out: the weights do not see
     them. Images of labels that no component knows are left out.
@@ -118,7 +118,7 @@ class CompositionOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any, etag: str) -> Self:
-        """The composition's row and its version."""
+        """Return the view of a composition's row with this version."""
         members = sorted(row.members, key=lambda member: member.component_id)
         return cls(
             name=row.name,

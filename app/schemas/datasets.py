@@ -28,7 +28,7 @@ REJECTED = {
 
 
 class DatasetSummary(BaseModel):
-    """A dataset without its rejected files; so it is listed."""
+    """A dataset as lists show it: without its rejected files."""
 
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
@@ -46,7 +46,7 @@ class DatasetSummary(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """The schema of a stored dataset."""
+        """Return the view of a dataset's row."""
         return cls.model_validate({name: getattr(row, name) for name in cls.model_fields})
 
 
@@ -128,6 +128,6 @@ class ImageOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """The schema of a stored image."""
+        """Return the view of an image's row."""
         names = set(cls.model_fields) - {"bytes"}
         return cls(**{name: getattr(row, name) for name in names}, bytes=row.pack_length)

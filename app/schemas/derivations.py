@@ -1,4 +1,4 @@
-"""Derived components: how one is asked for, and what is shown of where it comes from."""
+"""Derived components: the request for one, and the view of its origin."""
 
 from typing import Annotated, Any, Self
 
@@ -20,7 +20,7 @@ class ParentIn(Given):
 
 
 class DeriveIn(Given):
-    """A component to be made from others, by an operator of the literature."""
+    """A component to make from others by a published method."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -57,7 +57,7 @@ class ParentOut(BaseModel):
 
 
 class DerivedOut(BaseModel):
-    """What a component was made of, and how."""
+    """The parents of a component and the method that made it from them."""
 
     operator: str
     parameters: dict[str, Any] = Field(description="as resolved, defaults filled in")
@@ -69,7 +69,7 @@ class DerivedOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self | None:
-        """The component's row; None if it was trained from images."""
+        """Return the origin of a component's row; None if it was trained from images."""
         if row.derived is None:
             return None
         parents = [

@@ -1,4 +1,4 @@
-"""Evaluations: which dataset through which selection, and how many labels were right."""
+"""Evaluations: the request with a dataset and a selection, and the counts of right labels."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -19,7 +19,7 @@ class EvaluationIn(SelectionQuery):
 
 
 class LabelResult(BaseModel):
-    """Of one true label."""
+    """The result for the images of one true label."""
 
     images: int
     correct: int
@@ -27,7 +27,7 @@ class LabelResult(BaseModel):
 
 
 class EvaluationOut(BaseModel):
-    """What the selection answered; all of it null once a part of it was deleted."""
+    """The result of an evaluation; its numbers become null once a part of it is deleted."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -70,7 +70,7 @@ class EvaluationOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """The evaluation's row."""
+        """Return the view of an evaluation's row."""
         empty = dict.fromkeys(("num_images", "accuracy", "labels", "confusion"))
         return cls(
             id=row.id,

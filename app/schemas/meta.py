@@ -1,4 +1,4 @@
-"""What the service says about itself."""
+"""The service's limits and readiness."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class Limits(BaseModel):
-    """The settings that bound a request, in their own names."""
+    """The settings that bound a request, by their names."""
 
     max_upload_bytes: int
     max_concurrent_uploads: int
@@ -33,7 +33,7 @@ class Check(BaseModel):
 
 
 class Ready(BaseModel):
-    """Each check in the order they depend on each other."""
+    """The checks in order; each check depends on the checks before it."""
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, Check]

@@ -1,4 +1,4 @@
-"""What a client may write about something that it makes: a name, a seed, notes of its own."""
+"""Fields that a client may set on what it creates: a name, a seed, notes."""
 
 from typing import Annotated
 

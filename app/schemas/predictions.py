@@ -1,4 +1,4 @@
-"""Predictions: which images, through which selection, ranked how; and the answer."""
+"""Predictions: the request with images, selection and ranking, and the answer."""
 
 from typing import Annotated, Literal
 
@@ -33,7 +33,7 @@ class Member(Closed):
 
 
 class SelectionQuery(Given):
-    """Which model answers: a named composition, or components, or all ready ones of the space."""
+    """The model to use: a named composition, listed components, or all ready ones of a space."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -50,12 +50,12 @@ def _each_once(values: list[str]) -> list[str]:
 
 
 def _with_numbers(values: list[str]) -> list[str]:
-    """What an answer is taken apart into comes next to the answer itself."""
+    """Add logits and probabilities unless the client named one of them."""
     return values if {"logits", "probabilities"} & set(values) else [*values, *NUMBERS]
 
 
 class PredictionQuery(SelectionQuery):
-    """All of a prediction but its images."""
+    """A prediction without its images."""
 
     top_k: int = Field(5, ge=1, le=1000, description="most labels in an image's answer")
     labels: (
@@ -102,14 +102,14 @@ class Ranked(BaseModel):
 
 
 class Contribution(BaseModel):
-    """What one component added to every logit shown."""
+    """The amount that one component added to every logit shown."""
 
     id: str
     logits: dict[str, float]
 
 
 class Contributions(BaseModel):
-    """An answer taken apart: the base's logits and the components' sum to the logits shown.
+    """The attribution of an answer: base logits and contributions sum to the logits shown.
 
     Under average and weighted a component adds its weight times its own change of the logit. Under
     joint it adds its own data's term of the pooled problem, solved under the curvature of all data.
@@ -127,7 +127,7 @@ class WithoutOne(BaseModel):
 
 
 class Result(BaseModel):
-    """One image's answer: predictions, best first, or the error that this image has."""
+    """The answer to one image: predictions, best first, or the image's error."""
 
     index: int
     predictions: list[Ranked] | None = None
@@ -137,7 +137,7 @@ class Result(BaseModel):
 
 
 class RefinementOut(BaseModel):
-    """The component by which a joint answer at a block scope is, or will be, the pooled optimum."""
+    """The component that, once ready, makes a joint answer at a block scope the pooled optimum."""
 
     id: str
     status: str
@@ -161,7 +161,7 @@ class Timing(BaseModel):
 
 
 class PredictionOut(BaseModel):
-    """The answer, with all that it was made from: the same parts give the same numbers."""
+    """The answer and everything it was computed from; the same parts give the same numbers."""
 
     model_config = ConfigDict(
         json_schema_extra={

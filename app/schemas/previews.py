@@ -1,4 +1,4 @@
-"""Previews of deletions: what would go, and how answers would change."""
+"""Previews of deletions: the losses and the changes of answers."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ class ChangedComposition(BaseModel):
 
 
 class LabelChange(BaseModel):
-    """Of the images of one true label, or of all."""
+    """The change of answers to the images of one true label, or to all images."""
 
     num_images: int
     flipped: int = Field(description="images whose first label would be another one, or none")
@@ -24,7 +24,7 @@ class LabelChange(BaseModel):
 
 
 class AnswersOut(LabelChange):
-    """The dataset's images through all of the space's components, and all but this one."""
+    """Answers to the dataset's images with all components of the space, and without this one."""
 
     dataset_id: str
     rule: str = Field(description="the space's own")
@@ -32,7 +32,7 @@ class AnswersOut(LabelChange):
 
 
 class PreviewOut(BaseModel):
-    """What `DELETE` of the component would change; nothing has been changed."""
+    """The changes that `DELETE` of the component would make; nothing has been changed."""
 
     model_config = ConfigDict(
         json_schema_extra={

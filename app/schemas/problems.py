@@ -15,7 +15,7 @@ class ProblemError(BaseModel):
 
 
 class ProblemOut(BaseModel):
-    """What went wrong, where, and what to do about it; programs go by `code`."""
+    """An error: the fault, its place and its remedy; programs should rely on `code`."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -44,7 +44,7 @@ class ProblemOut(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` of a route for these statuses."""
+    """Return a route's `responses` in OpenAPI for these statuses."""
     return {
         status: {
             "description": "Problem",

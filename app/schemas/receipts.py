@@ -76,10 +76,10 @@ def _is_none(value: object) -> bool:
 
 
 class ReceiptOut(BaseModel):
-    """What a deletion removed and invalidated, sealed.
+    """The sealed record of what a deletion removed and invalidated.
 
-    Of one image, or of labels that were renamed, `components` also has each component's `outcome`:
-    `down_dated` or `relabelled` with both hashes of its file, `retraining`, or `queued`.
+    After the deletion of one image or the renaming of labels, `components` also has the `outcome`
+    for every component: `down_dated` or `relabelled` with both hashes of its file, `retraining`, or `queued`.
 
     `hash` is the SHA-256 of all members but itself and `signature`, as JSON with sorted keys and no
     spaces. `signature` is by the Ed25519 key `key_id`, over "tangent-composer receipt <hash>".
@@ -102,7 +102,7 @@ class ReceiptOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """The receipt's row."""
+        """Return the view of a receipt's row."""
         return cls(
             id=row.id,
             number=row.number,
@@ -123,7 +123,7 @@ class KeyOut(BaseModel):
 
 
 class HeadOut(BaseModel):
-    """The last receipt; note its hash elsewhere, and no receipt up to it can change unseen."""
+    """The last receipt; with its hash noted elsewhere, no earlier receipt can change unnoticed."""
 
     number: int = Field(description="0 before the first deletion")
     id: str | None
@@ -136,7 +136,7 @@ class Residue(BaseModel):
 
 
 class VerificationOut(BaseModel):
-    """Whether a receipt still holds."""
+    """The outcome of verifying a receipt."""
 
     receipt_id: str
     ok: bool = Field(

@@ -1,4 +1,4 @@
-"""Spaces: how one is asked for, and how it is shown."""
+"""Spaces: the request for one, and the view of it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, str
 
 
 class SpaceIn(Given):
-    """A tangent space to be opened at a pre-trained backbone."""
+    """A tangent space to open at a pre-trained backbone."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -111,7 +111,7 @@ class SpaceOut(BaseModel):
 
     @classmethod
     def of(cls, row: Any, labels: Sequence[str]) -> Self:
-        """The space's row, with the labels known in it."""
+        """Return the view of a space's row with the labels known in the space."""
         return cls(
             name=row.name,
             backbone=row.backbone,

@@ -1,6 +1,6 @@
-"""Texts that every database and every hash can take: no NUL, no half of a character.
+"""Texts that every database and hash accepts: without NUL and without lone surrogates.
 
-JSON can hold both, Postgres takes neither, and a half (a lone surrogate) has no bytes in UTF-8.
+JSON can hold both, Postgres accepts neither, and a lone surrogate has no encoding in UTF-8.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ Place = tuple[str | int, ...]
 
 
 def fault(text: str) -> str | None:
-    """Why the text cannot be stored, as the end of a sentence; None if it can."""
+    """Return the end of a sentence that says why the text cannot be stored; None if it can."""
     if "\0" in text:
         return "has a NUL character"
     try:
@@ -37,8 +37,8 @@ def fault(text: str) -> str | None:
 
 
 def faults(value: Any) -> Iterator[tuple[Place, str]]:
-    """Every text within a JSON value that cannot be stored: its place, and why."""
-    # Neither recursion nor a list of all there is to do: the value may be deep, and may be long.
+    """Yield the place of every text in a JSON value that cannot be stored, and the reason."""
+    # No recursion, as the value may be deep; no list of open items, as the value may be long.
     names: list[Any] = []
     open_: list[Iterator[tuple[Any, Any]]] = [iter([(None, value)])]
     while open_:
@@ -83,12 +83,12 @@ def _few(given: Any, most: int) -> Any:
 
 
 def at_most(count: int) -> BeforeValidator:
-    """The check that an object has at most `count` names, before any of them is validated."""
+    """Return a check, run before validation, that an object has at most `count` names."""
     return BeforeValidator(partial(_few, most=count))
 
 
 class Closed(BaseModel):
-    """An object that a client sends, with no names but the model's; many are refused as one."""
+    """A client's object with no names but the model's; too many names are a single error."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -99,7 +99,7 @@ class Closed(BaseModel):
 
 
 class Given(Closed):
-    """What a client sends; a text in it that cannot be stored is refused at its place."""
+    """A client's object in which every text can be stored; others are refused by their place."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,1 +1,1 @@
-"""A client's requests, but for evaluations and deletions: every one is a function of Parts."""
+"""The work behind the routes, without evaluations and deletions: functions of `Parts`."""

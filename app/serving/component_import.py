@@ -1,4 +1,4 @@
-"""Imports: a component file from elsewhere, checked against its space and saved as our own."""
+"""Imports: a component file of another service, checked against its space and saved."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ def import_component(
     """Import the file, once for an idempotency key.
 
     Raises:
-        BadComponent, BadHyperparameter, FingerprintMismatch: the file is none that can serve here.
+        BadComponent, BadHyperparameter, FingerprintMismatch: the file cannot serve here.
         Invalid: `too_many_labels`.
         Invalid, Gone: as `Once.run`.
     """
@@ -108,7 +108,7 @@ def _add(session: Session, accepted: Import, *, component_id: str, name: str) ->
 def _checked(
     component: tangent.Component, space: tangent.Space, settings: Settings
 ) -> tangent.Component:
-    """The component with its settings resolved, if it can serve in this space."""
+    """Return the component with its settings resolved after checking that it fits this space."""
     _check_numbers(component, settings)
     space.check(component)
     _check_grid(space, component)
@@ -124,7 +124,7 @@ def _checked(
 
 
 def _check_grid(space: tangent.Space, component: tangent.Component) -> None:
-    """Sums off the grid would leave a trace in what they were added to and taken from."""
+    """Refuse sums off the grid: added and subtracted, they would leave a trace."""
     statistics, views = component.statistics, component.hyperparameters.get("views", 1)
     if statistics is None or views != 1:
         return
@@ -168,7 +168,7 @@ def _is_label(text: str) -> bool:
 
 
 def _check_composition(space: tangent.Space, component: tangent.Component) -> None:
-    """A component that cannot be composed alone would spoil every composition it gets into."""
+    """Refuse a component that cannot be composed alone: it would spoil every composition."""
     rule = "joint" if space.joint_is_exact and component.derived is None else "average"
     delta = tangent.compose(space, [(component, None)], rule, shas=[""])
     if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):

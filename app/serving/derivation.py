@@ -87,7 +87,7 @@ def _check_images(method: merging.MergeMethod, space: Space, parents: Sequence[C
 def _dataset(
     session: Session, request: DeriveIn, method: merging.MergeMethod, parents: Sequence[Component]
 ) -> Dataset | None:
-    """The dataset to fit to, for a method that does.
+    """Return the dataset to fit to; None for a method without one.
 
     Raises:
         Invalid: `dataset_missing`, `dataset_not_used`, `no_common_label`.

@@ -32,7 +32,7 @@ class Prediction:
 
 @dataclass
 class Work:
-    """One prediction under way: its images as the network's inputs, or the problem each one has."""
+    """A prediction in progress: a network input or a problem for every image."""
 
     engine: Engine
     query: PredictionQuery
@@ -66,7 +66,7 @@ class Work:
     def _answers(
         self, selection: Selection, inputs: list[Any], ranked: list[list[Ranked]]
     ) -> list[dict[str, Any]]:
-        """Every image's ranking, with its attribution if the query asks for it."""
+        """Return every image's ranking, with its attribution if the query requests one."""
         answers: list[dict[str, Any]] = [{"predictions": ranking} for ranking in ranked]
         if not self.attributes:
             return answers

@@ -79,7 +79,8 @@ class ReceiptOut(BaseModel):
     """The sealed record of what a deletion removed and invalidated.
 
     After the deletion of one image or the renaming of labels, `components` also has the `outcome`
-    for every component: `down_dated` or `relabelled` with both hashes of its file, `retraining`, or `queued`.
+    for every component: `down_dated` or `relabelled` with both hashes of its file, `retraining`, or
+    `queued`.
 
     `hash` is the SHA-256 of all members but itself and `signature`, as JSON with sorted keys and no
     spaces. `signature` is by the Ed25519 key `key_id`, over "tangent-composer receipt <hash>".

@@ -27,7 +27,6 @@ LONGER = {
     "training_worker.deriving.make",
 }
 HEADLESS_DOCSTRINGS = {  # how many there are left
-    "app.api": 4,
 }
 BOUNDS = {
     "app.store.refinements.FEWEST",

@@ -1,4 +1,4 @@
-"""Components: trained or imported, watched, downloaded, and unlearned."""
+"""Components: routes to train, import, follow, download and delete them."""
 
 from functools import partial
 from typing import Annotated
@@ -37,7 +37,7 @@ MAX_ID = 2**63 - 1
     responses=problems(404, 409, 410, 422),
 )
 def create(body: ComponentIn, parts: PartsDep, once: OnceDep, response: Response) -> ComponentOut:
-    """Queues the training; Location shows how far it is."""
+    """Queues the training; Location shows its progress."""
     shown = queue_training(parts, body, once)
     response.headers["Location"] = f"/v1/components/{shown.id}"
     return shown
@@ -53,7 +53,7 @@ def import_(
     response: Response,
     name: Annotated[Name | None, Form()] = None,
 ) -> ComponentOut:
-    """A safetensors file from `GET …/delta` of a service with the same space; ready at once."""
+    """Takes a file from `GET …/delta` of a service with the same space; it is ready at once."""
     shown = import_component(parts, file.file, file.filename, name, once)
     response.headers["Location"] = f"/v1/components/{shown.id}"
     return shown
@@ -66,7 +66,7 @@ def list_(
     status: Annotated[Status | None, Query()] = None,
     space: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Listing[ComponentOut]:
-    """From the oldest on, a page at a time; of one status or space if it is named."""
+    """Lists components by age, a page at a time; `status` and `space` narrow the list."""
     rows = components.list_(
         session, after=page.after, limit=page.limit + 1, status=status, space=space
     )
@@ -75,7 +75,7 @@ def list_(
 
 @router.get("/{component_id}", summary="Show a component", responses=problems(404, 410))
 def get(session: ReadSessionDep, component_id: ComponentId) -> ComponentOut:
-    """The component as it is now; 410 with its receipt once it was deleted."""
+    """Shows the component as it is now; 410 with its receipt after its deletion."""
     return ComponentOut.of(components.get(session, component_id))
 
 
@@ -94,7 +94,7 @@ def follow(
     accept: Annotated[str, Header()] = "application/json",
     last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
 ) -> Listing[EventOut] | Response:
-    """A page of its events; with `Accept: text/event-stream`, each as it comes, until the last."""
+    """Lists events by page; with `Accept: text/event-stream`, sends them live to the last."""
     after = int(last_event_id) if last_event_id else after
     events, _ = events_after(parts, component_id, after, limit + 1)
     if EVENT_STREAM in accept:
@@ -107,7 +107,7 @@ def follow(
     "/{component_id}/cancel", summary="Cancel a training", responses=problems(404, 409, 410)
 )
 def cancel(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
-    """The component is cancelled at once; its training stops within two seconds."""
+    """Cancels the component at once; its training stops within two seconds."""
     return cancel_training(parts, component_id)
 
 
@@ -128,7 +128,7 @@ def delta(
     ticket: TicketDep,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The safetensors file, whole or by Range; its ETag is its SHA-256."""
+    """Sends the safetensors file, whole or by Range; its ETag is its SHA-256."""
     file = component_file(parts, ticket, component_id, partial(etags.names, if_none_match))
     headers = {"ETag": etags.quoted(file.version), "Cache-Control": "private, no-cache"}
     if file.path is None:
@@ -150,17 +150,17 @@ def deletion_preview(
         str | None, Query(max_length=64, description="to try answers before and after on")
     ] = None,
 ) -> PreviewOut:
-    """What deleting the component would change; deletes nothing.
+    """Shows the changes that a deletion of the component would make; deletes nothing.
 
-    Labels and compositions always; with a dataset, how the answers of all of the space's components
-    to its images would change: accuracy by label, and how many first labels would be others.
+    It shows labels and compositions. With a dataset it also shows how the answers of the space's
+    components to the images would change: the accuracy by label, and how many first labels differ.
     """
     return preview_deletion(parts, ticket, component_id, dataset_id)
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))
 def delete(component_id: ComponentId, parts: PartsDep, probe: ProbeQuery = False) -> ReceiptOut:
-    """Removes all there is of it and answers with the receipt; no later answer contains it."""
+    """Removes every trace of it and answers with the receipt; no later answer contains it."""
     receipt = unlearn(
         parts, lambda session: change.of_component(session, component_id), probe=probe
     )

@@ -46,7 +46,7 @@ def put(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> CompositionOut:
-    """201 if it is new, 200 if it replaced one; the ETag changes with the content only."""
+    """Answers 201 for a new one, 200 for a replaced one; the ETag changes with the content only."""
     shown, created = put_composition(
         parts,
         name,
@@ -77,8 +77,8 @@ def solve(
 ) -> CompositionOut:
     """Fits the weights of the composition's components to a labelled dataset, and stores them.
 
-    The composition has rule weighted from then on, and names its components if it had "all". When
-    one of them, or the dataset, is deleted, the solved weights go too: the rest is averaged.
+    The composition then has rule weighted, and lists its components if it had "all". The deletion
+    of a component or of the dataset removes the solved weights: the rest is averaged.
     """
     shown = fit_weights(parts, ticket, name, body, etags.version_of(if_match, "If-Match"), once)
     response.headers["ETag"] = etags.quoted(shown.etag)
@@ -91,7 +91,7 @@ def list_(
     page: PageDep,
     space: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Listing[CompositionOut]:
-    """By name, a page at a time; those of one space if it is named."""
+    """Lists compositions by name, a page at a time; `space` narrows the list."""
     rows = compositions.list_(session, after=page.after, limit=page.limit + 1, space=space)
     return page.listing(rows, _out, lambda row: row.name)
 
@@ -108,7 +108,7 @@ def get(
     response: Response,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> CompositionOut | Response:
-    """The composition, its version in the ETag."""
+    """Shows the composition; the ETag is its version."""
     shown = _out(compositions.get(session, name))
     headers = {"ETag": etags.quoted(shown.etag)}
     if etags.names(if_none_match, shown.etag):

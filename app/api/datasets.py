@@ -57,7 +57,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=SpoolingRo
 
 
 def _multipart(request: Request) -> None:
-    """Refuses any other body before its fields are missed.
+    """Refuse any other media type before missing fields are reported.
 
     Raises:
         Unsupported: `unsupported_media_type`.
@@ -91,11 +91,11 @@ def upload(
     ] = spaces.DEFAULT,
     train: Annotated[bool, Form(description="train a component from it at once")] = False,
 ) -> UploadedDataset:
-    """Every image is decoded before the answer; files that are none are listed with the reason.
+    """Decodes every image before the answer; other files are listed with the reason.
 
     The folder of an image is its label; a single folder around everything and folders named train,
-    val or test are none. Or a CSV or JSONL file (`metadata.csv`) has `file_name` and `label`. Of
-    files with the same bytes under the same label one is kept.
+    val or test are not labels. Alternatively a CSV or JSONL file (`metadata.csv`) has `file_name`
+    and `label`. Of files with the same bytes and label one is kept.
     """
     archive = Archive(file.file, file.filename, name, space, train)
     shown = upload_dataset(parts, archive, once)
@@ -105,14 +105,14 @@ def upload(
 
 @router.get("", summary="List datasets", responses=problems(422))
 def list_(session: ReadSessionDep, page: PageDep) -> Listing[DatasetSummary]:
-    """Oldest first, a page at a time, without the rejected files."""
+    """Lists datasets by age, a page at a time, without the rejected files."""
     rows = datasets.list_(session, after=page.after, limit=page.limit + 1)
     return page.listing(rows, DatasetSummary.of)
 
 
 @router.get("/{dataset_id}", summary="Show a dataset", responses=problems(404, 410))
 def get(session: ReadSessionDep, dataset_id: DatasetId) -> DatasetOut:
-    """The dataset, with the files that were rejected."""
+    """Shows the dataset with the files that were rejected."""
     return DatasetOut.of(datasets.get(session, dataset_id))
 
 
@@ -125,7 +125,7 @@ def list_images(
     dataset_id: DatasetId,
     label: Annotated[str | None, Query(max_length=255, description="of this label only")] = None,
 ) -> Listing[ImageOut]:
-    """In the archive's order, a page at a time."""
+    """Lists images in the archive's order, a page at a time."""
     rows = datasets.images(session, dataset_id, label=label, after=page.after, limit=page.limit + 1)
     return page.listing(rows, ImageOut.of)
 
@@ -150,7 +150,7 @@ def get_image(
     ] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The file's bytes as they were in the archive; with `size`, upright and never enlarged."""
+    """Sends the file's bytes as uploaded; with `size`, a thumbnail, upright and never enlarged."""
     image = image_file(
         parts, ticket, dataset_id, image_id, size, partial(etags.names, if_none_match)
     )
@@ -170,13 +170,13 @@ def delete_image(
 ) -> ReceiptOut:
     """Deletes one image, and unlearns it in every component trained from its dataset.
 
-    The receipt's `components` tell how. `down_dated`: where the sums that a training solves from
-    are exact (scopes head and head2toe, solver cholesky, alpha 1), the image's own part was taken
-    away and the component has the file, at once, that a training without the image gives, to the
-    last byte. `retraining`: its file is gone, and nothing of it answers; it is trained anew without
-    the image, and `retraining` in its status, events and in predictions until then. `queued`: its
-    training has not begun. What was measured with the image is dropped: metrics, events,
-    evaluations, solved weights. The last image of a dataset goes with its dataset only.
+    The receipt's `components` has the outcome for each. `down_dated`: where the sums of a training
+    are exact (scopes head and head2toe, solver cholesky, alpha 1), the image's share was
+    subtracted; the component has at once the file that a training without the image gives, to the
+    last byte. `retraining`: its file is gone, and it takes no part in answers until it is trained
+    again without the image; status, events and predictions say `retraining` meanwhile. `queued`:
+    its training has not begun. Results measured with the image are dropped: metrics, events,
+    evaluations, solved weights. A dataset's last image can only be deleted with the dataset.
     """
     receipt = change_dataset(
         parts, lambda session: change_plan.removal(session, dataset_id, image_id), probe=probe
@@ -196,14 +196,14 @@ def relabel(
     body: Relabelling,
     probe: ProbeQuery = False,
 ) -> RelabelledDataset:
-    """Gives labels other names, all at once; two that get one name are merged.
+    """Renames labels, all at once; labels that get the same name are merged.
 
-    Afterwards dataset and components are as if uploaded with these labels from the start. A label
-    is its name, so components get other bytes: at scopes head and head2toe, solver cholesky, alpha
-    1, the sums of merged labels are added and the head's rows are solved for anew from the base
-    rows of the new names, at once and to the last byte as a training gives them; all others are
-    dropped and trained anew. Of images that become equal, with the same bytes and label, the first
-    stays. The receipt says what became of each component, and what fitted to the old ones is gone.
+    Afterwards dataset and components are as if uploaded with the new labels from the start. A label
+    is its name, so components get other bytes. At scopes head and head2toe, solver cholesky, alpha
+    1, the sums of merged labels are added and the head's rows are solved again from the base rows
+    of the new names, at once and to the last byte as a training gives them. All other components
+    are dropped and trained again. Of images with the same bytes and label the first stays. The
+    receipt has the outcome for each component; results that fitted the old labels are dropped.
     """
     return relabel_dataset(parts, dataset_id, body, once, probe=probe)
 
@@ -217,7 +217,7 @@ def delete(
     ] = False,
     probe: ProbeQuery = False,
 ) -> ReceiptOut:
-    """Deletes its images; components trained from it must go first, or with it."""
+    """Deletes the dataset and its images; components trained from it must go first, or with it."""
     receipt = unlearn(
         parts,
         lambda session: change.of_dataset(session, dataset_id, cascade=cascade),

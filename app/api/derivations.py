@@ -18,10 +18,10 @@ router = APIRouter(prefix="/components", tags=["components"])
     responses=problems(404, 409, 410, 422),
 )
 def derive(body: DeriveIn, parts: PartsDep, once: OnceDep, response: Response) -> ComponentOut:
-    """Queues the making of a component from others; Location shows how far it is.
+    """Queues the making of a component from others; Location shows its progress.
 
-    It answers when it is named, not among all components of the space, and is deleted with any of
-    its parents.
+    It answers only when a request names it, not among all components of the space, and is deleted
+    with any of its parents.
     """
     shown = queue_derivation(parts, body, once)
     response.headers["Location"] = f"/v1/components/{shown.id}"

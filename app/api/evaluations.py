@@ -1,4 +1,4 @@
-"""A dataset through a selection, within the request; the counts are stored, the answers are not."""
+"""Evaluations of a selection on a dataset, within the request; only the counts are stored."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/evaluations", tags=["evaluations"])
 def create(
     body: EvaluationIn, parts: PartsDep, once: OnceDep, ticket: TicketDep, response: Response
 ) -> EvaluationOut:
-    """Answers when every image of the dataset has been predicted; a deletion in between ends it.
+    """Answers when every image of the dataset has been predicted; a deletion meanwhile ends it.
 
     An image counts as right when its own label is ranked first among the selection's labels.
     """
@@ -38,7 +38,7 @@ def list_(
     page: PageDep,
     dataset_id: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Listing[EvaluationOut]:
-    """From the oldest on, a page at a time; those of one dataset if it is named."""
+    """Lists evaluations by age, a page at a time; `dataset_id` narrows the list."""
     rows = evaluations.list_(session, after=page.after, limit=page.limit + 1, dataset_id=dataset_id)
     return page.listing(rows, EvaluationOut.of)
 
@@ -47,5 +47,5 @@ def list_(
 def get(
     session: ReadSessionDep, evaluation_id: Annotated[str, Path(max_length=64)]
 ) -> EvaluationOut:
-    """The evaluation; invalidated, without its numbers, if a part of it was deleted."""
+    """Shows the evaluation; after a deletion of its parts it is invalidated, without numbers."""
     return EvaluationOut.of(evaluations.get(session, evaluation_id))

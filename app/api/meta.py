@@ -14,13 +14,13 @@ router = APIRouter(tags=["service"])  # open
 
 @v1.get("/limits", summary="Show every limit")
 async def limits(parts: PartsDep) -> Limits:
-    """What is refused because it is too large or too much."""
+    """Shows the bounds above which requests are refused."""
     return Limits.model_validate(parts.settings, from_attributes=True)
 
 
 @router.get("/livez", summary="Whether the process turns")
 async def live() -> Live:
-    """Asks nothing of the database or the model."""
+    """Answers without the database and the model."""
     return Live(status="ok")
 
 
@@ -28,7 +28,7 @@ async def live() -> Live:
     "/readyz", summary="Whether requests can be answered", responses={503: {"model": Ready}}
 )
 def ready(parts: PartsDep, response: Response) -> Ready:
-    """Every check with its reason; 503 if one that answers need has failed.
+    """Shows every check with its reason; 503 if a check that answers depend on has failed.
 
     A missing worker does not count: predictions are answered, trainings wait.
     """
@@ -39,5 +39,5 @@ def ready(parts: PartsDep, response: Response) -> Ready:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def measured(parts: PartsDep) -> Response:
-    """In Prometheus' text format."""
+    """Shows all metrics in Prometheus' text format."""
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Images through a composition; nothing is stored."""
+"""Predictions of images by a selection of components; nothing is stored."""
 
 from typing import Annotated
 
@@ -33,11 +33,11 @@ def predict(
     parts: PartsDep,
     ticket: TicketDep,
 ) -> Response:
-    """Each image is answered by itself: one that does not decode has an `error`, the others labels.
+    """Answers every image by itself: labels, or an `error` if it does not decode.
 
     Without `composition` and `components`, all ready components of the space answer. With
-    `return=contributions,leave_one_out` each answer says what every component added to its logits,
-    and what the answer would be without it.
+    `return=contributions,leave_one_out` each answer has the contribution of every component to its
+    logits, and the answer without the component.
     """
     prediction = predicted(parts, ticket, prediction_request.query, prediction_request.images)
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}

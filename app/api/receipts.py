@@ -1,4 +1,4 @@
-"""Receipts: what each deletion removed, and whether that still holds."""
+"""Receipts: the records of deletions, and their verification."""
 
 from typing import Annotated
 
@@ -17,14 +17,14 @@ ReceiptId = Annotated[str, Path(max_length=64)]
 
 @router.get("", summary="List receipts", responses=problems(404, 422))
 def list_(session: ReadSessionDep, page: PageDep) -> Listing[ReceiptOut]:
-    """From the first deletion on, a page at a time."""
+    """Lists receipts from the first deletion on, a page at a time."""
     rows = ledger.list_(session, after=page.after, limit=page.limit + 1)
     return page.listing(rows, ReceiptOut.of)
 
 
 @router.get("/head", summary="Show the ledger's head")
 def head(session: ReadSessionDep) -> HeadOut:
-    """The last receipt's number and hash, to be noted somewhere else."""
+    """Shows the last receipt's number and hash; note them elsewhere."""
     last = ledger.head(session)
     if last is None:
         return HeadOut(number=0, id=None, hash=ledger.ZEROS)
@@ -39,10 +39,10 @@ def key(
         str | None, Query(max_length=64, description="of a receipt; else the present key")
     ] = None,
 ) -> KeyOut:
-    """The public key, to be noted somewhere else: `tangent verify-receipts` needs no more than it.
+    """Shows the public key; note it elsewhere: `tangent verify-receipts` needs nothing else.
 
-    A key that has signed a receipt is shown under its `key_id` for good, also after a newer one
-    has taken its place.
+    A key that has signed a receipt stays available under its `key_id`, also after a newer key has
+    replaced it.
     """
     shown_id, text = ledger.public_key(session, key_id, parts.signer)
     return KeyOut(key_id=shown_id, public_key=text)
@@ -50,16 +50,16 @@ def key(
 
 @router.get("/{receipt_id}", summary="Show a receipt", responses=problems(404))
 def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
-    """The receipt, as it was written."""
+    """Shows the receipt as it was written."""
     return ReceiptOut.of(ledger.get(session, receipt_id))
 
 
 @router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404))
 def verify(parts: PartsDep, ticket: TicketDep, receipt_id: ReceiptId) -> VerificationOut:
-    """Recomputes what the receipt says from what is here: rows, files, answers to its probe.
+    """Recomputes the receipt's statements from rows, files and answers to its probe.
 
-    The chain and the signature; whether anything is left of the deleted; whether the components
-    that remained are those of the manifest, their files those of their rows, and their answers to
-    the probe's images the same.
+    It checks the chain and the signature; that nothing is left of the deleted; that the remaining
+    components are the ones of the manifest, their files match their rows, and their answers to the
+    probe's images are the same.
     """
     return VerificationOut.model_validate(verify_receipt(parts, ticket, receipt_id))

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/spaces", tags=["spaces"])
 
 @router.get("", summary="List spaces", responses=problems(422))
 def list_(session: ReadSessionDep, page: PageDep) -> Listing[SpaceOut]:
-    """By name, a page at a time."""
+    """Lists spaces by name, a page at a time."""
     rows = spaces.list_(session, after=page.after, limit=page.limit + 1)
     return page.listing(
         rows, lambda row: SpaceOut.of(row, spaces.labels(session, row)), lambda row: row.name
@@ -25,14 +25,14 @@ def list_(session: ReadSessionDep, page: PageDep) -> Listing[SpaceOut]:
 
 @router.get("/{name}", summary="Show a space", responses=problems(404))
 def get(session: ReadSessionDep, name: Annotated[str, Path(max_length=64)]) -> SpaceOut:
-    """The space, with the labels known in it at this moment."""
+    """Shows the space with the labels that it knows at this moment."""
     space = spaces.get(session, name)
     return SpaceOut.of(space, spaces.labels(session, space))
 
 
 @router.post("", status_code=201, summary="Open a new space", responses=problems(409, 422, 503))
 def create(body: SpaceIn, parts: PartsDep, response: Response) -> SpaceOut:
-    """Opens the backbone before it answers; one that is not on this machine is downloaded first."""
+    """Opens the backbone before it answers; a missing backbone is downloaded first."""
     shown = open_space(parts, body)
     response.headers["Location"] = f"/v1/spaces/{shown.name}"
     return shown

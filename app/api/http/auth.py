@@ -1,4 +1,4 @@
-"""The Bearer key, checked before anything of the request's body is read."""
+"""The Bearer key, checked before the request's body is read."""
 
 from hmac import compare_digest
 
@@ -10,7 +10,7 @@ from app.errors import Unauthorized
 
 
 def refusal(scope: Scope, key: str) -> Response | None:
-    """The 401 of a request below /v1 without `Authorization: Bearer <the key>`, else None."""
+    """Return the 401 for a request below /v1 without `Authorization: Bearer <key>`, else None."""
     if not _guarded(scope["path"]):
         return None
     token = _token(scope)
@@ -30,7 +30,7 @@ def _guarded(path: str) -> bool:
 
 
 def _token(scope: Scope) -> bytes | None:
-    """The token of the one Authorization header, if it is a Bearer one."""
+    """Return the token of the only Authorization header, if it is a Bearer token."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     if len(values) != 1:
         return None

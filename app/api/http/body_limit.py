@@ -1,8 +1,8 @@
-"""The largest request body, held on the stream as well as on the announced length.
+"""The limit of a request's body, applied to the stream and to the announced length.
 
-JSON is bounded in its values too: an empty object takes three bytes in a body, and hundreds once it
-is parsed and found wrong. A value other than a body's only one stands behind a comma or an opening
-bracket, so these are counted as they come, before anything is parsed.
+The number of values in JSON is bounded too: an empty object takes three bytes in a body, but
+hundreds once it is parsed and refused. Every value but the first follows a comma or an opening
+bracket, so commas and brackets are counted as they arrive, before anything is parsed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class BodyTooLarge(Exception):
 
 
 def limit_of(scope: Scope, settings: Settings) -> int:
-    """The most bytes that this request's body may have."""
+    """Return the most bytes that this request's body may have."""
     if scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/datasets":
         return settings.max_upload_bytes + FORM_OVERHEAD
     if _is_json(scope) and scope["path"].rstrip("/") != "/v1/predictions":
@@ -34,13 +34,13 @@ def limit_of(scope: Scope, settings: Settings) -> int:
 
 
 def values_in(text: bytes) -> int:
-    """Return how many values this part of a JSON text begins at most."""
+    """Return an upper bound of the values that begin in this part of a JSON text."""
     # Every encoding of JSON has these bytes in its commas and brackets.
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def too_many_values() -> TooLarge:
-    """The problem of a JSON text over the bound."""
+    """Return the problem of a JSON text with too many values."""
     return TooLarge(
         "request_too_large",
         f"the request's JSON has more than {MAX_JSON_VALUES} commas and opening brackets: "
@@ -71,7 +71,9 @@ def _announced(scope: Scope) -> int:
 
 
 def _lingering(receive: Receive, send: Send, most: int) -> Send:
-    """`send`, but the answer ends once the client's body has, or `most` bytes or seconds later.
+    """Return a `send` that ends the answer only after the client's body, or at a limit.
+
+    The limits are `most` bytes and LINGER_SECONDS.
 
     A connection closed on unread bytes is reset, and many clients read the answer only after they
     have sent everything.
@@ -97,10 +99,10 @@ def _lingering(receive: Receive, send: Send, most: int) -> Send:
 
 
 class LimitedBody:
-    """A request's body, of which at most one chunk beyond the limit is read.
+    """A request's body, read to at most one chunk beyond the limit.
 
-    `receive` and `send` are the application's. Once `over` has a problem, nothing that the
-    application makes of it reaches the client.
+    The application uses `receive` and `send`. Once `over` has a problem, nothing that the
+    application sends reaches the client.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
@@ -110,7 +112,7 @@ class LimitedBody:
         self._read, self._values, self._started, self._ended = 0, 0, False, False
 
     async def receive(self) -> Message:
-        """Receive a message and count what is in it."""
+        """Receive a message and count its bytes and values."""
         message = await self._receive()
         if message["type"] == "http.request":
             body = message.get("body", b"")

@@ -4,8 +4,8 @@
 
 The sessions are for routes that read or write rows and nothing else. `SessionDep` commits when the
 route's function has returned and *before* the answer is sent, so a failing commit is answered as
-the error that it is. Whatever else has to happen around a transaction is done by a function of
-`Parts` in another package: no module of app.api but this one opens a transaction.
+the error that it is. Other work around a transaction belongs to a function of `Parts` in
+another package: no module of app.api but this one opens a transaction.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ from app.store.db import Session, transaction
 
 
 async def storable(request: Request) -> None:
-    """Refuses texts in the path and the query that nothing stored can have.
+    """Refuse texts in the path and the query that cannot be stored.
 
     Raises:
         NotFound: for the id or name in a path.

@@ -1,4 +1,4 @@
-"""The edge of the application: what happens to every request before and after its route."""
+"""The edge of the application: the work on every request before and after its route."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id(scope: Scope) -> str:
-    """The client's X-Request-Id if it is a harmless one, else a new id."""
+    """Return the client's X-Request-Id if it is harmless, else a new id."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return value.decode()
@@ -28,7 +28,7 @@ def request_id(scope: Scope) -> str:
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that answered, `/v1/datasets/{dataset_id}`; never the path."""
+    """Return the answering route's template, `/v1/datasets/{dataset_id}`; never the path."""
     template = getattr(scope.get("route"), "path", "none")
     # A route of an included router knows its path below the prefix only.
     below = scope["path"].startswith(PREFIX + "/") and not template.startswith(PREFIX + "/")
@@ -36,9 +36,9 @@ def route_of(scope: Scope) -> str:
 
 
 class Edge:
-    """ASGI middleware: every request is numbered, checked for the key and its size, and counted.
+    """ASGI middleware: give every request an id, check its key and size, and count it.
 
-    An error that nothing else has answered becomes a 500 here.
+    An error without another answer becomes a 500 here.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:

@@ -4,15 +4,15 @@ from app.errors import Malformed
 
 
 def quoted(version: str) -> str:
-    """The version as a header's value."""
+    """Return the version as a header's value."""
     return f'"{version}"'
 
 
 def version_of(header: str | None, name: str) -> str | None:
-    """The one version that If-Match or If-None-Match names, "*" for any.
+    """Return the only version that If-Match or If-None-Match names, "*" for any.
 
     Raises:
-        Malformed: `bad_etag` for a weak one, several, or one without quotes.
+        Malformed: `bad_etag` for a weak ETag, several ETags, or an ETag without quotes.
     """
     if header is None or header.strip() == "*":
         return header and "*"
@@ -25,7 +25,7 @@ def version_of(header: str | None, name: str) -> str | None:
 
 
 def names(header: str | None, version: str) -> bool:
-    """Whether If-None-Match, which may list several and weak ones, names this version."""
+    """Return whether If-None-Match, which may list several and weak ETags, names this version."""
     if header is None:
         return False
     found = [part.strip().removeprefix("W/") for part in header.split(",")]

@@ -3,9 +3,9 @@
     row_id = once.run(session, body, lambda: lineage.queue_training(session, …).id, status=202)
     return ComponentOut.of(components.get(session, row_id))
 
-The same key with the same request gives the same resource, as it is now, with
-`Idempotent-Replayed: true`; with another request it is refused with 422. A late retry, when the
-resource was deleted in the meantime, is answered 410 with the receipt's id: it brings nothing back.
+The same key with the same request gives the same resource as it is now, with
+`Idempotent-Replayed: true`; with another request it is refused with 422. A retry after the
+resource was deleted is answered 410 with the receipt's id and creates nothing.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ def once(
         ),
     ] = None,
 ) -> Once:
-    """The request's key, checked.
+    """Return the request's key after checking it.
 
     Raises:
         Invalid: `invalid_idempotency_key`.

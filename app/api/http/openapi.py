@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: what it says beyond what the routes' signatures say."""
+"""The OpenAPI 3.1 document, with additions to the routes' signatures."""
 
 from typing import Any
 
@@ -41,12 +41,12 @@ NO_PROBLEMS = ("/livez", "/readyz", "/metrics")
 
 
 def operation_id(route: APIRoute) -> str:
-    """The operation's id: the tag and the route function's name, `datasets_upload`."""
+    """Return the operation's id: the tag and the route function's name, `datasets_upload`."""
     return f"{route.tags[0]}_{route.name}" if route.tags else route.name
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The application's document, made once."""
+    """Return the application's document, made once."""
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title,
@@ -65,7 +65,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _add(made: dict[str, Any], model: type[BaseModel], name: str | None = None) -> None:
-    """Add a model's schema, and those it refers to, to the document's."""
+    """Add a model's schema, and the schemas it refers to, to the document."""
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     for other, found in schema.pop("$defs", {}).items():
@@ -74,7 +74,7 @@ def _add(made: dict[str, Any], model: type[BaseModel], name: str | None = None) 
 
 
 def _describe_problems(made: dict[str, Any]) -> None:
-    """Make every operation's error answers the problem that they are, FastAPI's own 422 too."""
+    """Describe every operation's error answers as problems, FastAPI's own 422 too."""
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
     _add(made, ProblemOut, "Problem")

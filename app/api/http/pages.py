@@ -22,7 +22,7 @@ def _id(row: Any) -> str:
 
 @dataclass(frozen=True)
 class Page:
-    """A page as asked for; routes fetch `limit + 1` rows, so that `has_more` is the truth."""
+    """A request for a page; routes fetch `limit + 1` rows, so that `has_more` is exact."""
 
     after: str | None
     limit: int
@@ -30,7 +30,7 @@ class Page:
     def listing(
         self, rows: Sequence[Row], render: Callable[[Row], Item], cursor: Callable[[Row], str] = _id
     ) -> Listing[Item]:
-        """The page of at most `limit` rendered rows; `cursor` gives a row's value of `after`."""
+        """Return at most `limit` rendered rows; `cursor` gives a row's value of `after`."""
         shown, more = rows[: self.limit], len(rows) > self.limit
         return Listing(
             data=[render(row) for row in shown],
@@ -45,5 +45,5 @@ def page(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="most entries on the page")] = 20,
 ) -> Page:
-    """The page that the query asks for."""
+    """Return the page that the query requests."""
     return Page(after, limit)

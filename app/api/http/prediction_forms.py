@@ -52,7 +52,7 @@ async def prediction_request(request: Request) -> PredictionRequest:
     if media_type == "multipart/form-data":
         found = await _from_form(request, settings)
     elif media_type == "application/json":
-        # Megabytes of base64 take a while: not on the event loop, where every request waits.
+        # Decoding megabytes of base64 takes a while and would block the event loop.
         found = await run_in_threadpool(_from_json, await request.body())
     elif media_type in RAW:
         query = _query(_fields(request.query_params.multi_items()), "query")
@@ -122,7 +122,7 @@ def _too_large(settings: Settings) -> Problem:
 
 
 def _fields(items: list[tuple[str, str]]) -> dict[str, Any]:
-    """Form or query fields as the JSON body would have them.
+    """Return form or query fields as the JSON body would have them.
 
     Raises:
         RequestValidationError: when a field that has one value comes twice.
@@ -139,7 +139,7 @@ def _fields(items: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _listed(name: str, text: str) -> list[Any]:
-    """A list from JSON, or from text with commas; components from text are ids without weights."""
+    """Return a list from JSON, or from text with commas; components in text are ids only."""
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
@@ -169,10 +169,10 @@ def _checked(model: type[Any], given: bytes | dict[str, Any], where: str) -> Any
 
 
 def _find_fault(body: bytes) -> None:
-    """For a body that pydantic's parser refuses: halves of characters, which JSON may hold.
+    """Find lone surrogates, which JSON may hold, in a body that pydantic's parser refuses.
 
     Raises:
-        RequestValidationError: naming the places where they are.
+        RequestValidationError: with the places of the surrogates.
     """
     try:
         found = list(islice(faults(json.loads(body)), MAX_REPORTED))
@@ -192,7 +192,7 @@ def _wrong(location: tuple[str, ...], text: str) -> RequestValidationError:
 
 
 def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
-    """The three forms for the OpenAPI document; `model` is the JSON form's."""
+    """Return the three forms for the OpenAPI document; `model` is the one of the JSON form."""
     text, file = {"type": "string"}, {"type": "string", "format": "binary"}
     fields: dict[str, Any] = {
         "composition": text,

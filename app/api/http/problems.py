@@ -31,7 +31,7 @@ HTTP_CODES = {
 
 
 class ProblemResponse(JSONResponse):
-    """A problem document; of a text that UTF-8 cannot say, the rest is told."""
+    """A problem document; characters that UTF-8 cannot encode are replaced."""
 
     media_type = MEDIA_TYPE
 
@@ -41,14 +41,14 @@ class ProblemResponse(JSONResponse):
 
 
 def _cut(text: str, most: int) -> str:
-    """The text; of a longer one its two ends, as the last words say what to do."""
+    """Return the text, shortened in the middle: its last words say what to do."""
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 def document(
     scope: Scope, *, status: int, title: str, code: str, detail: str, **extra: Any
 ) -> dict[str, Any]:
-    """The problem's members; `errors` and others come as extra."""
+    """Return the problem's members; `extra` has `errors` and others."""
     return {
         "type": "about:blank",
         "title": title,
@@ -61,7 +61,7 @@ def document(
 
 
 def of(scope: Scope, problem: Problem) -> dict[str, Any]:
-    """The document of a problem."""
+    """Return the document of a problem."""
     return document(
         scope,
         status=problem.status,
@@ -73,12 +73,12 @@ def of(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 
 def answer(scope: Scope, problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    """The whole answer for a problem; for middleware, which has no handlers below it."""
+    """Return the answer to a problem, for middleware, which has no handlers below it."""
     return ProblemResponse(of(scope, problem), problem.status, headers=headers)
 
 
 def internal(scope: Scope) -> Response:
-    """The answer to an unexpected error: nothing of its inside, but the id it has in the log."""
+    """Return the answer to an unexpected error: no details, but the id of its log entry."""
     body = document(
         scope,
         status=500,
@@ -90,13 +90,13 @@ def internal(scope: Scope) -> Response:
 
 
 def from_tangent(error: TangentError) -> Problem:
-    """A TangentError as a problem: 422, but for those of TANGENT_FAMILY."""
+    """Return the problem of a TangentError: 422 unless TANGENT_FAMILY has its class."""
     family = next((to for kind, to in TANGENT_FAMILY.items() if isinstance(error, kind)), Invalid)
     return family(error.code, str(error))
 
 
 def pointer(location: tuple[Any, ...]) -> str:
-    """A validation error's place: `/components/0/weight` in the body, `#query/limit` elsewhere."""
+    """Return an invalid field's place: `/components/0/weight` in a body, else `#query/limit`."""
     where, *rest = [str(part).replace("~", "~0").replace("/", "~1") for part in location]
     path = "/".join(rest)
     return f"/{path}" if where == "body" else f"#{where}/{path}"

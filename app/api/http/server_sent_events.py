@@ -1,6 +1,6 @@
-"""A component's events as they come: server-sent events that resume where a client left off.
+"""Server-sent events: a component's events, live, resuming where a client left off.
 
-Event ids are those of the rows, so `Last-Event-ID` and `?after=` mean the same. The stream ends
+Event ids are the ids of the rows, so `Last-Event-ID` and `?after=` mean the same. The stream ends
 with the event that ends the training; a comment every 15 s keeps proxies from closing a quiet one.
 """
 
@@ -21,7 +21,7 @@ BATCH = 100
 
 
 def stream(parts: Parts, component_id: str, after: int) -> EventSourceResponse:
-    """The answer that sends events until the training has ended."""
+    """Return the answer that sends events until the training has ended."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return EventSourceResponse(_frames(parts, component_id, after), headers=headers)
 

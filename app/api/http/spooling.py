@@ -2,8 +2,8 @@
 
     router = APIRouter(prefix="/datasets", route_class=SpoolingRoute)
 
-Starlette spools files over 1 MB into the system's temporary folder: often a small one in memory,
-and none that the service's operator gave it or that its clean-up knows of.
+Starlette spools files over 1 MB into the system's temporary folder. That folder is often small and
+in memory, the operator has not assigned it to the service, and the clean-up does not know it.
 """
 
 from collections.abc import Callable, Coroutine
@@ -44,7 +44,7 @@ class _Parser(MultiPartParser):
 
 
 class _Spooling(Request):
-    """A request whose `form` spools into the scratch folder."""
+    """A request that spools its form into the scratch folder."""
 
     async def _get_form(self, **limits: Any) -> FormData:
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -74,7 +74,7 @@ class SpoolingRoute(APIRoute):
             try:
                 return await handle(_Spooling(request.scope, request.receive))
             except HTTPException as error:
-                # FastAPI takes every error in a form for the client's; a full disk is none of it.
+                # FastAPI blames the client for every error in a form; a full disk is not its fault.
                 if isinstance(error.__cause__, Problem):
                     raise error.__cause__ from None
                 raise

@@ -1,4 +1,4 @@
-"""Component files over HTTP: downloaded, by parts too, and imported elsewhere."""
+"""Component files over HTTP: downloaded, whole or by range, and imported elsewhere."""
 
 import hashlib
 import json
@@ -74,7 +74,7 @@ def test_a_repeated_import_with_a_key_stores_one_component_and_one_file(shared, 
 
 
 def tampered(data: bytes, change) -> bytes:
-    """The component file with its metadata changed."""
+    """Return the component file with changed metadata."""
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     about = json.loads(header["__metadata__"]["tangent"])
@@ -85,7 +85,7 @@ def tampered(data: bytes, change) -> bytes:
 
 
 def labelled(data: bytes, label: str) -> bytes:
-    """The component file with another first label."""
+    """Return the component file with another first label."""
 
     def change(about):
         _, second = sorted(about["labels"])

@@ -1,4 +1,4 @@
-"""Compositions over HTTP: versions, preconditions, rules, weights; what a request selects."""
+"""Compositions over HTTP: versions, preconditions, rules, weights and selections."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def b(shared: Service) -> str:
 
 @pytest.fixture(scope="module")
 def blocks(shared: Service) -> str:
-    """A component of a space in which joint is not exact."""
+    """A component of a space where joint is not exact."""
     body = {"name": "blocks", "backbone": "resnet_micro_32", "scope": "last-block"}
     assert shared.client.post("/v1/spaces", json=body).status_code == 201
     return shared.component({"cat": 3, "dog": 3}, space="blocks")

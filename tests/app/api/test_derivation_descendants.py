@@ -1,4 +1,4 @@
-"""Deleting a parent deletes what was derived from it, at any remove, with nothing left of it."""
+"""Deleting a parent deletes all its descendants and leaves nothing of them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def sha(service: Service, component_id: str) -> str:
 
 
 def assert_nothing_is_left(service: Service, ids: list[str], receipt: dict[str, Any]) -> None:
-    """No row but receipt and tombstone, no file, and the receipt's own verification agrees."""
+    """Assert that only receipt and tombstone mention the ids, and that the receipt verifies."""
     with service.state.sessions() as session:
         for table in Base.metadata.sorted_tables:
             if table.name in ("receipt", "tombstone"):

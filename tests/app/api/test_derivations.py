@@ -1,4 +1,4 @@
-"""Derived components over HTTP: asked for, shown, used by name, carried elsewhere."""
+"""Derived components over HTTP: queued, shown, used by name, exported and imported."""
 
 import hashlib
 import json

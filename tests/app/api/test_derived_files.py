@@ -1,4 +1,4 @@
-"""Files of derived components: carried elsewhere, and parents that came from elsewhere."""
+"""Files of derived components, exported and imported; derivations of imported parents."""
 
 import json
 

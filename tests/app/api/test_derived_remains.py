@@ -1,4 +1,4 @@
-"""What was derived from others, in receipts: counted if a client asked for it, never probed."""
+"""Derived components in receipts: counted if a client requested them, never probed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Evaluations: the counts are those that predictions give, and a deletion takes them away."""
+"""Evaluations: the counts equal the ones of predictions, and a deletion removes them."""
 
 import threading
 from collections import Counter
@@ -25,7 +25,7 @@ def evaluate(service: Service, dataset_id: str, **selection: Any) -> dict[str, A
 def counted(
     two: TwoComponents, counts: dict[str, int], start: int, **fields: str
 ) -> dict[str, Any]:
-    """The confusion by asking for a prediction of every image by itself."""
+    """Return the confusion counted from a prediction of every single image."""
     confusion = {}
     for label, number in counts.items():
         answers: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Metrics: what the process did and what the database holds; the first also without the second."""
+"""Metrics of the process, also without a database, and of the rows in the database."""
 
 import socket
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.support.service import Service
 
 
 def metrics(service: Service) -> dict[str, float]:
-    """Every sample by its name with labels."""
+    """Return every sample by its name with labels."""
     answer = service.client.get("/metrics")
     assert answer.status_code == 200, answer.text
     lines = (line for line in answer.text.splitlines() if not line.startswith("#"))
@@ -105,7 +105,7 @@ def test_trainings_are_counted_by_outcome_and_time(either: Service) -> None:
 
 
 def ended_after(service: Service, component_id: str, outcome: str, seconds: float) -> None:
-    """Let the queued component's training end so after a time."""
+    """End the queued component's training with this outcome after this time."""
     with transaction(service.state.sessions) as session:
         components.start(session, component_id, executor_id="w")
         row = session.get_one(Component, component_id, populate_existing=True)

@@ -1,4 +1,4 @@
-"""Predictions that cannot be made: what is wrong with the request, and where."""
+"""Refused predictions: the error names the fault in the request and its place."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Predictions: three ways to send an image, one answer, and it is the mathematics' own."""
+"""Predictions: three ways to send an image give one answer, equal to `tangent`'s own."""
 
 import base64
 import io
@@ -46,7 +46,7 @@ def expected(
     rule: str,
     weights: list[float | None],
 ) -> tuple[tuple[str, ...], torch.Tensor]:
-    """Labels and logits by `tangent` alone, from the component files as a client downloads them."""
+    """Return labels and logits by `tangent` alone, from component files that a client downloads."""
     space = tangent.open_space("resnet_micro_32", "head2toe")
     parts, shas = [], []
     for number, component_id in enumerate((two.pets, two.stock)):

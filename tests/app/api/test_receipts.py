@@ -1,4 +1,4 @@
-"""Receipts: a ledger that shows every change, and what a verification finds."""
+"""Receipts: the ledger shows every change, and a verification reports faults."""
 
 import hashlib
 import json

@@ -30,7 +30,7 @@ def file_of(service: Service, component_id: str) -> bytes:
 
 
 def pooled(service: Service, ids: list[str]) -> tangent.training.refine.Refined:
-    """The joint optimum by the mathematics alone, from the images that were uploaded."""
+    """Return the joint optimum by `tangent` alone, from the uploaded images."""
     state, parts = service.state, []
     with transaction(state.reading) as session:
         space = state.engine.space(spaces.get(session, "blocks"))

@@ -1,4 +1,4 @@
-"""Spaces: the default one is there from the start, new ones are opened before they are answered."""
+"""Spaces: the default exists from the start, new spaces are opened before the answer."""
 
 from collections.abc import Callable
 

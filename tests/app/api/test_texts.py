@@ -1,4 +1,4 @@
-"""Texts that a database or a hash cannot take: NUL, and halves of characters, on both databases."""
+"""Texts that a database or hash does not accept, NUL and lone surrogates, on both databases."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ def test_faults_are_found_however_deep_they_are() -> None:
 
 
 def post(service: Service, path: str, body: Any) -> httpx.Response:
-    """The body as JSON in ASCII, as Python's and JavaScript's writers make it."""
+    """Post the body as JSON in ASCII, as Python and JavaScript write it."""
     method = "PUT" if path.startswith("compositions/") else "POST"
     return service.client.request(
         method, f"/v1/{path}", content=json.dumps(body).encode(), headers=JSON

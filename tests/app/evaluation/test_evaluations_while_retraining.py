@@ -1,4 +1,4 @@
-"""While components are trained anew: what answers without them, and what was fitted with them."""
+"""While components retrain: the answers without them, and the weights fitted with them."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def dataset_of(service: Service, component_id: str) -> str:
 
 
 def remove(service: Service, component_id: str, content: tuple[str, int]) -> dict:
-    """Delete this image from the component's dataset; the receipt."""
+    """Delete this image from the component's dataset; return the receipt."""
     dataset_id = dataset_of(service, component_id)
     return delete(service, f"datasets/{dataset_id}/images/{image_id(service, dataset_id, content)}")
 

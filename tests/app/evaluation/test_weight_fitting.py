@@ -1,4 +1,4 @@
-"""Solved weights: the best ones by an independent fit, kept until a deletion takes them."""
+"""Solved weights: equal to an independent fit, and kept until a deletion removes them."""
 
 import json
 import threading
@@ -48,9 +48,9 @@ def solved(service: Service, name: str, dataset_id: str, **body: Any) -> dict[st
 
 
 def seen(service: Service, dataset_id: str, *ids: str) -> tuple[list[Any], list[Any]]:
-    """(base (K,), changes (K, T), column) of the images to fit and those held out, by predictions.
+    """Return (base (K,), changes (K, T), column) of the images to fit and of the images held out.
 
-    Every number is one that a client reads in contributions.
+    All numbers come from the contributions that a client reads.
     """
     page = service.client.get(f"/v1/datasets/{dataset_id}/images?limit=100").json()
     fit: list[Any] = []

@@ -1,4 +1,4 @@
-"""Attributions: contributions sum to the logit; without one is the prediction of the others."""
+"""Attributions: contributions sum to the logit; leaving one out equals predicting without it."""
 
 import json
 import threading

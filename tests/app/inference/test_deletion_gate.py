@@ -25,7 +25,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def settled(future: Future[Any], seconds: float = 0.2) -> bool:
-    """Whether the call has ended after this time."""
+    """Return whether the call has ended after this time."""
     time.sleep(seconds)
     return future.done()
 

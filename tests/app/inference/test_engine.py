@@ -1,4 +1,4 @@
-"""The engine's memory: deltas by content, dropped with their components, whoever deletes them."""
+"""The engine's memory: deltas by content, dropped when any process deletes a component."""
 
 import gc
 import weakref
@@ -26,7 +26,7 @@ def predict(service: Service, label: str = "cat", query: str = "") -> httpx.Resp
 
 
 def used(answer: httpx.Response) -> set[str]:
-    """The components that the answer was made from."""
+    """Return the ids of the components behind the answer."""
     assert answer.status_code == 200, answer.text
     return {part["id"] for part in answer.json()["components"]}
 
@@ -37,7 +37,7 @@ def count(service: Service, name: str) -> float:
 
 
 def cache(service: Service) -> tuple[float, float, float]:
-    """Hits, misses and evictions so far."""
+    """Return the hits, misses and evictions so far."""
     prefix = "tangent_composition_cache"
     hits, misses = count(service, f"{prefix}_hits_total"), count(service, f"{prefix}_misses_total")
     return hits, misses, count(service, f"{prefix}_evictions_total")

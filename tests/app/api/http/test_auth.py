@@ -16,7 +16,7 @@ def guarded(serve: Callable[..., Service]) -> Service:
 
 
 def bare(service: Service) -> httpx.Client:
-    """A client that sends no key by itself."""
+    """Return a client that sends no key by default."""
     return httpx.Client(base_url=service.url, trust_env=False)
 
 

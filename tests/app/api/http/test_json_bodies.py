@@ -1,4 +1,4 @@
-"""JSON bodies of very many values cost little, and are answered with little."""
+"""JSON bodies of very many values cost little and get short answers."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ OBJECTS = ("metadata", "hyperparameters", "parameters", "rename", "unknown")
 
 
 def filled(name: str, count: int) -> tuple[str, str, dict[str, Any]]:
-    """The method, the path and a body whose field of this name has so many entries."""
+    """Return the method, the path and a body whose field `name` has `count` entries."""
     method, path, body = MANY[name]
     values: Any = {str(i): 1 for i in range(count)} if name in OBJECTS else [{}] * count
     return method, path, body | {"components" if name == "members" else name: values}
@@ -146,7 +146,7 @@ def test_a_prediction_in_json_is_read_off_the_event_loop(
 
 
 class Compared(str):
-    """A text that counts how often any is compared."""
+    """A text that counts all comparisons."""
 
     comparisons = 0
     __hash__ = str.__hash__

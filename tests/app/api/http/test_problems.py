@@ -57,7 +57,7 @@ def test_deeply_nested_json_is_a_problem(shared: Service) -> None:
 
 @pytest.fixture
 def broken(service: Service) -> Service:
-    """A service with a route that fails on something nobody foresaw."""
+    """A service with a route that fails unexpectedly."""
 
     def fail() -> None:
         raise RuntimeError("secret inside")
@@ -79,7 +79,7 @@ def test_an_unexpected_error_is_logged_with_its_id_and_leaks_nothing(
 
 @pytest.fixture
 def uncommitting(service: Service) -> Iterator[Service]:
-    """A service whose every writing transaction fails at its commit."""
+    """A service where every writing transaction fails at its commit."""
 
     def refuse(_session: object) -> None:
         raise RuntimeError("the disk is full")

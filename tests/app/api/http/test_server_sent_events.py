@@ -42,7 +42,7 @@ def listed(service: Service, component_id: str, **query) -> dict:
 
 
 def frames(text: str) -> list[dict[str, str]]:
-    """The events in a stream's text, each by its fields; comments left out."""
+    """Return the fields of every event in a stream's text, without comments."""
     found = []
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if line and not line.startswith(":")]

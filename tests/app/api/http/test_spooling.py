@@ -1,4 +1,4 @@
-"""Where the files of a multipart body lie until they are read, and what a full disk does."""
+"""The files of a multipart body lie in the scratch folder; a full disk is a clear error."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ FIELDS = {"datasets": "file", "components/import": "file", "predictions": "image
 
 
 def spooled() -> set[Path]:
-    """The folders of this process's open files that have no name any more, or never had one."""
+    """Return the folders of this process's open files without a name."""
     found = set()
     for link in Path("/proc/self/fd").iterdir():
         try:
@@ -35,7 +35,7 @@ def spooled() -> set[Path]:
 
 
 def send(service: Service, path: str, while_open: Callable[[], Any]) -> httpx.Response:
-    """A multipart body of two megabytes; the call comes before its end."""
+    """Post a multipart body of two megabytes; call `while_open` before its end."""
 
     def chunks() -> Iterator[bytes]:
         yield b"--b\r\nContent-Disposition: form-data; "
@@ -65,7 +65,7 @@ def test_a_large_file_is_spooled_into_the_scratch_folder(service: Service, path:
 
 
 def until(found: Callable[[], Any]) -> Any:
-    """What is found at last, or after half a minute."""
+    """Return the first true result of `found`, or its last one after half a minute."""
     end = monotonic() + 30
     while not (it := found()) and monotonic() < end:
         sleep(0.02)
@@ -73,7 +73,7 @@ def until(found: Callable[[], Any]) -> Any:
 
 
 class Full(SpooledTemporaryFile):
-    """A file on a disk that has no room left."""
+    """A file on a full disk."""
 
     def write(self, data: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""Only so many uploads are examined at the same time; the next ones wait, but not for ever."""
+"""A limited number of uploads are examined at the same time; others wait, but not for ever."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from tests.support.uploads import FILES, post, traces
 
 
 class Slow:
-    """Examinations that take until they are let go."""
+    """Examinations of uploads that last until `go` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside = self.most = 0

@@ -1,8 +1,7 @@
-"""Names, docstrings and sizes of functions keep the house's habits; what does not yet is listed."""
+"""Names, docstrings and sizes of functions keep the house's habits, with a list of exceptions."""
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,22 +15,11 @@ HEADLESS = re.compile(r"(What|Where|Which|Who|Whose|How|Whether|When)\b")
 BOUND = re.compile(r"_?(MOST|FEWEST|WIDEST|LONGEST|LARGEST|SMALLEST)(_|$)")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-# The lists below only get shorter: a new entry means that the new code breaks a habit.
+# The list below only gets shorter: a new entry means that the new code breaks a habit.
 LONGER = {
     "app.api.datasets.upload",
-    "app.store.compositions.put",
-    "app.store.fitted_weights.store",
-    "app.store.lineage.add_import",
     "migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
     "tangent.merging.merge.derive",
-    "training_worker.deriving.make",
-}
-HEADLESS_DOCSTRINGS = {  # how many there are left
-}
-BOUNDS = {
-    "app.store.refinements.FEWEST",
-    "app.store.refinements.MOST",
-    "training_worker.process.LONGEST_LINE",
 }
 
 
@@ -45,11 +33,6 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def room(path: Path) -> str:
-    """Return the package of a file, two levels deep at most."""
-    return ".".join(path.relative_to(ROOT).parent.parts[:2])
-
-
 @pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_no_function_is_longer_than_40_lines(path):
     for node in nodes(path):
@@ -59,23 +42,16 @@ def test_no_function_is_longer_than_40_lines(path):
             assert lines <= MAX_FUNCTION or name in LONGER, f"{name} has {lines} lines: split it"
 
 
-def test_a_docstring_opens_with_a_verb_or_a_noun_and_not_with_a_question_s_word():
-    found: Counter[str] = Counter()
-    places: dict[str, list[str]] = {}
-    for path in FILES:
-        for node in nodes(path):
-            if isinstance(node, Function | ast.ClassDef | ast.Module):
-                line = (ast.get_docstring(node) or "").partition("\n")[0]
-                if HEADLESS.match(line):
-                    found[room(path)] += 1
-                    places.setdefault(room(path), []).append(f"{dotted(path)}: {line}")
-    for name, count in found.items():
-        assert count <= HEADLESS_DOCSTRINGS.get(name, 0), "\n".join(places[name])
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_a_docstring_opens_with_a_verb_or_a_noun_and_not_with_a_question_s_word(path):
+    for node in nodes(path):
+        if isinstance(node, Function | ast.ClassDef | ast.Module):
+            line = (ast.get_docstring(node) or "").partition("\n")[0]
+            assert not HEADLESS.match(line), f"{dotted(path)}: {line}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_a_bound_is_named_max_or_min(path):
     for node in nodes(path):
         if isinstance(node, ast.Name) and BOUND.match(node.id):
-            name = f"{dotted(path)}.{node.id}"
-            assert name in BOUNDS, f"{name}: call it MAX_… or MIN_…"
+            raise AssertionError(f"{dotted(path)}.{node.id}: call it MAX_… or MIN_…")

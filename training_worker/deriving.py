@@ -69,7 +69,7 @@ def plan(session: Session, component: Component) -> Plan:
 
 
 def make(
-    found: Plan,
+    derivation: Plan,
     space: tangent.Space,
     blobs: LocalBlobs,
     settings: Settings,
@@ -82,35 +82,45 @@ def make(
         Conflict: `component_damaged` if a parent's file is not what it was.
         TangentError: as `tangent.merging.derive`.
     """
-    total = sum(len(each.images.entries) for each in found.parents if each.images)
-    counter = Counter(progress, total + len(found.examples.entries if found.examples else []))
-
-    derived = found.component.derived or {}
-
-    def source(images: Images | None) -> Source | None:
-        if images is None:
-            return None
-        pack = blobs.path(images.pack_key)
-        if found.method.reports_progress:
-            return ImageSource(images.entries, pack, space.preprocess, settings)
-        return Told(ImageSource(images.entries, pack, space.preprocess, settings), counter)
-
+    derived = derivation.component.derived or {}
+    source = _opener(derivation, space, blobs, settings, progress)
     parents = [
         merging.Parent(
-            _component(blobs, each), each.weight, source(each.images), sha256=each.sha256
+            _component(blobs, parent), parent.weight, source(parent.images), sha256=parent.sha256
         )
-        for each in found.parents
+        for parent in derivation.parents
     ]
     return merging.derive(
         space,
         parents,
         derived["operator"],
         derived["parameters"],
-        seed=found.component.seed,
-        examples=source(found.examples),
+        seed=derivation.component.seed,
+        examples=source(derivation.examples),
         scratch=folder,
         progress=progress,
     )
+
+
+def _opener(
+    derivation: Plan,
+    space: tangent.Space,
+    blobs: LocalBlobs,
+    settings: Settings,
+    progress: Callable[[tangent.Progress], None],
+) -> Callable[[Images | None], Source | None]:
+    """Return a function that opens images; reading them reports progress unless the method does."""
+    read = [*(parent.images for parent in derivation.parents), derivation.examples]
+    counter = Counter(progress, sum(len(images.entries) for images in read if images))
+
+    def source(images: Images | None) -> Source | None:
+        if images is None:
+            return None
+        pack = blobs.path(images.pack_key)
+        opened = ImageSource(images.entries, pack, space.preprocess, settings)
+        return opened if derivation.method.reports_progress else CountedSource(opened, counter)
+
+    return source
 
 
 class Counter:
@@ -124,7 +134,7 @@ class Counter:
         self._progress(tangent.Progress("features", self._done, self._total))
 
 
-class Told:
+class CountedSource:
     """An image source that counts the images it yields."""
 
     def __init__(self, source: ImageSource, counter: Counter) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.settings import Settings
 
-LONGEST_LINE = 64 * 2**20  # a final message names every label
+MAX_LINE = 64 * 2**20  # bytes; a final message names every label
 
 
 class TrainerDied(Exception):
@@ -83,7 +83,7 @@ class TrainerProcess:
         if self._process is None or self._process.returncode is not None:
             command = [sys.executable, "-m", "training_worker.trainer", str(os.getpid())]
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, limit=LONGEST_LINE
+                *command, stdin=PIPE, stdout=PIPE, limit=MAX_LINE
             )
             await _write(self._process, self._hello)
         return self._process

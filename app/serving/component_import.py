@@ -97,7 +97,6 @@ def _add(session: Session, accepted: Import, *, component_id: str, name: str) ->
         hyperparameters=accepted.component.hyperparameters,
         seed=accepted.component.seed,
         labels=accepted.component.labels,
-        tags={},
         blob_key=accepted.blob_key,
         sha256=accepted.sha256,
         bytes=accepted.bytes,

@@ -121,19 +121,23 @@ def put(
     before = etag(composition)
     composition.space, composition.rule, composition.everything = space.name, rule, everything
     composition.solved = None  # these weights are given
-    kept = {member.component_id: member for member in composition.members}
-    composition.members[:] = [
-        kept.get(component_id, CompositionMember(component_id=component_id))
-        for component_id, _ in sorted(chosen)
-    ]
-    weights = dict(chosen)
-    for member in composition.members:
-        member.weight = weights[member.component_id]
-    composition.updated_at = now()
+    set_members(composition, dict(chosen))
     session.flush()
     if not created and etag(composition) != before:
         refinements.replace(session, blobs, space, name)
     return composition, created
+
+
+def set_members(composition: Composition, weights: Mapping[str, float | None]) -> None:
+    """Give the composition these components with these weights, and no others."""
+    present = {member.component_id: member for member in composition.members}
+    composition.members[:] = [
+        present.get(component_id, CompositionMember(component_id=component_id))
+        for component_id in sorted(weights)
+    ]
+    for member in composition.members:
+        member.weight = weights[member.component_id]
+    composition.updated_at = now()
 
 
 def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | None = None) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.store import compositions, evaluations, write_lock
-from app.store.tables import Composition, CompositionMember, Dataset, now
+from app.store.tables import Composition, CompositionMember, Dataset
 
 SETTINGS = ("objective", "l2", "constraint")  # the settings that stay after an invalidation
 
@@ -47,15 +47,9 @@ def store(
             "selection_changed",
             f"composition {name!r} changed while its weights were solved for: solve again",
         )
-    found = {part["id"]: w for part, w in zip(selection["components"], weights, strict=True)}
-    kept = {member.component_id: member for member in row.members}
-    row.members[:] = [
-        kept.get(component_id, CompositionMember(component_id=component_id))
-        for component_id in sorted(found)
-    ]
-    for member in row.members:
-        member.weight = found[member.component_id]
-    row.rule, row.everything, row.updated_at = "weighted", False, now()
+    ids = [part["id"] for part in selection["components"]]
+    compositions.set_members(row, dict(zip(ids, weights, strict=True)))
+    row.rule, row.everything = "weighted", False
     row.solved = {"status": "ready", "invalidated_by": None} | dict(solved)
     session.flush()
     return row

@@ -132,7 +132,6 @@ def add_import(
     hyperparameters: dict[str, Any],
     seed: int,
     labels: dict[str, int],
-    tags: dict[str, Any],
     blob_key: str,
     sha256: str,
     bytes: int,
@@ -152,19 +151,21 @@ def add_import(
         hyperparameters=hyperparameters,
         seed=seed,
         labels=labels,
-        tags=tags,
         fingerprint=space.fingerprint,
         blob_key=blob_key,
         sha256=sha256,
         bytes=bytes,
+        derived=None if record is None else _recipe(record),
         finished_at=now(),
     )
-    if record is not None:
-        component.derived = {name: record[name] for name in ("operator", "parameters")}
     components.add(session, component)
     if record is not None:
         _add_ancestors(session, component, record)
     return component
+
+
+def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in ("operator", "parameters")}
 
 
 def _add_ancestors(session: Session, component: Component, record: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 log = logging.getLogger(__name__)
 
 PARAMETERS = {"passes": REFINE_PASSES}
-FEWEST, MOST = 2, 1000  # members
+MIN_MEMBERS, MAX_MEMBERS = 2, 1000
 Members = Sequence[tuple[Component, float | None]]
 
 
@@ -50,7 +50,7 @@ def possible(space: Space, members: Members) -> bool:
     counted = _counted(members)
     return (
         space.scope not in LINEAR
-        and FEWEST <= len(counted) <= MOST
+        and MIN_MEMBERS <= len(counted) <= MAX_MEMBERS
         and all(part.dataset_id is not None and part.derived is None for part, _ in counted)
     )
 

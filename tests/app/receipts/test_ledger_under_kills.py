@@ -89,7 +89,6 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
                 hyperparameters={},
                 seed=0,
                 labels={f"label {number}": 1},
-                tags={},
                 blob_key=f"components/{number}",
                 sha256=f"{number:064x}",
                 bytes=1,

@@ -38,12 +38,21 @@ def predict(service: Service, *images: bytes, query: str = "", **fields: str) ->
 
 
 def compose(
-    service: Service, name: str, components: Any = "all", rule: str = "average", **body: Any
+    service: Service,
+    name: str,
+    components: Any = "all",
+    rule: str = "average",
+    *,
+    status: int | None = None,
+    **body: Any,
 ) -> dict[str, Any]:
-    """Save a composition of ids, or of members with weights, or of all; return the composition."""
+    """Save a composition of ids, or of members with weights, or of all; return the composition.
+
+    `status` is 201 for a new composition and 200 for one that replaces another; None for either.
+    """
     if not isinstance(components, str):
         components = [{"id": part} if isinstance(part, str) else part for part in components]
     body = {"rule": rule, "components": components} | body
     answer = service.client.put(f"/v1/compositions/{name}", json=body)
-    assert answer.status_code in (200, 201), answer.text
+    assert answer.status_code in ((200, 201) if status is None else (status,)), answer.text
     return answer.json()

@@ -134,7 +134,7 @@ def test_the_composition_has_the_weights_and_a_new_version(
 def test_given_weights_are_not_solved_ones(shared, a, b, labelled):
     compose(shared, "s3", [a, b])
     solved(shared, "s3", labelled)
-    assert compose(shared, "s3", [a, b])["solved"] is None
+    assert compose(shared, "s3", [a, b], status=200)["solved"] is None
 
 
 def test_it_is_told_when_the_dataset_trained_a_component(service: Service) -> None:

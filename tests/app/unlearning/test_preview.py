@@ -45,10 +45,10 @@ def test_the_deletion_does_what_its_preview_predicted(either, monkeypatch):
     gone = service.component({"dog": 3, "owl": 3, "yak": 3})
     rest = [service.component({"cat": 3, "dog": 2}), service.component({"cow": 3, "owl": 1})]
     dataset_id = service.dataset(COUNTS, start=70)
-    compose(service, "all", "all")
-    compose(service, "fitted", [{"id": gone}, {"id": rest[0]}])
-    compose(service, "other", [{"id": each} for each in rest])
-    compose(service, "own", [{"id": gone}])
+    compose(service, "all", "all", status=201)
+    compose(service, "fitted", [{"id": gone}, {"id": rest[0]}], status=201)
+    compose(service, "other", [{"id": each} for each in rest], status=201)
+    compose(service, "own", [{"id": gone}], status=201)
     labelled = service.dataset({"cat": 10, "dog": 10}, start=90)
     solved = service.client.post("/v1/compositions/fitted/solve", json={"dataset_id": labelled})
     assert solved.status_code == 200, solved.text
@@ -109,7 +109,7 @@ def test_the_last_component_leaves_no_answer(service: Service) -> None:
 def test_a_component_that_is_not_ready_changes_no_answer(service: Service) -> None:
     dataset_id = service.dataset({"cat": 3})
     waiting = service.queued(dataset_id)
-    compose(service, "all", "all")
+    compose(service, "all", "all", status=201)
     found = preview(service, waiting)
     assert (found["labels_gone"], found["compositions"]) == ([], [])
     problem(request(service, waiting, dataset_id=dataset_id), 409, "component_not_ready")

@@ -28,7 +28,7 @@ from tangent.components.component import BACKBONE, Component
 from tangent.components.delta import Delta
 from tangent.components.mapped_tensors import empty, flat, mapped
 from tangent.composition import exact_sum
-from tangent.composition.delta_sum import Tally
+from tangent.composition.delta_sum import DeltaSum
 
 Ways = dict[str, Callable[[], Any]]
 
@@ -72,9 +72,9 @@ def write(folder: Path, count: int, parameters: int) -> list[Path]:
 def synthetic(seed: int, parameters: int) -> Component:
     """A component with entries of the size that training gives."""
     generator = torch.Generator().manual_seed(seed)
-    slab = torch.randn(parameters, generator=generator) * 1e-3
+    vector = torch.randn(parameters, generator=generator) * 1e-3
     sizes = [parameters // TENSORS] * (TENSORS - 1)
-    pieces = slab.split([*sizes, parameters - sum(sizes)])
+    pieces = vector.split([*sizes, parameters - sum(sizes)])
     return Component(
         fingerprint="benchmark",
         scope="all",
@@ -87,13 +87,13 @@ def synthetic(seed: int, parameters: int) -> Component:
 
 
 def directions(path: Path) -> torch.Tensor:
-    """The mapped slab of a component's file."""
+    """Return the mapped directions of a component's file, flat."""
     return flat(v for k, v in sorted(mapped(path).items()) if k.startswith(BACKBONE))
 
 
-def read(slabs: list[torch.Tensor]) -> None:
-    for slab in slabs:
-        for piece in slab.split(READ):
+def read(vectors: list[torch.Tensor]) -> None:
+    for vector in vectors:
+        for piece in vector.split(READ):
             piece.sum()
 
 
@@ -106,10 +106,10 @@ def naive(paths: list[Path]) -> dict[str, torch.Tensor]:
     return {name: value / len(paths) for name, value in total.items()}
 
 
-def exact(paths: list[Path], *, kept: bool = False) -> tuple[Tally, Delta]:
+def exact(paths: list[Path], *, kept: bool = False) -> tuple[DeltaSum, Delta]:
     parts = [(Component.load(path, directions_checked=False), 1.0) for path in paths]
-    tally = Tally(WIDTH, kept=kept)
-    return tally, tally.change(parts, divisor=len(paths))
+    sums = DeltaSum(WIDTH, kept=kept)
+    return sums, sums.change(parts, divisor=len(paths))
 
 
 def uncompiled(paths: list[Path]) -> None:
@@ -123,17 +123,17 @@ def uncompiled(paths: list[Path]) -> None:
 
 def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
     """Median milliseconds of every way, and whether a removal leaves the bytes of never added."""
-    tally, whole = exact(paths, kept=True)
+    sums, whole = exact(paths, kept=True)
     last = [(Component.load(paths[-1], directions_checked=False), 1.0)]
 
     def put_back() -> Delta:
-        return tally.change(last, divisor=len(paths))
+        return sums.change(last, divisor=len(paths))
 
-    without = tally.change([], last, divisor=len(paths) - 1)
+    without = sums.change([], last, divisor=len(paths) - 1)
     same = equal(without, exact(paths[:-1])[1]) and equal(put_back(), whole)
     vector, other = flat(whole.backbone.values()), flat(last[0][0].backbone.values())
     ways = composing(paths) | {
-        REMOVING: lambda: tally.change([], last, divisor=len(paths) - 1),
+        REMOVING: lambda: sums.change([], last, divisor=len(paths) - 1),
         **moving(vector, other),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}

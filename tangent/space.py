@@ -80,7 +80,7 @@ class Space:
         self._half: torch.dtype | None = None
         self._backbone_fingerprint = backbone.fingerprint
         self.grid: Grid | None = None
-        self.readout_width, self.grid = self._measured_readout()
+        self.readout_width, self.grid = self._measure_readout()
         self.fingerprint = _fingerprint(backbone.fingerprint, scope, self.declared, self.grid)
         self._set_precision(precision)  # from here on: the fingerprint does not depend on it
         self.parameters_total = sum(p.numel() for p in self.model.parameters())
@@ -229,16 +229,16 @@ class Space:
     def _head(self, delta: Delta) -> "_Head":
         """Return the delta on the space's device, made ready; kept as long as the delta lives."""
         if delta not in self._heads:
-            self._heads[delta] = self._made_ready(delta)
+            self._heads[delta] = self._prepare_head(delta)
         return self._heads[delta]
 
-    def _made_ready(self, delta: Delta) -> "_Head":
+    def _prepare_head(self, delta: Delta) -> "_Head":
         base = self.base_rows(delta.labels).to(self.device)
         directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
         prepared = self.engine.prepare(directions) if self.engine else None
         return _Head(base, base + delta.head.to(self.device), prepared)
 
-    def _measured_readout(self) -> tuple[int, Grid | None]:
+    def _measure_readout(self) -> tuple[int, Grid | None]:
         """Measure the width of psi and, at a linear scope, its grid on noise: on the base alone."""
         if not self.joint_is_exact:
             return self.width + 1, None

@@ -17,7 +17,7 @@ from app.store.compositions import Selection
 from app.store.db import Session, transaction
 from app.store.idempotency import Once
 from app.store.tables import Dataset
-from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
+from tangent.composition.fitted_weights import Examples, WeightFit, examples_of, uniform
 
 CHUNK = 64  # images in memory at a time
 MIN_IMAGES = 10
@@ -128,7 +128,9 @@ def _gathered(parts: Parts, selection: Selection, members: list[Any], dataset: D
         labels=labels,
     )
     for rows, inputs in walked:
-        found.chunks.append(parts.engine.units(selection.space, inputs, members, labels))
+        found.chunks.append(
+            parts.engine.logits_by_component(selection.space, inputs, members, labels)
+        )
         found.truth += [labels.index(row.label) for row in rows]
         found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
     return found
@@ -155,7 +157,7 @@ def _solved(
     examples = examples_of(found.chunks, found.truth)
     fitted, held_out = _split(examples, found.held_out)
     betas = [float(part.hyperparameters.get("beta", 1.0)) for part in parts]
-    problem = Problem(request.objective, request.l2, request.constraint, sum(betas) / len(betas))
+    problem = WeightFit(request.objective, request.l2, request.constraint, sum(betas) / len(betas))
     weights, alike = problem.solve(fitted), uniform(fitted)
     return weights.tolist(), {
         "dataset_id": request.dataset_id,

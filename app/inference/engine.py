@@ -24,8 +24,8 @@ from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
-from tangent.composition.attribution import Attribution, attribute, units
-from tangent.composition.incremental import Composer, Source
+from tangent.composition.attribution import Attribution, attribute, logits_by_component
+from tangent.composition.incremental import IncrementalComposition, Source
 
 OPEN_SPACES = 4  # opened spaces kept in memory
 DECODERS = 4  # images decoded at a time: each may take 150 MB
@@ -78,7 +78,7 @@ class Engine:
         self._opening, self._composing, self._forwarding = Lock(), Lock(), Lock()
         self._decoding = BoundedSemaphore(DECODERS)
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
-        self._composer = Composer(self._component)
+        self._incremental = IncrementalComposition(self._component)
         self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
         self._forwarded_at = float("-inf")
 
@@ -160,7 +160,7 @@ class Engine:
 
     def _composed(self, space: tangent.Space, members: Members, rule: str) -> tangent.Delta:
         parts = [(Source(row.blob_key or "", str(row.sha256)), weight) for row, weight in members]
-        return self._composer.compose(space, parts, rule)
+        return self._incremental.compose(space, parts, rule)
 
     def _component(self, source: Source) -> tangent.Component:
         return component_files.load(self.blobs, source.key, source.sha256)
@@ -206,7 +206,7 @@ class Engine:
             self._component(Source(part.blob_key or "", str(part.sha256))) for part, _ in members
         ]
 
-    def units(
+    def logits_by_component(
         self,
         row: Space,
         inputs: Sequence[torch.Tensor],
@@ -216,7 +216,7 @@ class Engine:
         """Return the base's logits of these labels, and every component's change of them."""
         space = self.space(row)
         with self._forwarding:
-            found = units(space, torch.stack(list(inputs)), parts, labels)
+            found = logits_by_component(space, torch.stack(list(inputs)), parts, labels)
         self._forwarded_at = monotonic()
         return found
 
@@ -241,7 +241,7 @@ class Engine:
         """
         gone = set(shas)
         with self._composing:
-            self._composer.forget(gone)
+            self._incremental.forget(gone)
             self._epoch += 1
             self._drop([key for key in self._deltas if gone & {sha for sha, _ in key[2]}])
 
@@ -253,7 +253,7 @@ class Engine:
         """
         with self._composing:
             if epoch != self._epoch:
-                self._composer.clear()
+                self._incremental.clear()
                 self._drop(list(self._deltas))
                 self._epoch = epoch
 
@@ -275,5 +275,5 @@ class Engine:
     def close(self) -> None:
         """Release spaces and deltas."""
         self._spaces.clear()
-        self._composer.clear()
+        self._incremental.clear()
         self._deltas.clear()

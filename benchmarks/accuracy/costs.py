@@ -20,7 +20,7 @@ from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.components.statistics import Statistics, less, measure
-from tangent.composition.incremental import Composer, Source
+from tangent.composition.incremental import IncrementalComposition, Source
 from tangent.training import downdate
 
 BATCH = 32  # images of one answer
@@ -102,12 +102,12 @@ def composing(backbone: Backbone, components: int) -> dict[str, Any]:
 
 def removing(space: tangent.Space, paths: Sequence[Path]) -> float:
     """The median over rounds of composing all but one after all, from kept sums."""
-    composer = Composer(lambda source: tangent.Component.load(Path(source.key)))
+    incremental = IncrementalComposition(lambda source: tangent.Component.load(Path(source.key)))
     parts = [(Source(str(path), f"{i:064x}"), None) for i, path in enumerate(paths)]
     seconds = []
     for _ in range(ROUNDS):
-        composer.compose(space, parts, "joint")
-        seconds.append(once(lambda: composer.compose(space, parts[1:], "joint"))[1])
+        incremental.compose(space, parts, "joint")
+        seconds.append(once(lambda: incremental.compose(space, parts[1:], "joint"))[1])
     return median(seconds)
 
 

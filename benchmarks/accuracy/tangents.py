@@ -18,8 +18,8 @@ from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case, Pool
 from benchmarks.accuracy.gallery import as_images
 from benchmarks.accuracy.protocols import CLASSES, DATA, SKEWED
-from tangent.composition.attribution import units
-from tangent.composition.fitted_weights import Problem, examples_of
+from tangent.composition.attribution import logits_by_component
+from tangent.composition.fitted_weights import WeightFit, examples_of
 
 DEFAULTS = tangent.Hyperparameters()
 PENALTIES = (DEFAULTS.l2, 1e-2, 1.0)  # averaging needs more than joint training does
@@ -205,9 +205,9 @@ def solved(case: Case) -> Iterator[Answer]:
     space = pool.gallery.space(pool.scope, True)
     components = [each.component for each in fitted]
     labels = tuple(sorted(pool.gallery.labels))
-    base, moved = units(space, as_images(pool.validation), components, labels)
+    base, moved = logits_by_component(space, as_images(pool.validation), components, labels)
     truth = [labels.index(pool.gallery.names[i]) for i in pool.validation]
-    problem = Problem("squared", WEIGHT_PENALTY, "none", beta=DEFAULTS.beta)
+    problem = WeightFit("squared", WEIGHT_PENALTY, "none", beta=DEFAULTS.beta)
     weights, seconds = timed(lambda: problem.solve(examples_of([(base, moved)], truth)))
     delta = composed(case, fitted, "weighted", weights=weights.tolist())
     yield Answer(

@@ -26,8 +26,8 @@ from torch import Tensor
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition.compose import Part, divisor, lambdas
-from tangent.composition.joint_attribution import Taken, Weighted, taken_apart
-from tangent.composition.logit_effects import ALONE, Answer, Turn, effects
+from tangent.composition.joint_attribution import Attributed, Weighted, attribute_joint
+from tangent.composition.logit_effects import ALONE, Answer, Turn, logits_by_delta
 from tangent.space import Space
 
 
@@ -65,7 +65,7 @@ def attribute(
     if rule == "joint":
         counted.sort(key=lambda i: (shas[i], weights[i]))  # the order of the sums in `compose`
         weighted = [(parts[i][0], weights[i]) for i in counted]
-        base, found, others = taken_apart(space, images, weighted, labels, turn)
+        base, found, others = attribute_joint(space, images, weighted, labels, turn)
     else:
         scale = divisor(rule, len(parts))
         again = scale / divisor(rule, max(1, len(parts) - 1))  # `average` divides by one less
@@ -93,10 +93,10 @@ def _of_sum(
     labels: tuple[str, ...],
     again: float,
     turn: Turn,
-) -> Taken:
+) -> Attributed:
     """Attribute a weighted sum of deltas; `again` scales the weights where a part is left out."""
     components = [component for component, _ in parts]
-    base, moved = units(space, images, components, labels, turn)
+    base, moved = logits_by_component(space, images, components, labels, turn)
     shares = [weight * one for (_, weight), one in zip(parts, moved, strict=True)]
     rests = [
         _rest(base, shares, again, labels, _labels(components[:at] + components[at + 1 :]), at)
@@ -105,7 +105,7 @@ def _of_sum(
     return base, shares, rests
 
 
-def units(
+def logits_by_component(
     space: Space,
     images: Tensor,
     components: Sequence[Component],
@@ -121,7 +121,7 @@ def units(
             if name in place:
                 head[row] = component.head[place[name]]
         deltas.append(Delta(labels, head, component.backbone))
-    found = effects(space, images, deltas, turn)
+    found = logits_by_delta(space, images, deltas, turn)
     return found[0][0], [moved for _, moved in found]
 
 

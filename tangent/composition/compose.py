@@ -21,7 +21,7 @@ import torch
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition import joint_one_shot
-from tangent.composition.delta_sum import Tally
+from tangent.composition.delta_sum import DeltaSum
 from tangent.composition.joint import JointSums, all_base_rows
 from tangent.errors import BadWeight
 from tangent.solvers.normal_equations import NormalEquations
@@ -52,7 +52,9 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
         return _joint(space, ordered, labels)
     if len(ordered) == 1 and ordered[0][1] == 1:
         return alone(ordered[0][0])
-    return Tally(space.readout_width, kept=False).change(ordered, divisor=divisor(rule, len(parts)))
+    return DeltaSum(space.readout_width, kept=False).change(
+        ordered, divisor=divisor(rule, len(parts))
+    )
 
 
 def divisor(rule: str, count: int) -> float:
@@ -100,7 +102,7 @@ def _joint(
         return alone(parts[0][0])
     block = joint_one_shot.averaged(parts)
     targets = problem.targets
-    for (_, weight), effect in zip(parts, joint_one_shot.effects(parts, block), strict=True):
+    for (_, weight), effect in zip(parts, joint_one_shot.block_effects(parts, block), strict=True):
         targets = targets - weight * (base[: len(labels), : space.width] @ effect.T)
     return Delta(labels, replace(problem, targets=targets).solve(base), block)
 

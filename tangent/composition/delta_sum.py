@@ -34,7 +34,7 @@ def _split(directions: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tenso
     }
 
 
-class Tally:
+class DeltaSum:
     """Sums of lambda·delta over components of one space.
 
     With `kept`, the sums can be changed again and again: every change costs the bytes of the
@@ -60,7 +60,7 @@ class Tally:
         """
         dtypes = {_dtype(component) for component, _ in [*added, *removed]}
         if self._backbone is None:
-            self._backbone = self._begun(added[0][0], dtypes)
+            self._backbone = self._begin(added[0][0], dtypes)
         elif len(dtypes | self._dtypes) > 1:
             raise BadComponent("components of several precisions are composed from nothing only")
         dtype = self._backbone.dtype
@@ -72,7 +72,7 @@ class Tally:
         labels, head = self._head.change(added, removed, divisor=divisor)
         return Delta(labels, head, _split(directions, self._shapes))
 
-    def _begun(self, first: Component, dtypes: set[torch.dtype]) -> Accumulator:
+    def _begin(self, first: Component, dtypes: set[torch.dtype]) -> Accumulator:
         self._dtypes = dtypes
         self._shapes = {name: value.shape for name, value in first.backbone.items()}
         size = sum(shape.numel() for shape in self._shapes.values())

@@ -156,14 +156,14 @@ class Accumulator:
         self.parts += len(added) - len(removed)
         out = empty(self.size, self.dtype)
         with torch.inference_mode():
-            most = self._changed(terms, divisor, out)
+            most = self._update_limbs(terms, divisor, out)
         self._fresh = False
         for (_, weight, sign), greatest in zip(terms, most, strict=True):
             self.bounds += sign * _bound(greatest, weight)
         check_bound(self.bounds, self.parts, self.dtype)
         return out
 
-    def _changed(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
+    def _update_limbs(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
         """Bring the limbs up to date and fill `out`; return max abs(x) of every term."""
         long = self.size * len(terms) >= COMPILED_FROM and self.dtype in COMPILED
         compiled_sum = _kernel(self.dtype) if long else None

@@ -60,7 +60,7 @@ def examples_of(
 
 
 @dataclass(frozen=True)
-class Problem:
+class WeightFit:
     """The objective, penalty and constraint of the weights."""
 
     objective: str
@@ -89,13 +89,15 @@ class Problem:
                 break
             if float(step.abs().max()) <= SETTLED * (1 + float(weights.abs().max())):
                 return weights + step
-            weights, value, slope, hessian = self._further(examples, weights, value, slope, step)
+            weights, value, slope, hessian = self._line_search(
+                examples, weights, value, slope, step
+            )
         raise IndefiniteProblem(
             "the weights grow without bound, as the components tell these images apart perfectly: "
             "use an l2 above 0 or a higher one"
         )
 
-    def _further(
+    def _line_search(
         self, examples: Examples, weights: Tensor, value: float, slope: Tensor, step: Tensor
     ) -> tuple[Tensor, float, Tensor, Tensor]:
         """Go along the step as far as the objective falls; every point on it is feasible."""

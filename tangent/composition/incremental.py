@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition.compose import compose, divisor, lambdas
-from tangent.composition.delta_sum import Tally
+from tangent.composition.delta_sum import DeltaSum
 from tangent.composition.joint import JointSums
 from tangent.errors import Overflow
 from tangent.space import Space
@@ -29,10 +29,10 @@ class Source(NamedTuple):
 
 Load = Callable[[Source], Component]
 Members = Counter[tuple[Source, float]]
-Sums = Tally | JointSums
+Sums = DeltaSum | JointSums
 
 
-class Composer:
+class IncrementalComposition:
     """Composes by any rule; keeps the sums of the last few spaces. One thread at a time."""
 
     def __init__(self, load: Load) -> None:
@@ -52,22 +52,22 @@ class Composer:
             found = [(self._load(source), weight) for source, weight in parts]
             return compose(space, found, rule, shas=[source.sha256 for source, _ in parts])
         key = space.fingerprint, rule == "joint"
-        members, tally = self._held.pop(key, (Counter(), None))
+        members, sums = self._held.pop(key, (Counter(), None))
         delta = None
-        if tally is not None and ((wanted - members) + (members - wanted)).total() < wanted.total():
-            delta = self._gone_on(space, tally, members, wanted, divisor(rule, len(parts)))
-        if tally is None or delta is None:
+        if sums is not None and ((wanted - members) + (members - wanted)).total() < wanted.total():
+            delta = self._update(space, sums, members, wanted, divisor(rule, len(parts)))
+        if sums is None or delta is None:
             added = list(self._loaded(space, wanted))
             if rule == "joint":
-                tally = JointSums(space)
+                sums = JointSums(space)
                 try:
-                    delta = tally.change(added)
+                    delta = sums.change(added)
                 except Overflow:  # the delta is right, but its sums cannot be changed
                     return compose(space, added, rule, shas=_hashes(wanted))
             else:
-                tally = Tally(space.readout_width)
-                delta = tally.change(added, divisor=divisor(rule, len(parts)))
-        self._held[key] = wanted, tally
+                sums = DeltaSum(space.readout_width)
+                delta = sums.change(added, divisor=divisor(rule, len(parts)))
+        self._held[key] = wanted, sums
         if len(self._held) > KEPT:
             self._held.popitem(last=False)
         return delta
@@ -77,29 +77,29 @@ class Composer:
 
         Sums from which a component cannot be taken out are dropped.
         """
-        for key, (members, tally) in list(self._held.items()):
+        for key, (members, sums) in list(self._held.items()):
             kept = Counter({each: n for each, n in members.items() if each[0].sha256 not in shas})
             if kept == members:
                 continue
             del self._held[key]
-            if kept.total() >= MIN_COMPONENTS and self._gone_on(None, tally, members, kept, 1.0):
-                self._held[key] = kept, tally
+            if kept.total() >= MIN_COMPONENTS and self._update(None, sums, members, kept, 1.0):
+                self._held[key] = kept, sums
 
     def clear(self) -> None:
         """Drop all sums."""
         self._held.clear()
 
-    def _gone_on(
-        self, space: Space | None, tally: Sums, members: Members, wanted: Members, by: float
+    def _update(
+        self, space: Space | None, sums: Sums, members: Members, wanted: Members, by: float
     ) -> Delta | None:
-        """Change the tally to the wanted members; return None where that failed for any reason.
+        """Change the sums to the wanted members; return None where that failed for any reason.
 
         A removed component's file may be gone or damaged, or have another precision. The wanted
         members are then composed from nothing, which reports a fault of any of them.
         """
         try:
             added = list(self._loaded(space, wanted - members))
-            return tally.change(added, list(self._loaded(space, members - wanted)), divisor=by)
+            return sums.change(added, list(self._loaded(space, members - wanted)), divisor=by)
         except Exception:
             return None
 

@@ -23,7 +23,7 @@ from tangent.space import Space
 Weighted = Sequence[tuple[Component, float]]
 
 
-class Alike(NamedTuple):
+class ImageGroup(NamedTuple):
     """The settings under which the problem counts an image."""
 
     weight: float
@@ -40,7 +40,7 @@ class JointSums:
         self._packed: Tensor | None = None
         self._sums: defaultdict[float, dict[str, Tensor]] = defaultdict(dict)  # by lambda·beta
         self._counts: defaultdict[float, dict[str, float]] = defaultdict(dict)
-        self._images: defaultdict[Alike, float] = defaultdict(float)
+        self._images: defaultdict[ImageGroup, float] = defaultdict(float)
 
     def add(self, parts: Weighted, sign: int = 1) -> None:
         """Add components, or remove them with sign -1 and the weights that they were added with.
@@ -55,10 +55,10 @@ class JointSums:
             self._packed.add_(found.packed, alpha=sign * weight)
             settings = component.hyperparameters
             beta, l2 = float(settings["beta"]), float(settings["l2"])
-            alike = Alike(weight, beta, l2, settings.get("choose_l2") is True)
-            self._images[alike] += sign * found.images
-            if not self._images[alike]:
-                del self._images[alike]
+            group = ImageGroup(weight, beta, l2, settings.get("choose_l2") is True)
+            self._images[group] += sign * found.images
+            if not self._images[group]:
+                del self._images[group]
             self._add_sums(weight * beta, found, sign)
 
     def change(self, added: Weighted, removed: Weighted = (), *, divisor: float = 1.0) -> Delta:
@@ -101,18 +101,18 @@ class JointSums:
         return NormalEquations(
             gram=unpack(self._packed, width),
             targets=targets,
-            images=self._summed(lambda alike: alike.weight),
-            spread=self._summed(lambda alike: alike.weight**2),
-            energy=self._summed(lambda alike: alike.weight * alike.beta**2),
-            penalty=self._summed(lambda alike: alike.weight * alike.l2),
-            chosen=self.space.joint_is_exact and all(alike.chosen for alike in self._images),
+            images=self._summed(lambda group: group.weight),
+            spread=self._summed(lambda group: group.weight**2),
+            energy=self._summed(lambda group: group.weight * group.beta**2),
+            penalty=self._summed(lambda group: group.weight * group.l2),
+            chosen=self.space.joint_is_exact and all(group.chosen for group in self._images),
         )
 
-    def _summed(self, factor: Callable[[Alike], float]) -> float:
+    def _summed(self, factor: Callable[[ImageGroup], float]) -> float:
         """Return the sum of a factor over images: images of one factor first, then by factor."""
         counts: defaultdict[float, float] = defaultdict(float)
-        for alike, images in self._images.items():
-            counts[factor(alike)] += images
+        for group, images in self._images.items():
+            counts[factor(group)] += images
         return sum(each * images for each, images in sorted(counts.items()))
 
     def _add_sums(self, factor: float, found: Statistics, sign: int) -> None:

@@ -11,28 +11,29 @@ from tangent.components.delta import Delta
 from tangent.composition import joint_one_shot
 from tangent.composition.compose import alone, pooled
 from tangent.composition.joint import all_base_rows, statistics_of
-from tangent.composition.logit_effects import ALONE, Answer, Turn, effects
+from tangent.composition.logit_effects import ALONE, Answer, Turn, logits_by_delta
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.solvers.ridge import factor, substituted
 from tangent.space import Space
 
 Weighted = tuple[Component, float]
-Taken = tuple[Tensor, list[Tensor], list[Answer | None]]  # f_w, shares' effects, rests' answers
+# f_w, the logits of every part's share, and for every part the answer of all other parts
+Attributed = tuple[Tensor, list[Tensor], list[Answer | None]]
 
 
-def taken_apart(
+def attribute_joint(
     space: Space,
     images: Tensor,
     parts: Sequence[Weighted],
     labels: tuple[str, ...],
     turn: Turn = ALONE,
-) -> Taken:
+) -> Attributed:
     """Return f_w, every share's logits and, for every part, the answer of all other parts."""
     if not space.joint_is_exact:
         return _at_blocks(space, images, parts, labels, turn)
     own = [Delta(labels, head, {}) for head in joint_shares(space, parts, labels)]
     rests = list(_rests(space, parts, labels)) if len(parts) > 1 else []
-    found = effects(space, images, [*own, *rests], turn)
+    found = logits_by_delta(space, images, [*own, *rests], turn)
     answers: list[Answer | None] = [
         Answer(delta.labels, base + moved)
         for delta, (base, moved) in zip(rests, found[len(own) :], strict=True)
@@ -43,16 +44,16 @@ def taken_apart(
 
 def _at_blocks(
     space: Space, images: Tensor, parts: Sequence[Weighted], labels: tuple[str, ...], turn: Turn
-) -> Taken:
+) -> Attributed:
     """Return the same at block scopes, where the averaged block adds to the logits."""
     if len(parts) == 1:
-        ((base, moved),) = effects(space, images, [alone(parts[0][0])], turn)
+        ((base, moved),) = logits_by_delta(space, images, [alone(parts[0][0])], turn)
         return base, [moved], [None]
     weights = torch.tensor([weight for _, weight in parts], dtype=torch.float64)
     heads, rests = _deltas_behind_blocks(space, parts, labels, weights)
     nothing = torch.zeros(len(labels), space.readout_width, dtype=torch.float64)
     blocks = [Delta(labels, nothing, component.backbone) for component, _ in parts]
-    found = effects(space, images, [*blocks, *heads, *rests], turn)
+    found = logits_by_delta(space, images, [*blocks, *heads, *rests], turn)
     count = len(parts)
     own = torch.stack([moved for _, moved in found[:count]])
     answers: list[Answer | None] = []

@@ -34,7 +34,7 @@ def averaged(parts: Weighted) -> dict[str, Tensor]:
     return {name: value.to(first[name].dtype) for name, value in found.items()}
 
 
-def effects(parts: Weighted, block: dict[str, Tensor]) -> list[Tensor]:
+def block_effects(parts: Weighted, block: dict[str, Tensor]) -> list[Tensor]:
     """Return r_t C_t (D, width) of every part: the averaged block's effect on the part's data."""
     owns = [_share(component, block) for component, _ in parts]
     return [own * cross for own, cross in zip(owns, crosses(parts), strict=True)]

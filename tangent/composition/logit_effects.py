@@ -24,7 +24,7 @@ class Answer:
     logits: Tensor
 
 
-def effects(
+def logits_by_delta(
     space: Space, images: Tensor, deltas: Sequence[Delta], turn: Turn = ALONE
 ) -> list[tuple[Tensor, Tensor]]:
     """Return f_w and J·delta (B, K) float64 of each delta, unadded: neither hides a digit.
@@ -36,11 +36,13 @@ def effects(
     most = max(1, MAX_PARAMETERS // max(1, size))
     groups = [deltas[start : start + most] for start in range(0, len(deltas), most)]
     with turn:
-        return [found for group in groups for found in _effects(space, images, group)]
+        return [found for group in groups for found in _logits_by_delta(space, images, group)]
 
 
 @torch.inference_mode()
-def _effects(space: Space, images: Tensor, deltas: Sequence[Delta]) -> list[tuple[Tensor, Tensor]]:
+def _logits_by_delta(
+    space: Space, images: Tensor, deltas: Sequence[Delta]
+) -> list[tuple[Tensor, Tensor]]:
     engine, device = space.engine, space.device
     bases = [space.base_rows(delta.labels).to(device) for delta in deltas]
     heads = [delta.head.to(device) for delta in deltas]

@@ -5,9 +5,9 @@ aTLAS: Zhang, Albert, Rodriguez-Opazo, van den Hengel & Abbasnejad, 2024.
     delta = sum over t and b of lambda_tb delta_t[b],      b: the head, or one parameter
 
 The paper follows the gradient through a network. A tangent model's logits are linear in lambda, so
-this is the convex problem of `weighting`, with its penalty towards 1/T (the rule `average`) taken
-in the mean over the blocks. Images of labels that no parent has are left out. A row that a parent
-lacks adds nothing.
+this is the convex problem of `fitted_weights`; its penalty towards 1/T (the rule `average`) is the
+mean over the blocks. Images of labels that no parent has are left out. A row that a parent lacks
+adds nothing.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
-from tangent.composition.logit_effects import effects
+from tangent.composition.fitted_weights import Examples, WeightFit, examples_of, uniform
+from tangent.composition.logit_effects import logits_by_delta
 from tangent.errors import BadDerivation
 from tangent.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
 from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
@@ -42,14 +42,14 @@ def atlas(
 ) -> tuple[Tensor, dict[str, Any]]:
     """The merged vector (P,), and how well it fits next to the plain average.
 
-    `examples` are those of `gathered`.
+    `examples` are those of `block_examples`.
 
     Raises:
         IndefiniteProblem: no coefficients are the best ones.
     """
     count = len(vectors.layout.shapes)
-    problem = Problem(objective, l2 * count, constraint, beta)
-    weights, alike = problem.solve(examples), uniform(examples)
+    problem = WeightFit(objective, l2 * count, constraint, beta)
+    weights, average = problem.solve(examples), uniform(examples)
     scales = count * weights.view(len(vectors.values), count)
     slices = vectors.layout.slices.values()
     merged = [scales[:, b] @ vectors.values[:, at] for b, at in enumerate(slices)]
@@ -57,14 +57,14 @@ def atlas(
     return torch.cat(merged), {
         "num_images": len(examples),
         "training_objective": problem.value(examples, weights),
-        "uniform_training_objective": problem.value(examples, alike),
+        "uniform_training_objective": problem.value(examples, average),
         "train_accuracy": examples.accuracy(weights),
-        "uniform_train_accuracy": examples.accuracy(alike),
+        "uniform_train_accuracy": examples.accuracy(average),
         "scales": [dict(zip(names, row, strict=True)) for row in scales.tolist()],
     }
 
 
-def gathered(space: Space, components: Sequence[Component], source: Source) -> Examples:
+def block_examples(space: Space, components: Sequence[Component], source: Source) -> Examples:
     """Return the examples of the base's logits and of every block of every parent.
 
     A block counts as often as there are blocks: equal coefficients 1/(TB) are the average.
@@ -88,7 +88,7 @@ def gathered(space: Space, components: Sequence[Component], source: Source) -> E
         kept = torch.tensor(usable[start : start + len(images)])
         start += len(images)
         if kept.any():
-            found = effects(space, images[kept], directions)
+            found = logits_by_delta(space, images[kept], directions)
             moved = [len(directions) // len(components) * each for _, each in found]
             chunks.append((found[0][0], moved))
     truth = [labels.index(name) for name in source.labels if name in labels]
@@ -117,7 +117,7 @@ def _directions(
 
 def _merge(inputs: MergeInputs, **settings: Any) -> Merged:
     assert inputs.examples is not None
-    examples = gathered(inputs.space, inputs.components, inputs.examples)
+    examples = block_examples(inputs.space, inputs.components, inputs.examples)
     return atlas(inputs.vectors, examples, **settings)
 
 

@@ -13,7 +13,7 @@ from app.inference.engine import Engine, Members, device_of, key_of, nothing
 from app.store import compositions
 from app.store.db import transaction
 from app.store.tables import Space
-from tangent.composition.incremental import Composer, Source
+from tangent.composition.incremental import IncrementalComposition, Source
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -89,17 +89,17 @@ def test_a_deletion_here_keeps_the_sums_of_the_rest_and_one_elsewhere_does_not(
     ids = [service.component({label: 2}) for label in ("cat", "dog", "cow", "owl")]
     engine: Engine = service.state.engine
     assert used(predict(service, query="?rule=average")) == set(ids)
-    ((_, sums),) = engine._composer._held.values()
+    ((_, sums),) = engine._incremental._held.values()
     assert service.client.delete(f"/v1/components/{ids[1]}").status_code == 200
     assert used(predict(service, query="?rule=average")) == {ids[0], ids[2], ids[3]}
-    ((members, found),) = engine._composer._held.values()
+    ((members, found),) = engine._incremental._held.values()
     assert found is sums and members.total() == 3
     space, rest = selected(service, ids[0], ids[2], ids[3])
     parts = [(Source(str(part.blob_key), str(part.sha256)), None) for part, _ in rest]
-    fresh = Composer(engine._component).compose(engine.space(space), parts, "average")
+    fresh = IncrementalComposition(engine._component).compose(engine.space(space), parts, "average")
     assert torch.equal(engine.delta(space, rest, "average").head, fresh.head)
     engine.respect(engine._epoch + 1)
-    assert not engine._composer._held
+    assert not engine._incremental._held
 
 
 def test_the_key_is_the_content_and_nothing_else(service: Service) -> None:

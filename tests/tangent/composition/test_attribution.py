@@ -8,7 +8,7 @@ import torch
 from tangent import errors
 from tangent.composition import joint_attribution, logit_effects
 from tangent.composition.attribution import Attribution, attribute
-from tangent.composition.logit_effects import effects as effects_of
+from tangent.composition.logit_effects import logits_by_delta
 from tangent.solvers import ridge as ridge_solver
 from tests.support.models import images, relative, space
 from tests.support.random_components import OWN, SIZE, components, compose
@@ -34,9 +34,9 @@ def attributed(scope, rule, weights, count=3) -> Attribution:
 
 
 def answer(scope, chosen, rule, weights, count=3):
-    """Labels and float64 logits of a composition, computed by `effects` of one delta."""
+    """Labels and float64 logits of a composition, computed by `logits_by_delta` of one delta."""
     delta = compose(scope, chosen, rule, weights)
-    ((base, moved),) = effects_of(space("mini", scope), images(SIZE, count), [delta])
+    ((base, moved),) = logits_by_delta(space("mini", scope), images(SIZE, count), [delta])
     assert relative(base + moved, space("mini", scope).logits(images(SIZE, count), delta)) < 1e-6
     return delta.labels, base + moved
 
@@ -67,7 +67,7 @@ def test_a_share_is_what_its_definition_says(scope, rule, weights):
         factor = 1 / 4 if rule == "average" else weight
         names = [name for name in labels if name in part.head_labels]
         one = compose(scope, [at], "weighted", [1.0])
-        ((_, moved),) = effects_of(where, images(SIZE, 3), [one])
+        ((_, moved),) = logits_by_delta(where, images(SIZE, 3), [one])
         columns = [labels.index(name) for name in names]
         assert relative(found.shares[at][:, columns] + 1, factor * moved + 1) <= 1e-10
         if where.suffix is None:
@@ -167,11 +167,15 @@ def test_what_compose_refuses_is_refused():
 @cases
 def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weights, monkeypatch):
     turn, ran = threading.Lock(), []
-    watching = ((logit_effects, "_effects"), (ridge_solver, "solve"), (joint_attribution, "factor"))
+    watching = (
+        (logit_effects, "_logits_by_delta"),
+        (ridge_solver, "solve"),
+        (joint_attribution, "factor"),
+    )
     for module, name in watching:
 
         def watched(*given, real=getattr(module, name), name=name):
-            assert turn.locked() is (name == "_effects"), name
+            assert turn.locked() is (name == "_logits_by_delta"), name
             ran.append(name)
             return real(*given)
 
@@ -180,5 +184,7 @@ def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weight
 
     attribute(space("mini", scope), images(SIZE, 2), parts, rule, shas=list("dbca"), turn=turn)
 
-    assert set(ran) == ({"_effects", "solve", "factor"} if rule == "joint" else {"_effects"})
+    assert set(ran) == (
+        {"_logits_by_delta", "solve", "factor"} if rule == "joint" else {"_logits_by_delta"}
+    )
     assert not turn.locked()

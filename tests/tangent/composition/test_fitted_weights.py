@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tangent import errors
-from tangent.composition.attribution import units
-from tangent.composition.fitted_weights import Examples, Problem, examples_of, uniform
+from tangent.composition.attribution import logits_by_component
+from tangent.composition.fitted_weights import Examples, WeightFit, examples_of, uniform
 from tangent.vocabulary import CONSTRAINTS, OBJECTIVES
 from tests.support.models import images, relative, space
 from tests.support.random_components import SIZE, components, compose
@@ -25,7 +25,7 @@ def examples(seed: int = 0, count: int = 30, labels: int = 4, parts: int = 3) ->
     return Examples(base, noise + right[..., None] * skill, truth)
 
 
-def naive(problem: Problem, given: Examples, weights: np.ndarray) -> float:
+def naive(problem: WeightFit, given: Examples, weights: np.ndarray) -> float:
     """The objective by its formula, image by image."""
     total, (count, labels) = 0.0, given.base.shape
     for base, moved, true in zip(given.base, given.moved, given.truth, strict=True):
@@ -38,7 +38,7 @@ def naive(problem: Problem, given: Examples, weights: np.ndarray) -> float:
     return total / count + 0.5 * problem.l2 * np.sum((weights - 1 / len(weights)) ** 2)
 
 
-def twin(problem: Problem, given: Examples) -> np.ndarray:
+def twin(problem: WeightFit, given: Examples) -> np.ndarray:
     """The minimiser by scipy, from the naive objective and numerical derivatives."""
     size = given.moved.shape[2]
     constrained = problem.constraint != "none"
@@ -57,7 +57,7 @@ def twin(problem: Problem, given: Examples) -> np.ndarray:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_weights_are_those_that_scipy_finds(objective, constraint, seed):
-    given, problem = examples(seed), Problem(objective, 0.01, constraint, beta=2.0)
+    given, problem = examples(seed), WeightFit(objective, 0.01, constraint, beta=2.0)
     found = problem.solve(given)
     expected = twin(problem, given)
     assert np.abs(found.numpy() - expected).max() <= 2e-5
@@ -69,7 +69,7 @@ def test_the_weights_are_those_that_scipy_finds(objective, constraint, seed):
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_optimality_conditions_hold(objective, constraint):
-    given, problem = examples(5, parts=6), Problem(objective, 1e-3, constraint, beta=2.0)
+    given, problem = examples(5, parts=6), WeightFit(objective, 1e-3, constraint, beta=2.0)
     weights = problem.solve(given)
     slope = numerical_slope(problem, given, weights.numpy())
     if constraint == "simplex":
@@ -82,7 +82,7 @@ def test_the_optimality_conditions_hold(objective, constraint):
         assert slope.min() >= -1e-7 and np.abs(slope * weights.numpy()).max() <= 1e-7
 
 
-def numerical_slope(problem: Problem, given: Examples, weights: np.ndarray) -> np.ndarray:
+def numerical_slope(problem: WeightFit, given: Examples, weights: np.ndarray) -> np.ndarray:
     steps = 1e-5 * np.eye(len(weights))
     return np.array(
         [
@@ -94,12 +94,12 @@ def numerical_slope(problem: Problem, given: Examples, weights: np.ndarray) -> n
 
 def test_the_same_examples_give_the_same_bytes():
     for objective in OBJECTIVES:
-        problem = Problem(objective, 0.01, "simplex", beta=2.0)
+        problem = WeightFit(objective, 0.01, "simplex", beta=2.0)
         assert torch.equal(problem.solve(examples()), problem.solve(examples()))
 
 
 def test_a_large_penalty_leaves_the_average():
-    weights = Problem("cross_entropy", 1e9, "none").solve(examples())
+    weights = WeightFit("cross_entropy", 1e9, "none").solve(examples())
     assert relative(weights, uniform(examples())) <= 1e-6
 
 
@@ -108,8 +108,8 @@ def test_like_components_need_a_penalty_and_then_share(objective):
     given = examples(parts=1)
     twice = Examples(given.base, given.moved.repeat(1, 1, 2), given.truth)
     with pytest.raises(errors.IndefiniteProblem, match="l2"):
-        Problem(objective, 0.0, "none").solve(twice)
-    weights = Problem(objective, 1e-3, "none").solve(twice)
+        WeightFit(objective, 0.0, "none").solve(twice)
+    weights = WeightFit(objective, 1e-3, "none").solve(twice)
     assert float(weights[0]) == pytest.approx(float(weights[1]), rel=1e-9)
 
 
@@ -118,15 +118,15 @@ def test_perfect_components_need_a_penalty():
     right = torch.nn.functional.one_hot(truth, 2).double()
     given = Examples(torch.zeros(8, 2).double(), right[..., None], truth)
     with pytest.raises(errors.IndefiniteProblem, match="l2"):
-        Problem("cross_entropy", 0.0, "non_negative").solve(given)
-    assert Problem("cross_entropy", 1e-3, "none").solve(given)[0] > 1
+        WeightFit("cross_entropy", 0.0, "non_negative").solve(given)
+    assert WeightFit("cross_entropy", 1e-3, "none").solve(given)[0] > 1
 
 
 @pytest.mark.parametrize("scope", ["head", "last-block"])
 def test_examples_give_the_logits_of_the_weighted_composition(scope):
     where, x, weights = space("mini", scope), images(SIZE, 5), [0.5, -1.0, 0.25, 2.0]
     labels = ("ant", "cat", "dog", "eel")
-    chunks = [units(where, part, components(scope), labels) for part in x.split(2)]
+    chunks = [logits_by_component(where, part, components(scope), labels) for part in x.split(2)]
     given = examples_of(chunks, [0, 1, 2, 3, 0])
     expected = where.logits(x, compose(scope, range(4), "weighted", weights))
     lambdas = torch.tensor(weights, dtype=torch.float64)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tangent
-from tangent.composition.delta_sum import Tally
-from tangent.composition.incremental import KEPT, Composer, Source
+from tangent.composition.delta_sum import DeltaSum
+from tangent.composition.incremental import KEPT, IncrementalComposition, Source
 from tangent.errors import BadComponent, BadWeight, Overflow
 from tests.support.models import delta_bytes, space
 from tests.support.random_components import components
@@ -48,12 +48,12 @@ def fresh(files: Files, scope: str, chosen, rule: str) -> bytes:
     return delta_bytes(tangent.compose(space("mini", scope), loaded, rule, shas=shas))
 
 
-def state(composer: Composer) -> list[bytes]:
-    """All numbers and labels that the composer holds, but for bounds."""
+def state(incremental: IncrementalComposition) -> list[bytes]:
+    """Return all numbers and labels of the kept sums, except bounds."""
     found = []
-    for members, tally in composer._held.values():
-        found.append(repr(sorted(members.items())).encode() + repr(tally._head._rows).encode())
-        for limb in [*tally._head._limbs, *tally._backbone._limbs]:
+    for members, sums in incremental._held.values():
+        found.append(repr(sorted(members.items())).encode() + repr(sums._head._rows).encode())
+        for limb in [*sums._head._limbs, *sums._backbone._limbs]:
             found.append(limb.contiguous().numpy().tobytes())
     return found
 
@@ -77,21 +77,21 @@ def state(composer: Composer) -> list[bytes]:
 @scopes
 def test_any_history_gives_the_bytes_of_a_fresh_composition(scope, history, tmp_path):
     files = Files(scope, tmp_path)
-    composer = Composer(files.load)
+    incremental = IncrementalComposition(files.load)
     for chosen, rule, forgotten in history:
-        composer.forget({files.sources[i].sha256 for i in forgotten})
-        delta = composer.compose(space("mini", scope), files.parts(chosen, rule), rule)
+        incremental.forget({files.sources[i].sha256 for i in forgotten})
+        delta = incremental.compose(space("mini", scope), files.parts(chosen, rule), rule)
         assert delta_bytes(delta) == fresh(files, scope, chosen, rule)
 
 
 @scopes
 def test_one_more_or_one_less_reads_one_component(scope, tmp_path):
     files = Files(scope, tmp_path)
-    composer, where = Composer(files.load), space("mini", scope)
-    composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+    incremental, where = IncrementalComposition(files.load), space("mini", scope)
+    incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
     for chosen, expected in (([0, 1, 2, 3], ["3"]), ([3, 0, 2], ["1"]), ([0, 2, 1], ["1", "3"])):
         files.read.clear()
-        delta = composer.compose(where, files.parts(chosen, "average"), "average")
+        delta = incremental.compose(where, files.parts(chosen, "average"), "average")
         assert files.read == expected
         assert delta_bytes(delta) == fresh(files, scope, chosen, "average")
 
@@ -100,7 +100,7 @@ def test_one_more_or_one_less_reads_one_component(scope, tmp_path):
 def test_what_is_held_after_forgetting_is_what_never_adding_gives(scope, tmp_path):
     files = Files(scope, tmp_path)
     where = space("mini", scope)
-    held, never = Composer(files.load), Composer(files.load)
+    held, never = IncrementalComposition(files.load), IncrementalComposition(files.load)
     held.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
     never.compose(where, files.parts([0, 1, 3], "average"), "average")
     files.read.clear()
@@ -117,47 +117,47 @@ def test_what_is_held_after_forgetting_is_what_never_adding_gives(scope, tmp_pat
 @pytest.mark.parametrize("damage", ["gone", "changed"])
 def test_sums_that_cannot_be_freed_of_a_component_are_dropped(damage, tmp_path):
     files = Files("last-block", tmp_path)
-    composer, where = Composer(files.load), space("mini", "last-block")
-    composer.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
+    incremental, where = IncrementalComposition(files.load), space("mini", "last-block")
+    incremental.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
     if damage == "gone":
         (tmp_path / "2").unlink()
     else:
         (tmp_path / "2").write_bytes(b"?")
-    composer.forget({files.sources[2].sha256})
-    assert composer._held == {}
-    found = composer.compose(where, files.parts([0, 1, 3], "average"), "average")
+    incremental.forget({files.sources[2].sha256})
+    assert incremental._held == {}
+    found = incremental.compose(where, files.parts([0, 1, 3], "average"), "average")
     assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 3], "average")
 
 
 def test_sums_of_too_few_components_and_of_too_many_spaces_are_not_held(tmp_path):
     files = Files("head", tmp_path)
-    composer, where = Composer(files.load), space("mini", "head")
-    composer.compose(where, files.parts([0, 1], "average"), "average")
-    assert composer._held == {}
-    composer.compose(where, files.parts([0, 1, 2], "average"), "average")
-    composer.forget({files.sources[0].sha256})
-    assert composer._held == {}
+    incremental, where = IncrementalComposition(files.load), space("mini", "head")
+    incremental.compose(where, files.parts([0, 1], "average"), "average")
+    assert incremental._held == {}
+    incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
+    incremental.forget({files.sources[0].sha256})
+    assert incremental._held == {}
     for i in range(KEPT + 2):
         other = tangent.Space.__new__(tangent.Space)
         other.__dict__ |= where.__dict__ | {"fingerprint": str(i), "check": lambda _: None}
-        composer.compose(other, files.parts([0, 1, 2], "average"), "average")
-    assert len(composer._held) == KEPT
-    composer.clear()
-    assert composer._held == {}
+        incremental.compose(other, files.parts([0, 1, 2], "average"), "average")
+    assert len(incremental._held) == KEPT
+    incremental.clear()
+    assert incremental._held == {}
 
 
 def test_an_error_leaves_nothing_half_changed(tmp_path):
     files = Files("last-block", tmp_path)
-    composer, where = Composer(files.load), space("mini", "last-block")
-    composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+    incremental, where = IncrementalComposition(files.load), space("mini", "last-block")
+    incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
     broken = {k: v * float("nan") for k, v in components("last-block")[3].backbone.items()}
     files.add(dataclasses.replace(components("last-block")[3], backbone=broken), "nan")
     parts = [*files.parts([0, 1, 2], "average"), (files.sources[-1], None)]
     with pytest.raises(Overflow, match="NaN or Inf"):
-        composer.compose(where, parts, "average")
+        incremental.compose(where, parts, "average")
     with pytest.raises(BadWeight, match="needs a number for every component"):
-        composer.compose(where, files.parts([0, 1, 2], "average"), "weighted")
-    found = composer.compose(where, files.parts([0, 1, 2], "average"), "average")
+        incremental.compose(where, files.parts([0, 1, 2], "average"), "weighted")
+    found = incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
     assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 2], "average")
 
 
@@ -170,17 +170,17 @@ def test_components_of_several_precisions_compose_to_the_widest_in_any_order(tmp
         assert {value.dtype for value in delta.backbone.values()} == {torch.float64}
         found.append(delta_bytes(delta))
     assert found[0] == found[1]
-    tally = Tally(where.readout_width)
-    tally.change([(wide, 1.0)])
+    sums = DeltaSum(where.readout_width)
+    sums.change([(wide, 1.0)])
     with pytest.raises(BadComponent, match="several precisions"):
-        tally.change([(narrow, 1.0)])
+        sums.change([(narrow, 1.0)])
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_no_file_stays_mapped_after_a_composition(count, tmp_path):
     files = Files("last-block", tmp_path)
-    composer, where = Composer(files.load), space("mini", "last-block")
-    delta = composer.compose(where, files.parts(range(count), "average"), "average")
+    incremental, where = IncrementalComposition(files.load), space("mini", "last-block")
+    delta = incremental.compose(where, files.parts(range(count), "average"), "average")
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
     loaded = tangent.Component.load(tmp_path / "0")
     assert str(tmp_path / "0") in Path("/proc/self/maps").read_text()
@@ -200,9 +200,9 @@ def test_a_mapped_component_is_the_one_that_was_saved(tmp_path):
 @pytest.mark.parametrize("scope", ["head", "head2toe"])
 def test_joint_goes_on_from_its_sums_with_the_bytes_of_composing_anew(scope, tmp_path):
     files = Files(scope, tmp_path)
-    composer = Composer(files.load)
+    incremental = IncrementalComposition(files.load)
     for chosen in ([0, 1, 2], [0, 1, 2, 3], [1, 2, 3], [0, 2, 3], [0, 1, 3]):
-        found = composer.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
+        found = incremental.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
         assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
 
 
@@ -215,9 +215,9 @@ def test_joint_chooses_its_penalty_anew_whenever_its_sums_change(scope, tmp_path
         files.sources[i] = Source(
             str(i), dataclasses.replace(part, hyperparameters=settings).save(tmp_path / str(i))
         )
-    composer, deltas = Composer(files.load), []
+    incremental, deltas = IncrementalComposition(files.load), []
     for chosen in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 2], [0, 0, 1, 2]):
-        found = composer.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
+        found = incremental.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
         assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
         deltas.append(delta_bytes(found))
     assert deltas[0] == deltas[2] != deltas[3]
@@ -228,18 +228,18 @@ def test_joint_chooses_its_penalty_anew_whenever_its_sums_change(scope, tmp_path
 
 def test_joint_reads_only_what_comes_and_goes(tmp_path):
     where, files = space("mini", "head"), Files("head", tmp_path)
-    composer = Composer(files.load)
-    composer.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint")
+    incremental = IncrementalComposition(files.load)
+    incremental.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint")
     for change in (
-        lambda: composer.compose(where, files.parts([0, 1, 2], "joint"), "joint"),
-        lambda: composer.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint"),
-        lambda: composer.forget([files.sources[3].sha256]),
+        lambda: incremental.compose(where, files.parts([0, 1, 2], "joint"), "joint"),
+        lambda: incremental.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint"),
+        lambda: incremental.forget([files.sources[3].sha256]),
     ):
         files.read.clear()
         change()
         assert files.read == ["3"]
     files.read.clear()
-    composer.compose(where, files.parts([0, 1, 2], "joint"), "joint")
+    incremental.compose(where, files.parts([0, 1, 2], "joint"), "joint")
     assert files.read == []
 
 
@@ -248,9 +248,9 @@ def test_joint_of_sums_that_may_not_be_exact_is_composed_anew_each_time(tmp_path
     part = components("head")[0]
     several = dataclasses.replace(part, hyperparameters=part.hyperparameters | {"views": 3})
     files.add(several, "4")
-    composer, chosen = Composer(files.load), [1, 2, 3, 4]
+    incremental, chosen = IncrementalComposition(files.load), [1, 2, 3, 4]
     for _ in range(2):
         files.read.clear()
-        found = composer.compose(where, files.parts(chosen, "joint"), "joint")
+        found = incremental.compose(where, files.parts(chosen, "joint"), "joint")
         assert sorted(files.read) == ["1", "2", "3", "4"]
         assert delta_bytes(found) == fresh(files, "head", chosen, "joint")

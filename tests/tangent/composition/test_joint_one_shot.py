@@ -10,7 +10,7 @@ import tangent
 from tangent.backbones.features import with_constant
 from tangent.composition import joint_one_shot
 from tangent.composition.attribution import attribute
-from tangent.composition.logit_effects import effects as effects_of
+from tangent.composition.logit_effects import logits_by_delta
 from tests.support.models import fitted, images, pushed, relative, source, space, untouched
 from tests.support.random_components import SIZE, components, compose
 
@@ -75,9 +75,9 @@ def test_copies_of_a_converged_component_compose_to_itself(tmp_path):
     part = fitted(where, data, tmp_path, tolerance=1e-12, l2=1e-2).component
     delta = tangent.compose(where, [(part, None)] * 3, "joint", shas="abc")
     x = images(SIZE, 4)
-    ((base, copies),) = effects_of(where, x, [delta])
+    ((base, copies),) = logits_by_delta(where, x, [delta])
     one = tangent.compose(where, [(part, None)], "joint", shas="a")
-    ((_, alone),) = effects_of(where, x, [one])
+    ((_, alone),) = logits_by_delta(where, x, [one])
     assert relative(base + copies, base + alone) <= 1e-7
 
 
@@ -119,5 +119,5 @@ def test_a_block_of_zeros_takes_no_share():
     inner = joint_one_shot.inner_products(parts)
     r = joint_one_shot.shares(inner, torch.ones(2, dtype=torch.float64))
     assert r.tolist() == pytest.approx([0.0, 0.5])
-    found = joint_one_shot.effects(parts, joint_one_shot.averaged(parts))
+    found = joint_one_shot.block_effects(parts, joint_one_shot.averaged(parts))
     assert not found[0].any() and relative(found[1], 0.5 * part.statistics.cross) <= 1e-12

@@ -18,7 +18,7 @@ from typing import IO
 from sqlalchemy import text
 
 from app.settings import Settings
-from app.store import components, orphans, workers
+from app.store import components, erasure, workers
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
@@ -127,7 +127,7 @@ class Liveness:
         if monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = monotonic()
             with self.reading() as session:
-                orphans.sweep(session, self.blobs)
+                erasure.remove_orphans(session, self.blobs)
 
     def _proven_dead(self, executor_id: str) -> bool:
         """Return True if a worker of this machine has released its lock file."""

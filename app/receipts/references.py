@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import pack_erasure
+from app.store import erasure
 from app.store.blobs import LocalBlobs
 from app.store.jobs import records_of
 from app.store.tables import (
@@ -76,7 +76,7 @@ def count_replaced(
         Tombstone.receipt_id == receipt_id, Tombstone.subject_id.contains("/")
     )
     files = sum(blobs.path(key, must_exist=False).is_file() for key in session.scalars(keys))
-    stale = pack_erasure.left(session, blobs, dataset_id) if dataset_id else 0
+    stale = erasure.count_unerased(session, blobs, dataset_id) if dataset_id else 0
     counts = {"blobs": files, "image_bytes": stale}
     return {kind: number for kind, number in counts.items() if number}
 

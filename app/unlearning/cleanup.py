@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.receipts import references
-from app.store import datasets, orphans, pack_erasure
+from app.store import datasets, erasure
 from app.store.blobs import LocalBlobs
 from app.store.db import scrub, transaction
 from app.store.jobs import records_of
@@ -35,7 +35,7 @@ def finish(
     """Remove what the committed deletion left: nothing of its subjects is on disk afterwards."""
     obsolete = deletion.obsolete
     if deletion.erased is not None:
-        pack_erasure.erase(blobs, *deletion.erased)
+        erasure.erase(blobs, *deletion.erased)
     for key in obsolete.files:
         blobs.delete(key)
     for subject_id in obsolete.subject_ids:
@@ -56,15 +56,15 @@ def finish(
 def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None:
     """Finish the deletions, trainings and uploads of a process that died."""
     with transaction(sessions) as session:
-        orphans.sweep(session, blobs)
+        erasure.remove_orphans(session, blobs)
         records = records_of(session)
         stale = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
         deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
     jobs.forget(records)
     _delete_scratch(stale)
-    pack_erasure.heal(sessions, blobs)
+    erasure.finish_erasures(sessions, blobs)
     for path in blobs.scratch_of(datasets.SCRATCH):
-        if time.time() - path.stat().st_mtime > orphans.UNCLAIMED_SECONDS:
+        if time.time() - path.stat().st_mtime > erasure.UNCLAIMED_SECONDS:
             path.unlink(missing_ok=True)
     if deleted:
         scrub(sessions)

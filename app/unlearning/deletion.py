@@ -39,8 +39,8 @@ from app.receipts.body import (
 from app.receipts.remaining import Snapshot
 from app.store import components, idempotency, write_lock
 from app.store.db import affected
+from app.store.erasure import freed
 from app.store.jobs import records_of
-from app.store.pack_erasure import freed
 from app.store.tables import (
     Component,
     ComponentEvent,

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from app.receipts import references
-from app.store import components, orphans
+from app.store import components, erasure
 from app.store.db import transaction
 from app.store.tables import Component
 from tests.support.client import delete, verify
@@ -101,7 +101,7 @@ def test_the_next_start_completes_a_deletion_killed_between_rows_and_files(
 
 
 def test_a_sweep_removes_only_files_that_are_provably_useless(service, caplog):
-    blobs, old = service.state.blobs, time.time() - 2 * orphans.UNCLAIMED_SECONDS
+    blobs, old = service.state.blobs, time.time() - 2 * erasure.UNCLAIMED_SECONDS
     dataset_id = service.dataset({"cat": 3})
     names = ("training", "failed", "gone", "ready", "behind")
     ids = {name: service.queued(dataset_id) for name in names}
@@ -133,10 +133,10 @@ def test_a_sweep_removes_only_files_that_are_provably_useless(service, caplog):
     os.utime(blobs.path(f"datasets/{dataset_id}/images.pack"), (old, old))
 
     with transaction(service.state.sessions) as session:
-        found = set(orphans.sweep(session, blobs))
+        found = set(erasure.remove_orphans(session, blobs))
 
     assert found == swept
-    (warning,) = (each.getMessage() for each in caplog.records if each.name == orphans.__name__)
+    (warning,) = (each.getMessage() for each in caplog.records if each.name == erasure.__name__)
     assert warning.startswith("3 files that the database does not know were left where they are")
     assert all(key in warning for key in unknown)
     assert set(blobs.keys()) == kept | unknown | young | {f"datasets/{dataset_id}/images.pack"}

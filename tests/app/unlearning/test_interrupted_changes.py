@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.store import orphans
+from app.store import erasure
 from app.store.db import transaction
 from app.store.tables import Component
 from app.unlearning import change_plan
@@ -102,10 +102,10 @@ def test_a_process_killed_before_its_commit_has_changed_nothing(serve):
     assert [delta(service, each).content for each in ids] == before
     assert service.client.get("/v1/receipts").json()["data"] == []
     (stray,) = set(service.state.blobs.keys()) - keys  # without the image; no row names it
-    hours = time.time() - 2 * orphans.UNCLAIMED_SECONDS
+    hours = time.time() - 2 * erasure.UNCLAIMED_SECONDS
     os.utime(service.state.blobs.path(stray), (hours, hours))
     with transaction(service.state.sessions) as session:
-        assert orphans.sweep(session, service.state.blobs) == [stray]
+        assert erasure.remove_orphans(session, service.state.blobs) == [stray]
     receipt = delete(service, f"datasets/{dataset_id}/images/{gone}")
     assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
 

@@ -8,7 +8,6 @@ deletes the keys of its resources, and leaves tombstones with the hashes of the 
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +17,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Gone, Invalid
+from app.store.canonical_json import canonical
 from app.store.db import affected
 from app.store.tables import IdempotencyKey, Tombstone
 
 
 def hash_of(request: Any) -> str:
     """Return the SHA-256 of the request as canonical JSON."""
-    text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(request)).hexdigest()
 
 
 def claim(

@@ -15,8 +15,8 @@ from app.schemas.predictions import SelectionQuery
 from app.store import compositions
 from app.store.blobs import BlobMissing
 from app.store.compositions import Selection
+from app.store.counts import deletions_so_far
 from app.store.db import transaction
-from app.store.write_lock import deletions_so_far
 
 ATTEMPTS = 5
 

@@ -10,8 +10,8 @@ from app.parts import Parts
 from app.receipts import ledger, references, remaining
 from app.receipts.answer_hash import AnswerHashes
 from app.receipts.body import NOT_COVERED, BodyV1, BodyV2, read
-from app.store import write_lock
 from app.store.blobs import LocalBlobs
+from app.store.counts import deletions_so_far
 from app.store.db import transaction
 from app.store.tables import Receipt
 
@@ -113,4 +113,4 @@ def _probe_ok(parts: Parts, ticket: Ticket, receipt: Receipt, body: BodyV1) -> b
 
 def _deletions_so_far(parts: Parts) -> int:
     with transaction(parts.reading) as session:
-        return write_lock.deletions_so_far(session)
+        return deletions_so_far(session)

@@ -7,8 +7,8 @@ from typing import Any
 from app.parts import Parts
 from app.schemas.meta import Check, Ready
 from app.store import spaces, workers
+from app.store.counts import deletions_so_far
 from app.store.db import transaction
-from app.store.write_lock import deletions_so_far
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Gone, NotFound
-from app.store import write_lock
-from app.store.db import affected
+from app.store.db import affected, hold_write_lock
 from app.store.tables import Component, ComponentEvent, Tombstone, now
 
 ACTIVE = ("queued", "training")
@@ -172,7 +171,7 @@ def publish(
 
     A file that an earlier generation made from deleted data is never published.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     file = {"blob_key": blob_key, "sha256": sha256, "bytes": bytes}
     content = file | {"labels": labels, "metrics": metrics}
     same = Component.generation == generation

@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
-from app.store import components, refinements, spaces, write_lock
+from app.store import components, refinements, spaces
 from app.store.blobs import LocalBlobs
 from app.store.canonical_json import canonical
+from app.store.db import hold_write_lock
 from app.store.members import Weighted, joinable, selected, standing, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR
@@ -109,7 +110,7 @@ def put(
             "*" stands for any version.
         Invalid, Conflict, NotFound, Gone: a rule, weight or component that cannot be used.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     everything = components == "all"
     chosen = [] if components == "all" else list(components)
     weigh(rule, chosen)
@@ -146,7 +147,7 @@ def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | No
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
     precondition(composition, False, if_match, None)

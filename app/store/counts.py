@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, case, extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import components, workers, write_lock
+from app.store import components, workers
 from app.store.db import transaction
-from app.store.tables import Component, ComponentEvent, Dataset, now
+from app.store.tables import Component, ComponentEvent, Dataset, Receipt, now
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,11 @@ def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Inventory |
         return None
 
 
+def deletions_so_far(session: Session) -> int:
+    """Return the number of the last receipt, which grows with every deletion in any process."""
+    return session.scalar(select(func.max(Receipt.number))) or 0
+
+
 def _read(session: Session, dead_seconds: float) -> Inventory:
     size = func.coalesce(func.sum(Component.bytes), 0)
     by_status = select(Component.status, func.count(), size).where(components.current())
@@ -66,7 +71,7 @@ def _read(session: Session, dead_seconds: float) -> Inventory:
         queued_seconds=_queued_seconds(session),
         datasets=datasets,
         images=int(images or 0),
-        receipts=write_lock.deletions_so_far(session),
+        receipts=deletions_so_far(session),
         workers=len(workers.alive(session, dead_seconds=dead_seconds)),
     )
 

@@ -1,4 +1,13 @@
-"""The SQL database: engine, sessions and their one transaction per request or task."""
+"""The SQL database: engine, sessions, their one transaction per request or task, the write lock.
+
+    hold_write_lock(session)    first of all in the transaction, before any row's lock
+
+A deletion must find everything that was made from the deleted data, and its receipt must say
+exactly which components remain. So every transaction that publishes a component, derives one,
+changes a composition, stores an evaluation or fits weights holds the write lock until it ends: a
+deletion comes wholly before such a change or wholly after it. As the lock comes before every
+row's, no two transactions can wait for each other.
+"""
 
 import logging
 import sqlite3
@@ -29,6 +38,7 @@ VACUUM_BYTES = 256 * 2**20  # rewriting a larger SQLite file takes seconds
 WAIT_MS = 5000  # for other connections to end their transactions
 CONNECT_SECONDS = 5  # to a server that does not answer; the URL may say otherwise
 PATIENCE = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)  # pauses before asking how a commit ended
+WRITE_LOCK = 0x72637074  # "rcpt": the number of our advisory lock on Postgres
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +82,13 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
     if read_only:
         engine = engine.execution_options(sqlite_begin="DEFERRED")
     return sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
+
+
+def hold_write_lock(session: Session) -> None:
+    """Hold the write lock until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(WRITE_LOCK)))
+    # On SQLite a writing transaction is alone anyway, see _begin_sqlite.
 
 
 def affected(session: Session, statement: Update | Delete) -> int:

@@ -7,7 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
-from app.store import components, datasets, write_lock
+from app.store import components, datasets
+from app.store.db import hold_write_lock
 from app.store.tables import Dataset, Evaluation, EvaluationMember
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
@@ -61,9 +62,8 @@ def add(
     Raises:
         Gone, Conflict: as `require`.
     """
-    write_lock.hold(
-        session
-    )  # so that a deletion sees it and invalidates it, or it sees the deletion
+    # A deletion either sees the evaluation and invalidates it, or comes before it.
+    hold_write_lock(session)
     require(session, selection, dataset)
     row = Evaluation(
         space=selection["space"],

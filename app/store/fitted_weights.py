@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
-from app.store import compositions, evaluations, write_lock
+from app.store import compositions, evaluations
+from app.store.db import hold_write_lock
 from app.store.tables import Composition, CompositionMember, Dataset
 
 SETTINGS = ("objective", "l2", "constraint")  # the settings that stay after an invalidation
@@ -38,7 +39,7 @@ def store(
             `dataset_changed` if the dataset is.
         NotFound: as `compositions.get`.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     evaluations.require(session, selection, dataset)
     row = compositions.get(session, name)
     session.refresh(row, with_for_update=True)

@@ -11,8 +11,9 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Gone, Invalid
-from app.store import components, write_lock
+from app.store import components
 from app.store.components import Queue
+from app.store.db import hold_write_lock
 from app.store.members import Weighted
 from app.store.tables import Component, ComponentParent, Dataset, Space, new_id, now
 
@@ -67,7 +68,7 @@ def hold_parents(
         Conflict: `component_not_ready`.
         NotFound, Gone: as `components.get`.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     ids = [component_id for component_id, _ in given]
     for component_id in ids:
         if ids.count(component_id) > 1:
@@ -141,7 +142,7 @@ def add_import(
 
     `record` is the checked record of the derivation in the file, if it has one.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     component = Component(
         id=component_id,
         name=name,

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
-from app.store import components, lineage, write_lock
+from app.store import components, lineage
 from app.store.blobs import LocalBlobs
-from app.store.db import on_commit, transaction
+from app.store.db import hold_write_lock, on_commit, transaction
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
@@ -74,7 +74,7 @@ def ensure(
         return None
     try:
         with transaction(sessions) as session:
-            write_lock.hold(session)
+            hold_write_lock(session)
             if composition is not None and session.get(Composition, composition) is None:
                 return None
             row = find(session, space, members)

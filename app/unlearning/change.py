@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.receipts.body import Subject
-from app.store import components, datasets, lineage, write_lock
+from app.store import components, datasets, lineage
 from app.store.blobs import LocalBlobs
 from app.store.components import Queue
+from app.store.db import hold_write_lock
 from app.store.tables import Component, Dataset, Image, new_id
 from app.unlearning.change_plan import Plan
 
@@ -94,7 +95,7 @@ def of_component(session: Session, component_id: str) -> Change:
     Raises:
         NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     rows = _locked(session, Component.id == component_id)
     if not rows:
         components.get(session, component_id)
@@ -108,7 +109,7 @@ def of_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Change:
         Conflict: `dataset_in_use` if there are any and `cascade` is false; names them.
         NotFound, Gone: as `datasets.get`.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
     if dataset is None:
         dataset = datasets.get(session, dataset_id)
@@ -136,7 +137,7 @@ def of_plan(
     Raises:
         Overtaken: if anything has changed since the plan was read.
     """
-    write_lock.hold(session)
+    hold_write_lock(session)
     query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
     dataset = session.scalar(query.execution_options(populate_existing=True))
     if dataset is None or dataset.revision != plan.dataset.revision:

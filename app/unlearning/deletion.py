@@ -37,7 +37,8 @@ from app.receipts.body import (
     written,
 )
 from app.receipts.remaining import Snapshot
-from app.store import components, idempotency, write_lock
+from app.store import components, idempotency
+from app.store.counts import deletions_so_far
 from app.store.db import affected
 from app.store.erasure import freed
 from app.store.jobs import records_of
@@ -200,7 +201,7 @@ def _body(
     awaited = set(dataset.labels) if dataset else set()
     return BodyV2(
         requested_at=stamp(context.requested_at),
-        epoch=write_lock.deletions_so_far(session) + 1,
+        epoch=deletions_so_far(session) + 1,
         subject=change.subject,
         subjects=change.subjects,
         dataset_id=dataset.id if dataset else None,

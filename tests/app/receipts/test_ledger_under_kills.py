@@ -19,7 +19,7 @@ from app.receipts import signing
 from app.receipts.offline import check
 from app.schemas.receipts import ReceiptOut
 from app.settings import Settings
-from app.store import lineage, spaces, write_lock
+from app.store import counts, lineage, spaces
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
 from tests.support.signing_keys import key_file
@@ -145,7 +145,7 @@ def reach(sessions: sessionmaker[Session], number: int) -> None:
     reading = session_factory(sessions.kw["bind"], read_only=True)
     while time.monotonic() < end:
         with transaction(reading) as session:
-            if write_lock.deletions_so_far(session) >= number:
+            if counts.deletions_so_far(session) >= number:
                 return
         time.sleep(0.005)
     raise AssertionError(f"no {number} deletions within a minute")

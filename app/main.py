@@ -87,7 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(running.__exit__, None, None, None)
 
 
-def _inventory(app: FastAPI) -> counts.Inventory | None:
+def _counts(app: FastAPI) -> counts.Counts | None:
     parts: Parts = app.state.parts
     return counts.read(parts.reading, dead_seconds=parts.settings.worker_dead_seconds)
 
@@ -121,7 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer = signer
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
-    app.state.metrics.register_inventory(partial(_inventory, app))
+    app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)
     # For the document only: the key was checked before a route is reached.
     bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCH = (1, 2, 4, 8, 16, 32, 64)
-# name, attribute of Inventory, text
+# name, attribute of Counts, text
 GAUGES = (
     ("tangent_component_bytes", "component_bytes", "bytes of all component files"),
     (
@@ -28,7 +28,7 @@ GAUGES = (
 )
 
 
-class Inventory(Protocol):
+class Counts(Protocol):
     """The counts that the database provides, see app.store.counts."""
 
     @property
@@ -39,32 +39,32 @@ class Inventory(Protocol):
     def receipts(self) -> int: ...
 
 
-class _InventoryCollector(Collector):
+class _CountsCollector(Collector):
     """Counts from the database, read at every scrape; only `up` if the database is down."""
 
-    def __init__(self, read: Callable[[], Inventory | None]) -> None:
+    def __init__(self, read: Callable[[], Counts | None]) -> None:
         self.read = read
 
     def describe(self) -> Iterable[Metric]:
         return []  # no names to reserve, as finding them would take a read
 
     def collect(self) -> Iterable[Metric]:
-        inventory = self.read()
-        up = 0 if inventory is None else 1
+        counts = self.read()
+        up = 0 if counts is None else 1
         yield GaugeMetricFamily(
             "tangent_database_up",
             "1 if the database answers; 0 if it does not, and its counts are left out",
             up,
         )
-        if inventory is None:
+        if counts is None:
             return
         for name, attribute, text in GAUGES:
-            yield GaugeMetricFamily(name, text, getattr(inventory, attribute))
+            yield GaugeMetricFamily(name, text, getattr(counts, attribute))
         yield CounterMetricFamily(
-            "tangent_receipts", "receipts in the ledger, one per deletion", inventory.receipts
+            "tangent_receipts", "receipts in the ledger, one per deletion", counts.receipts
         )
-        yield _components(inventory.components)
-        yield _trainings(inventory.trainings)
+        yield _components(counts.components)
+        yield _trainings(counts.trainings)
 
 
 def _components(counts: Mapping[str, int]) -> Metric:
@@ -160,9 +160,9 @@ class Metrics:
     ) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
-    def register_inventory(self, read: Callable[[], Inventory | None]) -> None:
+    def register_counts(self, read: Callable[[], Counts | None]) -> None:
         """Register the function that reads the database's counts; it returns None if it is down."""
-        self.registry.register(_InventoryCollector(read))
+        self.registry.register(_CountsCollector(read))
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

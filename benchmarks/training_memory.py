@@ -63,7 +63,7 @@ class Bench:
         with tempfile.TemporaryFile() as file:
             write_archive(file, images)
             with (
-                datasets.received(file, self.blobs, self.settings) as upload,
+                datasets.receive(file, self.blobs, self.settings) as upload,
                 transaction(self.sessions) as session,
             ):
                 dataset_id = datasets.add(session, self.blobs, upload, name="generated").id

@@ -28,14 +28,14 @@ def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDatase
     """Store the archive as a dataset, once for an idempotency key.
 
     Raises:
-        Problem: as `app.archives.uploads.received`.
+        Problem: as `app.archives.uploads.receive`.
         NotFound: `space_not_found`.
         Invalid, Gone: as `Once.run`.
     """
     with transaction(parts.reading) as session:  # before the archive is read, which takes long
         space = spaces.get(session, archive.space)
     with (
-        datasets.received(archive.file, parts.blobs, parts.settings) as upload,
+        datasets.receive(archive.file, parts.blobs, parts.settings) as upload,
         transaction(parts.sessions) as session,
     ):
         request = {"name": archive.name, "space": archive.space, "train": archive.train}

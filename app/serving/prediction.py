@@ -132,7 +132,7 @@ def _refinement(parts: Parts, selection: Selection) -> Component | None:
 
     Components that a request names for itself are not refined: there may be many such requests.
     """
-    if selection.refinement is not None or selection.rule != "joint" or not selection.lasting:
+    if selection.refinement is not None or selection.rule != "joint" or not selection.named_or_all:
         return selection.refinement
     return refinements.ensure(
         parts.sessions,

@@ -18,7 +18,7 @@ from app.store import components, refinements, spaces
 from app.store.blobs import LocalBlobs
 from app.store.canonical_json import canonical
 from app.store.db import hold_write_lock
-from app.store.members import Weighted, joinable, selected, standing, weigh
+from app.store.members import Weighted, available, joinable, selected, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR
 
@@ -34,7 +34,7 @@ class Selection:
     etag: str | None
     retraining: list[str]  # ids of components left out because they are being retrained
     refinement: Component | None = None  # of a joint selection at a block scope, in any status
-    lasting: bool = False  # selected by a composition's name, or as all components
+    named_or_all: bool = False  # selected by a composition's name, or as all components
 
     @property
     def served(self) -> tuple[list[tuple[Component, float | None]], str]:
@@ -196,8 +196,8 @@ def _named(
             f"composition {row.name!r} has no component left: PUT it with others, or delete it",
         )
     ids = None if row.everything else list(weights)
-    chosen, retraining = standing(session, space, ids)
-    return _selection(session, space, used, chosen, weights, row, retraining, lasting=True)
+    chosen, retraining = available(session, space, ids)
+    return _selection(session, space, used, chosen, weights, row, retraining, named_or_all=True)
 
 
 def _given(
@@ -207,10 +207,12 @@ def _given(
         space = spaces.get(session, space_name or spaces.DEFAULT)
         used = rule or space.default_rule
         weigh(used, [])
-        chosen, retraining = standing(session, space, None)
+        chosen, retraining = available(session, space, None)
         weights: dict[str, float | None] = {part.id: None for part in chosen}
         weigh(used, list(weights.items()))
-        return _selection(session, space, used, chosen, weights, None, retraining, lasting=True)
+        return _selection(
+            session, space, used, chosen, weights, None, retraining, named_or_all=True
+        )
     if not given:
         raise Invalid(
             "no_components_given", "components is empty: name one, or leave it out for all"
@@ -223,7 +225,7 @@ def _given(
     used = rule or space.default_rule
     weigh(used, given)
     chosen = selected(session, space, [component_id for component_id, _ in given])
-    return _selection(session, space, used, chosen, dict(given), None, [], lasting=False)
+    return _selection(session, space, used, chosen, dict(given), None, [], named_or_all=False)
 
 
 def _selection(
@@ -235,13 +237,13 @@ def _selection(
     row: Composition | None,
     retraining: list[str],
     *,
-    lasting: bool,
+    named_or_all: bool,
 ) -> Selection:
     joinable(rule, chosen)
     members = [(part, weights.get(part.id)) for part in chosen]
     version = etag(row) if row is not None else None
     refinement = refinements.find(session, space, members) if rule == "joint" else None
-    return Selection(space, rule, members, row, version, retraining, refinement, lasting)
+    return Selection(space, rule, members, row, version, retraining, refinement, named_or_all)
 
 
 def _hold(session: Session, space: Space, rule: str, ids: list[str]) -> None:

@@ -27,7 +27,7 @@ class Trainings:
 
 
 @dataclass(frozen=True)
-class Inventory:
+class Counts:
     """The counts of one moment."""
 
     components: dict[str, int]  # status -> how many
@@ -40,7 +40,7 @@ class Inventory:
     workers: int  # with a recent sign of life
 
 
-def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Inventory | None:
+def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Counts | None:
     """Return the present counts; None if the database does not answer."""
     try:
         with transaction(sessions) as session:
@@ -55,7 +55,7 @@ def deletions_so_far(session: Session) -> int:
     return session.scalar(select(func.max(Receipt.number))) or 0
 
 
-def _read(session: Session, dead_seconds: float) -> Inventory:
+def _read(session: Session, dead_seconds: float) -> Counts:
     size = func.coalesce(func.sum(Component.bytes), 0)
     by_status = select(Component.status, func.count(), size).where(components.current())
     counts, component_bytes = dict.fromkeys(components.STATUSES, 0), 0
@@ -64,7 +64,7 @@ def _read(session: Session, dead_seconds: float) -> Inventory:
         component_bytes += int(stored or 0)
     held = select(func.count(), func.coalesce(func.sum(Dataset.num_images), 0))
     datasets, images = session.execute(held.select_from(Dataset)).one()
-    return Inventory(
+    return Counts(
         components=counts,
         component_bytes=component_bytes,
         trainings=_trainings(session),

@@ -35,7 +35,7 @@ def damaged(missing: BlobMissing) -> NotReady:
 
 
 @contextmanager
-def received(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Upload]:
+def receive(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Upload]:
     """Yield the checked upload, for `add` within the block; remove its files afterwards.
 
     Raises:

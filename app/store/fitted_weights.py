@@ -56,7 +56,7 @@ def store(
     return row
 
 
-def concerned(
+def lock_dependent(
     session: Session, ids: Sequence[str], dataset_id: str | None
 ) -> list[tuple[Composition, bool]]:
     """Lock and return the compositions with one of the components or fitted to the dataset.

@@ -61,7 +61,7 @@ def joinable(rule: str, chosen: Sequence[Component]) -> None:
         )
 
 
-def standing(
+def available(
     session: Session, space: Space, ids: list[str] | None
 ) -> tuple[list[Component], list[str]]:
     """Return `selected` components that are not being retrained, and the ids of the others.

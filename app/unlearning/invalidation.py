@@ -41,7 +41,7 @@ def _compositions(
 ) -> tuple[list[ChangedComposition], list[str]]:
     """Return the changed compositions, and the names of those that lost fitted weights."""
     changed, unsolved = [], []
-    for row, was_solved in fitted_weights.concerned(session, using, dataset_id):
+    for row, was_solved in fitted_weights.lock_dependent(session, using, dataset_id):
         kept = [member for member in row.members if member.component_id not in gone]
         if len(kept) == len(row.members) and not was_solved:
             continue

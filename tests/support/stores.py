@@ -54,7 +54,7 @@ class Store:
         """Add a dataset of random images; return its id."""
         archive = zipped(per_label, labels, seed)
         with (
-            datasets.received(archive, self.blobs, self.settings) as upload,
+            datasets.receive(archive, self.blobs, self.settings) as upload,
             transaction(self.sessions) as session,
         ):
             return datasets.add(session, self.blobs, upload, name="noise").id

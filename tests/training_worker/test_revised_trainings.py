@@ -50,7 +50,7 @@ def add_dataset_without(store, path: str = GONE) -> str:
                 target.writestr(name, source.read(name))
     file.seek(0)
     with (
-        datasets.received(file, store.blobs, store.settings) as upload,
+        datasets.receive(file, store.blobs, store.settings) as upload,
         transaction(store.sessions) as session,
     ):
         return datasets.add(session, store.blobs, upload, name="noise").id

@@ -22,8 +22,8 @@ class Slow:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inside = self.most = 0
-        self.go, self._lock, self._received = threading.Event(), threading.Lock(), datasets.received
-        monkeypatch.setattr(datasets, "received", self._slowly)
+        self.go, self._lock, self._received = threading.Event(), threading.Lock(), datasets.receive
+        monkeypatch.setattr(datasets, "receive", self._slowly)
 
     @contextmanager
     def _slowly(self, *given: Any) -> Iterator[Any]:

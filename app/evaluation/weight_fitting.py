@@ -158,7 +158,7 @@ def _solved(
     fitted, held_out = _split(examples, found.held_out)
     betas = [float(part.hyperparameters.get("beta", 1.0)) for part in parts]
     problem = WeightFit(request.objective, request.l2, request.constraint, sum(betas) / len(betas))
-    weights, alike = problem.solve(fitted), uniform(fitted)
+    weights, equal = problem.solve(fitted), uniform(fitted)
     return weights.tolist(), {
         "dataset_id": request.dataset_id,
         "objective": request.objective,
@@ -167,10 +167,10 @@ def _solved(
         "num_images": len(fitted),
         "num_left_out": num_images - len(examples),
         "training_objective": problem.value(fitted, weights),
-        "uniform_training_objective": problem.value(fitted, alike),
+        "uniform_training_objective": problem.value(fitted, equal),
         "num_holdout": len(held_out),
         "holdout_accuracy": held_out.accuracy(weights),
-        "uniform_holdout_accuracy": held_out.accuracy(alike),
+        "uniform_holdout_accuracy": held_out.accuracy(equal),
         "members_trained_on_dataset": [
             part.id for part, _ in selection.members if part.dataset_id == request.dataset_id
         ],

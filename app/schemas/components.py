@@ -35,7 +35,7 @@ class ComponentIn(Given):
         description="loss, alpha, beta, l2, penalty, solver, tolerance, max_iterations, epochs, "
         "lr, batch_size, views; the scope's defaults for those left out. At scopes head and "
         'head2toe l2 may be "auto": the penalty that the data speak for, see metrics.l2; rule '
-        "joint chooses it anew for components that all ask for it",
+        'joint chooses it again if all its components have "auto"',
     )
     seed: Seed = Field(0, description="same dataset, settings and seed: the same component")
     metadata: Metadata = Field(default_factory=dict)
@@ -99,7 +99,7 @@ class ComponentOut(BaseModel):
     space: str
     status: Status
     retraining: bool = Field(
-        description="was ready, and is trained anew as its dataset lost an image or has other "
+        description="was ready, and is trained again as its dataset lost an image or has other "
         "labels; answers leave it out until it is ready again"
     )
     progress: Progress

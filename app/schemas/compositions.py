@@ -30,7 +30,7 @@ class CompositionIn(Given):
         description="average; weighted; joint: trained on all their data together: " + JOINT
     )
     components: Literal["all"] | Annotated[list[Member], Field(max_length=MAX_LISTED)] = Field(
-        description='components and their weights, or "all" that are ready when it is asked'
+        description='components and their weights, or "all" that are ready when a request comes'
     )
 
 

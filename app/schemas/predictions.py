@@ -204,7 +204,7 @@ class PredictionOut(BaseModel):
         "compositions and for all of a space, if the components' images are held"
     )
     retraining: list[str] = Field(
-        description="components left out until they are trained anew, as their dataset changed"
+        description="components left out until they are trained again, as their dataset changed"
     )
     results: list[Result]
     timing: Timing

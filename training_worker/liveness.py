@@ -88,6 +88,9 @@ class Liveness:
                 yield _taken(file)
             return
         with self.engine.begin() as connection:
+            # A reaper that is frozen in the middle lets go when it counts as dead.
+            patience = int(1000 * self.settings.worker_dead_seconds)
+            connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {patience}"))
             locked = text(f"SELECT pg_try_advisory_xact_lock({REAPER_LOCK})")
             yield bool(connection.scalar(locked))
 

@@ -37,7 +37,7 @@ def served(serve, tmp_path: Path) -> Service:
 
 @pytest.fixture
 def tolerance(served: Service) -> float:
-    """How far numbers may lie apart: not at all where this machine's arithmetic is the recorded."""
+    """Return the tolerance of numbers: 0 where this machine's arithmetic is the recorded one."""
     assert served.settings.threads == 1
     return 0.0 if arithmetic.difference(RECORD["circumstances"]) is None else NEAR
 

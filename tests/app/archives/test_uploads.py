@@ -22,7 +22,7 @@ from tests.support.archives import KINDS, LIMITS, Limits, archive, noise, noise_
 
 
 class Uploaded:
-    """What a test looks at after the block has ended."""
+    """The parts of an upload that a test checks after its block has ended."""
 
     def __init__(self, data: bytes, folder: Path, limits: Limits) -> None:
         with uploads.receive(io.BytesIO(data), folder / "pack", limits) as upload:

@@ -69,7 +69,7 @@ def test_a_world_that_never_had_the_component_has_the_same_probe(worlds, space):
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_files_that_remain_answer_it_without_the_service(worlds, space):
-    """What lies on disk, composed by `tangent` and hashed here."""
+    """`tangent` composes the stored files, and this test hashes their answer itself."""
     first, _, probes = worlds
     listed = first.client.get("/v1/components", params={"space": space}).json()["data"]
     parts = []

@@ -131,7 +131,7 @@ class Deleting:
         return self.rest()
 
     def rest(self) -> list[str]:
-        """What it still says until its end."""
+        """Return the lines that the process still prints before it ends."""
         said = self.process.stdout.read().split()
         self.process.wait(60)
         self.process.stdout.close()

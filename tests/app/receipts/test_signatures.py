@@ -129,7 +129,7 @@ def test_receipts_of_older_keys_and_of_none_are_checked_after_the_key_was_change
 
 
 def run(script: str, folder: Path, **variables: str) -> str:
-    """What the shell script printed in the folder; it must succeed."""
+    """Run the shell script in the folder and return its output; it must succeed."""
     (folder / "bin").mkdir(exist_ok=True)
     tangent = folder / "bin" / "tangent"
     tangent.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app.cli "$@"\n')

@@ -95,7 +95,7 @@ def clusters(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.T
     weight=st.floats(0.01, 100.0),
 )
 def test_the_choice_is_the_same_for_any_split_and_scale_of_weights(seed, count, cut, power, weight):
-    """Where sums are exact, as on the grid of features; any weight chooses what is as likely.
+    """On the grid of features sums are exact, and any weight chooses an equally likely penalty.
 
     Fewer images than features can all be met: the density levels off as the penalty falls, and what
     rounds could choose between equals.

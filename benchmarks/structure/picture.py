@@ -12,8 +12,8 @@ from benchmarks.structure.sources import ROOT
 
 BOXES = ("tangent", "training_worker")  # drawn shut beside the rooms of app
 PICTURE = """<!-- rooms -->
-An arrow leads to what is imported. Arrows that follow from others are left out. A slash ends the
-name of a package; other names are single modules.
+An arrow goes from a room to a room that it imports. An arrow that other arrows imply is left out.
+A slash ends the name of a package; other names are single modules.
 
 {whole}
 

@@ -5,9 +5,9 @@
 | `average`  | (1/T) sum of delta_t (eq. 2, the papers' TMC)             | none                  |
 | `weighted` | sum of lambda_t delta_t                                   | a finite number each  |
 | `joint`    | the optimum of all their data together, from statistics;  | none, or ≥ 0 each     |
-|            | exact at linear scopes, else approximate (see `blocks`)   |                       |
+|            | exact at linear scopes, else near (see `joint_one_shot`)  |                       |
 
-`average` and `weighted` sum integers on a fixed grid (`accumulator`), `joint` sums statistics in
+`average` and `weighted` sum integers on a fixed grid (`exact_sum`), `joint` sums statistics in
 the order of the files' hashes and from nothing each time: the same set and weights give the same
 bytes, whatever was added or deleted before. A part of weight 0 counts as absent, and so do its
 labels. A single part of weight 1 is returned as it is, even off the grid.

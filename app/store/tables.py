@@ -1,65 +1,12 @@
 """The SQL tables; one class a noun. Migrations are derived from this file and tested against it."""
 
-from datetime import UTC, datetime
-from secrets import token_hex
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    types,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up INTEGER keys only
-
-
-def now() -> datetime:
-    """Return the present time in UTC."""
-    return datetime.now(UTC)
-
-
-def stamp(time: datetime) -> str:
-    """Format a time for hashing and display: RFC 3339 in UTC, with microseconds."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def new_id(prefix: str) -> str:
-    """Return a new opaque id such as `cmp_3f…`; ids sort by their time to the millisecond."""
-    return f"{prefix}_{int(now().timestamp() * 1000):012x}{token_hex(6)}"
-
-
-class UtcDateTime(types.TypeDecorator[datetime]):
-    """Aware datetimes in UTC on every database."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+from app.store.columns import Base, Sequence, new_id, now, stamp
 
 
 class Space(Base):

@@ -32,7 +32,9 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
         data_dir=folder, api_key=None, database_url=None, device=DEVICE, threads=THREADS
     )
     upgrade(settings)
-    listener = socket.create_server(("127.0.0.1", 0))
+    # asyncio sends at once only where the socket names its protocol; else answers wait 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(create_app(settings), log_config=None, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

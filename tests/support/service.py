@@ -7,6 +7,7 @@ service.component({"cat": 3})           trained here by `tangent.fit` and publis
 Components are trained by `Service.trainings`, which tests may share.
 """
 
+import asyncio
 import dataclasses
 import shutil
 import socket
@@ -113,13 +114,25 @@ class Service:
             )
 
 
+class Server(uvicorn.Server):
+    """A server in a thread of a test, which ends soon after it is told to."""
+
+    async def main_loop(self) -> None:
+        """Wait until the test is over, looking ten times as often as the server of a process."""
+        await self.on_tick(0)
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
+
+
 @contextmanager
 def running(settings: Settings) -> Iterator[Service]:
     """Run the service of these settings on a free loopback port until the block ends."""
     app = create_app(settings)
-    listener = socket.create_server(("127.0.0.1", 0))
+    # asyncio sends at once only where the socket names its protocol; else answers wait 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

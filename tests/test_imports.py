@@ -22,6 +22,7 @@ WITHOUT_TORCH = (
     "app.archives",
     "app.demo",
     "tangent.vocabulary",
+    "tangent.labels",
     "tangent.errors",
 )
 
@@ -34,14 +35,15 @@ INFERENCE = ("app.inference", *STORE, "app.schemas", "app.metrics", "tangent")
 PARTS = ("app.parts", *INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),
+    "tangent.labels": (),
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings": (),
     "app.metrics": (),
     "app.images": ("app.errors",),
-    "app.archives": ("app.errors", "app.archives", "app.images"),
-    "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary"),
-    "app.store": (*STORE, "migrations", "tangent.vocabulary"),
+    "app.archives": ("app.errors", "app.archives", "app.images", "tangent.labels"),
+    "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.labels"),
+    "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels"),
     "app.inference": INFERENCE,
     "app.parts": INFERENCE,
     "app.receipts": ("app.receipts", *PARTS),

@@ -36,6 +36,7 @@ from app.schemas.datasets import (
     Relabelling,
     UploadedDataset,
 )
+from app.schemas.names import ComposedText
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
@@ -84,7 +85,8 @@ def upload(
     response: Response,
     file: Annotated[UploadFile, File(description="a zip, tar, tar.gz or tar.zst archive")],
     name: Annotated[
-        Text | None, Form(min_length=1, max_length=255, description="else the file's name")
+        ComposedText | None,
+        Form(min_length=1, max_length=255, description="else the file's name"),
     ] = None,
     space: Annotated[
         Text, Form(max_length=64, description="of the component to train")

@@ -16,9 +16,9 @@ from typing import Any
 
 from app.archives.members import safe_path
 from app.errors import Invalid, TooLarge
+from tangent import labels
 
 MAX_MANIFEST_BYTES = 16 * 2**20
-MAX_LABEL = 255  # characters
 MANIFEST_ENDINGS = (".csv", ".jsonl")
 MANIFEST_NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
 SPLITS = frozenset(
@@ -82,7 +82,8 @@ class Manifest:
         if fault:
             self.rejected.setdefault(image, f"its label in {path}, line {number}, {fault}")
             return
-        label = self._interned.setdefault(label.strip(), label.strip())
+        label = labels.tidy(label)
+        label = self._interned.setdefault(label, label)
         if self.labels.setdefault(image, label) != label:
             raise Invalid(
                 "manifest_conflict",
@@ -93,11 +94,9 @@ class Manifest:
 
 def label_fault(label: Any) -> str | None:
     """Return why this cannot be a label, as the end of a sentence; None if it can."""
-    if not isinstance(label, str) or not label.strip():
+    if not isinstance(label, str):
         return "is empty or not text"
-    if len(label) > MAX_LABEL:
-        return f"is longer than {MAX_LABEL} characters"
-    return None if label.isprintable() else "has unprintable characters"
+    return labels.fault(labels.tidy(label))
 
 
 def folder_labels(paths: Iterable[str]) -> Iterator[str | None]:

@@ -22,6 +22,7 @@ from app.archives.image_checks import CheckedFile, ImageChecks
 from app.archives.packs import PackWriter, Place
 from app.errors import Invalid, NotReady, TooLarge
 from app.images import Facts
+from tangent.labels import tidy
 
 MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted
 FREE_PIXELS, PIXELS_PER_BYTE = 2 * 10**9, 200  # a photo has about 10 pixels per byte, a drawing 100
@@ -257,7 +258,8 @@ class Collection:
                 self.rejected.add(path, f"its label {fault}")
                 yield None
             else:
-                yield interned.setdefault(label.strip(), label.strip())
+                label = tidy(label)
+                yield interned.setdefault(label, label)
 
     def _labels_from_manifest(self) -> Iterator[str | None]:
         unmatched, faults = dict(self._manifest.labels), dict(self._manifest.rejected)

@@ -6,6 +6,7 @@ import numpy as np
 
 from app.errors import Invalid
 from app.schemas.predictions import PredictionQuery, Ranked
+from tangent.labels import meant
 
 MAX_NAMED = 1000  # labels in one error
 
@@ -18,7 +19,9 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
     """
     if wanted is None:
         return list(range(len(labels)))
-    unknown = sorted(set(wanted) - set(labels))
+    known_labels = frozenset(labels)
+    chosen = {meant(label, known_labels) for label in wanted}
+    unknown = sorted(chosen - known_labels)
     if unknown:
         known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
         raise Invalid(
@@ -26,7 +29,6 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
             f"the selected components do not know {', '.join(unknown[:5])}; they know: {known}",
             labels=unknown[:MAX_NAMED],
         )
-    chosen = set(wanted)
     return [column for column, label in enumerate(labels) if label in chosen]
 
 

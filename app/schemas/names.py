@@ -2,11 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from app.schemas.texts import Text, at_most
+from tangent.labels import composed
 
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+ComposedText = Annotated[Text, AfterValidator(composed)]
+Name = Annotated[
+    ComposedText, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)
+]
 MAX_NOTES = 16
 MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]

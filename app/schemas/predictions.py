@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.problems import ProblemOut
 from app.schemas.texts import MAX_LISTED, Closed, Given
+from tangent.labels import MAX_LABEL
 from tangent.vocabulary import LINEAR, Rule
 
 JOINT = (
@@ -21,7 +22,6 @@ RETURN = (
     "see GET /v1/limits, and bring the first two along unless one of these is named"
 )
 NUMBERS = ("logits", "probabilities")
-MAX_LABEL = 255  # characters
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from app.schemas.predictions import JOINT, MAX_LABEL
+from app.schemas.predictions import JOINT
 from app.schemas.texts import MAX_LISTED, Given
+from tangent.labels import MAX_LABEL, fault, tidy
 from tangent.vocabulary import SCOPES
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -21,7 +22,18 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
-Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True)]
+def _label(text: str) -> str:
+    label = tidy(text)
+    if why := fault(label):
+        raise ValueError(f"the label {why}")
+    return label
+
+
+Label = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True),
+    AfterValidator(_label),
+]
 
 
 class SpaceIn(Given):

@@ -16,6 +16,7 @@ from app.store.idempotency import Once
 from app.store.tables import Component, Space, new_id
 from tangent import merging
 from tangent.errors import BadComponent, FingerprintMismatch
+from tangent.labels import fault_as_given, name_from
 
 MAX_SEED = 2**63 - 1
 
@@ -59,8 +60,7 @@ def import_component(
 def _name_of(filename: str | None) -> str:
     """Return an imported component's name from its file's: `north.safetensors` gives `north`."""
     stem = PurePosixPath(filename or "").stem
-    printable = "".join(character for character in stem if character.isprintable())
-    return printable.strip()[:200] or "imported"
+    return name_from(stem)[:200] or "imported"
 
 
 def _accept(parts: Parts, file: BinaryIO, *, key: str) -> Import:
@@ -154,16 +154,9 @@ def _check_numbers(component: tangent.Component, settings: Settings) -> None:
         )
     if not 0 <= component.seed <= MAX_SEED:
         raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
-    if not all(_is_label(label) for label in component.labels):
-        raise BadComponent(
-            "the component has a label that is empty, is longer than 255 characters, or has "
-            "characters that cannot be printed"
-        )
-
-
-def _is_label(text: str) -> bool:
-    """Return whether a dataset could have had this label."""
-    return bool(text.strip()) and len(text) <= 255 and text.isprintable()
+    for label in component.labels:
+        if why := fault_as_given(label):
+            raise BadComponent(f"the component's label {label[:80]!r} {why}")
 
 
 def _check_composition(space: tangent.Space, component: tangent.Component) -> None:

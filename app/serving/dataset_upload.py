@@ -12,6 +12,7 @@ from app.store.db import Session, transaction
 from app.store.idempotency import Once
 from app.store.tables import Dataset, Space
 from tangent import Hyperparameters
+from tangent.labels import name_from
 
 
 class Archive(NamedTuple):
@@ -71,5 +72,4 @@ def _store(
 def _name_of(filename: str | None) -> str:
     """Return a dataset's name from its file's: `scans/berlin.tar.gz` gives `berlin`."""
     stem = PurePath((filename or "").replace("\\", "/")).name.partition(".")[0]
-    printable = "".join(character for character in stem if character.isprintable())
-    return printable.strip()[:255] or "dataset"
+    return name_from(stem)[:255] or "dataset"

@@ -16,6 +16,7 @@ from app.errors import Gone, Invalid, NotFound, NotReady
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.db import on_rollback
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
+from tangent.labels import tidy
 
 ROWS_AT_ONCE = 2000
 SCRATCH = "upload"  # prefix of the packs being written
@@ -113,7 +114,7 @@ def images(
     get(session, dataset_id)
     query = select(Image).where(Image.dataset_id == dataset_id)
     if label is not None:
-        query = query.where(Image.label == label)
+        query = query.where(Image.label.in_({label, tidy(label)}))
     if after is not None:
         query = query.where(Image.id > after)
     return list(session.scalars(query.order_by(Image.id).limit(limit)))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.archives.layouts import label_fault
 from app.errors import Conflict, Invalid
 from app.store import datasets
 from app.store.tables import Component, Dataset, Image, Space
+from tangent.labels import fault, meant, tidy
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,20 @@ def relabelling(session: Session, dataset_id: str, names: Mapping[str, str]) -> 
 
 
 def _checked(dataset: Dataset, names: Mapping[str, str]) -> dict[str, str]:
-    unknown = sorted(set(names) - set(dataset.labels))
+    new = {meant(old, dataset.labels): tidy(name) for old, name in names.items()}
+    unknown = sorted(set(new) - set(dataset.labels))
     if unknown:
         raise Invalid(
             "unknown_label",
             f"dataset {dataset.id} has no label {', '.join(map(repr, unknown[:10]))}: it has "
             f"{', '.join(map(repr, list(dataset.labels)[:20]))}",
         )
-    for name in names.values():
-        if fault := label_fault(name):
-            raise Invalid("bad_label", f"the new label {name!r} {fault}")
-    renamed = {old: new.strip() for old, new in names.items() if new.strip() != old}
+    for name in new.values():
+        if why := fault(name):
+            raise Invalid("bad_label", f"the new label {name!r} {why}")
+    if len(new) < len(names):
+        raise Invalid("bad_label", "one label is named twice, in two spellings of Unicode: once")
+    renamed = {old: name for old, name in new.items() if name != old}
     if not renamed:
         raise Invalid("nothing_renamed", "every label would keep its name: name another one")
     return renamed

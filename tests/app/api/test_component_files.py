@@ -126,6 +126,8 @@ def labelled(data: bytes, label: str) -> bytes:
         (lambda data: labelled(data, "c\0w"), 422, "bad_component"),
         (lambda data: labelled(data, "c\ud800w"), 422, "bad_component"),
         (lambda data: labelled(data, " "), 422, "bad_component"),
+        (lambda data: labelled(data, "cafe\u0301"), 422, "bad_component"),
+        (lambda data: labelled(data, "a\u202eb"), 422, "bad_component"),
         (lambda data: labelled(data, "c" * 256), 422, "bad_component"),
         (lambda data: data[:-8] + struct.pack("<d", float("nan")), 422, "bad_component"),
         # sums of features that no images on the grid have would leave a trace where they are added

@@ -72,8 +72,8 @@ def test_a_manifest_may_have_quotes_a_mark_of_order_and_windows_ways():
 def test_labels_that_cannot_be_are_rejected_with_their_line():
     found = manifest("metadata.csv", "file_name,label\n1.png,\n2.png,a\x07b\n3.png,cat\n")
     assert found.labels == {"3.png": "cat"}
-    assert found.rejected["1.png"] == "its label in metadata.csv, line 2, is empty or not text"
-    assert "unprintable" in found.rejected["2.png"]
+    assert found.rejected["1.png"] == "its label in metadata.csv, line 2, is empty"
+    assert "U+0007, which is a control" in found.rejected["2.png"]
 
 
 @pytest.mark.parametrize(

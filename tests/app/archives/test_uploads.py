@@ -113,7 +113,7 @@ def test_a_manifest_may_come_before_or_after_its_images(upload, kind, first):
     found = upload(archive(table | images if first else images | table, kind))
     assert found.labels == {"cat": 1, "dog": 1}
     assert found.rejected == {
-        "img/3.png": "its label in metadata.csv, line 5, is empty or not text",
+        "img/3.png": "its label in metadata.csv, line 5, is empty",
         "img/9.png": "the manifest lists this image, but the archive lacks it",
     }
 
@@ -129,7 +129,7 @@ def test_images_without_a_folder_are_rejected_where_others_have_one(upload):
     found = upload(archive(noise_at("cat/1.png", "2.png", "dog \x07/3.png")))
     assert found.labels == {"cat": 1}
     assert "is not in a folder" in found.rejected["2.png"]
-    assert "unprintable" in found.rejected["dog \x07/3.png"]
+    assert "U+0007, which is a control" in found.rejected["dog \x07/3.png"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

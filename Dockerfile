@@ -6,18 +6,24 @@
 #
 # The health check asks the API, so a container that only works has none; a worker's signs of life are
 # its rows in the database.
-# PIP_EXTRA_INDEX_URL as a build argument chooses another build of torch, e.g. the one for CPUs only.
-FROM python:3.11-slim AS build
+# Every dependency comes with the hash that requirements.lock holds. Build arguments:
+#   BASE                 the base image; name it by digest (python:3.11-slim@sha256:…) to build the same bytes again
+#   REQUIREMENTS, PIP_EXTRA_INDEX_URL   another build of torch, e.g. the one for CPUs only, whose hash the lock
+#                        does not know: REQUIREMENTS="-c constraints.txt ."
+# deploy/compose.yaml runs the image with a read-only root and without capabilities.
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
 ARG PIP_EXTRA_INDEX_URL
+ARG REQUIREMENTS="--require-hashes -r requirements.lock"
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
 WORKDIR /src
 
-# Dependencies change seldom and weigh gigabytes: their layer depends on these two files alone. The
+# Dependencies change seldom and weigh gigabytes: their layer depends on these files alone. The
 # project's own packages are empty here, so this installs everything but them.
-COPY pyproject.toml constraints.txt ./
-RUN touch README.md LICENSE && pip install -c constraints.txt . && pip uninstall --yes tangent-composer
+COPY pyproject.toml constraints.txt requirements.lock ./
+RUN touch README.md LICENSE && pip install ${REQUIREMENTS} && (pip uninstall --yes tangent-composer || true)
 
 COPY README.md LICENSE ./
 COPY tangent tangent
@@ -26,7 +32,7 @@ COPY training_worker training_worker
 COPY migrations migrations
 RUN pip install --no-deps .
 
-FROM python:3.11-slim
+FROM ${BASE}
 RUN useradd --create-home --uid 10001 tangent && install --directory --owner tangent /data
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 TANGENT_HOST=0.0.0.0 TANGENT_DATA_DIR=/data
@@ -35,6 +41,6 @@ WORKDIR /home/tangent
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('TANGENT_PORT', '8000') + '/livez', timeout=4)"]
 ENTRYPOINT ["tangent"]
 CMD ["serve"]

@@ -7,7 +7,7 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage lint format bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
+.PHONY: help demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -39,6 +39,13 @@ lint: $(STAMP) ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: ## look up requirements.lock in the index's advisories
+	@$(PYTHON) .ci/audit
+
+lock: ## write requirements.lock again, after pyproject.toml or constraints.txt changed
+	@test -x build/lock/bin/uv || ($(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv==0.13.9)
+	@build/lock/bin/uv pip compile pyproject.toml -c constraints.txt --universal --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
 
 format: $(STAMP) ## rewrite the files in the checked style
 	$(BIN)/ruff check --fix .

@@ -122,6 +122,19 @@ def test_torch_and_what_belongs_to_it_are_pinned_together():
     assert {"torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31"} <= set(constraints())
 
 
+def test_the_lock_file_holds_each_run_time_version_with_the_hashes_of_its_files():
+    text = (ROOT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.M))
+    pinned = dict(line.split("==") for line in constraints())
+    assert declared() <= locked.keys()
+    assert {name: locked[name] for name in locked.keys() & pinned.keys()} == {
+        name: version for name, version in pinned.items() if name in locked
+    }
+    for entry in re.split(r"\n(?=[a-z])", text.strip()):
+        assert "--hash=sha256:" in entry, entry
+    assert "://" not in text
+
+
 def test_every_make_target_that_a_document_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     for name in EVERY_DOCUMENT:

@@ -26,6 +26,7 @@ from torch import Tensor
 from benchmarks.interleaved import RESULTS, machine
 from tangent.components.component import BACKBONE, Component
 from tangent.components.delta import Delta
+from tangent.components.file_header import header_of
 from tangent.components.mapped_tensors import empty, flat, mapped
 from tangent.composition import exact_sum
 from tangent.composition.delta_sum import DeltaSum
@@ -88,7 +89,8 @@ def synthetic(seed: int, parameters: int) -> Component:
 
 def directions(path: Path) -> torch.Tensor:
     """Return the mapped directions of a component's file, flat."""
-    return flat(v for k, v in sorted(mapped(path).items()) if k.startswith(BACKBONE))
+    tensors = mapped(path, *header_of(path))
+    return flat(v for k, v in sorted(tensors.items()) if k.startswith(BACKBONE))
 
 
 def read(vectors: list[torch.Tensor]) -> None:

@@ -8,24 +8,27 @@ under the key `tangent`.
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from tangent.components.file_header import header_of, json_of
 from tangent.components.hyperparameters import RANGES
 from tangent.components.lineage import Derivation
 from tangent.components.mapped_tensors import mapped
 from tangent.components.statistics import Statistics
 from tangent.errors import BadComponent
+from tangent.vocabulary import is_scope
 
 FORMAT = 2  # 1 had features off the grid and no statistics at block scopes
 HEAD, BACKBONE = "delta.head", "delta.backbone."
 GRAM, SUMS, CROSS = "statistics.gram", "statistics.sums", "statistics.cross"
+EXACT = HEAD, GRAM, SUMS, CROSS  # in float64: sums that were rounded once may still be on the grid
 MAX_IMAGES = 2**53  # of one label: float64 counts exactly up to here
 
 
@@ -90,23 +93,20 @@ class Component:
         Raises:
             BadComponent: the file is not safetensors, has another format, or lacks a finite tensor.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                names = set(file.keys())
-            tensors = mapped(path)
-        except (SafetensorError, OSError) as error:
-            raise BadComponent(f"this is not a readable safetensors file: {error}") from error
-        about = _about(metadata)
-        _check_numbers(names, tensors, directions_checked)
+        header, begin = header_of(path)
+        tensors = mapped(path, header, begin)
+        about = _about(header.pop("__metadata__", None))
+        _check_numbers(header.keys(), tensors, directions_checked)
         return _assemble(about, tensors)
 
 
-def _about(metadata: dict[str, str]) -> dict[str, Any]:
+def _about(metadata: Any) -> dict[str, Any]:
     """Return the metadata entry, checked."""
     try:
-        about: dict[str, Any] = json.loads(metadata["tangent"])
+        about: dict[str, Any] = json_of(metadata["tangent"])
         version = about["format"]
+    except BadComponent:
+        raise
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadComponent("the file has no `tangent` metadata: it is not a component") from error
     if version != FORMAT:
@@ -115,8 +115,10 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
         )
     kinds = {"fingerprint": str, "scope": str, "labels": dict, "head_labels": list, "seed": int}
     for key, kind in (kinds | {"hyperparameters": dict}).items():
-        if not isinstance(about.get(key), kind):
+        if type(about.get(key)) is not kind:  # true is an int as well
             raise BadComponent(f"the component's metadata has no {kind.__name__} {key!r}")
+    if not is_scope(about["scope"]):
+        raise BadComponent("no scope is called what the component's metadata calls its scope")
     counts = about["labels"].values()
     if not counts or not all(type(n) is int and 0 < n < MAX_IMAGES for n in counts):
         raise BadComponent("the component's labels must each have a positive number of images")
@@ -133,11 +135,11 @@ def _is_text(name: Any) -> bool:
     return isinstance(name, str) and not any("\ud800" <= char <= "\udfff" for char in name)
 
 
-def _check_numbers(names: set[str], tensors: dict[str, Tensor], directions_checked: bool) -> None:
+def _check_numbers(names: Iterable[str], tensors: dict[str, Tensor], directions: bool) -> None:
     """Raise BadComponent for tensors of other types than floats, and for NaN and Inf."""
     for key in sorted(names):
         tensor = tensors.get(key)
-        unseen = key.startswith(BACKBONE) and not directions_checked
+        unseen = key.startswith(BACKBONE) and not directions
         if tensor is None or not (unseen or _finite(tensor)):
             raise BadComponent(f"tensor {key} holds NaN, Inf or no 16, 32 or 64 bit floats")
 
@@ -157,12 +159,15 @@ def _assemble(about: dict[str, Any], tensors: dict[str, Tensor]) -> Component:
     statistics = _statistics(tensors, labels, head.shape[1], about["hyperparameters"])
     if derived and statistics:
         raise BadComponent("a component made of others cannot have statistics of its own data")
+    for key in EXACT:
+        if key in tensors and tensors[key].dtype != torch.float64:
+            raise BadComponent(f"tensor {key} must hold 64 bit floats: a cast rounds its numbers")
     return Component(
         fingerprint=about["fingerprint"],
         scope=about["scope"],
         labels=labels,
         head_labels=tuple(about["head_labels"]),
-        head=head.to(torch.float64),
+        head=head,
         backbone={
             k.removeprefix(BACKBONE): v
             for k, v in sorted(tensors.items())
@@ -198,8 +203,8 @@ def _statistics(
             raise BadComponent(f"hyperparameter {key} is not a number from {low} to {high}")
     counts = {name: float(n) for name, n in labels.items()}
     return Statistics(
-        packed=packed.to(torch.float64),
-        sums=sums.to(torch.float64),
+        packed=packed,
+        sums=sums,
         counts=counts,
-        cross=cross.to(torch.float64) if cross is not None and blocks else None,
+        cross=cross if blocks else None,
     )

@@ -4,10 +4,9 @@ The format stores tensors without gaps, sorted by the size of their type and the
 directions of a component, all of one type, are one contiguous range of its file.
 """
 
-import json
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,18 +33,15 @@ def empty(size: int, dtype: torch.dtype) -> Tensor:
     return data[start : start + count].view(dtype)
 
 
-def mapped(path: Path) -> dict[str, Tensor]:
-    """Map the tensors of a valid safetensors file; tensors of other types than TYPES are skipped.
+def mapped(path: Path, header: Mapping[str, Any], begin: int) -> dict[str, Tensor]:
+    """Map the tensors of a file with this `header_of`; those of other types than TYPES are skipped.
 
     Pages are shared with the page cache and read when touched. Writing to a tensor copies the page
     and does not change the file. The map lives as long as any of its tensors: a tensor that is kept
     keeps the bytes of a deleted file.
     """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        size = file.seek(0, 2)
-    data = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)[8 + length :]
+    size = path.stat().st_size
+    data = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)[begin:]
     tensors = {}
     for name, about in header.items():
         dtype = TYPES.get(about["dtype"]) if name != "__metadata__" else None

@@ -227,6 +227,9 @@ METADATA = {
     "half a character": ({"head_labels": ["\udcff"]}, "not sorted and distinct"),
     "label without a row": ({"labels": {"newt": 3}}, "a label without a head row"),
     "text for a seed": ({"seed": "7"}, "has no int 'seed'"),
+    "true for a seed": ({"seed": True}, "has no int 'seed'"),
+    "half a character for a scope": ({"scope": "\udfff"}, "no scope is called what"),
+    "a long scope": ({"scope": "last-block" * 100_000}, "^no scope is called .{0,60}$"),
     "settings as a list": ({"hyperparameters": []}, "has no dict 'hyperparameters'"),
     "no beta": ({"hyperparameters": {"l2": 1.0}}, "beta is not a number from 0.001 to 10000"),
     "text for beta": ({"hyperparameters": {"beta": "x", "l2": 1}}, "beta is not a number"),
@@ -273,6 +276,9 @@ TENSORS = {
     "no gram": ({GRAM: None}, "statistics.gram must hold the 45 entries of a triangle"),
     "square gram": ({GRAM: torch.zeros(9, 9)}, "must hold the 45 entries of a triangle"),
     "no sums": ({SUMS: None}, r"statistics.sums must have the shape \(3, 9\)"),
+    "rounded head": ({HEAD: torch.zeros(4, 9)}, "delta.head must hold 64 bit floats"),
+    "rounded gram": ({GRAM: torch.zeros(45)}, "statistics.gram must hold 64 bit floats"),
+    "rounded sums": ({SUMS: torch.zeros(3, 9).half()}, "statistics.sums must hold 64 bit floats"),
     "sums of others": ({SUMS: torch.zeros(4, 9)}, r"must have the shape \(3, 9\)"),
 }
 

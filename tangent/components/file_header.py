@@ -1,0 +1,51 @@
+"""The header of a safetensors file: the JSON object that says where its tensors lie, checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from tangent.errors import BadComponent
+
+MAX_BYTES = 100_000_000  # as the format's own reader has it
+MAX_TENSORS = 10_000  # a large backbone has a thousand
+
+
+def header_of(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a valid file, and the place where its tensors begin.
+
+    Raises:
+        BadComponent: the file is not safetensors, or its header is too large or ambiguous.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > MAX_BYTES:
+                raise ValueError(f"its header has {length} bytes, the most is {MAX_BYTES}")
+            header: dict[str, Any] = json_of(file.read(length))
+        if len(header) > MAX_TENSORS:  # before the next reader, which takes long for so many
+            raise BadComponent(f"the file has {len(header)} tensors, the most is {MAX_TENSORS}")
+        with safe_open(path, framework="pt"):  # it checks types, shapes and places
+            return header, 8 + length
+    except BadComponent:
+        raise
+    except (SafetensorError, OSError, TypeError, ValueError, RecursionError) as error:
+        raise BadComponent(f"this is not a readable safetensors file: {error}") from error
+
+
+def json_of(text: str | bytes) -> Any:
+    """Return the value of JSON text.
+
+    Raises:
+        BadComponent: an object has two members of one name.
+        ValueError, RecursionError: this is not JSON.
+    """
+    return json.loads(text, object_pairs_hook=_distinct)
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):  # readers differ in which one they take
+        raise BadComponent("the file's JSON has an object with two members of one name")
+    return found

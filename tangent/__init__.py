@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tangent import errors as errors
+    from tangent.acceptance import accepted as accepted
     from tangent.backbones.loading import load_backbone as load_backbone
     from tangent.backbones.loading import shipped_backbones as shipped_backbones
     from tangent.components.component import Component as Component
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tangent.vocabulary import SCOPES as SCOPES
 
 _NAMES = {  # module -> the names that the package offers of it, as imported above for type checkers
+    "acceptance": ("accepted",),
     "backbones.loading": ("load_backbone", "shipped_backbones"),
     "components.component": ("Component",),
     "components.delta": ("Delta",),

@@ -132,6 +132,10 @@ class Space:
                 f"the component was trained in the space {component.fingerprint[:12]}…, "
                 f"this space is {self.fingerprint[:12]}… ({self.backbone}, {self.scope})"
             )
+        if component.scope != self.scope:
+            raise BadComponent(
+                f"the component says scope {component.scope}, its fingerprint is of {self.scope}"
+            )
         if component.head.shape[1] != self.readout_width:
             raise BadComponent(
                 f"head rows have {component.head.shape[1]} entries, "
@@ -143,12 +147,6 @@ class Space:
             raise BadComponent(_difference(expected, found))
         if self.joint_is_exact and component.statistics is None and component.derived is None:
             raise BadComponent(f"a component of scope {self.scope} needs its statistics")
-
-    def holds(self, gram: Tensor, sums: Tensor, counts: Sequence[float]) -> bool:
-        """Return whether exact statistics of so many images can have these values: `Grid.holds`."""
-        return self.grid is None or self.grid.holds(
-            gram, sums, torch.tensor(list(counts), dtype=torch.float64)
-        )
 
     @torch.inference_mode()
     def readout(self, images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Imports: a component file of another service, checked against its space and saved."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -14,11 +14,8 @@ from app.store import components, lineage, spaces
 from app.store.db import Session, on_rollback, transaction
 from app.store.idempotency import Once
 from app.store.tables import Component, Space, new_id
-from tangent import merging
-from tangent.errors import BadComponent, FingerprintMismatch
-from tangent.labels import fault_as_given, name_from
-
-MAX_SEED = 2**63 - 1
+from tangent.errors import FingerprintMismatch
+from tangent.labels import name_from
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,8 @@ def _accept(parts: Parts, file: BinaryIO, *, key: str) -> Import:
             shutil.copyfileobj(file, copy)
         component = tangent.Component.load(received)
         row = _space_of(component, rows)
-        component = _checked(component, parts.engine.space(row), parts.settings)
+        _check_number_of_labels(component, parts.settings)
+        component = tangent.accepted(parts.engine.space(row), component)
         sha256 = component.save(rewritten)
         size = rewritten.stat().st_size
         parts.blobs.put(rewritten, key)
@@ -104,37 +102,6 @@ def _add(session: Session, accepted: Import, *, component_id: str, name: str) ->
     )
 
 
-def _checked(
-    component: tangent.Component, space: tangent.Space, settings: Settings
-) -> tangent.Component:
-    """Return the component with its settings resolved after checking that it fits this space."""
-    _check_numbers(component, settings)
-    space.check(component)
-    _check_grid(space, component)
-    if (derived := component.derived) is not None:
-        parameters = merging.merge_method(derived.operator).resolve(derived.parameters)
-        settled = replace(derived, parameters=parameters)
-        component = replace(component, hyperparameters={}, derived=settled)
-    else:
-        given = tangent.Hyperparameters.resolve(space.scope, component.hyperparameters)
-        component = replace(component, hyperparameters=given.as_dict())
-    _check_composition(space, component)
-    return component
-
-
-def _check_grid(space: tangent.Space, component: tangent.Component) -> None:
-    """Refuse sums off the grid: added and subtracted, they would leave a trace."""
-    statistics, views = component.statistics, component.hyperparameters.get("views", 1)
-    if statistics is None or views != 1:
-        return
-    counts = list(statistics.counts.values())
-    if not space.holds(statistics.gram, statistics.sums, counts):
-        raise BadComponent(
-            "the component's statistics are no sums of this space's features, which lie on a grid: "
-            "train it by this version, in a space with this fingerprint"
-        )
-
-
 def _space_of(component: tangent.Component, rows: list[Space]) -> Space:
     for row in rows:
         if row.fingerprint == component.fingerprint:
@@ -146,22 +113,9 @@ def _space_of(component: tangent.Component, rows: list[Space]) -> Space:
     )
 
 
-def _check_numbers(component: tangent.Component, settings: Settings) -> None:
+def _check_number_of_labels(component: tangent.Component, settings: Settings) -> None:
     if len(component.labels) > settings.max_labels:
         raise Invalid(
             "too_many_labels",
             f"the component has {len(component.labels)} labels, the most is {settings.max_labels}",
         )
-    if not 0 <= component.seed <= MAX_SEED:
-        raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
-    for label in component.labels:
-        if why := fault_as_given(label):
-            raise BadComponent(f"the component's label {label[:80]!r} {why}")
-
-
-def _check_composition(space: tangent.Space, component: tangent.Component) -> None:
-    """Refuse a component that cannot be composed alone: it would spoil every composition."""
-    rule = "joint" if space.joint_is_exact and component.derived is None else "average"
-    delta = tangent.compose(space, [(component, None)], rule, shas=[""])
-    if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):
-        raise BadComponent("the component's numbers overflow when they are composed")

@@ -20,6 +20,7 @@ NAMES = {
     "SCOPES",
     "Space",
     "TrainingResult",
+    "accepted",
     "compose",
     "downdated",
     "environment",

@@ -5,6 +5,8 @@ import json
 import struct
 
 import pytest
+import safetensors.torch
+import torch
 
 import tangent
 from tests.support.problems import problem
@@ -73,6 +75,11 @@ def test_a_repeated_import_with_a_key_stores_one_component_and_one_file(shared, 
     assert list(other.state.blobs.scratch.iterdir()) == []
 
 
+def metadata(data: bytes) -> dict[str, str]:
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length])["__metadata__"]
+
+
 def tampered(data: bytes, change) -> bytes:
     """Return the component file with changed metadata."""
     (length,) = struct.unpack("<Q", data[:8])
@@ -123,6 +130,9 @@ def labelled(data: bytes, label: str) -> bytes:
             409,
             "fingerprint_mismatch",
         ),
+        (lambda data: tampered(data, lambda a: a.update(scope="\udfff")), 422, "bad_component"),
+        (lambda data: tampered(data, lambda a: a.update(scope="all")), 422, "bad_component"),
+        (lambda data: tampered(data, lambda a: a.update(seed=True)), 422, "bad_component"),
         (lambda data: labelled(data, "c\0w"), 422, "bad_component"),
         (lambda data: labelled(data, "c\ud800w"), 422, "bad_component"),
         (lambda data: labelled(data, " "), 422, "bad_component"),
@@ -155,6 +165,19 @@ def test_a_file_that_is_no_component_of_this_service_is_refused_and_leaves_nothi
     assert list(shared.state.blobs.keys()) == blobs
     assert list(shared.state.blobs.scratch.iterdir()) == []
     assert shared.client.get("/v1/components?limit=100").json() == rows
+
+
+def test_a_file_whose_exact_sums_another_tool_has_rounded_is_refused(shared, ready):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    tensors = safetensors.torch.load(data)
+    gram = tensors["statistics.gram"]
+    tensors["statistics.gram"] = gram.float()
+    assert not torch.equal(gram, gram.float().double())
+
+    answer = imported(shared, safetensors.torch.save(tensors, metadata(data)))
+
+    document = problem(answer, 422, "bad_component")
+    assert "statistics.gram must hold 64 bit floats" in document["detail"]
 
 
 def test_settings_that_an_imported_file_leaves_out_are_filled_in(shared, ready, serve):

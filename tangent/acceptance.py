@@ -1,0 +1,79 @@
+"""Acceptance of a component that another service made: what its file claims, checked in full."""
+
+from dataclasses import replace
+
+import torch
+
+from tangent import merging
+from tangent.components.component import Component
+from tangent.components.hyperparameters import Hyperparameters
+from tangent.composition.compose import compose
+from tangent.errors import BadComponent
+from tangent.labels import fault_as_given
+from tangent.space import Space
+
+MAX_SEED = 2**63 - 1
+
+
+def accepted(space: Space, component: Component) -> Component:
+    """Return the component with its settings resolved, after checking that it can serve here.
+
+    Raises:
+        FingerprintMismatch: it was trained in another space.
+        BadComponent: its labels, seed, tensors or statistics are none of a training in this space.
+        BadHyperparameter, UnknownOperator, BadParameter: its settings are none of this version.
+    """
+    _check_names(component)
+    space.check(component)
+    _check_types(space, component)
+    _check_grid(space, component)
+    component = _resolved(component)
+    _check_composition(space, component)
+    return component
+
+
+def _check_names(component: Component) -> None:
+    if not 0 <= component.seed <= MAX_SEED:
+        raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
+    for label in component.labels:
+        if why := fault_as_given(label):
+            raise BadComponent(f"the component's label {label[:80]!r} {why}")
+
+
+def _check_types(space: Space, component: Component) -> None:
+    """Refuse directions that another tool cast: their numbers are not those of the training."""
+    for name, direction in component.backbone.items():
+        if direction.dtype != space.dtype:
+            raise BadComponent(
+                f"the direction of {name} holds {direction.dtype}, this space's {space.dtype}"
+            )
+
+
+def _check_grid(space: Space, component: Component) -> None:
+    """Refuse sums off the grid: added and subtracted, they would leave a trace."""
+    statistics, views = component.statistics, component.hyperparameters.get("views", 1)
+    if space.grid is None or statistics is None or views != 1:
+        return
+    counts = torch.tensor(list(statistics.counts.values()), dtype=torch.float64)
+    if not space.grid.holds(statistics.gram, statistics.sums, counts):
+        raise BadComponent(
+            "the component's statistics are no sums of this space's features, which lie on a grid: "
+            "train it by this version, in a space with this fingerprint"
+        )
+
+
+def _resolved(component: Component) -> Component:
+    """Return the component with all settings of its training or merge method."""
+    if (derived := component.derived) is None:
+        given = Hyperparameters.resolve(component.scope, component.hyperparameters)
+        return replace(component, hyperparameters=given.as_dict())
+    parameters = merging.merge_method(derived.operator).resolve(derived.parameters)
+    return replace(component, hyperparameters={}, derived=replace(derived, parameters=parameters))
+
+
+def _check_composition(space: Space, component: Component) -> None:
+    """Refuse a component that cannot be composed alone: it would spoil every composition."""
+    rule = "joint" if space.joint_is_exact and component.derived is None else "average"
+    delta = compose(space, [(component, None)], rule, shas=[""])
+    if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):
+        raise BadComponent("the component's numbers overflow when they are composed")

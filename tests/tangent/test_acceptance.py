@@ -1,0 +1,107 @@
+"""Acceptance of another service's component: only what a training here could have made."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import tangent
+from tangent import errors
+from tangent.components.lineage import Derivation
+from tests.support.models import space, trained
+
+
+def derived(operator: str, **parameters) -> tangent.Component:
+    record = Derivation(operator, parameters, (("a" * 64, None),), ("a" * 64,))
+    return replace(trained("head"), statistics=None, hyperparameters={}, derived=record)
+
+
+@pytest.mark.parametrize("scope", ["head", "head2toe", "last-block"])
+def test_a_trained_component_is_accepted_as_it_is(scope):
+    found = tangent.accepted(space("mini", scope, ("owl",)), trained(scope))
+
+    assert found.to_bytes() == trained(scope).to_bytes()
+
+
+def test_settings_that_a_component_leaves_out_are_filled_in():
+    known = {"beta": 15.0, "l2": 1e-3}
+
+    found = tangent.accepted(
+        space("mini", "head", ("owl",)), replace(trained("head"), hyperparameters=known)
+    )
+
+    assert found.hyperparameters == tangent.Hyperparameters.resolve("head", known).as_dict()
+
+
+def test_parameters_that_a_derived_component_leaves_out_are_filled_in():
+    found = tangent.accepted(space("mini", "head", ("owl",)), derived("ties"))
+
+    assert found.derived.parameters == tangent.merging.merge_method("ties").resolve({})
+
+
+def rounded(component: tangent.Component) -> tangent.Component:
+    directions = {name: value.float() for name, value in component.backbone.items()}
+    return replace(component, backbone=directions)
+
+
+def with_statistics(**changes) -> tangent.Component:
+    made = trained("head")
+    return replace(made, statistics=replace(made.statistics, **changes))
+
+
+HEAD = trained("head")
+REFUSED = {
+    "another space": (
+        replace(HEAD, fingerprint="f" * 64),
+        errors.FingerprintMismatch,
+        "this space is",
+    ),
+    "another scope": (
+        replace(HEAD, scope="all"),
+        errors.BadComponent,
+        "says scope all, its fingerprint is of head",
+    ),
+    "negative seed": (replace(HEAD, seed=-1), errors.BadComponent, "seed -1 is not from 0 to"),
+    "empty label": (replace(HEAD, labels={" ": 5}), errors.BadComponent, "label ' ' has no"),
+    "long label": (replace(HEAD, labels={"a" * 256: 5}), errors.BadComponent, "longer than 255"),
+    "narrow head": (
+        replace(HEAD, head=HEAD.head[:, 1:]),
+        errors.BadComponent,
+        "head rows have 8 entries, this space's 9",
+    ),
+    "no statistics": (replace(HEAD, statistics=None), errors.BadComponent, "needs its statistics"),
+    "sums off the grid": (
+        with_statistics(sums=HEAD.statistics.sums / 3),
+        errors.BadComponent,
+        "no sums of this space's features",
+    ),
+    "unknown setting": (
+        replace(HEAD, hyperparameters=HEAD.hyperparameters | {"speed": 1}),
+        errors.BadHyperparameter,
+        "no hyperparameter 'speed'",
+    ),
+    "unknown operator": (derived("magic"), errors.UnknownOperator, "magic"),
+    "unknown parameter": (derived("ties", magic=1), errors.BadParameter, "magic"),
+    "half a character": (derived("ties", **{"\udfff": 1}), errors.BadParameter, "udfff"),
+}
+
+
+@pytest.mark.parametrize(("component", "kind", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_a_component_that_no_training_here_has_made_is_refused(component, kind, sentence):
+    with pytest.raises(kind, match=sentence):
+        tangent.accepted(space("mini", "head", ("owl",)), component)
+
+
+def test_directions_that_another_tool_has_cast_are_refused():
+    where, component = space("mini", "last-block", ("owl",)), trained("last-block")
+
+    with pytest.raises(errors.BadComponent, match=r"holds torch.float32, this space's torch.float"):
+        tangent.accepted(where, rounded(component))
+
+
+def test_numbers_that_overflow_in_a_composition_are_refused():
+    huge = with_statistics(sums=torch.full_like(HEAD.statistics.sums, 1e308))
+    views = huge.hyperparameters | {"views": 2, "alpha": 1e3}  # of several views sums need no grid
+
+    with pytest.raises(errors.BadComponent, match="overflow when they are composed"):
+        tangent.accepted(space("mini", "head", ("owl",)), replace(huge, hyperparameters=views))

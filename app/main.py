@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from fastapi import Depends, FastAPI, Security
+from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
@@ -49,6 +50,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     folder_identity.claim(settings)
     state, sql = app.state, open_engine(settings)
     code()  # the files as they are now, not at the first deletion
+    list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
     blobs = LocalBlobs(settings.data_dir / "blobs")
     parts = Parts(
         settings=settings,

@@ -99,17 +99,13 @@ def _lingering(receive: Receive, send: Send, most: int) -> Send:
 
 
 class LimitedBody:
-    """A request's body, read to at most one chunk beyond the limit.
+    """A request's body, read to at most one chunk beyond the limit; then `over` has a problem."""
 
-    The application uses `receive` and `send`. Once `over` has a problem, nothing that the
-    application sends reaches the client.
-    """
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
+    def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
+        self._scope, self._receive = scope, receive
         self._limit, self._is_json = limit_of(scope, settings), _is_json(scope)
         self.over = _too_many_bytes(self._limit) if _announced(scope) > self._limit else None
-        self._read, self._values, self._started, self._ended = 0, 0, False, False
+        self._read, self._values, self._ended = 0, 0, False
 
     async def receive(self) -> Message:
         """Receive a message and count its bytes and values."""
@@ -125,18 +121,10 @@ class LimitedBody:
                 raise BodyTooLarge
         return message
 
-    async def send(self, message: Message) -> None:
-        """Send a message, unless the body is over the limit."""
-        if self.over is None:
-            self._started = True
-            await self._send(message)
-
-    async def refuse(self, problem: TooLarge) -> None:
-        """Answer 413 if no answer has begun; throw away what the client sends meanwhile."""
-        if self._started:
-            return
+    async def refuse(self, problem: TooLarge, send: Send) -> None:
+        """Answer 413; throw away what the client sends meanwhile."""
         response = problems.answer(self._scope, problem, {"Connection": "close"})
         waiting = any(name == b"expect" for name, _ in self._scope["headers"])  # for 100 Continue
         unread = not self._ended and (self._read or not waiting)
-        send = _lingering(self._receive, self._send, self._limit) if unread else self._send
+        send = _lingering(self._receive, send, self._limit) if unread else send
         await response(self._scope, self._receive, send)

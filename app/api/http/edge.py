@@ -75,15 +75,22 @@ class Edge:
         if key is not None and (refusal := auth.refusal(scope, key)) is not None:
             await refusal(scope, receive, send)  # the body is left unread
             return
-        body = LimitedBody(scope, receive, send, self.settings)
+        body, begun = LimitedBody(scope, receive, self.settings), False
+
+        async def unless_over(message: Message) -> None:
+            nonlocal begun
+            if body.over is None:
+                begun = True
+                await send(message)
+
         if body.over is None:
             try:
-                await self.app(scope, body.receive, body.send)
+                await self.app(scope, body.receive, unless_over)
             except Exception:
                 if body.over is None:
                     raise
-        if body.over is not None:
-            await body.refuse(body.over)
+        if body.over is not None and not begun:
+            await body.refuse(body.over, send)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope)

@@ -1,13 +1,13 @@
 """Predictions of images by a selection of components; nothing is stored."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
 from app.api.http.deps import PartsDep, TicketDep
-from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_request
-from app.api.http.spooling import SpoolingRoute
+from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_parser
 from app.errors import Problem
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
@@ -15,7 +15,7 @@ from app.schemas.problems import problems as problem_answers
 from app.serving.prediction import Answer
 from app.serving.prediction import predict as predicted
 
-router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=SpoolingRoute)
+router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 
 @router.post(
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=Spoo
 )
 def predict(
     request: Request,
-    prediction_request: Annotated[PredictionRequest, Depends(prediction_request)],
+    parse: Annotated[Callable[[], PredictionRequest], Depends(prediction_parser)],
     parts: PartsDep,
     ticket: TicketDep,
 ) -> Response:
@@ -39,7 +39,8 @@ def predict(
     `return=contributions,leave_one_out` each answer has the contribution of every component to its
     logits, and the answer without the component.
     """
-    prediction = predicted(parts, ticket, prediction_request.query, prediction_request.images)
+    asked = parse()
+    prediction = predicted(parts, ticket, asked.query, asked.images)
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
     answer = schemas.PredictionOut(
         **prediction.selection,

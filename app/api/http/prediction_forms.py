@@ -3,17 +3,19 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
+from app.api.http.spooling import SpoolingRequest
 from app.errors import Invalid, Problem, TooLarge, Unsupported
 from app.schemas.predictions import (
     JOINT,
@@ -28,6 +30,7 @@ from tangent.vocabulary import RULES
 
 RAW = ("image/jpeg", "image/png", "image/webp")
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
+Fields = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -38,38 +41,40 @@ class PredictionRequest:
     images: list[bytes | Problem]
 
 
-async def prediction_request(request: Request) -> PredictionRequest:
-    """Return the prediction that this request, of any of the three media types, contains.
+async def prediction_parser(request: Request) -> Callable[[], PredictionRequest]:
+    """Read a request of any of the three media types; return the function that parses it.
 
-    Raises:
-        Unsupported: `unsupported_media_type`.
+    Parsing megabytes takes a while and would block the event loop: call the function in a thread.
+    It raises:
         TooLarge: `request_too_large`, for a form with too many values.
         Invalid: `no_images`, `too_many_images`.
         RequestValidationError: for the other fields.
+
+    Raises:
+        Unsupported: `unsupported_media_type`.
+        RequestValidationError: for a file where a text belongs, or a text where a file belongs.
     """
     settings: Settings = request.app.state.settings
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        found = await _from_form(request, settings)
+        parse = partial(_from_fields, "body", *await _read_form(request, settings))
     elif media_type == "application/json":
-        # Decoding megabytes of base64 takes a while and would block the event loop.
-        found = await run_in_threadpool(_from_json, await request.body())
+        parse = partial(_from_json, await request.body())
     elif media_type in RAW:
-        query = _query(_fields(request.query_params.multi_items()), "query")
         body = await request.body()
-        found = PredictionRequest(query, [body] if body else [])
+        fields = request.query_params.multi_items()
+        parse = partial(_from_fields, "query", fields, [body] if body else [])
     else:
         raise Unsupported(
             "unsupported_media_type",
             f"a prediction cannot be read from {media_type or 'a body without Content-Type'}: send "
             f"multipart/form-data with images=<file>, a raw {', '.join(RAW)}, or application/json",
         )
-    _count(found.images, settings)
-    return found
+    return lambda: _counted(parse(), settings)
 
 
-def _count(images: list[bytes | Problem], settings: Settings) -> None:
-    most = settings.max_prediction_images
+def _counted(found: PredictionRequest, settings: Settings) -> PredictionRequest:
+    images, most = found.images, settings.max_prediction_images
     if not images:
         raise Invalid("no_images", "the request has no image: send at least one as images=<file>")
     if len(images) > most:
@@ -78,11 +83,14 @@ def _count(images: list[bytes | Problem], settings: Settings) -> None:
             f"the request has {len(images)} images, the most is {most}: "
             "send them in several requests",
         )
+    return found
 
 
-async def _from_form(request: Request, settings: Settings) -> PredictionRequest:
+async def _read_form(request: Request, settings: Settings) -> tuple[Fields, list[bytes | Problem]]:
+    """Return the fields of form and query, and the images."""
     most = settings.max_prediction_images
-    async with request.form(max_files=4 * most, max_fields=1000) as form:
+    spooling = SpoolingRequest(request.scope, request.receive)
+    async with spooling.form(max_files=4 * most, max_fields=1000) as form:
         images: list[bytes | Problem] = []
         fields = request.query_params.multi_items()
         for name, value in form.multi_items():
@@ -94,10 +102,13 @@ async def _from_form(request: Request, settings: Settings) -> PredictionRequest:
             else:
                 kind = "a file" if isinstance(value, UploadFile) else "text"
                 raise _wrong(("body", name), f"{name} came as {kind}; files are images=<file> only")
+    return fields, images
+
+
+def _from_fields(where: str, fields: Fields, images: list[bytes | Problem]) -> PredictionRequest:
     if sum(values_in(text.encode(errors="replace")) for _, text in fields) > MAX_JSON_VALUES:
         raise too_many_values()
-    query = await run_in_threadpool(lambda: _query(_fields(fields), "body"))
-    return PredictionRequest(query, images)
+    return PredictionRequest(_checked(PredictionQuery, _named(fields), where), images)
 
 
 def _from_json(body: bytes) -> PredictionRequest:
@@ -121,7 +132,7 @@ def _too_large(settings: Settings) -> Problem:
     )
 
 
-def _fields(items: list[tuple[str, str]]) -> dict[str, Any]:
+def _named(items: Fields) -> dict[str, Any]:
     """Return form or query fields as the JSON body would have them.
 
     Raises:
@@ -148,10 +159,6 @@ def _listed(name: str, text: str) -> list[Any]:
             raise _wrong(("body", name), text) from None
     parts: list[Any] = [part.strip() for part in text.split(",") if part.strip()]
     return [{"id": part} for part in parts] if name == "components" else parts
-
-
-def _query(fields: dict[str, Any], where: str) -> PredictionQuery:
-    return _checked(PredictionQuery, fields, where)
 
 
 def _checked(model: type[Any], given: bytes | dict[str, Any], where: str) -> Any:

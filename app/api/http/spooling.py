@@ -1,6 +1,7 @@
 """The files of a multipart body, spooled into the data folder's scratch.
 
-    router = APIRouter(prefix="/datasets", route_class=SpoolingRoute)
+    router = APIRouter(prefix="/datasets", route_class=SpoolingRoute)       FastAPI reads the form
+    async with SpoolingRequest(request.scope, request.receive).form() …     the caller reads it
 
 Starlette spools files over 1 MB into the system's temporary folder. That folder is often small and
 in memory, the operator has not assigned it to the service, and the clean-up does not know it.
@@ -43,7 +44,7 @@ class _Parser(MultiPartParser):
             part.file = file  # type: ignore[assignment]
 
 
-class _Spooling(Request):
+class SpoolingRequest(Request):
     """A request that spools its form into the scratch folder."""
 
     async def _get_form(self, **limits: Any) -> FormData:
@@ -69,10 +70,12 @@ class SpoolingRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        if self.body_field is None:  # FastAPI reads no form here
+            return handle
 
         async def spooling(request: Request) -> Response:
             try:
-                return await handle(_Spooling(request.scope, request.receive))
+                return await handle(SpoolingRequest(request.scope, request.receive))
             except HTTPException as error:
                 # FastAPI blames the client for every error in a form; a full disk is not its fault.
                 if isinstance(error.__cause__, Problem):

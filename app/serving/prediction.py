@@ -128,11 +128,11 @@ def predict(
 
 
 def _refinement(parts: Parts, selection: Selection) -> Component | None:
-    """Return the selection's refinement; queue it if the selection is to last and has none yet.
+    """Return the selection's refinement; queue it if it is to have one and has none yet.
 
     Components that a request names for itself are not refined: there may be many such requests.
     """
-    if selection.refinement is not None or selection.rule != "joint" or not selection.named_or_all:
+    if selection.refinement is not None or not selection.to_refine:
         return selection.refinement
     return refinements.ensure(
         parts.sessions,

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict, Gone, NotFound
 from app.store.db import affected, hold_write_lock
@@ -27,6 +27,9 @@ from app.store.tables import Component, ComponentEvent, Tombstone, now
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")
 STATUSES = ACTIVE + TERMINAL
+
+TIMES = (Component.created_at, Component.started_at, Component.finished_at, Component.replaced_at)
+WITHOUT_TIMES = tuple(defer(column, raiseload=True) for column in TIMES)  # options of a query
 
 
 class Move(NamedTuple):

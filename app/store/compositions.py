@@ -18,7 +18,7 @@ from app.store import components, refinements, spaces
 from app.store.blobs import LocalBlobs
 from app.store.canonical_json import canonical
 from app.store.db import hold_write_lock
-from app.store.members import Weighted, available, joinable, selected, weigh
+from app.store.members import Weighted, choose, joinable, selected, weigh
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR
 
@@ -34,7 +34,7 @@ class Selection:
     etag: str | None
     retraining: list[str]  # ids of components left out because they are being retrained
     refinement: Component | None = None  # of a joint selection at a block scope, in any status
-    named_or_all: bool = False  # selected by a composition's name, or as all components
+    to_refine: bool = False  # rule joint at a block scope, of a composition or all components
 
     @property
     def served(self) -> tuple[list[tuple[Component, float | None]], str]:
@@ -168,14 +168,14 @@ def resolve(
     Weights belong to the rule that they were given for: under another, a composition's components
     count as that rule counts by itself.
     """
-    if composition is not None:
-        if components is not None:
-            raise Invalid(
-                "selection_ambiguous",
-                "the request has both a composition and components: give one of them",
-            )
-        return _named(session, get(session, composition), space_name, rule)
-    return _given(session, space_name, components, rule)
+    if composition is None:
+        return _given(session, space_name, components, rule)
+    if components is not None:
+        raise Invalid(
+            "selection_ambiguous",
+            "the request has both a composition and components: give one of them",
+        )
+    return _named(session, get(session, composition), space_name, rule)
 
 
 def _named(
@@ -187,63 +187,56 @@ def _named(
             f"composition {row.name!r} belongs to space {row.space!r}, not to {space_name!r}: "
             "leave the space out",
         )
-    space, used = spaces.get(session, row.space), rule or row.rule
-    weights = {m.component_id: m.weight if used == row.rule else None for m in row.members}
-    weigh(used, list(weights.items()))
-    if not row.everything and not weights:
-        raise Conflict(
-            "no_components",
-            f"composition {row.name!r} has no component left: PUT it with others, or delete it",
-        )
-    ids = None if row.everything else list(weights)
-    chosen, retraining = available(session, space, ids)
-    return _selection(session, space, used, chosen, weights, row, retraining, named_or_all=True)
+    used, given = rule or row.rule, None
+    if not row.everything:
+        given = [(m.component_id, m.weight if used == row.rule else None) for m in row.members]
+        if not given:
+            raise Conflict(
+                "no_components",
+                f"composition {row.name!r} has no component left: PUT it with others, or delete it",
+            )
+    space = spaces.get(session, row.space)
+    return _selection(session, space, used, given, row, lasting=True)
 
 
 def _given(
     session: Session, space_name: str | None, given: Sequence[Weighted] | None, rule: str | None
 ) -> Selection:
-    if given is None:
-        space = spaces.get(session, space_name or spaces.DEFAULT)
-        used = rule or space.default_rule
-        weigh(used, [])
-        chosen, retraining = available(session, space, None)
-        weights: dict[str, float | None] = {part.id: None for part in chosen}
-        weigh(used, list(weights.items()))
-        return _selection(
-            session, space, used, chosen, weights, None, retraining, named_or_all=True
-        )
-    if not given:
-        raise Invalid(
-            "no_components_given", "components is empty: name one, or leave it out for all"
-        )
-    if rule is None and any(weight is not None for _, weight in given):
-        raise Invalid("rule_missing", "weights mean one thing to each rule: say rule as well")
-    if space_name is None:
-        space_name = components.get(session, given[0][0]).space
-    space = spaces.get(session, space_name)
+    if given is not None:
+        if not given:
+            raise Invalid(
+                "no_components_given", "components is empty: name one, or leave it out for all"
+            )
+        if rule is None and any(weight is not None for _, weight in given):
+            raise Invalid("rule_missing", "weights mean one thing to each rule: say rule as well")
+        if space_name is None:
+            space_name = components.get(session, given[0][0]).space
+    space = spaces.get(session, space_name or spaces.DEFAULT)
     used = rule or space.default_rule
-    weigh(used, given)
-    chosen = selected(session, space, [component_id for component_id, _ in given])
-    return _selection(session, space, used, chosen, dict(given), None, [], named_or_all=False)
+    return _selection(session, space, used, given, None, lasting=given is None)
 
 
 def _selection(
     session: Session,
     space: Space,
     rule: str,
-    chosen: Sequence[Component],
-    weights: Mapping[str, float | None],
+    given: Sequence[Weighted] | None,
     row: Composition | None,
-    retraining: list[str],
     *,
-    named_or_all: bool,
+    lasting: bool,
 ) -> Selection:
-    joinable(rule, chosen)
-    members = [(part, weights.get(part.id)) for part in chosen]
-    version = etag(row) if row is not None else None
-    refinement = refinements.find(session, space, members) if rule == "joint" else None
-    return Selection(space, rule, members, row, version, retraining, refinement, named_or_all)
+    members, retraining = choose(session, space, rule, given, skip_retraining=lasting)
+    inexact = rule == "joint" and space.scope not in LINEAR
+    return Selection(
+        space=space,
+        rule=rule,
+        members=members,
+        composition=row,
+        etag=None if row is None else etag(row),
+        retraining=retraining,
+        refinement=refinements.find(session, space, members) if inexact else None,
+        to_refine=inexact and lasting,
+    )
 
 
 def _hold(session: Session, space: Space, rule: str, ids: list[str]) -> None:

@@ -1,9 +1,9 @@
 """The members of a selection: ready components of one space, with weights that the rule takes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
@@ -15,28 +15,101 @@ RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration ye
 Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
 
 
-def selected(session: Session, space: Space, ids: list[str] | None) -> list[Component]:
-    """Return ready components of a space, ordered by id: the named ones, or all.
+def choose(
+    session: Session,
+    space: Space,
+    rule: str,
+    given: Sequence[Weighted] | None,
+    *,
+    skip_retraining: bool,
+) -> tuple[list[tuple[Component, float | None]], list[str]]:
+    """Return ready components with their weights, ordered by id: the given ones, or all.
 
-    "All" excludes derived components, which would count their parents a second time.
+    With `skip_retraining`, those that are being retrained are left out, and their ids come second.
+    "All" does so, and excludes derived components, which would count their parents a second time.
 
     Raises:
-        Conflict: `no_components` if the space has none ready; `component_not_ready`.
+        Conflict: `components_retraining` if no other one is left, with `retry_after` in seconds;
+            `no_components` if the space has none ready; `component_not_ready`.
+        Invalid: `component_other_space`; as `weigh` and `joinable`.
+        NotFound, Gone: as `components.get`.
+    """
+    weigh(rule, given or ())
+    if given is None:
+        rows = _all(session, space)
+    else:
+        rows = _named(session, space, [component_id for component_id, _ in given])
+    awaited = [row for row in rows if row.retraining and skip_retraining]
+    chosen = [row for row in rows if not (row.retraining and skip_retraining)]
+    if awaited and not chosen:
+        raise _all_retraining(awaited)
+    _check_ready(session, space, chosen)
+    if given is None:
+        weigh(rule, [(row.id, None) for row in chosen])
+    joinable(rule, chosen)
+    weights = dict(given or ())
+    return [(row, weights.get(row.id)) for row in chosen], [row.id for row in awaited]
+
+
+def selected(session: Session, space: Space, ids: Collection[str]) -> list[Component]:
+    """Return these components of a space, all of them ready, ordered by id.
+
+    Raises:
+        Conflict: `component_not_ready`.
         Invalid: `component_other_space`.
         NotFound, Gone: as `components.get`.
     """
-    if ids is None:
-        query = select(Component).where(Component.space == space.name, *in_all())
-        chosen = list(session.scalars(query.order_by(Component.id)))
-    else:
-        chosen = [_of_space(session, space, component_id) for component_id in sorted(set(ids))]
-    if not chosen:
+    rows = _named(session, space, ids)
+    _check_ready(session, space, rows)
+    return rows
+
+
+def _all(session: Session, space: Space) -> list[Component]:
+    """Return all components that answer in a space, and those that do again once retrained."""
+    query = select(Component).where(
+        Component.space == space.name, or_(and_(*in_all()), Component.retraining)
+    )
+    query = query.order_by(Component.id).options(*components.WITHOUT_TIMES)
+    return list(session.scalars(query))
+
+
+def _named(session: Session, space: Space, ids: Collection[str]) -> list[Component]:
+    query = select(Component).where(Component.id.in_(ids)).options(*components.WITHOUT_TIMES)
+    found = {row.id: row for row in session.scalars(query)}
+    rows = [found.get(each) or components.get(session, each) for each in sorted(set(ids))]
+    for row in rows:
+        if row.space != space.name:
+            raise Invalid(
+                "component_other_space",
+                f"component {row.id} belongs to space {row.space!r}, not to {space.name!r}: "
+                "components of different spaces cannot be added",
+            )
+    return rows
+
+
+def _check_ready(session: Session, space: Space, rows: Sequence[Component]) -> None:
+    if not rows:
         raise Conflict(
             "no_components",
             f"space {space.name!r} has no ready component to answer with: "
             "POST a dataset with train=true, and wait until its component is ready",
         )
-    return chosen
+    for row in rows:
+        if row.status != "ready":
+            components.ready(session, row.id)
+
+
+def _all_retraining(awaited: Sequence[Component]) -> Conflict:
+    ids = [row.id for row in awaited]
+    known = [row.progress.get("eta_seconds") or RETRY_SECONDS for row in awaited]
+    return Conflict(
+        "components_retraining",
+        f"all of {', '.join(ids[:20])} are trained anew, as their datasets have "
+        "changed: GET /v1/components/{id}/events tells when they are ready, or try again after "
+        "the seconds in Retry-After",
+        retraining=ids,
+        retry_after=math.ceil(max(known)),
+    )
 
 
 def in_all() -> tuple[ColumnElement[bool], ...]:
@@ -59,49 +132,6 @@ def joinable(rule: str, chosen: Sequence[Component]) -> None:
             "weighted",
             components=derived,
         )
-
-
-def available(
-    session: Session, space: Space, ids: list[str] | None
-) -> tuple[list[Component], list[str]]:
-    """Return `selected` components that are not being retrained, and the ids of the others.
-
-    Raises:
-        Conflict: `components_retraining` if no other one is left, with `retry_after` in seconds.
-        Conflict, Invalid, NotFound, Gone: as `selected`.
-    """
-    query = select(Component).where(Component.space == space.name, Component.retraining)
-    if ids is not None:
-        query = query.where(Component.id.in_(ids))
-    awaited = {row.id: row for row in session.scalars(query.order_by(Component.id))}
-    rest = None if ids is None else [each for each in ids if each not in awaited]
-    if awaited and (rest == [] or (rest is None and not _any_ready(session, space))):
-        known = [row.progress.get("eta_seconds") or RETRY_SECONDS for row in awaited.values()]
-        raise Conflict(
-            "components_retraining",
-            f"all of {', '.join(list(awaited)[:20])} are trained anew, as their datasets have "
-            "changed: GET /v1/components/{id}/events tells when they are ready, or try again after "
-            "the seconds in Retry-After",
-            retraining=list(awaited),
-            retry_after=math.ceil(max(known)),
-        )
-    return selected(session, space, rest), list(awaited)
-
-
-def _any_ready(session: Session, space: Space) -> bool:
-    ready = select(Component.id).where(Component.space == space.name, *in_all())
-    return session.scalar(ready.limit(1)) is not None
-
-
-def _of_space(session: Session, space: Space, component_id: str) -> Component:
-    component = components.get(session, component_id)
-    if component.space != space.name:
-        raise Invalid(
-            "component_other_space",
-            f"component {component_id} belongs to space {component.space!r}, not to "
-            f"{space.name!r}: components of different spaces cannot be added",
-        )
-    return components.ready(session, component_id)
 
 
 def weigh(rule: str, chosen: Sequence[Weighted]) -> None:

@@ -34,8 +34,6 @@ Members = Sequence[tuple[Component, float | None]]
 
 def find(session: Session, space: Space, members: Members) -> Component | None:
     """Return the refinement with exactly these members, preferring a ready one, or None."""
-    if space.scope in LINEAR:  # rule joint is exact
-        return None
     wanted = sorted((part.id, part.sha256, weight) for part, weight in _counted(members))
     same = [
         row

@@ -29,7 +29,7 @@ from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.parts import Parts
 from app.receipts import signing
-from app.receipts.body import code, installed
+from app.receipts.body import code, environment, installed
 from app.settings import BadSettings, Settings
 from app.store import counts, folder_identity
 from app.store import spaces as stored_spaces
@@ -49,7 +49,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     """Hold the service's parts in `app.state` during the block, with the default space warm."""
     folder_identity.claim(settings)
     state, sql = app.state, open_engine(settings)
-    code()  # the files as they are now, not at the first deletion
+    code(), environment()  # files and versions as they are now, not at the first deletion
     list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
     blobs = LocalBlobs(settings.data_dir / "blobs")
     parts = Parts(

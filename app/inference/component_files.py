@@ -6,6 +6,7 @@ from pathlib import Path
 import tangent
 from app.errors import NotReady
 from app.store.blobs import BlobMissing, LocalBlobs
+from tangent.composition.incremental import Source
 from tangent.errors import BadComponent
 
 
@@ -26,7 +27,7 @@ def verified(path: Path, sha256: str | None) -> Path:
     return path
 
 
-def load(blobs: LocalBlobs, key: str, sha256: str) -> tangent.Component:
+def load(blobs: LocalBlobs, source: Source) -> tangent.Component:
     """Return the component, mapped from its file; the mapping ends with the object.
 
     Its directions were checked to be finite on arrival, and the hash shows that they still are.
@@ -35,9 +36,9 @@ def load(blobs: LocalBlobs, key: str, sha256: str) -> tangent.Component:
         BlobMissing: the file is not there.
         NotReady, BadComponent: the file is not the one that its row describes.
     """
-    path = blobs.path(key)
+    path = blobs.path(source.key)
     try:
-        return tangent.Component.load(verified(path, sha256), directions_checked=False)
+        return tangent.Component.load(verified(path, source.sha256), directions_checked=False)
     except (FileNotFoundError, BadComponent) as error:
         if path.exists():
             raise

@@ -7,6 +7,7 @@ the sums that the next composition continues.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter
 
@@ -26,6 +27,7 @@ from app.store.tables import Component, Space
 from tangent import open_space
 from tangent.composition.attribution import Attribution, attribute, logits_by_component
 from tangent.composition.incremental import IncrementalComposition, Source
+from tangent.training import downdate
 
 OPEN_SPACES = 4  # opened spaces kept in memory
 DECODERS = 4  # images decoded at a time: each may take 150 MB
@@ -47,6 +49,10 @@ def key_of(space: Space, members: Members, rule: str) -> Key:
     """Return exactly the values that determine a composed delta."""
     parts = [(str(part.sha256), weight) for part, weight in members]
     return space.fingerprint, rule, tuple(sorted(parts, key=str))
+
+
+def _source(row: Component) -> Source:
+    return Source(row.blob_key or "", str(row.sha256))
 
 
 def _check_finite(*logits: torch.Tensor) -> None:
@@ -78,7 +84,7 @@ class Engine:
         self._opening, self._composing, self._forwarding = Lock(), Lock(), Lock()
         self._decoding = BoundedSemaphore(DECODERS)
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
-        self._incremental = IncrementalComposition(self._component)
+        self._incremental = IncrementalComposition(partial(component_files.load, blobs))
         self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
         self._forwarded_at = float("-inf")
 
@@ -159,11 +165,8 @@ class Engine:
             return delta
 
     def _composed(self, space: tangent.Space, members: Members, rule: str) -> tangent.Delta:
-        parts = [(Source(row.blob_key or "", str(row.sha256)), weight) for row, weight in members]
+        parts = [(_source(row), weight) for row, weight in members]
         return self._incremental.compose(space, parts, rule)
-
-    def _component(self, source: Source) -> tangent.Component:
-        return component_files.load(self.blobs, source.key, source.sha256)
 
     def logits(
         self, row: Space, inputs: Sequence[torch.Tensor], delta: tangent.Delta
@@ -202,9 +205,7 @@ class Engine:
         Raises:
             BlobMissing: when a component was deleted by another process in between.
         """
-        return [
-            self._component(Source(part.blob_key or "", str(part.sha256))) for part, _ in members
-        ]
+        return [component_files.load(self.blobs, _source(part)) for part, _ in members]
 
     def logits_by_component(
         self,
@@ -227,10 +228,10 @@ class Engine:
         inputs: Sequence[torch.Tensor],
         labels: Sequence[str],
     ) -> tangent.Component:
-        """Call `tangent.without` in the precision of trainings."""
+        """Return `tangent.without` in the precision of trainings."""
         space = self.space(row, precision=TRAINED)
         with self._forwarding:
-            return tangent.without(space, component, torch.stack(list(inputs)), labels)
+            return downdate.without(space, component, torch.stack(list(inputs)), labels)
 
     def forget(self, shas: Sequence[str]) -> None:
         """Drop every composed delta that contains a component with one of these sha256.

@@ -30,6 +30,7 @@ from app.unlearning import change_plan
 from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
 from app.unlearning.change_plan import Plan
 from app.unlearning.unlearn import unlearn
+from tangent.composition.incremental import Source
 from tangent.errors import TangentError
 
 MAX_ATTEMPTS = 10
@@ -168,7 +169,8 @@ def _downdated(
     report the fault.
     """
     try:
-        component = component_files.load(blobs, row.blob_key or "", str(row.sha256))
+        source = Source(row.blob_key or "", str(row.sha256))
+        component = component_files.load(blobs, source)
         if row.metrics.get("environment") != tangent.environment(engine.device):
             return None  # this process does not reproduce the training bit for bit
         if plan.removed:

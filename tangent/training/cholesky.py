@@ -70,13 +70,14 @@ def holdout_accuracy(problem: TrainingProblem, kept: Statistics) -> float | None
 
 def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> NormalEquations:
     """Eq. (4) with alpha = 1 as normal equations; the statistics count every view of an image."""
+    images = of.images
     return NormalEquations(
         gram=of.gram,
         targets=settings.beta * _rows_of(of, labels),
-        images=of.images,
-        spread=settings.views * of.images,
-        energy=settings.beta**2 * of.images,
-        penalty=settings.l2 * of.images,
+        images=images,
+        spread=settings.views * images,
+        energy=settings.beta**2 * images,
+        penalty=settings.l2 * images,
         chosen=settings.choose_l2,
     )
 

@@ -15,7 +15,6 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import spaces
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.canonical_json import canonical
 from app.store.db import transaction
@@ -51,9 +50,14 @@ class FileCheck:
 
 
 def snapshot(session: Session, space: str) -> Snapshot:
-    """Return the space's labels and the manifest of its components."""
-    labels = spaces.labels(session, session.get_one(Space, space))
-    return Snapshot(space, frozenset(labels), *manifest(session, space))
+    """Return the space's labels, as `spaces.labels`, and the manifest of its components."""
+    declared = select(Space.declared_labels).where(Space.name == space)
+    ready = select(Component.labels, Component.sha256, Component.automatic).where(
+        Component.space == space, Component.status == "ready"
+    )
+    rows = session.execute(ready).all()
+    labels = frozenset(session.scalars(declared).one()).union(*(row.labels for row in rows))
+    return Snapshot(space, labels, *manifest_of(row.sha256 for row in rows if not row.automatic))
 
 
 def manifest(session: Session, space: str, *, before: datetime | None = None) -> tuple[str, int]:

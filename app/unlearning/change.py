@@ -8,7 +8,7 @@ Every function here takes the write lock first, so no more rows can come to what
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, select
@@ -66,7 +66,7 @@ class Change:
     edit: DatasetEdit | None = None
     receipt_id: str = field(default_factory=partial(new_id, "rcpt"))
 
-    @property
+    @cached_property
     def subjects(self) -> tuple[Subject, ...]:
         """All that is gone afterwards."""
         gone = [Subject(kind="component", id=row.id) for row in self.components]
@@ -76,9 +76,9 @@ class Change:
             gone[:0] = [_image(image) for image in self.edit.images]
         return tuple(gone)
 
-    @property
+    @cached_property
     def stored(self) -> list[Component]:
-        """The components whose present files go."""
+        """The components whose files go, by the rows as they were locked."""
         kept = self.edit.components if self.edit else []
         return [row for row in [*kept, *self.components] if row.sha256]
 
@@ -159,6 +159,7 @@ def of_plan(
 def _locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
     """Return the components by id; nobody else changes them until the transaction ends."""
     query = select(Component).where(condition).order_by(Component.id).with_for_update()
+    query = query.options(*components.WITHOUT_TIMES)
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
-from app.store import datasets
+from app.store import components, datasets
 from app.store.tables import Component, Dataset, Image, Space
 from tangent.labels import fault, meant, tidy
 
@@ -91,5 +91,6 @@ def _ready(session: Session, dataset_id: str) -> list[tuple[Component, Space]]:
             Component.derived.is_(None),  # derived ones are removed, see app.unlearning.change
         )
         .order_by(Component.id)
+        .options(*components.WITHOUT_TIMES)
     )
     return [(row, space) for row, space in session.execute(query)]

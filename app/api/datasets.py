@@ -180,9 +180,8 @@ def delete_image(
     its training has not begun. Results measured with the image are dropped: metrics, events,
     evaluations, solved weights. A dataset's last image can only be deleted with the dataset.
     """
-    receipt = change_dataset(
-        parts, lambda session: change_plan.removal(session, dataset_id, image_id), probe=probe
-    )
+    plan = partial(change_plan.removal, dataset_id=dataset_id, image_id=image_id)
+    receipt = change_dataset(parts, plan, probe=probe)
     return ReceiptOut.of(receipt)
 
 

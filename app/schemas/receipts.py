@@ -1,5 +1,6 @@
 """Receipts: one deletion each, the ledger's head, and the outcome of a verification."""
 
+from operator import not_
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,10 +72,6 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 class ReceiptOut(BaseModel):
     """The sealed record of what a deletion removed and invalidated.
 
@@ -95,10 +92,10 @@ class ReceiptOut(BaseModel):
     previous_hash: str = Field(description="of the receipt before; 64 zeros in the first")
     hash: str
     key_id: str | None = Field(
-        None, exclude_if=_is_none, description="SHA-256 of the public key; in signed receipts only"
+        None, exclude_if=not_, description="SHA-256 of the public key; in signed receipts only"
     )
     signature: str | None = Field(
-        None, exclude_if=_is_none, description="in hex; in signed receipts only"
+        None, exclude_if=not_, description="in hex; in signed receipts only"
     )
 
     @classmethod

@@ -7,13 +7,12 @@ deleted, the weights go, and the remaining components count equally: rule `avera
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.store import compositions, evaluations
 from app.store.db import hold_write_lock
-from app.store.tables import Composition, CompositionMember, Dataset
+from app.store.tables import Composition, Dataset
 
 SETTINGS = ("objective", "l2", "constraint")  # the settings that stay after an invalidation
 
@@ -54,22 +53,6 @@ def store(
     row.solved = {"status": "ready", "invalidated_by": None} | dict(solved)
     session.flush()
     return row
-
-
-def lock_dependent(
-    session: Session, ids: Sequence[str], dataset_id: str | None
-) -> list[tuple[Composition, bool]]:
-    """Lock and return the compositions with one of the components or fitted to the dataset.
-
-    They are sorted by name; the flag is True if the composition has valid fitted weights.
-    """
-    members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(ids))
-    using: ColumnElement[bool] = Composition.name.in_(members)
-    if dataset_id is not None:
-        using = or_(using, Composition.solved["dataset_id"].as_string() == dataset_id)
-    query = select(Composition).where(using).order_by(Composition.name).with_for_update()
-    rows = session.scalars(query.execution_options(populate_existing=True))
-    return [(row, held(row)) for row in rows]
 
 
 def held(row: Composition) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.receipts.body import ChangedComposition, Invalidated
 from app.store import compositions, fitted_weights
-from app.store.tables import Evaluation, EvaluationMember, now
+from app.store.tables import Composition, CompositionMember, Evaluation, EvaluationMember, now
 from app.unlearning.change import Change
 
 
@@ -41,7 +41,8 @@ def _compositions(
 ) -> tuple[list[ChangedComposition], list[str]]:
     """Return the changed compositions, and the names of those that lost fitted weights."""
     changed, unsolved = [], []
-    for row, was_solved in fitted_weights.lock_dependent(session, using, dataset_id):
+    for row in _locked(session, using, dataset_id):
+        was_solved = fitted_weights.held(row)
         kept = [member for member in row.members if member.component_id not in gone]
         if len(kept) == len(row.members) and not was_solved:
             continue
@@ -56,6 +57,16 @@ def _compositions(
         changed.append(ChangedComposition(name=row.name, old_etag=old, new_etag=new))
     session.flush()
     return changed, unsolved
+
+
+def _locked(session: Session, ids: Sequence[str], dataset_id: str | None) -> list[Composition]:
+    """Lock and return the compositions with one of the components or fitted to the dataset."""
+    members = select(CompositionMember.composition).where(CompositionMember.component_id.in_(ids))
+    using: ColumnElement[bool] = Composition.name.in_(members)
+    if dataset_id is not None:
+        using = or_(using, Composition.solved["dataset_id"].as_string() == dataset_id)
+    query = select(Composition).where(using).order_by(Composition.name).with_for_update()
+    return list(session.scalars(query.execution_options(populate_existing=True)))
 
 
 def _evaluations(

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from sqlalchemy import event
 
 from app.errors import Problem
 from app.store import compositions
@@ -237,6 +238,19 @@ def test_a_selection_names_its_rule_members_and_version(shared, a, b):
     assert [(row.id, weight) for row, weight in named.members] == [(a, 2.0)]
     assert (given.rule, given.composition, given.etag) == ("joint", None, None)
     assert [(row.id, weight) for row, weight in given.members] == [(a, None), (b, None)]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_selection_takes_a_statement_for_the_space_and_one_for_all_components(
+    shared, a, b, named
+):
+    statements: list[str] = []
+    with transaction(shared.state.reading) as session:
+        heard = session.connection(), "before_cursor_execute"
+        event.listen(*heard, lambda *said: statements.append(said[2]))
+        given = [(a, None), (b, None)] if named else None
+        compositions.resolve(session, "default", None, given, None)
+    assert len(statements) == 2, statements
 
 
 def test_under_another_rule_a_compositions_weights_do_not_count(shared, a):

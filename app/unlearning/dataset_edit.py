@@ -67,15 +67,15 @@ def _count(session: Session, dataset: Dataset) -> None:
     """
     of = Image.dataset_id == dataset.id
     by_label = select(Image.label, func.count()).where(of).group_by(Image.label)
-    counted = session.execute(by_label)
-    dataset.labels = {label: count for label, count in sorted(counted.all())}  # noqa: C416
-    dataset.num_images = sum(dataset.labels.values())
+    counted = session.execute(by_label).all()
     totals = select(
         func.sum(Image.pack_length),
         func.sum(Image.copies),
         func.count(func.distinct(Image.sha256)),
     )
     size, copies, contents = session.execute(totals.where(of)).one()
+    dataset.labels = {label: count for label, count in sorted(counted)}  # noqa: C416
+    dataset.num_images = sum(dataset.labels.values())
     dataset.sha256, dataset.bytes, dataset.duplicates = None, int(size), int(copies) - contents
 
 

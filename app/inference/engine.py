@@ -19,7 +19,7 @@ import tangent
 from app import images
 from app.errors import Invalid, NotReady
 from app.inference import component_files
-from app.inference.deletion_gate import Gate, Ticket
+from app.inference.deletion_gate import Gate
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store.blobs import LocalBlobs
@@ -87,10 +87,6 @@ class Engine:
         self._incremental = IncrementalComposition(partial(component_files.load, blobs))
         self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
         self._forwarded_at = float("-inf")
-
-    def ticket(self) -> Ticket:
-        """Return a new answer's ticket for the deletion gate."""
-        return Ticket(self.gate)
 
     def open(
         self, backbone: str, scope: str, declared: Sequence[str], *, precision: str | None = None

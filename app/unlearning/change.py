@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict
 from app.receipts.body import Subject
@@ -22,6 +22,8 @@ from app.store.components import Queue
 from app.store.db import hold_write_lock
 from app.store.tables import Component, Dataset, Image, new_id
 from app.unlearning.change_plan import Plan
+
+UNUSED = (Dataset.rejected, Dataset.created_at)  # of a dataset that stays; the first is a long list
 
 
 class Overtaken(Exception):
@@ -139,6 +141,7 @@ def of_plan(
     """
     hold_write_lock(session)
     query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
+    query = query.options(*(defer(unused, raiseload=True) for unused in UNUSED))
     dataset = session.scalar(query.execution_options(populate_existing=True))
     if dataset is None or dataset.revision != plan.dataset.revision:
         raise Overtaken

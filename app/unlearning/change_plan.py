@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict, Invalid
 from app.store import components, datasets
@@ -91,6 +91,6 @@ def _ready(session: Session, dataset_id: str) -> list[tuple[Component, Space]]:
             Component.derived.is_(None),  # derived ones are removed, see app.unlearning.change
         )
         .order_by(Component.id)
-        .options(*components.WITHOUT_TIMES)
+        .options(*components.WITHOUT_TIMES, defer(Space.created_at, raiseload=True))
     )
     return [(row, space) for row, space in session.execute(query)]

@@ -11,7 +11,6 @@ from time import monotonic
 
 import uvicorn
 
-from app.inference.engine import device_of
 from app.main import create_app
 from app.settings import BadSettings, Settings
 from app.store import folder_identity, spaces
@@ -75,8 +74,7 @@ def _make_default_space(settings: Settings) -> None:
     engine = open_engine(settings)
     try:
         with transaction(session_factory(engine)) as session:
-            device = str(device_of(settings.device))
-            backbone, scope = settings.backbone, settings.scope
+            backbone, scope, device = settings.backbone, settings.scope, settings.device
             spaces.ensure_default(session, lambda: open_space(backbone, scope, device=device))
     except TangentError as error:
         raise BadSettings(f"the default space cannot be opened: {error}") from None

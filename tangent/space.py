@@ -30,6 +30,13 @@ CHUNK = 32  # images in one forward pass of a prediction
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def device_of(name: str) -> torch.device:
+    """Return the torch device of this name; `auto` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
 def open_space(
     backbone: str,
     scope: str,
@@ -67,12 +74,12 @@ class Space:
             NonFinite: a weight is NaN or Inf.
         """
         names = tangent_parameters(backbone.model, scope)
-        self.model = backbone.model.to(device)
+        self.device = device_of(device)
+        self.model = backbone.model.to(self.device)
         self.backbone, self.scope = backbone.name, scope
         self.declared = tuple(sorted(set(declared)))
         self.preprocess: Callable[[Image.Image], Tensor] = backbone.preprocess
         self.image_size, self.width = backbone.image_size, backbone.width
-        self.device = torch.device(device)
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None

@@ -1,6 +1,5 @@
 """One derivation from rows and blobs to a component: the parents' files, and images if needed."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,8 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 import tangent
-from app.errors import Conflict
 from app.settings import Settings
-from app.store import datasets, lineage
+from app.store import component_files, datasets, lineage
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.tables import Component
 from tangent import merging
@@ -79,7 +77,7 @@ def make(
     """Make and return the derived component.
 
     Raises:
-        Conflict: `component_damaged` if a parent's file is not what it was.
+        NotReady: `component_damaged` if a parent's file is not what it was.
         TangentError: as `tangent.merging.derive`.
     """
     derived = derivation.component.derived or {}
@@ -152,19 +150,6 @@ def _images(session: Session, dataset_id: str) -> Images:
 
 def _component(blobs: LocalBlobs, parent: ParentFile) -> tangent.Component:
     try:
-        path = blobs.path(parent.blob_key)
-        found = _hash(path)
-    except (BlobMissing, FileNotFoundError):
-        found = "none, as it is missing"
-    if found != parent.sha256:
-        raise Conflict(
-            "component_damaged",
-            f"the file of parent {parent.component_id} has sha256 {found}, its row says "
-            f"{parent.sha256}: restore the file, or derive without it",
-        )
-    return tangent.Component.load(path)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return component_files.load(blobs, parent.blob_key, parent.sha256)
+    except BlobMissing:
+        raise component_files.missing(parent.component_id) from None

@@ -10,9 +10,8 @@ import torch
 from sqlalchemy.orm import Session
 
 import tangent
-from app.errors import Conflict
 from app.settings import Settings
-from app.store import components, datasets
+from app.store import components, datasets, spaces
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory
 from app.store.tables import Component, Space
@@ -30,8 +29,6 @@ class Training:
         self.settings = settings
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = automatic if settings.device == "auto" else settings.device
         self.sessions = session_factory(open_engine(settings), read_only=True)
         self.blobs = LocalBlobs(settings.data_dir / "blobs")
         self._opened: tuple[str, tangent.Space] | None = None  # with its fingerprint
@@ -87,21 +84,15 @@ class Training:
         """Open the space of this row, or return it if it is already open.
 
         Raises:
-            Conflict: `space_changed` if the space opened here differs from the row's.
+            NotReady: `space_changed`.
         """
         if self._opened and self._opened[0] == row.fingerprint:
             return self._opened[1]
         self._opened = None
         space = tangent.open_space(
-            row.backbone, row.scope, tuple(row.declared_labels), device=self.device
+            row.backbone, row.scope, tuple(row.declared_labels), device=self.settings.device
         )
-        if space.fingerprint != row.fingerprint:
-            raise Conflict(
-                "space_changed",
-                f"space {row.name!r} was made with fingerprint {row.fingerprint}, but its backbone "
-                f"{row.backbone} opens with {space.fingerprint} here: restore the weights and "
-                "versions it was made with",
-            )
+        spaces.check_unchanged(row, space)
         self._opened = row.fingerprint, space
         return space
 

@@ -7,7 +7,6 @@ the sums that the next composition continues.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import partial
 from threading import BoundedSemaphore, Lock
 from time import monotonic, perf_counter
 
@@ -17,16 +16,17 @@ import torch
 
 import tangent
 from app import images
-from app.errors import Invalid, NotReady
-from app.inference import component_files
+from app.errors import Invalid
 from app.inference.deletion_gate import Gate
 from app.metrics import Metrics
 from app.settings import Settings
+from app.store import component_files, spaces
 from app.store.blobs import LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
 from tangent.composition.attribution import Attribution, attribute, logits_by_component
 from tangent.composition.incremental import IncrementalComposition, Source
+from tangent.space import device_of
 from tangent.training import downdate
 
 OPEN_SPACES = 4  # opened spaces kept in memory
@@ -36,13 +36,6 @@ CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a
 
 Members = Sequence[tuple[Component, float | None]]
 Key = tuple[str, str, tuple[tuple[str, float | None], ...]]
-
-
-def device_of(name: str) -> torch.device:
-    """Return the torch device of this name; `auto` is the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def key_of(space: Space, members: Members, rule: str) -> Key:
@@ -84,7 +77,7 @@ class Engine:
         self._opening, self._composing, self._forwarding = Lock(), Lock(), Lock()
         self._decoding = BoundedSemaphore(DECODERS)
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
-        self._incremental = IncrementalComposition(partial(component_files.load, blobs))
+        self._incremental = IncrementalComposition(self._component)
         self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
         self._forwarded_at = float("-inf")
 
@@ -117,16 +110,10 @@ class Engine:
         """Return the opened space of this row.
 
         Raises:
-            NotReady: `space_changed` when the space that opens differs from the one of the row.
+            NotReady: `space_changed`.
         """
         space = self.open(row.backbone, row.scope, row.declared_labels, precision=precision)
-        if space.fingerprint != row.fingerprint:
-            raise NotReady(
-                "space_changed",
-                f"space {row.name!r} was made with fingerprint {row.fingerprint}, but its backbone "
-                f"{row.backbone} opens with {space.fingerprint} here: restore the weights and "
-                "versions it was made with",
-            )
+        spaces.check_unchanged(row, space)
         return space
 
     def read(self, row: Space, data: bytes) -> torch.Tensor:
@@ -195,13 +182,16 @@ class Engine:
         self._forwarded_at = monotonic()
         return found
 
+    def _component(self, source: Source) -> tangent.Component:
+        return component_files.load(self.blobs, source.key, source.sha256)
+
     def components(self, members: Members) -> list[tangent.Component]:
         """Return the members' components, mapped.
 
         Raises:
             BlobMissing: when a component was deleted by another process in between.
         """
-        return [component_files.load(self.blobs, _source(part)) for part, _ in members]
+        return [self._component(_source(part)) for part, _ in members]
 
     def logits_by_component(
         self,

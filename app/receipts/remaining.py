@@ -15,7 +15,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store.blobs import BlobMissing, LocalBlobs
+from app.store import component_files
+from app.store.blobs import LocalBlobs
 from app.store.canonical_json import canonical
 from app.store.db import transaction
 from app.store.tables import Component, Space
@@ -115,18 +116,10 @@ def _within(rows: Iterable[Component], max_bytes: int) -> Iterable[Component]:
 
 
 def _is_intact(reading: sessionmaker[Session], blobs: LocalBlobs, row: Component) -> bool:
-    if _sha256(blobs, row) == row.sha256:
+    if component_files.is_intact(blobs, row.blob_key or "", row.sha256):
         return True
     with transaction(reading) as session:
         present = session.get(Component, row.id)
         if present is None:
             return True
         return (present.blob_key, present.sha256) != (row.blob_key, row.sha256)
-
-
-def _sha256(blobs: LocalBlobs, row: Component) -> str | None:
-    try:
-        with blobs.path(row.blob_key or "").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (BlobMissing, OSError):
-        return None

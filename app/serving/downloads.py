@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app import images
-from app.errors import NotReady
 from app.images import BadImage
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
-from app.store import components, datasets
+from app.store import component_files, components, datasets
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
 
@@ -51,10 +50,7 @@ def component_file(
     except BlobMissing:
         with transaction(parts.reading) as session:  # deleted by another process just now?
             components.get(session, component_id)
-        raise NotReady(
-            "component_damaged",
-            f"the file of component {component_id} is missing: restore it, or delete the component",
-        ) from None
+        raise component_files.missing(component_id) from None
 
 
 def image_file(

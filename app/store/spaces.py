@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, NotReady
 from app.store.tables import Component, Space
 
 DEFAULT = "default"
@@ -83,6 +83,21 @@ def ensure_default(session: Session, open_: Callable[[], Opened]) -> Space:
         return create(session, name=DEFAULT, opened=facts(open_()))
     except Conflict:  # another process was quicker
         return session.get_one(Space, DEFAULT)
+
+
+def check_unchanged(space: Space, opened: Opened) -> None:
+    """Check that the space that opens here is the one of the row.
+
+    Raises:
+        NotReady: `space_changed`.
+    """
+    if opened.fingerprint != space.fingerprint:
+        raise NotReady(
+            "space_changed",
+            f"space {space.name!r} was made with fingerprint {space.fingerprint}, but its backbone "
+            f"{space.backbone} opens with {opened.fingerprint} here: restore the weights and "
+            "versions it was made with",
+        )
 
 
 def exists(session: Session, name: str) -> bool:

@@ -15,13 +15,12 @@ from sqlalchemy.orm import Session, sessionmaker
 import tangent
 from app.errors import NotReady, Problem
 from app.images import BadImage
-from app.inference import component_files
 from app.inference.engine import TRAINED, Engine
 from app.parts import Parts
 from app.receipts import ledger
 from app.schemas.datasets import RelabelledDataset, Relabelling
 from app.schemas.receipts import ReceiptOut
-from app.store import datasets
+from app.store import component_files, datasets
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.db import Unsettled, transaction
 from app.store.idempotency import Once
@@ -30,7 +29,6 @@ from app.unlearning import change_plan
 from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
 from app.unlearning.change_plan import Plan
 from app.unlearning.unlearn import unlearn
-from tangent.composition.incremental import Source
 from tangent.errors import TangentError
 
 MAX_ATTEMPTS = 10
@@ -169,8 +167,7 @@ def _downdated(
     report the fault.
     """
     try:
-        source = Source(row.blob_key or "", str(row.sha256))
-        component = component_files.load(blobs, source)
+        component = component_files.load(blobs, row.blob_key or "", str(row.sha256))
         if row.metrics.get("environment") != tangent.environment(engine.device):
             return None  # this process does not reproduce the training bit for bit
         if plan.removed:

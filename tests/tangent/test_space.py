@@ -12,6 +12,7 @@ import tangent
 from tangent import errors
 from tangent.backbones.label_head import head_rows
 from tangent.backbones.loading import wrap
+from tangent.space import device_of
 from tests.support.models import (
     CASES,
     backbone,
@@ -270,3 +271,10 @@ def test_at_scope_all_nothing_is_frozen_and_half_precision_changes_nothing():
     half = tangent.Space(backbone("vit", torch.float32), "all", precision="bfloat16")
     x, some = pixels("vit", 3).float(), delta(full, 0)
     assert torch.equal(half.logits(x, some), full.logits(x, some))
+
+
+def test_auto_is_the_device_that_is_there(monkeypatch):
+    for there, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert device_of("auto").type == expected
+    assert str(device_of("cuda:1")) == "cuda:1"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tangent
-from app.errors import Conflict
+from app.errors import Conflict, NotReady
 from app.store import components, lineage
 from app.store.db import transaction
 from app.store.tables import Component, Dataset, Space
@@ -113,11 +113,11 @@ def test_a_parent_that_is_not_what_it_was_is_refused(store, tmp_path):
     damaged, changed = (queue(store, "ties", parent) for _ in range(2))
     path = store.blobs.path(store.component(parent).blob_key)
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(Conflict, match=f"file of parent {parent} has sha256") as caught:
+    with pytest.raises(NotReady, match=f"file components/{parent}/.* has sha256") as caught:
         run(Training(store.settings), damaged, tmp_path)
     assert caught.value.code == "component_damaged"
     path.unlink()
-    with pytest.raises(Conflict, match="none, as it is missing"):
+    with pytest.raises(NotReady, match=f"file of component {parent} is missing: restore it"):
         run(Training(store.settings), changed, tmp_path / "x")
     with transaction(store.sessions) as session:
         session.get_one(Component, parent).sha256 = "0" * 64

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import torch
 
-from app.inference.engine import Engine, Members, device_of, key_of, nothing
+from app.inference.engine import Engine, Members, key_of, nothing
 from app.store import compositions
 from app.store.db import transaction
 from app.store.tables import Space
@@ -199,10 +199,3 @@ def test_the_zero_delta_fits_every_scope(service: Service, scope: str) -> None:
     logits = space.logits(torch.zeros(1, 3, 32, 32), delta)
     assert logits.shape == (1, 1) and torch.isfinite(logits).all()
     assert all(not tensor.any() for tensor in delta.tensors().values())
-
-
-def test_auto_takes_the_device_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    for there, expected in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert device_of("auto").type == expected
-    assert str(device_of("cuda:1")) == "cuda:1"

@@ -4,7 +4,7 @@ A label that a parent has no head row for is a zero in its row of the matrix, an
 it is none of its entries: sums may count it, no mean does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -101,6 +101,12 @@ class TaskVectors:
     def mean(self) -> Tensor:
         """Sum of w_t delta_t over the sum of w_t, of the parents that have the entry."""
         return ratio(self.total(), self.weights @ self.held.double())
+
+    def by_block(self, merged: Callable[[str, Tensor, list[Tensor]], Tensor]) -> Tensor:
+        """The vector (P,) of every block as merged from its name, the mean and the parents' own."""
+        own, means = [self.layout.split(v) for v in self.values], self.layout.split(self.mean())
+        blocks = (merged(name, mean, [each[name] for each in own]) for name, mean in means.items())
+        return torch.cat([block.flatten() for block in blocks])
 
 
 def ratio(above: Tensor, below: Tensor) -> Tensor:

@@ -26,19 +26,18 @@ def kfac(
     vectors: TaskVectors, curvatures: list[dict[str, Kronecker]], *, iterations: int
 ) -> Tensor:
     """The merged vector (P,) for each parent's curvature by block."""
-    mean = vectors.layout.split(vectors.mean())
-    own = [vectors.layout.split(value) for value in vectors.values]
     weights = vectors.weights.tolist()
-    merged = []
-    for name, start in mean.items():
+
+    def merged(name: str, mean: Tensor, own: list[Tensor]) -> Tensor:
         bent = [(w, each[name]) for w, each in zip(weights, curvatures, strict=True)]
 
-        def product(value: Tensor, bent: list[tuple[float, Kronecker]] = bent) -> Tensor:
+        def product(value: Tensor) -> Tensor:
             return torch.stack([w * one.times(value) for w, one in bent]).sum(0)
 
-        targets = [w * one.times(part[name]) for (w, one), part in zip(bent, own, strict=True)]
-        merged.append(_solved(product, torch.stack(targets).sum(0), start, iterations).flatten())
-    return torch.cat(merged)
+        targets = [w * one.times(part) for (w, one), part in zip(bent, own, strict=True)]
+        return _solved(product, torch.stack(targets).sum(0), mean, iterations)
+
+    return vectors.by_block(merged)
 
 
 def _solved(

@@ -22,22 +22,19 @@ from tangent.merging.task_vectors import HEAD, TaskVectors
 
 def regmean(vectors: TaskVectors, grams: list[dict[str, Tensor]], *, alpha: float) -> Tensor:
     """The merged vector (P,) for each parent's XᵀX by block; blocks without one are averaged."""
-    layout, mean = vectors.layout, vectors.layout.split(vectors.mean())
-    own = [layout.split(value) for value in vectors.values]
-    held = [layout.split(each)[HEAD].all(1) for each in vectors.held]
-    shrunk = [{name: _shrunk(gram, alpha) for name, gram in each.items()} for each in grams]
-    merged = []
-    for name, start in mean.items():
-        if not all(name in each for each in shrunk):
-            merged.append(start.flatten())
-            continue
-        rows = torch.stack(held if name == HEAD else [torch.ones(len(start)).bool()] * len(own))
+    held = [vectors.layout.split(each)[HEAD].all(1) for each in vectors.held]
+
+    def merged(name: str, mean: Tensor, own: list[Tensor]) -> Tensor:
+        if not all(name in each for each in grams):
+            return mean
+        rows = torch.stack(held if name == HEAD else [torch.ones(len(mean)).bool()] * len(own))
         parts = [
-            (weight * each[name], value[name].flatten(1))
-            for weight, each, value in zip(vectors.weights, shrunk, own, strict=True)
+            (weight * _shrunk(each[name], alpha), value.flatten(1))
+            for weight, each, value in zip(vectors.weights, grams, own, strict=True)
         ]
-        merged.append(_layer(parts, rows, start.flatten(1)).flatten())
-    return torch.cat(merged)
+        return _layer(parts, rows, mean.flatten(1))
+
+    return vectors.by_block(merged)
 
 
 def _shrunk(gram: Tensor, alpha: float) -> Tensor:

@@ -1,7 +1,6 @@
 """Imports: a component file of another service, checked against its space and saved."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -11,22 +10,11 @@ from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.settings import Settings
 from app.store import components, lineage, spaces
-from app.store.db import Session, on_rollback, transaction
+from app.store.db import on_rollback, transaction
 from app.store.idempotency import Once
 from app.store.tables import Component, Space, new_id
 from tangent.errors import FingerprintMismatch
 from tangent.labels import name_from
-
-
-@dataclass(frozen=True)
-class Import:
-    """An accepted component, and its file, which no row refers to yet."""
-
-    component: tangent.Component
-    space: Space
-    blob_key: str
-    sha256: str
-    bytes: int
 
 
 def import_component(
@@ -39,18 +27,32 @@ def import_component(
         Invalid: `too_many_labels`.
         Invalid, Gone: as `Once.run`.
     """
-    name, component_id = name or _name_of(filename), new_id("cmp")
-    accepted = _accept(parts, file, key=f"components/{component_id}/imported.safetensors")
+    component_id = new_id("cmp")
+    key = f"components/{component_id}/imported.safetensors"
+    component, space, sha256, size = _accept(parts, file, key)
+    row = Component(
+        id=component_id,
+        name=name or _name_of(filename),
+        space=space.name,
+        hyperparameters=component.hyperparameters,
+        seed=component.seed,
+        labels=component.labels,
+        fingerprint=component.fingerprint,
+        blob_key=key,
+        sha256=sha256,
+        bytes=size,
+    )
+    record = None if component.derived is None else component.derived.as_dict()
     with transaction(parts.sessions) as session:
-        on_rollback(session, lambda: parts.blobs.delete(accepted.blob_key))
+        on_rollback(session, lambda: parts.blobs.delete(key))
         row_id = once.run(
             session,
-            {"name": name, "sha256": accepted.sha256},
-            lambda: _add(session, accepted, component_id=component_id, name=name).id,
+            {"name": row.name, "sha256": sha256},
+            lambda: lineage.add_import(session, row, record).id,
         )
         shown = ComponentOut.of(components.get(session, row_id))
     if row_id != component_id:  # imported by an earlier request
-        parts.blobs.delete(accepted.blob_key)
+        parts.blobs.delete(key)
     return shown
 
 
@@ -60,10 +62,10 @@ def _name_of(filename: str | None) -> str:
     return name_from(stem)[:200] or "imported"
 
 
-def _accept(parts: Parts, file: BinaryIO, *, key: str) -> Import:
+def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, Space, str, int]:
     """Check the uploaded component, and put it under `key` byte for byte as this service saves it.
 
-    The component's fingerprint finds its space.
+    Return it with the space that its fingerprint finds, and its file's SHA-256 and size.
     """
     with transaction(parts.reading) as session:
         rows = spaces.list_(session, after=None, limit=1000)
@@ -81,25 +83,7 @@ def _accept(parts: Parts, file: BinaryIO, *, key: str) -> Import:
     finally:
         for path in (received, rewritten):
             path.unlink(missing_ok=True)
-    return Import(component, row, key, sha256, size)
-
-
-def _add(session: Session, accepted: Import, *, component_id: str, name: str) -> Component:
-    """Add the row of an accepted component."""
-    derived = accepted.component.derived
-    return lineage.add_import(
-        session,
-        component_id=component_id,
-        space=accepted.space,
-        name=name,
-        hyperparameters=accepted.component.hyperparameters,
-        seed=accepted.component.seed,
-        labels=accepted.component.labels,
-        blob_key=accepted.blob_key,
-        sha256=accepted.sha256,
-        bytes=accepted.bytes,
-        record=derived.as_dict() if derived is not None else None,
-    )
+    return component, row, sha256, size
 
 
 def _space_of(component: tangent.Component, rows: list[Space]) -> Space:

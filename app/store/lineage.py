@@ -125,48 +125,19 @@ def queue_derivation(
 
 
 def add_import(
-    session: Session,
-    *,
-    component_id: str,
-    space: Space,
-    name: str,
-    hyperparameters: dict[str, Any],
-    seed: int,
-    labels: dict[str, int],
-    blob_key: str,
-    sha256: str,
-    bytes: int,
-    record: Mapping[str, Any] | None = None,
+    session: Session, component: Component, record: Mapping[str, Any] | None = None
 ) -> Component:
-    """Add a component whose checked file is under `blob_key` already; it is ready at once.
+    """Add an imported component whose checked file is there already; it is ready at once.
 
     `record` is the checked record of the derivation in the file, if it has one.
     """
     hold_write_lock(session)
-    component = Component(
-        id=component_id,
-        name=name,
-        space=space.name,
-        dataset_id=None,
-        status="ready",
-        hyperparameters=hyperparameters,
-        seed=seed,
-        labels=labels,
-        fingerprint=space.fingerprint,
-        blob_key=blob_key,
-        sha256=sha256,
-        bytes=bytes,
-        derived=None if record is None else _recipe(record),
-        finished_at=now(),
-    )
+    component.status, component.finished_at = "ready", now()
     components.add(session, component)
     if record is not None:
+        component.derived = {name: record[name] for name in ("operator", "parameters")}
         _add_ancestors(session, component, record)
     return component
-
-
-def _recipe(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("operator", "parameters")}
 
 
 def _add_ancestors(session: Session, component: Component, record: Mapping[str, Any]) -> None:

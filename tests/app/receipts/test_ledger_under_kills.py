@@ -83,15 +83,18 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
         return [
             lineage.add_import(
                 session,
-                component_id=new_id("cmp"),
-                space=space,
-                name="x",
-                hyperparameters={},
-                seed=0,
-                labels={f"label {number}": 1},
-                blob_key=f"components/{number}",
-                sha256=f"{number:064x}",
-                bytes=1,
+                Component(
+                    id=new_id("cmp"),
+                    space=space.name,
+                    name="x",
+                    hyperparameters={},
+                    seed=0,
+                    labels={f"label {number}": 1},
+                    fingerprint=space.fingerprint,
+                    blob_key=f"components/{number}",
+                    sha256=f"{number:064x}",
+                    bytes=1,
+                ),
             ).id
             for number in range(COUNT)
         ]

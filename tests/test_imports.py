@@ -103,15 +103,21 @@ def source(module: str) -> Path:
 
 
 @cache
+def nodes(module: str) -> tuple[ast.AST, ...]:
+    """Every node of the module's syntax tree."""
+    return tuple(ast.walk(ast.parse(source(module).read_text())))
+
+
+@cache
 def imported(module: str, *, at_run_time_only: bool = False) -> tuple[str, ...]:
     """Full dotted names that the module imports; of `from a import b` both `a` and `a.b`."""
-    tree, names = ast.parse(source(module).read_text()), []
+    names: list[str] = []
     skipped: set[ast.AST] = set()
     if at_run_time_only:
-        for node in ast.walk(tree):
+        for node in nodes(module):
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 skipped.update(inner for child in node.body for inner in ast.walk(child))
-    for node in ast.walk(tree):
+    for node in nodes(module):
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -180,7 +186,7 @@ def test_importing_what_must_start_without_torch_does_not_load_it():
 def test_only_the_settings_read_the_environment(module):
     if module == "app.settings":
         return
-    for node in ast.walk(ast.parse(source(module).read_text())):
+    for node in nodes(module):
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
             pytest.fail(f"{module}:{node.lineno} reads the environment; only app.settings may")
         if isinstance(node, ast.ImportFrom) and node.module == "os":

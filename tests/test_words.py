@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,9 +21,10 @@ LONGER = {
 }
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    """Yield every node of the file's syntax tree."""
-    yield from ast.walk(ast.parse(path.read_text()))
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return every node of the file's syntax tree."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
 
 
 def dotted(path: Path) -> str:

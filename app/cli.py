@@ -79,7 +79,6 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the API until SIGTERM or SIGINT, migrating a new database first."""
-    from app.server import serve as run
     from app.store import folder_identity, migrate
 
     if migrate.is_empty(settings):
@@ -87,6 +86,9 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
         migrate.upgrade(settings)
     elif not migrate.is_current(settings):
         raise BadSettings("the database schema is of another version: run `tangent migrate`")
+
+    from app.server import serve as run  # loads torch: seconds that no refusal above need cost
+
     return run(settings, with_worker=not flags.no_worker)
 
 

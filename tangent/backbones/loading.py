@@ -21,22 +21,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tangent.backbones.deferred_compiler import compiler_deferred
 from tangent.backbones.torchvision_guard import import_torchvision
 from tangent.errors import BackboneUnavailable, UnknownBackbone, UnsupportedModel
 
-import_torchvision()  # timm imports torchvision at import time
+with compiler_deferred():
+    import_torchvision()  # timm imports torchvision at import time
 
-import timm  # noqa: E402
-from timm.data import create_transform, resolve_data_config  # noqa: E402
-from timm.layers import Attention as Attention  # noqa: E402
-from timm.layers import HybridEmbed, PatchDropout  # noqa: E402
-from timm.layers import LayerScale as LayerScale  # noqa: E402
-from timm.layers import Mlp as Mlp  # noqa: E402
-from timm.models import group_parameters, register_model  # noqa: E402
-from timm.models.resnet import BasicBlock, ResNet  # noqa: E402
-from timm.models.vision_transformer import Block as Block  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer as VisionTransformer  # noqa: E402
-from timm.models.vision_transformer_hybrid import ConvStem  # noqa: E402
+    import timm
+    from timm.data import create_transform, resolve_data_config
+    from timm.layers import Attention as Attention
+    from timm.layers import HybridEmbed, PatchDropout
+    from timm.layers import LayerScale as LayerScale
+    from timm.layers import Mlp as Mlp
+    from timm.models import group_parameters, register_model
+    from timm.models.resnet import BasicBlock, ResNet
+    from timm.models.vision_transformer import Block as Block
+    from timm.models.vision_transformer import VisionTransformer as VisionTransformer
+    from timm.models.vision_transformer_hybrid import ConvStem
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 

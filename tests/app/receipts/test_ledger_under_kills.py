@@ -1,10 +1,6 @@
 """The ledger under many deleting processes, some of them killed: no gap, no fork, nothing twice."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,35 +18,10 @@ from app.settings import Settings
 from app.store import counts, lineage, spaces
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
+from tests.support.deletions import Deleting
 from tests.support.signing_keys import key_file
 
-ROOT = Path(__file__).resolve().parents[3]
 COUNT = 40
-# Deletes the given ids and prints every committed one; at "stop" it pauses in the middle.
-DELETING = """
-import json, sys, time
-from app.errors import Gone
-from app.settings import Settings
-from app.receipts import signing
-from app.store.db import open_engine, session_factory, transaction
-from app.unlearning import change
-from app.unlearning.deletion import DeletionContext, apply
-
-settings, stop = Settings(), sys.argv[1]
-sessions = session_factory(open_engine(settings))
-context = DeletionContext(signer=signing.signer(settings.receipt_key_file))
-print("ready", flush=True)
-for component_id in json.loads(sys.stdin.readline()):
-    try:
-        with transaction(sessions) as session:
-            apply(session, change.of_component(session, component_id), context)
-            if component_id == stop:
-                print("stopped", flush=True)
-                time.sleep(600)
-    except Gone:
-        continue
-    print(component_id, flush=True)
-"""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -98,48 +69,6 @@ def filled(sessions: sessionmaker[Session]) -> list[str]:
             ).id
             for number in range(COUNT)
         ]
-
-
-class Deleting:
-    """A deleting process, which has opened the database once this object exists."""
-
-    def __init__(self, settings: Settings, stop: str = "") -> None:
-        given = {
-            "PYTHONPATH": str(ROOT),
-            "TANGENT_DATA_DIR": str(settings.data_dir),
-            "TANGENT_RECEIPT_KEY_FILE": str(settings.receipt_key_file),
-        }
-        if settings.database_url:
-            given["TANGENT_DATABASE_URL"] = settings.database_url
-        kept = {name: value for name, value in os.environ.items() if name[:8] != "TANGENT_"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", DELETING, stop],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=kept | given,
-        )
-        assert self.line() == "ready"
-
-    def begin(self, ids: list[str]) -> None:
-        self.process.stdin.write(json.dumps(ids) + "\n")
-        self.process.stdin.flush()
-
-    def line(self) -> str:
-        return self.process.stdout.readline().strip()
-
-    def kill(self) -> list[str]:
-        """End it wherever it is; what it had said by then."""
-        self.process.kill()
-        return self.rest()
-
-    def rest(self) -> list[str]:
-        """Return the lines that the process still prints before it ends."""
-        said = self.process.stdout.read().split()
-        self.process.wait(60)
-        self.process.stdout.close()
-        self.process.stdin.close()
-        return said
 
 
 def reach(sessions: sessionmaker[Session], number: int) -> None:
@@ -200,7 +129,7 @@ def test_a_process_killed_in_the_middle_of_a_deletion_leaves_none_of_it(settings
     ids = filled(sessions)
     one = Deleting(settings, stop=ids[2])
     one.begin(ids[:3])
-    assert [one.line() for _ in range(3)] == [ids[0], ids[1], "stopped"]
+    assert [one.word() for _ in range(3)] == [ids[0], ids[1], "stopped"]
     other = Deleting(settings)
     other.begin(ids[3:6])  # it waits for the ledger
     assert one.kill() == []

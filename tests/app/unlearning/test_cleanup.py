@@ -1,19 +1,16 @@
 """A deletion leaves nothing on disk, even if it is interrupted."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 from app.receipts import references
 from app.store import components, erasure
 from app.store.db import transaction
 from app.store.tables import Component
 from tests.support.client import delete, verify
+from tests.support.deletions import delete_dataset, run_killed
 from tests.support.images import image
 from tests.support.service import Service
 
@@ -60,19 +57,6 @@ def references_to(service: Service, *ids: str) -> dict[str, int]:
         return references.count(session, service.state.blobs, ids)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from app.settings import Settings
-from app.store import db
-from app.unlearning import change, deletion
-sessions = db.session_factory(db.open_engine(Settings(data_dir=Path(sys.argv[1]))))
-with db.transaction(sessions) as session:
-    deletion.apply(session, change.of_dataset(session, sys.argv[2], cascade=True))
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
 def test_the_next_start_completes_a_deletion_killed_between_rows_and_files(
     serve: Callable[..., Service],
 ):
@@ -83,14 +67,8 @@ def test_the_next_start_completes_a_deletion_killed_between_rows_and_files(
     folder = service.settings.data_dir
     delta = service.client.get(f"/v1/components/{component_id}/delta").content[-512:]
 
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), dataset_id],
-        env={name: value for name, value in os.environ.items() if "TANGENT" not in name},
-        cwd=Path(__file__).resolve().parents[3],
-        timeout=120,
-    )
+    run_killed(delete_dataset, service.settings, dataset_id)
 
-    assert killed.returncode == -signal.SIGKILL
     assert set(references_to(service, component_id, dataset_id)) == {"job_records", "blobs"}
     assert service.client.get(f"/v1/components/{component_id}").status_code == 410
     restarted = serve(data_dir=folder)

@@ -1,12 +1,8 @@
 """Unlearning an image that is repeated, concurrent or killed ends in the same state."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,43 +12,14 @@ from app.store.db import transaction
 from app.store.tables import Component
 from app.unlearning import change_plan
 from tests.support.client import delete, upload
+from tests.support.deletions import delete_image, run_killed
 from tests.support.images import image, packed
 from tests.support.unlearning import FILES, SPACES, WITHOUT, delta, image_id, occurrences
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from app.inference.engine import Engine
-from app.metrics import Metrics
-from app.settings import Settings
-from app.store import db
-from app.store.blobs import LocalBlobs
-from app.store.jobs import Jobs
-from app.unlearning import change, change_plan, dataset_change, deletion
-folder, dataset_id, image_id, moment = sys.argv[1:]
-settings = Settings(data_dir=Path(folder), device="cpu", threads=1)
-sessions, blobs = db.session_factory(db.open_engine(settings)), LocalBlobs(Path(folder) / "blobs")
-with db.transaction(sessions) as session:
-    plan = change_plan.removal(session, dataset_id, image_id)
-files = dataset_change.downdated(Engine(settings, blobs, Metrics("0")), blobs, plan)
-with db.transaction(sessions) as session:
-    deletion.apply(session, change.of_plan(session, blobs, Jobs(settings), plan, files))
-    if moment == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 def killed(service, dataset_id: str, gone: str, moment: str) -> None:
     """Delete the image in a process of its own, which is killed before or after its commit."""
-    folder = str(service.settings.data_dir)
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, folder, dataset_id, gone, moment],
-        env={name: value for name, value in os.environ.items() if "TANGENT" not in name},
-        cwd=Path(__file__).resolve().parents[3],
-        timeout=300,
-    )
-    assert process.returncode == -signal.SIGKILL
+    run_killed(delete_image, service.settings, dataset_id, gone, moment)
 
 
 def trained(service, files) -> tuple[str, list[str]]:

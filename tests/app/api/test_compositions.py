@@ -14,6 +14,8 @@ from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 
 @pytest.fixture(scope="module")
 def a(shared: Service) -> str:

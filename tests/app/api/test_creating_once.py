@@ -13,6 +13,8 @@ from tests.support.images import archive
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 
 def upload(service: Service, key: str, counts: dict[str, int], **fields: str) -> httpx.Response:
     files = {"file": ("a.zip", archive(counts), "application/zip")}

@@ -15,6 +15,8 @@ from tests.support.merging import derived, imported, queued
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 Serve = Callable[..., Service]
 
 

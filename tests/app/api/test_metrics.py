@@ -21,6 +21,8 @@ from tests.support.postgres import SERVER
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 
 def metrics(service: Service) -> dict[str, float]:
     """Return every sample by its name with labels."""

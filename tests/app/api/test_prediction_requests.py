@@ -7,6 +7,8 @@ from tests.support.problems import problem
 from tests.support.service import Service
 from tests.support.two_components import TwoComponents
 
+SCOPE = "head"
+
 PNG = {"Content-Type": "image/png"}
 
 

@@ -10,6 +10,8 @@ from tests.support.client import compose
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 
 def keyed(service: Service, key: str, dataset_id: str, **body: Any) -> httpx.Response:
     return service.client.post(

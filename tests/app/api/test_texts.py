@@ -11,6 +11,8 @@ from tests.support.images import archive, image
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 HALF, NUL = "a\ud800b", "a\0b"
 JSON = {"Content-Type": "application/json"}
 

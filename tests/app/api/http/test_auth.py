@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.service import Service
 
+SCOPE = "head"
+
 KEY = "correct-horse-battery"
 
 

@@ -13,6 +13,8 @@ from tests.support.images import archive
 from tests.support.problems import problem
 from tests.support.service import Service
 
+SCOPE = "head"
+
 
 def test_an_unknown_route_is_a_problem(shared: Service) -> None:
     problem(shared.client.get("/v1/nothing"), 404, "route_not_found")

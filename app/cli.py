@@ -1,4 +1,4 @@
-"""The console script `tangent`: serve, worker, migrate, demo, verify-receipts."""
+"""The console script `tangent`: one function for each of its commands."""
 
 import argparse
 import sys
@@ -49,7 +49,18 @@ def parser() -> argparse.ArgumentParser:
         "--parent", type=int, help=argparse.SUPPRESS
     )  # the worker ends with this process
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
-    for command in (serve, worker, migrate):
+    doctor = commands.add_parser("doctor", help="look whether database and files fit together")
+    doctor.add_argument(
+        "--settle", action="store_true", help="do what needs no decision: remove, move, bring back"
+    )
+    doctor.add_argument(
+        "--remove",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="remove this file or folder of the quarantine; repeat for more",
+    )
+    for command in (serve, worker, migrate, doctor):
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
@@ -112,6 +123,22 @@ def migrate(settings: Settings, flags: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(settings: Settings, flags: argparse.Namespace) -> int:
+    """Print a line for each finding; return 1 if there is any. Act first if that is asked."""
+    from app.doctor import examine, remove, settle
+
+    done = remove(settings, flags.remove) if flags.remove else []
+    done += settle(settings) if flags.settle else []
+    for line in done:
+        print(line)
+    findings = examine(settings)
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("database and files fit together")
+    return 1 if findings else 0
+
+
 def demo(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the demo against a running service."""
     from app.demo import run
@@ -163,6 +190,7 @@ COMMANDS = {
     "serve": serve,
     "worker": worker,
     "migrate": migrate,
+    "doctor": doctor,
     "demo": demo,
     "verify-receipts": verify_receipts,
 }

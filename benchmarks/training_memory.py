@@ -64,9 +64,10 @@ class Bench:
             write_archive(file, images)
             with (
                 datasets.receive(file, self.blobs, self.settings) as upload,
+                datasets.store_pack(self.sessions, self.blobs, upload) as pack,
                 transaction(self.sessions) as session,
             ):
-                dataset_id = datasets.add(session, self.blobs, upload, name="generated").id
+                dataset_id = datasets.add(session, pack, upload, name="generated").id
         with transaction(self.sessions) as session:
             return lineage.queue_training(
                 session,

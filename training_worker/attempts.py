@@ -17,9 +17,10 @@ from uuid import uuid4
 from sqlalchemy.exc import OperationalError
 
 from app.settings import Settings
-from app.store import components, workers
+from app.store import components, intents, workers
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
+from app.store.intents import Intent
 from app.store.tables import Component
 from app.store.workers import Attempt
 from training_worker.process import TrainerDied, TrainerProcess
@@ -139,26 +140,31 @@ class Attempts:
             return
         key = f"components/{component.id}/{uuid4().hex}.safetensors"
         try:
-            self.blobs.put(Path(outcome["file"]), key)
+            file = _patiently(
+                lambda: intents.store(self.sessions, self.blobs, Path(outcome["file"]), key)
+            )
         except OSError as error:
             detail = f"the trained component could not be stored: {error}"
             self._fail(component, "storage_failed", detail)
             return
-        if _patiently(lambda: self._publish(component, key, outcome)):
-            log.info("%s is ready", component.id)
-        else:
-            self.blobs.delete(key)
+        with file:
+            if _patiently(lambda: self._publish(component, file, outcome)):
+                log.info("%s is ready", component.id)
 
-    def _publish(self, component: Component, key: str, outcome: dict[str, Any]) -> bool:
-        """Publish the file under this key; return True if it is the component's now."""
+    def _publish(self, component: Component, file: Intent, outcome: dict[str, Any]) -> bool:
+        """Publish the stored file; return True if it is the component's now."""
         facts = {name: outcome[name] for name in ("sha256", "bytes", "labels", "metrics")}
         facts["generation"] = component.generation
         with transaction(self.sessions) as session:
-            if components.publish(session, component.id, blob_key=key, **facts):
+            if components.publish(session, component.id, blob_key=file.key, **facts):
+                file.settle(session)
                 return True
             row = session.get(Component, component.id, populate_existing=True)
             # An earlier try may have been committed although the database failed to say so.
-            return row is not None and row.blob_key == key
+            if row is None or row.blob_key != file.key:
+                return False
+            file.note_settled()
+            return True
 
     def _fail(self, component: Component, code: str, detail: str) -> None:
         with transaction(self.sessions) as session:

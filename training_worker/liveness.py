@@ -18,10 +18,11 @@ from typing import IO
 from sqlalchemy import text
 
 from app.settings import Settings
-from app.store import components, erasure, workers
+from app.store import components, workers
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.jobs import Jobs
+from app.store.sweep import sweep
 
 REAPER_LOCK = 0x7265_6170  # "reap": the number of our advisory lock on Postgres
 RECORD_SECONDS = 60.0  # how long the engine's record of a finished job is kept
@@ -129,8 +130,7 @@ class Liveness:
             self.jobs.forget(finished)
         if monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = monotonic()
-            with self.reading() as session:
-                erasure.remove_orphans(session, self.blobs)
+            sweep(self.sessions, self.blobs)
 
     def _proven_dead(self, executor_id: str) -> bool:
         """Return True if a worker of this machine has released its lock file."""

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.store import erasure
 from app.store.blobs import LocalBlobs
 from app.store.jobs import records_of
+from app.store.quarantine import Quarantine
 from app.store.tables import (
     Component,
     ComponentEvent,
@@ -62,7 +63,7 @@ def count(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, 
         + _rows(session, or_(False, *(_mentions(id_, *ANSWERS) for id_ in ids))),
         "idempotency_keys": _rows(session, IdempotencyKey.resource_id.in_(ids)),
         "job_records": len(records_of(session, ids)),
-        "blobs": sum(len(list(blobs.keys(folder))) for id_ in ids for folder in folders(id_)),
+        "blobs": sum(_files(blobs, folder) for id_ in ids for folder in folders(id_)),
         "scratch_files": sum(len(blobs.scratch_of(id_)) for id_ in ids),
     }
     return {kind: number for kind, number in counts.items() if number}
@@ -75,7 +76,12 @@ def count_replaced(
     keys = select(Tombstone.subject_id).where(
         Tombstone.receipt_id == receipt_id, Tombstone.subject_id.contains("/")
     )
-    files = sum(blobs.path(key, must_exist=False).is_file() for key in session.scalars(keys))
+    held = Quarantine(blobs)
+    files = sum(
+        path.is_file()
+        for key in session.scalars(keys)
+        for path in (blobs.path(key, must_exist=False), held.path(key))
+    )
     stale = erasure.count_unerased(session, blobs, dataset_id) if dataset_id else 0
     counts = {"blobs": files, "image_bytes": stale}
     return {kind: number for kind, number in counts.items() if number}
@@ -84,6 +90,10 @@ def count_replaced(
 def folders(subject_id: str) -> tuple[str, str]:
     """Return the blob folders that a component or dataset with this id may have."""
     return f"components/{subject_id}", f"datasets/{subject_id}"
+
+
+def _files(blobs: LocalBlobs, folder: str) -> int:
+    return sum(1 for keys in (blobs.keys(folder), Quarantine(blobs).keys(folder)) for _ in keys)
 
 
 def _rows(session: Session, condition: ColumnElement[bool]) -> int:

@@ -10,8 +10,9 @@ from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.settings import Settings
 from app.store import components, lineage, spaces
-from app.store.db import on_rollback, transaction
+from app.store.db import Session, transaction
 from app.store.idempotency import Once
+from app.store.intents import Intent, store
 from app.store.tables import Component, Space, new_id
 from tangent.errors import FingerprintMismatch
 from tangent.labels import name_from
@@ -29,7 +30,7 @@ def import_component(
     """
     component_id = new_id("cmp")
     key = f"components/{component_id}/imported.safetensors"
-    component, space, sha256, size = _accept(parts, file, key)
+    component, space, sha256, stored = _accept(parts, file, key)
     row = Component(
         id=component_id,
         name=name or _name_of(filename),
@@ -40,20 +41,19 @@ def import_component(
         fingerprint=component.fingerprint,
         blob_key=key,
         sha256=sha256,
-        bytes=size,
+        bytes=parts.blobs.path(key).stat().st_size,
     )
     record = None if component.derived is None else component.derived.as_dict()
-    with transaction(parts.sessions) as session:
-        on_rollback(session, lambda: parts.blobs.delete(key))
-        row_id = once.run(
-            session,
-            {"name": row.name, "sha256": sha256},
-            lambda: lineage.add_import(session, row, record).id,
-        )
-        shown = ComponentOut.of(components.get(session, row_id))
-    if row_id != component_id:  # imported by an earlier request
-        parts.blobs.delete(key)
-    return shown
+
+    def add(session: Session) -> str:
+        added = lineage.add_import(session, row, record)
+        stored.settle(session)
+        return added.id
+
+    with stored, transaction(parts.sessions) as session:
+        request = {"name": row.name, "sha256": sha256}
+        row_id = once.run(session, request, lambda: add(session))
+        return ComponentOut.of(components.get(session, row_id))
 
 
 def _name_of(filename: str | None) -> str:
@@ -62,10 +62,10 @@ def _name_of(filename: str | None) -> str:
     return name_from(stem)[:200] or "imported"
 
 
-def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, Space, str, int]:
+def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, Space, str, Intent]:
     """Check the uploaded component, and put it under `key` byte for byte as this service saves it.
 
-    Return it with the space that its fingerprint finds, and its file's SHA-256 and size.
+    Return it with the space that its fingerprint finds, its file's SHA-256, and the stored file.
     """
     with transaction(parts.reading) as session:
         rows = spaces.list_(session, after=None, limit=1000)
@@ -78,12 +78,11 @@ def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, 
         _check_number_of_labels(component, parts.settings)
         component = tangent.accepted(parts.engine.space(row), component)
         sha256 = component.save(rewritten)
-        size = rewritten.stat().st_size
-        parts.blobs.put(rewritten, key)
+        stored = store(parts.sessions, parts.blobs, rewritten, key)
     finally:
         for path in (received, rewritten):
             path.unlink(missing_ok=True)
-    return component, row, sha256, size
+    return component, row, sha256, stored
 
 
 def _space_of(component: tangent.Component, rows: list[Space]) -> Space:

@@ -10,6 +10,7 @@ from app.schemas.datasets import UploadedDataset
 from app.store import datasets, lineage, spaces
 from app.store.db import Session, transaction
 from app.store.idempotency import Once
+from app.store.intents import Intent
 from app.store.tables import Dataset, Space
 from tangent import Hyperparameters
 from tangent.labels import name_from
@@ -37,24 +38,26 @@ def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDatase
         space = spaces.get(session, archive.space)
     with (
         datasets.receive(archive.file, parts.blobs, parts.settings) as upload,
+        datasets.store_pack(parts.sessions, parts.blobs, upload) as pack,
         transaction(parts.sessions) as session,
     ):
         request = {"name": archive.name, "space": archive.space, "train": archive.train}
         dataset_id = once.run(
             session,
             request | {"sha256": upload.sha256},
-            lambda: _store(session, parts, archive, upload, space).id,
+            lambda: _add(session, parts, archive, (upload, pack), space).id,
         )
         trained = datasets.first_component(session, dataset_id) if archive.train else None
         shown = None if trained is None else ComponentOut.of(trained)
         return UploadedDataset.of(datasets.get(session, dataset_id), shown)
 
 
-def _store(
-    session: Session, parts: Parts, archive: Archive, upload: Upload, space: Space
+def _add(
+    session: Session, parts: Parts, archive: Archive, stored: tuple[Upload, Intent], space: Space
 ) -> Dataset:
+    upload, pack = stored
     name = archive.name or _name_of(archive.filename)
-    dataset = datasets.add(session, parts.blobs, upload, name=name)
+    dataset = datasets.add(session, pack, upload, name=name)
     if archive.train:
         lineage.queue_training(
             session,

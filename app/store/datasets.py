@@ -7,18 +7,19 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from sqlalchemy import insert, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session, defer, sessionmaker
 
 from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
 from app.errors import Gone, Invalid, NotFound, NotReady
 from app.store.blobs import BlobMissing, LocalBlobs
-from app.store.db import on_rollback
+from app.store.intents import Intent, store
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
 from tangent.labels import tidy
 
 ROWS_AT_ONCE = 2000
+PACK = "images.pack"
 SCRATCH = "upload"  # prefix of the packs being written
 
 
@@ -46,11 +47,15 @@ def receive(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Uploa
         yield upload
 
 
-def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Dataset:
-    """Add a dataset and its images; on a rollback its blob is deleted again."""
-    dataset_id = new_id("ds")
-    key = f"datasets/{dataset_id}/images.pack"
-    on_rollback(session, lambda: blobs.delete(key))
+def store_pack(sessions: sessionmaker[Session], blobs: LocalBlobs, upload: Upload) -> Intent:
+    """Move the upload's pack to the place of a new dataset, to be named by `add`."""
+    return store(sessions, blobs, upload.pack, f"datasets/{new_id('ds')}/{PACK}")
+
+
+def add(session: Session, pack: Intent, upload: Upload, *, name: str) -> Dataset:
+    """Add the dataset of a stored pack, and its images."""
+    dataset_id = pack.key.split("/")[1]
+    pack.settle(session)
     dataset = Dataset(
         id=dataset_id,
         name=name,
@@ -61,9 +66,8 @@ def add(session: Session, blobs: LocalBlobs, upload: Upload, *, name: str) -> Da
         rejected=upload.rejected.listed,
         num_rejected=upload.rejected.count,
         duplicates=upload.duplicates,
-        pack_key=key,
+        pack_key=pack.key,
     )
-    blobs.put(upload.pack, key)
     session.add(dataset)
     session.flush()
     rows = _rows(dataset_id, upload.images)

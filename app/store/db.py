@@ -91,6 +91,18 @@ def hold_write_lock(session: Session) -> None:
     # On SQLite a writing transaction is alone anyway, see _begin_sqlite.
 
 
+@contextmanager
+def frozen_view(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """Yield a session to read with, which sees nothing that is committed after its first query."""
+    with sessions() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        else:
+            options = {"sqlite_begin": "DEFERRED"}
+        session.connection(execution_options=options)
+        yield session
+
+
 def affected(session: Session, statement: Update | Delete) -> int:
     """Run the statement; return how many rows it changed or deleted."""
     done = session.execute(statement.execution_options(synchronize_session=False))

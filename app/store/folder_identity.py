@@ -1,6 +1,7 @@
 """The identity of a data folder's database: one random id, in its row and in the folder's file.
 
     refuse_used(settings)   before the tables of a new database are made
+    check(settings)         the same as claim, without a mark
     claim(settings)         before anything else is read, written or removed in the folder
 
 A folder of before there were ids has no file. The database that knows one of its blobs takes it.
@@ -52,9 +53,7 @@ def claim(settings: Settings) -> None:
     try:
         reading, sessions = session_factory(engine, read_only=True), session_factory(engine)
         with transaction(reading) as session:
-            own, marked = _own(session), _marked(settings)
-            if own is None or marked is None:
-                _check_known(session, settings, own, marked)
+            own, marked = _checked(session, settings)
         if own is None:
             with transaction(sessions) as session:
                 own = _added(session, marked or token_hex(16))
@@ -63,10 +62,31 @@ def claim(settings: Settings) -> None:
     if marked is None:
         marked = _mark(settings, own)
     if marked != own:
-        raise BadSettings(
-            f"{_used(settings, marked)}, and {_named(settings)} has the id {own!r}: {CURE}, "
-            f"{OR_GIVE}"
-        )
+        raise _other(settings, own, marked)
+
+
+def check(settings: Settings) -> None:
+    """Check that `claim` would accept folder and database; write nothing.
+
+    Raises:
+        BadSettings: they do not belong together.
+    """
+    engine = open_engine(settings)
+    try:
+        with transaction(session_factory(engine, read_only=True)) as session:
+            _checked(session, settings)
+    finally:
+        engine.dispose()
+
+
+def _checked(session: Session, settings: Settings) -> tuple[str | None, str | None]:
+    """Return the ids of database and folder, which are equal if there are both."""
+    own, marked = _own(session), _marked(settings)
+    if own is None or marked is None:
+        _check_known(session, settings, own, marked)
+    elif own != marked:
+        raise _other(settings, own, marked)
+    return own, marked
 
 
 def _check_known(session: Session, settings: Settings, own: str | None, marked: str | None) -> None:
@@ -160,6 +180,12 @@ def _named(settings: Settings) -> str:
 def _used(settings: Settings, marked: str) -> str:
     where = _folder(settings) / FILE
     return f"the data folder belongs to another database: {where} says {marked[:80]!r}"
+
+
+def _other(settings: Settings, own: str, marked: str) -> BadSettings:
+    return BadSettings(
+        f"{_used(settings, marked)}, and {_named(settings)} has the id {own!r}: {CURE}, {OR_GIVE}"
+    )
 
 
 def _unknown(settings: Settings) -> BadSettings:

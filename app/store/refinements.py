@@ -12,16 +12,15 @@ deleted, so that this deletion finds everything ever made with that parent.
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
-from app.store import components, lineage
+from app.store import components, intents, lineage
 from app.store.blobs import LocalBlobs
-from app.store.db import hold_write_lock, on_commit, transaction
+from app.store.db import hold_write_lock, transaction
 from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
@@ -124,7 +123,7 @@ def replace(session: Session, blobs: LocalBlobs, space: Space, composition: str 
             continue
         session.refresh(row, with_for_update=True)
         if row.blob_key:
-            on_commit(session, partial(blobs.delete, row.blob_key))
+            intents.give_up(session, blobs, row.blob_key)
         components.withdraw(session, row.id)
         row.replaced_at = now()
     session.flush()

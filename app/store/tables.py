@@ -216,6 +216,16 @@ class Tombstone(Base):
     receipt_id: Mapped[str]
 
 
+class BlobIntent(Base):
+    """The key of a blob that no row names: not yet, or not any more. See app.store.intents."""
+
+    __tablename__ = "blob_intent"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    given_up: Mapped[bool] = mapped_column(default=False)  # no row can come to name it
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class IdempotencyKey(Base):
     __tablename__ = "idempotency_key"
 

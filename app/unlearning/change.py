@@ -20,6 +20,7 @@ from app.store import components, datasets, lineage
 from app.store.blobs import LocalBlobs
 from app.store.components import Queue
 from app.store.db import hold_write_lock
+from app.store.intents import Intent
 from app.store.tables import Component, Dataset, Image, new_id
 from app.unlearning.change_plan import Plan
 
@@ -34,7 +35,7 @@ class Overtaken(Exception):
 class DowndatedFile:
     """A component's new file, in its place but named by no row yet."""
 
-    blob_key: str
+    blob: Intent
     sha256: str
     bytes: int
     labels: dict[str, int]

@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.receipts import references
 from app.store import datasets, erasure
+from app.store import sweep as orphans
 from app.store.blobs import LocalBlobs
 from app.store.db import scrub, transaction
 from app.store.jobs import records_of
+from app.store.quarantine import Quarantine
 from app.store.tables import Tombstone
 from app.unlearning.deletion import Deletion
 
@@ -33,15 +35,18 @@ def finish(
     deletion: Deletion, sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs
 ) -> None:
     """Remove what the committed deletion left: nothing of its subjects is on disk afterwards."""
-    obsolete = deletion.obsolete
+    obsolete, quarantine = deletion.obsolete, Quarantine(blobs)
     if deletion.erased is not None:
         erasure.erase(blobs, *deletion.erased)
     for key in obsolete.files:
         blobs.delete(key)
+        quarantine.delete(key)
     for subject_id in obsolete.subject_ids:
         for folder in references.folders(subject_id):
             for key in list(blobs.keys(folder)):
                 blobs.delete(key)
+            for key in list(quarantine.keys(folder)):
+                quarantine.delete(key)
     for job_id in obsolete.training:
         jobs.cancel(job_id)
     if obsolete.jobs:
@@ -55,8 +60,8 @@ def finish(
 
 def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None:
     """Finish the deletions, trainings and uploads of a process that died."""
+    orphans.sweep(sessions, blobs)
     with transaction(sessions) as session:
-        erasure.remove_orphans(session, blobs)
         records = records_of(session)
         stale = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
         deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
@@ -64,7 +69,7 @@ def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> N
     _delete_scratch(stale)
     erasure.finish_erasures(sessions, blobs)
     for path in blobs.scratch_of(datasets.SCRATCH):
-        if time.time() - path.stat().st_mtime > erasure.UNCLAIMED_SECONDS:
+        if time.time() - path.stat().st_mtime > orphans.UNCLAIMED_SECONDS:
             path.unlink(missing_ok=True)
     if deleted:
         scrub(sessions)

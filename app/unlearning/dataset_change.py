@@ -6,7 +6,8 @@ The new files are computed before the transaction, so that no other request wait
 dataset or a component changes meanwhile, the change is planned again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -22,8 +23,9 @@ from app.schemas.datasets import RelabelledDataset, Relabelling
 from app.schemas.receipts import ReceiptOut
 from app.store import component_files, datasets
 from app.store.blobs import BlobMissing, LocalBlobs
-from app.store.db import Unsettled, transaction
+from app.store.db import transaction
 from app.store.idempotency import Once
+from app.store.intents import store
 from app.store.tables import Component, Receipt, Space
 from app.unlearning import change_plan
 from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
@@ -120,27 +122,24 @@ def change_dataset(
 
 
 def _carry_out(parts: Parts, plan: Plan, claim: Claim | None, probe: bool) -> Receipt:
-    blobs = parts.blobs
-    files = downdated(parts.engine, blobs, plan)
-
     def change(session: Session) -> Change:
-        locked = of_plan(session, blobs, parts.jobs, plan, files)
+        locked = of_plan(session, parts.blobs, parts.jobs, plan, files)
         if claim is not None:
             receipt_id = claim(session, locked.receipt_id)
             if receipt_id != locked.receipt_id:
                 raise Repeated(receipt_id)
         return locked
 
-    try:
+    with ExitStack() as stored:
+        files = downdated(parts.engine, parts.blobs, parts.sessions, plan)
+        for file in files.values():
+            stored.enter_context(file.blob)
         return unlearn(parts, change, probe=probe)
-    except Unsettled:  # the rows may name the files in a moment
-        raise
-    except BaseException:
-        _discard(parts.reading, blobs, files)
-        raise
 
 
-def downdated(engine: Engine, blobs: LocalBlobs, plan: Plan) -> dict[str, DowndatedFile]:
+def downdated(
+    engine: Engine, blobs: LocalBlobs, sessions: sessionmaker[Session], plan: Plan
+) -> dict[str, DowndatedFile]:
     """Store the new files of the plan's components, without training.
 
     Return them by component id; a component without one must be trained again.
@@ -150,9 +149,10 @@ def downdated(engine: Engine, blobs: LocalBlobs, plan: Plan) -> dict[str, Downda
         for row, space in plan.components:
             component = _downdated(engine, blobs, plan, row, space)
             if component is not None:
-                files[row.id] = _store(blobs, row, component)
+                files[row.id] = _store(blobs, sessions, row, component)
     except BaseException:
-        _delete(blobs, files.values())
+        for file in files.values():
+            file.blob.withdraw()
         raise
     return files
 
@@ -183,28 +183,15 @@ def _downdated(
         return None
 
 
-def _store(blobs: LocalBlobs, row: Component, component: tangent.Component) -> DowndatedFile:
+def _store(
+    blobs: LocalBlobs, sessions: sessionmaker[Session], row: Component, component: tangent.Component
+) -> DowndatedFile:
     path, key = blobs.scratch_path(row.id), f"components/{row.id}/{uuid4().hex}.safetensors"
     try:
         sha256 = component.save(path)
         size = path.stat().st_size
-        blobs.put(path, key)
+        blob = store(sessions, blobs, path, key)
     finally:
         path.unlink(missing_ok=True)
     l2 = float(component.hyperparameters["l2"])
-    return DowndatedFile(key, sha256, size, dict(component.labels), l2)
-
-
-def _discard(
-    reading: sessionmaker[Session], blobs: LocalBlobs, files: Mapping[str, DowndatedFile]
-) -> None:
-    """Delete the files that no row has come to name."""
-    with transaction(reading) as session:
-        rows = [session.get(Component, component_id) for component_id in files]
-        kept = {row.blob_key for row in rows if row is not None}
-    _delete(blobs, (file for file in files.values() if file.blob_key not in kept))
-
-
-def _delete(blobs: LocalBlobs, files: Iterable[DowndatedFile]) -> None:
-    for file in files:
-        blobs.delete(file.blob_key)
+    return DowndatedFile(blob, sha256, size, dict(component.labels), l2)

@@ -95,7 +95,8 @@ def _revise(
             old_sha256=row.sha256,
             new_sha256=file.sha256,
         )
-        row.blob_key, row.sha256, row.bytes = file.blob_key, file.sha256, file.bytes
+        file.blob.settle(session)
+        row.blob_key, row.sha256, row.bytes = file.blob.key, file.sha256, file.bytes
         kept = {name: row.metrics[name] for name in ("environment",) if name in row.metrics}
         row.labels, row.metrics = file.labels, kept | {"l2": file.l2}
     else:

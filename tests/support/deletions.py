@@ -96,7 +96,8 @@ def delete_image(settings: Settings, dataset_id: str, image_id: str, moment: str
     blobs = LocalBlobs(settings.data_dir / "blobs")
     with transaction(sessions) as session:
         plan = change_plan.removal(session, dataset_id, image_id)
-    files = dataset_change.downdated(Engine(settings, blobs, Metrics("0")), blobs, plan)
+    engine = Engine(settings, blobs, Metrics("0"))
+    files = dataset_change.downdated(engine, blobs, sessions, plan)
     with transaction(sessions) as session:
         apply(session, change.of_plan(session, blobs, Jobs(settings), plan, files))
         if moment == "before":

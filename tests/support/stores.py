@@ -55,9 +55,10 @@ class Store:
         archive = zipped(per_label, labels, seed)
         with (
             datasets.receive(archive, self.blobs, self.settings) as upload,
+            datasets.store_pack(self.sessions, self.blobs, upload) as pack,
             transaction(self.sessions) as session,
         ):
-            return datasets.add(session, self.blobs, upload, name="noise").id
+            return datasets.add(session, pack, upload, name="noise").id
 
     def queue(self, dataset_id: str | None = None, **hyperparameters) -> str:
         """Queue a component; return its id."""

@@ -51,9 +51,10 @@ def add_dataset_without(store, path: str = GONE) -> str:
     file.seek(0)
     with (
         datasets.receive(file, store.blobs, store.settings) as upload,
+        datasets.store_pack(store.sessions, store.blobs, upload) as pack,
         transaction(store.sessions) as session,
     ):
-        return datasets.add(session, store.blobs, upload, name="noise").id
+        return datasets.add(session, pack, upload, name="noise").id
 
 
 def content(store, component_id: str) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import BadSettings, Settings
-from app.store import erasure, folder_identity, migrate
+from app.store import folder_identity, migrate, sweep
 from app.store.db import open_engine, session_factory, transaction
 from app.store.folder_identity import FILE, claim
 from app.store.tables import DatabaseIdentity
@@ -35,7 +35,7 @@ def used(serve: Callable[..., Service], folder: Path, migrated: Path) -> dict[st
     shutil.copytree(migrated, folder)
     with running(settings_of(folder)) as service:
         service.component({"cat": 3})
-    hours = time.time() - 2 * erasure.UNCLAIMED_SECONDS
+    hours = time.time() - 2 * sweep.UNCLAIMED_SECONDS
     for path in (folder / "blobs").rglob("*"):
         os.utime(path, (hours, hours))
     return contents(folder)

@@ -1,12 +1,9 @@
 """A deletion leaves nothing on disk, even if it is interrupted."""
 
-import os
-import time
 from collections.abc import Callable
 from contextlib import closing
 
 from app.receipts import references
-from app.store import components, erasure
 from app.store.db import transaction
 from app.store.tables import Component
 from tests.support.client import delete, verify
@@ -76,48 +73,6 @@ def test_the_next_start_completes_a_deletion_killed_between_rows_and_files(
     assert verify(restarted, receipt)["ok"]
     assert not found(restarted, delta) and not found(restarted, b"Quittengelee")
     assert restarted.client.get(f"/v1/components/{keep}/delta").status_code == 200
-
-
-def test_a_sweep_removes_only_files_that_are_provably_useless(service, caplog):
-    blobs, old = service.state.blobs, time.time() - 2 * erasure.UNCLAIMED_SECONDS
-    dataset_id = service.dataset({"cat": 3})
-    names = ("training", "failed", "gone", "ready", "behind")
-    ids = {name: service.queued(dataset_id) for name in names}
-    with transaction(service.state.sessions) as session:
-        for name in ("training", "failed", "ready", "behind"):
-            components.start(session, ids[name], executor_id="w")
-        components.fail(session, ids["failed"], code="x", detail="y")
-        values = {"sha256": "s", "bytes": 1, "labels": {"cat": 3}, "metrics": {}}
-        for name in ("ready", "behind"):
-            key = f"components/{ids[name]}/won"
-            components.publish(session, ids[name], blob_key=key, **values)
-    delete(service, f"components/{ids['gone']}")
-    kept = {f"components/{ids['training']}/a", f"components/{ids['ready']}/won"}
-    swept = {
-        f"components/{ids['failed']}/a",
-        f"components/{ids['gone']}/late",
-        f"components/{ids['ready']}/lost",
-    }
-    # The row names a file that is not there: its database may be of before there was this one.
-    kept |= {f"components/{ids['behind']}/later"}
-    unknown = {"components/cmp_never/old", "datasets/ds_never/old", "stray"}
-    young = {"components/cmp_coming/x", "datasets/ds_coming/images.pack"}
-    for key in kept | swept | unknown | young:
-        path = blobs.scratch_path("test")
-        path.write_bytes(b"x")
-        blobs.put(path, key)
-        if key not in young:
-            os.utime(blobs.path(key), (old, old))
-    os.utime(blobs.path(f"datasets/{dataset_id}/images.pack"), (old, old))
-
-    with transaction(service.state.sessions) as session:
-        found = set(erasure.remove_orphans(session, blobs))
-
-    assert found == swept
-    (warning,) = (each.getMessage() for each in caplog.records if each.name == erasure.__name__)
-    assert warning.startswith("3 files that the database does not know were left where they are")
-    assert all(key in warning for key in unknown)
-    assert set(blobs.keys()) == kept | unknown | young | {f"datasets/{dataset_id}/images.pack"}
 
 
 def test_the_log_is_emptied_even_while_others_hold_connections(service):

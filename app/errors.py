@@ -4,7 +4,7 @@
     ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
     ├── Unauthorized 401   ├── StaleVersion 412      ├── Invalid 422
     ├── NotFound 404       ├── TooLarge 413          ├── NotReady 503
-    └── Conflict 409
+    ├── Conflict 409      └── DiskFull 507
 
 Every error has a stable `code` for programs and a `detail` that tells a person what to do. The HTTP
 layer renders the errors as `application/problem+json` (RFC 9457). Uses the standard library only.
@@ -63,3 +63,7 @@ class Invalid(Problem):
 
 class NotReady(Problem):
     status, title = 503, "Not ready"
+
+
+class DiskFull(Problem):
+    status, title = 507, "Disk full"

@@ -37,6 +37,12 @@ class Settings(BaseSettings):
         None,
         description="SQLAlchemy URL of a Postgres database; without it, SQLite in the data folder",
     )
+    database_timeout_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="longest wait of a request for a connection or lock of the database; a "
+        "statement may run twice as long",
+    )
     receipt_key_file: Path | None = Field(
         None,
         description="PEM file with the Ed25519 key that signs receipts; closed to other users",

@@ -20,7 +20,7 @@ from app.archives import layouts, members
 from app.archives.entries import Limits
 from app.archives.image_checks import CheckedFile, ImageChecks
 from app.archives.packs import PackWriter, Place
-from app.errors import Invalid, NotReady, TooLarge
+from app.errors import DiskFull, Invalid, TooLarge
 from app.images import Facts
 from tangent.labels import tidy
 
@@ -85,7 +85,7 @@ def receive(file: BinaryIO, pack: Path, limits: Limits) -> Iterator[Upload]:
     Raises:
         Problem: those of `members` and of `layouts`; TooLarge `archive_too_large`,
             `archive_bomb`, `too_many_images`, `too_many_labels`, `manifest_too_large`; Invalid
-            `no_images`, `no_labels`; NotReady `disk_full`.
+            `no_images`, `no_labels`; DiskFull `disk_full`.
     """
     try:
         with report_full_disk("this dataset"):
@@ -99,15 +99,17 @@ def report_full_disk(what: str) -> Iterator[None]:
     """Turn the error of a full disk into a problem.
 
     Raises:
-        NotReady: `disk_full`.
+        DiskFull: `disk_full`.
     """
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise NotReady(
-            "disk_full", f"the disk of the service has no room left for {what}: try again later"
+        raise DiskFull(
+            "disk_full",
+            f"the disk of the service has no room left for {what}: delete datasets or components "
+            "that are no longer needed, or give the service a larger disk",
         ) from error
 
 

@@ -26,18 +26,18 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
-    make_url,
     select,
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
+from app.store.postgres_connections import open_postgres
 
 VACUUM_BYTES = 256 * 2**20  # rewriting a larger SQLite file takes seconds
 WAIT_MS = 5000  # for other connections to end their transactions
-CONNECT_SECONDS = 5  # to a server that does not answer; the URL may say otherwise
 PATIENCE = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)  # pauses before asking how a commit ended
+SETTLE_SECONDS = 5.0  # after which no further question is asked
 WRITE_LOCK = 0x72637074  # "rcpt": the number of our advisory lock on Postgres
 
 log = logging.getLogger(__name__)
@@ -47,18 +47,22 @@ class Unsettled(OperationalError):
     """A commit that failed and may have happened: the database does not say which."""
 
 
-def open_engine(settings: Settings) -> Engine:
-    """Open the engine; SQLite in WAL mode, with foreign keys and 30 s to wait for writers."""
-    if settings.sql_url.startswith("sqlite"):
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(settings.sql_url, connect_args={"timeout": 30})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    url = make_url(settings.sql_url)
-    if "connect_timeout" not in url.query:
-        url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
-    return create_engine(url, pool_pre_ping=True)
+def open_engine(settings: Settings, *, limited: bool = True) -> Engine:
+    """Open the engine; SQLite in WAL mode, with foreign keys.
+
+    A wait for the database ends with an error after the settings' time-out. Without `limited`, as a
+    migration needs it, the statements on Postgres may take as long as they like.
+    """
+    if not settings.sql_url.startswith("sqlite"):
+        return open_postgres(settings, limited=limited)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    seconds = settings.database_timeout_seconds
+    engine = create_engine(
+        settings.sql_url, connect_args={"timeout": seconds}, pool_timeout=seconds
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -167,7 +171,10 @@ def _has_happened(sessions: sessionmaker[Session], number: int | None) -> bool |
     """
     if number is None:
         return False
+    end = time.monotonic() + SETTLE_SECONDS
     for pause in PATIENCE:
+        if time.monotonic() + pause > end:
+            break
         time.sleep(pause)
         try:
             with sessions() as session:

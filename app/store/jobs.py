@@ -16,6 +16,7 @@ from sqlalchemy import String, column, create_engine, event, func, select, table
 from sqlalchemy.orm import Session
 
 from app.settings import Settings
+from app.store.postgres_connections import open_postgres
 from app.store.tables import Tombstone
 
 APPLICATION = "tangent"
@@ -23,6 +24,7 @@ QUEUE = "train"
 WORKFLOW = "train"
 SCHEMA = "dbos"  # on Postgres
 VERSION = "jobs-1"  # pinned, as any edit of the workflow would else orphan the jobs queued before
+WORKER_SECONDS = 30  # the engine's wait for a lock of SQLite: nobody waits for a worker
 SERIALIZER = DBOSPortableJSONSerializer()  # JSON; the engine's default is pickle
 # On SQLite the job engine's tables lie in our file; on Postgres in a schema that Alembic ignores.
 TABLES = frozenset(
@@ -62,12 +64,24 @@ class EngineOptions(TypedDict, total=False):
 
 
 def engine_options(settings: Settings) -> EngineOptions:
-    """Return the engine's connection to our database, for its client and its configuration."""
+    """Return the engine's connection to our database, for its configuration in a worker."""
     if not settings.sql_url.startswith("sqlite"):
         return {"system_database_url": settings.sql_url}
-    engine = create_engine(settings.sql_url, connect_args={"timeout": 30})
-    event.listen(engine, "connect", _prepare_sqlite)
+    return {"system_database_engine": _open_sqlite(settings, WORKER_SECONDS)}
+
+
+def client_options(settings: Settings) -> EngineOptions:
+    """Return the connection of the engine's client, which waits as briefly as our own engine."""
+    seconds = settings.database_timeout_seconds
+    is_sqlite = settings.sql_url.startswith("sqlite")
+    engine = _open_sqlite(settings, seconds) if is_sqlite else open_postgres(settings, limited=True)
     return {"system_database_engine": engine}
+
+
+def _open_sqlite(settings: Settings, seconds: float) -> SQLEngine:
+    engine = create_engine(settings.sql_url, connect_args={"timeout": seconds})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -106,7 +120,7 @@ class Jobs:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._options = engine_options(settings)
+        self._options = client_options(settings)
         self._client = DBOSClient(
             **self._options,
             application_name=APPLICATION,

@@ -97,7 +97,7 @@ def revise(message: str) -> None:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[Engine]:
     """Yield the database's engine, while no other process migrates it."""
-    engine = open_engine(settings)
+    engine = open_engine(settings, limited=False)
     try:
         if engine.dialect.name == "sqlite":
             with (settings.data_dir / "migrate.lock").open("w") as file:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import Problem
@@ -79,7 +79,7 @@ def ensure(
                 replace(session, blobs, space, composition)
                 row = _queued(session, jobs, space, members, composition)
             return row
-    except (Problem, DBAPIError) as error:
+    except (Problem, SQLAlchemyError, OSError) as error:
         log.warning("a refinement was not queued: %s", error)
         return None
 

@@ -1,9 +1,11 @@
-"""A TCP proxy to Postgres that can lose the answer to a COMMIT.
+"""A TCP proxy to Postgres that can lose the answer to a COMMIT, or freeze.
 
 with proxied(url) as (through, cut):    `through` is the database's URL by way of the proxy
     cut.after(b"INSERT INTO image")     the next COMMIT on a line that has carried these bytes
     …                                   reaches the server, and its answer reaches nobody
     assert cut.done.is_set()
+
+    with cut.frozen():                  lines stay open and new ones open, but nothing passes
 """
 
 import socket
@@ -22,6 +24,17 @@ class Cut:
         self.marker: bytes | None = None
         self.refusing = False  # once cut, no line is opened any more
         self.done = threading.Event()
+        self.passing = threading.Event()
+        self.passing.set()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let nothing pass in either direction during the block, as a frozen server does."""
+        self.passing.clear()
+        try:
+            yield
+        finally:
+            self.passing.set()
 
     def after(self, marker: bytes, *, refusing: bool = False) -> None:
         """Cut the line on which these bytes go out, at its next COMMIT."""
@@ -74,6 +87,7 @@ class Line:
         marked, cut = False, self.cut
         with suppress(OSError):
             while data := self.client.recv(65536):
+                self.cut.passing.wait()
                 marked = marked or (cut.marker is not None and cut.marker in data)
                 if marked and b"COMMIT" in data and not cut.done.is_set():
                     self._losing.set()
@@ -89,6 +103,7 @@ class Line:
         """Pass on what the server answers, but to a COMMIT whose answer is to be lost."""
         with suppress(OSError):
             while data := self.server.recv(65536):
+                self.cut.passing.wait()
                 if not self._losing.is_set():
                     self.client.sendall(data)
         self._ended.set()

@@ -5,12 +5,14 @@ import re
 from secrets import token_hex
 from time import perf_counter
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http import auth, problems
 from app.api.http.body_limit import LimitedBody
 from app.metrics import Metrics
 from app.settings import Settings
+from app.store import outages
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,21 @@ def route_of(scope: Scope) -> str:
     return PREFIX + template if below and template != "none" else template
 
 
+def _failure(scope: Scope, error: Exception) -> Response:
+    """Log an error that has no handler; return its answer."""
+    outage = outages.problem_of(error)
+    request = scope["state"]["request_id"], scope["method"], route_of(scope)
+    if outage is None:
+        log.exception("request %s: %s %s", *request)
+        return problems.internal(scope)
+    log.warning("request %s: %s %s: %s: %s", *request, outage.code, error)
+    return problems.retriable(scope, outage)
+
+
 class Edge:
     """ASGI middleware: give every request an id, check its key and size, and count it.
 
-    An error without another answer becomes a 500 here.
+    An error without another answer becomes a 503 or 507 here if it is an outage, else a 500.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
@@ -62,11 +75,11 @@ class Edge:
         with self.metrics.in_progress.track_inprogress():
             try:
                 await self._answer(scope, receive, with_id)
-            except Exception:
-                log.exception("request %s: %s %s", ident, scope["method"], route_of(scope))
+            except Exception as error:
+                failure = _failure(scope, error)
                 if status:
                     raise  # half an answer is out: only the closed connection can tell the client
-                await problems.internal(scope)(scope, receive, with_id)
+                await failure(scope, receive, with_id)
             finally:
                 self._measure(scope, status, perf_counter() - started)
 

@@ -38,6 +38,11 @@ TAGS = [
     ("service", "Limits, health and metrics."),
 ]
 NO_PROBLEMS = ("/livez", "/readyz", "/metrics")
+NO_DATABASE = ("/v1/limits",)
+OUTAGES = {
+    "503": "Not ready, busy, or an outage of database or disk: try again after Retry-After",
+    "507": "The disk is full: try again when it has room",
+}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -82,9 +87,22 @@ def _describe_problems(made: dict[str, Any]) -> None:
     for path, operations in made["paths"].items():
         if path in NO_PROBLEMS:
             continue
-        for operation in operations.values():
+        for method, operation in operations.items():
             answers = operation["responses"]
             answers["default"] = {"description": "Any other problem"}
+            answers.update(_outages(path, method))
             for status, found in answers.items():
                 if status == "default" or status >= "400":
                     found["content"] = {MEDIA_TYPE: answer}
+
+
+def _outages(path: str, method: str) -> dict[str, Any]:
+    """Return the answers that any use of the database or the disk can come to."""
+    if path in NO_DATABASE:
+        return {}
+    header = {"description": "seconds until another try", "schema": {"type": "integer"}}
+    statuses = ("503",) if method == "get" else ("503", "507")
+    return {
+        status: {"description": OUTAGES[status], "headers": {"Retry-After": dict(header)}}
+        for status in statuses
+    }

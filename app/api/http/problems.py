@@ -21,6 +21,7 @@ TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
 MAX_DETAIL = 4_000  # characters; a longer sentence repeats what the client sent
 MAX_POINTER = 300
 MAX_ERRORS = 20
+RETRY_SECONDS = {503: 1, 507: 60}
 HTTP_CODES = {
     400: "malformed_request",
     404: "route_not_found",
@@ -102,10 +103,15 @@ def pointer(location: tuple[Any, ...]) -> str:
     return f"/{path}" if where == "body" else f"#{where}/{path}"
 
 
-async def _problem(request: Request, error: Problem) -> Response:
-    seconds = error.extra.get("retry_after", 1 if error.status == 503 else None)
+def retriable(scope: Scope, error: Problem) -> Response:
+    """Return the answer to a problem, with Retry-After where another try may succeed."""
+    seconds = error.extra.get("retry_after", RETRY_SECONDS.get(error.status))
     headers = None if seconds is None else {"Retry-After": str(seconds)}
-    return answer(request.scope, error, headers)
+    return answer(scope, error, headers)
+
+
+async def _problem(request: Request, error: Problem) -> Response:
+    return retriable(request.scope, error)
 
 
 async def _tangent(request: Request, error: TangentError) -> Response:

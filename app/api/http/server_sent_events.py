@@ -2,9 +2,11 @@
 
 Event ids are the ids of the rows, so `Last-Event-ID` and `?after=` mean the same. The stream ends
 with the event that ends the training; a comment every 15 s keeps proxies from closing a quiet one.
+A stream stays open while the database is away: browsers come back after a cut, but not after a 503.
 """
 
 import json
+import logging
 from collections.abc import AsyncIterator
 
 import anyio
@@ -14,9 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from app.errors import Gone
 from app.parts import Parts
 from app.serving.training import events_after
+from app.store import outages
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0
+OUTAGE_SECONDS = 5.0  # between two tries while the database is away
 BATCH = 100
 
 
@@ -36,6 +42,14 @@ async def _frames(parts: Parts, component_id: str, after: int) -> AsyncIterator[
                 event="deleted", data_str=json.dumps({"code": gone.code} | gone.extra)
             )
             return
+        except Exception as error:
+            outage = outages.problem_of(error)
+            if outage is None:
+                raise
+            log.warning("events of %s: %s: %s", component_id, outage.code, error)
+            yield format_sse_event(comment=outage.code)
+            await anyio.sleep(OUTAGE_SECONDS)
+            continue
         for event in found.events:
             after, quiet = event.id, 0.0
             yield format_sse_event(

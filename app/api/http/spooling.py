@@ -77,8 +77,8 @@ class SpoolingRoute(APIRoute):
             try:
                 return await handle(SpoolingRequest(request.scope, request.receive))
             except HTTPException as error:
-                # FastAPI blames the client for every error in a form; a full disk is not its fault.
-                if isinstance(error.__cause__, Problem):
+                # FastAPI blames the client for every error in a form; the disk's are not its fault.
+                if isinstance(error.__cause__, Problem | OSError):
                     raise error.__cause__ from None
                 raise
 

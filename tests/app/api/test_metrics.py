@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from app.settings import Settings
-from app.store import components, db, workers
+from app.store import components, db, postgres_connections, workers
 from app.store.db import session_factory, transaction
 from app.store.tables import Component, now
 from tests.support.client import predict
@@ -64,7 +64,7 @@ def test_a_postgres_that_goes_away_is_told(postgres: str, serve: Callable[..., S
 def test_a_database_server_that_does_not_answer_is_not_waited_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(db, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(postgres_connections, "CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"postgresql://x@127.0.0.1:{mute.getsockname()[1]}/x"
         engine, began = db.open_engine(Settings(database_url=url, api_key=None)), monotonic()

@@ -10,6 +10,7 @@ from app.store.db import on_commit, on_rollback, session_factory, transaction
 from app.store.tables import Tombstone
 from tests.support.archives import archive
 from tests.support.cut_lines import Cut, proxied
+from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service
 from tests.support.uploads import FILES, created, post, traces
 
@@ -49,7 +50,9 @@ def test_an_upload_of_which_nobody_says_how_it_ended_keeps_its_file(
 
     answer = post(service, archive(FILES))
 
-    assert cut.done.is_set() and answer.status_code >= 500
+    assert cut.done.is_set()
+    problem(answer, 503, "outcome_unknown")
+    assert answer.headers["retry-after"] == "5"
     cut.refusing = False
     (dataset,) = service.client.get("/v1/datasets").json()["data"]
     assert traces(service)["blobs"] == [f"datasets/{dataset['id']}/images.pack"]

@@ -85,8 +85,20 @@ def test_a_full_disk_is_told_as_what_it_is(
 ) -> None:
     monkeypatch.setattr(spooling, "SpooledTemporaryFile", Full)
     answer = send(service, path, lambda: None)
-    assert "no room left" in problem(answer, 503, "disk_full")["detail"]
-    assert answer.headers["retry-after"] == "1"
+    assert "no room left" in problem(answer, 507, "disk_full")["detail"]
+    assert answer.headers["retry-after"] == "60"
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_an_error_of_the_disk_is_not_blamed_on_the_client(
+    service: Service, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Full):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(spooling, "SpooledTemporaryFile", Broken)
+    problem(send(service, path, lambda: None), 503, "storage_unavailable")
 
 
 @pytest.mark.parametrize("path", FIELDS)

@@ -121,6 +121,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def max_archive_entries(self) -> int:
+        """The most files and folders of an archive: its images, a file beside each, and more."""
+        return 2 * self.max_dataset_images + 1000
+
+    @property
     def sql_url(self) -> str:
         """The database's SQLAlchemy URL; Postgres through psycopg 3."""
         if self.database_url is None:

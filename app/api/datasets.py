@@ -27,6 +27,7 @@ from app.api.http.deps import (
 )
 from app.api.http.spooling import SpoolingRoute
 from app.api.http.upload_slots import upload_slot
+from app.archives.entries import CodePage
 from app.errors import Unsupported
 from app.schemas.datasets import (
     DatasetOut,
@@ -92,14 +93,18 @@ def upload(
         Text, Form(max_length=64, description="of the component to train")
     ] = spaces.DEFAULT,
     train: Annotated[bool, Form(description="train a component from it at once")] = False,
+    code_page: Annotated[
+        CodePage | None, Form(description="of file names that are not in UTF-8")
+    ] = None,
 ) -> UploadedDataset:
     """Decodes every image before the answer; other files are listed with the reason.
 
     The folder of an image is its label; a single folder around everything and folders named train,
-    val or test are not labels. Alternatively a CSV or JSONL file (`metadata.csv`) has `file_name`
-    and `label`. Of files with the same bytes and label one is kept.
+    val or test are not labels, and images in them alone have none. Alternatively a CSV or JSONL
+    file (`metadata.csv`) has `file_name` and `label`. Of files with the same bytes and label one is
+    kept. `files` counts every file of the archive once.
     """
-    archive = Archive(file.file, file.filename, name, space, train)
+    archive = Archive(file.file, file.filename, name, space, train, code_page)
     shown = upload_dataset(parts, archive, once)
     response.headers["Location"] = f"/v1/datasets/{shown.id}"
     return shown

@@ -2,8 +2,11 @@
 
 members       every file of a zip, tar, tar.gz or tar.zst, or the problem with the archive
 zips, tars    the two formats; entries has what they share
-layouts       an image's label, from its folder or a manifest
+system_files  names of files that systems add
+layouts       an image's label, from its folders
+manifests     an image's label, from a table
 image_checks  images decoded in threads; decode_worker decodes the large ones in child processes
+collection    every file with its outcome
 packs         the accepted files end to end in one file
 uploads       all of it: `with uploads.receive(file, path, limits) as upload`
 """

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import zstandard
 
@@ -10,6 +10,27 @@ from app.errors import Malformed, Problem, TooLarge
 
 MAX_RATIO = 200  # unpacked bytes per byte of the archive …
 MIN_BYTES_FOR_RATIO = 64 * 2**20  # … checked above this many unpacked bytes
+CodePage = Literal[
+    "cp437",
+    "cp850",
+    "cp852",
+    "cp866",
+    "cp932",
+    "cp949",
+    "cp1250",
+    "cp1251",
+    "cp1252",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "big5",
+    "euc-jp",
+    "euc-kr",
+    "gb18030",
+    "koi8-r",
+]
+CODE_PAGES: tuple[str, ...] = get_args(CodePage)
 MAX_ZSTD_WINDOW = 2**26  # bytes of memory; enough for every level of zstd but --ultra -22
 
 
@@ -18,6 +39,9 @@ class Limits(Protocol):
 
     @property
     def max_upload_bytes(self) -> int: ...
+
+    @property
+    def max_archive_entries(self) -> int: ...
 
     @property
     def max_dataset_images(self) -> int: ...
@@ -48,6 +72,7 @@ class Entry(NamedTuple):
     kind: str  # "file", "folder", or the name of a kind that is refused
     size: int  # unpacked, as announced
     read: Callable[[], bytes]
+    fault: str | None = None  # why this entry cannot be used, although the others can
 
 
 class Meter:
@@ -100,6 +125,28 @@ class Unpacked:
             raise damaged(f"its compressed data cannot be unpacked ({error})") from error
         self._meter.add(len(data))
         return data
+
+
+def name_of(raw: bytes, code_page: str | None) -> tuple[str, str | None]:
+    """Return an entry's name and, if it cannot be read for certain, the reason.
+
+    A name that is not in UTF-8 is read in the code page that the client names, and else shown in
+    ASCII: any of the world's code pages gives it some text, and the wrong text is a wrong label.
+    """
+    try:
+        return raw.decode(), None
+    except UnicodeDecodeError:
+        shown = raw.decode("ascii", "backslashreplace")
+    if code_page is None:
+        return shown, (
+            "its name is not in UTF-8, and the archive does not tell in which code page it is: "
+            "pack with names in UTF-8 (7-Zip: -mcu=on), or name the code page in the field "
+            f"code_page of the form, one of {', '.join(CODE_PAGES)}"
+        )
+    try:
+        return raw.decode(code_page), None
+    except UnicodeDecodeError:
+        return shown, f"its name is neither in UTF-8 nor in {code_page}"
 
 
 def truncated(where: str) -> Malformed:

@@ -1,170 +1,155 @@
-"""Labels for the images of an archive: from a manifest if there is one, else from folders.
+"""Labels for the images of an archive from their folders.
 
-cat/1.png  dog/2.png               the first folder is the label
-pets/cat/1.png  pets/dog/2.png     a single root folder around everything is skipped
-train/cat/1.png  test/dog/2.png    folders named for a split are skipped; the splits are merged
-metadata.csv  a/1.png  a/2.png     a CSV or JSONL file with `file_name` and `label` gives the labels
-                                   of all images, by paths relative to its own folder
+cat/1.png  dog/2.png                 the first folder is the label
+pets/cat/1.png  pets/dog/2.png       a single root folder around everything is skipped
+train/cat/1.png  test/dog/2.png      folders named for a split are skipped; the splits are merged
+train/cat/1.png  test/2.png          the second image has no label
+images/1.png  masks/1.png            nor have these: the layout is that of another task
+
+A label is never guessed: where the folders cannot tell, there is none, or the layout is refused.
 """
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
-from typing import Any
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from app.archives.members import safe_path
-from app.errors import Invalid, TooLarge
-from tangent import labels
+from app.errors import Invalid
 
-MAX_MANIFEST_BYTES = 16 * 2**20
-MANIFEST_ENDINGS = (".csv", ".jsonl")
-MANIFEST_NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
-SPLITS = frozenset(
-    ["train", "training", "val", "valid", "validation", "dev", "eval", "test", "testing"]
+SPLIT = re.compile(
+    r"(train|training|val|valid|validation|dev|eval|test|testing|pred|predict|holdout|unlabell?ed)"
+    r"([ _-]?(sets?|data|images?|imgs?|split|\d{1,4}))*"
+)
+IMAGES = frozenset(
+    ["images", "image", "imgs", "img", "jpegimages", "pictures", "pics", "jpeg", "jpg", "png"]
+)
+MASKS = frozenset(
+    [
+        *("masks", "labels", "annotations", "annotation", "gt", "ground_truth", "groundtruth"),
+        *("segmentationclass", "segmentationobject", "imagesets", "bboxes"),
+    ]
+)
+MASKS_BESIDE_IMAGES = MASKS | {"mask", "label"}  # alone these may be labels
+OTHER_TASKS = frozenset(["obj_train_data", "obj_valid_data", "obj_test_data"]) | IMAGES | MASKS
+MAX_LOOKED_AT = 16  # folders of a path that may be called images or masks
+WHAT_TO_DO = (
+    "put every image in a folder named for its label, with no folders in it, or add a metadata.csv "
+    "with the columns file_name and label"
 )
 
 
-def may_be_manifest(path: str) -> bool:
-    """Return whether a file of this name may be a manifest."""
-    return path.lower().endswith(MANIFEST_ENDINGS)
+class Seen(NamedTuple):
+    """Paths through one folder, by whether the image lies in the folder itself or deeper."""
+
+    direct: str | None
+    deeper: str | None
 
 
-class Manifest:
-    """The labels that an archive's manifests give to its paths."""
-
-    def __init__(self, max_rows: int) -> None:
-        self.labels: dict[str, str] = {}
-        self.rejected: dict[str, str] = {}  # path -> reason why its row cannot be used
-        self.has_rows = False
-        self._max_rows = max_rows
-        self._interned: dict[str, str] = {}  # one string per label, however many rows have it
-
-    def add(self, path: str, data: bytes) -> bool:
-        """Add the rows of a CSV or JSONL file; return False if the table is not a manifest.
-
-        Raises:
-            Invalid: `manifest_malformed`, `manifest_conflict`, `unsafe_path`.
-            TooLarge: `too_many_images`.
-        """
-        place = PurePosixPath(path)
-        certain = place.stem.lower() in MANIFEST_NAMES
-        rows = _json_rows(path, data) if place.suffix.lower() == ".jsonl" else _csv_rows(path, data)
-        try:
-            for number, row in rows:
-                if "file_name" not in row or "label" not in row:
-                    raise _malformed(path, number, "it needs the fields file_name and label")
-                certain = self.has_rows = True
-                self._add_row(path, number, place.parent, row)
-            if not certain:
-                return False
-            if not self.has_rows:
-                raise _malformed(path, 1, "it lists no image")
-        except Invalid:
-            if certain:
-                raise
-            return False
-        return True
-
-    def _add_row(self, path: str, number: int, folder: PurePosixPath, row: dict[str, Any]) -> None:
-        if len(self.labels) + len(self.rejected) >= self._max_rows:
-            raise TooLarge(
-                "too_many_images",
-                f"{path} lists more than the {self._max_rows} images allowed in one dataset",
-            )
-        name, label = row["file_name"], row["label"]
-        if not isinstance(name, str) or not name:
-            raise _malformed(path, number, "its file_name is empty")
-        image = safe_path(str(folder / safe_path(name)))
-        label = str(label) if type(label) is int else label
-        fault = label_fault(label)
-        if fault:
-            self.rejected.setdefault(image, f"its label in {path}, line {number}, {fault}")
-            return
-        label = labels.tidy(label)
-        label = self._interned.setdefault(label, label)
-        if self.labels.setdefault(image, label) != label:
-            raise Invalid(
-                "manifest_conflict",
-                f"{path}, line {number}, gives {image!r} the label {label!r}, "
-                f"another line {self.labels[image]!r}: list every image once",
-            )
-
-
-def label_fault(label: Any) -> str | None:
-    """Return why this cannot be a label, as the end of a sentence; None if it can."""
-    if not isinstance(label, str):
-        return "is empty or not text"
-    return labels.fault(labels.tidy(label))
-
-
-def folder_labels(paths: Iterable[str]) -> Iterator[str | None]:
-    """Return the label of every path, from its folders; None for a path without a folder.
+def folder_labels(paths: Sequence[str]) -> Iterator[str | None]:
+    """Return the label of every path, from its folders; None where they do not tell one.
 
     Raises:
-        Invalid: `ambiguous_layout` if a folder around everything holds both images and folders.
+        Invalid: `ambiguous_layout` if a folder around everything holds both images and folders, or
+            if splits and other folders lie side by side.
     """
-    skip = 0
-    while _is_wrapper(paths, skip):
-        skip += 1
-    parts = (path.split("/") for path in paths)
-    return (part[skip] if len(part) > skip + 1 else None for part in parts)
+    starts = array("H", bytes(2 * len(paths)))  # of the part that is the label, if a part follows
+    while _are_no_labels(_folders_at(paths, starts)):
+        for place, path in enumerate(paths):
+            starts[place] = path.find("/", starts[place]) + 1 or starts[place]
+    for path, start in zip(paths, starts, strict=True):
+        end = path.find("/", start)
+        yield path[start:end] if end >= 0 else None
 
 
-def _is_wrapper(paths: Iterable[str], skip: int) -> bool:
-    """Return whether the folders at this depth are not labels: one root folder, or splits."""
-    names: set[str] = set()
-    direct = deeper = None
+def masks(paths: Sequence[str]) -> Iterator[str | None]:
+    """Yield for every path the folder of masks that it lies in, beside a folder of images."""
+    with_images = {
+        parent for path in paths for parent, name in _parents(path) if name.casefold() in IMAGES
+    }
     for path in paths:
-        part = path.split("/")
-        if len(part) <= skip + 1:
+        yield next(
+            (
+                f"{parent}{name}"
+                for parent, name in _parents(path)
+                if name.casefold() in MASKS_BESIDE_IMAGES and parent in with_images
+            ),
+            None,
+        )
+
+
+def _parents(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the folders of a path that may hold images or masks, each with what is before it."""
+    start = 0
+    for _ in range(MAX_LOOKED_AT):
+        end = path.find("/", start)
+        if end < 0:
+            return
+        name = path[start:end]
+        if name.casefold() in IMAGES or name.casefold() in MASKS_BESIDE_IMAGES:
+            yield path[:start], name
+        start = end + 1
+
+
+def _folders_at(paths: Sequence[str], starts: Sequence[int]) -> dict[str, Seen]:
+    """Return the folders that begin at these places."""
+    found: dict[str, Seen] = {}
+    for path, start in zip(paths, starts, strict=True):
+        end = path.find("/", start)
+        if end < 0:
             continue  # an image without a folder has no label at any depth
-        names.add(part[skip])
-        if len(part) == skip + 2:
-            direct = path
+        name = path[start:end]
+        direct, deeper = found.get(name, (None, None))
+        if path.find("/", end + 1) < 0:
+            direct = direct or path
         else:
-            deeper = path
-    if not names or not (len(names) == 1 or all(name.lower() in SPLITS for name in names)):
-        return False
-    if direct and deeper:
+            deeper = deeper or path
+        found[name] = Seen(direct, deeper)
+    return found
+
+
+def _are_no_labels(folders: dict[str, Seen]) -> bool:
+    """Return whether the folders are not labels: one root folder, splits, or another task's."""
+    names = {name: name.casefold() for name in folders}
+    splits = _splits(names)
+    if not all(name in splits or names[name] in OTHER_TASKS for name in folders):
+        _refuse_mixed(names, splits)
+        if len(folders) > 1 or next(iter(folders.values())).deeper is None:
+            return False
+    for direct, deeper in folders.values():
+        if direct and deeper:
+            raise Invalid(
+                "ambiguous_layout",
+                f"images lie both in a folder ({direct!r}) and in folders within it ({deeper!r}): "
+                + WHAT_TO_DO,
+            )
+    return bool(folders)
+
+
+def _splits(names: dict[str, str]) -> set[str]:
+    """Return the names of splits: `train`, `test_set`, and `seg_train` if there is `seg_test`."""
+    found = {name for name, folded in names.items() if SPLIT.fullmatch(folded)}
+    prefixed: dict[str, dict[str, bool]] = {}
+    for name, folded in names.items():
+        prefix, _, rest = folded.replace("-", "_").rpartition("_")
+        if prefix and SPLIT.fullmatch(rest):
+            prefixed.setdefault(prefix, {})[name] = _is_for_training(rest)
+    for group in prefixed.values():
+        if len(set(group.values())) == 2:
+            found |= set(group)
+    return found
+
+
+def _is_for_training(split: str) -> bool:
+    return split.startswith("train")
+
+
+def _refuse_mixed(names: dict[str, str], splits: set[str]) -> None:
+    kinds = {"train" in names[name] for name in splits}
+    if len(kinds) == 2:
+        some = ", ".join(map(repr, sorted(splits)[:3]))
+        other = min(name for name in names if name not in splits)
         raise Invalid(
             "ambiguous_layout",
-            f"images lie both in a folder ({direct!r}) and in folders within it ({deeper!r}): put "
-            "every image in a folder named for its label, with no folders in it, or add a "
-            "metadata.csv with the columns file_name and label",
+            f"the folders {some} are splits, and {other!r} beside them is none: leave it out, or "
+            "add a metadata.csv with the columns file_name and label",
         )
-    return deeper is not None
-
-
-def _malformed(path: str, number: int, what: str) -> Invalid:
-    return Invalid("manifest_malformed", f"{path}, line {number}: {what}")
-
-
-def _lines(path: str, data: bytes) -> Iterator[str]:
-    try:
-        yield from io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-    except UnicodeDecodeError as error:
-        raise Invalid("manifest_malformed", f"{path} is not in UTF-8: save it as UTF-8") from error
-
-
-def _csv_rows(path: str, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(_lines(path, data), restkey="", restval="", skipinitialspace=True)
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise _malformed(path, reader.line_num + 1, str(error)) from error
-
-
-def _json_rows(path: str, data: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_lines(path, data), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise _malformed(path, number, f"it is not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise _malformed(path, number, "it is not a JSON object")
-        yield number, row

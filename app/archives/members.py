@@ -20,8 +20,9 @@ from typing import BinaryIO
 
 import zstandard
 
-from app.archives import tars, zips
+from app.archives import tars, zip_directory, zips
 from app.archives.entries import MAX_ZSTD_WINDOW, Entry, Limits, Meter, Unpacked
+from app.archives.system_files import RESOURCE_MAGIC, is_system_file, may_be_resources
 from app.errors import Invalid, TooLarge, Unsupported
 
 MAX_PATH = 1024  # characters
@@ -36,6 +37,14 @@ MAGIC = {
     b"7z\xbc\xaf\x27\x1c": "7z",
     b"Rar!": "rar",
 }
+OTHERS = {  # beginnings, in lower case, of what is uploaded in place of an archive
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file itself (git lfs pull)",
+    b"<!doctype html": "is a web page, perhaps a log-in in place of the download",
+    b"<html": "is a web page, perhaps a log-in in place of the download",
+    b"\x89png": "is a single image",
+    b"\xff\xd8\xff": "is a single image",
+    b"%pdf": "is a PDF document",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +54,14 @@ class Member:
     path: str
     size: int  # as announced; `read` returns exactly this many bytes or raises
     read: Callable[[], bytes]
+    fault: str | None = None  # why the file cannot be used; its path is then for people's eyes only
+    is_system_file: bool = False  # added by an operating system or a tool
 
 
-def members(file: BinaryIO, limits: Limits) -> Iterator[Member]:
-    """Yield every file of the archive in order, without the files that operating systems add.
+def members(file: BinaryIO, limits: Limits, code_page: str | None = None) -> Iterator[Member]:
+    """Yield every file of the archive, in order.
+
+    Names that are not in UTF-8 are in the code page, if one is given.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
@@ -58,25 +71,48 @@ def members(file: BinaryIO, limits: Limits) -> Iterator[Member]:
         Invalid: `unsafe_path`, `path_too_long`, `duplicate_path`, `archive_link`, `archive_device`,
             `archive_encrypted`.
     """
-    max_entries = 2 * limits.max_dataset_images + 1000  # leaves room for folders and other files
+    max_entries = limits.max_archive_entries
     seen: set[str] = set()
-    for number, entry in enumerate(_entries(file, limits), 1):
+    for number, entry in enumerate(_entries(file, limits, code_page), 1):
         if number > max_entries:
             raise TooLarge(
                 "too_many_entries",
-                f"the archive has more than {max_entries} entries: "
-                f"a dataset holds at most {limits.max_dataset_images} images",
+                f"the archive has more than {max_entries} entries, files and folders together: "
+                "split it into several datasets",
             )
-        path = safe_path(entry.name)
         _refuse_special(entry)
-        if entry.kind == "folder" or not path or is_system_file(path):
+        member = _member(entry, limits)
+        if member is None:
             continue
-        if path in seen:
-            raise Invalid(
-                "duplicate_path", f"the archive holds {path!r} more than once: keep one of them"
-            )
-        seen.add(path)
-        yield Member(path, entry.size, entry.read)
+        if not (member.fault or member.is_system_file):
+            if member.path in seen:
+                raise Invalid(
+                    "duplicate_path",
+                    f"the archive holds {member.path!r} more than once: keep one of them",
+                )
+            seen.add(member.path)
+        yield member
+
+
+def _member(entry: Entry, limits: Limits) -> Member | None:
+    """Return the entry as a member; None for a folder, which holds nothing itself."""
+    if entry.fault is not None:
+        if entry.kind == "folder":
+            return None
+        return Member(entry.name[:MAX_PATH], entry.size, entry.read, entry.fault)
+    path = safe_path(entry.name)
+    if entry.kind == "folder" or not path:
+        if not entry.size:
+            return None
+        fault = f"it has the name of a folder, but holds {entry.size} bytes: rename it"
+        return Member(entry.name, entry.size, entry.read, fault)
+    if is_system_file(path):
+        return Member(path, entry.size, entry.read, is_system_file=True)
+    if may_be_resources(path) and entry.size <= limits.max_image_bytes:
+        data = entry.read()
+        resources = data.startswith(RESOURCE_MAGIC)
+        return Member(path, entry.size, lambda: data, is_system_file=resources)
+    return Member(path, entry.size, entry.read)
 
 
 def safe_path(name: str) -> str:
@@ -89,22 +125,15 @@ def safe_path(name: str) -> str:
         raise Invalid(
             "path_too_long", f"the path {name[:80]!r}… is longer than {MAX_PATH} characters"
         )
-    path = unicodedata.normalize("NFC", name).replace("\\", "/")
+    path = unicodedata.normalize("NFC", name)
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if path.startswith("/") or DRIVE.match(path) or ".." in parts or "\0" in path:
+    either = path.replace("\\", "/")  # on one of the systems
+    if either.startswith("/") or DRIVE.match(path) or ".." in either.split("/") or "\0" in path:
         raise Invalid(
             "unsafe_path",
             f"the path {name!r} leaves the archive's own folder: pack with relative paths only",
         )
     return "/".join(parts)
-
-
-def is_system_file(path: str) -> bool:
-    """Return whether an operating system adds such a file: hidden, or of macOS or Windows."""
-    parts = path.split("/")
-    if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
-        return True
-    return parts[-1].lower() in ("thumbs.db", "desktop.ini")
 
 
 def archive_format(head: bytes) -> str | None:
@@ -121,28 +150,42 @@ def _refuse_special(entry: Entry) -> None:
     code = "archive_link" if "link" in entry.kind else "archive_device"
     raise Invalid(
         code,
-        f"{entry.name!r} is a {entry.kind}: pack plain files and folders only "
-        "(tar --dereference --hard-dereference stores files in place of links)",
+        f"{entry.name!r} is a {entry.kind}: pack plain files and folders only (files in place of "
+        "links are stored by GNU tar's --dereference --hard-dereference, by tar -L on a Mac, and "
+        "by zip without -y)",
     )
 
 
-def _entries(file: BinaryIO, limits: Limits) -> Iterator[Entry]:
+def _entries(file: BinaryIO, limits: Limits, code_page: str | None) -> Iterator[Entry]:
     packed = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(512)
     file.seek(0)
     meter, kind = Meter(limits, packed), archive_format(head)
-    if kind == "zip":
-        return zips.entries(file, packed, meter)
+    if kind == "zip" or (kind is None and zip_directory.has_end(file, packed)):
+        return zips.entries(file, packed, meter, code_page)
     if kind == "tar":
-        return tars.entries(Unpacked(file, meter))
+        return tars.entries(Unpacked(file, meter), code_page)
     if kind == "gzip":
-        return tars.entries(Unpacked(gzip.GzipFile(fileobj=file, mode="rb"), meter), inside=kind)
+        unzipped = Unpacked(gzip.GzipFile(fileobj=file, mode="rb"), meter)
+        return tars.entries(unzipped, code_page, inside=kind)
     if kind == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
         stream = decompressor.stream_reader(file, read_across_frames=True, closefd=False)
-        return tars.entries(Unpacked(stream, meter), inside=kind)
-    looks = f"looks like {kind}, which is not supported" if kind else "is not an archive"
+        return tars.entries(Unpacked(stream, meter), code_page, inside=kind)
     raise Unsupported(
-        "not_an_archive", f"the file {looks}: upload a zip, tar, tar.gz or tar.zst of the images"
+        "not_an_archive",
+        f"the file {_looks(head, kind)}: upload a zip, tar, tar.gz or tar.zst of the images",
+    )
+
+
+def _looks(head: bytes, kind: str | None) -> str:
+    """Return the end of a sentence that says what a file is that is no archive."""
+    if kind:
+        return f"looks like {kind}, which is not supported"
+    if not head:
+        return "is empty"
+    start = head.lstrip().lower()
+    return next(
+        (what for mark, what in OTHERS.items() if start.startswith(mark)), "is not an archive"
     )

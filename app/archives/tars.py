@@ -6,13 +6,14 @@ reader it reports a damaged header or a missing end mark, and does not take it f
 
 from collections.abc import Iterator
 
-from app.archives.entries import Entry, Readable, damaged, truncated
+from app.archives.entries import Entry, Readable, damaged, name_of, truncated
 from app.errors import TooLarge, Unsupported
 
 BLOCK = 512
 MAX_HEADER = 2**16  # bytes of a long name or of a pax header
 MAX_RECORDS = 200  # of one pax header
 PIECE = 2**20
+END_MARK = "its end mark"
 FILE, FOLDER = b"0\x007", b"5"
 REFUSED = {
     b"1": "hard link",
@@ -37,43 +38,75 @@ def is_header(block: bytes) -> bool:
     return claimed == sum(rest) - 256 * sum(byte > 127 for byte in rest)  # by signed bytes
 
 
-def entries(stream: Readable, inside: str | None = None) -> Iterator[Entry]:
-    """Yield every entry of the tar; `inside` names the compression around it, if any.
+def entries(
+    stream: Readable, code_page: str | None = None, inside: str | None = None
+) -> Iterator[Entry]:
+    """Yield every entry of the tar, and of tars that follow its end mark.
+
+    Names that are not in UTF-8 are in the code page, if one is given; `inside` names the
+    compression around the tar, if any.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
         Unsupported: `not_an_archive`, `archive_method`.
         TooLarge: `header_too_large`.
     """
-    header = _block(stream, "before its first entry")
+    source = _Source(stream)
+    header = _block(source, "before its first entry")
     if any(header) and not is_header(header):
         raise Unsupported(
             "not_an_archive",
             f"the {inside or 'file'} holds no tar archive: make a tar of the images",
         )
-    records: dict[str, str] = {}
+    records: dict[str, bytes] = {}
     last = "its beginning"
     while any(header):
         if not is_header(header):
-            raise damaged(f"the tar header after {last} is missing or damaged")
+            raise damaged(_no_header(last))
         kind, size = header[156:157], _number(header[124:136], "size", last)
         if kind in b"xgLKV":
-            records |= _extension(stream, kind, size, last)
+            records |= _extension(source, kind, size, last)
         else:
-            name = records.get("path") or _name(header)
-            body = _Body(stream, _size(records, size, kind, name), name)
-            yield Entry(name, _kind(kind, name, records), body.size, body.read)
+            name, fault = name_of(records.get("path") or _name(header), code_page)
+            body = _Body(source, _size(records, size, kind, name), name)
+            yield Entry(name, _kind(kind, name, records), body.size, body.read, fault)
             body.skip()
             records, last = {}, repr(name)
-        header = _block(stream, f"after {last}, without tar's end mark")
-    while stream.read(PIECE):  # padding; the checksum of a compressed tar comes after it
-        pass
+        header = _block(source, f"after {last}, without tar's end mark")
+        if not any(header) and source.skip_zeros():
+            header, last = _block(source, "after its end mark"), END_MARK
+
+
+class _Source:
+    """A stream that can be looked at ahead."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream, self._ahead = stream, b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next `size` bytes, fewer only at the end."""
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data if len(data) == size else data + self._stream.read(size - len(data))
+
+    def skip_zeros(self) -> bool:
+        """Skip blocks of zeros; return whether a block follows, and else read to the end.
+
+        Less than a block is no entry: some tools pad the end. The checksum of a compressed tar
+        comes after all.
+        """
+        while data := self.read(PIECE):
+            zeros = len(data) - len(data.lstrip(b"\0"))
+            if zeros < len(data):
+                self._ahead = data[zeros - zeros % BLOCK :] + self._ahead
+                self._ahead += self._stream.read(max(0, BLOCK - len(self._ahead)))
+                return len(self._ahead) >= BLOCK
+        return False
 
 
 class _Body:
     """The unread bytes of one entry."""
 
-    def __init__(self, stream: Readable, size: int, name: str) -> None:
+    def __init__(self, stream: _Source, size: int, name: str) -> None:
         self.size, self._stream, self._name = size, stream, name
         self._left = size + -size % BLOCK  # to the next header
 
@@ -92,7 +125,13 @@ class _Body:
             self._left -= len(data)
 
 
-def _block(stream: Readable, where: str) -> bytes:
+def _no_header(last: str) -> str:
+    if last == END_MARK:
+        return "after tar's end mark it goes on with bytes that are no tar entry"
+    return f"the tar header after {last} is missing or damaged"
+
+
+def _block(stream: _Source, where: str) -> bytes:
     block = stream.read(BLOCK)
     if len(block) < BLOCK:
         raise truncated(where)
@@ -109,22 +148,15 @@ def _number(field: bytes, what: str, after: str) -> int:
         raise damaged(f"the {what} of the entry after {after} is not a number") from None
 
 
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
-def _name(header: bytes) -> str:
+def _name(header: bytes) -> bytes:
     name = header[:100].split(b"\0", 1)[0]
     prefix = header[345:500].split(b"\0", 1)[0]
     if header[257:263] == b"ustar\0" and prefix:  # GNU tar stores times in the place of the prefix
         name = prefix + b"/" + name
-    return _text(name)
+    return name
 
 
-def _kind(flag: bytes, name: str, records: dict[str, str]) -> str:
+def _kind(flag: bytes, name: str, records: dict[str, bytes]) -> str:
     if flag in REFUSED:
         return REFUSED[flag]
     if flag == FOLDER or (flag in FILE and name.endswith("/")):  # "/" before POSIX
@@ -138,17 +170,17 @@ def _kind(flag: bytes, name: str, records: dict[str, str]) -> str:
     )
 
 
-def _size(records: dict[str, str], size: int, flag: bytes, name: str) -> int:
+def _size(records: dict[str, bytes], size: int, flag: bytes, name: str) -> int:
     if flag not in FILE:
         return 0  # links and folders have no data, whatever size they announce
     if "size" not in records:
         return size
-    if not records["size"].isdecimal() or len(records["size"]) > 20:
+    if not records["size"].isdigit() or len(records["size"]) > 20:
         raise damaged(f"the size of {name!r} is not a number")
     return int(records["size"])
 
 
-def _extension(stream: Readable, flag: bytes, size: int, after: str) -> dict[str, str]:
+def _extension(stream: _Source, flag: bytes, size: int, after: str) -> dict[str, bytes]:
     """Return the records of a header that precedes an entry's own: a long name, or pax records."""
     if size > MAX_HEADER:
         raise TooLarge(
@@ -160,13 +192,13 @@ def _extension(stream: Readable, flag: bytes, size: int, after: str) -> dict[str
     if len(data) < size:
         raise truncated(f"within a header after {after}")
     if flag == b"L":
-        return {"path": _text(data[:size].split(b"\0", 1)[0])}
+        return {"path": data[:size].split(b"\0", 1)[0]}
     return _pax(data[:size], after) if flag == b"x" else {}
 
 
-def _pax(data: bytes, after: str) -> dict[str, str]:
+def _pax(data: bytes, after: str) -> dict[str, bytes]:
     r"""Parse records such as "27 path=a/long/name.png\n"; the number is the record's length."""
-    records: dict[str, str] = {}
+    records: dict[str, bytes] = {}
     at = 0
     while at < len(data):
         blank = data.find(b" ", at, at + 10)
@@ -175,6 +207,6 @@ def _pax(data: bytes, after: str) -> dict[str, str]:
         key, equals, value = data[blank + 1 : end - 1].partition(b"=")
         if not equals or not blank < end <= len(data) or len(records) == MAX_RECORDS:
             raise damaged(f"a pax header after {after} is malformed")
-        records[_text(key)] = _text(value)
+        records[key.decode("latin-1")] = value
         at = end
     return records

@@ -1,6 +1,8 @@
 """The zip format, read by its central directory a piece at a time.
 
-Follows PKWARE's APPNOTE 6.3: stored and deflated entries, ZIP64, names in UTF-8 or code page 437.
+Follows PKWARE's APPNOTE 6.3: stored and deflated entries, ZIP64, names in UTF-8. It deviates where
+the archives of this world do: a name without the flag for UTF-8 may be in any code page, not only
+in 437, so it is read as UTF-8, or from Info-ZIP's Unicode Path field, or as the client says.
 The central directory decides what is in the archive; an entry's own header only locates its data.
 """
 
@@ -11,19 +13,17 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
-from app.archives.entries import Entry, Meter, damaged, truncated
+from app.archives.entries import Entry, Meter, damaged, name_of, truncated
+from app.archives.zip_directory import PIECE, Directory, exactly, find
 from app.errors import Invalid, Unsupported
 
-END = struct.Struct("<4s4H2LH")  # end of central directory
-END64_PLACE = struct.Struct("<4sLQL")
-END64 = struct.Struct("<4sQ2H2L4Q")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
-MAX_TRAILING = END.size + 0xFFFF  # the end record and the longest comment
 MAX_RECORD = CENTRAL.size + 3 * 0xFFFF  # with the longest name, extra field and comment
-PIECE = 2**20
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1 | 0x40 | 0x2000, 0x800
+UNICODE_PATH = 0x7075
+UNIX, MAC = 3, 19  # hosts on which a backslash is a character like others
 METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz", 99: "AES encryption"}
 
 
@@ -31,6 +31,7 @@ class Record(NamedTuple):
     """One entry of the central directory."""
 
     name: str
+    fault: str | None  # why the name cannot be read
     flags: int
     method: int
     crc: int
@@ -40,16 +41,23 @@ class Record(NamedTuple):
     offset: int
 
 
-def entries(file: BinaryIO, length: int, meter: Meter) -> Iterator[Entry]:
+def entries(
+    file: BinaryIO, length: int, meter: Meter, code_page: str | None = None
+) -> Iterator[Entry]:
     """Yield every entry of the zip file of this length, in the order of its central directory.
+
+    Names that are neither in UTF-8 nor in a Unicode Path field are in the code page, if one is
+    given.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
         Invalid: `archive_encrypted`.
         Unsupported: `archive_method`.
     """
-    start, size = _directory(file, length)
-    for record in _records(file, start, size):
+    directory = find(file, length)
+    count = 0
+    for record in _records(file, directory, code_page):
+        count += 1
         if record.flags & ENCRYPTED or record.method == 99:
             raise Invalid(
                 "archive_encrypted", f"{record.name!r} is encrypted: pack without a password"
@@ -61,55 +69,24 @@ def entries(file: BinaryIO, length: int, meter: Meter) -> Iterator[Entry]:
                 f"{record.name!r} is compressed by {METHODS.get(record.method, record.method)}: "
                 "pack with deflate, zip's usual method, or without compression",
             )
-        yield Entry(record.name, kind, record.size, partial(_read, file, start, record, meter))
+        read = partial(_read, file, directory.start, record, meter)
+        yield Entry(record.name, kind, record.size, read, record.fault)
+    if (count - directory.entries) % 2**16:
+        raise damaged(f"its list has {count} entries, its end record says {directory.entries}")
 
 
-def _exactly(file: BinaryIO, offset: int, size: int, what: str) -> bytes:
-    file.seek(offset)
-    data = file.read(size)
-    if len(data) < size:
-        raise truncated(f"within {what}")
-    return data
-
-
-def _directory(file: BinaryIO, length: int) -> tuple[int, int]:
-    """The offset and the size of the central directory."""
-    first = max(0, length - MAX_TRAILING)
-    tail = _exactly(file, first, length - first, "its end record")
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or at + END.size > len(tail):
-        raise truncated("before its list of entries, which is the last part of a zip")
-    _, disk, _, _, _, size, start, _ = END.unpack_from(tail, at)
-    end = first + at
-    if 0xFFFF in (disk,) or 0xFFFFFFFF in (size, start):
-        place = _exactly(file, max(0, end - END64_PLACE.size), END64_PLACE.size, "its end record")
-        magic, disk, end, _ = END64_PLACE.unpack(place)
-        if magic != b"PK\x06\x07" or end > length:
-            raise damaged("its ZIP64 end record is missing")
-        magic, *_, size, start = END64.unpack(_exactly(file, end, END64.size, "its end record"))
-        if magic != b"PK\x06\x06":
-            raise damaged("its ZIP64 end record is missing")
-    if disk:
-        raise Unsupported(
-            "archive_method", "the zip is one part of several: join the parts into one file"
-        )
-    if start + size > end:
-        raise truncated("before its list of entries is complete")
-    return start, size
-
-
-def _records(file: BinaryIO, start: int, size: int) -> Iterator[Record]:
-    buffer, at, end = b"", 0, start + size
+def _records(file: BinaryIO, directory: Directory, code_page: str | None) -> Iterator[Record]:
+    buffer, at, start, end = b"", 0, directory.start, directory.start + directory.size
     while start < end or at < len(buffer):
         if len(buffer) - at < MAX_RECORD and start < end:
-            piece = _exactly(file, start, min(PIECE, end - start), "its list of entries")
+            piece = exactly(file, start, min(PIECE, end - start), "its list of entries")
             buffer, at, start = buffer[at:] + piece, 0, start + len(piece)
-        record, length = _record(buffer, at)
+        record, length = _record(buffer, at, directory.front, code_page)
         at += length
         yield record
 
 
-def _record(buffer: bytes, at: int) -> tuple[Record, int]:
+def _record(buffer: bytes, at: int, front: int, code_page: str | None) -> tuple[Record, int]:
     """The record that begins at this place of the buffer, and its length."""
     if len(buffer) - at < CENTRAL.size or not buffer.startswith(b"PK\x01\x02", at):
         raise damaged("its list of entries is malformed")
@@ -122,39 +99,55 @@ def _record(buffer: bytes, at: int) -> tuple[Record, int]:
     end = name_end + extra_length + comment_length
     if end > len(buffer):
         raise damaged("its list of entries is malformed")
-    name = _text(buffer[name_start:name_end], flags)
-    extra = buffer[name_end : name_end + extra_length]
+    raw, extra = buffer[name_start:name_end], buffer[name_end : name_end + extra_length]
+    name, fault = _name(raw, flags, extra, code_page)
+    if fault is None:
+        name = _with_slashes(name, host=fields[1] >> 8)
     size, packed, offset = _zip64(extra, size, packed, offset, name)
-    record = Record(name, flags, method, crc, packed, size, attributes >> 16, offset)
+    mode = attributes >> 16
+    record = Record(name, fault, flags, method, crc, packed, size, mode, front + offset)
     return record, end - at
+
+
+def _name(raw: bytes, flags: int, extra: bytes, code_page: str | None) -> tuple[str, str | None]:
+    """Return the entry's name and, if it cannot be read for certain, the reason."""
+    field = next((data for kind, data in _fields(extra) if kind == UNICODE_PATH), b"")
+    if field[:1] == b"\x01" and field[1:5] == struct.pack("<L", zlib.crc32(raw)):
+        raw, flags = field[5:], flags | UTF8  # else the entry was renamed by a tool without it
+    name, fault = name_of(raw, None if flags & UTF8 else code_page)
+    if fault and flags & UTF8:
+        raise damaged(f"the name {raw!r} is not in UTF-8")
+    return name, fault
+
+
+def _with_slashes(name: str, *, host: int) -> str:
+    """Return the name with `/` between its parts, where Windows tools write a backslash."""
+    literal = host in (UNIX, MAC) and "/" in name
+    return name if literal else name.replace("\\", "/")
+
+
+def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if len(extra) < 4 + length:
+            return
+        yield kind, extra[4 : 4 + length]
+        extra = extra[4 + length :]
 
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int, name: str) -> tuple[int, int, int]:
     """Return the three numbers, reading from the ZIP64 field those over 32 bits."""
     numbers = [size, packed, offset]
     wide = [place for place, number in enumerate(numbers) if number == 0xFFFFFFFF]
-    while wide and len(extra) >= 4:
-        kind, length = struct.unpack_from("<2H", extra)
-        if kind == 1 and min(length, len(extra) - 4) >= 8 * len(wide):
-            for place, number in zip(
-                wide, struct.unpack_from(f"<{len(wide)}Q", extra, 4), strict=True
-            ):
+    for kind, data in _fields(extra):
+        if wide and kind == 1 and len(data) >= 8 * len(wide):
+            found = struct.unpack_from(f"<{len(wide)}Q", data)
+            for place, number in zip(wide, found, strict=True):
                 numbers[place] = number
             wide = []
-        extra = extra[4 + length :]
     if wide:
         raise damaged(f"the ZIP64 numbers of {name!r} are missing")
     return numbers[0], numbers[1], numbers[2]
-
-
-def _text(raw: bytes, flags: int) -> str:
-    """Decode a name: Macs and Linux write UTF-8 without its flag, DOS writes code page 437."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        if flags & UTF8:
-            raise damaged(f"the name {raw!r} is not in UTF-8") from None
-        return raw.decode("cp437")
 
 
 def _kind(record: Record) -> str:
@@ -163,13 +156,13 @@ def _kind(record: Record) -> str:
         return "symbolic link"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "device or pipe"
-    return "folder" if kind == stat.S_IFDIR or record.name.endswith(("/", "\\")) else "file"
+    return "folder" if kind == stat.S_IFDIR or record.name.endswith("/") else "file"
 
 
 def _read(file: BinaryIO, end: int, record: Record, meter: Meter) -> bytes:
     """Return the entry's bytes; their number and checksum are those in the directory."""
     name = repr(record.name)
-    header = LOCAL.unpack(_exactly(file, record.offset, LOCAL.size, name))
+    header = LOCAL.unpack(exactly(file, record.offset, LOCAL.size, name))
     if header[0] != b"PK\x03\x04":
         raise damaged(f"{name} is not at the place that the list of entries gives")
     start = record.offset + LOCAL.size + header[9] + header[10]

@@ -16,6 +16,7 @@ EXAMPLE: dict[str, Any] = {
     "num_images": 359,
     "labels": {"healthy": 182, "ill": 177},
     "num_rejected": 1,
+    "files": {"total": 363, "labelled": 359, "rejected": 1, "passed_over": 2, "manifests": 1},
     "duplicates": 0,
     "sha256": "9f86…",
     "bytes": 1048576,
@@ -27,6 +28,16 @@ REJECTED = {
 }
 
 
+class ArchiveFiles(BaseModel):
+    """The numbers of an archive's files by their outcome; every file has exactly one."""
+
+    total: int = Field(description="files of the archive, folders not counted")
+    labelled: int = Field(description="images of the dataset, and copies of them")
+    rejected: int = Field(description="listed in rejected, which may also name missing files")
+    passed_over: int = Field(description="added by systems: .DS_Store, Thumbs.db, __MACOSX/ …")
+    manifests: int
+
+
 class DatasetSummary(BaseModel):
     """A dataset as lists show it: without its rejected files."""
 
@@ -36,7 +47,15 @@ class DatasetSummary(BaseModel):
     name: str
     num_images: int = Field(description="accepted ones; of equal files under one label, one")
     labels: dict[str, int] = Field(description="images of each label")
-    num_rejected: int = Field(description="files of the archive that were not accepted")
+    num_rejected: int = Field(
+        description="files of the archive that were not accepted, and rows of a manifest without "
+        "an image"
+    )
+    files: ArchiveFiles | None = Field(
+        None,
+        description="every file of the archive, counted once; null where an earlier version made "
+        "the dataset, and once an image was deleted or a label renamed",
+    )
     duplicates: int = Field(description="files whose bytes another file of the archive has too")
     sha256: str | None = Field(
         description="of the archive; null once an image was deleted or a label renamed"

@@ -6,10 +6,13 @@ from pydantic import BaseModel, Field
 
 
 class Limits(BaseModel):
-    """The settings that bound a request, by their names."""
+    """The bounds of a request: settings, by their names, and bounds that follow from them."""
 
     max_upload_bytes: int
     max_concurrent_uploads: int
+    max_archive_entries: int = Field(
+        description="files and folders of an archive; follows from max_dataset_images"
+    )
     max_dataset_images: int
     max_dataset_bytes: int
     max_labels: int

@@ -24,6 +24,7 @@ class Archive(NamedTuple):
     name: str | None
     space: str
     train: bool
+    code_page: str | None = None
 
 
 def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDataset:
@@ -37,11 +38,13 @@ def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDatase
     with transaction(parts.reading) as session:  # before the archive is read, which takes long
         space = spaces.get(session, archive.space)
     with (
-        datasets.receive(archive.file, parts.blobs, parts.settings) as upload,
+        datasets.receive(archive.file, parts.blobs, parts.settings, archive.code_page) as upload,
         datasets.store_pack(parts.sessions, parts.blobs, upload) as pack,
         transaction(parts.sessions) as session,
     ):
         request = {"name": archive.name, "space": archive.space, "train": archive.train}
+        if archive.code_page is not None:
+            request["code_page"] = archive.code_page
         dataset_id = once.run(
             session,
             request | {"sha256": upload.sha256},

@@ -37,13 +37,15 @@ def damaged(missing: BlobMissing) -> NotReady:
 
 
 @contextmanager
-def receive(file: BinaryIO, blobs: LocalBlobs, limits: Limits) -> Iterator[Upload]:
+def receive(
+    file: BinaryIO, blobs: LocalBlobs, limits: Limits, code_page: str | None = None
+) -> Iterator[Upload]:
     """Yield the checked upload, for `add` within the block; remove its files afterwards.
 
     Raises:
         Problem: as `app.archives.uploads.receive`.
     """
-    with uploads.receive(file, blobs.scratch_path(SCRATCH), limits) as upload:
+    with uploads.receive(file, blobs.scratch_path(SCRATCH), limits, code_page) as upload:
         yield upload
 
 
@@ -66,6 +68,7 @@ def add(session: Session, pack: Intent, upload: Upload, *, name: str) -> Dataset
         rejected=upload.rejected.listed,
         num_rejected=upload.rejected.count,
         duplicates=upload.duplicates,
+        files=upload.files._asdict(),
         pack_key=pack.key,
     )
     session.add(dataset)

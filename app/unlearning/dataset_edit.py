@@ -62,8 +62,8 @@ def _rename(session: Session, edit: DatasetEdit) -> None:
 def _count(session: Session, dataset: Dataset) -> None:
     """Set the dataset's numbers from its rows.
 
-    The archive's hash goes and its size becomes that of the images' files, as both describe images
-    that are not there any more.
+    The archive's hash and its numbers of files go, and its size becomes that of the images' files,
+    as all of them describe images that are not there any more.
     """
     of = Image.dataset_id == dataset.id
     by_label = select(Image.label, func.count()).where(of).group_by(Image.label)
@@ -76,7 +76,8 @@ def _count(session: Session, dataset: Dataset) -> None:
     size, copies, contents = session.execute(totals.where(of)).one()
     dataset.labels = {label: count for label, count in sorted(counted)}  # noqa: C416
     dataset.num_images = sum(dataset.labels.values())
-    dataset.sha256, dataset.bytes, dataset.duplicates = None, int(size), int(copies) - contents
+    dataset.sha256 = dataset.files = None
+    dataset.bytes, dataset.duplicates = int(size), int(copies) - contents
 
 
 def _revise(

@@ -128,13 +128,21 @@ class Limits:
     max_image_bytes: int = 2**20
     max_image_pixels: int = 10**6
 
+    @property
+    def max_archive_entries(self) -> int:
+        return 2 * self.max_dataset_images + 1000
+
 
 LIMITS = Limits()
 
 
 def contents(data: bytes, limits: Limits = LIMITS) -> dict[str, bytes]:
-    """Return the files that `members` reads from the archive."""
-    return {member.path: member.read() for member in members(io.BytesIO(data), limits)}
+    """Return the files that `members` reads from the archive, without those that systems add."""
+    return {
+        member.path: member.read()
+        for member in members(io.BytesIO(data), limits)
+        if not (member.fault or member.is_system_file)
+    }
 
 
 def refused(data: bytes, limits: Limits = LIMITS) -> Problem:

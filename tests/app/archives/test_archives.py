@@ -47,8 +47,17 @@ def test_names_are_composed_unicode_however_a_mac_writes_them():
 
 
 def test_what_systems_leave_behind_is_passed_over():
-    junk = ["__MACOSX/cat/._1.png", ".DS_Store", "cat/.hidden/x.png", "cat/Thumbs.db", "._a.png"]
-    assert list(contents(archive(dict.fromkeys([*junk, "cat/1.png"], b"x")))) == ["cat/1.png"]
+    junk = ["__MACOSX/cat/._1.png", ".DS_Store", "cat/Thumbs.db", "cat/@eaDir/1.png/THUMB_L.jpg"]
+    junk += ["cat/.thumbnails/1.png", "#recycle/cat/1.png", "cat/Desktop.ini", ".git/HEAD"]
+    files = dict.fromkeys([*junk, "cat/1.png"], b"x") | {"cat/._1.png": b"\0\5\x16\7\0\2\0\0"}
+    found = list(members(io.BytesIO(archive(files)), LIMITS))
+    assert {member.path for member in found} == set(files)
+    assert [member.path for member in found if not member.is_system_file] == ["cat/1.png"]
+
+
+def test_what_a_person_may_have_hidden_is_not_taken_for_a_system_s():
+    files = dict.fromkeys([".22 calibre/1.png", "cat/.hidden/2.png", "cat/._3.png"], b"\x89PNG")
+    assert list(contents(archive(files))) == list(files)
 
 
 def test_folders_and_dots_are_no_files():
@@ -95,6 +104,19 @@ def test_what_is_no_archive_is_unsupported(data):
     problem = refused(data)
     assert (problem.status, problem.code) == (415, "not_an_archive")
     assert "zip, tar, tar.gz or tar.zst" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page"),
+        (noise_at("1.png")["1.png"], "is a single image"),
+    ],
+)
+def test_what_is_uploaded_in_place_of_an_archive_is_named(data, told):
+    assert f"the file {told}" in refused(data).detail
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,47 @@ def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end():
     data[1024 + 5] ^= 0xFF
     problem = refused(bytes(data))
     assert problem.code == "archive_damaged" and "after 'a.png'" in problem.detail
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_joined_tars_are_read_one_after_the_other(pack):
+    parts = [tar_of({f"{label}/1.png": label.encode()}) for label in ("cat", "horse", "owl")]
+    expected = {"cat/1.png": b"cat", "horse/1.png": b"horse", "owl/1.png": b"owl"}
+    assert contents(pack(b"".join(parts))) == expected
+    assert contents(b"".join(map(pack, parts))) == expected
+    assert contents(pack((parts[0] + bytes(3 * 2**20 + 512)) + parts[1] + parts[2])) == expected
+
+
+def test_a_second_tar_that_is_cut_off_is_refused():
+    first, second = (tar_of({f"{label}/1.png": b"x" * 600}) for label in ("cat", "horse"))
+    problem = refused(first + second[:1024])
+    assert problem.code == "archive_truncated" and "horse/1.png" in problem.detail
+
+
+def test_bytes_after_the_end_mark_are_refused_unless_they_are_too_few_for_a_file():
+    whole = tar_of({"cat/1.png": b"x"})
+    assert contents(whole + b"\n" * 511) == {"cat/1.png": b"x"}
+    problem = refused(whole + b"\n" * 512)
+    assert problem.code == "archive_damaged"
+    assert "after tar's end mark it goes on with bytes that are no tar entry" in problem.detail
+
+
+def test_a_name_that_is_not_in_utf8_is_told_unless_its_code_page_is_named():
+    raw = tar_of({"Xpfel/1.png": b"x", "cat/2.png": b"y"}).replace(b"Xpfel", b"\xc4pfel")
+    header = bytearray(raw[:512])
+    header[148:156] = b" " * 8
+    data = raw[:148] + b"%06o\0 " % sum(header) + raw[156:]
+    unread, cat = members(io.BytesIO(data), LIMITS)
+    assert unread.path == "\\xc4pfel/1.png" and "not in UTF-8" in unread.fault
+    assert cat.path == "cat/2.png" and cat.fault is None
+    named = [each.path for each in members(io.BytesIO(data), LIMITS, "cp1252")]
+    assert named == ["Äpfel/1.png", "cat/2.png"]
+
+
+def test_a_backslash_is_a_character_in_a_tar():
+    assert contents(tar_of({"AC\\DC/1.png": b"x"})) == {"AC\\DC/1.png": b"x"}
+
+
+def test_the_advice_on_links_names_each_tool_s_own_flag():
+    told = refused(tar_member("dog/1.png", tarfile.LNKTYPE, "cat/1.png")).detail
+    assert "--hard-dereference" in told and "tar -L on a Mac" in told and "zip without -y" in told

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.archives import decode_worker, image_checks, uploads
+from app.archives import collection, decode_worker, image_checks, uploads
 from app.archives.decode_worker import DecodeWorkers
 from app.archives.packs import read
 from app.errors import NotReady, Problem
@@ -145,9 +145,10 @@ def test_an_archive_without_images_is_refused_with_the_reasons(refused, kind):
 def test_an_archive_without_labels_is_refused(refused):
     problem = refused(archive(noise_at("1.png", "2.png")))
     assert (problem.status, problem.code) == (422, "no_labels")
-    assert "2 images have no labels, as they are not in folders: put every" in problem.detail
+    assert "2 images without labels, as they are not in folders: put every" in problem.detail
     table = {"metadata.csv": b"file_name,label\nx.png,cat\n"}
-    assert "manifest lists none" in refused(archive(noise_at("1.png") | table)).detail
+    told = refused(archive(noise_at("1.png") | table)).detail
+    assert "the manifest lists none of them (it lists 'x.png', not '1.png')" in told
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,8 @@ def test_limits_are_held(refused, limit, code):
 
 
 def test_all_images_together_have_a_limit_of_pixels(refused, monkeypatch):
-    monkeypatch.setattr(uploads, "FREE_PIXELS", 100)
-    monkeypatch.setattr(uploads, "PIXELS_PER_BYTE", 0)
+    monkeypatch.setattr(collection, "FREE_PIXELS", 100)
+    monkeypatch.setattr(collection, "PIXELS_PER_BYTE", 0)
     problem = refused(archive(noise_at("a/1.png", "a/2.png")))
     assert (problem.status, problem.code) == (413, "archive_bomb")
     assert "'a/2.png' have 128 pixels" in problem.detail
@@ -176,12 +177,12 @@ def test_all_images_together_have_a_limit_of_pixels(refused, monkeypatch):
 def test_a_manifest_that_is_too_large_is_refused_and_another_table_is_no_image(
     refused, upload, monkeypatch
 ):
-    monkeypatch.setattr("app.archives.layouts.MAX_MANIFEST_BYTES", 10)
+    monkeypatch.setattr("app.archives.manifests.MAX_MANIFEST_BYTES", 10)
     table = b"file_name,label\na/1.png,x\n"
     problem = refused(archive(noise_at("a/1.png") | {"metadata.csv": table}))
     assert problem.code == "manifest_too_large"
     found = upload(archive(noise_at("a/1.png") | {"table.csv": table}))
-    assert "not a JPEG" in found.rejected["table.csv"]
+    assert "a table of 26 bytes is not read" in found.rejected["table.csv"]
 
 
 def test_hostile_entries_after_good_images_leave_nothing(refused):

@@ -5,14 +5,24 @@ import struct
 import time
 import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.archives import zips
-from app.archives.members import members
-from tests.support.archives import Limits, contents, drain, noise_at, refused, zip_of, zip_with
+from app.archives.members import Member, members
+from tests.support.archives import (
+    LIMITS,
+    Limits,
+    contents,
+    drain,
+    noise_at,
+    refused,
+    zip_of,
+    zip_with,
+)
 
 FILES = noise_at("cat/1.png", "cat/2.png", "dog/1.png") | {
     "empty.txt": b"",
@@ -20,10 +30,109 @@ FILES = noise_at("cat/1.png", "cat/2.png", "dog/1.png") | {
 }
 
 
-def test_names_in_zip_are_read_in_utf8_and_in_code_page_437():
+def field(kind: int, data: bytes) -> bytes:
+    return struct.pack("<2H", kind, len(data)) + data
+
+
+def unicode_path(raw: bytes, text: str) -> bytes:
+    """Info-ZIP's Unicode Path field for a name, as 7-Zip and WinRAR write it."""
+    return field(0x7075, b"\1" + struct.pack("<L", zlib.crc32(raw)) + text.encode())
+
+
+def raw_zip(name: bytes, data: bytes = b"x", *, flags=0, host=0, extra=b"") -> bytes:
+    """A zip with one stored file, whose name's bytes and host are as given."""
+    about = struct.pack("<4H3L", flags, 0, 0, 0x5821, zlib.crc32(data), len(data), len(data))
+    local = struct.pack("<4sH", b"PK\3\4", 20) + about + struct.pack("<2H", len(name), 0)
+    record = struct.pack("<4s2H", b"PK\1\2", 20 | host << 8, 20) + about
+    record += struct.pack("<5H2L", len(name), len(extra), 0, 0, 0, 0, 0) + name + extra
+    start = len(local) + len(name) + len(data)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(record), start, 0)
+    return local + name + data + record + end
+
+
+def only(data: bytes, code_page: str | None = None) -> Member:
+    (found,) = members(io.BytesIO(data), LIMITS, code_page)
+    return found
+
+
+def test_names_in_zip_are_read_in_utf8_with_the_flag_and_without():
     assert contents(zip_of([("猫/ü.png", b"1")])) == {"猫/ü.png": b"1"}
-    data = zip_of([("katz/u.png", b"1")]).replace(b"katz/u", b"katz/\x81")
-    assert contents(data) == {"katz/ü.png": b"1"}
+    assert contents(raw_zip("猫/ü.png".encode())) == {"猫/ü.png": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code_page"),
+    [
+        ("cat/ソ.png", "cp932"),  # its second byte is a backslash
+        ("表/3.png", "cp932"),
+        ("七个房间/1.png", "gb18030"),
+        ("кошка/1.png", "cp866"),
+        ("Käfer/1.png", "cp437"),
+    ],
+)
+def test_a_name_in_an_unknown_code_page_is_told_and_never_guessed(text, code_page):
+    data = raw_zip(text.encode(code_page))
+    unread = only(data)
+    assert "not in UTF-8" in unread.fault and "code_page" in unread.fault
+    assert unread.path.isascii()
+    assert only(data, code_page).path == text
+    assert only(data, code_page).fault is None
+
+
+def test_a_code_page_that_does_not_fit_is_told():
+    assert "neither in UTF-8 nor in gb18030" in only(raw_zip(b"cat/\xff.png"), "gb18030").fault
+
+
+def test_a_unicode_path_counts_where_it_belongs_to_the_name():
+    raw, text = "七/1.png".encode("gbk"), "七/1.png"
+    other = field(0x5455, b"\1\0\0\0\0")
+    assert only(raw_zip(raw, extra=other + unicode_path(raw, text))).path == text
+    stale = unicode_path(b"the name before", "dog/1.png")
+    assert only(raw_zip(b"cat/1.png", extra=stale)).path == "cat/1.png"
+    assert only(raw_zip(raw, extra=unicode_path(raw, text)[:-1])).fault
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "path"),
+    [
+        (b"cat\\1.png", 0, "cat/1.png"),  # as .NET wrote on Windows
+        (b"pets/cat\\1.png", 10, "pets/cat/1.png"),
+        (b"cat\\1.png", 3, "cat/1.png"),  # a Windows tool that calls itself Unix
+        (b"AC\\DC/1.png", 3, "AC\\DC/1.png"),
+    ],
+)
+def test_a_backslash_lies_between_folders_where_windows_wrote_it(name, host, path):
+    assert only(raw_zip(name, host=host)).path == path
+
+
+def test_a_folder_with_bytes_is_told_and_one_without_is_none():
+    assert "holds 1 bytes" in only(raw_zip(b"cat/")).fault
+    assert list(members(io.BytesIO(raw_zip(b"cat/", b"")), LIMITS)) == []
+    assert list(members(io.BytesIO(raw_zip("表/".encode("cp932"), b"")), LIMITS)) == []
+
+
+@pytest.mark.parametrize("front", [b"#!/bin/sh\nexit 0\n" * 20, b"MZ PK\5\6" + bytes(70_000)])
+@pytest.mark.parametrize("behind", [b"", b"\n" * 100])
+def test_a_zip_with_something_around_it_is_read(front, behind):
+    assert contents(front + zip_of(FILES.items()) + behind) == FILES
+
+
+@pytest.mark.parametrize("front", [b"", b"MZ" + bytes(2**20)])
+def test_two_joined_zips_are_refused(front):
+    first, second = (zip_of([(f"{name}/1.png", b"x")]) for name in ("cat", "dog"))
+    problem = refused(front + first + second)
+    assert (problem.status, problem.code) == (400, "archive_joined")
+    assert refused(first[:60] + second).code == "archive_joined"
+
+
+def test_a_directory_with_more_entries_than_its_end_says_is_refused():
+    data = bytearray(zip_of([("cat/1.png", b"x"), ("cat/2.png", b"y")]))
+    end = data.index(b"PK\5\6")
+    struct.pack_into("<2H", data, end + 8, 1, 1)
+    assert "its list has 2 entries, its end record says 1" in refused(bytes(data)).detail
+    first = data.index(b"PK\1\2")
+    struct.pack_into("<L", data, end + 12, data.index(b"PK\1\2", first + 1) - first)
+    assert refused(bytes(data)).status == 400
 
 
 def test_a_zip_made_for_streaming_is_read():

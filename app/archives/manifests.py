@@ -1,0 +1,215 @@
+"""Labels for the images of an archive from a manifest: a CSV or JSONL file that lists them.
+
+metadata.csv  a/1.png  a/2.png    `file_name` and `label` of all images, by paths relative to the
+                                  manifest's own folder; columns lie between commas, semicolons,
+                                  tabs or bars
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Any
+
+from app.archives.members import DRIVE, safe_path
+from app.errors import Invalid, TooLarge
+from tangent.labels import fault, tidy
+
+MAX_MANIFEST_BYTES = 16 * 2**20
+MAX_SHOWN = 60  # characters of what a person wrote, in a message
+ENDINGS = (".csv", ".tsv", ".jsonl")
+NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
+FIELDS = ("file_name", "label")
+DELIMITERS = ",;\t|"
+BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+Rows = Iterator[tuple[int, dict[str, Any], list[str]]]  # line, fields, cells beyond the header
+
+
+def may_be_manifest(path: str) -> bool:
+    """Return whether a file of this name may be a manifest."""
+    return path.lower().endswith(ENDINGS)
+
+
+def must_be_manifest(path: str) -> bool:
+    """Return whether a table of this name can be nothing else."""
+    return PurePosixPath(path).stem.lower() in NAMES
+
+
+class Manifest:
+    """The labels that an archive's manifests give to its paths."""
+
+    def __init__(self, max_rows: int) -> None:
+        self.labels: dict[str, str] = {}
+        self.rejected: dict[str, str] = {}  # path -> reason why its row cannot be used
+        self.has_rows = False
+        self._max_rows = max_rows
+        self._interned: dict[str, str] = {}  # one string per label, however many rows have it
+
+    def add(self, path: str, data: bytes) -> bool:
+        """Add the rows of a CSV or JSONL file; return False if the table is not a manifest.
+
+        Raises:
+            Invalid: `manifest_malformed`, `manifest_conflict`, `unsafe_path`.
+            TooLarge: `too_many_images`.
+        """
+        place = PurePosixPath(path)
+        certain = must_be_manifest(path)
+        rows = _json_rows(path, data) if place.suffix.lower() == ".jsonl" else _csv_rows(path, data)
+        try:
+            for number, row, beyond in rows:
+                if not all(name in row for name in FIELDS):
+                    raise _malformed(path, number, _needed(row))
+                certain = self.has_rows = True
+                self._add_row(path, number, place.parent, row, beyond)
+            if not certain:
+                return False
+            if not self.has_rows:
+                raise _malformed(path, 1, "it lists no image")
+        except Invalid:
+            if certain:
+                raise
+            return False
+        return True
+
+    def _add_row(
+        self, path: str, number: int, folder: PurePosixPath, row: dict[str, Any], beyond: list[str]
+    ) -> None:
+        if len(self.labels) + len(self.rejected) >= self._max_rows:
+            raise TooLarge(
+                "too_many_images",
+                f"{path} lists more than the {self._max_rows} images allowed in one dataset",
+            )
+        name = row["file_name"]
+        if not isinstance(name, str):
+            raise _malformed(path, number, f"its file_name is no text ({_shown(name)})")
+        if not name.strip():
+            raise _malformed(path, number, "its file_name is empty")
+        image = _joined(folder, name.strip())
+        label, why = read_label(row["label"])
+        if beyond:  # parts of the label, perhaps
+            why = f"may go on: its line has more cells than the header ({_shown(beyond[0])} …), "
+            why += "so quote texts that have commas in them"
+        before = "" if image in self.rejected else self.labels.get(image)  # "": none
+        if before is not None and before != ("" if why else label):
+            given, other = (
+                repr(each) if each else "none" for each in ("" if why else label, before)
+            )
+            raise Invalid(
+                "manifest_conflict",
+                f"{path}, line {number}, gives {image!r} the label {given}, another line {other}: "
+                "list every image once",
+            )
+        if why:
+            self.rejected.setdefault(image, f"its label in {path}, line {number}, {why}")
+        else:
+            self.labels[image] = self._interned.setdefault(label, label)
+
+
+def _joined(folder: PurePosixPath, name: str) -> str:
+    """Return the path in the archive of a name relative to the folder, which may lead up from it.
+
+    Raises:
+        Invalid: `unsafe_path` if the name leads out of the archive.
+    """
+    name = name.replace("\\", "/")
+    if name.startswith("/") or DRIVE.match(name):
+        return safe_path(name)  # refuses it
+    parts: list[str] = []
+    for part in (*folder.parts, *name.split("/")):
+        if part == ".." and parts:
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return safe_path("/".join(parts))
+
+
+def read_label(value: Any) -> tuple[str, str | None]:
+    """Return the label that a cell or a JSON value is and, if it is none, the end of a sentence.
+
+    Whole numbers are labels, as are 0.0 and 1.0: pandas writes a column of integers so if a cell of
+    it was empty once.
+    """
+    if value is None or value != value:  # NaN, as pandas writes a missing value
+        return "", "is missing"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        kinds = {bool: "true or false", float: "a number with a fraction", list: "a list"}
+        kind = kinds.get(type(value), "an object")
+        return "", f"is {kind} ({_shown(value)}): write it as a text, in quotes"
+    label = tidy(value)
+    return label, fault(label)
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _needed(row: dict[str, Any]) -> str:
+    has = ", ".join(_shown(name) for name in list(row)[:8] if name) or "none"
+    return f"it needs the fields file_name and label, and has {has}"
+
+
+def _malformed(path: str, number: int, what: str) -> Invalid:
+    return Invalid("manifest_malformed", f"{path}, line {number}: {what}")
+
+
+def _lines(path: str, data: bytes) -> Iterator[str]:
+    marked = (name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark))
+    encoding = next(marked, "utf-8")
+    try:
+        yield from io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="")
+    except UnicodeError as error:
+        raise Invalid("manifest_malformed", f"{path} is not in UTF-8: save it as UTF-8") from error
+
+
+def _csv_rows(path: str, data: bytes) -> Rows:
+    lines = _lines(path, data)
+    first, skipped, delimiter = next(lines, ""), 0, ""
+    if first.lower().startswith("sep=") and len(first.strip()) == len("sep=") + 1:  # Excel's own
+        delimiter, first, skipped = first[len("sep=")], next(lines, ""), 1
+    delimiter = delimiter or _delimiter(first)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True)
+    try:
+        names = _names(next(reader, []))
+        if twice := [name for name in FIELDS if names.count(name) > 1]:
+            raise _malformed(path, 1 + skipped, f"it has two columns called {twice[0]}")
+        for cells in reader:
+            if any(cell.strip() for cell in cells):  # spreadsheets write rows of commas alone
+                row = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
+                beyond = [cell for cell in cells[len(names) :] if cell.strip()]
+                yield reader.line_num + skipped, row, beyond
+    except csv.Error as error:
+        raise _malformed(path, reader.line_num + skipped, str(error)) from error
+
+
+def _delimiter(header: str) -> str:
+    """Return the delimiter between which the header has both fields, else the comma."""
+    for delimiter in DELIMITERS:
+        cells = (cell.strip().strip('"') for cell in header.split(delimiter))
+        if set(FIELDS) <= set(_names(cells)):
+            return delimiter
+    return ","
+
+
+def _names(cells: Iterable[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    return [name.lower() if name.lower() in FIELDS else name for name in names]
+
+
+def _json_rows(path: str, data: bytes) -> Rows:
+    for number, line in enumerate(_lines(path, data), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _malformed(path, number, f"it is not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise _malformed(path, number, "it is not a JSON object")
+        yield number, row, []

@@ -96,6 +96,11 @@ def create_untrained(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
     return timm.create_model(name, pretrained=False, num_classes=num_classes, **kwargs)
 
 
+def architectures() -> dict[str, list[str]]:
+    """The names of timm's architectures, by the module of timm that defines them."""
+    return {module: timm.list_models(module=module) for module in timm.list_modules()}
+
+
 def patch_dropout(rate: float) -> nn.Module:
     """timm's dropout of whole tokens, which makes the pre-training of a ViT cheaper."""
     return PatchDropout(rate, num_prefix_tokens=1) if rate else nn.Identity()
@@ -189,8 +194,8 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
     model.reset_classifier(0)
     model.eval().requires_grad_(False)
     _disable_bias_caches(model)
-    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        model.to(memory_format=torch.channels_last)  # faster convolutions
+    if _gains_from_channels_last(model):
+        model.to(memory_format=torch.channels_last)
     config = resolve_data_config(preprocessing or {}, pretrained_cfg=preprocessing, model=model)
     size = config["input_size"][-1]
     with torch.no_grad():
@@ -214,6 +219,12 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
         width=features.shape[1],
         fingerprint=_fingerprint(model, settings),
     )
+
+
+def _gains_from_channels_last(model: nn.Module) -> bool:
+    """True for networks of two-dimensional convolutions; torch has no such format in three."""
+    flat = all(parameter.ndim < 5 for parameter in model.parameters())
+    return flat and any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:

@@ -185,8 +185,8 @@ def _input_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
     """Return the module's only input, running the model on the images up to there."""
 
     def stop(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if len(arguments) != 1:
-            raise TypeError("more than one positional argument")
+        if len(arguments) != 1 or not isinstance(arguments[0], Tensor):
+            raise TypeError("the arguments are not one tensor")
         raise _Reached(arguments[0])
 
     with _removed([module.register_forward_pre_hook(stop)]):

@@ -28,15 +28,19 @@ def attention(
     if dropout_p or is_causal or enable_gqa:
         raise NoRule(F.scaled_dot_product_attention, "is causal, grouped or has dropout")
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    shape = (*query.shape[:-1], value.shape[-1])
-    q, k, v = _batched(query), _batched(key), _batched(value)
-    weights = _softmax(_product(q, k.mT, scale), query.shape[:-1], attn_mask)
+    # Heads may share one key and value (multi-query attention): the leading axes are broadcast.
+    leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (query, key, value)))
+    rows = torch.Size((*leading, query.shape[-2]))
+    q, k, v = (_batched(x, leading) for x in (query, key, value))
+    weights = _softmax(_product(q, k.mT, scale), rows, attn_mask)
     moved = []
     for *along, dm in duals.along(query, key, value, attn_mask):
         if dm is not None:
-            dm = dm.expand(*query.shape[:-1], key.shape[-2]).reshape(weights.shape)
-        moved.append(_moved((q, k, v), weights, along, dm, scale).view(shape))
-    return torch.bmm(weights, v).view(shape), moved
+            dm = dm.expand(*rows, key.shape[-2]).reshape(weights.shape)
+        dq, dk, dv = (None if d is None else _batched(d, leading) for d in along)
+        part = _moved((q, k, v), weights, (dq, dk, dv), dm, scale)
+        moved.append(part.view(*rows, value.shape[-1]))
+    return torch.bmm(weights, v).view(*rows, value.shape[-1]), moved
 
 
 def _moved(
@@ -48,7 +52,7 @@ def _moved(
 ) -> Tensor:
     """ȯ of one direction; q̇, k̇, v̇ and ṁask may be None."""
     q, k, v = qkv
-    dq, dk, dv = (None if d is None else _batched(d) for d in along)
+    dq, dk, dv = along
     bent = None if dq is None else _product(dq, k.mT, scale)
     if dk is not None:
         turned = dk.mT
@@ -69,9 +73,9 @@ def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
     return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
 
 
-def _batched(x: Tensor) -> Tensor:
+def _batched(x: Tensor, leading: torch.Size) -> Tensor:
     """All leading axes as one, in memory of its own, so that no product needs a copy."""
-    return x.reshape(-1, *x.shape[-2:]).contiguous()
+    return x.expand(*leading, *x.shape[-2:]).reshape(-1, *x.shape[-2:]).contiguous()
 
 
 def _softmax(scores: Tensor, leading: torch.Size, mask: Tensor | None) -> Tensor:

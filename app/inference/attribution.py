@@ -78,6 +78,7 @@ def _without_each(
                 for column, label in enumerate(rest.labels)
                 if wanted_labels is None or label in wanted_labels
             ]
-            best = best_labels(rest.logits[image].numpy(), rest.labels, known, query)
+            logits = rest.logits[image].float().numpy()  # the type of a prediction's logits
+            best = best_labels(logits, rest.labels, known, query)
         answers.append(WithoutOne(id=component_id, predictions=best))
     return answers

@@ -37,9 +37,9 @@ class CompositionIn(Given):
 class SolveIn(Given):
     """The dataset to fit the weights to, the objective and its constraint.
 
-    squared: the mean square distance from the components' targets; cross_entropy: the mean negative
-    log probability of an image's own label. Both plus l2 / 2 times the squared distance of the
-    weights from the uniform ones.
+    squared: half the mean square distance from the components' targets; cross_entropy: the mean
+    negative log probability of an image's own label. Both plus l2 / 2 times the squared distance of
+    the weights from the uniform ones.
     """
 
     model_config = ConfigDict(

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tangent.backbones.deferred_compiler import compiler_deferred
+from tangent.backbones.freezing import freeze
 from tangent.backbones.torchvision_guard import import_torchvision
 from tangent.errors import BackboneUnavailable, UnknownBackbone, UnsupportedModel
 
@@ -192,10 +193,7 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
         UnsupportedModel: the model does not give one feature vector per image.
     """
     model.reset_classifier(0)
-    model.eval().requires_grad_(False)
-    _disable_bias_caches(model)
-    if _gains_from_channels_last(model):
-        model.to(memory_format=torch.channels_last)
+    freeze(model)
     config = resolve_data_config(preprocessing or {}, pretrained_cfg=preprocessing, model=model)
     size = config["input_size"][-1]
     with torch.no_grad():
@@ -219,12 +217,6 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
         width=features.shape[1],
         fingerprint=_fingerprint(model, settings),
     )
-
-
-def _gains_from_channels_last(model: nn.Module) -> bool:
-    """True for networks of two-dimensional convolutions; torch has no such format in three."""
-    flat = all(parameter.ndim < 5 for parameter in model.parameters())
-    return flat and any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:
@@ -290,17 +282,3 @@ def depths(model: Any, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         )
     final, maps = model.forward_intermediates(images, output_fmt="NCHW")
     return model.forward_head(final), maps
-
-
-class NoCache(dict[Any, Any]):
-    """A cache without hits: cached values would not follow a change of the parameters."""
-
-    def __contains__(self, key: object) -> bool:
-        return False
-
-
-def _disable_bias_caches(model: nn.Module) -> None:
-    """Disable the caches in which some timm models keep attention biases of an earlier pass."""
-    for module in model.modules():
-        if isinstance(getattr(module, "attention_bias_cache", None), dict):
-            module.attention_bias_cache = NoCache()  # type: ignore[assignment]

@@ -136,7 +136,11 @@ def small(name: str, model: nn.Module) -> Backbone:
     if not fixed:
         try:
             return wrap(name, model, {"input_size": (3, SIDE, SIDE)})
-        except RuntimeError:  # its windows or strides do not fit into so small an image
+        except (
+            RuntimeError,
+            AssertionError,
+            ValueError,
+        ):  # its windows or strides do not fit into so small an image
             pass
     return wrap(name, model)
 

@@ -29,6 +29,6 @@ def _disable_bias_caches(model: nn.Module) -> None:
 
 
 def _gains_from_channels_last(model: nn.Module) -> bool:
-    """Return True for networks of two-dimensional convolutions; in three there is no such format."""
+    """Return True for convolutions in two dimensions; in three there is no such format."""
     flat = all(parameter.ndim < 5 for parameter in model.parameters())
     return flat and any(isinstance(module, nn.BatchNorm2d) for module in model.modules())

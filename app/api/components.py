@@ -84,7 +84,10 @@ def get(session: ReadSessionDep, component_id: ComponentId) -> ComponentOut:
     summary="Follow a component",
     response_model=Listing[EventOut],
     responses=problems(404, 410)
-    | {200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}},
+    | {
+        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        204: {"description": "the training has ended, and its last event was seen"},
+    },
 )
 def follow(
     component_id: ComponentId,
@@ -94,10 +97,15 @@ def follow(
     accept: Annotated[str, Header()] = "application/json",
     last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
 ) -> Listing[EventOut] | Response:
-    """Lists events by page; with `Accept: text/event-stream`, sends them live to the last."""
+    """Lists events by page; with `Accept: text/event-stream`, sends them live to the last.
+
+    A client that has seen the last one gets 204, at which a browser's EventSource stops.
+    """
     after = int(last_event_id) if last_event_id else after
-    events, _ = events_after(parts, component_id, after, limit + 1)
+    events, over = events_after(parts, component_id, after, limit + 1)
     if EVENT_STREAM in accept:
+        if over and not events:  # a browser comes back for ever, unless it gets 204
+            return Response(status_code=204)
         return server_sent_events.stream(parts, component_id, after)
     shown, more = events[:limit], len(events) > limit
     return Listing(data=shown, has_more=more, next=str(shown[-1].id) if more else None)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.http import problems
-from app.errors import TooLarge
+from app.errors import Problem, TooLarge, Unsupported
 from app.settings import Settings
 
 MAX_JSON_BYTES = 4 * 2**20  # of any but a prediction's, which has images in it
@@ -55,6 +55,19 @@ def _too_many_bytes(limit: int) -> TooLarge:
         f"the request's body is larger than the {limit} bytes allowed here: "
         "send less at a time; GET /v1/limits shows every limit that is a setting",
         limit=limit,
+    )
+
+
+def _encoded(scope: Scope) -> Unsupported | None:
+    """Return the problem of a body compressed as a whole; the limits are those of plain bytes."""
+    names = (value for name, value in scope["headers"] if name == b"content-encoding")
+    encoding = b", ".join(names).decode("latin-1").strip()
+    if encoding.lower() in ("", "identity"):
+        return None
+    return Unsupported(
+        "unsupported_content_encoding",
+        f"the body came with Content-Encoding {encoding[:80]}, and bodies are read uncompressed: "
+        "send it without that header and without compression (an archive may be a tar.gz)",
     )
 
 
@@ -104,7 +117,9 @@ class LimitedBody:
     def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
         self._scope, self._receive = scope, receive
         self._limit, self._is_json = limit_of(scope, settings), _is_json(scope)
-        self.over = _too_many_bytes(self._limit) if _announced(scope) > self._limit else None
+        self.over: Problem | None = _encoded(scope)
+        if self.over is None and _announced(scope) > self._limit:
+            self.over = _too_many_bytes(self._limit)
         self._read, self._values, self._ended = 0, 0, False
 
     async def receive(self) -> Message:
@@ -121,9 +136,12 @@ class LimitedBody:
                 raise BodyTooLarge
         return message
 
-    async def refuse(self, problem: TooLarge, send: Send) -> None:
-        """Answer 413; throw away what the client sends meanwhile."""
-        response = problems.answer(self._scope, problem, {"Connection": "close"})
+    async def refuse(self, problem: Problem, send: Send) -> None:
+        """Answer with the problem; throw away what the client sends meanwhile."""
+        headers = {"Connection": "close"}
+        if problem.status == 415:
+            headers["Accept-Encoding"] = "identity"  # RFC 9110, section 12.5.3
+        response = problems.answer(self._scope, problem, headers)
         waiting = any(name == b"expect" for name, _ in self._scope["headers"])  # for 100 Continue
         unread = not self._ended and (self._read or not waiting)
         send = _lingering(self._receive, send, self._limit) if unread else send

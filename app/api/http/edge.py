@@ -8,7 +8,7 @@ from time import perf_counter
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http import auth, problems
+from app.api.http import auth, head, problems
 from app.api.http.body_limit import LimitedBody
 from app.metrics import Metrics
 from app.settings import Settings
@@ -98,12 +98,22 @@ class Edge:
 
         if body.over is None:
             try:
-                await self.app(scope, body.receive, unless_over)
+                await self._route(scope, body.receive, unless_over)
             except Exception:
                 if body.over is None:
                     raise
         if body.over is not None and not begun:
             await body.refuse(body.over, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        got, send_head = head.as_get(scope, send)
+        try:
+            await self.app(got, receive, send_head)
+        finally:
+            head.copy_route(got, scope)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope)

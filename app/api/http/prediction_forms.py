@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +29,13 @@ from app.schemas.texts import MAX_REPORTED, faults
 from app.settings import Settings
 from tangent.vocabulary import RULES
 
-RAW = ("image/jpeg", "image/png", "image/webp")
+RAW = (
+    *("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff"),
+    "application/octet-stream",
+)
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
+OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 Fields = list[tuple[str, str]]
 
 
@@ -60,7 +66,7 @@ async def prediction_parser(request: Request) -> Callable[[], PredictionRequest]
         parse = partial(_from_fields, "body", *await _read_form(request, settings))
     elif media_type == "application/json":
         parse = partial(_from_json, await request.body())
-    elif media_type in RAW:
+    elif media_type in RAW or media_type.startswith("image/"):  # its bytes tell what it is
         body = await request.body()
         fields = request.query_params.multi_items()
         parse = partial(_from_fields, "query", fields, [body] if body else [])
@@ -100,7 +106,8 @@ async def _read_form(request: Request, settings: Settings) -> tuple[Fields, list
             elif isinstance(value, str) and name != "images":
                 fields.append((name, value))
             else:
-                kind = "a file" if isinstance(value, UploadFile) else "text"
+                is_file = isinstance(value, UploadFile)
+                kind = "a file" if is_file else "text, as its part has no filename"
                 raise _wrong(("body", name), f"{name} came as {kind}; files are images=<file> only")
     return fields, images
 
@@ -112,17 +119,26 @@ def _from_fields(where: str, fields: Fields, images: list[bytes | Problem]) -> P
 
 
 def _from_json(body: bytes) -> PredictionRequest:
-    query = _checked(PredictionIn, body, "body")
+    query = _checked(PredictionIn, body.removeprefix(BYTE_ORDER_MARK), "body")
     return PredictionRequest(query, [_decoded(image) for image in query.images])
 
 
 def _decoded(image: EncodedImage) -> bytes | Problem:
+    text = "".join(image.b64.split())  # encoders write a line end every 60 or 76 characters
     try:
-        return base64.b64decode(image.b64, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        return Invalid(
-            "bad_base64", "b64 is not base64: encode the image file's bytes, without a data: prefix"
-        )
+        return Invalid("bad_base64", f"b64 is not base64: {_base64_fault(text)}")
+
+
+def _base64_fault(text: str) -> str:
+    if text[:5].lower() == "data:":
+        return "it begins with data:, as a URL does; send only what follows its comma"
+    if "-" in text or "_" in text:
+        return "it has - or _, as base64 for URLs does; write + and / for them"
+    if wrong := re.search(r"[^A-Za-z0-9+/=]", text):
+        return f"it has {wrong[0]!r}; encode the image file's bytes"
+    return "its length or its = signs at the end do not fit; perhaps it was cut off"
 
 
 def _too_large(settings: Settings) -> Problem:
@@ -140,6 +156,8 @@ def _named(items: Fields) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for name, text in items:
+        if not text and name in OPTIONAL:  # as HTML forms send a field that nobody filled in
+            continue
         if name in LISTS:
             fields.setdefault(name, []).extend(_listed(name, text))
         elif name in fields:

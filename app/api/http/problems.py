@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from app.api.http import faults_in_words
 from app.errors import Conflict, Invalid, Malformed, NotReady, Problem
 from app.schemas.problems import MEDIA_TYPE
 from tangent.errors import BackboneUnavailable, FingerprintMismatch, TangentError
@@ -120,13 +121,15 @@ async def _tangent(request: Request, error: TangentError) -> Response:
 
 async def _validation(request: Request, error: RequestValidationError) -> Response:
     found = error.errors()
-    if any(item["type"] == "json_invalid" for item in found):
-        detail = "the request's body is not JSON: check its quotes, commas and brackets"
+    if malformed := next((item for item in found if item["type"] == "json_invalid"), None):
+        detail = faults_in_words.of_json(malformed)
         return answer(request.scope, Malformed("malformed_json", detail))
+    if (other := faults_in_words.other_media_type(request, found)) is not None:
+        return answer(request.scope, other)
     errors = [
         {
             "pointer": _cut(pointer(item["loc"]), MAX_POINTER),
-            "detail": _cut(item["msg"], MAX_DETAIL // 4),
+            "detail": _cut(faults_in_words.of_field(item), MAX_DETAIL // 4),
         }
         for item in found[:MAX_ERRORS]
     ]
@@ -150,12 +153,13 @@ async def _http(request: Request, error: HTTPException) -> Response:
         404: f"no route {path}: /docs lists the routes",
         405: f"{method} is not a method of {path}: see the Allow header",
     }
+    detail = str(error.detail)
     body = document(
         request.scope,
         status=error.status_code,
         title=HTTPStatus(error.status_code).phrase,
         code=HTTP_CODES.get(error.status_code, f"http_{error.status_code}"),
-        detail=details.get(error.status_code, str(error.detail)),
+        detail=details.get(error.status_code, faults_in_words.UNREADABLE.get(detail, detail)),
     )
     return ProblemResponse(body, error.status_code, headers=error.headers)
 

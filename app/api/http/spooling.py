@@ -43,6 +43,21 @@ class _Parser(MultiPartParser):
             self._files_to_close_on_error[-1] = file
             part.file = file  # type: ignore[assignment]
 
+    def told(self, error: MultiPartException) -> str:
+        """Return the fault of the form in this project's words."""
+        if "boundary" in error.message:
+            return (
+                "the form's Content-Type names no boundary between its parts: let the client "
+                "library set that header, with the boundary that it chose"
+            )
+        if not error.message.startswith("Part exceeded"):
+            return f"the form cannot be read: {error.message}"
+        return (
+            f"the field {self._current_part.field_name[:80]!r} of the form is a text of more than "
+            f"{self.max_part_size} bytes, as its part has no filename: a file is sent with one, as "
+            "curl -F file=@images.zip does"
+        )
+
 
 class SpoolingRequest(Request):
     """A request that spools its form into the scratch folder."""
@@ -51,15 +66,16 @@ class SpoolingRequest(Request):
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self._form is None and kind == "multipart/form-data":
             folder = self.app.state.parts.blobs.scratch
+            stream = self.stream()
+            parser = _Parser(self.headers, stream, folder=folder, **limits)
             try:
-                async with aclosing(self.stream()) as stream:
-                    parser = _Parser(self.headers, stream, folder=folder, **limits)
+                async with aclosing(stream):
                     self._form = await parser.parse()
             except OSError:
                 with report_full_disk("this upload"):
                     raise
             except MultiPartException as error:
-                raise HTTPException(400, f"the form cannot be read: {error.message}") from error
+                raise HTTPException(400, parser.told(error)) from error
             except UnicodeError as error:
                 raise HTTPException(400, f"the form cannot be read: {error}") from error
         return await super()._get_form(**limits)

@@ -119,7 +119,8 @@ def test_the_key_is_documented_for_v1_only(document: dict[str, Any]) -> None:
 
 def test_a_prediction_is_documented_in_its_three_forms(document: dict[str, Any]) -> None:
     body = document["paths"]["/v1/predictions"]["post"]["requestBody"]["content"]
-    images = {"image/jpeg", "image/png", "image/webp"}
+    images = {f"image/{kind}" for kind in ("jpeg", "png", "webp", "bmp", "gif", "tiff")}
+    images.add("application/octet-stream")
     assert set(body) == {"multipart/form-data", "application/json"} | images
     assert "PredictionIn" in document["components"]["schemas"]
 

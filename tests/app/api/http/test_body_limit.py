@@ -127,4 +127,5 @@ def test_limits_are_shown_as_they_are_set(small: Service) -> None:
     assert shown["max_upload_bytes"] == UPLOAD
     assert shown["max_prediction_images"] == 3
     fields = {name for name in type(small.settings).model_fields if name.startswith("max_")}
-    assert set(shown) == fields - {"max_attempts"}
+    assert set(shown) == (fields | {"max_archive_entries"}) - {"max_attempts"}
+    assert shown["max_archive_entries"] == small.settings.max_archive_entries

@@ -1,0 +1,55 @@
+"""Faults of requests that FastAPI and Starlette find, in this project's words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import Request
+
+from app.errors import Unsupported
+
+UNREADABLE = {  # their text -> ours
+    "There was an error parsing the body": "the request's body cannot be read: JSON must be in "
+    "UTF-8, and a form must have the boundary that its Content-Type names",
+}
+NO_FILENAME = (
+    "it came as text, as its part has no filename: send a file, as curl -F file=@images.zip does"
+)
+NO_OBJECT = ("model_attributes_type", "dict_type", "model_type")  # of what pydantic calls errors
+
+
+def of_field(fault: dict[str, Any]) -> str:
+    """Return the fault of one field."""
+    text = fault["msg"].removeprefix("Value error, ")
+    return NO_FILENAME if text.startswith("Expected UploadFile") else text
+
+
+def of_json(fault: dict[str, Any]) -> str:
+    """Return the fault of a body that is not JSON, with its place."""
+    why = fault.get("ctx", {}).get("error", fault["msg"])
+    at = [part for part in fault["loc"] if isinstance(part, int)]
+    place = f"; character {at[-1] + 1}" if at else ""
+    return f"the request's body is not JSON ({why}{place}): check its quotes, commas and brackets"
+
+
+def other_media_type(request: Request, faults: Sequence[dict[str, Any]]) -> Unsupported | None:
+    """Return the problem of a body that was sent by another media type than the route reads.
+
+    FastAPI takes the bytes of such a body for the value, or finds no field in it.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    shown = given[:80] or "a body without Content-Type"
+    is_json = given == "application/json" or given.endswith("+json")
+    places = {(tuple(fault["loc"]), fault["type"]) for fault in faults}
+    if not is_json and any(where == ("body",) and kind in NO_OBJECT for where, kind in places):
+        return Unsupported(
+            "unsupported_media_type",
+            f"this route reads JSON, and got {shown}: send it with Content-Type: application/json, "
+            "as curl -H 'Content-Type: application/json' does",
+        )
+    if given != "multipart/form-data" and (("body", "file"), "missing") in places:
+        return Unsupported(
+            "unsupported_media_type",
+            f"this route reads a file, and got {shown}: send multipart/form-data with file=<file>, "
+            "as curl -F file=@name does",
+        )
+    return None

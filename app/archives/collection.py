@@ -67,6 +67,7 @@ class Collection:
         self._writer, self._limits = writer, limits
         self._pixels, self._max_pixels = 0, max(FREE_PIXELS, PIXELS_PER_BYTE * archive_bytes)
         self._total = self._passed_over = self._manifests = self._missing = 0
+        self._faulty, self._first_fault = 0, ""  # entries that are unusable whatever they hold
         self._of_systems: set[str] = set()
         self._unusable: set[str] = set()  # paths of rejected files
 
@@ -78,15 +79,16 @@ class Collection:
                 if member.is_system_file:
                     self._passed_over += 1
                     self._of_systems.add(member.path)
-                elif why := member.fault or self._too_large(member):
+                elif member.fault:
+                    self._faulty += 1
+                    self._first_fault = self._first_fault or f"{member.path}: {member.fault}"
+                    self._reject(member.path, member.fault)
+                elif why := self._too_large(member):
                     self._reject(member.path, why)
                 elif not (manifests.may_be_manifest(member.path) and self._is_table(member)):
                     checks.add(member.path, member.read())
         if not self._accepted:
-            first = "; ".join(
-                f"{item['path']}: {item['reason']}" for item in self.rejected.listed[:3]
-            )
-            raise self._nothing("no_images", f"holds no readable image ({first or 'it is empty'})")
+            raise self._nothing()
 
     def labelled(self) -> list[tuple[str, AcceptedImage]]:
         """Return the labelled images; reject the images without a label."""
@@ -98,9 +100,9 @@ class Collection:
         ]
         if not labelled:
             cause = self._cause(self.rejected.listed[before:])
-            raise self._nothing(
+            raise Invalid(
                 "no_labels",
-                f"has {len(self._accepted)} images without labels, as {cause}: "
+                f"the archive has {len(self._accepted)} images without labels, as {cause}: "
                 + layouts.WHAT_TO_DO,
             )
         count, max_labels = len({label for label, _ in labelled}), self._limits.max_labels
@@ -121,9 +123,21 @@ class Collection:
         self._unusable.add(path.replace("\\", "/"))
         self.rejected.add(path, reason)
 
-    def _nothing(self, code: str, what: str) -> Invalid:
-        some, count = self.rejected.listed[:20], self.rejected.count
-        return Invalid(code, f"the archive {what}", rejected=some, num_rejected=count)
+    def _nothing(self) -> Invalid:
+        """Return the problem of an archive without an image that can be read."""
+        if self._faulty:
+            return Invalid(
+                "unreadable_names",
+                f"the names of {self._faulty} files cannot be used, and the archive holds no other "
+                f"image: {self._first_fault}",
+            )
+        first = "; ".join(f"{item['path']}: {item['reason']}" for item in self.rejected.listed[:3])
+        return Invalid(
+            "no_images",
+            f"the archive holds no readable image ({first or 'it is empty'})",
+            rejected=self.rejected.listed[:20],
+            num_rejected=self.rejected.count,
+        )
 
     def _cause(self, rejected: list[dict[str, str]]) -> str:
         if self._manifest.has_rows:

@@ -118,7 +118,6 @@ def test_folders_that_do_not_tell_labels_are_refused_with_the_reason(told, paths
         told(noise_at(*paths))
     assert caught.value.code == "no_labels"
     assert f"{paths[0]}: " in caught.value.detail
-    assert caught.value.extra["num_rejected"] == len(paths)
 
 
 def test_hidden_files_are_told_and_a_manifest_may_list_them(told):
@@ -140,6 +139,18 @@ def test_a_file_that_a_manifest_lists_has_its_own_reason(told):
     assert "damaged or cut off" in rejected["cut.png"]
     assert "systems add files of this name" in rejected["@eaDir/2.png"]
     assert "the archive lacks it" in rejected["none.png"]
+
+
+def test_an_archive_whose_names_cannot_be_read_is_refused_with_the_way_out(tmp_path):
+    data = zip_of([("Kafer/1.png", PICTURES[0])]).replace(b"Kafer", b"K\x84fer")
+    with (
+        pytest.raises(Invalid, match=r"names of 1 files .* in the field code_page") as caught,
+        uploads.receive(io.BytesIO(data), tmp_path / "pack", LIMITS),
+    ):
+        pytest.fail("the upload was accepted")
+    assert caught.value.code == "unreadable_names"
+    with uploads.receive(io.BytesIO(data), tmp_path / "pack", LIMITS, "cp437") as upload:
+        assert upload.labels == {"Käfer": 1}
 
 
 def test_masks_beside_images_are_told_and_not_learned_from(told):

@@ -16,7 +16,7 @@ from PIL import Image
 from app.archives import collection, decode_worker, image_checks, uploads
 from app.archives.decode_worker import DecodeWorkers
 from app.archives.packs import read
-from app.errors import NotReady, Problem
+from app.errors import DiskFull, Problem
 from app.images import BadImage, Facts
 from tests.support.archives import KINDS, LIMITS, Limits, archive, noise, noise_at, tar_of, zip_of
 
@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(refused, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("app.archives.packs.PackWriter.add", full)
-    with pytest.raises(NotReady, match="no room left"):
+    with pytest.raises(DiskFull, match="no room left"):
         raise refused(archive(noise_at("cat/1.png")))
 
 

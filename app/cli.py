@@ -7,13 +7,16 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
+from app.backups import commands as backups
 from app.settings import BadSettings, Settings, read
+
+FLAGS = ("host", "port", "data_dir", "database_url")  # that stand for settings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit status, 2 if its settings or files cannot be used."""
     flags = parser().parse_args(arguments)
-    named = {name: getattr(flags, name, None) for name in ("host", "port", "data_dir")}
+    named = {name: getattr(flags, name, None) for name in FLAGS}
     if flags.command != "serve":
         named["host"] = "127.0.0.1"  # other commands do not listen, so they need no API key
     try:
@@ -60,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="remove this file or folder of the quarantine; repeat for more",
     )
-    for command in (serve, worker, migrate, doctor):
+    for command in (serve, worker, migrate, doctor, *backups.add_parsers(commands)):
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
@@ -191,6 +194,7 @@ COMMANDS = {
     "worker": worker,
     "migrate": migrate,
     "doctor": doctor,
+    **backups.COMMANDS,
     "demo": demo,
     "verify-receipts": verify_receipts,
 }

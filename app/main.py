@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
+from app import parts
 from app.api import (
     components,
     compositions,
@@ -25,17 +26,13 @@ from app.api.http import openapi, problems
 from app.api.http.deps import storable
 from app.api.http.edge import Edge
 from app.api.http.upload_slots import UploadSlots
-from app.inference.engine import Engine
 from app.metrics import Metrics
-from app.parts import Parts
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
-from app.settings import BadSettings, Settings
-from app.store import counts, folder_identity
+from app.settings import Settings
+from app.store import counts, folder_identity, folder_lock
 from app.store import spaces as stored_spaces
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.jobs import Jobs
+from app.store.db import transaction
 from app.unlearning import cleanup
 
 ROUTERS = [
@@ -47,36 +44,22 @@ ROUTERS = [
 @contextmanager
 def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     """Hold the service's parts in `app.state` during the block, with the default space warm."""
-    folder_identity.claim(settings)
-    state, sql = app.state, open_engine(settings)
+    state = app.state
     code(), environment()  # files and versions as they are now, not at the first deletion
     list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
-    blobs = LocalBlobs(settings.data_dir / "blobs")
-    parts = Parts(
-        settings=settings,
-        metrics=state.metrics,
-        signer=state.signer,
-        sessions=session_factory(sql),
-        reading=session_factory(sql, read_only=True),
-        blobs=blobs,
-        jobs=Jobs(settings),
-        engine=Engine(settings, blobs, state.metrics),
-    )
+    with folder_lock.shared(settings):
+        folder_identity.claim(settings)
+        with parts.opened(settings, state.metrics, state.signer) as made:
 
-    def open_default() -> stored_spaces.Opened:
-        return parts.engine.open(settings.backbone, settings.scope, ())
+            def open_default() -> stored_spaces.Opened:
+                return made.engine.open(settings.backbone, settings.scope, ())
 
-    try:
-        with transaction(parts.sessions) as session:
-            space = stored_spaces.ensure_default(session, open_default)
-        cleanup.recover(parts.sessions, parts.jobs, blobs)
-        parts.engine.canary(space)
-        state.parts = parts
-        yield
-    finally:
-        parts.engine.close()
-        parts.jobs.close()
-        sql.dispose()
+            with transaction(made.sessions) as session:
+                space = stored_spaces.ensure_default(session, open_default)
+            cleanup.recover(made.sessions, made.jobs, made.blobs)
+            made.engine.canary(space)
+            state.parts = made
+            yield
 
 
 @asynccontextmanager
@@ -90,16 +73,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _counts(app: FastAPI) -> counts.Counts | None:
-    parts: Parts = app.state.parts
-    return counts.read(parts.reading, dead_seconds=parts.settings.worker_dead_seconds)
-
-
-def _signer(settings: Settings) -> signing.Signer | None:
-    path = settings.receipt_key_file
-    try:
-        return None if path is None else signing.signer(path)
-    except signing.BadKey as error:
-        raise BadSettings(f"TANGENT_RECEIPT_KEY_FILE is {str(path)!r}: {error}") from None
+    held: parts.Parts = app.state.parts
+    return counts.read(held.reading, dead_seconds=held.settings.worker_dead_seconds)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -108,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         BadSettings: the key that signs receipts cannot be used.
     """
-    signer = _signer(settings)
+    signer = signing.signer_of(settings)
     app = FastAPIOffline(
         title=openapi.TITLE,
         version=installed("tangent-composer"),

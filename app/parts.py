@@ -1,5 +1,7 @@
 """The parts of a running service, opened once and shared by all its requests."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
@@ -10,6 +12,7 @@ from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store.blobs import LocalBlobs
+from app.store.db import fold_log, open_engine, session_factory
 from app.store.jobs import Jobs
 
 Sessions = sessionmaker[Session]
@@ -39,3 +42,26 @@ class Parts:
     engine: Engine
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
+
+
+@contextmanager
+def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Iterator[Parts]:
+    """Yield the parts of these settings; close them after the block."""
+    sql, blobs = open_engine(settings), LocalBlobs(settings.data_dir / "blobs")
+    parts = Parts(
+        settings=settings,
+        metrics=metrics,
+        signer=signer,
+        sessions=session_factory(sql),
+        reading=session_factory(sql, read_only=True),
+        blobs=blobs,
+        jobs=Jobs(settings),
+        engine=Engine(settings, blobs, metrics),
+    )
+    try:
+        yield parts
+    finally:
+        parts.engine.close()
+        parts.jobs.close()
+        fold_log(sql)
+        sql.dispose()

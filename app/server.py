@@ -10,11 +10,12 @@ import threading
 from time import monotonic
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, spaces
-from app.store.db import open_engine, session_factory, transaction
+from app.store import folder_identity, folder_lock, spaces
+from app.store.db import fold_log, open_engine, session_factory, transaction
 from tangent import open_space
 from tangent.errors import TangentError
 
@@ -32,14 +33,22 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
             receipts cannot be used, or the folder belongs to another database.
     """
     app = create_app(settings)
-    folder_identity.claim(settings)  # inside the application an error would be a traceback
-    listener = _listen(settings)
-    _make_default_space(settings)
+    with folder_lock.shared(settings):
+        folder_identity.claim(settings)  # inside the application an error would be a traceback
+        listener = _listen(settings)
+        _make_default_space(settings)
+        try:
+            return _run(app, listener, EmbeddedWorker(settings) if with_worker else None)
+        finally:
+            fold_log(open_engine(settings))
+
+
+def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None") -> int:
+    """Run application and worker until a signal to end; return the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
             number, lambda *_: None
         )  # uvicorn handles the signals, then raises them again
-    worker = EmbeddedWorker(settings) if with_worker else None
     if worker:
         worker.start()
     try:

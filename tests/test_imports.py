@@ -54,6 +54,7 @@ MAY_IMPORT = {
         *("app.api", "app.unlearning", "app.receipts", "app.evaluation", "app.serving", *PARTS),
     ),
     "app.doctor": ("app.receipts", *PARTS),
+    "app.backups": (*("app.backups", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),),
     "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),

@@ -11,7 +11,8 @@ from dbos import DBOS
 from dbos import error as engine_error
 
 from app.settings import Settings
-from app.store import folder_identity
+from app.store import folder_identity, folder_lock
+from app.store.db import fold_log
 from app.store.jobs import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW, Jobs, engine_options
 from app.store.migrate import is_current
 from training_worker.attempts import Attempts
@@ -53,7 +54,12 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
     configure_logging()
     if not is_current(settings):
         raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
-    folder_identity.claim(settings)
+    with folder_lock.shared(settings):
+        folder_identity.claim(settings)
+        _work(settings, parent)
+
+
+def _work(settings: Settings, parent: int | None) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -110,6 +116,7 @@ class Worker:
         self.jobs.hand_back(self.jobs.running().get(self.executor_id, []))
         self.liveness.stop()
         self.jobs.close()
+        fold_log(self.attempts.engine)
         self.attempts.engine.dispose()
 
 

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from app.settings import BadSettings, Settings
 from app.store.canonical_json import canonical
 
 ZEROS = "0" * 64  # the first receipt's `previous_hash`
@@ -123,6 +124,19 @@ def signer(path: Path) -> Signer:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return Signer(key, pem.decode(), key_id_of(public))
+
+
+def signer_of(settings: Settings) -> Signer | None:
+    """Return the signer with the key of the settings; None if they name none.
+
+    Raises:
+        BadSettings: the key cannot be used.
+    """
+    path = settings.receipt_key_file
+    try:
+        return None if path is None else signer(path)
+    except BadKey as error:
+        raise BadSettings(f"TANGENT_RECEIPT_KEY_FILE is {str(path)!r}: {error}") from None
 
 
 _MAKE_ONE = "make one with `openssl genpkey -algorithm ed25519`"

@@ -35,6 +35,7 @@ from app.settings import Settings
 from app.store.postgres_connections import open_postgres
 
 VACUUM_BYTES = 256 * 2**20  # rewriting a larger SQLite file takes seconds
+FOLD_MS = 1000  # for the same, where another process folds the log after this one
 WAIT_MS = 5000  # for other connections to end their transactions
 PATIENCE = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)  # pauses before asking how a commit ended
 SETTLE_SECONDS = 5.0  # after which no further question is asked
@@ -185,6 +186,23 @@ def _has_happened(sessions: sessionmaker[Session], number: int | None) -> bool |
         if status in ("committed", "aborted"):
             return bool(status == "committed")
     return None
+
+
+def fold_log(engine: Engine) -> None:
+    """Fold SQLite's log into its file at a clean stop, so that the file alone is the database."""
+    if engine.dialect.name != "sqlite":
+        return
+    engine.dispose()  # this process's own connections would keep the log in use
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={FOLD_MS}")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        log.warning("the SQLite log was not folded into the file: %s", error)
+    finally:
+        connection.invalidate()  # its busy_timeout is not the pool's
+        connection.close()
 
 
 def scrub(sessions: sessionmaker[Session]) -> None:

@@ -41,7 +41,7 @@ def count_unerased(session: Session, blobs: LocalBlobs, dataset_id: str) -> int:
     if dataset is None:
         return 0
     try:
-        places = _uncovered(session, blobs, dataset)
+        places = uncovered(session, blobs, dataset)
         return packs.nonzero_bytes(blobs.path(dataset.pack_key), places)
     except (BlobMissing, FileNotFoundError):
         return 0
@@ -51,12 +51,12 @@ def finish_erasures(sessions: sessionmaker[Session], blobs: LocalBlobs) -> None:
     """Finish the erasures of a process that died; only a changed dataset can have any."""
     with transaction(sessions) as session:
         changed = session.scalars(select(Dataset).where(Dataset.revision > 0))
-        found = [(row.pack_key, _uncovered(session, blobs, row)) for row in changed]
+        found = [(row.pack_key, uncovered(session, blobs, row)) for row in changed]
     for pack_key, places in found:
         erase(blobs, pack_key, places)
 
 
-def _uncovered(session: Session, blobs: LocalBlobs, dataset: Dataset) -> list[Place]:
+def uncovered(session: Session, blobs: LocalBlobs, dataset: Dataset) -> list[Place]:
     """Return the byte ranges of the dataset's pack that belong to no image; none without a pack."""
     places = select(Image.pack_offset, Image.pack_length).where(Image.dataset_id == dataset.id)
     try:

@@ -3,6 +3,7 @@
     refuse_used(settings)   before the tables of a new database are made
     check(settings)         the same as claim, without a mark
     claim(settings)         before anything else is read, written or removed in the folder
+    switch(settings, id)    when another database has taken over its rows
 
 A folder of before there were ids has no file. The database that knows one of its blobs takes it.
 """
@@ -34,7 +35,7 @@ def refuse_used(settings: Settings) -> None:
     marked = _marked(settings)
     if marked is not None:
         raise BadSettings(
-            f"{_used(settings, marked)}, and {_named(settings)} is empty: {CURE}, {OR_GIVE}"
+            f"{_used(settings, marked)}, and {named(settings)} is empty: {CURE}, {OR_GIVE}"
         )
     if next(_blobs(settings), None) is not None:
         raise _unknown(settings)
@@ -81,7 +82,10 @@ def check(settings: Settings) -> None:
 
 def _checked(session: Session, settings: Settings) -> tuple[str | None, str | None]:
     """Return the ids of database and folder, which are equal if there are both."""
-    own, marked = _own(session), _marked(settings)
+    own, marked = own_id(session), _marked(settings)
+    closed = session.scalar(select(DatabaseIdentity.closed))
+    if closed is not None:
+        raise BadSettings(f"{named(settings)} must not be used: {closed}")
     if own is None or marked is None:
         _check_known(session, settings, own, marked)
     elif own != marked:
@@ -96,14 +100,14 @@ def _check_known(session: Session, settings: Settings, own: str | None, marked: 
         return
     if marked is not None:
         raise BadSettings(
-            f"{_used(settings, marked)}, and {_named(settings)} has no id yet and knows none of "
+            f"{_used(settings, marked)}, and {named(settings)} has no id yet and knows none of "
             f"its files: {CURE}, {OR_GIVE}"
         )
     if next(_blobs(settings), None) is not None:
         raise _unknown(settings)
     if own is not None and _has_files(session):
         raise BadSettings(
-            f"the data folder {_folder(settings)} is empty, and {_named(settings)} has files in "
+            f"the data folder {_folder(settings)} is empty, and {named(settings)} has files in "
             f"another: set TANGENT_DATA_DIR to that one, or write {own} into "
             f"{_folder(settings) / FILE} to go on without them"
         )
@@ -118,7 +122,8 @@ def _has_files(session: Session) -> bool:
     return any(session.scalar(each) for each in (select(Dataset.id).limit(1), stored))
 
 
-def _own(session: Session) -> str | None:
+def own_id(session: Session) -> str | None:
+    """Return the id of the session's database; None before one was given."""
     return session.scalar(select(DatabaseIdentity.id))
 
 
@@ -128,7 +133,7 @@ def _added(session: Session, own: str) -> str:
         with session.begin_nested():
             session.add(DatabaseIdentity(number=1, id=own))
     except IntegrityError:
-        return str(_own(session))
+        return str(own_id(session))
     return own
 
 
@@ -150,10 +155,7 @@ def _mark(settings: Settings, own: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f"{FILE}.{token_hex(8)}"
     try:
-        with draft.open("w") as file:
-            file.write(f"{own}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _write(draft, own)
         try:
             os.link(draft, folder / FILE)  # whole at once, and never over another's
         except FileExistsError:
@@ -166,13 +168,28 @@ def _mark(settings: Settings, own: str) -> str:
     return str(_marked(settings))
 
 
+def switch(settings: Settings, new_id: str) -> None:
+    """Give the folder to the database with this id, at once and in place of any other."""
+    draft = _folder(settings) / f"{FILE}.{token_hex(8)}"
+    _write(draft, new_id)
+    draft.replace(_folder(settings) / FILE)
+
+
+def _write(draft: Path, own: str) -> None:
+    with draft.open("w") as file:
+        file.write(f"{own}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _blobs(settings: Settings) -> Iterator[tuple[str, ...]]:
     """Yield the keys of the folder's blobs, in parts; make no folder."""
     root = _folder(settings) / "blobs"
     return (path.relative_to(root).parts for path in root.rglob("*") if path.is_file())
 
 
-def _named(settings: Settings) -> str:
+def named(settings: Settings) -> str:
+    """Return the database's name for messages, without its password."""
     url = make_url(settings.sql_url).render_as_string(hide_password=True)
     return f"the database {url}"
 
@@ -184,12 +201,12 @@ def _used(settings: Settings, marked: str) -> str:
 
 def _other(settings: Settings, own: str, marked: str) -> BadSettings:
     return BadSettings(
-        f"{_used(settings, marked)}, and {_named(settings)} has the id {own!r}: {CURE}, {OR_GIVE}"
+        f"{_used(settings, marked)}, and {named(settings)} has the id {own!r}: {CURE}, {OR_GIVE}"
     )
 
 
 def _unknown(settings: Settings) -> BadSettings:
     return BadSettings(
         f"the data folder {_folder(settings)} holds files of another database: "
-        f"{_named(settings)} knows none of them: {CURE}"
+        f"{named(settings)} knows none of them: {CURE}"
     )

@@ -44,12 +44,16 @@ def config(connection: Connection | None = None) -> Config:
     return made
 
 
-def upgrade(settings: Settings) -> None:
-    """Create or bring up to date every table; safe to run twice and from many processes at once."""
+def upgrade(settings: Settings, *, with_jobs: bool = True) -> None:
+    """Create or bring up to date every table; safe to run twice and from many processes at once.
+
+    A backup's database has none of the job engine's tables.
+    """
     with _alone(settings) as engine:
         if engine.dialect.name == "sqlite":
             engine.connect().close()  # makes the file, and WAL its journal for good
-        jobs.create_tables(settings)
+        if with_jobs:
+            jobs.create_tables(settings)
         with engine.begin() as connection:
             command.upgrade(config(connection), "head")
 
@@ -60,29 +64,38 @@ def downgrade(settings: Settings, revision: str = "base") -> None:
         command.downgrade(config(connection), revision)
 
 
+def newest() -> str:
+    """Return the revision of this version's schema."""
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
 def is_current(settings: Settings) -> bool:
     """Return True if the database is at our newest revision; create nothing, not even a file."""
     if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
         return False
-    engine = open_engine(settings)
-    try:
-        with engine.connect() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
-    return revision == ScriptDirectory.from_config(config()).get_current_head()
+    return revision_of(settings) == newest()
 
 
 def is_empty(settings: Settings) -> bool:
     """Return True if no revision has ever been applied to the database."""
     if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
         return True
+    return revision_of(settings) is None
+
+
+def revision_of(settings: Settings) -> str | None:
+    """Return the revision that the database is at; None if none was ever applied."""
     engine = open_engine(settings)
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision() is None
+            return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
+
+
+def revisions() -> list[str]:
+    """Return every revision that this version knows."""
+    return [each.revision for each in ScriptDirectory.from_config(config()).walk_revisions()]
 
 
 def revise(message: str) -> None:

@@ -254,3 +254,4 @@ class DatabaseIdentity(Base):
 
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1
     id: Mapped[str]
+    closed: Mapped[str | None]  # the reason why the database must not be served any more, or yet

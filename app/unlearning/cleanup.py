@@ -23,6 +23,8 @@ from app.store.quarantine import Quarantine
 from app.store.tables import Tombstone
 from app.unlearning.deletion import Deletion
 
+INTERRUPTED = (datasets.SCRATCH, "import", "backup")  # prefixes of what a killed process left
+
 
 class Jobs(Protocol):
     """The part of app.store.jobs.Jobs that ends trainings."""
@@ -68,9 +70,9 @@ def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> N
     jobs.forget(records)
     _delete_scratch(stale)
     erasure.finish_erasures(sessions, blobs)
-    for path in blobs.scratch_of(datasets.SCRATCH):
-        if time.time() - path.stat().st_mtime > orphans.UNCLAIMED_SECONDS:
-            path.unlink(missing_ok=True)
+    old = time.time() - orphans.UNCLAIMED_SECONDS
+    for prefix in INTERRUPTED:
+        _delete_scratch(path for path in blobs.scratch_of(prefix) if path.stat().st_mtime < old)
     if deleted:
         scrub(sessions)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,6 +88,9 @@ def test_a_fresh_service_answers_on_the_printed_port_and_ends_cleanly(serve, tmp
     assert gone(worker)
     assert service.process.stdout.read() == ""  # one line was all
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    shutil.copy(tmp_path / "data" / "tangent.db", tmp_path)  # without its log
+    with closing(sqlite3.connect(tmp_path / "tangent.db")) as alone:
+        assert alone.execute("SELECT name FROM space").fetchall() == [("default",)]
 
 
 def test_the_worker_is_replaced_when_it_dies_and_dies_when_the_api_is_killed(serve):

@@ -1,0 +1,132 @@
+"""Backups: all rows of one moment, and the blobs that they name, in one file.
+
+The service may go on. Rows are read as one moment shows them, and blobs are copied after that. If a
+deletion was made in the meantime, the backup begins again, so that it never holds what was deleted
+before its end; the last time, deletions wait for it.
+"""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.archives.packs import Place
+from app.backups import rows, store_access, tape
+from app.backups.manifest import BLOBS, DATABASE, Manifest
+from app.backups.tape import Tape
+from app.receipts.body import installed
+from app.settings import Settings
+from app.store import erasure, folder_identity, migrate
+from app.store.blobs import LocalBlobs
+from app.store.db import frozen_view, hold_write_lock, transaction
+from app.store.tables import Dataset, now, stamp
+
+MAX_ATTEMPTS = 4
+SCRATCH = "backup"  # prefix of the folder with the copied rows
+
+
+@dataclass(frozen=True)
+class Copied:
+    """The rows of one moment, copied into a file, and the blobs to go with them."""
+
+    database: Path
+    head: rows.Head
+    identity: str | None
+    tables: dict[str, rows.Digest]
+    blobs: dict[str, str | None]  # key -> the SHA-256 that its row knows
+    erased: dict[str, Sequence[Place]]  # of packs: places that no image row covers
+
+
+def back_up(settings: Settings, target: Path) -> Manifest:
+    """Write a backup of the store to a new file; return its manifest.
+
+    Raises:
+        BadSettings: the file is there already, or database and folder cannot be used.
+    """
+    with store_access.opened(settings) as sessions, tape.written(target) as writing:
+        blobs = LocalBlobs(settings.data_dir / "blobs")
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            with ExitStack() as stack:
+                if attempt == MAX_ATTEMPTS:
+                    hold_write_lock(stack.enter_context(transaction(sessions)))
+                manifest = _attempt(settings, sessions, blobs, writing)
+            if manifest is not None:
+                writing.finish(manifest)
+                return manifest
+            writing.rewind()
+    raise AssertionError("the last attempt holds the write lock")
+
+
+def _attempt(
+    settings: Settings, sessions: sessionmaker[Session], blobs: LocalBlobs, writing: Tape
+) -> Manifest | None:
+    """Write database and blobs; None if a deletion came in between."""
+    folder = blobs.scratch_path(SCRATCH)
+    folder.mkdir(mode=0o700)
+    try:
+        copied = _copy_rows(settings, sessions, blobs, folder)
+        writing.add(DATABASE, copied.database)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    wrong = []
+    for key, sha256 in copied.blobs.items():
+        try:
+            entry = writing.add(
+                BLOBS + key, blobs.path(key, must_exist=False), copied.erased.get(key, ())
+            )
+        except FileNotFoundError:
+            wrong.append(key)
+        else:
+            if sha256 is not None and entry.sha256 != sha256:
+                wrong.append(key)
+    with frozen_view(sessions) as session:
+        if rows.head(session) != copied.head or not set(wrong) <= rows.blob_keys(session).keys():
+            return None
+    return Manifest(
+        made_at=stamp(now()),
+        version=installed("tangent-composer"),
+        revision=migrate.newest(),
+        identity=copied.identity,
+        ledger=copied.head,
+        tables=copied.tables,
+        files=writing.entries,
+        missing=wrong,
+    )
+
+
+def _copy_rows(
+    settings: Settings, sessions: sessionmaker[Session], blobs: LocalBlobs, folder: Path
+) -> Copied:
+    copy = store_access.rows_only(settings, folder)
+    migrate.upgrade(copy, with_jobs=False)
+    with frozen_view(sessions) as session:
+        with store_access.sessions_of(copy) as copies, transaction(copies) as target:
+            tables = rows.copy_checked(session, target)
+        changed = session.scalars(select(Dataset).where(Dataset.revision > 0))
+        return Copied(
+            database=folder / DATABASE,
+            head=rows.head(session),
+            identity=folder_identity.own_id(session),
+            tables=tables,
+            blobs=rows.blob_keys(session),
+            erased={row.pack_key: erasure.uncovered(session, blobs, row) for row in changed},
+        )
+
+
+def described(manifest: Manifest, target: Path) -> list[str]:
+    """Return sentences about a finished backup: its content, and what it will keep."""
+    size = sum(entry.bytes for entry in manifest.files.values())
+    count = sum(digest.rows for digest in manifest.tables.values())
+    lines = [
+        f"{target} holds {count} rows and {len(manifest.files) - 1} files in {size} bytes; the "
+        f"ledger's head is receipt {manifest.ledger.number}, {manifest.ledger.hash}",
+        "it keeps what is deleted from now on: restore it with the receipts of later deletions, "
+        "and remove it when it need not be kept",
+    ]
+    return lines + [
+        f"{key} is missing or damaged: see `tangent doctor`" for key in manifest.missing
+    ]

@@ -1,0 +1,132 @@
+"""The commands `backup`, `restore`, `move` and `export-receipts`, with their flags."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.settings import BadSettings, Settings
+
+
+def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add the commands' flags; return those parsers that take a data folder."""
+    backup = commands.add_parser("backup", help="write rows and files to one file, while serving")
+    backup.add_argument("file", type=Path, help="new tar file")
+    restore = commands.add_parser("restore", help="make a new store of a backup")
+    restore.add_argument("file", type=Path, help="tar file that `tangent backup` has written")
+    restore.add_argument("--database-url", help="empty Postgres database; else SQLite")
+    later = restore.add_mutually_exclusive_group()
+    later.add_argument(
+        "--receipts",
+        nargs="+",
+        type=Path,
+        help="all receipts up to now, as saved by `tangent export-receipts` or from the API: what "
+        "was deleted after the backup is deleted again",
+    )
+    later.add_argument(
+        "--ledger", help="the same from a store that still exists: its data folder or Postgres URL"
+    )
+    restore.add_argument(
+        "--public-key",
+        action="append",
+        type=Path,
+        default=[],
+        help="PEM file of a key that signed receipts after the backup; repeat for more",
+    )
+    move = commands.add_parser("move", help="move all rows to another database")
+    move.add_argument("--to", required=True, help="URL of an empty Postgres database, or sqlite")
+    export = commands.add_parser("export-receipts", help="save all receipts, one a line")
+    export.add_argument("file", type=Path, help="new file")
+    return [backup, restore, move, export]
+
+
+def backup(settings: Settings, flags: argparse.Namespace) -> int:
+    """Write a backup; return 1 if files are missing from the store and so from the backup."""
+    from app.backups.backup import back_up, described
+
+    try:
+        manifest = back_up(settings, flags.file)
+    except OSError as error:
+        raise BadSettings(f"{flags.file} was not written: {error}") from None
+    for line in described(manifest, flags.file):
+        print(line)
+    return 1 if manifest.missing else 0
+
+
+def restore(settings: Settings, flags: argparse.Namespace) -> int:
+    """Restore a backup; return 1 if something that followed it could not be done again."""
+    from app.backups.manifest import BadBackup
+    from app.backups.restore import described, restore
+    from app.receipts.signing import signer_of
+
+    if not flags.file.is_file():
+        raise BadSettings(f"there is no file {flags.file}: name one that `tangent backup` wrote")
+    later = _later(settings, flags)
+    try:
+        restored = restore(settings, flags.file, later, signer_of(settings))
+    except BadBackup as error:
+        raise BadSettings(f"{flags.file} was not restored: {error}") from None
+    for line in described(restored, later is not None):
+        print(line)
+    for line in restored.open_ends:
+        print(line, file=sys.stderr)
+    return 1 if restored.open_ends else 0
+
+
+def _later(settings: Settings, flags: argparse.Namespace) -> Any:
+    from app.backups import later_deletions
+
+    if flags.receipts:
+        keys = dict(_public_key(path) for path in flags.public_key)
+        return later_deletions.read(flags.receipts, keys)
+    if flags.ledger is None:
+        return None
+    is_url = "://" in flags.ledger
+    there = {"database_url": flags.ledger if is_url else None}
+    if not is_url:
+        there["data_dir"] = Path(flags.ledger)
+        if not (Path(flags.ledger) / "tangent.db").is_file():
+            raise BadSettings(f"--ledger is {flags.ledger!r}: no data folder with a tangent.db")
+    return later_deletions.of_database(settings.model_copy(update=there))
+
+
+def _public_key(path: Path) -> tuple[str, str]:
+    from app.receipts.signing import BadKey, key_id_of, public_key
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        return key_id_of(public_key(text)), text
+    except (OSError, UnicodeDecodeError, BadKey) as error:
+        raise BadSettings(f"--public-key is {str(path)!r}: {error}") from None
+
+
+def move(settings: Settings, flags: argparse.Namespace) -> int:
+    """Move the store to another database."""
+    from app.backups.move import described, move
+
+    for line in described(move(settings, flags.to)):
+        print(line)
+    return 0
+
+
+def export_receipts(settings: Settings, flags: argparse.Namespace) -> int:
+    """Write every receipt of the ledger as the API shows it, one a line."""
+    from app.backups.later_deletions import of_database
+
+    ledger = of_database(settings)
+    try:
+        with flags.file.open("x", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(receipt)}\n" for receipt in ledger.receipts)
+    except FileExistsError:
+        raise BadSettings(f"{flags.file} is there already: choose another name") from None
+    print(f"{len(ledger.receipts)} receipts are in {flags.file}")
+    return 0
+
+
+COMMANDS = {
+    "backup": backup,
+    "restore": restore,
+    "move": move,
+    "export-receipts": export_receipts,
+}

@@ -1,0 +1,122 @@
+"""A store moves to another database and back, equal to the byte, and only one of the two serves."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.backups.move import move
+from app.cli import main
+from app.settings import BadSettings
+from app.store import folder_identity, folder_lock, migrate, workers
+from app.store.db import open_engine, session_factory, transaction
+from tests.support.client import verify
+from tests.support.service import Service, running
+from tests.support.stored import files, fill, seen, settings_of
+
+Serve = Callable[..., Service]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder on SQLite, migrated and empty."""
+    migrate.upgrade(settings_of(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_there_and_back_answers_ledger_and_blobs_are_equal_to_the_byte(folder, empty_postgres):
+    sqlite, postgres = settings_of(folder), settings_of(folder, empty_postgres)
+    with running(sqlite) as service:
+        made = fill(service)
+        before, blobs = seen(service), files(service)
+    there = move(sqlite, empty_postgres)
+    assert (there.ledger.number, there.queued) == (2, 1)
+    with running(postgres) as service:
+        assert seen(service) == before and files(service) == blobs
+        assert all(verify(service, each)["ok"] for each in before["receipts"]["data"])
+        after = service.queued(made.dataset)  # numbers of events go on
+        events = service.client.get(f"/v1/components/{after}/events?after=0").json()["data"]
+        old = before[f"/v1/components/{made.queued}/events"]["data"]
+        assert events[0]["id"] > old[-1]["id"]
+        before, blobs = seen(service), files(service)
+    with pytest.raises(BadSettings, match="must not be used: its rows were moved to the database"):
+        folder_identity.claim(sqlite)
+
+    back = move(postgres, "sqlite")
+
+    assert back.tables.keys() == there.tables.keys() and back.queued == 2
+    assert not list(folder.glob("tangent.db-*")) and not (folder / "moving").exists()
+    with running(sqlite) as service:
+        assert seen(service) == before and files(service) == blobs
+        assert service.train(after) == after
+        assert all(verify(service, each)["ok"] for each in before["receipts"]["data"])
+    with pytest.raises(BadSettings, match="must not be used: its rows were moved to the database"):
+        folder_identity.claim(postgres)
+
+
+def test_the_old_database_refuses_even_with_the_folders_identity_gone(folder, empty_postgres):
+    sqlite = settings_of(folder)
+    with running(sqlite) as service:
+        service.dataset({"cat": 2})
+    move(sqlite, empty_postgres)
+    (folder / folder_identity.FILE).unlink()
+
+    with pytest.raises(BadSettings, match="its rows were moved to the database postgresql"):
+        folder_identity.claim(sqlite)
+
+
+def test_nothing_is_moved_while_a_service_runs(serve: Serve, empty_postgres, capsys):
+    service = serve()
+    folder = str(service.settings.data_dir)
+
+    assert main(["move", "--to", empty_postgres, "--data-dir", folder]) == 2
+    assert "is in use, a service or a worker runs on it: stop it first" in capsys.readouterr().err
+    assert migrate.is_empty(settings_of(service.settings.data_dir, empty_postgres))
+
+
+def test_nothing_is_served_while_a_store_is_moved(folder):
+    with folder_lock.exclusive(settings_of(folder)):
+        assert main(["serve", "--no-worker", "--port", "0", "--data-dir", str(folder)]) == 2
+        assert main(["worker", "--data-dir", str(folder)]) == 2
+
+
+def test_a_worker_on_another_machine_is_seen_by_its_sign_of_life(folder, empty_postgres):
+    settings = settings_of(folder)
+    engine = open_engine(settings)
+    with transaction(session_factory(engine)) as session:
+        workers.beat(session, "elsewhere-7")
+    engine.dispose()
+
+    with pytest.raises(BadSettings, match="worker elsewhere-7 gave a sign of life"):
+        move(settings, empty_postgres)
+
+
+def test_a_target_with_rows_is_refused_and_nothing_is_changed(folder, empty_postgres, tmp_path):
+    with running(settings_of(folder)) as service:
+        service.dataset({"cat": 2})
+    migrate.upgrade(settings_of(tmp_path / "other", empty_postgres))
+    with running(settings_of(tmp_path / "other", empty_postgres)):
+        pass  # makes the default space
+
+    with pytest.raises(BadSettings, match="is not empty: name a new one"):
+        move(settings_of(folder), empty_postgres)
+    with pytest.raises(BadSettings, match=r"the rows are in the database .* already"):
+        move(settings_of(folder), "sqlite")
+    folder_identity.claim(settings_of(folder))
+
+
+def test_rows_that_the_target_cannot_keep_are_named_and_nothing_is_moved(folder, empty_postgres):
+    with running(settings_of(folder)) as service:
+        service.dataset({"cat": 2})
+    with sqlite3.connect(folder / "tangent.db") as connection:
+        connection.execute("UPDATE dataset SET name = 'a' || char(0) || 'b'")
+    connection.close()
+
+    with pytest.raises(BadSettings, match=r"nothing was moved, .* dataset cannot be copied"):
+        move(settings_of(folder), empty_postgres)
+    folder_identity.claim(settings_of(folder))
+    with sqlite3.connect(folder / "tangent.db") as connection:
+        connection.execute("UPDATE dataset SET name = 'a'")
+    connection.close()
+    move(settings_of(folder), empty_postgres)

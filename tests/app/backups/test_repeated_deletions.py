@@ -1,0 +1,189 @@
+"""What was deleted after a backup is deleted again by a restore, before anything is served."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.backups import later_deletions
+from app.backups.backup import back_up
+from app.backups.restore import Restored, restore
+from app.cli import main
+from app.settings import BadSettings, Settings
+from tests.support.client import delete, verify
+from tests.support.images import image
+from tests.support.service import Service, running
+from tests.support.signing_keys import key_file
+from tests.support.stored import Filled, fill, seen, settings_of
+from tests.support.unlearning import image_id, occurrences
+
+Serve = Callable[..., Service]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of an empty folder and an empty database of either kind."""
+    url = request.getfixturevalue("empty_postgres") if request.param == "postgres" else None
+    return settings_of(tmp_path / "restored", url)
+
+
+def later(service: Service, file: Path, made: Filled) -> None:
+    """Back up, then delete a component, an image, and a dataset that came after the backup."""
+    back_up(service.settings, file)
+    delete(service, f"components/{made.other}")
+    gone = image_id(service, made.dataset, ("cat", 2))
+    delete(service, f"datasets/{made.dataset}/images/{gone}")
+    delete(service, f"datasets/{service.dataset({'owl': 2})}")
+
+
+def check_replayed(target: Settings, restored: Restored, service: Service, made: Filled) -> None:
+    """Check that the deletions happened again before anything was served."""
+    before = service.client.get("/v1/receipts?limit=100").json()["data"]
+    assert len(restored.repeated) == 2
+    assert any(line.startswith(f"{made.other} was deleted again") for line in restored.repeated)
+    with running(target) as again:
+        shown = again.client.get("/v1/receipts?limit=100").json()["data"]
+        assert shown[: len(before)] == before  # the ledger goes on, nothing in it is rewritten
+        assert len(shown) == len(before) + 2
+        assert again.client.get(f"/v1/components/{made.other}").status_code == 410
+        assert not occurrences(again, image("cat", 2)[60:])
+        assert not list(again.state.blobs.keys(f"components/{made.other}"))
+        owls = before[-1]["body"]["subject"]["id"]
+        assert again.client.get(f"/v1/datasets/{owls}").status_code == 410
+        assert all(verify(again, each)["ok"] for each in shown)
+        mine = [each["sha256"] for each in seen(again)["components"]["data"]]
+        assert mine == [each["sha256"] for each in seen(service)["components"]["data"]]
+
+
+def test_deletions_after_the_backup_are_done_again_from_saved_receipts(
+    service, target, tmp_path, capsys
+):
+    made, file = fill(service), tmp_path / "backup.tar"
+    later(service, file, made)
+    saved = tmp_path / "receipts.jsonl"
+    folder = str(service.settings.data_dir)
+    assert main(["export-receipts", str(saved), "--data-dir", folder]) == 0
+    assert main(["verify-receipts", str(saved)]) == 0
+
+    restored = restore(target, file, later_deletions.read([saved], {}))
+
+    check_replayed(target, restored, service, made)
+
+
+def test_deletions_after_the_backup_are_done_again_from_the_old_store(service, tmp_path):
+    made, file = fill(service), tmp_path / "backup.tar"
+    later(service, file, made)
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, later_deletions.of_database(service.settings))
+
+    check_replayed(target, restored, service, made)
+
+
+def test_the_command_says_what_it_deleted_again_and_what_backups_still_hold(
+    service, tmp_path, capsys
+):
+    made, file = fill(service), tmp_path / "backup.tar"
+    later(service, file, made)
+    capsys.readouterr()
+
+    folder, old = str(tmp_path / "restored"), str(service.settings.data_dir)
+    assert main(["restore", str(file), "--data-dir", folder, "--ledger", old]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"{made.other} was deleted again, see receipts ") for line in lines)
+    assert lines[-1] == "this backup and older ones still hold what was deleted after them"
+    again = str(tmp_path / "again")
+    assert main(["restore", str(file), "--data-dir", again]) == 0
+    said = capsys.readouterr().out
+    assert "what was deleted after the backup is back: restore with --receipts" in said
+
+
+def test_receipts_of_another_store_and_older_ones_are_refused_and_nothing_is_restored(
+    serve, tmp_path
+):
+    service, other, file = serve(), serve(), tmp_path / "backup.tar"
+    for each in (service, other):
+        for _ in range(2):
+            delete(each, f"datasets/{each.dataset({'cat': 2})}")
+    back_up(service.settings, file)
+    whole = later_deletions.of_database(service.settings)
+    foreign = later_deletions.of_database(other.settings)
+    short = later_deletions.Ledger(whole.receipts[:1], {})
+
+    for given, reason in ((foreign, "the ledger of another store"), (short, "give a newer one")):
+        with pytest.raises(BadSettings, match=reason):
+            restore(settings_of(tmp_path / "restored"), file, given)
+    restore(settings_of(tmp_path / "restored"), file, whole)  # the folder had stayed empty
+
+
+def test_signed_receipts_of_later_deletions_need_their_public_key(serve, tmp_path, capsys):
+    key = key_file(tmp_path / "key.pem")
+    service, file = serve(receipt_key_file=key), tmp_path / "backup.tar"
+    component_id = service.component({"cat": 3})
+    back_up(service.settings, file)
+    receipt = delete(service, f"components/{component_id}")
+    saved, public = tmp_path / "receipts.jsonl", tmp_path / "public.pem"
+    saved.write_text(json.dumps(receipt))
+    public.write_text(service.client.get("/v1/receipts/key").json()["public_key"])
+    arguments = ["restore", str(file), "--data-dir", str(tmp_path / "restored")]
+    arguments += ["--receipts", str(saved)]
+
+    assert main(arguments) == 2
+    assert f"signed by the key {receipt['key_id']}" in capsys.readouterr().err
+    assert main([*arguments, "--public-key", str(public)]) == 0
+    with running(settings_of(tmp_path / "restored")) as again:
+        assert verify(again, receipt)["signature_ok"] is True
+
+
+def test_a_restore_killed_before_the_later_deletions_is_never_served(
+    service, tmp_path, monkeypatch
+):
+    made, file = fill(service), tmp_path / "backup.tar"
+    later(service, file, made)
+    target = settings_of(tmp_path / "restored")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.backups.restore._repeat", die)
+    with pytest.raises(KeyboardInterrupt):
+        restore(target, file, later_deletions.of_database(service.settings))
+
+    with (
+        pytest.raises(BadSettings, match="its restore was not finished: empty database and data"),
+        ExitStack() as stack,
+    ):
+        stack.enter_context(running_app(target))
+
+
+def running_app(settings: Settings):
+    from app.main import create_app, opened
+
+    return opened(create_app(settings), settings)
+
+
+def test_labels_renamed_after_the_backup_are_renamed_again_from_the_old_store(service, tmp_path):
+    """From saved receipts they cannot be: those hold no names."""
+    made, file = fill(service), tmp_path / "backup.tar"
+    back_up(service.settings, file)
+    path = f"/v1/datasets/{made.dataset}"
+    assert service.client.post(f"{path}/labels", json={"rename": {"dog": "hound"}}).is_success
+    gone = image_id(service, made.dataset, ("cat", 2))
+    delete(service, f"datasets/{made.dataset}/images/{gone}")
+    whole = later_deletions.of_database(service.settings)
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, whole)
+
+    assert len(restored.repeated) == 2 and restored.open_ends == []
+    with running(target) as again:
+        wanted = {name: service.client.get(path).json()[name] for name in ("labels", "num_images")}
+        assert {name: again.client.get(path).json()[name] for name in wanted} == wanted
+        assert list(wanted["labels"]) == ["cat", "hound"]
+        assert all(verify(again, each)["ok"] for each in seen(again)["receipts"]["data"])
+    without = later_deletions.Ledger(whole.receipts, whole.keys)
+    told = restore(settings_of(tmp_path / "other"), file, without).open_ends
+    assert len(told) == 1
+    assert told[0].startswith(f"the labels of {made.dataset} were renamed after the backup")

@@ -1,5 +1,6 @@
 """The files of one archive, each with one outcome: labelled, rejected, passed over, a manifest."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
@@ -38,6 +39,7 @@ class Files(NamedTuple):
     rejected: int
     passed_over: int  # added by operating systems and tools
     manifests: int
+    splits: dict[str, int]  # labelled ones by the folder of their split
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Collection:
         self._writer, self._limits = writer, limits
         self._pixels, self._max_pixels = 0, max(FREE_PIXELS, PIXELS_PER_BYTE * archive_bytes)
         self._total = self._passed_over = self._manifests = self._missing = 0
+        self._splits: Counter[str] = Counter()
         self._faulty, self._first_fault = 0, ""  # entries that are unusable whatever they hold
         self._of_systems: set[str] = set()
         self._unusable: set[str] = set()  # paths of rejected files
@@ -117,7 +120,8 @@ class Collection:
     def files(self, labelled: int) -> Files:
         """Return the numbers of the files, so many of which are labelled."""
         rejected = self.rejected.count - self._missing
-        return Files(self._total, labelled, rejected, self._passed_over, self._manifests)
+        splits = dict(sorted(self._splits.items()))
+        return Files(self._total, labelled, rejected, self._passed_over, self._manifests, splits)
 
     def _reject(self, path: str, reason: str) -> None:
         self._unusable.add(path.replace("\\", "/"))
@@ -207,15 +211,18 @@ class Collection:
         in_masks = zip(paths, layouts.masks(paths), strict=True)
         faults = [_no_place(path, folder) for path, folder in in_masks]
         usable = [path for path, why in zip(paths, faults, strict=True) if why is None]
-        labels = layouts.folder_labels(usable)
+        places = layouts.placed(usable)
         for path, why in zip(paths, faults, strict=True):
-            label = "" if why else tidy(next(labels) or "")
+            given, split = (None, None) if why else next(places)
+            label = tidy(given or "")
             if not (why or label):
                 why = f"its label {NO_LABEL if '/' in path else NO_FOLDER}"
             elif not why and (of_label := fault(label)):
                 why = f"its label {of_label}"
             if why:
                 self.rejected.add(path, why)
+            elif split:
+                self._splits[split] += 1
             yield None if why else interned.setdefault(label, label)
 
     def _labels_from_manifest(self) -> Iterator[str | None]:

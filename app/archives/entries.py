@@ -136,7 +136,7 @@ def name_of(raw: bytes, code_page: str | None) -> tuple[str, str | None]:
     try:
         return raw.decode(), None
     except UnicodeDecodeError:
-        shown = raw.decode("ascii", "backslashreplace")
+        shown = raw.decode("ascii", "backslashreplace").replace("\0", "\\x00")
     if code_page is None:
         return shown, (
             "its name is not in UTF-8, and the archive does not tell in which code page it is: "

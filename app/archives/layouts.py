@@ -45,20 +45,30 @@ class Seen(NamedTuple):
     deeper: str | None
 
 
-def folder_labels(paths: Sequence[str]) -> Iterator[str | None]:
-    """Return the label of every path, from its folders; None where they do not tell one.
+class Placed(NamedTuple):
+    """An image's label and split, as far as its folders tell them."""
+
+    label: str | None
+    split: str | None  # the folder of its split
+
+
+def placed(paths: Sequence[str]) -> Iterator[Placed]:
+    """Yield for every path what its folders tell.
 
     Raises:
         Invalid: `ambiguous_layout` if a folder around everything holds both images and folders, or
             if splits and other folders lie side by side.
     """
     starts = array("H", bytes(2 * len(paths)))  # of the part that is the label, if a part follows
-    while _are_no_labels(_folders_at(paths, starts)):
+    splits: list[str | None] = [None] * len(paths)
+    while (skipped := _skipped(_folders_at(paths, starts))) is not None:
         for place, path in enumerate(paths):
-            starts[place] = path.find("/", starts[place]) + 1 or starts[place]
-    for path, start in zip(paths, starts, strict=True):
+            if (end := path.find("/", starts[place])) >= 0:
+                splits[place] = splits[place] or skipped[path[starts[place] : end]]
+                starts[place] = end + 1
+    for path, start, split in zip(paths, starts, splits, strict=True):
         end = path.find("/", start)
-        yield path[start:end] if end >= 0 else None
+        yield Placed(path[start:end] if end >= 0 else None, split)
 
 
 def masks(paths: Sequence[str]) -> Iterator[str | None]:
@@ -107,14 +117,17 @@ def _folders_at(paths: Sequence[str], starts: Sequence[int]) -> dict[str, Seen]:
     return found
 
 
-def _are_no_labels(folders: dict[str, Seen]) -> bool:
-    """Return whether the folders are not labels: one root folder, splits, or another task's."""
+def _skipped(folders: dict[str, Seen]) -> dict[str, str | None] | None:
+    """Return the folders if they are one root folder, splits, or another task's; None if labels.
+
+    A split's value is its name.
+    """
     names = {name: name.casefold() for name in folders}
     splits = _splits(names)
     if not all(name in splits or names[name] in OTHER_TASKS for name in folders):
         _refuse_mixed(names, splits)
         if len(folders) > 1 or next(iter(folders.values())).deeper is None:
-            return False
+            return None
     for direct, deeper in folders.values():
         if direct and deeper:
             raise Invalid(
@@ -122,7 +135,7 @@ def _are_no_labels(folders: dict[str, Seen]) -> bool:
                 f"images lie both in a folder ({direct!r}) and in folders within it ({deeper!r}): "
                 + WHAT_TO_DO,
             )
-    return bool(folders)
+    return {name: name if name in splits else None for name in folders} or None
 
 
 def _splits(names: dict[str, str]) -> set[str]:

@@ -123,7 +123,9 @@ def safe_path(name: str) -> str:
     """
     if len(name) > MAX_PATH:
         raise Invalid(
-            "path_too_long", f"the path {name[:80]!r}… is longer than {MAX_PATH} characters"
+            "path_too_long",
+            f"the path {name[:80]!r}… is longer than {MAX_PATH} characters: "
+            "shorten the names of its folders",
         )
     path = unicodedata.normalize("NFC", name)
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -131,7 +133,8 @@ def safe_path(name: str) -> str:
     if either.startswith("/") or DRIVE.match(path) or ".." in either.split("/") or "\0" in path:
         raise Invalid(
             "unsafe_path",
-            f"the path {name!r} leaves the archive's own folder: pack with relative paths only",
+            f"the path {name!r} may leave the archive's own folder, as it begins at a root or has "
+            ".. in it: pack with relative paths only",
         )
     return "/".join(parts)
 

@@ -36,6 +36,12 @@ class ArchiveFiles(BaseModel):
     rejected: int = Field(description="listed in rejected, which may also name missing files")
     passed_over: int = Field(description="added by systems: .DS_Store, Thumbs.db, __MACOSX/ …")
     manifests: int
+    splits: dict[str, int] = Field(
+        {},
+        description="labelled files by the folder of their split, such as train and val: splits "
+        "are merged, and a component trains on all of them; to hold one back, upload it as a "
+        "dataset of its own",
+    )
 
 
 class DatasetSummary(BaseModel):

@@ -71,7 +71,7 @@ def test_folders_and_dots_are_no_files():
     ["../a.png", "cat/../../a.png", "/etc/a.png", "..\\a.png", "C:\\a.png", "c:a.png", "\\\\h\\a"],
 )
 def test_a_path_that_leaves_its_folder_is_refused_by_name(name):
-    with pytest.raises(Problem, match="leaves the archive's own folder") as caught:
+    with pytest.raises(Problem, match="may leave the archive's own folder") as caught:
         safe_path(name)
     assert caught.value.code == "unsafe_path"
     for data in (zip_of([(name, b"x")]), tar_of({"ok.png": b"x", name: b"x"})):

@@ -92,7 +92,15 @@ def test_the_numbers_of_an_answer_tell_each_outcome(tmp_path, kind):
             "rejected": 2,
             "passed_over": 1,
             "manifests": 0,
+            "splits": {},
         }
+
+
+def test_merged_splits_are_told(tmp_path):
+    data = archive(noise_at("train/cat/1.png", "train/dog/2.png", "val/cat/3.png", "test/4.png"))
+    with uploads.receive(io.BytesIO(data), tmp_path / "pack", LIMITS) as upload:
+        assert upload.files.splits == {"train": 2, "val": 1}
+        assert (upload.files.labelled, upload.files.rejected) == (3, 1)
 
 
 @pytest.fixture

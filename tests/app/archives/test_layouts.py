@@ -2,12 +2,12 @@
 
 import pytest
 
-from app.archives.layouts import folder_labels, masks
+from app.archives.layouts import masks, placed
 from app.errors import Invalid
 
 
 def labels(*paths: str) -> list[str | None]:
-    return list(folder_labels(paths))
+    return [found.label for found in placed(paths)]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,12 @@ def test_the_folder_is_the_label(paths, expected):
 )
 def test_a_split_is_no_label(paths, expected):
     assert labels(*paths) == expected
+
+
+def test_the_split_of_an_image_is_told():
+    paths = ["x/train/cat/1.png", "x/Val/cat/2.png", "x/test/3.png"]
+    assert [found.split for found in placed(paths)] == ["train", "Val", "test"]
+    assert [found.split for found in placed(["pets/cat/1.png", "pets/dog/2.png"])] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,10 @@ def test_a_name_in_an_unknown_code_page_is_told_and_never_guessed(text, code_pag
     assert only(data, code_page).fault is None
 
 
+def test_a_name_that_cannot_be_read_is_shown_in_characters_that_can():
+    assert only(raw_zip(b"a\0\xff.png")).path == "a\\x00\\xff.png"
+
+
 def test_a_code_page_that_does_not_fit_is_told():
     assert "neither in UTF-8 nor in gb18030" in only(raw_zip(b"cat/\xff.png"), "gb18030").fault
 

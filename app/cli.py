@@ -63,12 +63,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="remove this file or folder of the quarantine; repeat for more",
     )
-    for command in (serve, worker, migrate, doctor, *backups.add_parsers(commands)):
+    groups = (*backups.add_parsers(commands), *_add_spaces(commands))
+    for command in (serve, worker, migrate, doctor, *groups):
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
     _add_verify(commands)
     return made
+
+
+def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
+    spaces = commands.add_parser("spaces", help="look after spaces whose backbone has changed")
+    actions = spaces.add_subparsers(dest="action", required=True)
+    list_ = actions.add_parser("list", help="open every space; say which does not open as it did")
+    retrain = actions.add_parser(
+        "retrain", help="take a space as it opens now, and train its components again"
+    )
+    retrain.add_argument("name", help="name of the space")
+    return [list_, retrain]
 
 
 def _add_verify(commands: argparse._SubParsersAction) -> None:
@@ -142,6 +154,25 @@ def doctor(settings: Settings, flags: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
+def spaces(settings: Settings, flags: argparse.Namespace) -> int:
+    """List the spaces and return 1 if one does not open as it did; or train one again."""
+    from app.changed_spaces import examine, retrain
+
+    if flags.action == "list":
+        faults = 0
+        for row, fault in examine(settings):
+            faults += fault is not None
+            print(f"{row.name} ({row.backbone}, {row.scope}): {fault or 'opens as it did'}")
+        return 1 if faults else 0
+    done = retrain(settings, flags.name)
+    print(f"{len(done.queued)} components are queued to be trained again")
+    if done.failed:
+        print(f"{', '.join(done.failed)} cannot be: imported or derived; their errors say more")
+    if done.compositions:
+        print(f"compositions without their solved weights: {', '.join(done.compositions)}")
+    return 0
+
+
 def demo(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the demo against a running service."""
     from app.demo import run
@@ -195,6 +226,7 @@ COMMANDS = {
     "migrate": migrate,
     "doctor": doctor,
     **backups.COMMANDS,
+    "spaces": spaces,
     "demo": demo,
     "verify-receipts": verify_receipts,
 }

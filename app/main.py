@@ -1,5 +1,6 @@
 """The composition root: build the whole service from settings as one ASGI application."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -33,7 +34,10 @@ from app.settings import Settings
 from app.store import counts, folder_identity, folder_lock
 from app.store import spaces as stored_spaces
 from app.store.db import transaction
+from app.store.tables import Space
 from app.unlearning import cleanup
+
+log = logging.getLogger(__name__)
 
 ROUTERS = [
     *(datasets.router, components.router, derivations.router, compositions.router),
@@ -43,7 +47,7 @@ ROUTERS = [
 
 @contextmanager
 def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
-    """Hold the service's parts in `app.state` during the block, with the default space warm."""
+    """Hold the service's parts in `app.state` during the block; warm the default space."""
     state = app.state
     code(), environment()  # files and versions as they are now, not at the first deletion
     list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
@@ -57,9 +61,19 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             with transaction(made.sessions) as session:
                 space = stored_spaces.ensure_default(session, open_default)
             cleanup.recover(made.sessions, made.jobs, made.blobs)
-            made.engine.canary(space)
+            _warm(made, space)
             state.parts = made
             yield
+
+
+def _warm(made: parts.Parts, default: Space) -> None:
+    """Pass an image through the default space; without it, all but its answers are served."""
+    try:
+        made.engine.canary(default)
+    except stored_spaces.SpaceUnavailable:
+        pass  # the log has the reason already
+    except Exception:
+        log.exception("no image passes through the default space: /readyz will tell of it")
 
 
 @asynccontextmanager

@@ -140,6 +140,12 @@ class Metrics:
             "tangent_decode_seconds", "time to decode one request's images", SECONDS
         )
 
+        self.spaces_unavailable = Gauge(
+            "tangent_spaces_unavailable",
+            "spaces that did not open here as they were made; GET /v1/spaces has the reasons",
+            registry=self.registry,
+        )
+
     def _add_cache(self) -> None:
         self.cache_hits = self._counter(
             "tangent_composition_cache_hits", "composed deltas found in memory"

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "app.images": ("app.errors",),
     "app.archives": ("app.errors", "app.archives", "app.images", "tangent.labels"),
     "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.labels"),
-    "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels"),
+    "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels", "tangent.errors"),
     "app.inference": INFERENCE,
     "app.parts": INFERENCE,
     "app.receipts": ("app.receipts", *PARTS),
@@ -55,6 +55,7 @@ MAY_IMPORT = {
     ),
     "app.doctor": ("app.receipts", *PARTS),
     "app.backups": (*("app.backups", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),),
+    "app.changed_spaces": PARTS,
     "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),

@@ -84,15 +84,15 @@ class Training:
         """Open the space of this row, or return it if it is already open.
 
         Raises:
-            NotReady: `space_changed`.
+            SpaceUnavailable: `space_changed` or `space_unavailable`.
         """
         if self._opened and self._opened[0] == row.fingerprint:
             return self._opened[1]
         self._opened = None
-        space = tangent.open_space(
-            row.backbone, row.scope, tuple(row.declared_labels), device=self.settings.device
+        declared, device = tuple(row.declared_labels), self.settings.device
+        space = spaces.open_row(
+            row, lambda: tangent.open_space(row.backbone, row.scope, declared, device=device)
         )
-        spaces.check_unchanged(row, space)
         self._opened = row.fingerprint, space
         return space
 

@@ -30,10 +30,11 @@ async def live() -> Live:
 def ready(parts: PartsDep, response: Response) -> Ready:
     """Shows every check with its reason; 503 if a check that answers depend on has failed.
 
-    A missing worker does not count: predictions are answered, trainings wait.
+    A missing worker does not count: predictions are answered, trainings wait. Where only some
+    spaces answer, the status is degraded, with 200; where none does, a roll-out stops here.
     """
     shown = check_health(parts)
-    response.status_code = 200 if shown.status == "ok" else 503
+    response.status_code = 503 if shown.status == "unavailable" else 200
     return shown
 
 

@@ -15,19 +15,24 @@ router = APIRouter(prefix="/spaces", tags=["spaces"])
 
 
 @router.get("", summary="List spaces", responses=problems(422))
-def list_(session: ReadSessionDep, page: PageDep) -> Listing[SpaceOut]:
+def list_(parts: PartsDep, session: ReadSessionDep, page: PageDep) -> Listing[SpaceOut]:
     """Lists spaces by name, a page at a time."""
     rows = spaces.list_(session, after=page.after, limit=page.limit + 1)
+    opened = parts.engine.spaces
     return page.listing(
-        rows, lambda row: SpaceOut.of(row, spaces.labels(session, row)), lambda row: row.name
+        rows,
+        lambda row: SpaceOut.of(row, spaces.labels(session, row), opened),
+        lambda row: row.name,
     )
 
 
 @router.get("/{name}", summary="Show a space", responses=problems(404))
-def get(session: ReadSessionDep, name: Annotated[str, Path(max_length=64)]) -> SpaceOut:
+def get(
+    parts: PartsDep, session: ReadSessionDep, name: Annotated[str, Path(max_length=64)]
+) -> SpaceOut:
     """Shows the space with the labels that it knows at this moment."""
     space = spaces.get(session, name)
-    return SpaceOut.of(space, spaces.labels(session, space))
+    return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)
 
 
 @router.post("", status_code=201, summary="Open a new space", responses=problems(409, 422, 503))

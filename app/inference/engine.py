@@ -18,9 +18,10 @@ import tangent
 from app import images
 from app.errors import Invalid
 from app.inference.deletion_gate import Gate
+from app.inference.opened_spaces import OpenedSpaces
 from app.metrics import Metrics
 from app.settings import Settings
-from app.store import component_files, spaces
+from app.store import component_files
 from app.store.blobs import LocalBlobs
 from app.store.tables import Component, Space
 from tangent import open_space
@@ -29,7 +30,6 @@ from tangent.composition.incremental import IncrementalComposition, Source
 from tangent.space import device_of
 from tangent.training import downdate
 
-OPEN_SPACES = 4  # opened spaces kept in memory
 DECODERS = 4  # images decoded at a time: each may take 150 MB
 TRAINED = "float32"  # the precision of every training, whatever that of answers
 CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a new one would
@@ -73,8 +73,9 @@ class Engine:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.gate = Gate()
-        self._spaces: OrderedDict[tuple, tangent.Space] = OrderedDict()
-        self._opening, self._composing, self._forwarding = Lock(), Lock(), Lock()
+        self.spaces = OpenedSpaces(self._open)
+        metrics.spaces_unavailable.set_function(self.spaces.count_unavailable)
+        self._composing, self._forwarding = Lock(), Lock()
         self._decoding = BoundedSemaphore(DECODERS)
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
         self._incremental = IncrementalComposition(self._component)
@@ -88,33 +89,30 @@ class Engine:
 
         The default precision is that of the settings.
         """
-        precision = precision or self.settings.precision
-        key = backbone, scope, tuple(declared), precision
-        with self._opening:
-            space = self._spaces.get(key)
-            if space is None:
-                space = open_space(
-                    backbone,
-                    scope,
-                    tuple(declared),
-                    device=str(self.device),
-                    precision=precision,
-                )
-                self._spaces[key] = space
-                if len(self._spaces) > OPEN_SPACES:
-                    self._spaces.popitem(last=False)
-            self._spaces.move_to_end(key)
-            return space
+        return self.spaces.open(backbone, scope, declared, precision or self.settings.precision)
+
+    def _open(
+        self, backbone: str, scope: str, declared: tuple[str, ...], precision: str
+    ) -> tangent.Space:
+        return open_space(backbone, scope, declared, device=str(self.device), precision=precision)
 
     def space(self, row: Space, *, precision: str | None = None) -> tangent.Space:
         """Return the opened space of this row.
 
         Raises:
-            NotReady: `space_changed`.
+            SpaceUnavailable: `space_changed` or `space_unavailable`.
         """
-        space = self.open(row.backbone, row.scope, row.declared_labels, precision=precision)
-        spaces.check_unchanged(row, space)
-        return space
+        return self.spaces.of(row, precision or self.settings.precision)
+
+    def check_available(self, row: Space) -> None:
+        """Check that the space is not known to be unavailable; opens nothing.
+
+        Raises:
+            SpaceUnavailable: `space_changed` or `space_unavailable`.
+        """
+        fault = self.spaces.fault(row)
+        if fault is not None:
+            raise fault.error()
 
     def read(self, row: Space, data: bytes) -> torch.Tensor:
         """Return the network's input (3, S, S) from an image file's bytes.
@@ -261,6 +259,6 @@ class Engine:
 
     def close(self) -> None:
         """Release spaces and deltas."""
-        self._spaces.clear()
+        self.spaces.close()
         self._incremental.clear()
         self._deltas.clear()

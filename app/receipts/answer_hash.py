@@ -20,6 +20,7 @@ from app.receipts.body import environment
 from app.store import spaces
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
+from app.store.spaces import SpaceUnavailable
 from app.store.tables import Space
 from tangent import Delta, compose, reproducibility
 from tangent import environment as passes
@@ -61,17 +62,22 @@ class AnswerHashes:
     ) -> bool | None:
         """Return whether the components of that time, read from their files, give the same hash.
 
-        The answer is None if the components differ from the manifest by now, or if this process has
-        another arithmetic than the one that took the hash.
+        The answer is None if the components differ from the manifest by now, if the space was
+        trained again or does not open here, or if this process has another arithmetic than the one
+        that took the hash.
         """
         try:
             with transaction(reading) as session:
                 row, members = _members(session, str(taken.get("space")), made_at)
                 if remaining.manifest(session, row.name, before=made_at)[0] != manifest:
                     return None
+            if taken.get("fingerprint") != row.fingerprint:
+                return None  # its components were trained again
             if taken.get("environment") != self._environment(row):
                 return None
             return self._answer(row, members, self._from_files) == taken
+        except SpaceUnavailable:
+            return None
         except FAILURES:
             return False
 

@@ -13,7 +13,7 @@ from app.receipts.body import NOT_COVERED, BodyV1, BodyV2, read
 from app.store.blobs import LocalBlobs
 from app.store.counts import deletions_so_far
 from app.store.db import transaction
-from app.store.tables import Receipt
+from app.store.tables import Receipt, Space
 
 
 def verify(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
@@ -71,11 +71,14 @@ def _manifests(body: BodyV1) -> dict[str, str]:
 def _manifests_hold(session: Session, receipt: Receipt, body: BodyV1) -> bool | None:
     """Return whether the remaining components are still those of the receipt.
 
-    Components that were published or deleted later do not count.
+    Components that were published or deleted later do not count, nor do spaces whose components
+    were trained again, or lost a file to damage, later.
     """
     manifests = _manifests(body)
     later = session.scalars(select(Receipt.body).where(Receipt.number > receipt.number))
     changed = {space for stored in later for space in _manifests(read(stored))}
+    remade = Space.name.in_(manifests), Space.remade_after >= receipt.number
+    changed.update(session.scalars(select(Space.name).where(*remade)))
     answers = {
         remaining.manifest(session, space, before=receipt.created_at)[0] == after
         for space, after in manifests.items()

@@ -38,7 +38,12 @@ class Check(BaseModel):
 class Ready(BaseModel):
     """The checks in order; each check depends on the checks before it."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"] = Field(
+        description="degraded: a space does not answer, but another one does; 200 like ok"
+    )
     checks: dict[str, Check]
+    spaces_unavailable: int = Field(
+        description="spaces that did not open here as they were made; GET /v1/spaces has reasons"
+    )
     epoch: int | None = Field(description="number of the last receipt this process has seen")
     workers: int | None = Field(description="training workers that gave a sign of life lately")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -85,6 +85,18 @@ class Engine(BaseModel):
     reason: str = Field(description="why this engine serves the space")
 
 
+class Unavailable(BaseModel):
+    code: str = Field(description="space_changed or space_unavailable")
+    reason: str = Field(description="what is wrong, and what to do")
+
+
+class Openings(Protocol):
+    """The spaces that a process has opened, see app.inference.opened_spaces."""
+
+    def status(self, row: Any) -> Literal["ready", "unavailable", "not_opened"]: ...
+    def fault(self, row: Any) -> Any: ...
+
+
 class SpaceOut(BaseModel):
     """A tangent space."""
 
@@ -104,6 +116,8 @@ class SpaceOut(BaseModel):
                     "name": "readout",
                     "reason": "the output is linear in fixed features",
                 },
+                "status": "ready",
+                "unavailable": None,
                 "created_at": "2025-01-31T09:30:00.123456Z",
             }
         }
@@ -119,11 +133,18 @@ class SpaceOut(BaseModel):
     image_size: int
     parameters: Parameters
     engine: Engine
+    status: Literal["ready", "unavailable", "not_opened"] = Field(
+        description="unavailable: its backbone does not open here as it did; predictions, "
+        "evaluations and trainings are refused, reading and deleting go on. not_opened: this "
+        "process has not needed it yet"
+    )
+    unavailable: Unavailable | None
     created_at: datetime
 
     @classmethod
-    def of(cls, row: Any, labels: Sequence[str]) -> Self:
+    def of(cls, row: Any, labels: Sequence[str], opened: Openings) -> Self:
         """Return the view of a space's row with the labels known in the space."""
+        fault = opened.fault(row)
         return cls(
             name=row.name,
             backbone=row.backbone,
@@ -135,5 +156,7 @@ class SpaceOut(BaseModel):
             image_size=row.image_size,
             parameters=Parameters(total=row.parameters_total, tangent=row.parameters_tangent),
             engine=Engine(name=row.engine, reason=row.engine_reason),
+            status=opened.status(row),
+            unavailable=fault and Unavailable(code=fault.code, reason=fault.reason),
             created_at=row.created_at,
         )

@@ -21,6 +21,7 @@ def queue_derivation(parts: Parts, request: DeriveIn, once: Once) -> ComponentOu
         Conflict: `parent_data_missing`.
         Invalid: `nothing_to_refine`, `dataset_missing`, `dataset_not_used`, `no_common_label`.
         NotFound, Gone, Conflict, Invalid: a parent's or the dataset's; as `Once.run`.
+        SpaceUnavailable: as `Engine.check_available`.
     """
     with transaction(parts.sessions) as session:
         component_id = once.run(
@@ -37,6 +38,7 @@ def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
     pairs = lineage.hold_parents(session, given)
     parents = [parent for parent, _ in pairs]
     space = spaces.get(session, parents[0].space)
+    parts.engine.check_available(space)
     if request.operator == REFINE and space.scope in LINEAR:
         raise Invalid(
             "nothing_to_refine",

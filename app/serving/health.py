@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from app.parts import Parts
 from app.schemas.meta import Check, Ready
 from app.store import spaces, workers
 from app.store.counts import deletions_so_far
 from app.store.db import transaction
+from app.store.spaces import SpaceUnavailable
+
+MAX_SPACES, MAX_TRIED = 1000, 8  # looked at, and opened, for one that answers
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +39,37 @@ def check_health(parts: Parts) -> Ready:
 
     for name, run in (("database", database), ("space", space), ("forward", forward)):
         checks[name] = _check(run, all(check.ok for check in checks.values()))
-    good = all(check.ok for check in checks.values())
     return Ready(
-        status="ok" if good else "unavailable",
+        status=_status(parts, checks),
         checks=checks,
+        spaces_unavailable=parts.engine.spaces.count_unavailable(),
         epoch=seen.get("epoch"),
         workers=seen.get("workers"),
     )
+
+
+def _status(parts: Parts, checks: dict[str, Check]) -> Literal["ok", "degraded", "unavailable"]:
+    if all(check.ok for check in checks.values()):
+        return "degraded" if parts.engine.spaces.count_unavailable() else "ok"
+    if not checks["database"].ok or checks["space"].ok:
+        return "unavailable"
+    return "degraded" if _another_answers(parts) else "unavailable"
+
+
+def _another_answers(parts: Parts) -> bool:
+    """Return whether a space besides the default one answers; those that have opened come first."""
+    with transaction(parts.reading) as session:
+        rows = spaces.list_(session, after=None, limit=MAX_SPACES)
+    others = [row for row in rows if row.name != spaces.DEFAULT]
+    others.sort(key=lambda row: parts.engine.spaces.status(row) != "ready")
+    for row in others[:MAX_TRIED]:
+        try:
+            parts.engine.space(row)
+            parts.engine.canary(row)
+            return True
+        except Exception as error:  # whatever is wrong, this space does not answer
+            log.debug("space %r does not answer: %s", row.name, error)
+    return False
 
 
 def _check(run: Callable[[], str], possible: bool) -> Check:
@@ -50,6 +77,8 @@ def _check(run: Callable[[], str], possible: bool) -> Check:
         return Check(ok=False, detail="not tried, as a check before it failed")
     try:
         return Check(ok=True, detail=run())
+    except SpaceUnavailable as error:  # the log has the reason, once
+        return Check(ok=False, detail=f"{error.code}; GET /v1/spaces has the reason")
     except Exception as error:  # whatever is wrong, the answer is that the check failed
         log.exception("readiness")
         return Check(ok=False, detail=f"{type(error).__name__}; the service's log says more")

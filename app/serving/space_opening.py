@@ -29,4 +29,5 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
         space = spaces.create(
             session, name=request.name, opened=facts, default_rule=request.default_rule
         )
-        return SpaceOut.of(space, spaces.labels(session, space))
+        parts.engine.space(space)  # notes that it has opened
+        return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)

@@ -23,11 +23,13 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
     Raises:
         BadHyperparameter: a hyperparameter is unknown or out of its range.
         NotFound, Gone: the space's or the dataset's.
+        SpaceUnavailable: as `Engine.check_available`.
         Invalid, Gone: as `Once.run`.
     """
     with transaction(parts.sessions) as session:
         space = spaces.get(session, request.space)
         dataset = datasets.get(session, request.dataset_id)
+        parts.engine.check_available(space)
         settings = Hyperparameters.resolve(space.scope, request.hyperparameters)
 
         def queue() -> str:

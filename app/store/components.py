@@ -4,7 +4,10 @@
          └────────┴─────→ failed          fail
          └────────┴─────→ cancelled       cancel
     ready ──────────────→ cancelled       withdraw: a refinement that another one replaces
-    ready, training ────→ queued          requeue: the data changed; the next generation
+    ready, training ────→ queued          requeue: the data or the space changed; next generation
+    ready ──────────────→ failed          spoil: its file is damaged, or of another space
+    failed ─────────────→ ready           restore: its file is whole again
+    failed ─────────────→ queued          retry: the next generation
     training ───────────→ training        start: another attempt; progress
 
 MOVES is this diagram with the columns that a move sets. A move is one conditional UPDATE, so of two
@@ -42,6 +45,10 @@ class Move(NamedTuple):
 
 ENDED = {"finished_at": now, "retraining": False}
 NO_FILE = {"blob_key": None, "sha256": None, "bytes": None}
+NEXT_GENERATION = NO_FILE | {"generation": Component.generation + 1, "attempts": 0}
+NEXT_GENERATION |= {"progress": {}, "metrics": {}, "started_at": None, "finished_at": None}
+WAS_READY = {"retraining": or_(Component.retraining, Component.status == "ready")}
+HAD_FILE = {"retraining": or_(Component.blob_key.is_not(None), Component.generation > 0)}
 MOVES: Mapping[str, Move] = MappingProxyType(
     {
         "start": Move(ACTIVE, "training", {"started_at": now, "attempts": Component.attempts + 1}),
@@ -53,14 +60,10 @@ MOVES: Mapping[str, Move] = MappingProxyType(
         "fail": Move(ACTIVE, "failed", ENDED),
         "cancel": Move(ACTIVE, "cancelled", ENDED),
         "withdraw": Move(("ready",), "cancelled", {"blob_key": None, "progress": {}}),
-        "requeue": Move(
-            ("training", "ready"),
-            "queued",
-            NO_FILE
-            | {"generation": Component.generation + 1, "attempts": 0}
-            | {"progress": {}, "metrics": {}, "started_at": None, "finished_at": None}
-            | {"retraining": or_(Component.retraining, Component.status == "ready")},
-        ),
+        "requeue": Move(("training", "ready"), "queued", NEXT_GENERATION | WAS_READY),
+        "spoil": Move(("ready",), "failed", {"retraining": False}),  # its file may be put back
+        "restore": Move(("failed",), "ready", {"error": None}),
+        "retry": Move(("failed",), "queued", NEXT_GENERATION | {"error": None} | HAD_FILE),
     }
 )
 
@@ -134,7 +137,7 @@ def of_job(job_id: str) -> tuple[str, int]:
 
 def start(session: Session, component_id: str, *, executor_id: str) -> Component | None:
     """Begin an attempt at training; None if there is nothing left to train."""
-    if not _move(session, component_id, "start"):
+    if not move(session, component_id, "start"):
         return None
     component = get(session, component_id)
     begun = {"status": "training", "attempt": component.attempts, "worker": executor_id}
@@ -144,7 +147,7 @@ def start(session: Session, component_id: str, *, executor_id: str) -> Component
 
 def progress(session: Session, component_id: str, progress: dict[str, Any]) -> bool:
     """Store how far the training is; False tells the trainer to stop."""
-    if not _move(session, component_id, "progress", progress=progress):
+    if not move(session, component_id, "progress", progress=progress):
         return False
     add_event(session, component_id, "progress", **progress)
     return True
@@ -153,7 +156,7 @@ def progress(session: Session, component_id: str, progress: dict[str, Any]) -> b
 def release(session: Session, component_id: str, *, generation: int, attempt: int) -> bool:
     """Queue an interrupted training again; its attempt does not count."""
     held = Component.generation == generation, Component.attempts == attempt
-    released = _move(session, component_id, "release", *held)
+    released = move(session, component_id, "release", *held)
     if released:
         add_event(session, component_id, "status", status="queued")
     return released
@@ -178,7 +181,7 @@ def publish(
     file = {"blob_key": blob_key, "sha256": sha256, "bytes": bytes}
     content = file | {"labels": labels, "metrics": metrics}
     same = Component.generation == generation
-    published = _move(session, component_id, "publish", same, **content)
+    published = move(session, component_id, "publish", same, **content)
     if published:
         add_event(session, component_id, "status", status="ready", metrics=metrics)
     return published
@@ -193,7 +196,7 @@ def fail(
     """
     error = {"code": code, "detail": detail}
     same = [] if generation is None else [Component.generation == generation]
-    failed = _move(session, component_id, "fail", *same, error=error)
+    failed = move(session, component_id, "fail", *same, error=error)
     if failed:
         add_event(session, component_id, "status", status="failed", error=error)
     return failed
@@ -205,7 +208,7 @@ def cancel(session: Session, component_id: str) -> Component:
     Raises:
         Conflict: `component_finished` if it has ended already.
     """
-    if not _move(session, component_id, "cancel"):
+    if not move(session, component_id, "cancel"):
         component = get(session, component_id)
         raise Conflict(
             "component_finished",
@@ -220,7 +223,7 @@ def withdraw(session: Session, component_id: str) -> bool:
 
     The file of a ready one is the caller's to delete.
     """
-    withdrawn = any(_move(session, component_id, move) for move in ("cancel", "withdraw"))
+    withdrawn = any(move(session, component_id, name) for name in ("cancel", "withdraw"))
     if withdrawn:
         add_event(session, component_id, "status", status="cancelled")
     return withdrawn
@@ -232,8 +235,7 @@ def requeue(session: Session, jobs: Queue, component_id: str, **event: Any) -> C
     `event` goes into the event of the move. The old file is the caller's to delete. A component
     that neither trains nor is ready is returned as it is.
     """
-    requeued = _move(session, component_id, "requeue")
-    component = get(session, component_id)
+    requeued, component = move(session, component_id, "requeue"), get(session, component_id)
     if requeued:
         add_event(session, component_id, "status", status="queued", **event)
         jobs.enqueue(session, component.job_id)
@@ -274,7 +276,7 @@ def ready(session: Session, component_id: str) -> Component:
     return component
 
 
-def _move(
+def move(
     session: Session,
     component_id: str,
     name: str,
@@ -282,8 +284,8 @@ def _move(
     **columns: Any,
 ) -> bool:
     """Make the move if the row is in one of its sources and meets the conditions."""
-    move = MOVES[name]
-    allowed = Component.id == component_id, Component.status.in_(move.sources), *conditions
-    set_by_move = {key: now() if value is now else value for key, value in move.columns.items()}
-    values = {"status": move.target} | set_by_move | columns
+    sources, target, given = MOVES[name]
+    allowed = Component.id == component_id, Component.status.in_(sources), *conditions
+    set_by_move = {key: now() if value is now else value for key, value in given.items()}
+    values = {"status": target} | set_by_move | columns
     return affected(session, update(Component).where(*allowed).values(**values)) == 1

@@ -60,8 +60,8 @@ def held(row: Composition) -> bool:
     return row.solved is not None and row.solved["status"] == "ready"
 
 
-def invalidate(row: Composition, receipt_id: str) -> None:
-    """Remove the weights and all results of fitting them."""
+def invalidate(row: Composition, receipt_id: str | None) -> None:
+    """Remove the weights and all results of fitting them; None: the space was retrained."""
     solved = row.solved or {}
     kept = {name: solved.get(name) for name in SETTINGS}
     row.solved = kept | {"status": "invalidated", "invalidated_by": receipt_id}

@@ -1,7 +1,7 @@
 """Tangent spaces as rows: the facts that every process checks its own opened space against."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound, NotReady
 from app.store.tables import Component, Space
+from tangent.errors import TangentError
 
 DEFAULT = "default"
 
@@ -36,6 +37,13 @@ class Opened(Protocol):
     def engine_reason(self) -> str: ...
     @property
     def default_rule(self) -> str: ...
+
+
+AnyOpened = TypeVar("AnyOpened", bound=Opened)
+
+
+class SpaceUnavailable(NotReady):
+    """A space that does not open in this process as its row says; rows and files are as ever."""
 
 
 def facts(opened: Opened) -> dict[str, Any]:
@@ -85,19 +93,32 @@ def ensure_default(session: Session, open_: Callable[[], Opened]) -> Space:
         return session.get_one(Space, DEFAULT)
 
 
-def check_unchanged(space: Space, opened: Opened) -> None:
-    """Check that the space that opens here is the one of the row.
+def open_row(space: Space, open_: Callable[[], AnyOpened]) -> AnyOpened:
+    """Return the space that `open_` opens, if it is the one of the row.
 
     Raises:
-        NotReady: `space_changed`.
+        SpaceUnavailable: `space_changed`, or `space_unavailable` if it does not open at all.
     """
+    try:
+        opened = open_()
+    except MemoryError:
+        raise  # says nothing about the space
+    except Exception as error:  # another version of a library may fail in any way
+        why = str(error) if isinstance(error, TangentError) else f"{type(error).__name__}: {error}"
+        raise SpaceUnavailable(
+            "space_unavailable",
+            f"the backbone {space.backbone} of space {space.name!r} cannot be opened ({why}): "
+            "restore the weights and versions it was made with; reading and deleting go on",
+        ) from error
     if opened.fingerprint != space.fingerprint:
-        raise NotReady(
+        raise SpaceUnavailable(
             "space_changed",
             f"space {space.name!r} was made with fingerprint {space.fingerprint}, but its backbone "
             f"{space.backbone} opens with {opened.fingerprint} here: restore the weights and "
-            "versions it was made with",
+            "versions it was made with, or train its components again by "
+            f"`tangent spaces retrain {space.name}`; reading and deleting go on",
         )
+    return opened
 
 
 def exists(session: Session, name: str) -> bool:

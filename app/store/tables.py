@@ -23,6 +23,8 @@ class Space(Base):
     parameters_tangent: Mapped[int] = mapped_column(BigInteger)  # with one label's head row
     engine: Mapped[str]  # rules, generic or readout, as it was when the space was opened
     engine_reason: Mapped[str]
+    # the last receipt before its components changed without one: a retraining, a damaged file
+    remade_after: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -34,6 +34,9 @@ ENDS: dict[str, dict[str, str]] = {
     "cancel": {"queued": "cancelled", "training": "cancelled"},
     "withdraw": {"queued": "cancelled", "training": "cancelled", "ready": "cancelled"},
     "requeue": {"training": "queued", "ready": "queued"},
+    "spoil": {"ready": "failed"},
+    "restore": {"failed": "ready"},
+    "retry": {"failed": "queued"},
 }
 
 
@@ -62,6 +65,14 @@ def requeue(session: Session) -> bool:
     return bool(jobs.ids)
 
 
+def moved(session: Session, move: str) -> bool:
+    made = components.move(session, "cmp_1", move)
+    if made:
+        status = components.get(session, "cmp_1").status
+        components.add_event(session, "cmp_1", "status", status=status)
+    return made
+
+
 CALLS: dict[str, Callable[[Session], Any]] = {
     "start": lambda session: components.start(session, "cmp_1", executor_id="w") is not None,
     "progress": lambda session: components.progress(session, "cmp_1", {"step": 2}),
@@ -71,6 +82,9 @@ CALLS: dict[str, Callable[[Session], Any]] = {
     "cancel": cancel,
     "withdraw": lambda session: components.withdraw(session, "cmp_1"),
     "requeue": requeue,
+    "spoil": lambda session: moved(session, "spoil"),
+    "restore": lambda session: moved(session, "restore"),
+    "retry": lambda session: moved(session, "retry"),
 }
 
 

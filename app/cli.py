@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from app.backups import commands as backups
 from app.settings import BadSettings, Settings, read
@@ -23,9 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         return COMMANDS[flags.command](read(**named), flags)
     except BadSettings as error:
         reason = str(error)
-    except OperationalError as error:
-        reason = f"the database cannot be used, see TANGENT_DATABASE_URL: {error.orig}".strip()
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except (DBAPIError, TimeoutError) as error:
+        cause = getattr(error, "orig", error)
+        reason = f"the database cannot be used, see TANGENT_DATABASE_URL: {cause}".strip()
+    except OSError as error:
         reason = f"the data folder cannot be used, see TANGENT_DATA_DIR: {error}"
     print("tangent:", " ".join(reason.split()), file=sys.stderr)
     return 2

@@ -17,7 +17,8 @@ from app.settings import BadSettings, Settings
 from app.store import folder_identity, folder_lock, spaces
 from app.store.db import fold_log, open_engine, session_factory, transaction
 from tangent import open_space
-from tangent.errors import TangentError
+from tangent.errors import TangentError, UnknownDevice
+from tangent.space import device_of
 
 GRACE_SECONDS = 10  # for open connections, then for the worker to hand its job back
 RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is restarted: first, longest
@@ -29,10 +30,11 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     """Serve until SIGTERM or SIGINT, with a worker if wanted; return the exit status.
 
     Raises:
-        BadSettings: the address is in use, the default space cannot be opened, the key that signs
-            receipts cannot be used, or the folder belongs to another database.
+        BadSettings: the address is in use, the default space cannot be opened, the device or the
+            key that signs receipts cannot be used, or the folder belongs to another database.
     """
     app = create_app(settings)
+    _check_device(settings.device)
     with folder_lock.shared(settings):
         folder_identity.claim(settings)  # inside the application an error would be a traceback
         listener = _listen(settings)
@@ -59,6 +61,13 @@ def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None")
     finally:
         if worker:
             worker.stop()
+
+
+def _check_device(name: str) -> None:
+    try:
+        device_of(name)
+    except UnknownDevice as error:
+        raise BadSettings(f"TANGENT_DEVICE is {name!r}: {error}") from None
 
 
 def _listen(settings: Settings) -> socket.socket:

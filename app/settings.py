@@ -4,8 +4,13 @@ import ipaddress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+DATABASES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite", "sqlite+pysqlite")
+SECRET = ("api_key", "database_url")  # settings whose values are not shown
 
 
 def is_loopback(host: str) -> bool:
@@ -16,6 +21,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _fault_of_url(url: str) -> str | None:
+    """Return what is wrong with a database's URL; None if nothing is."""
+    how = "write postgresql://user:password@host:5432/name"
+    if url.strip("\"' \n") != url:
+        return f"it begins or ends with a quote or a space: {how}, without quotes"
+    try:
+        scheme = make_url(url).drivername
+    except (ArgumentError, ValueError):
+        return f"it is no URL of a database: {how}, with %40 for an @ in the password"
+    if scheme in DATABASES:
+        return None
+    if scheme.startswith(("postgres+", "postgresql+")):
+        return f"its driver is {scheme.partition('+')[2]}, but this service uses psycopg 3: {how}"
+    return f"it names a database of the kind {scheme}, and this service uses Postgres: {how}"
 
 
 class Settings(BaseSettings):
@@ -111,6 +132,13 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, value: str | None) -> str | None:
+        if value is not None and (fault := _fault_of_url(value)):
+            raise ValueError(fault)
+        return value
+
     @model_validator(mode="after")
     def _open_address_needs_a_key(self) -> Self:
         if not is_loopback(self.host) and not self.api_key:
@@ -160,5 +188,5 @@ def _sentence(error: Any, given: dict[str, Any]) -> str:
         return message
     name = str(error["loc"][0])
     source = f"--{name.replace('_', '-')}" if name in given else f"TANGENT_{name.upper()}"
-    value = "***" if name == "api_key" else repr(error["input"])
+    value = "***" if name in SECRET else repr(error["input"])
     return f"{source} is {value}: {message}"

@@ -6,7 +6,7 @@
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
     ├── UnknownScope           ├── IndefiniteProblem     ├── Overflow
     ├── NotDowndatable          ├── UnknownOperator       ├── BadParameter
-    └── BadDerivation
+    ├── BadDerivation          └── UnknownDevice
 
 Every error has a stable `code`; its message says what is wrong and what to do.
 """
@@ -82,3 +82,7 @@ class BadParameter(TangentError):
 
 class BadDerivation(TangentError):
     code = "bad_derivation"
+
+
+class UnknownDevice(TangentError):
+    code = "unknown_device"

@@ -23,7 +23,7 @@ from tangent.backbones.scope import check_scope, tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.components.component import Component
 from tangent.components.delta import Delta
-from tangent.errors import BadComponent, FingerprintMismatch
+from tangent.errors import BadComponent, FingerprintMismatch, UnknownDevice
 from tangent.jvp import Prepared, choose
 
 CHUNK = 32  # images in one forward pass of a prediction
@@ -31,10 +31,22 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 
 
 def device_of(name: str) -> torch.device:
-    """Return the torch device of this name; `auto` is the GPU where there is one."""
+    """Return the torch device of this name; `auto` is the GPU where there is one.
+
+    Raises:
+        UnknownDevice: torch knows no such device, or this machine has none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # a device that is not there, or holds no numbers
+    except Exception as error:  # each of torch's back ends has errors of its own
+        raise UnknownDevice(
+            f"torch cannot compute on a device {name!r} here: use auto, cpu, or cuda on a machine "
+            "with a GPU"
+        ) from error
+    return device
 
 
 def open_space(

@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy.exc import OperationalError
 
 from app.settings import Settings
-from app.store import components, intents, workers
+from app.store import components, intents, outages, workers
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.intents import Intent
@@ -86,7 +86,11 @@ class Attempts:
         for left in self.blobs.scratch_of(component.id):  # by earlier attempts that were killed
             shutil.rmtree(left, ignore_errors=True)
         folder = self.blobs.scratch_path(component.id)
-        folder.mkdir()
+        try:
+            folder.mkdir()
+        except OSError as error:
+            await _uninterrupted(self._fail_to_store, component, error)
+            return
         try:
             outcome = await self._train(component, folder)
             if outcome is not None:
@@ -144,8 +148,7 @@ class Attempts:
                 lambda: intents.store(self.sessions, self.blobs, Path(outcome["file"]), key)
             )
         except OSError as error:
-            detail = f"the trained component could not be stored: {error}"
-            self._fail(component, "storage_failed", detail)
+            self._fail_to_store(component, error)
             return
         with file:
             if _patiently(lambda: self._publish(component, file, outcome)):
@@ -165,6 +168,14 @@ class Attempts:
                 return False
             file.note_settled()
             return True
+
+    def _fail_to_store(self, component: Component, error: OSError) -> None:
+        outage = outages.problem_of(error)
+        if outage is not None and outage.code == "disk_full":
+            self._fail(component, outage.code, outage.detail)
+        else:
+            detail = f"the trained component could not be stored: {error}"
+            self._fail(component, "storage_failed", detail)
 
     def _fail(self, component: Component, code: str, detail: str) -> None:
         with transaction(self.sessions) as session:

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from app.errors import Problem
 from app.settings import Settings
+from app.store import outages
 
 PR_SET_PDEATHSIG = 1
 
@@ -90,6 +91,9 @@ def run(training: Any, job: dict[str, Any], protocol: IO[str]) -> dict[str, Any]
         if isinstance(code, str) and type(error).__module__.startswith("tangent."):
             return {"type": "failed", "code": code, "detail": str(error)}
         traceback.print_exc()
+        outage = outages.problem_of(error)
+        if outage is not None:
+            return {"type": "failed", "code": outage.code, "detail": outage.detail}
         detail = f"the training ended with {type(error).__name__}: {error}"
         return {"type": "failed", "code": "training_error", "detail": detail}
 

@@ -73,6 +73,9 @@ def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> N
     old = time.time() - orphans.UNCLAIMED_SECONDS
     for prefix in INTERRUPTED:
         _delete_scratch(path for path in blobs.scratch_of(prefix) if path.stat().st_mtime < old)
+    # Of components, files only: a folder is a training's, whose next attempt removes it.
+    saved = (path for path in blobs.scratch.glob("cmp_*") if path.is_file())
+    _delete_scratch(path for path in saved if path.stat().st_mtime < old)
     if deleted:
         scrub(sessions)
 

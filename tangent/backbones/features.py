@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangent.backbones.loading import depths
+from tangent.backbones.blocks import depths
 from tangent.errors import Overflow
 
 MAX_MAPS = 4  # depths, spread evenly over the backbone

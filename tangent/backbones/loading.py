@@ -7,7 +7,6 @@ names registered with timm, so `timm.create_model` knows them too.
 import difflib
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,12 @@ from torch import Tensor, nn
 from tangent.backbones.deferred_compiler import compiler_deferred
 from tangent.backbones.freezing import freeze
 from tangent.backbones.torchvision_guard import import_torchvision
-from tangent.errors import BackboneUnavailable, UnknownBackbone, UnsupportedModel
+from tangent.errors import (
+    BackboneUnavailable,
+    TangentError,
+    UnknownBackbone,
+    UnsupportedModel,
+)
 
 with compiler_deferred():
     import_torchvision()  # timm imports torchvision at import time
@@ -35,12 +39,17 @@ with compiler_deferred():
     from timm.layers import HybridEmbed, PatchDropout
     from timm.layers import LayerScale as LayerScale
     from timm.layers import Mlp as Mlp
-    from timm.models import group_parameters, register_model
+    from timm.models import register_model
     from timm.models.resnet import BasicBlock, ResNet
     from timm.models.vision_transformer import Block as Block
     from timm.models.vision_transformer import VisionTransformer as VisionTransformer
     from timm.models.vision_transformer_hybrid import ConvStem
 
+# Of timm's builders, for names and configurations that do not fit each other.
+TIMM_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
+    *(RuntimeError, TypeError, ValueError),
+)
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -116,15 +125,41 @@ def load_backbone(name: str) -> Backbone:
     Raises:
         UnknownBackbone: no backbone has this name; the message lists the nearest valid names.
         BackboneUnavailable: the weights cannot be read or downloaded.
+        UnsupportedModel: timm cannot build the model, or the model has no features to use.
     """
+    try:
+        return _loaded(name)
+    except TangentError:
+        raise
+    except OSError as error:
+        raise BackboneUnavailable(
+            f"the files of {name} cannot be read ({error.strerror}): check their permissions"
+        ) from error
+    except TIMM_ERRORS as error:
+        if "allocate memory" in str(error):
+            raise
+        raise UnsupportedModel(
+            f"timm cannot build {name} ({type(error).__name__}: {error}): choose another "
+            "architecture, or check the configuration beside its weights"
+        ) from error
+
+
+def _loaded(name: str) -> Backbone:
     if name in shipped_backbones():
         return _load_file(name, WEIGHTS / f"{name}.safetensors", architecture=name)
     architecture, _, path = name.rpartition(":")
     if path.endswith(".safetensors"):
         return _load_file(name, Path(path), architecture=architecture or None)
-    if not timm.is_model(name):
-        raise UnknownBackbone(_not_known(name))
+    _check_known(name)
     return wrap(name, _download(name))
+
+
+def _is_file(path: Path) -> bool:
+    """True for a file that can be seen; a name that no file can have is none either."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _download(name: str) -> nn.Module:
@@ -146,6 +181,20 @@ def _download(name: str) -> nn.Module:
         ) from error
 
 
+def _check_known(name: str) -> None:
+    """Raise UnknownBackbone unless timm has the architecture, and weights of this tag."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(name) or (tag and architecture in shipped_backbones()):
+        raise UnknownBackbone(_not_known(name))
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        known = ", ".join(timm.list_pretrained(f"{architecture}.*")) or architecture
+        raise UnknownBackbone(
+            f"timm has no weights {tag!r} of {architecture}: use one of {known}"
+        ) from error
+
+
 def _not_known(name: str) -> str:
     valid = shipped_backbones() + timm.list_models()
     nearest = difflib.get_close_matches(name, valid, n=5, cutoff=0.4) or shipped_backbones()
@@ -154,15 +203,14 @@ def _not_known(name: str) -> str:
 
 def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
     """Load weights of any float type as float32; the configuration is read from beside the file."""
-    if not path.is_file():
+    if not _is_file(path):
         raise UnknownBackbone(f"there is no weights file at {path}")
     beside = [path.with_suffix(".json"), path.parent / "config.json"]
-    config = next((_configuration(p) for p in beside if p.is_file()), {})
+    config = next((_configuration(p) for p in beside if _is_file(p)), {})
     architecture = architecture or config.get("architecture")
     if architecture is None:
         raise UnknownBackbone(f"{path} names no architecture: call it <timm name>:{path}")
-    if not timm.is_model(architecture):
-        raise UnknownBackbone(_not_known(architecture))
+    _check_known(str(architecture))
     model = create_untrained(architecture, 0)
     try:
         state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
@@ -179,7 +227,7 @@ def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
 def _configuration(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackboneUnavailable(f"{path} is no configuration of timm: {error}") from error
     if not isinstance(config, dict):
         raise BackboneUnavailable(f"{path} is no configuration of timm: it holds no JSON object")
@@ -235,50 +283,3 @@ def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:
             value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         )
     return digest.hexdigest()
-
-
-def parameter_blocks(model: Any) -> list[list[str]]:
-    """Names of the model's parameters by block, from the input to the output, as timm groups them.
-
-    Parameters after the last numbered block (a final norm, a last convolution) belong to it.
-
-    Raises:
-        UnsupportedModel: timm defines no grouping for this model.
-    """
-    if not hasattr(model, "group_matcher"):
-        raise UnsupportedModel(
-            f"timm groups no blocks for {type(model).__name__}: use scope head or all"
-        )
-    matcher = model.group_matcher(coarse=False)
-    groups = group_parameters(model, matcher)
-    blocks = [list(groups[key]) for key in sorted(groups)]
-    while len(blocks) > 1 and not _is_numbered(blocks[-1][0], matcher):
-        tail = blocks.pop()
-        blocks[-1] += tail
-    return blocks
-
-
-def _is_numbered(name: str, matcher: Any) -> bool:
-    """True if timm's patterns find the number of a block in a parameter's name."""
-    if not isinstance(matcher, dict):
-        return any(part.isdigit() for part in name.split("."))
-    specs = [spec for spec in matcher.values() if spec is not None]
-    patterns = [
-        p for s in specs for p in ([s] if isinstance(s, str) else [pattern[0] for pattern in s])
-    ]
-    matches = [re.match(pattern, name) for pattern in patterns]
-    return any(match is not None and any(match.groups()) for match in matches)
-
-
-def depths(model: Any, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """`phi(images)` and the maps (B, C, H, W) after each block, in one plain pass.
-
-    Raises:
-        UnsupportedModel: timm gives no intermediate features for this model.
-    """
-    if not hasattr(model, "forward_intermediates"):
-        raise UnsupportedModel(
-            f"timm gives no intermediate features for {type(model).__name__}: use scope head"
-        )
-    final, maps = model.forward_intermediates(images, output_fmt="NCHW")
-    return model.forward_head(final), maps

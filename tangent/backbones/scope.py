@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from tangent.backbones.loading import parameter_blocks
+from tangent.backbones.blocks import parameter_blocks
 from tangent.errors import UnknownScope
 from tangent.vocabulary import LINEAR, SCOPES, block_count, is_scope
 

@@ -73,14 +73,17 @@ class Component:
         return save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
 
     def save(self, path: Path) -> str:
-        """Write the file atomically; return the SHA-256 of its bytes."""
+        """Write the file whole or not at all; return the SHA-256 of its bytes."""
         data = self.to_bytes()
         partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return hashlib.sha256(data).hexdigest()
 
     @classmethod

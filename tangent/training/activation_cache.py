@@ -7,8 +7,9 @@ memory does not grow with the dataset.
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import torch
 from torch import Tensor
+
+from tangent.scratch_files import mapped_file
 
 BATCH = 64  # images in one forward pass of the prefix
 
@@ -25,6 +26,7 @@ def cached(
     `advance` is called with the number of finished rows after each batch.
 
     Raises:
+        OSError: the disk has no room for the rows.
         ValueError: the batches do not add up to `count` images.
     """
     rows, done = None, 0
@@ -32,7 +34,7 @@ def cached(
         values = compute(images).cpu()
         if rows is None:
             size = count * values.shape[1:].numel()
-            flat = torch.from_file(str(path), shared=True, size=size, dtype=values.dtype)
+            flat = mapped_file(path, size, values.dtype)
             rows = flat.view(count, *values.shape[1:])
         if done + len(values) > count:
             raise ValueError(f"the source gave more than the {count} images it has labels for")

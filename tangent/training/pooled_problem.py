@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
+from tangent.scratch_files import mapped_file
 from tangent.solvers import conjugate_gradients
 from tangent.solvers.ridge import factor, substituted
 from tangent.training.kronecker_curvature import Curvature, added, scaled
@@ -140,9 +141,7 @@ class PooledProblem:
         return added(parts)
 
     def _stored(self, path: Path, width: int) -> Tensor:
-        flat = torch.from_file(
-            str(path), shared=True, size=self.count * width, dtype=self.space.dtype
-        )
+        flat = mapped_file(path, self.count * width, self.space.dtype)
         return flat.view(self.count, width)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.settings import BadSettings, read
 from tests.support.command import PATIENCE, environment, tangent
 
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/docs")
@@ -163,6 +164,10 @@ def test_a_database_of_another_version_is_not_served(tmp_path):
         ),
         ((), {"backbone": "resnet_mikro_32"}, "no backbone is called 'resnet_mikro_32'"),
         ((), {"database_url": "postgresql://127.0.0.1:1/none"}, "the database cannot be used"),
+        ((), {"database_url": "postgresql://127.0.0.1:1/none?x=1"}, "the database cannot be used"),
+        ((), {"device": "gpu"}, "TANGENT_DEVICE is 'gpu': torch cannot compute on a device 'gpu'"),
+        ((), {"device": ""}, "TANGENT_DEVICE is '': torch cannot compute on a device ''"),
+        ((), {"device": "meta"}, "TANGENT_DEVICE is 'meta': torch cannot compute"),
         (
             (),
             {"receipt_key_file": "/none.pem"},
@@ -180,6 +185,37 @@ def test_settings_that_cannot_be_used_are_told_in_a_sentence(
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nonsense://u:secret@h/x", "a database of the kind nonsense, and this service uses Post"),
+        ("mysql://u:secret@h/x", "a database of the kind mysql, and this service uses Postgres"),
+        ("postgresql+psycopg2://u:secret@h/x", "driver is psycopg2, but this service uses psycopg"),
+        ("postgresql+asyncpg://u:secret@h/x", "driver is asyncpg, but this service uses psycopg 3"),
+        ('"postgresql://u:secret@h/x"', "it begins or ends with a quote or a space"),
+        ("postgresql://u:secret@h/x\n", "it begins or ends with a quote or a space"),
+        ("postgresql://u:secret@h:port/x", "it is no URL of a database"),
+        ("u:secret@h/x", "it is no URL of a database"),
+        ("", "it is no URL of a database"),
+    ],
+)
+def test_a_wrong_address_of_the_database_is_told_without_its_password(url, sentence):
+    with pytest.raises(BadSettings, match=re.escape(sentence)) as told:
+        read(database_url=url)
+    assert "database_url".replace("_", "-") in str(told.value) and "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql://u:p%40@h/x", "postgres://h/x", "postgresql+psycopg://h/x?sslmode=require"),
+        *("sqlite:////tmp/x.db", "postgresql:///x?host=/run"),
+    ],
+)
+def test_a_right_address_of_the_database_is_taken(url):
+    assert read(database_url=url).database_url == url
 
 
 def test_a_port_that_is_taken_is_named(tmp_path):

@@ -1,5 +1,9 @@
 """Attempts at a training without processes: the right to publish, and the writes meanwhile."""
 
+import asyncio
+import errno
+from pathlib import Path
+
 import pytest
 
 from app.store import components, workers
@@ -89,3 +93,25 @@ def test_beats_are_by_the_clock_of_the_database_and_silence_is_noticed(store):
         workers.leave(session, "one")
     with store.sessions() as session:
         assert workers.known(session) == set()
+
+
+@pytest.mark.parametrize("step", ["folder", "file"])
+def test_a_full_disk_fails_the_training_as_what_it_is(store, begin, monkeypatch, step):
+    component_id = store.queue()
+    worker, component = begin(component_id)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if step == "folder":
+        monkeypatch.setattr(Path, "mkdir", full)
+        asyncio.run(worker._attempt(component))
+    else:
+        done = outcome(store, "done")
+        monkeypatch.setattr(type(store.blobs), "put", full)
+        worker._finish(component, done)
+    monkeypatch.undo()
+    row = store.component(component_id)
+    assert (row.status, row.error["code"], row.attempts) == ("failed", "disk_full", 1)
+    assert "no room left" in row.error["detail"] and "memory" not in row.error["detail"]
+    assert list(store.blobs.keys("components")) == []

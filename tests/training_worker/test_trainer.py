@@ -1,6 +1,8 @@
 """The trainer process alone: its protocol, and its death with the process that started it."""
 
 import asyncio
+import errno
+import io
 import json
 import os
 import signal
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tangent
+from training_worker import trainer
 from training_worker.process import TrainerDied, TrainerProcess
 
 on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -145,3 +148,22 @@ def test_the_trainer_s_threads_sleep_between_operations_unless_told_otherwise(gi
     assert answer.returncode == 0, answer.stderr
     shown = [line for line in answer.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
     assert shown and all(f"'{expected}'" in line for line in shown), answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (OSError(errno.EIO, "Input/output error"), "storage_unavailable"),
+        (KeyError("mine"), "training_error"),
+    ],
+)
+def test_a_training_that_ends_with_an_error_says_which(error, code):
+    class Failing:
+        def run(self, *_):
+            raise error
+
+    job = {"component_id": "cmp_1", "folder": "/nowhere"}
+    message = trainer.run(Failing(), job, io.StringIO())
+    assert (message["type"], message["code"]) == ("failed", code)
+    assert "memory" not in message["detail"]

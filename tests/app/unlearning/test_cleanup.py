@@ -1,5 +1,7 @@
 """A deletion leaves nothing on disk, even if it is interrupted."""
 
+import os
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -84,3 +86,17 @@ def test_the_log_is_emptied_even_while_others_hold_connections(service):
         delete(service, f"components/{component_id}")
 
     assert not log.exists() or log.stat().st_size == 0
+
+
+def test_a_start_removes_the_scratch_files_of_requests_that_ended_long_ago(serve):
+    first = serve()
+    scratch, old = first.state.blobs.scratch, time.time() - 7200
+    files = ["upload-1", "import-2", "cmp_3-4", "cmp_3-4.partial"]
+    for name in [*files, "cmp_5-young", "somebody-elses"]:
+        (scratch / name).write_bytes(b"x")
+    (scratch / "cmp_6-training").mkdir()
+    for name in [*files, "somebody-elses", "cmp_6-training"]:
+        os.utime(scratch / name, (old, old))
+    serve(data_dir=first.settings.data_dir)
+    left = sorted(path.name for path in scratch.iterdir())
+    assert left == ["cmp_5-young", "cmp_6-training", "somebody-elses"]

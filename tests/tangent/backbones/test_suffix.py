@@ -7,7 +7,8 @@ import torch
 from torch.func import jacrev, jvp
 
 import tangent
-from tangent.backbones.loading import Backbone, create_untrained, parameter_blocks
+from tangent.backbones.blocks import parameter_blocks
+from tangent.backbones.loading import Backbone, create_untrained
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.jvp.functional import Generic

@@ -1,5 +1,8 @@
 """Labels come from folders where they can tell them, and are never guessed."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from app.archives.layouts import masks, placed
@@ -53,6 +56,16 @@ def test_the_folder_is_the_label(paths, expected):
 )
 def test_a_split_is_no_label(paths, expected):
     assert labels(*paths) == expected
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "uploads.md"
+ROWS = re.findall(r"^\| (`.*`) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("files", "expected"), ROWS)
+def test_the_page_on_uploads_tells_labels_as_they_are(files, expected):
+    found = labels(*re.findall(r"`(.*?)`", files))
+    assert ", ".join(label or "none" for label in found) == expected
 
 
 def test_the_split_of_an_image_is_told():

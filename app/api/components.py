@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse
 
 from app.api.http import etags, server_sent_events
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
-from app.api.http.spooling import SpoolingRoute
+from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
 from app.schemas.names import Name
 from app.schemas.pages import Listing
@@ -44,7 +44,11 @@ def create(body: ComponentIn, parts: PartsDep, once: OnceDep, response: Response
 
 
 @router.post(
-    "/import", status_code=201, summary="Import a component", responses=problems(409, 410, 413, 422)
+    "/import",
+    status_code=201,
+    summary="Import a component",
+    form_limits=OF_ONE_FILE,
+    responses=problems(409, 410, 413, 422),
 )
 def import_(
     file: UploadFile,

@@ -25,7 +25,7 @@ from app.api.http.deps import (
     ReadSessionDep,
     TicketDep,
 )
-from app.api.http.spooling import SpoolingRoute
+from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.api.http.upload_slots import upload_slot
 from app.archives.entries import CodePage
 from app.errors import Unsupported
@@ -77,6 +77,7 @@ def _multipart(request: Request) -> None:
     "",
     status_code=201,
     summary="Upload a dataset",
+    form_limits=OF_ONE_FILE,
     dependencies=[Depends(_multipart), Depends(upload_slot, scope="function")],
     responses=problems(400, 404, 410, 413, 415, 422, 503),
 )

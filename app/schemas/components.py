@@ -1,13 +1,13 @@
 """Components: the request for one, and the view of it and its events."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.derivations import DerivedOut
 from app.schemas.names import Metadata, Name, Seed
-from app.schemas.texts import Given
+from app.schemas.texts import MAX_NAMES, Given, at_most
 
 Status = Literal["queued", "training", "ready", "failed", "cancelled"]
 
@@ -30,8 +30,9 @@ class ComponentIn(Given):
     dataset_id: str = Field(max_length=64)
     name: Name | None = Field(None, description="the dataset's name if none is given")
     space: str = Field("default", max_length=64)
-    hyperparameters: dict[str, Any] = Field(
+    hyperparameters: Annotated[dict[str, Any], at_most(MAX_NAMES)] = Field(
         default_factory=dict,
+        max_length=MAX_NAMES,
         description="loss, alpha, beta, l2, penalty, solver, tolerance, max_iterations, epochs, "
         "lr, batch_size, views; the scope's defaults for those left out. At scopes head and "
         'head2toe l2 may be "auto": the penalty that the data speak for, see metrics.l2; rule '

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.names import Metadata, Name, Seed
-from app.schemas.texts import Given, Text
+from app.schemas.texts import MAX_NAMES, Given, Text, at_most
 from tangent.vocabulary import MERGE_METHODS
 
 MAX_PARENTS = 100
@@ -39,8 +39,10 @@ class DeriveIn(Given):
     parents: list[ParentIn] = Field(
         min_length=1, max_length=MAX_PARENTS, description="ready components of one space"
     )
-    parameters: dict[str, Any] = Field(
-        default_factory=dict, description="the operator's own; its defaults for those left out"
+    parameters: Annotated[dict[str, Any], at_most(MAX_NAMES)] = Field(
+        default_factory=dict,
+        max_length=MAX_NAMES,
+        description="the operator's own; its defaults for those left out",
     )
     dataset_id: str | None = Field(
         None, max_length=64, description="labelled images to fit to, for operator atlas"

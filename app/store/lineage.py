@@ -4,6 +4,7 @@ The row of a derived component names its operator and parameters, and `component
 parents: by id and file hash where it was derived here, by hash alone where it was imported.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -70,8 +71,8 @@ def hold_parents(
     """
     hold_write_lock(session)
     ids = [component_id for component_id, _ in given]
-    for component_id in ids:
-        if ids.count(component_id) > 1:
+    for component_id, times in Counter(ids).items():
+        if times > 1:
             raise Invalid("component_repeated", f"component {component_id} is named twice")
     parents = [components.ready(session, component_id) for component_id in ids]
     for parent in parents:

@@ -23,6 +23,10 @@ from app.archives.uploads import report_full_disk
 from app.errors import Problem
 from app.store.datasets import SCRATCH
 
+# The texts of a form and its files of up to a megabyte are held in memory, and an upload has no
+# other limit than that of its archive.
+OF_ONE_FILE: Any = {"max_fields": 100, "max_files": 8, "max_part_size": 2**16}
+
 
 class _Parser(MultiPartParser):
     """Starlette's parser, with another folder for the files."""

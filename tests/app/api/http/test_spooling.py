@@ -124,3 +124,35 @@ def test_small_files_and_fields_still_arrive(service: Service) -> None:
     files = {"file": ("pets.zip", archive({"cat": 2}), "application/zip")}
     answer = service.client.post("/v1/datasets", files=files, data={"name": "Käfer"})
     assert (answer.status_code, answer.json()["name"]) == (201, "Käfer")
+
+
+def flood(count: int, part: str, size: int) -> bytes:
+    """Return a form's body with so many parts of so many bytes each."""
+    head = f"--b\r\nContent-Disposition: form-data; {part}\r\n\r\n".encode()
+    return count * (head + size * b"x" + b"\r\n") + b"--b--\r\n"
+
+
+@pytest.mark.parametrize("path", ["datasets", "components/import"])
+@pytest.mark.parametrize(
+    ("count", "part", "size", "why"),
+    [
+        (9, 'name="file"; filename="a.zip"', 2**19, "Too many files"),
+        (101, 'name="name"', 10, "Too many fields"),
+        (1, 'name="name"', 2**16 + 1, "a text of more than 65536 bytes"),
+    ],
+)
+def test_a_form_holds_few_parts_in_memory(
+    service: Service, path: str, count: int, part: str, size: int, why: str
+) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    content = flood(count, part, size)
+    answer = service.client.post(f"/v1/{path}", content=content, headers=headers)
+    assert why in problem(answer, 400, "malformed_request")["detail"]
+
+
+@pytest.mark.parametrize("path", ["datasets", "components/import"])
+def test_a_flood_of_urlencoded_fields_is_refused(service: Service, path: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for content in ("&".join(f"a{i}=1" for i in range(101)), "name=" + "x" * (2**16 + 1)):
+        answer = service.client.post(f"/v1/{path}", content=content, headers=headers)
+        problem(answer, 400, "malformed_request")

@@ -8,12 +8,11 @@ what the head reads and a_l the base row of label l:
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from tangent.backbones.features import Grid, grid_of, head2toe, in_fixed_batches, with_constant
@@ -90,7 +89,7 @@ class Space:
         self.model = backbone.model.to(self.device)
         self.backbone, self.scope = backbone.name, scope
         self.declared = tuple(sorted(set(declared)))
-        self.preprocess: Callable[[Image.Image], Tensor] = backbone.preprocess
+        self.preprocess = backbone.preprocess
         self.image_size, self.width = backbone.image_size, backbone.width
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None

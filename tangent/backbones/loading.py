@@ -7,7 +7,6 @@ names registered with timm, so `timm.create_model` knows them too.
 import difflib
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any, cast
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from tangent.backbones.deferred_compiler import compiler_deferred
 from tangent.backbones.freezing import freeze
+from tangent.backbones.preprocessing import Preprocessing
 from tangent.backbones.torchvision_guard import import_torchvision
 from tangent.errors import (
     BackboneUnavailable,
@@ -59,7 +58,7 @@ class Backbone:
 
     name: str
     model: nn.Module  # eval mode, no classifier: model(images) is (B, width)
-    preprocess: Callable[[Image.Image], Tensor]  # RGB image -> float32 (3, S, S)
+    preprocess: Preprocessing  # RGB image -> float32 (3, S, S)
     image_size: int
     width: int
     fingerprint: str  # of architecture, weights, buffers and preprocessing
@@ -260,7 +259,7 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
     return Backbone(
         name=name,
         model=model,
-        preprocess=create_transform(**config, is_training=False),
+        preprocess=Preprocessing(create_transform(**config, is_training=False).transforms),
         image_size=size,
         width=features.shape[1],
         fingerprint=_fingerprint(model, settings),

@@ -1,0 +1,64 @@
+"""The preprocessing of a backbone: timm's transforms, split where pixels become numbers.
+
+The part before is a `Geometry`, which a process without torch can apply.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from PIL import Image
+from torch import Tensor
+
+from tangent.backbones.geometry import Geometry
+from tangent.errors import UnsupportedModel
+
+RESIZINGS = ("Resize", "ResizeKeepRatio")
+CROPS = ("CenterCrop", "CenterCropOrPad")
+
+
+class Preprocessing:
+    """A function from an RGB image to the network's input, float32 (3, S, S)."""
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        """Split timm's transforms for inference: a resizing, a crop, then numbers.
+
+        Raises:
+            UnsupportedModel: other transforms come first.
+        """
+        names = [type(each).__name__ for each in transforms]
+        if len(names) < 3 or names[0] not in RESIZINGS or names[1] not in CROPS:
+            raise UnsupportedModel(
+                f"its preprocessing is {', '.join(names)}, not a resizing and a crop of the centre"
+            )
+        self.geometry = _geometry(*transforms[:2])
+        self._numbers: Sequence[Callable[[Any], Any]] = transforms[2:]
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return the network's input."""
+        return self.normalize(self.geometry.apply(image))
+
+    def normalize(self, pixels: Image.Image) -> Tensor:
+        """Return the network's input from an image that the geometry was applied to."""
+        numbers: Any = pixels
+        for step in self._numbers:
+            numbers = step(numbers)
+        return cast(Tensor, numbers)
+
+
+def _geometry(resizing: Any, crop: Any) -> Geometry:
+    height, width = crop.size
+    size = resizing.size
+    sides = (size, size) if isinstance(size, int) else (size[0], size[-1])
+    fill = getattr(crop, "fill", 0)
+    if type(resizing).__name__ == "ResizeKeepRatio":
+        mode = "ratio"
+    else:
+        mode = "shorter" if isinstance(size, int) or len(size) == 1 else "both"
+    return Geometry(
+        mode=mode,
+        resize=(int(sides[0]), int(sides[1])),
+        interpolation=int(Image.Resampling[resizing.interpolation.name]),
+        crop=(int(height), int(width)),
+        longest=float(getattr(resizing, "longest", 0.0)),
+        fill=(fill, fill, fill) if isinstance(fill, int) else tuple(fill),
+    )

@@ -5,6 +5,7 @@ The result for every kind of file (all are read as standard RGB; ICC profiles ar
     grey, 1-bit, palette, YCbCr, CMYK      converted to RGB by Pillow
     any kind with transparency             composited on white
     16-bit grey (also in 32-bit samples)   0…65535 scaled to 0…255, whatever range the image uses
+    TIFF whose 0 is white                  turned round
     animated                               the first frame
     with an EXIF orientation               turned upright
     floating point, LAB                    refused: the samples have no fixed range to scale from
@@ -12,7 +13,7 @@ The result for every kind of file (all are read as standard RGB; ICC profiles ar
 The header's size is checked before any pixel is decoded, and so is the ratio of the sides: a
 network's preprocessing scales the shorter side to a fixed size, and the longer side in proportion.
 The bounds are the same for every network, as a dataset belongs to no space.
-This module does not import torch, as uploads are checked with it.
+This module does not import torch: it runs in the processes of `app.decoding`.
 """
 
 import io
@@ -20,11 +21,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from app import samples
+
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",  # written by phones: a JPEG followed by further ones
@@ -45,20 +48,33 @@ TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION = 0x0112  # the EXIF tag
-WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
-READABLE = PLAIN + WITH_ALPHA + SIXTEEN_BIT
-LARGE = 4_000_000  # pixels; 16 MB decoded
 MAX_ASPECT = 100  # longer side by shorter side; of a longer image the centre crop shows under 1 %
-NO_MEMORY = "decoding the image needs more memory than there is"
-STRIP = 2**20  # pixels composited at a time, so that a large image is not held three times
+NO_MEMORY = "decoding the image needs more memory than it may take: save it with fewer pixels"
+KNOWN = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+}
+# Known by their first bytes, so that a refusal can name them.
+FOREIGN = {
+    "AVIF": (4, (b"ftypavif", b"ftypavis")),
+    "HEIC": (4, tuple(b"ftyp" + brand for brand in HEIF_BRANDS)),
+    "JPEG 2000": (0, (b"\0\0\0\x0cjP  ", b"\xffO\xffQ")),
+    "JPEG XL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+    "Photoshop": (0, (b"8BPS",)),
+    "icon": (0, (b"\0\0\1\0",)),
+    "PDF": (0, (b"%PDF",)),
+    "SVG": (0, (b"<svg",)),
+    "DICOM": (128, (b"DICM",)),
+}
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit refuses with a reason; Pillow's only warns
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # on odd metadata
+# An ICC profile or XMP of more than a megabyte, as some programs write, does not cost the image.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 * 2**20
 
 
-Input = TypeVar("Input")
+OnHeader = Callable[[int], object]
 
 
 class Limits(Protocol):
@@ -89,60 +105,42 @@ class Facts:
     height: int
 
 
-def decode(data: bytes, limits: Limits) -> Image.Image:
+def decode(data: bytes, limits: Limits, on_header: OnHeader = int) -> Image.Image:
     """Return the file's image in RGB, upright.
+
+    `on_header` is called with the number of pixels once the header has passed its checks.
 
     Raises:
         BadImage: if it is over a limit, damaged, or no image.
     """
-    with _open(data, limits) as image:
-        image.load()
-        return _upright(_rgb(image), _orientation(image))
+    with _loaded(data, limits, on_header) as image:
+        return _upright(samples.rgb(image, _depth(data)), _orientation(image))
 
 
-def prepared(data: bytes, limits: Limits, preprocess: Callable[[Image.Image], Input]) -> Input:
-    """Return what `preprocess` makes of the file's image.
-
-    Raises:
-        BadImage: as `decode`, and if the memory does not suffice for `preprocess`.
-    """
-    image = decode(data, limits)
-    try:
-        return preprocess(image)
-    except MemoryError:
-        raise BadImage(NO_MEMORY) from None
-
-
-def examine(
-    data: bytes, limits: Limits, *, decode_large: Callable[[bytes], Facts] | None = None
-) -> Facts:
+def examine(data: bytes, limits: Limits, on_header: OnHeader = int) -> Facts:
     """Decode the whole file and return its facts; `decode` accepts every file accepted here.
-
-    `decode_large`, if given, examines images over LARGE pixels, in a process of its own.
 
     Raises:
         BadImage: as `decode`.
     """
-    with _open(data, limits) as image:
-        if decode_large is None or image.width * image.height <= LARGE:
-            image.load()
-            width, height = image.size
-            if _orientation(image) >= 5:
-                width, height = height, width
-            return Facts(MEDIA_TYPES[str(image.format)], width, height)
-    return decode_large(data)
+    with _loaded(data, limits, on_header) as image:
+        width, height = image.size
+        if _orientation(image) >= 5:
+            width, height = height, width
+        return Facts(MEDIA_TYPES[str(image.format)], width, height)
 
 
-def thumbnail(data: bytes, limits: Limits, size: int) -> tuple[bytes, str]:
+def thumbnail(
+    data: bytes, limits: Limits, size: int, on_header: OnHeader = int
+) -> tuple[bytes, str]:
     """Return the image within a square of `size` pixels, never enlarged, and its media type.
 
     Raises:
         BadImage: as `decode`.
     """
-    with _open(data, limits) as image:
-        image.draft("RGB", (2 * size, 2 * size))  # a JPEG decodes faster at 1/2, 1/4, 1/8
-        image.load()
-        small = _upright(_rgb(image), _orientation(image))
+    # A JPEG decodes faster at 1/2, 1/4, 1/8.
+    with _loaded(data, limits, on_header, draft=2 * size) as image:
+        small = _upright(samples.rgb(image, _depth(data)), _orientation(image))
         small.thumbnail((size, size))
     file = io.BytesIO()
     if max(small.size) <= 128:  # a PNG is small enough here, and keeps every pixel
@@ -153,8 +151,10 @@ def thumbnail(data: bytes, limits: Limits, size: int) -> tuple[bytes, str]:
 
 
 @contextmanager
-def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
-    """Open the image and check its header; turn any failure in the block into a BadImage."""
+def _loaded(
+    data: bytes, limits: Limits, on_header: OnHeader, draft: int | None = None
+) -> Iterator[Image.Image]:
+    """Open the image, check and load it; turn any failure in the block into a BadImage."""
     if not data:
         raise BadImage("the file is empty")
     if len(data) > limits.max_image_bytes:
@@ -165,21 +165,44 @@ def _open(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_header(image, limits)
+            on_header(image.width * image.height)
             pixels = image.width * image.height
+            if draft is not None:
+                image.draft("RGB", (draft, draft))
+            image.load()
+            samples.check_loaded(image, _depth(data))
             yield image
     except BadImage:
         raise
+    except samples.Unreadable as error:
+        raise BadImage(str(error), pixels) from None
     except Image.UnidentifiedImageError:
-        names = ", ".join(FORMATS[:-1])
-        raise BadImage(
-            f"this is not a {names} or {FORMATS[-1]} image, or its header is damaged"
-        ) from None
+        raise BadImage(_unidentified(data)) from None
     except MemoryError:
-        raise BadImage(NO_MEMORY) from None
+        raise BadImage(NO_MEMORY, pixels) from None
     except Exception as error:
         # Pillow's decoders raise errors of every kind on hostile bytes: struct.error, KeyError,
         # SyntaxError, OverflowError … None of them is a failure of the service.
         raise BadImage(f"the image is damaged or cut off ({_printable(error)})", pixels) from error
+
+
+def _unidentified(data: bytes) -> str:
+    names = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    for name, heads in KNOWN.items():
+        if data.startswith(heads):
+            return (
+                f"the image is damaged or cut off in its header, or is a {name} of a kind that is "
+                "not read: save it again as JPEG or PNG"
+            )
+    for name, (offset, heads) in FOREIGN.items():
+        if data.startswith(heads, offset):
+            return f"this is {name}, not a {names} image: save it as JPEG or PNG"
+    return f"this is not a {names} image, or its header is damaged"
+
+
+def _depth(data: bytes) -> int | None:
+    """Return the bits per sample of a PNG file, None of any other."""
+    return data[24] if data.startswith(b"\x89PNG") else None
 
 
 def _printable(error: Exception) -> str:
@@ -201,11 +224,7 @@ def _check_header(image: Image.Image, limits: Limits) -> None:
             f"the image has {width} × {height} pixels, one side more than {MAX_ASPECT} times the "
             "other: crop or pad the image"
         )
-    if image.mode not in READABLE:
-        raise BadImage(
-            f"its samples are of the kind {image.mode!r}, which has no fixed range: "
-            "store it with 8 or 16 bits per sample in grey, RGB or CMYK"
-        )
+    samples.check(image)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -219,33 +238,3 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded image of any readable mode as RGB, detached from its file."""
-    if image.mode in SIXTEEN_BIT:
-        return _from_sixteen_bit(image)
-    if image.mode in WITH_ALPHA or "transparency" in image.info:
-        return _on_white(image)
-    return image.convert("RGB")  # a copy even of RGB
-
-
-def _from_sixteen_bit(image: Image.Image) -> Image.Image:
-    samples = np.asarray(image)
-    eight = np.empty(samples.shape, np.uint8)
-    for row, line in enumerate(samples):  # line by line: no second image of wide integers
-        eight[row] = (np.clip(line, 0, 65535).astype(np.uint32) * 255 + 32767) // 65535
-    return Image.fromarray(eight, "L").convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    result = Image.new("RGB", image.size, "white")
-    step = max(1, STRIP // image.width)
-    for top in range(0, image.height, step):
-        box = (0, top, image.width, min(top + step, image.height))
-        strip = image.crop(box)
-        if strip.mode == "La":  # Pillow cannot convert this mode to RGBA directly
-            strip = strip.convert("LA")
-        strip = strip.convert("RGBA")
-        result.paste(strip, box[:2], strip.getchannel("A"))
-    return result

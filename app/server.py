@@ -1,5 +1,6 @@
 """Runs the API under uvicorn with an embedded worker, as one command that ends cleanly."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -12,6 +13,7 @@ from time import monotonic
 import uvicorn
 from fastapi import FastAPI
 
+from app.decoding.decoder import decoder_of
 from app.main import create_app
 from app.settings import BadSettings, Settings
 from app.store import folder_identity, folder_lock, spaces
@@ -20,6 +22,7 @@ from tangent import open_space
 from tangent.errors import TangentError, UnknownDevice
 from tangent.space import device_of
 
+DECODE_GRACE_SECONDS = 3  # for images that are being decoded
 GRACE_SECONDS = 10  # for open connections, then for the worker to hand its job back
 RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is restarted: first, longest
 
@@ -101,7 +104,7 @@ def _make_default_space(settings: Settings) -> None:
 
 
 class Announced(uvicorn.Server):
-    """Prints the service's address once it answers."""
+    """Prints the service's address once it answers, and decodes no images when it ends."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -109,6 +112,21 @@ class Announced(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             host = f"[{host}]" if ":" in host else host
             print(f"Tangent Composer answers: http://{host}:{port}/docs", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        refusing = asyncio.create_task(self._refuse_decoding())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            refusing.cancel()
+
+    async def _refuse_decoding(self) -> None:
+        """Give images in decoding a while, then refuse all, so that their requests are answered."""
+        decoder = decoder_of(self.config.app.state.settings)  # type: ignore[union-attr]
+        await asyncio.sleep(DECODE_GRACE_SECONDS)
+        while True:
+            decoder.interrupt()
+            await asyncio.sleep(0.2)  # a request may have begun to decode just now
 
 
 class EmbeddedWorker:

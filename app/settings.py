@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         50_000_000, ge=1, description="maximum number of pixels in a decoded image"
     )
+    max_decode_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="seconds of a processor for decoding an image; six times that for a prediction",
+    )
     max_request_bytes: int = Field(
         64 * 2**20, ge=1, description="maximum size of any other request body, in bytes"
     )

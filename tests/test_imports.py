@@ -19,29 +19,37 @@ WITHOUT_TORCH = (
     "app.errors",
     "app.settings",
     "app.images",
+    "app.samples",
+    "app.decoding",
     "app.archives",
     "app.demo",
     "tangent.vocabulary",
     "tangent.labels",
     "tangent.errors",
+    "tangent.backbones.geometry",
 )
 
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
 ROOTS = ("app", "app.main", "app.cli", "app.server")
-BELOW_STORE = ("app.archives", "app.images", "app.errors", "app.settings")
+BELOW_STORE = ("app.archives", "app.decoding", "app.images", "app.errors", "app.settings")
 STORE = ("app.store", *BELOW_STORE)
 INFERENCE = ("app.inference", *STORE, "app.schemas", "app.metrics", "tangent")
 PARTS = ("app.parts", *INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),
     "tangent.labels": (),
+    "tangent.backbones.geometry": (),
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings": (),
     "app.metrics": (),
-    "app.images": ("app.errors",),
-    "app.archives": ("app.errors", "app.archives", "app.images", "tangent.labels"),
+    "app.samples": (),
+    "app.images": ("app.errors", "app.samples"),
+    "app.decoding": ("app.errors", "app.decoding", "app.images", "tangent.backbones.geometry"),
+    "app.archives": (
+        *("app.errors", "app.archives", "app.decoding", "app.images", "tangent.labels"),
+    ),
     "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.labels"),
     "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels", "tangent.errors"),
     "app.inference": INFERENCE,
@@ -58,7 +66,8 @@ MAY_IMPORT = {
     "app.changed_spaces": PARTS,
     "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
-        *("training_worker", "tangent", "app.store", "app.settings", "app.images", "app.errors"),
+        *("training_worker", "tangent", "app.store", "app.settings", "app.decoding"),
+        *("app.images", "app.errors"),
     ),
     "migrations": ("migrations", "app.store", "app.settings"),
 }

@@ -2,20 +2,21 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-import PIL.Image
 import torch
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
-from app import images
+from app.decoding.budget import ACCEPTED_TIMES, Budget
+from app.decoding.decoder import Limits, Preprocessing, decoder_of
+from app.images import BadImage
 from app.store import datasets
 from app.store.tables import Image
 
@@ -48,12 +49,12 @@ class ImageSource:
         self,
         entries: list[Entry],
         pack: Path,
-        preprocess: Callable[[PIL.Image.Image], Tensor],
-        limits: images.Limits,
+        preprocess: Preprocessing[Tensor],
+        limits: Limits,
     ) -> None:
         self.labels = [entry.label for entry in entries]
         self._entries, self._pack = entries, pack
-        self._preprocess, self._limits = preprocess, limits
+        self._preprocess, self._decoder = preprocess, decoder_of(limits)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield batches (b, 3, S, S) float32 of `size` images; the last batch may be smaller.
@@ -81,11 +82,13 @@ class ImageSource:
                 pool.shutdown(cancel_futures=True)
 
     def _batch(self, pack: int, part: list[Entry]) -> Tensor:
-        return torch.stack([self._image(pack, entry) for entry in part])
-
-    def _image(self, pack: int, entry: Entry) -> Tensor:
-        data = os.pread(pack, entry.pack_length, entry.pack_offset)
-        try:
-            return images.prepared(data, self._limits, self._preprocess)
-        except images.BadImage as bad:
-            raise datasets.unreadable(entry.path, bad.reason) from bad
+        files = [os.pread(pack, entry.pack_length, entry.pack_offset) for entry in part]
+        budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
+        inputs: list[Tensor] = []
+        for entry, found in zip(
+            part, self._decoder.inputs(files, self._preprocess, budget), strict=True
+        ):
+            if isinstance(found, BadImage):
+                raise datasets.unreadable(entry.path, found.reason) from found
+            inputs.append(found)
+        return torch.stack(inputs)

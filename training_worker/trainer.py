@@ -22,11 +22,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
+from app.decoding.worker import die_with_parent
 from app.errors import Problem
 from app.settings import Settings
 from app.store import outages
-
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -46,14 +45,6 @@ def main() -> None:
     say(protocol, type="ready")
     while True:
         say(protocol, **run(training, json.loads(lines.get()), protocol))
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the request
-        os._exit(1)
 
 
 def sleep_while_waiting() -> None:

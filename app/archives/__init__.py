@@ -5,7 +5,7 @@ zips, tars    the two formats; entries has what they share
 system_files  names of files that systems add
 layouts       an image's label, from its folders
 manifests     an image's label, from a table
-image_checks  images decoded in threads; decode_worker decodes the large ones in child processes
+image_checks  images decoded, in the order of the archive
 collection    every file with its outcome
 packs         the accepted files end to end in one file
 uploads       all of it: `with uploads.receive(file, path, limits) as upload`

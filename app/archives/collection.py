@@ -10,12 +10,14 @@ from app.archives.entries import Limits
 from app.archives.image_checks import CheckedFile, ImageChecks
 from app.archives.packs import PackWriter
 from app.archives.system_files import is_hidden
+from app.decoding.budget import Budget
 from app.errors import Invalid, TooLarge
 from app.images import Facts
 from tangent.labels import fault, tidy
 
 MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted
 FREE_PIXELS, PIXELS_PER_BYTE = 2 * 10**9, 200  # a photo has about 10 pixels per byte, a drawing 100
+FREE_SECONDS, SECONDS_PER_BYTE = 60.0, 1e-6  # of a processor; photos take a tenth
 HIDDEN = (
     "it is hidden, as a part of its path begins with a dot: rename it, or list it in a manifest"
 )
@@ -68,6 +70,8 @@ class Collection:
         self._manifest = manifests.Manifest(limits.max_dataset_images)
         self._writer, self._limits = writer, limits
         self._pixels, self._max_pixels = 0, max(FREE_PIXELS, PIXELS_PER_BYTE * archive_bytes)
+        seconds = FREE_SECONDS + SECONDS_PER_BYTE * archive_bytes
+        self._budget = Budget(seconds, is_patient=True)
         self._total = self._passed_over = self._manifests = self._missing = 0
         self._splits: Counter[str] = Counter()
         self._faulty, self._first_fault = 0, ""  # entries that are unusable whatever they hold
@@ -76,7 +80,7 @@ class Collection:
 
     def read(self, file: BinaryIO) -> None:
         """Read the whole archive and write its accepted images to the pack."""
-        with ImageChecks(self._limits, self._accept) as checks:
+        with ImageChecks(self._limits, self._accept, self._budget) as checks:
             for member in members.members(file, self._limits, self._code_page):
                 self._total += 1
                 if member.is_system_file:

@@ -58,6 +58,9 @@ class Limits(Protocol):
     @property
     def max_image_pixels(self) -> int: ...
 
+    @property
+    def max_decode_seconds(self) -> float: ...
+
 
 class Readable(Protocol):
     """A file that can be read once, from front to back."""

@@ -1,4 +1,4 @@
-"""Decodes an archive's files in a few threads to check them, and delivers the results in order."""
+"""Has an archive's files decoded, to check them, and delivers the results in order."""
 
 import hashlib
 import os
@@ -7,12 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Self
 
-from app.archives.decode_worker import DecodeWorkers
+from app.archives.entries import Limits
 from app.archives.members import archive_format
-from app.images import BadImage, Facts, Limits
+from app.decoding.budget import Budget, OutOfBudget
+from app.decoding.decoder import decoder_of
+from app.errors import TooLarge
+from app.images import BadImage, Facts
 
 BATCH_FILES, BATCH_BYTES = 64, 2**20  # one task of a thread
-THREADS = min(4, os.cpu_count() or 1)  # for small images the interpreter is the limit, not cores
+THREADS = min(4, os.cpu_count() or 1)
 BYTES_IN_FLIGHT = 32 * 2**20  # read and not yet delivered
 BATCHES_IN_FLIGHT = 4 * THREADS
 
@@ -28,15 +31,34 @@ class CheckedFile(NamedTuple):
     pixels: int  # decoded during the check, even of a bad image
 
 
+def _checked(path: str, data: bytes, facts: Facts | BadImage) -> CheckedFile:
+    sha256 = hashlib.sha256(data).digest()
+    if isinstance(facts, OutOfBudget):
+        raise TooLarge(
+            "archive_bomb",
+            f"decoding the images before {path!r} has taken more time of a processor than an "
+            "archive of this size may: upload fewer images at a time, or save them again with "
+            "fewer pixels",
+        )
+    if isinstance(facts, Facts):
+        return CheckedFile(path, data, sha256, facts, "", facts.width * facts.height)
+    reason, nested = facts.reason, archive_format(data[:512])
+    if nested:
+        reason = f"an archive ({nested}) inside the archive is not opened"
+    return CheckedFile(path, b"", sha256, None, reason, facts.pixels)
+
+
 class ImageChecks:
     """Checks of files in threads; calls `accept` with every result, in the order of `add`.
 
     A context manager: leaving it by an error cancels the checks that have not finished.
     """
 
-    def __init__(self, limits: Limits, accept: Callable[[CheckedFile], None]) -> None:
-        self._accept = accept
-        self._workers = DecodeWorkers(limits)
+    def __init__(
+        self, limits: Limits, accept: Callable[[CheckedFile], None], budget: Budget
+    ) -> None:
+        self._accept, self._budget = accept, budget
+        self._decoder = decoder_of(limits)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="check")
         self._pending: deque[tuple[Future[list[CheckedFile]], int]] = deque()
         self._batch: list[tuple[str, bytes]] = []
@@ -52,7 +74,6 @@ class ImageChecks:
                 self._deliver(wait_for_all=True)
         finally:
             self._pool.shutdown(cancel_futures=True)
-            self._workers.close()
 
     def add(self, path: str, data: bytes) -> None:
         """Queue the file for its check; wait while too many bytes or batches are in flight."""
@@ -81,15 +102,5 @@ class ImageChecks:
             self._pending_bytes -= size
 
     def _check_batch(self, batch: list[tuple[str, bytes]]) -> list[CheckedFile]:
-        return [self._check_file(path, data) for path, data in batch]
-
-    def _check_file(self, path: str, data: bytes) -> CheckedFile:
-        sha256 = hashlib.sha256(data).digest()
-        try:
-            facts = self._workers.examine(data)
-        except BadImage as error:
-            reason, nested = error.reason, archive_format(data[:512])
-            if nested:
-                reason = f"an archive ({nested}) inside the archive is not opened"
-            return CheckedFile(path, b"", sha256, None, reason, error.pixels)
-        return CheckedFile(path, data, sha256, facts, "", facts.width * facts.height)
+        found = self._decoder.examine([data for _, data in batch], self._budget)
+        return [_checked(*file, facts) for file, facts in zip(batch, found, strict=True)]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from app.decoding.budget import ACCEPTED_TIMES, Budget
 from app.images import BadImage
 from app.inference.engine import Engine
 from app.inference.selection import selection_fields
@@ -35,6 +36,7 @@ def dataset_pass(
         Invalid: `image_unreadable`.
     """
     described, after = selection_fields(selection), None
+    budget = Budget(times=ACCEPTED_TIMES)
     while True:
         with transaction(reading) as session:
             evaluations.require(session, described, dataset)
@@ -50,14 +52,14 @@ def dataset_pass(
                 with transaction(reading) as session:  # deleted by another process just now?
                     evaluations.require(session, described, dataset)
                 raise datasets.damaged(missing) from None
-            yield (
-                known,
-                [_input(engine, selection, *each) for each in zip(known, files, strict=True)],
-            )
+            yield known, _inputs(engine, selection, known, files, budget)
 
 
-def _input(engine: Engine, selection: Selection, row: Image, file: bytes) -> Any:
-    try:
-        return engine.read(selection.space, file)
-    except BadImage as bad:
-        raise datasets.unreadable(row.path, bad.reason) from bad
+def _inputs(
+    engine: Engine, selection: Selection, rows: list[Image], files: list[bytes], budget: Budget
+) -> list[Any]:
+    inputs = engine.read(selection.space, files, budget)
+    for row, found in zip(rows, inputs, strict=True):
+        if isinstance(found, BadImage):
+            raise datasets.unreadable(row.path, found.reason) from found
+    return inputs

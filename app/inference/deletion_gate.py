@@ -11,8 +11,9 @@ from app.errors import NotReady
 class Gate:
     """A readers–writer lock whose waiting writer goes before new readers.
 
-    An answer enters before it reads the components' rows, and leaves when its last byte has been
-    handed over; so while a deletion is inside, no earlier answer is still being sent.
+    An answer enters before it uses components, and leaves when its last byte has been handed over;
+    so while a deletion is inside, no earlier answer is still being sent. If a deletion came between
+    the reading of the components' rows and the entrance, `read_consistently` finds out.
     """
 
     def __init__(self, patience: float = 60.0) -> None:
@@ -74,9 +75,10 @@ class Ticket:
         self.gate, self.inside = gate, False
 
     def enter(self) -> None:
-        """Enter the gate, waiting for a deletion to end."""
-        self.gate.enter()
-        self.inside = True
+        """Enter the gate, waiting for a deletion to end; do nothing if it is inside."""
+        if not self.inside:
+            self.gate.enter()
+            self.inside = True
 
     def leave(self) -> None:
         """Leave the gate, once."""

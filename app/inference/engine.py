@@ -7,7 +7,7 @@ the sums that the next composition continues.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -15,8 +15,10 @@ import PIL.Image
 import torch
 
 import tangent
-from app import images
+from app.decoding.budget import Budget
+from app.decoding.decoder import decoder_of
 from app.errors import Invalid
+from app.images import BadImage
 from app.inference.deletion_gate import Gate
 from app.inference.opened_spaces import OpenedSpaces
 from app.metrics import Metrics
@@ -30,7 +32,6 @@ from tangent.composition.incremental import IncrementalComposition, Source
 from tangent.space import device_of
 from tangent.training import downdate
 
-DECODERS = 4  # images decoded at a time: each may take 150 MB
 TRAINED = "float32"  # the precision of every training, whatever that of answers
 CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a new one would
 
@@ -76,7 +77,7 @@ class Engine:
         self.spaces = OpenedSpaces(self._open)
         metrics.spaces_unavailable.set_function(self.spaces.count_unavailable)
         self._composing, self._forwarding = Lock(), Lock()
-        self._decoding = BoundedSemaphore(DECODERS)
+        self._decoder = decoder_of(settings)
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
         self._incremental = IncrementalComposition(self._component)
         self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
@@ -114,15 +115,11 @@ class Engine:
         if fault is not None:
             raise fault.error()
 
-    def read(self, row: Space, data: bytes) -> torch.Tensor:
-        """Return the network's input (3, S, S) from an image file's bytes.
-
-        Raises:
-            BadImage: when the bytes are not an image within the limits.
-        """
-        space = self.space(row)
-        with self._decoding:
-            return images.prepared(data, self.settings, space.preprocess)
+    def read(
+        self, row: Space, files: Sequence[bytes], budget: Budget
+    ) -> list[torch.Tensor | BadImage]:
+        """Return the network's input (3, S, S) from each image file, or what is wrong with it."""
+        return self._decoder.inputs(files, self.space(row).preprocess, budget)
 
     def delta(self, row: Space, members: Members, rule: str) -> tangent.Delta:
         """Return the composed delta, from memory or from the component files.

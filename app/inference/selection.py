@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import NotReady
+from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.schemas.predictions import SelectionQuery
 from app.store import compositions
@@ -53,8 +54,14 @@ def read_consistently(
     engine: Engine,
     query: SelectionQuery,
     work: Callable[[Selection], Result],
+    *,
+    prepare: Callable[[Selection], object] = bool,
+    ticket: Ticket | None = None,
 ) -> Result:
     """Return the result of `work` on the selection, with no deletion in any process meanwhile.
+
+    `prepare` is called first, and again if the selection has changed; deletions do not wait for it
+    if `ticket`, which then enters the gate for `work`, is outside.
 
     Raises:
         NotReady: `selection_changing` when deletions have overtaken every attempt.
@@ -64,6 +71,9 @@ def read_consistently(
             before = deletions_so_far(session)
             selection = resolve(session, query)
         engine.respect(before)
+        prepare(selection)
+        if ticket is not None:
+            ticket.enter()
         try:
             result = work(selection)
         except BlobMissing:  # deleted by another process after the selection was read

@@ -18,6 +18,7 @@ class Limits(BaseModel):
     max_labels: int
     max_image_bytes: int
     max_image_pixels: int
+    max_decode_seconds: float
     max_request_bytes: int
     max_prediction_images: int
     max_components: int

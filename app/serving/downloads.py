@@ -4,13 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from app import images
+from app.decoding.budget import ACCEPTED_TIMES, Budget
+from app.decoding.decoder import decoder_of
 from app.images import BadImage
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.store import component_files, components, datasets
 from app.store.blobs import BlobMissing
 from app.store.db import transaction
+from app.store.tables import Dataset, Image
 
 IsKnown = Callable[[str], bool]  # whether the client has the file of this version
 
@@ -68,21 +70,32 @@ def image_file(
         Invalid: `image_unreadable`.
         NotFound, Gone: as `datasets.image`.
     """
+
+    def read_row() -> tuple[Dataset, Image]:
+        with transaction(parts.reading) as session:
+            return datasets.image(session, dataset_id, image_id)
+
     reader.enter()
-    with transaction(parts.reading) as session:
-        dataset, image = datasets.image(session, dataset_id, image_id)
+    dataset, image = read_row()
     version, media_type = f"{image.sha256}-{size}" if size else image.sha256, image.media_type
     if is_known(version):
         return ImageFile(version, None, media_type)
     try:
         data = datasets.read(parts.blobs, dataset, image)
     except BlobMissing as missing:
-        with transaction(parts.reading) as session:  # deleted by another process just now?
-            datasets.image(session, dataset_id, image_id)
+        read_row()  # deleted by another process just now?
         raise datasets.damaged(missing) from None
     if size is not None:
-        try:
-            data, media_type = images.thumbnail(data, parts.settings, size)
-        except BadImage as bad:  # stored under other limits
-            raise datasets.unreadable(image.path, bad.reason) from bad
+        reader.leave()  # deletions do not wait for the decoding
+        data, media_type = _thumbnail(parts, image, data, size)
+        reader.enter()
+        read_row()
     return ImageFile(version, data, media_type)
+
+
+def _thumbnail(parts: Parts, image: Image, data: bytes, size: int) -> tuple[bytes, str]:
+    budget = Budget(times=ACCEPTED_TIMES)
+    try:
+        return decoder_of(parts.settings).thumbnail(data, size, budget)
+    except BadImage as bad:  # stored under other limits
+        raise datasets.unreadable(image.path, bad.reason) from bad

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
+from app.decoding.budget import REQUEST_TIMES, Budget, TooExpensive
 from app.errors import Invalid, Problem
 from app.images import BadImage
 from app.inference import attribution, ranking
@@ -37,20 +38,28 @@ class Work:
     engine: Engine
     query: PredictionQuery
     images: list[bytes | Problem]
+    budget: Budget  # of the images together
     inputs: list[Any] | None = None  # a tensor or a Problem for each image
+    inputs_of: str | None = None  # the fingerprint of the space that the inputs are for
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
 
     def __post_init__(self) -> None:
         self.attributes = bool(attribution.ATTRIBUTING & set(self.query.return_))
 
-    def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
-        """Return every image's answer, and the selection that has answered."""
+    def prepare(self, selection: Selection) -> None:
+        """Decode the images, unless they were decoded for the selection's space."""
         if self.attributes:
             count = len(selection.members), len(self.images)
             attribution.check_cost(*count, self.engine.settings)
-            selection = replace(selection, refinement=None)  # only the one-shot answer has parts
-        if self.inputs is None:
+        if self.inputs_of != selection.space.fingerprint:
             self.inputs = self._timed("decode", self._decode, selection)
+            self.inputs_of = selection.space.fingerprint
+
+    def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
+        """Return every image's answer, and the selection that has answered."""
+        assert self.inputs is not None, "prepare comes first"
+        if self.attributes:
+            selection = replace(selection, refinement=None)  # only the one-shot answer has parts
         delta = self._timed("compose", self.engine.delta, selection.space, *selection.served)
         columns = ranking.columns(delta.labels, self.query.labels)
         good = [item for item in self.inputs if not isinstance(item, Problem)]
@@ -90,29 +99,36 @@ class Work:
             self.seconds[step] += perf_counter() - started
 
     def _decode(self, selection: Selection) -> list[Any]:
-        return [self._input(selection, image) for image in self.images]
+        files = [image for image in self.images if not isinstance(image, Problem)]
+        found = iter(self.engine.read(selection.space, files, self.budget))
+        return [
+            image if isinstance(image, Problem) else _input(next(found)) for image in self.images
+        ]
 
-    def _input(self, selection: Selection, image: bytes | Problem) -> Any:
-        if isinstance(image, Problem):
-            return image
-        try:
-            return self.engine.read(selection.space, image)
-        except BadImage as error:
-            return Invalid("bad_image", f"{error.reason}: send a JPEG, PNG or WebP image file")
+
+def _input(found: Any) -> Any:
+    if isinstance(found, TooExpensive):
+        return Invalid("image_too_expensive", found.reason)
+    if isinstance(found, BadImage):
+        return Invalid("bad_image", f"{found.reason}: send a JPEG, PNG or WebP image file")
+    return found
 
 
 def predict(
     parts: Parts, ticket: Ticket, query: PredictionQuery, images: list[bytes | Problem]
 ) -> Prediction:
-    """Answer every image; deletions wait until `ticket` leaves.
+    """Answer every image; deletions wait from the decoded images until `ticket` leaves.
 
     Raises:
         Invalid: `too_many_attributions`, `unknown_label`.
         Problem: as `read_consistently`.
     """
-    started, work = perf_counter(), Work(parts.engine, query, images)
-    ticket.enter()
-    selection, answers = read_consistently(parts.reading, parts.engine, query, work.run)
+    started = perf_counter()
+    budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
+    work = Work(parts.engine, query, images, budget)
+    selection, answers = read_consistently(
+        parts.reading, parts.engine, query, work.run, prepare=work.prepare, ticket=ticket
+    )
     metrics = parts.metrics
     metrics.decode_seconds.observe(work.seconds["decode"])
     metrics.prediction_seconds.observe(perf_counter() - started)

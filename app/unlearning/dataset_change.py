@@ -14,6 +14,7 @@ from uuid import uuid4
 from sqlalchemy.orm import Session, sessionmaker
 
 import tangent
+from app.decoding.budget import ACCEPTED_TIMES, Budget
 from app.errors import NotReady, Problem
 from app.images import BadImage
 from app.inference.engine import TRAINED, Engine
@@ -172,14 +173,18 @@ def _downdated(
             return None  # this process does not reproduce the training bit for bit
         if plan.removed:
             files = [datasets.read(blobs, plan.dataset, image) for image in plan.removed]
-            inputs = [engine.read(space, file) for file in files]
+            budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
+            inputs = engine.read(space, files, budget)
             labels = [image.label for image in plan.removed]
-            component = engine.without(space, component, inputs, labels)
+            read = [found for found in inputs if not isinstance(found, BadImage)]
+            if len(read) < len(inputs):
+                return None
+            component = engine.without(space, component, read, labels)
         if plan.renamed:
             opened = engine.space(space, precision=TRAINED)
             component = tangent.renamed(opened, component, plan.renamed)
         return component
-    except (TangentError, Problem, BadImage, BlobMissing):
+    except (TangentError, Problem, BlobMissing):
         return None
 
 

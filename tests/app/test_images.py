@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.images import BadImage, Facts, decode, examine, prepared, thumbnail
+from app.images import BadImage, Facts, decode, examine, thumbnail
 from tests.support.archives import png_header
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow's, on odd metadata
@@ -104,9 +104,24 @@ def test_16_bit_samples_are_scaled_by_their_full_range(kind, value, shown):
     assert pixel(encoded(image, kind)) == (shown,) * 3
 
 
-@pytest.mark.parametrize(("value", "shown"), [(-5, 0), (257, 1), (65535, 255), (10**6, 255)])
+@pytest.mark.parametrize(("value", "shown"), [(0, 0), (257, 1), (65535, 255)])
 def test_32_bit_samples_are_read_as_16_bit_ones(value, shown):
     assert pixel(encoded(Image.fromarray(np.full((2, 2), value, np.int32)), "TIFF")) == (shown,) * 3
+
+
+@pytest.mark.parametrize("value", [-5, 65536, 10**6])
+def test_samples_beyond_16_bits_are_refused_and_not_clipped(value):
+    samples = np.array([[7, value]], np.int32)
+    for function in (decode, examine):
+        with pytest.raises(BadImage, match=rf"{value}.*beyond 0 to 65535: scale them"):
+            function(encoded(Image.fromarray(samples), "TIFF"), LIMITS)
+
+
+def test_every_16_bit_sample_is_rounded_to_the_nearest_of_8_bits():
+    samples = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    nearest = (samples.astype(np.uint32) * 255 + 32767) // 65535
+    found = np.asarray(decode(encoded(Image.fromarray(samples)), LIMITS))
+    np.testing.assert_array_equal(found, np.repeat(nearest[..., None], 3, axis=2))
 
 
 def test_an_image_does_not_depend_on_its_own_range():
@@ -201,14 +216,6 @@ def test_an_image_at_the_bound_of_thinness_decodes(size):
     assert decode(encoded(Image.new("1", size)), LIMITS).size == size
 
 
-def test_a_preprocessing_without_memory_is_a_bad_image():
-    def preprocess(_image):
-        raise MemoryError
-
-    with pytest.raises(BadImage, match="needs more memory than there is"):
-        prepared(encoded(noise()), LIMITS, preprocess)
-
-
 def test_more_pixels_than_pillow_warns_of_raise_no_warning():
     """The settings may allow more than Pillow's own limit; only ours counts."""
     with pytest.raises(BadImage, match="damaged or cut off"):
@@ -233,15 +240,6 @@ def test_what_examine_accepts_decodes_to_the_size_it_says(kind):
     data = encoded(noise(33, 20), kind)
     facts = examine(data, LIMITS)
     assert (facts.width, facts.height) == decode(data, LIMITS).size
-
-
-def test_a_large_image_is_examined_by_the_function_for_large_images(monkeypatch):
-    monkeypatch.setattr("app.images.LARGE", 34)
-    answer = Facts("image/png", 1, 1)
-    assert examine(encoded(noise(7, 5)), LIMITS, decode_large=lambda _: answer) is answer
-    assert examine(encoded(noise(7, 4)), LIMITS, decode_large=lambda _: answer) == Facts(
-        "image/png", 7, 4
-    )
 
 
 def test_a_thumbnail_fits_and_is_never_enlarged():

@@ -127,6 +127,7 @@ class Limits:
     max_labels: int = 100
     max_image_bytes: int = 2**20
     max_image_pixels: int = 10**6
+    max_decode_seconds: float = 5.0
 
     @property
     def max_archive_entries(self) -> int:

@@ -5,15 +5,22 @@ import threading
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from app.errors import Invalid
+from tangent.backbones.geometry import Geometry
+from tests.support.archives import LIMITS
 from tests.support.stores import png
 from training_worker.source import AHEAD, DECODERS, Entry, ImageSource, entries
 
 
-class Limits:
-    max_image_bytes = 2**20
-    max_image_pixels = 10_000
+class Values:
+    """A preprocessing that keeps the grey value of an image's centre."""
+
+    geometry = Geometry("both", (1, 1), Image.Resampling.NEAREST, (1, 1))
+
+    def normalize(self, pixels: Image.Image) -> torch.Tensor:
+        return torch.tensor(np.asarray(pixels)[0, 0, :1], dtype=torch.float32)
 
 
 def source(tmp_path, count: int, preprocess=None) -> ImageSource:
@@ -27,11 +34,7 @@ def source(tmp_path, count: int, preprocess=None) -> ImageSource:
         pack += data
     path = tmp_path / "images.pack"
     path.write_bytes(pack)
-    return ImageSource(made, path, preprocess or value_of, Limits())
-
-
-def value_of(image) -> torch.Tensor:
-    return torch.tensor(np.asarray(image)[0, 0, :1], dtype=torch.float32)
+    return ImageSource(made, path, preprocess or Values(), LIMITS)
 
 
 def test_batches_hold_every_image_once_in_order_and_can_be_read_again(tmp_path):
@@ -49,11 +52,12 @@ def test_labels_name_one_label_an_image(tmp_path):
 def test_decoding_runs_ahead_by_a_bounded_number_of_batches(tmp_path):
     decoded = []
 
-    def preprocess(image):
-        decoded.append(None)
-        return value_of(image)
+    class Counted(Values):
+        def normalize(self, pixels: Image.Image) -> torch.Tensor:
+            decoded.append(None)
+            return super().normalize(pixels)
 
-    batches = source(tmp_path, 100, preprocess).batches(1)
+    batches = source(tmp_path, 100, Counted()).batches(1)
     next(batches)
     batches.close()
     assert len(decoded) <= AHEAD + 1 + DECODERS

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import os
-import subprocess
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.archives import collection, decode_worker, image_checks, uploads
-from app.archives.decode_worker import DecodeWorkers
+from app.archives import collection, image_checks, uploads
 from app.archives.packs import read
 from app.errors import DiskFull, Problem
-from app.images import BadImage, Facts
+from app.images import Facts
 from tests.support.archives import KINDS, LIMITS, Limits, archive, noise, noise_at, tar_of, zip_of
 
 
@@ -209,60 +206,17 @@ def test_the_order_of_the_archive_is_kept_whatever_decodes_first(upload, monkeyp
     assert [image.image.path for image in found.upload.images] == list(files)
 
 
-@pytest.fixture
-def children(monkeypatch):
-    """Examine every image in a child process; the processes started for it."""
-    monkeypatch.setattr("app.images.LARGE", 0)
-    started = []
-
-    class Recorded(subprocess.Popen):
-        def __init__(self, *args, **options):
-            super().__init__(*args, **options)
-            started.append(self)
-
-    monkeypatch.setattr(decode_worker.subprocess, "Popen", Recorded)
-    return started
-
-
-def test_large_images_are_checked_by_child_processes_that_end_with_the_upload(upload, children):
-    files = {f"cat/{i}.png": noise(i) for i in range(5)} | {"cat/cut.png": noise(9)[:-30]}
-    found = upload(archive(files))
-    assert found.labels == {"cat": 5}
-    assert "damaged or cut off" in found.rejected["cat/cut.png"]
-    assert 1 <= len(children) <= image_checks.THREADS
-    assert all(child.returncode is not None for child in children)
-
-
-def test_a_child_that_crashes_costs_one_image(children):
-    under_test = DecodeWorkers(LIMITS)
-    assert under_test.examine(noise()) == Facts("image/png", 8, 8)
-    os.kill(children[0].pid, 9)
-    with pytest.raises(BadImage, match="its decoder crashes"):
-        under_test.examine(noise())
-    assert under_test.examine(noise()) == Facts("image/png", 8, 8)
-    under_test.close()
-    assert len(children) == 2
-
-
-def test_a_child_that_takes_forever_costs_one_image(children, monkeypatch):
-    monkeypatch.setattr(decode_worker, "SECONDS", 0.0)
-    under_test = DecodeWorkers(LIMITS)
-    with pytest.raises(BadImage, match="takes longer than 0 seconds"):
-        under_test.examine(noise(size=300))
-    under_test.close()
-    assert children[0].returncode == -9
-
-
-def test_a_child_that_cannot_start_is_our_fault_not_the_images(children, monkeypatch):
-    monkeypatch.setattr(decode_worker.sys, "executable", "/bin/false")
-    under_test = DecodeWorkers(LIMITS)
-    with pytest.raises(RuntimeError, match="ended with status 1"):
-        under_test.examine(noise())
-    under_test.close()
+def test_an_upload_that_has_used_up_its_time_is_refused_whole(refused, monkeypatch):
+    monkeypatch.setattr(collection, "FREE_SECONDS", 1e-6)
+    monkeypatch.setattr(collection, "SECONDS_PER_BYTE", 0.0)
+    monkeypatch.setattr(image_checks, "BATCH_FILES", 1)
+    problem = refused(archive({f"cat/{i}.png": noise(i) for i in range(5)}))
+    assert problem.code == "archive_bomb"
+    assert "more time of a processor than an archive of this size may" in problem.detail
 
 
 def test_many_megapixels_are_checked_within_the_limit(upload):
-    """A child process decodes an image of this size, within the limit of the settings."""
+    """An image of this size, within the limit of the settings."""
     file = io.BytesIO()
     Image.new("L", (3000, 2000), 7).save(file, "PNG")
     limits = replace(LIMITS, max_image_pixels=6_000_000)

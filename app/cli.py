@@ -3,7 +3,6 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
@@ -34,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
+    from app.receipts import verify_command
     from app.receipts.body import installed
 
     made = argparse.ArgumentParser(
@@ -69,7 +69,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
-    _add_verify(commands)
+    verify_command.add_flags(
+        commands.add_parser(
+            "verify-receipts", help="check saved receipts; needs no service and no database"
+        )
+    )
     return made
 
 
@@ -82,26 +86,6 @@ def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentP
     )
     retrain.add_argument("name", help="name of the space")
     return [list_, retrain]
-
-
-def _add_verify(commands: argparse._SubParsersAction) -> None:
-    verify = commands.add_parser(
-        "verify-receipts", help="check saved receipts; needs no service and no database"
-    )
-    verify.add_argument(
-        "files",
-        nargs="+",
-        type=Path,
-        help="pages of GET /v1/receipts, or files with one receipt per line",
-    )
-    verify.add_argument(
-        "--public-key",
-        action="append",
-        type=Path,
-        default=[],
-        help="PEM file from GET /v1/receipts/key; repeat for every key that has signed",
-    )
-    verify.add_argument("--head", help="hash from GET /v1/receipts/head, noted earlier")
 
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
@@ -183,42 +167,9 @@ def demo(settings: Settings, flags: argparse.Namespace) -> int:
 
 def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
     """Check saved receipts; return 0 if all are unchanged, else 1 after a sentence per fault."""
-    from app.receipts.offline import BadLedger, check, read
+    from app.receipts.verify_command import run
 
-    keys = dict(_public_key(path) for path in flags.public_key)
-    try:
-        receipts = read((str(path), _text(path)) for path in flags.files)
-    except BadLedger as error:
-        print(f"the ledger cannot be read: {error}")
-        return 1
-    faults = check(receipts, keys, head=flags.head)
-    for fault in faults:
-        print(fault)
-    if not faults:
-        signed = sum("key_id" in receipt for receipt in receipts)
-        last = receipts[-1]["hash"] if receipts else "none"
-        checked = f"{signed} signed" if keys else f"{signed} signed, no signature checked"
-        print(f"{len(receipts)} receipts are valid, {checked}; the last hash is {last}")
-    return 1 if faults else 0
-
-
-def _public_key(path: Path) -> tuple[str, Any]:
-    from app.receipts.signing import BadKey, key_id_of, public_key
-
-    try:
-        key = public_key(_text(path))
-    except BadKey as error:
-        raise BadSettings(f"--public-key is {str(path)!r}: {error}") from None
-    return key_id_of(key), key
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode()
-    except OSError as error:
-        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise BadSettings(f"{path} is not a text file in UTF-8") from None
+    return run(flags)
 
 
 COMMANDS = {

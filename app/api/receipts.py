@@ -3,16 +3,26 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from fastapi.responses import PlainTextResponse
 
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
-from app.receipts import ledger
+from app.receipts import ledger, log
 from app.receipts.verify import verify as verify_receipt
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
-from app.schemas.receipts import HeadOut, KeyOut, ReceiptOut, VerificationOut
+from app.schemas.receipts import (
+    ConsistencyOut,
+    HeadOut,
+    InclusionOut,
+    KeyOut,
+    ReceiptOut,
+    VerificationOut,
+)
 
 router = APIRouter(prefix="/receipts", tags=["receipts"])
 ReceiptId = Annotated[str, Path(max_length=64)]
+TreeSize = Annotated[int | None, Query(ge=0, le=2**31, description="by default, the present one")]
+FirstSize = Annotated[int, Query(ge=0, le=2**31, description="of the checkpoint that you have")]
 
 
 @router.get("", summary="List receipts", responses=problems(404, 422))
@@ -48,10 +58,45 @@ def key(
     return KeyOut(key_id=shown_id, public_key=text)
 
 
+@router.get(
+    "/checkpoint",
+    summary="Show the signed checkpoint",
+    responses=problems(404, 409),
+    response_class=PlainTextResponse,
+)
+def checkpoint(session: ReadSessionDep, parts: PartsDep) -> str:
+    """Shows size and root of the Merkle tree over all receipts, signed; note it elsewhere.
+
+    The format is C2SP's tlog-checkpoint. Its signature names the log in the first line, and the key
+    of GET /v1/receipts/key made it.
+    """
+    return log.signed_checkpoint(session, parts.signer)
+
+
+@router.get("/consistency", summary="Prove that the log grew", responses=problems(409, 422))
+def consistency(
+    session: ReadSessionDep, first: FirstSize, second: TreeSize = None
+) -> ConsistencyOut:
+    """Proves that the tree of the second size begins with the tree of the first (RFC 9162)."""
+    return ConsistencyOut.model_validate(log.consistency(session, first, second))
+
+
 @router.get("/{receipt_id}", summary="Show a receipt", responses=problems(404))
 def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
     """Shows the receipt as it was written."""
     return ReceiptOut.of(ledger.get(session, receipt_id))
+
+
+@router.get(
+    "/{receipt_id}/inclusion",
+    summary="Prove that the log holds a receipt",
+    responses=problems(404, 409, 422),
+)
+def inclusion(
+    session: ReadSessionDep, receipt_id: ReceiptId, size: TreeSize = None
+) -> InclusionOut:
+    """Proves that the tree of this size holds the receipt (RFC 9162)."""
+    return InclusionOut.model_validate(log.inclusion(session, receipt_id, size))
 
 
 @router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.parts import Signer
-from app.receipts import signing
+from app.receipts import signing, tree
 from app.receipts.signing import ZEROS
 from app.store.tables import Receipt, ReceiptKey, now
 
@@ -48,6 +48,8 @@ def append(
         if session.get(ReceiptKey, signer.key_id) is None:
             session.add(ReceiptKey(id=signer.key_id, public_key=signer.public_key))
     session.add(receipt)
+    session.flush()
+    tree.grow(session)
     session.flush()
     return receipt
 

@@ -52,7 +52,7 @@ def _values(name: str, text: str) -> Iterator[tuple[str, Any]]:
     if not text.strip():
         raise BadLedger(f"{name} is empty")
     try:
-        whole = _parsed(text)
+        whole = parsed(text)
     except (ValueError, RecursionError) as error:
         reason = error
     else:
@@ -61,7 +61,7 @@ def _values(name: str, text: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
-                yield f"{name}:{number}", _parsed(line)
+                yield f"{name}:{number}", parsed(line)
         except (ValueError, RecursionError) as error:
             raise BadLedger(
                 f"{name} is neither one JSON value ({reason}) nor one a line (line {number}: "
@@ -69,7 +69,12 @@ def _values(name: str, text: str) -> Iterator[tuple[str, Any]]:
             ) from None
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """Return the JSON value, if it has one reading only.
+
+    Raises:
+        ValueError, RecursionError: otherwise.
+    """
     return json.loads(text, object_pairs_hook=_unique, parse_constant=_refused)
 
 
@@ -122,7 +127,9 @@ def check(receipts: Sequence[Receipt], keys: Keys, *, head: str | None = None) -
     for number, receipt in enumerate(receipts, 1):
         mine = _chain_faults(receipt, number, previous)
         if keys:
-            mine += _signature_faults(receipt, keys, signed)
+            unsigned = "key_id" not in receipt
+            mine += ["is not signed, but one before it is"] if unsigned and signed else []
+            mine += signature_faults(receipt, keys)
         faults += [f"receipt {number} ({receipt['id']}) {fault}" for fault in mine]
         previous, signed = receipt["hash"], signed or "key_id" in receipt
     if keys and not signed:
@@ -138,9 +145,12 @@ def _chain_faults(receipt: Receipt, number: int, previous: str) -> list[str]:
         faults.append(f"has number {receipt['number']}: one is missing, or out of order")
     if receipt["previous_hash"] != previous:
         faults.append("does not follow from the one before it")
-    if receipt["hash"] != _hash(receipt):
-        faults.append("is not what its hash was taken of")
-    return faults
+    return faults + hash_faults(receipt)
+
+
+def hash_faults(receipt: Receipt) -> list[str]:
+    """Return a sentence if the receipt's hash is not its own."""
+    return [] if receipt["hash"] == _hash(receipt) else ["is not what its hash was taken of"]
 
 
 def _hash(receipt: Receipt) -> str | None:
@@ -152,10 +162,11 @@ def _hash(receipt: Receipt) -> str | None:
         return None
 
 
-def _signature_faults(receipt: Receipt, keys: Keys, signed_before: bool) -> list[str]:
+def signature_faults(receipt: Receipt, keys: Keys) -> list[str]:
+    """Return a sentence if the receipt is signed, and not by one of the keys."""
     key_id = receipt.get("key_id")
     if key_id is None:
-        return ["is not signed, but one before it is"] if signed_before else []
+        return []
     if key_id not in keys:
         return [f"is signed by a key that was not given: {key_id}"]
     good = holds(receipt["hash"], receipt["signature"], keys[key_id])

@@ -43,6 +43,14 @@ class Signer:
         """Return the signature of a receipt with this hash, in hex."""
         return self.key.sign(_message(hash_)).hex()
 
+    def sign_text(self, text: bytes) -> bytes:
+        """Return the signature of a text that no receipt's could be: it names its own kind."""
+        return self.key.sign(text)
+
+    def raw_key(self) -> bytes:
+        """Return the public key's 32 bytes."""
+        return raw(self.key.public_key())
+
 
 def hash_of(
     *,
@@ -70,8 +78,13 @@ def holds(hash_: str, signature: str | None, public: Ed25519PublicKey) -> bool:
     """Return whether this key signed a receipt with this hash."""
     if signature is None or not SIGNATURE.fullmatch(signature):
         return False
+    return signed(_message(hash_), bytes.fromhex(signature), public)
+
+
+def signed(text: bytes, signature: bytes, public: Ed25519PublicKey) -> bool:
+    """Return whether this key signed this text."""
     try:
-        public.verify(bytes.fromhex(signature), _message(hash_))
+        public.verify(signature, text)
     except InvalidSignature:
         return False
     return True
@@ -88,6 +101,11 @@ def key_id_of(public: Ed25519PublicKey) -> str:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return hashlib.sha256(der).hexdigest()
+
+
+def raw(public: Ed25519PublicKey) -> bytes:
+    """Return the key's 32 bytes."""
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def public_key(pem: str) -> Ed25519PublicKey:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
-from app.receipts import ledger, references, remaining
+from app.receipts import ledger, references, remaining, tree
 from app.receipts.answer_hash import AnswerHashes
 from app.receipts.body import NOT_COVERED, BodyV1, BodyV2, read
 from app.store.blobs import LocalBlobs
@@ -40,21 +40,23 @@ def verify(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
 
 
 def verify_rows(session: Session, blobs: LocalBlobs, receipt: Receipt) -> dict[str, Any]:
-    """Check the chain, the signature, references to deleted subjects, and the manifests.
+    """Check the chain, the tree, the signature, references to deleted subjects, and the manifests.
 
     `manifest_ok` is None if later deletions changed the same spaces, `signature_ok` if the receipt
     is not signed.
     """
     body = read(receipt.body)
     broken, signature_ok = ledger.broken_at(session), ledger.signature_ok(session, receipt)
+    tree_ok = tree.is_sound(session)
     left = references.count(session, blobs, [subject.id for subject in body.subjects])
     left |= references.count_replaced(session, blobs, receipt.id, body.dataset_id)
     manifest_ok = _manifests_hold(session, receipt, body)
     return {
         "receipt_id": receipt.id,
-        "ok": broken is None and not left and False not in (manifest_ok, signature_ok),
+        "ok": broken is None and not left and False not in (tree_ok, manifest_ok, signature_ok),
         "chain_ok": broken is None,
         "chain_broken_at": broken,
+        "tree_ok": tree_ok,
         "signature_ok": signature_ok,
         "manifest_ok": manifest_ok,
         "residue": [{"kind": kind, "count": number} for kind, number in left.items()],

@@ -128,6 +128,26 @@ class HeadOut(BaseModel):
     hash: str = Field(description="64 zeros before the first deletion")
 
 
+HASHES = Field(description="SHA-256 in hex, in the order of RFC 9162")
+
+
+class InclusionOut(BaseModel):
+    """The proof that the ledger's tree of this size holds the receipt."""
+
+    receipt_id: str
+    leaf_index: int = Field(description="the receipt's number, less 1")
+    tree_size: int
+    hashes: list[str] = HASHES
+
+
+class ConsistencyOut(BaseModel):
+    """The proof that the tree of the second size begins with the tree of the first."""
+
+    first: int
+    second: int
+    hashes: list[str] = HASHES
+
+
 class Residue(BaseModel):
     kind: str
     count: int
@@ -142,6 +162,9 @@ class VerificationOut(BaseModel):
     )
     chain_ok: bool
     chain_broken_at: int | None = Field(description="number of the first receipt that is not sound")
+    tree_ok: bool = Field(
+        description="whether the stored Merkle tree is the one over the hashes of all receipts"
+    )
     signature_ok: bool | None = Field(
         description="whether it is signed by the key that it names; null if it is not signed"
     )

@@ -213,6 +213,16 @@ class ReceiptKey(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class ReceiptNode(Base):
+    """A complete subtree of the Merkle tree over receipts; rows are only ever added."""
+
+    __tablename__ = "receipt_node"
+
+    level: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    hash: Mapped[str]
+
+
 class Tombstone(Base):
     __tablename__ = "tombstone"
 

@@ -41,7 +41,10 @@ GET /v1/evaluations/{evaluation_id}
 GET /v1/receipts
 GET /v1/receipts/head
 GET /v1/receipts/key
+GET /v1/receipts/checkpoint
+GET /v1/receipts/consistency
 GET /v1/receipts/{receipt_id}
+GET /v1/receipts/{receipt_id}/inclusion
 POST /v1/receipts/{receipt_id}/verify
 GET /v1/limits
 GET /livez

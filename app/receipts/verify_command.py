@@ -1,0 +1,157 @@
+"""The command `tangent verify-receipts`: saved receipts, checkpoints and proofs, checked offline.
+
+tangent verify-receipts PAGES --public-key KEY                                a whole ledger
+tangent verify-receipts RECEIPT --inclusion PROOF --checkpoint NOTE …         one receipt
+tangent verify-receipts --old-checkpoint NOTE --consistency PROOF --checkpoint NOTE …
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from app.settings import BadSettings
+
+FILES = (
+    ("--checkpoint", "signed note from GET /v1/receipts/checkpoint"),
+    ("--old-checkpoint", "one noted earlier, which --checkpoint must continue"),
+    ("--consistency", "proof from GET /v1/receipts/consistency, from the old one to the new one"),
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        help="pages of GET /v1/receipts, or files with one receipt per line",
+    )
+    parser.add_argument(
+        "--public-key",
+        action="append",
+        type=Path,
+        default=[],
+        help="PEM file from GET /v1/receipts/key; repeat for every key that has signed",
+    )
+    parser.add_argument("--head", help="hash from GET /v1/receipts/head, noted earlier")
+    for name, text in FILES:
+        parser.add_argument(name, type=Path, help=text)
+    parser.add_argument(
+        "--inclusion",
+        action="append",
+        type=Path,
+        default=[],
+        help="proof from GET /v1/receipts/{id}/inclusion: the receipt alone is checked, without "
+        "those before it; repeat for every receipt given",
+    )
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Print what holds and return 0, or print a sentence per fault and return 1.
+
+    Raises:
+        BadSettings: for flags that do not go together, and files that cannot be read.
+    """
+    from app.receipts.checkpoint import BadCheckpoint
+    from app.receipts.offline import BadLedger
+
+    _check_flags(flags)
+    keys = dict(_public_key(path) for path in flags.public_key)
+    try:
+        faults, held = _checked(flags, keys)
+    except BadLedger as error:
+        faults = [f"the ledger cannot be read: {error}"]
+    except BadCheckpoint as error:
+        faults = [str(error)]
+    for line in faults or held:
+        print(line)
+    return 1 if faults else 0
+
+
+def _check_flags(flags: argparse.Namespace) -> None:
+    if flags.checkpoint is None:
+        if not flags.files:
+            raise BadSettings("give files with receipts, or --checkpoint and a proof")
+        if flags.inclusion or flags.consistency or flags.old_checkpoint:
+            raise BadSettings("a proof needs --checkpoint, the signed note that it is for")
+    elif not flags.public_key:
+        raise BadSettings("--checkpoint needs --public-key: without a key it proves nothing")
+    if (flags.consistency is None) != (flags.old_checkpoint is None):
+        raise BadSettings("--consistency and --old-checkpoint go together")
+    if flags.inclusion and (flags.head or not flags.files):
+        raise BadSettings("--inclusion needs files with receipts, and goes without --head")
+
+
+def _checked(flags: argparse.Namespace, keys: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the faults, and a line about each thing that holds if there are none."""
+    from app.receipts import offline, offline_proofs
+
+    faults: list[str] = []
+    held: list[str] = []
+    note = _checkpoint(flags.checkpoint, keys) if flags.checkpoint else None
+    if note:
+        held.append(f"the checkpoint over {note.size} receipts of {note.origin} is signed")
+    if note and flags.old_checkpoint:
+        old = _checkpoint(flags.old_checkpoint, keys)
+        path = flags.consistency
+        growth = offline_proofs.read_consistency(str(path), _text(path))
+        faults += offline_proofs.check_consistency(old, growth, note)
+        held.append(f"it continues the one over {old.size} receipts")
+    receipts = offline.read((str(path), _text(path)) for path in flags.files)
+    if note and flags.inclusion:
+        faults += _included(receipts, flags.inclusion, note, keys)
+        held.append(f"{len(receipts)} receipts are in it")
+    elif flags.files:
+        faults += offline.check(receipts, keys, head=flags.head)
+        faults += offline_proofs.check_tree(receipts, note) if note else []
+        held.append(_ledger_line(receipts, keys))
+    return faults, held
+
+
+def _included(receipts: list[Any], paths: Iterable[Path], note: Any, keys: Any) -> list[str]:
+    """Return the faults of receipts that each have a proof of their own."""
+    from app.receipts.offline_proofs import check_inclusion, read_inclusion
+
+    proofs = [read_inclusion(str(path), _text(path)) for path in paths]
+    by_id = {proof.receipt_id: proof for proof in proofs}
+    ids = [receipt["id"] for receipt in receipts]
+    if sorted(ids) != sorted(proof.receipt_id for proof in proofs):
+        return ["receipts and proofs are not of the same ids: give one proof for each receipt"]
+    pairs = ((receipt, by_id[receipt["id"]]) for receipt in receipts)
+    return [fault for pair in pairs for fault in check_inclusion(*pair, note, keys)]
+
+
+def _ledger_line(receipts: list[Any], keys: Any) -> str:
+    signed = sum("key_id" in receipt for receipt in receipts)
+    last = receipts[-1]["hash"] if receipts else "none"
+    checked = f"{signed} signed" if keys else f"{signed} signed, no signature checked"
+    return f"{len(receipts)} receipts are valid, {checked}; the last hash is {last}"
+
+
+def _checkpoint(path: Path, keys: dict[str, Any]) -> Any:
+    from app.receipts.checkpoint import BadCheckpoint, read
+
+    try:
+        return read(_text(path), keys.values())
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{path} is no checkpoint to trust: {error}") from None
+
+
+def _public_key(path: Path) -> tuple[str, Any]:
+    from app.receipts.signing import BadKey, key_id_of, public_key
+
+    try:
+        key = public_key(_text(path))
+    except BadKey as error:
+        raise BadSettings(f"--public-key is {str(path)!r}: {error}") from None
+    return key_id_of(key), key
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"{path} is not a text file in UTF-8") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.receipts import ledger
+from app.receipts import ledger, tree
 from app.settings import BadSettings, Settings
 from app.store import erasure, folder_identity, migrate
 from app.store.blobs import LocalBlobs
@@ -120,11 +120,16 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         for path in _left_over(sessions, blobs):
             yield Finding(f"{path} is left over from interrupted work", f"{SETTLE} removes it")
         with frozen_view(sessions) as session:
-            broken = ledger.broken_at(session)
+            broken, sound = ledger.broken_at(session), tree.is_sound(session)
         if broken is not None:
             yield Finding(
                 f"receipt {broken} breaks the ledger's chain",
                 "compare with saved receipts by `tangent verify-receipts`, restore from a backup",
+            )
+        if not sound:
+            yield Finding(
+                "the tree over the receipts is not theirs, so checkpoints and proofs are wrong",
+                "compare saved checkpoints by `tangent verify-receipts`, restore from a backup",
             )
     finally:
         engine.dispose()

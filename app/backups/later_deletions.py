@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.backups import rows, store_access
-from app.receipts import body, ledger, offline
+from app.receipts import body, ledger, offline, tree
 from app.schemas.receipts import ReceiptOut
 from app.settings import BadSettings, Settings
 from app.store.db import frozen_view
@@ -116,6 +116,7 @@ def add(session: Session, later: Ledger) -> list[Deletion]:
         at = datetime.fromisoformat(receipt["created_at"])
         session.add(Receipt(**receipt | {"created_at": at}))
     session.flush()
+    tree.grow(session)
     broken = ledger.broken_at(session)
     news = select(Receipt).where(Receipt.number >= later.receipts[0]["number"])
     unsigned = [

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.errors import NotFound
+from app.errors import Conflict, NotFound
 from app.parts import Signer
 from app.receipts import checkpoint, ledger, tree
-from app.store.tables import DatabaseIdentity
+from app.store.tables import Receipt
 
 
 def signed_checkpoint(session: Session, signer: Signer | None) -> str:
@@ -16,7 +16,7 @@ def signed_checkpoint(session: Session, signer: Signer | None) -> str:
 
     Raises:
         NotFound: `receipts_not_signed`.
-        Conflict: `receipt_tree_damaged`.
+        Conflict: `no_receipts`, `receipt_tree_damaged`.
     """
     if signer is None:
         raise NotFound(
@@ -24,13 +24,16 @@ def signed_checkpoint(session: Session, signer: Signer | None) -> str:
             "this service signs no checkpoints: start it with TANGENT_RECEIPT_KEY_FILE to do so; "
             "GET /v1/receipts/head shows the hash of the last receipt",
         )
+    first = session.scalar(select(Receipt.id).where(Receipt.number == 1))
     size = tree.size_of(session)
-    return checkpoint.written(origin(session), size, tree.root(session, size), signer)
+    if first is None or size == 0:
+        raise Conflict("no_receipts", "a checkpoint is over receipts: the first deletion makes one")
+    return checkpoint.written(origin(first), size, tree.root(session, size), signer)
 
 
-def origin(session: Session) -> str:
-    """Return the log's name: it goes with the database, wherever that is moved."""
-    return f"tangent-composer/{session.scalars(select(DatabaseIdentity.id)).one()}"
+def origin(first: str) -> str:
+    """Return the name of the log with this first receipt, however its database is moved."""
+    return f"tangent-composer/{first}"
 
 
 def inclusion(session: Session, receipt_id: str, size: int | None) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _checked(flags: argparse.Namespace, keys: dict[str, Any]) -> tuple[list[str]
     receipts = offline.read((str(path), _text(path)) for path in flags.files)
     if note and flags.inclusion:
         faults += _included(receipts, flags.inclusion, note, keys)
-        held.append(f"{len(receipts)} receipts are in it")
+        held.append("it holds " + ", ".join(receipt["id"] for receipt in receipts))
     elif flags.files:
         faults += offline.check(receipts, keys, head=flags.head)
         faults += offline_proofs.check_tree(receipts, note) if note else []

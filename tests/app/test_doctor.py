@@ -14,7 +14,7 @@ from app.settings import BadSettings, Settings
 from app.store import migrate
 from app.store.db import transaction
 from app.store.sweep import UNCLAIMED_SECONDS
-from app.store.tables import Receipt
+from app.store.tables import Receipt, ReceiptNode
 from tests.support.client import delete
 from tests.support.service import KEY_FREE, Service
 
@@ -130,6 +130,17 @@ def test_a_broken_ledger_and_a_full_disk_are_found(service, capsys, monkeypatch)
     assert status == 1
     assert "bytes left: make room" in disk
     assert broken.startswith("receipt 1 breaks the ledger's chain: compare with saved receipts")
+
+
+def test_a_tree_that_is_not_the_receipts_is_found(service, capsys):
+    delete(service, f"components/{service.component({'cat': 3})}")
+    with transaction(service.state.sessions) as session:
+        session.execute(update(ReceiptNode).values(hash="ab" * 32))
+
+    status, (found,) = said(service, capsys)
+
+    assert status == 1
+    assert found.startswith("the tree over the receipts is not theirs")
 
 
 def test_scratch_of_work_under_way_is_no_finding(service, capsys):

@@ -23,7 +23,7 @@ from app.receipts.offline_proofs import (
 from tests.support.ledgers import KEYS, OTHER, PRIVATE, ledger, lines
 from tests.support.rfc6962 import audit_path, subproof, tree_hash
 
-ORIGIN = "tangent-composer/0123"
+ORIGIN = "tangent-composer/rcpt_1"
 SIZE, OLD = 11, 6
 RECEIPTS = ledger(None, *[PRIVATE] * (SIZE - 1))
 ENTRIES = tuple(receipt["hash"].encode() for receipt in RECEIPTS)
@@ -48,6 +48,10 @@ def inclusion(index: int, size: int = SIZE) -> dict[str, Any]:
 def growth(first: int = OLD, second: int = SIZE) -> dict[str, Any]:
     hashes = [hash_.hex() for hash_ in subproof(first, ENTRIES[:second], True)]
     return {"first": first, "second": second, "hashes": hashes}
+
+
+def from_nothing(second: int) -> dict[str, Any]:
+    return {"first": 0, "second": second, "hashes": []}
 
 
 FILES = {
@@ -86,10 +90,7 @@ def test_sound_files_hold():
         for index in range(size):
             files = FILES | {"receipt": lines([RECEIPTS[index]]), "new": note(size)}
             files["inclusion"] = json.dumps(inclusion(index, size))
-            files |= {
-                "old": note(0),
-                "consistency": '{"first": 0, "second": %d, "hashes": []}' % size,
-            }
+            files |= {"old": note(0), "consistency": json.dumps(from_nothing(size))}
             assert faults(files) == [], (index, size)
 
 
@@ -194,7 +195,7 @@ def test_the_command_says_in_a_line_what_holds(tmp_path, capsys):
     assert capsys.readouterr().out.split("\n") == [
         f"the checkpoint over 11 receipts of {ORIGIN} is signed",
         "it continues the one over 6 receipts",
-        "1 receipts are in it",
+        "it holds rcpt_5",
         "",
     ]
     assert command(tmp_path, FILES, "all", *TRUST) == 0

@@ -156,9 +156,12 @@ def test_what_the_document_shows_runs(serve, tmp_path):
     last = [deletion(service) for _ in range(2)][-1]
 
     printed = run("\n".join(checks), tmp_path, url=f"{service.url}/v1")
+    verified = service.client.get("/v1/receipts").json()
 
     assert f"2 receipts are valid, 2 signed; the last hash is {last['hash']}" in printed
     assert "Signature Verified Successfully" in printed
+    assert f"it holds {verified['data'][0]['id']}\n" in printed
+    assert "it continues the one over 2 receipts" in printed
 
 
 def test_without_a_key_there_is_none_to_show(shared):

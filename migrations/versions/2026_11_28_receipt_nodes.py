@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_28_receipt_nodes"
-down_revision = "2026_11_28_closed_databases"
+down_revision = "2026_11_28_remade_spaces"
 branch_labels = None
 depends_on = None
 

@@ -135,7 +135,7 @@ def test_a_ledger_of_before_there_was_a_tree_gets_one(settings):
         entries = tuple(row.hash.encode() for row in ledger.list_(session, after=None, limit=99))
         assert tree.root(session, 13) == tree_hash(entries)
 
-    migrate.downgrade(settings, "2026_11_28_closed_databases")
+    migrate.downgrade(settings, "2026_11_28_remade_spaces")
     migrate.upgrade(settings)
 
     with transaction(sessions) as session:

@@ -69,11 +69,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
-    verify_command.add_flags(
-        commands.add_parser(
-            "verify-receipts", help="check saved receipts; needs no service and no database"
-        )
-    )
+    verify_command.add_parser(commands)
     return made
 
 

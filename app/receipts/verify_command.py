@@ -19,8 +19,11 @@ FILES = (
 )
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command with its arguments."""
+    parser = commands.add_parser(
+        "verify-receipts", help="check saved receipts; needs no service and no database"
+    )
     parser.add_argument(
         "files",
         nargs="*",

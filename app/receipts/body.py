@@ -1,7 +1,7 @@
 """The body of a receipt: what one deletion removed and changed, and the code that did it.
 
-    row.body = written(BodyV2(subject=…, …))     a new receipt
-    read(row.body).subjects                      a stored one, of either version
+    row.body = written(BodyV3(subject=…, …))     a new receipt
+    read(row.body).subjects                      a stored one, of any version
 
 A body holds no content: only ids, counts, times, versions and hashes, those of users' data salted.
 The hash of a receipt covers its body, so `written` must give back every stored body unchanged.
@@ -164,19 +164,31 @@ class BodyV2(BodyV1):
     environment: dict[str, Any]
 
 
-def written(body: BodyV1 | BodyV2) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class BodyV3(BodyV2):
+    """A deletion with who asked for it: a key's id, `local` or `settings`; see Caller."""
+
+    version: ClassVar[int] = 3
+
+    requested_by: str
+
+
+KINDS: dict[Any, type[BodyV1]] = {kind.version: kind for kind in (BodyV1, BodyV2)}
+
+
+def written(body: BodyV1) -> dict[str, Any]:
     """Return the body as the JSON value that is stored, hashed and signed."""
     return {"version": body.version} | _json(body)
 
 
-def read(stored: Any) -> BodyV1 | BodyV2:
+def read(stored: Any) -> BodyV1:
     """Return a stored body; members that are absent or malformed are empty.
 
     Whoever tampers with a body breaks the receipt's hash, but must not break its verification.
     """
     members = stored if isinstance(stored, dict) else {}
-    kind = BodyV1 if members.get("version") == BodyV1.version else BodyV2
-    return _built(kind, members)
+    version = members.get("version")
+    return _built(KINDS.get(version if type(version) is int else None, BodyV3), members)
 
 
 def _json(value: Any) -> Any:

@@ -16,8 +16,9 @@ EXAMPLE: dict[str, Any] = {
     "number": 1,
     "created_at": "2025-01-31T09:30:00.123456Z",
     "body": {
-        "version": 2,
+        "version": 3,
         "requested_at": "2025-01-31T09:30:00.001234Z",
+        "requested_by": "key_0190",
         "epoch": 1,
         "subject": {"kind": "component", "id": "cmp_0190"},
         "subjects": [{"kind": "component", "id": "cmp_0190"}],

@@ -25,7 +25,7 @@ from app.parts import Signer
 from app.receipts import ledger, remaining
 from app.receipts.body import (
     NOT_COVERED,
-    BodyV2,
+    BodyV3,
     ComponentOutcome,
     Invalidated,
     LostLabels,
@@ -38,6 +38,7 @@ from app.receipts.body import (
 )
 from app.receipts.remaining import Snapshot
 from app.store import components, idempotency
+from app.store.callers import LOCAL
 from app.store.counts import deletions_so_far
 from app.store.db import affected
 from app.store.erasure import freed
@@ -62,11 +63,12 @@ AnswerHash = Callable[[Session, str], dict[str, Any]]  # of a space, as the tran
 
 @dataclass(frozen=True)
 class DeletionContext:
-    """The time of the request, and the signer and the answer hash of its receipt."""
+    """The request's time and caller, and the signer and the answer hash of its receipt."""
 
     requested_at: datetime = field(default_factory=now)
     signer: Signer | None = None
     answer_hash: AnswerHash | None = None
+    requested_by: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -195,12 +197,13 @@ def _body(
     context: DeletionContext,
     rows: RowChanges,
     spaces: list[tuple[Snapshot, Snapshot]],
-) -> BodyV2:
+) -> BodyV3:
     dataset, answer_hash = change.edit.dataset if change.edit else None, context.answer_hash
     # The labels of a dataset that stays come back with its components' trainings.
     awaited = set(dataset.labels) if dataset else set()
-    return BodyV2(
+    return BodyV3(
         requested_at=stamp(context.requested_at),
+        requested_by=context.requested_by,
         epoch=deletions_so_far(session) + 1,
         subject=change.subject,
         subjects=change.subjects,

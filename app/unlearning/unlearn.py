@@ -21,7 +21,7 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
     """Carry out the change everywhere; return its receipt, which has a probe if requested."""
     started = perf_counter()
     answer_hash = AnswerHashes(parts.engine).take if probe else None
-    context = DeletionContext(now(), parts.signer, answer_hash)
+    context = DeletionContext(now(), parts.signer, answer_hash, parts.caller.id)
     with parts.engine.gate.exclusive():
         with transaction(parts.sessions) as session:
             deletion = apply(session, change(session), context)

@@ -44,7 +44,7 @@ def test_a_receipt_has_the_time_of_the_request_and_the_code_that_did_it(service)
 
     for number, receipt in enumerate((first, second), 1):
         body = receipt["body"]
-        assert (body["version"], body["epoch"], receipt["number"]) == (2, number, number)
+        assert (body["version"], body["epoch"], receipt["number"]) == (3, number, number)
         assert before <= time_of(body["requested_at"]) < time_of(receipt["created_at"])
         assert body["code"]["version"] == version("tangent-composer")
         assert body["environment"] == {

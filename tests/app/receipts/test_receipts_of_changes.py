@@ -28,14 +28,14 @@ def signing(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ser
 
 
 def check_sealed(service: Service, receipt: dict[str, Any]) -> None:
-    """The signature is by the service's key over this receipt of version 2."""
+    """The signature is by the service's key over this receipt of version 3."""
     shown = service.client.get("/v1/receipts/key").json()
     assert receipt["key_id"] == shown["key_id"]
     seals.public_key(shown["public_key"]).verify(
         bytes.fromhex(receipt["signature"]), f"tangent-composer receipt {receipt['hash']}".encode()
     )
     body = receipt["body"]
-    assert (body["version"], body["epoch"]) == (2, receipt["number"])
+    assert (body["version"], body["epoch"]) == (3, receipt["number"])
     assert body["requested_at"] < receipt["created_at"]
     assert {"code", "environment", "not_covered", "components"} <= set(body)
 

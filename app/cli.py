@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
+    from app import audit_command, key_commands
     from app.receipts import verify_command
     from app.receipts.body import installed
 
@@ -53,6 +54,18 @@ def parser() -> argparse.ArgumentParser:
         "--parent", type=int, help=argparse.SUPPRESS
     )  # the worker ends with this process
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
+    doctor = _add_doctor(commands)
+    groups = (*backups.add_parsers(commands), *_add_spaces(commands))
+    groups += (*key_commands.add_parser(commands), audit_command.add_parser(commands))
+    for command in (serve, worker, migrate, doctor, *groups):
+        command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
+    demo = commands.add_parser("demo", help="run the demo against a running service")
+    demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
+    verify_command.add_parser(commands)
+    return made
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="look whether database and files fit together")
     doctor.add_argument(
         "--settle", action="store_true", help="do what needs no decision: remove, move, bring back"
@@ -64,13 +77,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="remove this file or folder of the quarantine; repeat for more",
     )
-    groups = (*backups.add_parsers(commands), *_add_spaces(commands))
-    for command in (serve, worker, migrate, doctor, *groups):
-        command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
-    demo = commands.add_parser("demo", help="run the demo against a running service")
-    demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
-    verify_command.add_parser(commands)
-    return made
+    return doctor
 
 
 def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
@@ -86,6 +93,30 @@ def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentP
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the API until SIGTERM or SIGINT, migrating a new database first."""
+    _prepare_database(settings)
+
+    from app.server import serve as run  # loads torch: seconds that no refusal above need cost
+
+    return run(settings, with_worker=not flags.no_worker)
+
+
+def keys(settings: Settings, flags: argparse.Namespace) -> int:
+    """Make, list or revoke API keys, migrating a new database first."""
+    from app import key_commands
+
+    _prepare_database(settings)
+    return key_commands.run(settings, flags)
+
+
+def audit(settings: Settings, flags: argparse.Namespace) -> int:
+    """Print the audit log."""
+    from app import audit_command
+
+    _prepare_database(settings)
+    return audit_command.run(settings, flags)
+
+
+def _prepare_database(settings: Settings) -> None:
     from app.store import folder_identity, migrate
 
     if migrate.is_empty(settings):
@@ -93,10 +124,6 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
         migrate.upgrade(settings)
     elif not migrate.is_current(settings):
         raise BadSettings("the database schema is of another version: run `tangent migrate`")
-
-    from app.server import serve as run  # loads torch: seconds that no refusal above need cost
-
-    return run(settings, with_worker=not flags.no_worker)
 
 
 def worker(settings: Settings, flags: argparse.Namespace) -> int:
@@ -175,6 +202,8 @@ COMMANDS = {
     "doctor": doctor,
     **backups.COMMANDS,
     "spaces": spaces,
+    "keys": keys,
+    "audit": audit,
     "demo": demo,
     "verify-receipts": verify_receipts,
 }

@@ -3,8 +3,9 @@
     Problem
     ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
     ├── Unauthorized 401   ├── StaleVersion 412      ├── Invalid 422
-    ├── NotFound 404       ├── TooLarge 413          ├── NotReady 503
-    ├── Conflict 409      └── DiskFull 507
+    ├── Forbidden 403      ├── TooLarge 413          ├── TooManyRequests 429
+    ├── NotFound 404                                 ├── NotReady 503
+    └── Conflict 409                                 └── DiskFull 507
 
 Every error has a stable `code` for programs and a `detail` that tells a person what to do. The HTTP
 layer renders the errors as `application/problem+json` (RFC 9457). Uses the standard library only.
@@ -33,6 +34,10 @@ class Unauthorized(Problem):
     status, title = 401, "Unauthorized"
 
 
+class Forbidden(Problem):
+    status, title = 403, "Forbidden"
+
+
 class NotFound(Problem):
     status, title = 404, "Not found"
 
@@ -59,6 +64,10 @@ class Unsupported(Problem):
 
 class Invalid(Problem):
     status, title = 422, "Invalid"
+
+
+class TooManyRequests(Problem):
+    status, title = 429, "Too many requests"
 
 
 class NotReady(Problem):

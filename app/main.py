@@ -5,19 +5,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
-from fastapi import Depends, FastAPI, Security
+from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
-from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from app import parts
 from app.api import (
+    audit,
     components,
     compositions,
     datasets,
     derivations,
     evaluations,
+    keys,
     meta,
     predictions,
     receipts,
@@ -26,6 +27,7 @@ from app.api import (
 from app.api.http import openapi, problems
 from app.api.http.deps import storable
 from app.api.http.edge import Edge
+from app.api.http.scopes import checked
 from app.api.http.upload_slots import UploadSlots
 from app.metrics import Metrics
 from app.receipts import signing
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 ROUTERS = [
     *(datasets.router, components.router, derivations.router, compositions.router),
     *(predictions.router, evaluations.router, receipts.router, spaces.router),
+    *(keys.router, audit.router),
 ]
 
 
@@ -114,11 +117,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
     app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)
-    # For the document only: the key was checked before a route is reached.
-    bearer = [Security(HTTPBearer(auto_error=False, description="the key, if the service has one"))]
     for router in ROUTERS:
-        app.include_router(router, prefix="/v1", dependencies=[*bearer, Depends(storable)])
-    app.include_router(meta.v1, prefix="/v1", dependencies=bearer)
+        app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
+    app.include_router(checked(meta.v1), prefix="/v1")
     app.include_router(meta.router)
     app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)
     return app

@@ -111,6 +111,9 @@ class Metrics:
         self.request_seconds = self._histogram(
             "tangent_http_request_duration_seconds", "time to answer", SECONDS, "route"
         )
+        self.refused_callers = self._counter(
+            "tangent_refused_callers", "requests below /v1 without a caller, by reason", "code"
+        )
         self.in_progress = Gauge(
             "tangent_http_requests_in_progress", "open requests", registry=self.registry
         )

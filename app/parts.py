@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Protocol
+from typing import Protocol, Self
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.access.admission import Admission
+from app.access.keyring import Keyring
 from app.inference.engine import Engine
 from app.metrics import Metrics
 from app.settings import Settings
+from app.store.audit import Act
 from app.store.blobs import LocalBlobs
-from app.store.db import fold_log, open_engine, session_factory
+from app.store.callers import LOCAL_CALLER, Caller
+from app.store.db import fold_log, open_engine, session_factory, with_info
 from app.store.jobs import Jobs
 
 Sessions = sessionmaker[Session]
@@ -32,7 +36,7 @@ class Signer(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """Settings, database, files, job queue and engine of one process."""
+    """Settings, database, files, job queue and engine of one process; and a request's caller."""
 
     settings: Settings
     metrics: Metrics
@@ -42,27 +46,49 @@ class Parts:
     blobs: LocalBlobs
     jobs: Jobs
     engine: Engine
+    admission: Admission
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
+    caller: Caller = LOCAL_CALLER  # of the request that they are bound to
+
+    def bound(self, caller: Caller, act: Act) -> Self:
+        """Return the parts for one request: its sessions see for the caller and log the act."""
+        return replace(
+            self,
+            caller=caller,
+            sessions=with_info(self.sessions, caller=caller, act=act),
+            reading=with_info(self.reading, caller=caller),
+        )
+
+    def count_images(self, number: int) -> None:
+        """Count images that the request sends through the network.
+
+        Raises:
+            TooManyRequests: `rate_limited`.
+        """
+        self.admission.take_images(self.caller, number)
 
 
 @contextmanager
 def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Iterator[Parts]:
     """Yield the parts of these settings; close them after the block."""
     sql, blobs = open_engine(settings), LocalBlobs(settings.data_dir / "blobs")
+    sessions, reading = session_factory(sql), session_factory(sql, read_only=True)
     parts = Parts(
         settings=settings,
         metrics=metrics,
         signer=signer,
-        sessions=session_factory(sql),
-        reading=session_factory(sql, read_only=True),
+        sessions=sessions,
+        reading=reading,
         blobs=blobs,
         jobs=Jobs(settings),
         engine=Engine(settings, blobs, metrics),
+        admission=Admission(settings, Keyring(reading, sessions)),
     )
     try:
         yield parts
     finally:
+        parts.admission.keyring.close()
         parts.engine.close()
         parts.jobs.close()
         fold_log(sql)

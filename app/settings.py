@@ -49,7 +49,10 @@ class Settings(BaseSettings):
     )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
     api_key: str | None = Field(
-        None, min_length=8, description="key that every /v1 request must send as a Bearer token"
+        None,
+        min_length=8,
+        repr=False,
+        description="a key with scope admin, sent as a Bearer token; makes the first other keys",
     )
     data_dir: Path = Field(
         Path("data"), description="folder for the SQLite file, the blobs and scratch files"
@@ -143,6 +146,17 @@ class Settings(BaseSettings):
         if value is not None and (fault := _fault_of_url(value)):
             raise ValueError(fault)
         return value
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _without_its_line_end(cls, given: Any) -> Any:
+        """Strip the line end of a key that comes out of a file, as no header can hold one."""
+        if not isinstance(given, str):
+            return given
+        key = given.strip()
+        if not key.isprintable():
+            raise ValueError("a header cannot hold a character of it that is not printable")
+        return key
 
     @model_validator(mode="after")
     def _open_address_needs_a_key(self) -> Self:

@@ -31,11 +31,11 @@ WITHOUT_TORCH = (
 
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
-ROOTS = ("app", "app.main", "app.cli", "app.server")
+ROOTS = ("app", "app.main", "app.cli", "app.audit_command", "app.key_commands", "app.server")
 BELOW_STORE = ("app.archives", "app.decoding", "app.images", "app.errors", "app.settings")
 STORE = ("app.store", *BELOW_STORE)
 INFERENCE = ("app.inference", *STORE, "app.schemas", "app.metrics", "tangent")
-PARTS = ("app.parts", *INFERENCE)
+PARTS = ("app.parts", "app.access", *INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),
     "tangent.labels": (),
@@ -52,8 +52,9 @@ MAY_IMPORT = {
     ),
     "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.labels"),
     "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels", "tangent.errors"),
+    "app.access": ("app.access", *STORE),
     "app.inference": INFERENCE,
-    "app.parts": INFERENCE,
+    "app.parts": ("app.access", *INFERENCE),
     "app.receipts": ("app.receipts", *PARTS),
     "app.evaluation": ("app.evaluation", *PARTS),
     "app.serving": ("app.serving", *PARTS),
@@ -94,6 +95,7 @@ NEVER = {
     "app.evaluation": ("fastapi", "starlette"),
     "app.unlearning": ("fastapi", "starlette"),
     "app.serving": ("fastapi", "starlette"),
+    "app.access": ("fastapi", "starlette"),
     "app.api": ("sqlalchemy", "torch", "timm", "dbos", "numpy"),
 }
 

@@ -13,6 +13,7 @@ from app.api.http.deps import (
     SessionDep,
     TicketDep,
 )
+from app.api.http.scopes import ScopedRoute
 from app.evaluation.weight_fitting import fit_weights
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
 from app.schemas.pages import Listing
@@ -22,7 +23,7 @@ from app.serving.composition import put_composition
 from app.store import compositions
 from app.store.tables import Composition
 
-router = APIRouter(prefix="/compositions", tags=["compositions"])
+router = APIRouter(prefix="/compositions", tags=["compositions"], route_class=ScopedRoute)
 Name = Annotated[str, Path(max_length=64)]
 NewName = Annotated[str, Path(max_length=64, pattern=NAME)]
 IfMatch = Annotated[str | None, Header(description="the ETag that the composition must still have")]

@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ReadSessionDep, TicketDep
+from app.api.http.scopes import ScopedRoute
 from app.evaluation.evaluation import evaluate
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.store import evaluations
 
-router = APIRouter(prefix="/evaluations", tags=["evaluations"])
+router = APIRouter(prefix="/evaluations", tags=["evaluations"], route_class=ScopedRoute)
 
 
 @router.post(

@@ -5,10 +5,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse
 
 from app.api.http.deps import PartsDep
+from app.api.http.scopes import ScopedRoute
 from app.schemas.meta import Limits, Live, Ready
 from app.serving.health import check_health
 
-v1 = APIRouter(tags=["service"])  # below /v1, with the key
+v1 = APIRouter(tags=["service"], route_class=ScopedRoute)  # below /v1, with the key
 router = APIRouter(tags=["service"])  # open
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.http import problems
 from app.api.http.deps import PartsDep, TicketDep
 from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_parser
+from app.api.http.scopes import ScopedRoute
 from app.errors import Problem
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
@@ -15,7 +16,7 @@ from app.schemas.problems import problems as problem_answers
 from app.serving.prediction import Answer
 from app.serving.prediction import predict as predicted
 
-router = APIRouter(prefix="/predictions", tags=["predictions"])
+router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=ScopedRoute)
 
 
 @router.post(

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse
 
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
+from app.api.http.scopes import ScopedRoute
 from app.receipts import ledger, log
 from app.receipts.verify import verify as verify_receipt
 from app.schemas.pages import Listing
@@ -19,7 +20,7 @@ from app.schemas.receipts import (
     VerificationOut,
 )
 
-router = APIRouter(prefix="/receipts", tags=["receipts"])
+router = APIRouter(prefix="/receipts", tags=["receipts"], route_class=ScopedRoute)
 ReceiptId = Annotated[str, Path(max_length=64)]
 TreeSize = Annotated[int | None, Query(ge=0, le=2**31, description="by default, the present one")]
 FirstSize = Annotated[int, Query(ge=0, le=2**31, description="of the checkpoint that you have")]

@@ -5,13 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep
+from app.api.http.scopes import ScopedRoute
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
-from app.schemas.spaces import SpaceIn, SpaceOut
+from app.schemas.spaces import SpaceChange, SpaceIn, SpaceOut
 from app.serving.space_opening import open_space
+from app.serving.space_sharing import change_space
 from app.store import spaces
 
-router = APIRouter(prefix="/spaces", tags=["spaces"])
+router = APIRouter(prefix="/spaces", tags=["spaces"], route_class=ScopedRoute)
 
 
 @router.get("", summary="List spaces", responses=problems(422))
@@ -41,3 +43,16 @@ def create(body: SpaceIn, parts: PartsDep, response: Response) -> SpaceOut:
     shown = open_space(parts, body)
     response.headers["Location"] = f"/v1/spaces/{shown.name}"
     return shown
+
+
+@router.patch("/{name}", summary="Share a space", responses=problems(403, 404, 422))
+def patch(
+    name: Annotated[str, Path(max_length=64)], body: SpaceChange, parts: PartsDep
+) -> SpaceOut:
+    """Shares a space with all keys or ends that, for its owner; gives it to another key, for admin.
+
+    Without an owner, or shared, a space and all in it can be seen by every key, which may do there
+    what its scopes allow. Otherwise it does not exist for any key but the owner and those with
+    scope admin.
+    """
+    return change_space(parts, name, body)

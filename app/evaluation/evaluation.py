@@ -29,6 +29,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         known = once.known(session, request)
         if known is not None:
             return EvaluationOut.of(evaluations.get(session, known))
+    parts.count_images(dataset.num_images)
     # Only composing and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
     selection, delta = read_consistently(

@@ -47,6 +47,7 @@ def fit_weights(
         if (known := once.known(session, request)) is not None:
             return _shown(session, known)
         dataset = datasets.get(session, request.dataset_id)
+    parts.count_images(dataset.num_images)
     # Only reading and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
     selection, members = _read(parts, name, dataset, if_match)

@@ -123,4 +123,4 @@ def _members(session: Session, space: str, before: datetime | None) -> tuple[Spa
     parts = remaining.components(session, space, before=before)
     # A derived component answers only when a request names it.
     members = [(part, None) for part in parts if part.derived is None]
-    return spaces.get(session, space), members
+    return spaces.get(session, space, of_anybody=True), members

@@ -7,9 +7,19 @@ from pydantic import AfterValidator, Field, StringConstraints
 from app.schemas.texts import Text, at_most
 from tangent.labels import composed
 
+
+def _not_blank(name: str) -> str:
+    # The constraints count before they strip, as they follow another validator.
+    if not name:
+        raise ValueError("the name is blank")
+    return name
+
+
 ComposedText = Annotated[Text, AfterValidator(composed)]
 Name = Annotated[
-    ComposedText, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)
+    ComposedText,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
+    AfterValidator(_not_blank),
 ]
 MAX_NOTES = 16
 MAX_SEED = 2**63 - 1

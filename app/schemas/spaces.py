@@ -29,6 +29,7 @@ def _label(text: str) -> str:
     return label
 
 
+SHARED = "whether keys other than the owner may see the space and do in it what their scopes allow"
 Label = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True),
@@ -69,6 +70,18 @@ class SpaceIn(Given):
         None,
         description="of predictions that name none, else joint where the scope makes it exact; "
         + JOINT,
+    )
+    shared: bool = Field(False, description=SHARED)
+
+
+class SpaceChange(Given):
+    """A change of a space; what it leaves out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"shared": True}})
+
+    shared: bool | None = Field(None, description=SHARED)
+    owner: str | None = Field(
+        None, max_length=64, description="id of another key; null: everybody's; for scope admin"
     )
 
 
@@ -118,6 +131,8 @@ class SpaceOut(BaseModel):
                 },
                 "status": "ready",
                 "unavailable": None,
+                "owner": None,
+                "shared": False,
                 "created_at": "2025-01-31T09:30:00.123456Z",
             }
         }
@@ -139,6 +154,8 @@ class SpaceOut(BaseModel):
         "process has not needed it yet"
     )
     unavailable: Unavailable | None
+    owner: str | None = Field(description="id of the key that made it; null: everybody's")
+    shared: bool = Field(description=SHARED)
     created_at: datetime
 
     @classmethod
@@ -158,5 +175,7 @@ class SpaceOut(BaseModel):
             engine=Engine(name=row.engine, reason=row.engine_reason),
             status=opened.status(row),
             unavailable=fault and Unavailable(code=fault.code, reason=fault.reason),
+            owner=row.owner,
+            shared=row.shared,
             created_at=row.created_at,
         )

@@ -9,8 +9,8 @@ from app.errors import Invalid
 from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.settings import Settings
-from app.store import components, lineage, spaces
-from app.store.db import Session, transaction
+from app.store import components, lineage, quotas, spaces
+from app.store.db import Session, hold_write_lock, transaction
 from app.store.idempotency import Once
 from app.store.intents import Intent, store
 from app.store.tables import Component, Space, new_id
@@ -26,6 +26,7 @@ def import_component(
     Raises:
         BadComponent, BadHyperparameter, FingerprintMismatch: the file cannot serve here.
         Invalid: `too_many_labels`.
+        Forbidden: `quota_exceeded`.
         Invalid, Gone: as `Once.run`.
     """
     component_id = new_id("cmp")
@@ -46,6 +47,8 @@ def import_component(
     record = None if component.derived is None else component.derived.as_dict()
 
     def add(session: Session) -> str:
+        hold_write_lock(session)
+        quotas.check(session, bytes=row.bytes or 0)
         added = lineage.add_import(session, row, record)
         stored.settle(session)
         return added.id

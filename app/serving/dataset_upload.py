@@ -7,7 +7,7 @@ from app.archives.uploads import Upload
 from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.schemas.datasets import UploadedDataset
-from app.store import datasets, lineage, spaces
+from app.store import datasets, lineage, quotas, spaces
 from app.store.db import Session, transaction
 from app.store.idempotency import Once
 from app.store.intents import Intent
@@ -34,6 +34,7 @@ def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDatase
         Problem: as `app.archives.uploads.receive`.
         NotFound: `space_not_found`.
         SpaceUnavailable: as `Engine.check_available`.
+        Forbidden: `quota_exceeded`.
         Invalid, Gone: as `Once.run`.
     """
     with transaction(parts.reading) as session:  # before the archive is read, which takes long
@@ -63,7 +64,9 @@ def _add(
 ) -> Dataset:
     upload, pack = stored
     name = archive.name or _name_of(archive.filename)
-    dataset = datasets.add(session, pack, upload, name=name)
+    more = {"datasets": 1, "bytes": datasets.pack_bytes(upload), "trainings": int(archive.train)}
+    quotas.check(session, **more)
+    dataset = datasets.add(session, pack, upload, name=name, space=space.name)
     if archive.train:
         lineage.queue_training(
             session,

@@ -6,7 +6,7 @@ from app.errors import Conflict, Invalid
 from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
-from app.store import components, datasets, lineage, spaces
+from app.store import components, datasets, lineage, quotas, spaces
 from app.store.db import Session, transaction
 from app.store.idempotency import Once
 from app.store.tables import Component, Dataset, Space
@@ -20,6 +20,7 @@ def queue_derivation(parts: Parts, request: DeriveIn, once: Once) -> ComponentOu
     Raises:
         Conflict: `parent_data_missing`.
         Invalid: `nothing_to_refine`, `dataset_missing`, `dataset_not_used`, `no_common_label`.
+        Forbidden: `quota_exceeded`.
         NotFound, Gone, Conflict, Invalid: a parent's or the dataset's; as `Once.run`.
         SpaceUnavailable: as `Engine.check_available`.
     """
@@ -36,6 +37,7 @@ def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
     method.weigh([parent.weight for parent in request.parents])
     given = [(parent.id, parent.weight) for parent in request.parents]
     pairs = lineage.hold_parents(session, given)
+    quotas.check(session, trainings=1)
     parents = [parent for parent, _ in pairs]
     space = spaces.get(session, parents[0].space)
     parts.engine.check_available(space)

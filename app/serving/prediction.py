@@ -121,9 +121,11 @@ def predict(
 
     Raises:
         Invalid: `too_many_attributions`, `unknown_label`.
+        TooManyRequests: `rate_limited`.
         Problem: as `read_consistently`.
     """
     started = perf_counter()
+    parts.count_images(len(images))
     budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
     work = Work(parts.engine, query, images, budget)
     selection, answers = read_consistently(

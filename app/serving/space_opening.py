@@ -27,7 +27,11 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
     facts = spaces.facts(parts.engine.open(request.backbone, request.scope, request.labels))
     with transaction(parts.sessions) as session:
         space = spaces.create(
-            session, name=request.name, opened=facts, default_rule=request.default_rule
+            session,
+            name=request.name,
+            opened=facts,
+            default_rule=request.default_rule,
+            shared=request.shared,
         )
         parts.engine.space(space)  # notes that it has opened
         return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from app.parts import Parts
 from app.schemas.components import ComponentIn, ComponentOut, EventOut
-from app.store import components, datasets, lineage, spaces
+from app.store import components, datasets, lineage, quotas, spaces
 from app.store.db import transaction
 from app.store.idempotency import Once
 from tangent import Hyperparameters
@@ -25,6 +25,7 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
         NotFound, Gone: the space's or the dataset's.
         SpaceUnavailable: as `Engine.check_available`.
         Invalid, Gone: as `Once.run`.
+        Forbidden: `quota_exceeded`.
     """
     with transaction(parts.sessions) as session:
         space = spaces.get(session, request.space)
@@ -33,6 +34,7 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
         settings = Hyperparameters.resolve(space.scope, request.hyperparameters)
 
         def queue() -> str:
+            quotas.check(session, trainings=1)
             return lineage.queue_training(
                 session,
                 parts.jobs,

@@ -24,6 +24,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict, Gone, NotFound
+from app.store import callers
 from app.store.db import affected, hold_write_lock
 from app.store.tables import Component, ComponentEvent, Tombstone, now
 
@@ -75,7 +76,8 @@ class Queue(Protocol):
 
 
 def add(session: Session, component: Component, **event: Any) -> Component:
-    """Insert a new component and the event of its first status."""
+    """Insert a new component, made by the session's caller, and the event of its first status."""
+    component.created_by = callers.key_id_of(session)
     session.add(component)
     session.flush()
     add_event(session, component.id, "status", status=component.status, **event)
@@ -83,14 +85,14 @@ def add(session: Session, component: Component, **event: Any) -> Component:
 
 
 def get(session: Session, component_id: str) -> Component:
-    """Return the component as it is now.
+    """Return the component as it is now, if the session's caller may see it.
 
     Raises:
         Gone: `component_deleted`, with the `receipt_id`.
         NotFound: `component_not_found`.
     """
     component = session.get(Component, component_id, populate_existing=True)
-    if component is not None:
+    if component is not None and callers.sees(session, component.space):
         return component
     tombstone = session.get(Tombstone, component_id)
     if tombstone is not None:
@@ -114,7 +116,8 @@ def list_(
     space: str | None = None,
 ) -> list[Component]:
     """Return components after the id `after`, oldest first, without replaced ones."""
-    query = select(Component).where(current()).order_by(Component.id).limit(limit)
+    visible = callers.seen(session, Component.space)
+    query = select(Component).where(current(), *visible).order_by(Component.id).limit(limit)
     if after is not None:
         query = query.where(Component.id > after)
     if status is not None:
@@ -208,6 +211,7 @@ def cancel(session: Session, component_id: str) -> Component:
     Raises:
         Conflict: `component_finished` if it has ended already.
     """
+    component = get(session, component_id)
     if not move(session, component_id, "cancel"):
         component = get(session, component_id)
         raise Conflict(
@@ -233,9 +237,10 @@ def requeue(session: Session, jobs: Queue, component_id: str, **event: Any) -> C
     """Drop the component's file after its data changed, and queue its next generation.
 
     `event` goes into the event of the move. The old file is the caller's to delete. A component
-    that neither trains nor is ready is returned as it is.
+    that neither trains nor is ready is returned as it is. Whose space it is in does not matter.
     """
-    requeued, component = move(session, component_id, "requeue"), get(session, component_id)
+    requeued = move(session, component_id, "requeue")
+    component = session.get_one(Component, component_id, populate_existing=True)
     if requeued:
         add_event(session, component_id, "status", status="queued", **event)
         jobs.enqueue(session, component.job_id)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
-from app.store import components, refinements, spaces
+from app.store import callers, components, refinements, spaces
 from app.store.blobs import LocalBlobs
 from app.store.canonical_json import canonical
 from app.store.db import hold_write_lock
@@ -66,13 +66,13 @@ def etag(composition: Composition) -> str:
 
 
 def get(session: Session, name: str) -> Composition:
-    """Return the composition of that name.
+    """Return the composition of that name, if the session's caller may see it.
 
     Raises:
         NotFound: `composition_not_found`.
     """
     composition = session.get(Composition, name)
-    if composition is None:
+    if composition is None or not callers.sees(session, composition.space):
         raise NotFound(
             "composition_not_found",
             f"no composition {name!r}: GET /v1/compositions lists those there are",
@@ -84,7 +84,8 @@ def list_(
     session: Session, *, after: str | None, limit: int, space: str | None = None
 ) -> list[Composition]:
     """Return compositions sorted by name, from the cursor on."""
-    query = select(Composition).order_by(Composition.name).limit(limit)
+    visible = callers.seen(session, Composition.space)
+    query = select(Composition).where(*visible).order_by(Composition.name).limit(limit)
     if after is not None:
         query = query.where(Composition.name > after)
     if space is not None:
@@ -254,6 +255,7 @@ def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
     for _ in range(2):
         row = session.get(Composition, name, with_for_update=True, populate_existing=True)
         if row is not None:
+            _check_seen(session, row)
             return row, False
         row = Composition(name=name, space=space.name, rule="average", everything=True)
         try:
@@ -263,6 +265,14 @@ def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
         except IntegrityError:  # another request made it in between
             continue
     raise Conflict("composition_busy", f"composition {name!r} is being deleted: try again")
+
+
+def _check_seen(session: Session, row: Composition) -> None:
+    if not callers.sees(session, row.space):
+        raise Conflict(
+            "composition_name_taken",
+            f"a composition {row.name!r} of a space of somebody else's exists: choose another name",
+        )
 
 
 def precondition(

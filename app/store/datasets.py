@@ -13,6 +13,7 @@ from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
 from app.errors import Gone, Invalid, NotFound, NotReady
+from app.store import callers
 from app.store.blobs import BlobMissing, LocalBlobs
 from app.store.intents import Intent, store
 from app.store.tables import Component, Dataset, Image, Tombstone, new_id
@@ -54,8 +55,15 @@ def store_pack(sessions: sessionmaker[Session], blobs: LocalBlobs, upload: Uploa
     return store(sessions, blobs, upload.pack, f"datasets/{new_id('ds')}/{PACK}")
 
 
-def add(session: Session, pack: Intent, upload: Upload, *, name: str) -> Dataset:
-    """Add the dataset of a stored pack, and its images."""
+def pack_bytes(upload: Upload) -> int:
+    """Return the size of the upload's pack, wherever it has been moved."""
+    return max((place.offset + place.length for _, _, place, _ in upload.images), default=0)
+
+
+def add(
+    session: Session, pack: Intent, upload: Upload, *, name: str, space: str | None = None
+) -> Dataset:
+    """Add the dataset of a stored pack, and its images; whoever may see the space may see it."""
     dataset_id = pack.key.split("/")[1]
     pack.settle(session)
     dataset = Dataset(
@@ -70,6 +78,9 @@ def add(session: Session, pack: Intent, upload: Upload, *, name: str) -> Dataset
         duplicates=upload.duplicates,
         files=upload.files._asdict(),
         pack_key=pack.key,
+        pack_bytes=pack_bytes(upload),
+        space=space,
+        created_by=callers.key_id_of(session),
     )
     session.add(dataset)
     session.flush()
@@ -87,7 +98,7 @@ def get(session: Session, dataset_id: str) -> Dataset:
         NotFound: `dataset_not_found`.
     """
     dataset = session.get(Dataset, dataset_id, populate_existing=True)
-    if dataset is not None:
+    if dataset is not None and callers.sees(session, dataset.space):
         return dataset
     tombstone = session.get(Tombstone, dataset_id)
     if tombstone is not None:
@@ -104,7 +115,8 @@ def get(session: Session, dataset_id: str) -> Dataset:
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Dataset]:
     """Return datasets after the cursor, oldest first, without their rejected files."""
-    query = select(Dataset).options(defer(Dataset.rejected, raiseload=True))
+    visible = callers.seen(session, Dataset.space)
+    query = select(Dataset).where(*visible).options(defer(Dataset.rejected, raiseload=True))
     if after is not None:
         query = query.where(Dataset.id > after)
     return list(session.scalars(query.order_by(Dataset.id).limit(limit)))

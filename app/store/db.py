@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
+from app.store import audit
 from app.store.postgres_connections import open_postgres
 
 VACUUM_BYTES = 256 * 2**20  # rewriting a larger SQLite file takes seconds
@@ -86,7 +88,16 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
     """
     if read_only:
         engine = engine.execution_options(sqlite_begin="DEFERRED")
-    return sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
+    made = sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
+    event.listen(made, "after_flush", audit.note_changes)
+    return made
+
+
+def with_info(sessions: sessionmaker[Session], **info: Any) -> sessionmaker[Session]:
+    """Return the factory of the same sessions with more `info`: a request's caller and act."""
+    made = copy(sessions)
+    made.kw = sessions.kw | {"info": sessions.kw["info"] | info}
+    return made
 
 
 def hold_write_lock(session: Session) -> None:
@@ -139,6 +150,7 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
         try:
             with session.begin():
                 yield session
+                audit.record(session)
                 session.flush()
                 number = _number(session)
                 session.expunge_all()  # a failing commit would expire what the caller holds

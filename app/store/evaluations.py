@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
-from app.store import components, datasets
+from app.store import callers, components, datasets
 from app.store.db import hold_write_lock
 from app.store.tables import Dataset, Evaluation, EvaluationMember
 
@@ -81,13 +81,13 @@ def add(
 
 
 def get(session: Session, evaluation_id: str) -> Evaluation:
-    """Return the evaluation with this id.
+    """Return the evaluation with this id, if the session's caller may see it.
 
     Raises:
         NotFound: `evaluation_not_found`.
     """
     row = session.get(Evaluation, evaluation_id)
-    if row is None:
+    if row is None or not callers.sees(session, row.space):
         raise NotFound(
             "evaluation_not_found",
             f"no evaluation {evaluation_id!r}: GET /v1/evaluations lists those there are",
@@ -99,7 +99,8 @@ def list_(
     session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
 ) -> list[Evaluation]:
     """Return evaluations after the id `after`, oldest first."""
-    query = select(Evaluation).order_by(Evaluation.id).limit(limit)
+    visible = callers.seen(session, Evaluation.space)
+    query = select(Evaluation).where(*visible).order_by(Evaluation.id).limit(limit)
     if after is not None:
         query = query.where(Evaluation.id > after)
     if dataset_id is not None:

@@ -72,7 +72,10 @@ def bury(session: Session, resource_ids: Sequence[str], receipt_id: str) -> int:
     The keys used on a dataset's own routes are deleted with the dataset.
     """
     below = [f"POST /v1/datasets/{each}/labels" for each in resource_ids]
-    mine = or_(IdempotencyKey.resource_id.in_(resource_ids), IdempotencyKey.route.in_(below))
+    routes = [IdempotencyKey.route.startswith(f"{each} ") for each in below]  # of a key
+    mine = or_(
+        IdempotencyKey.resource_id.in_(resource_ids), IdempotencyKey.route.in_(below), *routes
+    )
     for key, route in session.execute(select(IdempotencyKey.key, IdempotencyKey.route).where(mine)):
         session.add(Tombstone(subject_id=_grave(key, route), receipt_id=receipt_id))
     return affected(session, delete(IdempotencyKey).where(mine))

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
-from app.store import components
+from app.store import callers, components
 from app.store.tables import Component, Space
 from tangent.vocabulary import RULES, weight_fault
 
@@ -74,7 +74,9 @@ def _all(session: Session, space: Space) -> list[Component]:
 
 
 def _named(session: Session, space: Space, ids: Collection[str]) -> list[Component]:
-    query = select(Component).where(Component.id.in_(ids)).options(*components.WITHOUT_TIMES)
+    visible = callers.seen(session, Component.space)
+    query = select(Component).where(Component.id.in_(ids), *visible)
+    query = query.options(*components.WITHOUT_TIMES)
     found = {row.id: row for row in session.scalars(query)}
     rows = [found.get(each) or components.get(session, each) for each in sorted(set(ids))]
     for row in rows:

@@ -105,6 +105,7 @@ def _queued(
         tags={},
     )
     row.automatic, row.refines = True, composition
+    row.created_by = None  # no key's quota pays for it
     session.flush()
     return row
 

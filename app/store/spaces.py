@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound, NotReady
+from app.store import callers
 from app.store.tables import Component, Space
 from tangent.errors import TangentError
 
@@ -63,15 +64,20 @@ def facts(opened: Opened) -> dict[str, Any]:
 
 
 def create(
-    session: Session, *, name: str, opened: dict[str, Any], default_rule: str | None = None
+    session: Session,
+    *,
+    name: str,
+    opened: dict[str, Any],
+    default_rule: str | None = None,
+    shared: bool = False,
 ) -> Space:
-    """Add a space from the `facts` of an opened one.
+    """Add a space from the `facts` of an opened one; the session's caller owns it.
 
     Raises:
         Conflict: `space_exists`.
     """
     columns = opened | ({"default_rule": default_rule} if default_rule else {})
-    space = Space(name=name, **columns)
+    space = Space(name=name, owner=callers.key_id_of(session), shared=shared, **columns)
     try:
         with session.begin_nested():
             session.add(space)
@@ -126,22 +132,24 @@ def exists(session: Session, name: str) -> bool:
     return session.get(Space, name) is not None
 
 
-def get(session: Session, name: str) -> Space:
-    """Return the space of that name.
+def get(session: Session, name: str, *, of_anybody: bool = False) -> Space:
+    """Return the space of that name, if the session's caller may see it or it may be anybody's.
 
     Raises:
         NotFound: `space_not_found`, with the names that exist.
     """
     space = session.get(Space, name)
-    if space is None:
-        names = ", ".join(session.scalars(select(Space.name).order_by(Space.name).limit(20)))
+    if space is None or not (of_anybody or callers.sees(session, name)):
+        known = select(Space.name).where(*callers.seen(session, Space.name))
+        names = ", ".join(session.scalars(known.order_by(Space.name).limit(20)))
         raise NotFound("space_not_found", f"no space {name!r} exists; there are: {names}")
     return space
 
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:
-    """Return spaces after the cursor, sorted by name."""
-    query = select(Space).order_by(Space.name).limit(limit)
+    """Return spaces after the cursor, sorted by name: those that the session's caller may see."""
+    visible = callers.seen(session, Space.name)
+    query = select(Space).where(*visible).order_by(Space.name).limit(limit)
     if after is not None:
         query = query.where(Space.name > after)
     return list(session.scalars(query))

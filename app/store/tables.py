@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.store.access_tables import ApiKey as ApiKey  # so that the metadata is complete
+from app.store.access_tables import AuditEntry as AuditEntry
 from app.store.columns import Base, Sequence, new_id, now, stamp
 
 
@@ -25,6 +27,8 @@ class Space(Base):
     engine_reason: Mapped[str]
     # the last receipt before its components changed without one: a retraining, a damaged file
     remade_after: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None]  # id of the key that made it; None: everybody's
+    shared: Mapped[bool] = mapped_column(default=False)  # with all keys, as if it had no owner
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -44,6 +48,9 @@ class Dataset(Base):
     # numbers of the archive's files by outcome; None like sha256, and where nobody has counted
     files: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     pack_key: Mapped[str]  # blob: the accepted image files end to end
+    pack_bytes: Mapped[int | None] = mapped_column(BigInteger)  # None: of before there were keys
+    space: Mapped[str | None]  # whoever may see this space may see the dataset; None: everybody
+    created_by: Mapped[str | None]  # a key's id, for its quotas
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -92,6 +99,7 @@ class Component(Base):
     automatic: Mapped[bool] = mapped_column(default=False)  # a refinement the service has made
     refines: Mapped[str | None]  # the composition that it is made for; None: all of the space
     replaced_at: Mapped[datetime | None]  # by the refinement of other members; no list has it
+    created_by: Mapped[str | None]  # a key's id, for its quotas
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -44,6 +44,7 @@ def preview_deletion(
         preview = preview_rows(session, component_id)
         dataset = datasets.get(session, dataset_id) if dataset_id else None
     if dataset is not None:
+        parts.count_images(2 * dataset.num_images)  # with the component and without
         preview.answers = _answers(parts, ticket, component_id, preview.space, dataset)
     return preview
 

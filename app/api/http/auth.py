@@ -1,38 +1,49 @@
-"""The Bearer key, checked before the request's body is read."""
+"""The caller of a request below /v1, found before anything of its body is read."""
 
-from hmac import compare_digest
-
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
+from app.access.admission import Admission
 from app.api.http import problems
-from app.errors import Unauthorized
+from app.errors import Problem
+from app.store.callers import Caller
 
 
-def refusal(scope: Scope, key: str) -> Response | None:
-    """Return the 401 for a request below /v1 without `Authorization: Bearer <key>`, else None."""
+async def caller_of(scope: Scope) -> Caller | None:
+    """Return who sends the request; None outside of /v1, where nobody is asked.
+
+    Raises:
+        Unauthorized, TooManyRequests: as `Admission.admit`.
+    """
     if not _guarded(scope["path"]):
         return None
+    admission: Admission = scope["app"].state.parts.admission
     token = _token(scope)
-    # compare_digest takes the same time whichever byte differs.
-    if token is not None and compare_digest(token, key.encode()):
-        return None
-    problem = Unauthorized(
-        "api_key_missing" if token is None else "api_key_wrong",
-        "this service answers only with its key: send Authorization: Bearer <key>",
-    )
-    headers = {"WWW-Authenticate": 'Bearer realm="tangent"', "Connection": "close"}
-    return problems.answer(scope, problem, headers)
+    found = admission.known(token)
+    if found is None:
+        found = await run_in_threadpool(admission.keyring.read, token)
+    client = scope.get("client")
+    return admission.admit(token, found, client[0] if client else "")
+
+
+def refusal(scope: Scope, problem: Problem) -> Response:
+    """Return the answer to a request without a caller; the connection ends, as its body is left."""
+    answer = problems.retriable(scope, problem)
+    answer.headers["Connection"] = "close"
+    if problem.status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="tangent"'
+    return answer
 
 
 def _guarded(path: str) -> bool:
     return path == "/v1" or path.startswith("/v1/")
 
 
-def _token(scope: Scope) -> bytes | None:
+def _token(scope: Scope) -> str | None:
     """Return the token of the only Authorization header, if it is a Bearer token."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     if len(values) != 1:
         return None
     scheme, _, token = values[0].partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else None
+    return token.strip().decode(errors="replace") if scheme.lower() == b"bearer" else None

@@ -14,12 +14,14 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 
+from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
 from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.schemas.texts import fault
+from app.store.audit import Act, name_hash
 from app.store.db import Session, transaction
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
@@ -32,11 +34,10 @@ async def storable(request: Request) -> None:
         NotFound: for the id or name in a path.
         RequestValidationError: for a parameter of the query.
     """
-    path = request.scope["path"]
     for name, value in request.path_params.items():
         # The name that a PUT makes is a field with a pattern of its own.
         if request.method != "PUT" and (why := fault(value)):
-            noun = path.split("/")[2].removesuffix("s") if name == "name" else name[: -len("_id")]
+            noun = _noun(request) if name == "name" else name[: -len("_id")]
             detail = f"no {noun} {value!r} exists, as its name {why}: check the path"
             raise NotFound(f"{noun}_not_found", detail)
     wrong = [
@@ -49,7 +50,23 @@ async def storable(request: Request) -> None:
 
 
 async def _parts(request: Request) -> Parts:
-    return request.app.state.parts
+    """Return the parts, bound to the request's caller and act below /v1."""
+    parts: Parts = request.app.state.parts
+    scope, caller = request.scope, request.state.caller
+    if caller is None:
+        return parts
+    action = f"{request.method} {route_of(scope)}"
+    objects = tuple(_object(request, *named) for named in request.path_params.items())
+    return parts.bound(caller, Act(caller.id, action, objects, request.state.request_id))
+
+
+def _object(request: Request, name: str, value: str) -> str:
+    """Return the id of what the path names; of what has no id, the hash of its name."""
+    return name_hash(_noun(request), value) if name == "name" else value
+
+
+def _noun(request: Request) -> str:
+    return request.scope["path"].split("/")[2].removesuffix("s")
 
 
 PartsDep = Annotated[Parts, Depends(_parts)]

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http import auth, head, problems
 from app.api.http.body_limit import LimitedBody
+from app.errors import Problem
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import outages
@@ -40,12 +41,22 @@ def route_of(scope: Scope) -> str:
 def _failure(scope: Scope, error: Exception) -> Response:
     """Log an error that has no handler; return its answer."""
     outage = outages.problem_of(error)
-    request = scope["state"]["request_id"], scope["method"], route_of(scope)
     if outage is None:
-        log.exception("request %s: %s %s", *request)
+        log.exception("%s", _described(scope))
         return problems.internal(scope)
-    log.warning("request %s: %s %s: %s: %s", *request, outage.code, error)
+    log.warning("%s: %s: %s", _described(scope), outage.code, error)
     return problems.retriable(scope, outage)
+
+
+def _described(scope: Scope) -> str:
+    """Return the request's id, caller and route for the log: no path, no key and no name."""
+    caller = scope["state"].get("caller")
+    by = caller.id if caller else "nobody"
+    return f"request {scope['state']['request_id']} by {by}: {_method(scope)} {route_of(scope)}"
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in METHODS else "other"  # any word may come
 
 
 class Edge:
@@ -82,11 +93,14 @@ class Edge:
                 await failure(scope, receive, with_id)
             finally:
                 self._measure(scope, status, perf_counter() - started)
+                log.info("%s: %d", _described(scope), status)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = self.settings.api_key
-        if key is not None and (refusal := auth.refusal(scope, key)) is not None:
-            await refusal(scope, receive, send)  # the body is left unread
+        try:
+            scope["state"]["caller"] = await auth.caller_of(scope)
+        except Problem as problem:
+            self.metrics.refused_callers.labels(problem.code).inc()
+            await auth.refusal(scope, problem)(scope, receive, send)  # the body is left unread
             return
         body, begun = LimitedBody(scope, receive, self.settings), False
 
@@ -117,6 +131,5 @@ class Edge:
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_of(scope)
-        method = scope["method"] if scope["method"] in METHODS else "other"  # any word may come
-        self.metrics.requests.labels(method, route, str(status)).inc()
+        self.metrics.requests.labels(_method(scope), route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)

@@ -40,4 +40,7 @@ def once(
             "invalid_idempotency_key", "Idempotency-Key must be 1 to 255 printable ASCII characters"
         )
     mark = partial(response.headers.__setitem__, "Idempotent-Replayed", "true")
-    return Once(key, f"{request.method} {request.url.path}", jsonable_encoder, mark)
+    route = f"{request.method} {request.url.path}"
+    if (key_id := request.state.caller.key_id) is not None:
+        route += f" {key_id}"  # what another key's request has made is none of this one's
+    return Once(key, route, jsonable_encoder, mark)

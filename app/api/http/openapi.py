@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from app.api.http.scopes import PREFIX, scope_of
 from app.schemas.predictions import PredictionIn
 from app.schemas.problems import MEDIA_TYPE, ProblemOut
 
@@ -35,8 +36,21 @@ TAGS = [
     ("evaluations", "A dataset through a composition: accuracy, per label, confusion."),
     ("receipts", "What each deletion removed and invalidated, in a hash-chained ledger."),
     ("spaces", "Backbone, scope and preprocessing that components share."),
+    ("keys", "API keys, with scopes, limits and an expiry; and what was done by them."),
     ("service", "Limits, health and metrics."),
 ]
+SCHEME = "ApiKey"
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "`tc_<id>_<secret>`, or the key in TANGENT_API_KEY; needed from the first key "
+    "on. Operations name the scope that they need; `admin` includes the others.",
+}
+KEY_ANSWERS = {
+    "401": "No key, a wrong one, or one that has expired or was revoked",
+    "403": "The key lacks scope {scope}",
+    "429": "Too many requests or images of this key, or wrong keys of this address",
+}
 NO_PROBLEMS = ("/livez", "/readyz", "/metrics")
 NO_DATABASE = ("/v1/limits",)
 OUTAGES = {
@@ -65,6 +79,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         )
         _add(made, PredictionIn)  # parsed by the route itself, so FastAPI does not know it
         _describe_problems(made)
+        _describe_keys(made, needed=app.state.settings.api_key is not None)
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -76,6 +91,24 @@ def _add(made: dict[str, Any], model: type[BaseModel], name: str | None = None) 
     for other, found in schema.pop("$defs", {}).items():
         schemas.setdefault(other, found)
     schemas[name or model.__name__] = schema
+
+
+def _describe_keys(made: dict[str, Any], *, needed: bool) -> None:
+    """Describe the scope that every operation below /v1 needs, and the answers without it.
+
+    Without a key in the settings, none is needed until the first one was made.
+    """
+    made["components"]["securitySchemes"] = {SCHEME: BEARER}
+    answer = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path, operations in made["paths"].items():
+        if not path.startswith(f"{PREFIX}/"):
+            continue
+        for method, operation in operations.items():
+            scope = scope_of(method.upper(), path)
+            operation["security"] = [{SCHEME: [scope]}] + ([] if needed else [{}])
+            for status, text in KEY_ANSWERS.items():
+                described = {"description": text.format(scope=scope), "content": answer}
+                operation["responses"].setdefault(status, described)
 
 
 def _describe_problems(made: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def document(
-    scope: Scope, *, status: int, title: str, code: str, detail: str, **extra: Any
+    scope: Scope, /, *, status: int, title: str, code: str, detail: str, **extra: Any
 ) -> dict[str, Any]:
     """Return the problem's members; `extra` has `errors` and others."""
     return {

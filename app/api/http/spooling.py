@@ -14,11 +14,11 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from app.api.http.scopes import ScopedRoute
 from app.archives.uploads import report_full_disk
 from app.errors import Problem
 from app.store.datasets import SCRATCH
@@ -85,7 +85,7 @@ class SpoolingRequest(Request):
         return await super()._get_form(**limits)
 
 
-class SpoolingRoute(APIRoute):
+class SpoolingRoute(ScopedRoute):
     """A route whose multipart files go to the scratch folder."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -1,6 +1,7 @@
 """The documentation: complete, true to the routes, and readable without a network."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ ROUTES = """
 GET /v1/spaces
 GET /v1/spaces/{name}
 POST /v1/spaces
+PATCH /v1/spaces/{name}
 POST /v1/datasets
 GET /v1/datasets
 GET /v1/datasets/{dataset_id}
@@ -46,6 +48,11 @@ GET /v1/receipts/consistency
 GET /v1/receipts/{receipt_id}
 GET /v1/receipts/{receipt_id}/inclusion
 POST /v1/receipts/{receipt_id}/verify
+GET /v1/audit
+GET /v1/keys
+GET /v1/keys/{key_id}
+POST /v1/keys
+DELETE /v1/keys/{key_id}
 GET /v1/limits
 GET /livez
 GET /readyz
@@ -118,6 +125,17 @@ def test_the_key_is_documented_for_v1_only(document: dict[str, Any]) -> None:
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     for name, operation in operations(document):
         assert ("security" in operation) == ("/v1/" in name), name
+        if "/v1/" in name:
+            assert {"401", "403", "429"} <= set(operation["responses"]), name
+
+
+def test_the_scopes_of_a_key_are_documented_and_the_key_where_the_settings_have_one(
+    document: dict[str, Any], serve: Callable[..., Service]
+) -> None:
+    security = document["paths"]["/v1/datasets"]["post"]["security"]
+    assert security == [{"ApiKey": ["train"]}, {}]
+    guarded = serve(api_key="correct-horse-battery").client.get("/openapi.json").json()
+    assert guarded["paths"]["/v1/datasets"]["post"]["security"] == [{"ApiKey": ["train"]}]
 
 
 def test_a_prediction_is_documented_in_its_three_forms(document: dict[str, Any]) -> None:

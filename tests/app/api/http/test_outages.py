@@ -37,6 +37,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/compositions/{name}/solve": {"json": {"dataset_id": "ds_1"}},
     "post /v1/predictions": {"files": {"images": ("a.png", image("cat", 1), "image/png")}},
     "post /v1/evaluations": {"json": EVALUATION},
+    "post /v1/keys": {"json": {"name": "a", "scopes": ["admin"]}},
+    "patch /v1/spaces/{name}": {"json": {"shared": True}},
     "post /v1/spaces": {"json": {"name": "s", "backbone": "resnet_micro_32", "scope": "head"}},
 }
 
@@ -45,7 +47,7 @@ def ask(service: Service, name: str, **ids: str) -> httpx.Response:
     """Send a request that the operation accepts, with an Idempotency-Key."""
     method, path = name.split()
     named = {"dataset_id": "ds_1", "component_id": "cmp_1", "image_id": "img_1", "name": "x"}
-    others = {"evaluation_id": "ev_1", "receipt_id": "rcpt_1"}
+    others = {"evaluation_id": "ev_1", "receipt_id": "rcpt_1", "key_id": "key_1"}
     address = path.format(**(named | others | ids))
     headers = {"Idempotency-Key": "k"} if method == "post" else {}
     return service.client.request(method, address, headers=headers, **BODIES.get(name, {}))

@@ -1,0 +1,118 @@
+"""The scope that a key needs for each route below /v1, in one table.
+
+    router = APIRouter(prefix="/spaces", route_class=ScopedRoute)
+
+A route that the table lacks cannot be defined, and a router with a route of another class not be
+included.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+
+from app.api.http.auth import refusal
+from app.errors import Forbidden
+from app.store.callers import Caller
+
+PREFIX = "/v1"
+SCOPES = {
+    "GET /audit": "admin",
+    "GET /components": "read",
+    "POST /components": "train",
+    "POST /components/derive": "train",
+    "POST /components/import": "train",
+    "GET /components/{component_id}": "read",
+    "DELETE /components/{component_id}": "train",
+    "POST /components/{component_id}/cancel": "train",
+    "GET /components/{component_id}/deletion-preview": "read",
+    "GET /components/{component_id}/delta": "read",
+    "GET /components/{component_id}/events": "read",
+    "GET /compositions": "read",
+    "GET /compositions/{name}": "read",
+    "PUT /compositions/{name}": "train",
+    "DELETE /compositions/{name}": "train",
+    "POST /compositions/{name}/solve": "train",
+    "GET /datasets": "read",
+    "POST /datasets": "train",
+    "GET /datasets/{dataset_id}": "read",
+    "DELETE /datasets/{dataset_id}": "train",
+    "GET /datasets/{dataset_id}/images": "read",
+    "GET /datasets/{dataset_id}/images/{image_id}": "read",
+    "DELETE /datasets/{dataset_id}/images/{image_id}": "train",
+    "POST /datasets/{dataset_id}/labels": "train",
+    "GET /evaluations": "read",
+    "POST /evaluations": "predict",
+    "GET /evaluations/{evaluation_id}": "read",
+    "GET /keys": "admin",
+    "POST /keys": "admin",
+    "GET /keys/{key_id}": "admin",
+    "DELETE /keys/{key_id}": "admin",
+    "GET /limits": "read",
+    "POST /predictions": "predict",
+    "GET /receipts": "read",
+    "GET /receipts/checkpoint": "read",
+    "GET /receipts/consistency": "read",
+    "GET /receipts/head": "read",
+    "GET /receipts/key": "read",
+    "GET /receipts/{receipt_id}": "read",
+    "GET /receipts/{receipt_id}/inclusion": "read",
+    "POST /receipts/{receipt_id}/verify": "read",
+    "GET /spaces": "read",
+    "POST /spaces": "train",
+    "GET /spaces/{name}": "read",
+    "PATCH /spaces/{name}": "train",
+}
+
+
+def scope_of(method: str, path: str) -> str:
+    """Return the scope that a route needs, by its template with or without /v1."""
+    return SCOPES[f"{method} {path.removeprefix(PREFIX)}"]
+
+
+class ScopedRoute(APIRoute):
+    """A route that refuses callers without its scope, before anything of the body is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        assert self.methods is not None
+        (method,) = self.methods
+        needed = scope_of(method, self.path)
+
+        async def scoped(request: Request) -> Response:
+            try:
+                check(request.state.caller, needed)
+            except Forbidden as problem:
+                return refusal(request.scope, problem)
+            return await handle(request)
+
+        return scoped
+
+
+def checked(router: APIRouter) -> APIRouter:
+    """Return the router, all of whose routes need a scope.
+
+    Raises:
+        TypeError: one of them does not.
+    """
+    for route in router.routes:
+        if not isinstance(route, ScopedRoute):
+            raise TypeError(f"{route} needs no scope: give its router route_class=ScopedRoute")
+    return router
+
+
+def check(caller: Caller, needed: str) -> None:
+    """Refuse a caller without the scope.
+
+    Raises:
+        Forbidden: `scope_missing`, with the `scope`.
+    """
+    if not caller.may(needed):
+        has = ", ".join(sorted(caller.scopes))
+        raise Forbidden(
+            "scope_missing",
+            f"key {caller.id} has scope {has} and this route needs {needed}: "
+            "ask an administrator for a key with it",
+            scope=needed,
+        )

@@ -1,0 +1,128 @@
+"""A key's limits: of rate by bucket, of what it keeps by rows."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.support.images import archive, image
+from tests.support.keys import by
+from tests.support.problems import problem
+from tests.support.service import Service
+
+USER = ("read", "predict", "train")
+
+
+@pytest.fixture
+def guarded(serve: Callable[..., Service]) -> Service:
+    return serve(api_key="correct-horse-battery")
+
+
+def upload(client: httpx.Client, start: int = 0, **fields: str) -> httpx.Response:
+    files = {"file": ("images.zip", archive({"cat": 2, "dog": 2}, start), "application/zip")}
+    return client.post("/v1/datasets", files=files, data=fields)
+
+
+def exceeded(answer: httpx.Response, quota: str, limit: int, used: int) -> None:
+    refused = problem(answer, 403, "quota_exceeded")
+    assert (refused["quota"], refused["limit"], refused["used"]) == (quota, limit, used)
+    assert f"{used} of {quota} {limit}" in refused["detail"]
+
+
+def test_requests_above_the_rate_have_to_wait(guarded: Service):
+    with by(guarded, "read", limits={"requests_per_second": 0.01}) as client:
+        assert client.get("/v1/spaces").status_code == 200
+        answer = client.get("/v1/spaces")
+        problem(answer, 429, "rate_limited")
+        assert 90 <= int(answer.headers["retry-after"]) <= 100
+    assert guarded.client.get("/v1/spaces").status_code == 200  # others do not wait
+
+
+def test_images_above_the_rate_have_to_wait_whatever_passes_them_through(guarded: Service):
+    guarded.component({"cat": 6, "dog": 6})
+    dataset_id = guarded.dataset({"cat": 6, "dog": 6})
+    pictures = [("images", (f"{number}.png", image("cat", number))) for number in range(8)]
+
+    def refused(answer: httpx.Response) -> bool:
+        if answer.status_code != 429:
+            return False
+        problem(answer, 429, "rate_limited")
+        return int(answer.headers["retry-after"]) >= 1
+
+    limits = {"images_per_second": 0.5}
+    with by(guarded, *USER, limits=limits) as client:
+        assert client.post("/v1/predictions", files=pictures).status_code == 200
+        assert refused(client.post("/v1/predictions", files=pictures[:1]))
+        assert refused(client.post("/v1/evaluations", json={"dataset_id": dataset_id}))
+        assert client.get("/v1/spaces").status_code == 200  # no image in it
+    with by(guarded, *USER, limits=limits) as client:
+        assert client.post("/v1/evaluations", json={"dataset_id": dataset_id}).status_code == 201
+        assert refused(client.post("/v1/predictions", files=pictures[:1]))
+
+
+def test_a_key_keeps_no_more_datasets_than_its_quota(guarded: Service):
+    with by(guarded, *USER, limits={"max_datasets": 2}) as client:
+        first = upload(client).json()["id"]
+        assert upload(client, 10).status_code == 201
+        exceeded(upload(client, 20), "max_datasets", 2, 2)
+        assert client.delete(f"/v1/datasets/{first}").status_code == 200
+        assert upload(client, 20).status_code == 201
+    assert len(list(guarded.state.blobs.keys("datasets"))) == 2  # what was refused left nothing
+
+
+def test_a_key_keeps_no_more_bytes_than_its_quota(guarded: Service):
+    with by(guarded, *USER) as client:
+        answer = upload(client)
+        pack = next(iter(guarded.state.blobs.keys("datasets")))
+        size = guarded.state.blobs.path(pack).stat().st_size
+        client.delete(f"/v1/datasets/{answer.json()['id']}")
+    with by(guarded, *USER, limits={"max_bytes": size}) as client:
+        assert upload(client).status_code == 201
+        exceeded(upload(client), "max_bytes", size, size)
+    with by(guarded, *USER, limits={"max_bytes": size - 1}) as client:
+        exceeded(upload(client), "max_bytes", size - 1, 0)
+
+
+def test_imported_components_count_as_bytes(guarded: Service):
+    component_id = guarded.component({"cat": 6, "dog": 6})
+    file = guarded.client.get(f"/v1/components/{component_id}/delta").content
+    with by(guarded, *USER, limits={"max_bytes": 2 * len(file) - 1}) as client:
+        sent = {"file": ("a.safetensors", file)}
+        answer = client.post("/v1/components/import", files=sent)
+        assert answer.status_code == 201, answer.text
+        size = answer.json()["bytes"]
+        exceeded(
+            client.post("/v1/components/import", files=sent), "max_bytes", 2 * len(file) - 1, size
+        )
+    assert len(list(guarded.state.blobs.keys("components"))) == 2
+
+
+def test_a_key_has_no_more_trainings_queued_than_its_quota(guarded: Service):
+    with by(guarded, *USER, limits={"max_queued_trainings": 1}) as client:
+        dataset = upload(client, train="true").json()
+        again = {"dataset_id": dataset["id"]}
+        exceeded(client.post("/v1/components", json=again), "max_queued_trainings", 1, 1)
+        exceeded(upload(client, 10, train="true"), "max_queued_trainings", 1, 1)
+        assert upload(client, 10).status_code == 201
+        guarded.train(dataset["component"]["id"])
+        assert client.post("/v1/components", json=again).status_code == 202
+        parent = {"operator": "task_arithmetic", "parents": [{"id": dataset["component"]["id"]}]}
+        answer = client.post("/v1/components/derive", json=parent)
+        exceeded(answer, "max_queued_trainings", 1, 1)
+
+
+def test_a_repeated_request_needs_no_room(guarded: Service):
+    head = {"Idempotency-Key": "once"}
+    with by(guarded, *USER, limits={"max_datasets": 1}) as client:
+        client.headers.update(head)
+        first, again = upload(client), upload(client)
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json()["id"] == again.json()["id"]
+
+
+def test_what_others_have_made_does_not_count(guarded: Service):
+    guarded.dataset({"cat": 2})
+    with by(guarded, *USER) as client:
+        assert upload(client, 10).status_code == 201
+    with by(guarded, *USER, limits={"max_datasets": 1}) as client:
+        assert upload(client, 20).status_code == 201

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from app.backups import commands as backups
 from app.settings import BadSettings, Settings, read
+from app.store import private_folder
 
 FLAGS = ("host", "port", "data_dir", "database_url")  # that stand for settings
 
@@ -18,8 +19,11 @@ def main(arguments: list[str] | None = None) -> int:
     named = {name: getattr(flags, name, None) for name in FLAGS}
     if flags.command != "serve":
         named["host"] = "127.0.0.1"  # other commands do not listen, so they need no API key
+    private_folder.create_privately()
     try:
-        return COMMANDS[flags.command](read(**named), flags)
+        settings = read(**named)
+        private_folder.close(settings.data_dir)
+        return COMMANDS[flags.command](settings, flags)
     except BadSettings as error:
         reason = str(error)
     except (DBAPIError, TimeoutError) as error:

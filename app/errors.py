@@ -4,7 +4,7 @@
     ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
     ├── Unauthorized 401   ├── StaleVersion 412      ├── Invalid 422
     ├── Forbidden 403      ├── TooLarge 413          ├── TooManyRequests 429
-    ├── NotFound 404                                 ├── NotReady 503
+    ├── NotFound 404       ├── Misdirected 421       ├── NotReady 503
     └── Conflict 409                                 └── DiskFull 507
 
 Every error has a stable `code` for programs and a `detail` that tells a person what to do. The HTTP
@@ -60,6 +60,10 @@ class TooLarge(Problem):
 
 class Unsupported(Problem):
     status, title = 415, "Unsupported media type"
+
+
+class Misdirected(Problem):
+    status, title = 421, "Misdirected request"
 
 
 class Invalid(Problem):

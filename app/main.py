@@ -27,13 +27,15 @@ from app.api import (
 from app.api.http import openapi, problems
 from app.api.http.deps import storable
 from app.api.http.edge import Edge
+from app.api.http.event_streams import EventStreams
 from app.api.http.scopes import checked
 from app.api.http.upload_slots import UploadSlots
 from app.metrics import Metrics
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
+from app.serving.training import with_news
 from app.settings import Settings
-from app.store import counts, folder_identity, folder_lock
+from app.store import counts, folder_identity, folder_lock, private_folder
 from app.store import spaces as stored_spaces
 from app.store.db import transaction
 from app.store.tables import Space
@@ -42,8 +44,8 @@ from app.unlearning import cleanup
 log = logging.getLogger(__name__)
 
 ROUTERS = [
-    *(datasets.router, components.router, derivations.router, compositions.router),
-    *(predictions.router, evaluations.router, receipts.router, spaces.router),
+    *(datasets.uploads, datasets.router, components.router, derivations.router),
+    *(compositions.router, predictions.router, evaluations.router, receipts.router, spaces.router),
     *(keys.router, audit.router),
 ]
 
@@ -54,6 +56,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     state = app.state
     code(), environment()  # files and versions as they are now, not at the first deletion
     list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
+    private_folder.close(settings.data_dir)
     with folder_lock.shared(settings):
         folder_identity.claim(settings)
         with parts.opened(settings, state.metrics, state.signer) as made:
@@ -110,11 +113,15 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=[{"name": name, "description": text} for name, text in openapi.TAGS],
         generate_unique_id_function=openapi.operation_id,
         lifespan=_lifespan,
+        redirect_slashes=False,  # a redirect's address would come from what the client says
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer = signer
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
+    app.state.event_streams = EventStreams(
+        settings.max_event_streams, lambda seen: with_news(app.state.parts, seen)
+    )
     app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)
     for router in ROUTERS:

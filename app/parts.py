@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Protocol, Self
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -18,6 +18,8 @@ from app.store.blobs import LocalBlobs
 from app.store.callers import LOCAL_CALLER, Caller
 from app.store.db import fold_log, open_engine, session_factory, with_info
 from app.store.jobs import Jobs
+
+MAX_SPACE_OPENINGS = 2
 
 Sessions = sessionmaker[Session]
 
@@ -49,6 +51,11 @@ class Parts:
     admission: Admission
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
+    verifying: Lock = field(default_factory=Lock)  # one receipt at a time, as it reads many files
+    # New spaces that requests open: each takes a thread and memory for as long as its download.
+    space_openings: BoundedSemaphore = field(
+        default_factory=lambda: BoundedSemaphore(MAX_SPACE_OPENINGS)
+    )
     caller: Caller = LOCAL_CALLER  # of the request that they are bound to
 
     def bound(self, caller: Caller, act: Act) -> Self:

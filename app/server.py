@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from time import monotonic
 import uvicorn
 from fastapi import FastAPI
 
+from app import http_protocol
 from app.decoding.decoder import decoder_of
 from app.main import create_app
 from app.settings import BadSettings, Settings
@@ -24,6 +26,7 @@ from tangent.space import device_of
 
 DECODE_GRACE_SECONDS = 3  # for images that are being decoded
 GRACE_SECONDS = 10  # for open connections, then for the worker to hand its job back
+FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
 RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is restarted: first, longest
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,7 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     """
     app = create_app(settings)
     _check_device(settings.device)
+    _allow_open_files(settings)
     with folder_lock.shared(settings):
         folder_identity.claim(settings)  # inside the application an error would be a traceback
         listener = _listen(settings)
@@ -50,6 +54,7 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
 
 def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None") -> int:
     """Run application and worker until a signal to end; return the exit status."""
+    settings: Settings = app.state.settings
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
             number, lambda *_: None
@@ -57,7 +62,13 @@ def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None")
     if worker:
         worker.start()
     try:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
+        config = uvicorn.Config(
+            app,
+            http=http_protocol.protocol(settings),
+            log_level="warning",
+            timeout_keep_alive=settings.keep_alive_seconds,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
         server = Announced(config)
         server.run(sockets=[listener])
         return 0 if server.started else 1
@@ -71,6 +82,16 @@ def _check_device(name: str) -> None:
         device_of(name)
     except UnknownDevice as error:
         raise BadSettings(f"TANGENT_DEVICE is {name!r}: {error}") from None
+
+
+def _allow_open_files(settings: Settings) -> None:
+    """Raise this process's limit of open files towards two for each connection and some more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * settings.max_connections + FILES_FOR_THE_REST
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

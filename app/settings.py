@@ -1,6 +1,7 @@
 """All settings, in one frozen class; this is the only file that reads the environment."""
 
 import ipaddress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,7 +16,7 @@ SECRET = ("api_key", "database_url")  # settings whose values are not shown
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a listener on this host name or address."""
-    if host == "localhost":
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -39,6 +40,10 @@ def _fault_of_url(url: str) -> str | None:
     return f"it names a database of the kind {scheme}, and this service uses Postgres: {how}"
 
 
+def _listed(text: str | None) -> frozenset[str]:
+    return frozenset(part.strip().lower() for part in (text or "").split(",") if part.strip())
+
+
 class Settings(BaseSettings):
     """Read from `TANGENT_<NAME>` variables; every field is a row of the README's table."""
 
@@ -48,11 +53,26 @@ class Settings(BaseSettings):
         "127.0.0.1", description="address to listen on; any address but loopback needs an API key"
     )
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free port")
+    allowed_hosts: str | None = Field(
+        None,
+        description="names besides its own that the service is reached by, with commas; * for any "
+        "needs a key, and is the default with one",
+    )
+    allowed_origins: str | None = Field(
+        None,
+        description="origins whose pages may use the service from browsers (CORS), with commas",
+    )
     api_key: str | None = Field(
         None,
         min_length=8,
         repr=False,
         description="a key with scope admin, sent as a Bearer token; makes the first other keys",
+    )
+    open_metrics: bool = Field(
+        True, description="whether /metrics is shown to those without a key, where there is one"
+    )
+    open_docs: bool = Field(
+        True, description="whether /docs, /redoc and /openapi.json are, where there is a key"
     )
     data_dir: Path = Field(
         Path("data"), description="folder for the SQLite file, the blobs and scratch files"
@@ -73,6 +93,11 @@ class Settings(BaseSettings):
     )
     backbone: str = Field("resnet_micro_32", description="backbone of the default space")
     scope: str = Field("head2toe", description="scope of the default space")
+    weights_dir: Path | None = Field(
+        None,
+        description="folder with safetensors files that new spaces may be opened from; without it, "
+        "only shipped and timm's backbones",
+    )
     device: str = Field(
         "auto", description="torch device for answers and training: auto, cpu, cuda, cuda:1 …"
     )
@@ -138,6 +163,24 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds without a heartbeat after which a worker's jobs go to other workers",
     )
+    client_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="seconds for a request's head, and for each further 16 KiB that a client sends "
+        "or takes; slower connections are closed",
+    )
+    keep_alive_seconds: int = Field(
+        75, ge=1, description="seconds that an idle connection stays open; more than a proxy's"
+    )
+    max_connections: int = Field(
+        1_000, ge=1, description="maximum number of open connections; others are answered 503"
+    )
+    max_connections_per_address: int = Field(
+        500, ge=1, description="maximum number of open connections from one address"
+    )
+    max_event_streams: int = Field(
+        200, ge=1, description="maximum number of open event streams; others are answered 503"
+    )
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
     @field_validator("database_url")
@@ -171,6 +214,28 @@ class Settings(BaseSettings):
     def max_archive_entries(self) -> int:
         """The most files and folders of an archive: its images, a file beside each, and more."""
         return 2 * self.max_dataset_images + 1000
+
+    @model_validator(mode="after")
+    def _any_host_needs_a_key(self) -> Self:
+        if "*" in _listed(self.allowed_hosts) and not self.api_key:
+            raise ValueError(
+                "TANGENT_ALLOWED_HOSTS is *: without a key, any web page could then reach the "
+                "service under a name of its own: set TANGENT_API_KEY, or list the names"
+            )
+        if "*" in _listed(self.allowed_origins):
+            raise ValueError("TANGENT_ALLOWED_ORIGINS is *: list the origins of the pages")
+        return self
+
+    @cached_property
+    def hosts(self) -> frozenset[str]:
+        """The names besides loopback ones that requests may come by; `*` for all."""
+        default = {"*"} if self.api_key and not self.allowed_hosts else set()
+        return frozenset({*_listed(self.allowed_hosts), self.host.lower(), *default})
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """The origins that may use the service from a browser."""
+        return _listed(self.allowed_origins)
 
     @property
     def sql_url(self) -> str:

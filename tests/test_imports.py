@@ -62,6 +62,7 @@ MAY_IMPORT = {
     "app.api": (
         *("app.api", "app.unlearning", "app.receipts", "app.evaluation", "app.serving", *PARTS),
     ),
+    "app.http_protocol": ("app.inference.transfers", "app.settings"),
     "app.doctor": ("app.receipts", *PARTS),
     "app.backups": (*("app.backups", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),),
     "app.changed_spaces": PARTS,

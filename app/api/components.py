@@ -3,11 +3,12 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Header, Path, Query, Response, UploadFile
+from fastapi import APIRouter, Form, Header, Path, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from app.api.http import etags, server_sent_events
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
+from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
 from app.schemas.names import Name
@@ -94,6 +95,7 @@ def get(session: ReadSessionDep, component_id: ComponentId) -> ComponentOut:
     },
 )
 def follow(
+    request: Request,
     component_id: ComponentId,
     parts: PartsDep,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="id of the last event seen")] = 0,
@@ -110,7 +112,8 @@ def follow(
     if EVENT_STREAM in accept:
         if over and not events:  # a browser comes back for ever, unless it gets 204
             return Response(status_code=204)
-        return server_sent_events.stream(parts, component_id, after)
+        streams = request.app.state.event_streams
+        return server_sent_events.stream(parts, streams, component_id, after)
     shown, more = events[:limit], len(events) > limit
     return Listing(data=shown, has_more=more, next=str(shown[-1].id) if more else None)
 
@@ -127,7 +130,7 @@ def cancel(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
     "/{component_id}/delta",
     summary="Download a component",
     response_class=FileResponse,
-    responses=problems(404, 409, 410)
+    responses=problems(404, 409, 410, 503)
     | {
         200: {"content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}}},
         206: {"description": "the part that Range asks for"},
@@ -143,10 +146,16 @@ def delta(
     """Sends the safetensors file, whole or by Range; its ETag is its SHA-256."""
     file = component_file(parts, ticket, component_id, partial(etags.names, if_none_match))
     headers = {"ETag": etags.quoted(file.version), "Cache-Control": "private, no-cache"}
-    if file.path is None:
+    if file.file is None:
         return Response(status_code=304, headers=headers)
-    name = f"{component_id}.safetensors"
-    return FileResponse(file.path, media_type=SAFETENSORS, filename=name, headers=headers)
+    return OpenFileResponse(
+        file.file,
+        ticket,
+        file.is_stored,
+        media_type=SAFETENSORS,
+        filename=f"{component_id}.safetensors",
+        headers=headers,
+    )
 
 
 @router.get(

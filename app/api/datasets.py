@@ -26,7 +26,7 @@ from app.api.http.deps import (
     TicketDep,
 )
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
-from app.api.http.upload_slots import upload_slot
+from app.api.http.upload_slots import UploadRoute, upload_slot
 from app.archives.entries import CodePage
 from app.errors import Unsupported
 from app.schemas.datasets import (
@@ -56,6 +56,7 @@ IMAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=SpoolingRoute)
+uploads = APIRouter(prefix="/datasets", tags=["datasets"], route_class=UploadRoute)
 
 
 def _multipart(request: Request) -> None:
@@ -73,7 +74,7 @@ def _multipart(request: Request) -> None:
         )
 
 
-@router.post(
+@uploads.post(
     "",
     status_code=201,
     summary="Upload a dataset",

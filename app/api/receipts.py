@@ -100,7 +100,7 @@ def inclusion(
     return InclusionOut.model_validate(log.inclusion(session, receipt_id, size))
 
 
-@router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404))
+@router.post("/{receipt_id}/verify", summary="Verify a receipt", responses=problems(404, 503))
 def verify(parts: PartsDep, ticket: TicketDep, receipt_id: ReceiptId) -> VerificationOut:
     """Recomputes the receipt's statements from rows, files and answers to its probe.
 

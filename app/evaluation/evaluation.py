@@ -48,7 +48,9 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
                 session, selection=selection_fields(selection), dataset=dataset, result=result
             ).id
 
-        return EvaluationOut.of(evaluations.get(session, once.run(session, request, store)))
+        shown = EvaluationOut.of(evaluations.get(session, once.run(session, request, store)))
+    ticket.hand_over([dataset.id, *selection.contents])
+    return shown
 
 
 def _evaluated(

@@ -69,7 +69,9 @@ def fit_weights(
             )
             return stored.name
 
-        return _shown(session, once.run(session, request, store, status=200))
+        shown = _shown(session, once.run(session, request, store, status=200))
+    ticket.hand_over([dataset.id, *selection.contents])
+    return shown
 
 
 def _read(

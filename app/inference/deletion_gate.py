@@ -1,19 +1,21 @@
 """The gate between answers and deletions: many answers at once, or one deletion alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 from time import monotonic
 
 from app.errors import NotReady
+from app.inference.transfers import Client, Transfer, Transfers
 
 
 class Gate:
     """A readers–writer lock whose waiting writer goes before new readers.
 
-    An answer enters before it uses components, and leaves when its last byte has been handed over;
-    so while a deletion is inside, no earlier answer is still being sent. If a deletion came between
-    the reading of the components' rows and the entrance, `read_consistently` finds out.
+    An answer enters before it uses components, and leaves when it is made; from then on it is a
+    transfer, which a deletion of its contents ends. So nothing waits for a client. If a deletion
+    came between the reading of the components' rows and the entrance, `read_consistently` finds
+    out.
     """
 
     def __init__(self, patience: float = 60.0) -> None:
@@ -63,16 +65,23 @@ class Gate:
     def _too_long(self) -> NotReady:
         return NotReady(
             "predictions_in_flight",
-            f"answers being sent to slow clients have held this deletion up for "
-            f"{self.patience:g} s; nothing was deleted: try again",
+            f"answers that are being computed have held this deletion up for {self.patience:g} s; "
+            "nothing was deleted: try again",
         )
 
 
 class Ticket:
-    """An answer's passage through the gate; `leave` is harmless if it has not entered."""
+    """An answer's passage through the gate and its transfer afterwards.
 
-    def __init__(self, gate: Gate) -> None:
+    `leave` is harmless if it has not entered.
+    """
+
+    def __init__(
+        self, gate: Gate, transfers: Transfers | None = None, client: Client | None = None
+    ) -> None:
         self.gate, self.inside = gate, False
+        self.transfers, self.client = transfers or Transfers(), client
+        self.transfer: Transfer | None = None
 
     def enter(self) -> None:
         """Enter the gate, waiting for a deletion to end; do nothing if it is inside."""
@@ -85,3 +94,23 @@ class Ticket:
         if self.inside:
             self.inside = False
             self.gate.leave()
+
+    def hand_over(self, contents: Iterable[str]) -> None:
+        """Leave the gate with an answer that is made; a deletion of its contents ends its sending.
+
+        The contents are hashes of component files, or ids of components and datasets.
+        """
+        self.transfer = self.transfers.begin(contents, self.client)
+        self.leave()
+
+    @property
+    def is_cut(self) -> bool:
+        """True if a deletion has ended the transfer."""
+        return self.transfer is not None and self.transfer.is_cut
+
+    def finish(self) -> None:
+        """Leave, and end the transfer; call this from the client's thread."""
+        self.leave()
+        if self.transfer is not None:
+            self.transfers.end(self.transfer)
+            self.transfer = None

@@ -21,6 +21,7 @@ from app.errors import Invalid
 from app.images import BadImage
 from app.inference.deletion_gate import Gate
 from app.inference.opened_spaces import OpenedSpaces
+from app.inference.transfers import Transfers
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import component_files
@@ -73,7 +74,7 @@ class Engine:
         self.device = device_of(settings.device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        self.gate = Gate()
+        self.gate, self.transfers = Gate(), Transfers()
         self.spaces = OpenedSpaces(self._open)
         metrics.spaces_unavailable.set_function(self.spaces.count_unavailable)
         self._composing, self._forwarding = Lock(), Lock()

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Literal
 
 import tangent
+from app.inference.shared_calls import SharedCalls
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
 from app.store.tables import Space
@@ -42,7 +43,7 @@ class Fault:
 
 
 class OpenedSpaces:
-    """Opens spaces, one at a time; a space in memory waits for no other one's opening."""
+    """Opens spaces; nobody waits for the opening of a space but who needs it."""
 
     def __init__(self, open_: Callable[..., tangent.Space]) -> None:
         """`open_` opens a space by backbone, scope, declared labels and precision."""
@@ -50,7 +51,7 @@ class OpenedSpaces:
         self._spaces: OrderedDict[Key, tangent.Space] = OrderedDict()
         self._faults: dict[str, Fault] = {}  # by the space's name
         self._seen: set[tuple[str, str]] = set()  # names and fingerprints that have opened so
-        self._lock, self._opening = Lock(), Lock()
+        self._lock, self._openings = Lock(), SharedCalls[tangent.Space]()
 
     def open(
         self, backbone: str, scope: str, declared: Sequence[str], precision: str
@@ -60,12 +61,7 @@ class OpenedSpaces:
         space = self._held(key)
         if space is not None:
             return space
-        with self._opening:
-            space = self._held(key)  # opened by another request in the meantime
-            if space is None:
-                space = self._open(*key)
-                self._hold(key, space)
-            return space
+        return self._openings.run(key, lambda: self._opened(key))
 
     def of(self, row: Space, precision: str) -> tangent.Space:
         """Return the opened space of this row.
@@ -113,6 +109,13 @@ class OpenedSpaces:
         """Release the spaces."""
         with self._lock:
             self._spaces.clear()
+
+    def _opened(self, key: Key) -> tangent.Space:
+        space = self._held(key)  # opened by another request in the meantime
+        if space is None:
+            space = self._open(*key)
+            self._hold(key, space)
+        return space
 
     def _held(self, key: Key) -> tangent.Space | None:
         with self._lock:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.errors import NotReady
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.receipts import ledger, references, remaining, tree
@@ -15,13 +16,32 @@ from app.store.counts import deletions_so_far
 from app.store.db import transaction
 from app.store.tables import Receipt, Space
 
+PATIENCE_SECONDS = 2.0  # a request that waits holds a thread
+RETRY_SECONDS = 5
+
 
 def verify(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
     """Return the fields of a VerificationOut.
 
+    One at a time: the whole ledger is read, and files of up to `remaining.MAX_BYTES`.
+
     Raises:
         NotFound: `receipt_not_found`.
+        NotReady: `verification_busy`.
     """
+    if not parts.verifying.acquire(timeout=PATIENCE_SECONDS):
+        raise NotReady(
+            "verification_busy",
+            "another receipt is being verified, which reads many files: try again",
+            retry_after=RETRY_SECONDS,
+        )
+    try:
+        return _verified(parts, ticket, receipt_id)
+    finally:
+        parts.verifying.release()
+
+
+def _verified(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
     with transaction(parts.reading) as session:
         receipt = ledger.get(session, receipt_id)
         body = read(receipt.body)

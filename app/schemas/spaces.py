@@ -55,7 +55,8 @@ class SpaceIn(Given):
     backbone: str = Field(
         min_length=1,
         max_length=1024,
-        description="a shipped name, a timm name, or the path of a safetensors file on the server",
+        description="a shipped name, a timm name, or `<timm name>:<path>` of a safetensors file "
+        "below the server's TANGENT_WEIGHTS_DIR",
     )
     scope: str = Field(
         max_length=64,

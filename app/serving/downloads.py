@@ -1,8 +1,7 @@
-"""Downloads: the files of components and images, while no deletion can take them away."""
+"""Downloads: the files of components and images, which a deletion ends with their connections."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from app.decoding.budget import ACCEPTED_TIMES, Budget
 from app.decoding.decoder import decoder_of
@@ -18,10 +17,11 @@ IsKnown = Callable[[str], bool]  # whether the client has the file of this versi
 
 
 class ComponentFile(NamedTuple):
-    """A component's file; no path if the client has this version."""
+    """A component's file, open and intact; none if the client has this version."""
 
     version: str
-    path: Path | None
+    file: BinaryIO | None
+    is_stored: Callable[[], bool]  # False once any process has deleted the file
 
 
 class ImageFile(NamedTuple):
@@ -35,7 +35,7 @@ class ImageFile(NamedTuple):
 def component_file(
     parts: Parts, reader: Ticket, component_id: str, is_known: IsKnown
 ) -> ComponentFile:
-    """Return the component's file; deletions wait until `reader` leaves.
+    """Return the component's file; a deletion of it ends its transfer.
 
     Raises:
         NotReady: `component_damaged`.
@@ -44,13 +44,21 @@ def component_file(
     reader.enter()
     with transaction(parts.reading) as session:
         row = components.ready(session, component_id)
-    version = str(row.sha256)
+    version, key = str(row.sha256), row.blob_key or ""
+
+    def is_stored() -> bool:
+        return parts.blobs.path(key, must_exist=False).exists()
+
     if is_known(version):
-        return ComponentFile(version, None)
+        reader.leave()
+        return ComponentFile(version, None, is_stored)
+    reader.hand_over([component_id, version])  # reading the file through takes its time
     try:
-        return ComponentFile(version, parts.blobs.path(row.blob_key or ""))
+        return ComponentFile(
+            version, component_files.open_intact(parts.blobs, key, version), is_stored
+        )
     except BlobMissing:
-        with transaction(parts.reading) as session:  # deleted by another process just now?
+        with transaction(parts.reading) as session:  # deleted just now?
             components.get(session, component_id)
         raise component_files.missing(component_id) from None
 
@@ -63,7 +71,7 @@ def image_file(
     size: int | None,
     is_known: IsKnown,
 ) -> ImageFile:
-    """Return the image, or its thumbnail of `size` pixels; deletions wait until `reader` leaves.
+    """Return the image, or its thumbnail of `size` pixels; a deletion of it ends its transfer.
 
     Raises:
         NotReady: `image_damaged`.
@@ -79,6 +87,7 @@ def image_file(
     dataset, image = read_row()
     version, media_type = f"{image.sha256}-{size}" if size else image.sha256, image.media_type
     if is_known(version):
+        reader.leave()
         return ImageFile(version, None, media_type)
     try:
         data = datasets.read(parts.blobs, dataset, image)
@@ -90,6 +99,7 @@ def image_file(
         data, media_type = _thumbnail(parts, image, data, size)
         reader.enter()
         read_row()
+    reader.hand_over([dataset.id, dataset.pack_key])
     return ImageFile(version, data, media_type)
 
 

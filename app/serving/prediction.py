@@ -117,7 +117,7 @@ def _input(found: Any) -> Any:
 def predict(
     parts: Parts, ticket: Ticket, query: PredictionQuery, images: list[bytes | Problem]
 ) -> Prediction:
-    """Answer every image; deletions wait from the decoded images until `ticket` leaves.
+    """Answer every image; deletions wait from the decoded images until the answers are made.
 
     Raises:
         Invalid: `too_many_attributions`, `unknown_label`.
@@ -142,6 +142,7 @@ def predict(
         "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
         "retraining": selection.retraining,
     }
+    ticket.hand_over(selection.contents)
     return Prediction(described, answers, work.seconds)
 
 

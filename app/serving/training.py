@@ -1,5 +1,6 @@
 """Trainings: queued, followed and cancelled."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.parts import Parts
@@ -7,6 +8,7 @@ from app.schemas.components import ComponentIn, ComponentOut, EventOut
 from app.store import components, datasets, lineage, quotas, spaces
 from app.store.db import transaction
 from app.store.idempotency import Once
+from app.store.last_events import last_events
 from tangent import Hyperparameters
 
 
@@ -74,3 +76,17 @@ def events_after(parts: Parts, component_id: str, after: int, limit: int) -> Eve
         ended = components.get(session, component_id).status in components.TERMINAL
         rows = components.events(session, component_id, after=after, limit=limit)
         return Events([EventOut.of(row) for row in rows], ended and len(rows) < limit)
+
+
+def with_news(parts: Parts, seen: Mapping[str, int]) -> set[str]:
+    """Return those of these components that have an event after the one seen, or have ended.
+
+    Components that are deleted are among them.
+    """
+    with transaction(parts.reading) as session:
+        now = last_events(session, seen.keys())
+    return {
+        id_
+        for id_, last in seen.items()
+        if id_ not in now or now[id_][0] in components.TERMINAL or now[id_][1] > last
+    }

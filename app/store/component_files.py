@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 import tangent  # a name in it loads torch when it is used: annotations stay text
 from app.errors import NotReady
@@ -27,6 +28,26 @@ def load(blobs: LocalBlobs, key: str, sha256: str) -> "tangent.Component":
         raise BlobMissing(f"no blob at {key} any more") from error
 
 
+def open_intact(blobs: LocalBlobs, key: str, sha256: str) -> BinaryIO:
+    """Return the file, open at its start; its bytes stay readable after its deletion.
+
+    Raises:
+        BlobMissing: the file is not there.
+        NotReady: `component_damaged`.
+    """
+    try:
+        file = blobs.path(key).open("rb")
+    except FileNotFoundError as error:
+        raise BlobMissing(f"no blob at {key} any more") from error
+    try:
+        _check_open(file, key, sha256)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def is_intact(blobs: LocalBlobs, key: str, sha256: str | None) -> bool:
     """Return whether the file is there and is the one that its row describes."""
     try:
@@ -46,7 +67,11 @@ def missing(component_id: str) -> NotReady:
 
 def _check(path: Path, key: str, sha256: str | None) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        _check_open(file, key, sha256)
+
+
+def _check_open(file: BinaryIO, key: str, sha256: str | None) -> None:
+    found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     if found != sha256:
         raise NotReady(
             "component_damaged",

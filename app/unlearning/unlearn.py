@@ -1,4 +1,4 @@
-"""Unlearning across the whole service: gate, transaction, caches, then files; in this order.
+"""Unlearning across the whole service: gate, transaction, caches, transfers, then files.
 
     receipt = unlearn(parts, lambda session: change.of_component(session, component_id))
 
@@ -14,7 +14,7 @@ from app.store.db import Session, transaction
 from app.store.tables import Receipt, now
 from app.unlearning import cleanup
 from app.unlearning.change import Change
-from app.unlearning.deletion import DeletionContext, apply
+from app.unlearning.deletion import Deletion, DeletionContext, apply
 
 
 def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = False) -> Receipt:
@@ -26,6 +26,13 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
         with transaction(parts.sessions) as session:
             deletion = apply(session, change(session), context)
         parts.engine.forget(deletion.obsolete.shas)
+    parts.engine.transfers.cut(_contents(deletion))
     cleanup.finish(deletion, parts.sessions, parts.jobs, parts.blobs)
     parts.metrics.deletion_seconds.observe(perf_counter() - started)
     return deletion.receipt
+
+
+def _contents(deletion: Deletion) -> list[str]:
+    """Return what no answer may contain any more, in the terms of `Ticket.hand_over`."""
+    pack = [deletion.erased[0]] if deletion.erased else []
+    return [*deletion.obsolete.subject_ids, *deletion.obsolete.shas, *pack]

@@ -22,6 +22,7 @@ from tangent.backbones.deferred_compiler import compiler_deferred
 from tangent.backbones.freezing import freeze
 from tangent.backbones.preprocessing import Preprocessing
 from tangent.backbones.torchvision_guard import import_torchvision
+from tangent.backbones.weights_file import check_fit, configuration, is_file
 from tangent.errors import (
     BackboneUnavailable,
     TangentError,
@@ -153,14 +154,6 @@ def _loaded(name: str) -> Backbone:
     return wrap(name, _download(name))
 
 
-def _is_file(path: Path) -> bool:
-    """True for a file that can be seen; a name that no file can have is none either."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def _download(name: str) -> nn.Module:
     """Return the timm model with its published weights, from the hub or its local cache."""
     published = timm.get_pretrained_cfg(name)
@@ -202,35 +195,35 @@ def _not_known(name: str) -> str:
 
 def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
     """Load weights of any float type as float32; the configuration is read from beside the file."""
-    if not _is_file(path):
+    if not is_file(path):
         raise UnknownBackbone(f"there is no weights file at {path}")
-    beside = [path.with_suffix(".json"), path.parent / "config.json"]
-    config = next((_configuration(p) for p in beside if _is_file(p)), {})
-    architecture = architecture or config.get("architecture")
-    if architecture is None:
-        raise UnknownBackbone(f"{path} names no architecture: call it <timm name>:{path}")
-    _check_known(str(architecture))
+    config = configuration(path)
+    architecture = architecture or _configured(config.get("architecture"), path)
+    _check_known(architecture)
+    with torch.device("meta"):
+        check_fit(path, architecture, create_untrained(architecture, 0).state_dict())
     model = create_untrained(architecture, 0)
     try:
         state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
-        missing, _ = model.load_state_dict(state, strict=False)
+        model.load_state_dict(state, strict=False)
     except (SafetensorError, RuntimeError) as error:
         raise BackboneUnavailable(
             f"{path} does not hold weights of {architecture}: {error}"
         ) from error
-    if missing:
-        raise BackboneUnavailable(f"{path} lacks {len(missing)} tensors, {missing[0]} first")
     return wrap(name, model, config.get("preprocessing") or config.get("pretrained_cfg"))
 
 
-def _configuration(path: Path) -> dict[str, Any]:
+def _configured(architecture: Any, path: Path) -> str:
+    """Return the architecture that the configuration beside the file names, if it is one."""
+    if architecture is None:
+        raise UnknownBackbone(f"{path} names no architecture: call it <timm name>:{path}")
     try:
-        config = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise BackboneUnavailable(f"{path} is no configuration of timm: {error}") from error
-    if not isinstance(config, dict):
-        raise BackboneUnavailable(f"{path} is no configuration of timm: it holds no JSON object")
-    return config
+        _check_known(str(architecture))
+    except UnknownBackbone:  # whose file that is nobody has checked: no word of it is repeated
+        raise UnknownBackbone(
+            f"the configuration beside {path} names no architecture of timm, such as resnet50"
+        ) from None
+    return str(architecture)
 
 
 def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> Backbone:

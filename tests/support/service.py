@@ -22,6 +22,7 @@ import httpx
 import uvicorn
 
 import tangent
+from app.http_protocol import protocol
 from app.main import create_app
 from app.settings import Settings
 from app.store import components, datasets, spaces
@@ -131,7 +132,13 @@ def running(settings: Settings) -> Iterator[Service]:
     # asyncio sends at once only where the socket names its protocol; else answers wait 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app,
+        http=protocol(settings),
+        log_config=None,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=5,
+    )
     server = Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -9,14 +9,19 @@ from app.api.http import problems
 from app.errors import Problem
 from app.store.callers import Caller
 
+METRICS = "/metrics"
+DOCUMENTATION = ("/docs", "/redoc", "/openapi.json", "/static-offline-docs")
+
 
 async def caller_of(scope: Scope) -> Caller | None:
     """Return who sends the request; None outside of /v1, where nobody is asked.
 
+    Metrics and documentation are as /v1 where the settings close them.
+
     Raises:
         Unauthorized, TooManyRequests: as `Admission.admit`.
     """
-    if not _guarded(scope["path"]):
+    if not _guarded(scope):
         return None
     admission: Admission = scope["app"].state.parts.admission
     token = _token(scope)
@@ -36,7 +41,12 @@ def refusal(scope: Scope, problem: Problem) -> Response:
     return answer
 
 
-def _guarded(path: str) -> bool:
+def _guarded(scope: Scope) -> bool:
+    path, settings = scope["path"], scope["app"].state.settings
+    if path == METRICS:
+        return not settings.open_metrics
+    if path.startswith(DOCUMENTATION):
+        return not settings.open_docs
     return path == "/v1" or path.startswith("/v1/")
 
 

@@ -6,17 +6,22 @@ bracket, so commas and brackets are counted as they arrive, before anything is p
 """
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.http import problems
-from app.errors import Problem, TooLarge, Unsupported
+from app.errors import NotReady, Problem, TooLarge, Unsupported
 from app.settings import Settings
 
 MAX_JSON_BYTES = 4 * 2**20  # of any but a prediction's, which has images in it
 MAX_JSON_VALUES = 100_000
 FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
+MAX_BYTES_IN_MEMORY = 256 * 2**20  # of all bodies that are being read or answered
+ALWAYS_TAKEN = 2**20  # of a body, however many others there are
+TO_DISK = ("/v1/datasets", "/v1/components/import")  # bodies that are spooled
+RETRY_SECONDS = 5
 LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it may lose the answer
 
 
@@ -111,11 +116,46 @@ def _lingering(receive: Receive, send: Send, most: int) -> Send:
     return sent
 
 
+class BodyMemory:
+    """The memory that the bodies of all requests share; one address gets at most half of it."""
+
+    def __init__(self, most: int = MAX_BYTES_IN_MEMORY) -> None:
+        self._most, self._held = most, Counter[str]()
+
+    def take(self, size: int, address: str, *, small: bool) -> bool:
+        """Take so many bytes; return False, and take none, if a large body finds no room."""
+        own, all_ = self._held[address] + size, self._held.total() + size
+        if not small and (all_ > self._most or own > self._most // 2):
+            return False
+        self._held[address] = own
+        return True
+
+    def give_back(self, size: int, address: str) -> None:
+        """Give the bytes of a body back."""
+        self._held[address] -= size
+        if not self._held[address]:
+            del self._held[address]
+
+
+def _no_memory() -> NotReady:
+    return NotReady(
+        "bodies_busy",
+        f"the bodies of other requests fill the {MAX_BYTES_IN_MEMORY} bytes that there are for "
+        "them: send this one again later",
+        retry_after=RETRY_SECONDS,
+    )
+
+
 class LimitedBody:
     """A request's body, read to at most one chunk beyond the limit; then `over` has a problem."""
 
-    def __init__(self, scope: Scope, receive: Receive, settings: Settings) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, settings: Settings, memory: BodyMemory
+    ) -> None:
         self._scope, self._receive = scope, receive
+        self._memory = None if scope["path"] in TO_DISK else memory
+        self._address = str((scope.get("client") or ("",))[0])
+        self._held = 0  # bytes of the shared memory
         self._limit, self._is_json = limit_of(scope, settings), _is_json(scope)
         self.over: Problem | None = _encoded(scope)
         if self.over is None and _announced(scope) > self._limit:
@@ -134,14 +174,30 @@ class LimitedBody:
                 large = self._read > self._limit
                 self.over = _too_many_bytes(self._limit) if large else too_many_values()
                 raise BodyTooLarge
+            self._hold(len(body))
         return message
+
+    def close(self) -> None:
+        """Give back the memory; call this when the request is answered."""
+        if self._memory is not None:
+            self._memory.give_back(self._held, self._address)
+            self._held = 0
+
+    def _hold(self, size: int) -> None:
+        if self._memory is None:
+            return
+        if not self._memory.take(size, self._address, small=self._read <= ALWAYS_TAKEN):
+            self.over = _no_memory()
+            raise BodyTooLarge
+        self._held += size
 
     async def refuse(self, problem: Problem, send: Send) -> None:
         """Answer with the problem; throw away what the client sends meanwhile."""
         headers = {"Connection": "close"}
         if problem.status == 415:
             headers["Accept-Encoding"] = "identity"  # RFC 9110, section 12.5.3
-        response = problems.answer(self._scope, problem, headers)
+        response = problems.retriable(self._scope, problem)
+        response.headers.update(headers)
         waiting = any(name == b"expect" for name, _ in self._scope["headers"])  # for 100 Continue
         unread = not self._ended and (self._read or not waiting)
         send = _lingering(self._receive, send, self._limit) if unread else send

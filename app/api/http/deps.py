@@ -19,6 +19,7 @@ from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
 from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
+from app.inference.transfers import CLIENT
 from app.parts import Parts
 from app.schemas.texts import fault
 from app.store.audit import Act, name_hash
@@ -82,12 +83,13 @@ def _read_session(parts: PartsDep) -> Iterator[Session]:
         yield session
 
 
-async def _ticket(parts: PartsDep) -> AsyncIterator[Ticket]:
-    ticket = Ticket(parts.engine.gate)
+async def _ticket(request: Request, parts: PartsDep) -> AsyncIterator[Ticket]:
+    client = request.scope.get("extensions", {}).get(CLIENT)
+    ticket = Ticket(parts.engine.gate, parts.engine.transfers, client)
     try:
         yield ticket
     finally:
-        ticket.leave()  # when the answer is sent: the default scope, "request"
+        ticket.finish()  # the connection has the answer: the default scope, "request"
 
 
 SessionDep = Annotated[Session, Depends(_session, scope="function")]

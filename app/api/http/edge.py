@@ -5,12 +5,15 @@ import re
 from secrets import token_hex
 from time import perf_counter
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http import auth, head, problems
-from app.api.http.body_limit import LimitedBody
-from app.errors import Problem
+from app.api.http import auth, head, origins, problems
+from app.api.http.body_limit import BodyMemory, LimitedBody
+from app.api.http.methods import methods_of
+from app.api.http.security_headers import protected
+from app.errors import Misdirected, Problem
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import outages
@@ -19,6 +22,14 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/v1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+SENT_BY_PAGES = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *("Last-Event-ID", "Prefer", "Range", "X-Request-Id"),
+)
+SHOWN_TO_PAGES = (
+    *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Location"),
+    *("Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-Id"),
+)
 SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -67,6 +78,14 @@ class Edge:
 
     def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
+        self._memory = BodyMemory()
+        self._shared = CORSMiddleware(
+            self._checked,
+            allow_origins=settings.origins,
+            allow_methods=METHODS,
+            allow_headers=SENT_BY_PAGES,
+            expose_headers=SHOWN_TO_PAGES,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +93,9 @@ class Edge:
             return
         ident = request_id(scope)
         scope.setdefault("state", {})["request_id"] = ident
-        status, started = 0, perf_counter()
+        status, started, send = 0, perf_counter(), protected(scope, send)
+        origin = origins.origin_of(scope)
+        shared = origin is not None and origins.allows_origin(origin, self.settings)
 
         async def with_id(message: Message) -> None:
             nonlocal status
@@ -85,7 +106,7 @@ class Edge:
 
         with self.metrics.in_progress.track_inprogress():
             try:
-                await self._answer(scope, receive, with_id)
+                await (self._shared if shared else self._checked)(scope, receive, with_id)
             except Exception as error:
                 failure = _failure(scope, error)
                 if status:
@@ -95,6 +116,20 @@ class Edge:
                 self._measure(scope, status, perf_counter() - started)
                 log.info("%s: %d", _described(scope), status)
 
+    async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse requests of other sites' pages; answer OPTIONS."""
+        fault, methods = origins.fault(scope, self.settings), methods_of(scope)
+        if isinstance(fault, Misdirected) and not methods:
+            fault = None  # there is nothing there, under whatever name
+        if fault is not None:
+            refusal = problems.answer(scope, fault, {"Connection": "close"})
+            await refusal(scope, receive, send)  # the body is left unread
+        elif scope["method"] == "OPTIONS" and methods:
+            allow = {"Allow": ", ".join(methods)}
+            await Response(status_code=204, headers=allow)(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             scope["state"]["caller"] = await auth.caller_of(scope)
@@ -102,7 +137,7 @@ class Edge:
             self.metrics.refused_callers.labels(problem.code).inc()
             await auth.refusal(scope, problem)(scope, receive, send)  # the body is left unread
             return
-        body, begun = LimitedBody(scope, receive, self.settings), False
+        body, begun = LimitedBody(scope, receive, self.settings, self._memory), False
 
         async def unless_over(message: Message) -> None:
             nonlocal begun
@@ -116,6 +151,8 @@ class Edge:
             except Exception:
                 if body.over is None:
                     raise
+            finally:
+                body.close()
         if body.over is not None and not begun:
             await body.refuse(body.over, send)
 

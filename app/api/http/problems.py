@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from app.api.http import faults_in_words
+from app.api.http.methods import methods_of
 from app.errors import Conflict, Invalid, Malformed, NotReady, Problem
 from app.schemas.problems import MEDIA_TYPE
 from tangent.errors import BackboneUnavailable, FingerprintMismatch, TangentError
@@ -161,7 +162,10 @@ async def _http(request: Request, error: HTTPException) -> Response:
         code=HTTP_CODES.get(error.status_code, f"http_{error.status_code}"),
         detail=details.get(error.status_code, faults_in_words.UNREADABLE.get(detail, detail)),
     )
-    return ProblemResponse(body, error.status_code, headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405:  # the router knows only the methods of the route that it met first
+        headers = {**(headers or {}), "Allow": ", ".join(methods_of(request.scope))}
+    return ProblemResponse(body, error.status_code, headers=headers)
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -12,28 +12,46 @@ from collections.abc import AsyncIterator
 import anyio
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
-from app.errors import Gone
+from app.api.http import problems
+from app.api.http.event_streams import EventStreams
+from app.errors import Gone, NotReady
 from app.parts import Parts
 from app.serving.training import events_after
 from app.store import outages
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 15.0
 OUTAGE_SECONDS = 5.0  # between two tries while the database is away
 BATCH = 100
 
 
-def stream(parts: Parts, component_id: str, after: int) -> EventSourceResponse:
+class BoundedStream(EventSourceResponse):
+    """A stream of events that counts among the open ones while it is sent."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events, or the problem of too many streams."""
+        streams: EventStreams = scope["app"].state.event_streams
+        try:
+            with streams.one_more():
+                await super().__call__(scope, receive, send)
+        except NotReady as problem:
+            await problems.retriable(scope, problem)(scope, receive, send)
+
+
+def stream(
+    parts: Parts, streams: EventStreams, component_id: str, after: int
+) -> EventSourceResponse:
     """Return the answer that sends events until the training has ended."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_frames(parts, component_id, after), headers=headers)
+    return BoundedStream(_frames(parts, streams, component_id, after), headers=headers)
 
 
-async def _frames(parts: Parts, component_id: str, after: int) -> AsyncIterator[bytes]:
-    quiet = 0.0
+async def _frames(
+    parts: Parts, streams: EventStreams, component_id: str, after: int
+) -> AsyncIterator[bytes]:
     while True:
         try:
             found = await run_in_threadpool(events_after, parts, component_id, after, BATCH)
@@ -51,15 +69,12 @@ async def _frames(parts: Parts, component_id: str, after: int) -> AsyncIterator[
             await anyio.sleep(OUTAGE_SECONDS)
             continue
         for event in found.events:
-            after, quiet = event.id, 0.0
+            after = event.id
             yield format_sse_event(
                 id=str(event.id), event=event.type, data_str=event.model_dump_json()
             )
         if found.over:
             return
-        if not found.events:
-            if quiet >= HEARTBEAT_SECONDS:
-                quiet = 0.0
+        if len(found.events) < BATCH:
+            while not await streams.has_news(component_id, after, HEARTBEAT_SECONDS):
                 yield format_sse_event(comment="still here")
-            await anyio.sleep(POLL_SECONDS)
-            quiet += POLL_SECONDS

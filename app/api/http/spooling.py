@@ -20,7 +20,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.api.http.scopes import ScopedRoute
 from app.archives.uploads import report_full_disk
-from app.errors import Problem
+from app.errors import Malformed, Problem
 from app.store.datasets import SCRATCH
 
 # The texts of a form and its files of up to a megabyte are held in memory, and an upload has no
@@ -85,8 +85,24 @@ class SpoolingRequest(Request):
         return await super()._get_form(**limits)
 
 
+class SingleFields(SpoolingRequest):
+    """A request whose form has every field once: of two files, nobody can know which is meant."""
+
+    async def _get_form(self, **limits: Any) -> FormData:
+        form = await super()._get_form(**limits)
+        names = [name for name, _ in form.multi_items()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            await form.close()
+            raise Malformed(
+                "field_repeated",
+                f"the form has the field {twice[0][:80]!r} more than once: send it once, and every "
+                "file in a request of its own",
+            )
+        return form
+
+
 class SpoolingRoute(ScopedRoute):
-    """A route whose multipart files go to the scratch folder."""
+    """A route whose multipart files go to the scratch folder; a form has each field once."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -95,7 +111,7 @@ class SpoolingRoute(ScopedRoute):
 
         async def spooling(request: Request) -> Response:
             try:
-                return await handle(SpoolingRequest(request.scope, request.receive))
+                return await handle(SingleFields(request.scope, request.receive))
             except HTTPException as error:
                 # FastAPI blames the client for every error in a form; the disk's are not its fault.
                 if isinstance(error.__cause__, Problem | OSError):

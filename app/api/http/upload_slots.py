@@ -1,14 +1,22 @@
-"""Upload slots: a limited number of uploads are examined at the same time; others wait a while."""
+"""Upload slots: a limited number of uploads are received and examined at a time; others wait.
+
+More may be received than examined, as a client may send slowly: what they fill of the disk is
+bounded, and none of the body is read before its turn.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
-from fastapi import Request
+from fastapi import Request, Response
 
+from app.api.http.spooling import SpoolingRoute
 from app.errors import NotReady
 
 PATIENCE = 30.0  # seconds
 RETRY_SECONDS = 30
+RECEIVED_FOR_EACH = 4  # uploads that are received or wait, for each that is examined
 
 
 class UploadSlots:
@@ -17,6 +25,7 @@ class UploadSlots:
     def __init__(self, most: int, patience: float = PATIENCE) -> None:
         self.patience = patience
         self._free = asyncio.Semaphore(most)
+        self._receiving = asyncio.Semaphore(RECEIVED_FOR_EACH * most)
 
     async def take(self) -> None:
         """Wait for a free slot.
@@ -24,9 +33,25 @@ class UploadSlots:
         Raises:
             NotReady: `uploads_busy` when no slot came free within the patience.
         """
+        await self._acquire(self._free)
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[None]:
+        """Wait for the turn to be received; keep it during the block.
+
+        Raises:
+            NotReady: `uploads_busy` as for `take`.
+        """
+        await self._acquire(self._receiving)
+        try:
+            yield
+        finally:
+            self._receiving.release()
+
+    async def _acquire(self, slots: asyncio.Semaphore) -> None:
         try:
             async with asyncio.timeout(self.patience):
-                await self._free.acquire()
+                await slots.acquire()
         except TimeoutError:
             raise NotReady(
                 "uploads_busy",
@@ -48,3 +73,18 @@ async def upload_slot(request: Request) -> AsyncIterator[None]:
         yield
     finally:
         slots.give_back()
+
+
+class UploadRoute(SpoolingRoute):
+    """A route of uploads: nothing of a body is read before its turn."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler that waits for its turn."""
+        handle = super().get_route_handler()
+
+        async def in_turn(request: Request) -> Response:
+            slots: UploadSlots = request.app.state.upload_slots
+            async with slots.receiving():
+                return await handle(request)
+
+        return in_turn

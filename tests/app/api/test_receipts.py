@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.store.blobs import LocalBlobs
 from app.store.db import open_engine, session_factory, transaction
 from app.store.tables import IdempotencyKey
+from tests.support.problems import problem
 from tests.support.service import Service
 
 
@@ -233,3 +234,14 @@ def test_a_deletion_that_fails_leaves_no_receipt(service):
         raise Problem("any", "any")
 
     assert service.client.get("/v1/receipts/head").json()["number"] == 0
+
+
+def test_one_receipt_is_verified_at_a_time(
+    shared: Service, ledger: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.receipts.verify.PATIENCE_SECONDS", 0.05)
+    with shared.state.verifying:
+        answer = shared.client.post(f"/v1/receipts/{ledger[0]['id']}/verify")
+        problem(answer, 503, "verification_busy")
+        assert answer.headers["Retry-After"] == "5"
+    verified(shared, ledger[0])

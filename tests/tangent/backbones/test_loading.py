@@ -173,11 +173,16 @@ def test_half_precision_weights_are_used_as_float32(tmp_path):
         ),
         (dict(config=None), errors.UnknownBackbone, "names no architecture: call it <timm name>:"),
         (dict(config={}), errors.UnknownBackbone, "names no architecture"),
-        (dict(config={"architecture": "test_vitt"}), errors.UnknownBackbone, "nearest.*test_vit"),
+        (
+            dict(config={"architecture": "test_vitt"}),
+            errors.UnknownBackbone,
+            "beside .*weights.safetensors names no architecture of timm, such as resnet50$",
+        ),
+        (dict(config={"architecture": ["a"]}), errors.UnknownBackbone, "names no architecture of"),
         (dict(config="{"), errors.BackboneUnavailable, "config.json is no configuration of timm"),
         (dict(config="[1]"), errors.BackboneUnavailable, "config.json is no configuration of timm"),
     ],
-    ids=["missing", "shape", "no config", "no name", "unknown name", "no JSON", "a list"],
+    ids=["missing", "shape", "no config", "no name", "unknown", "list name", "no JSON", "a list"],
 )
 def test_local_weights_that_do_not_fit_are_refused(spoil, kind, sentence, tmp_path):
     path = local(tmp_path, **spoil)

@@ -66,6 +66,16 @@ def test_probes_and_documentation_need_no_key(guarded: Service) -> None:
             assert client.get(path).status_code == 200, path
 
 
+def test_metrics_and_documentation_can_be_closed(serve: Callable[..., Service]) -> None:
+    closed = serve(api_key=KEY, open_metrics=False, open_docs=False)
+    paths = ("/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/redoc.js")
+    with bare(closed) as client:
+        for path in paths:
+            assert client.get(path).status_code == 401, path
+        assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+    assert closed.client.get("/metrics").status_code == 200
+
+
 def test_a_refused_upload_is_not_read(guarded: Service) -> None:
     sent = 0
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import sleep
@@ -9,7 +10,9 @@ from time import sleep
 import httpx
 import pytest
 
+from app.api.http.body_limit import BodyMemory
 from tests.support.images import archive, image
+from tests.support.problems import problem
 from tests.support.service import Service
 
 LIMIT = 2**16
@@ -129,3 +132,32 @@ def test_limits_are_shown_as_they_are_set(small: Service) -> None:
     fields = {name for name in type(small.settings).model_fields if name.startswith("max_")}
     assert set(shown) == (fields | {"max_archive_entries"}) - {"max_attempts"}
     assert shown["max_archive_entries"] == small.settings.max_archive_entries
+
+
+def test_bodies_in_memory_are_bounded_in_all_and_by_address() -> None:
+    memory = BodyMemory(100)
+    assert memory.take(50, "a", small=False)
+    assert not memory.take(1, "a", small=False), "an address has half"
+    assert memory.take(1, "a", small=True)
+    assert memory.take(49, "b", small=False)
+    assert not memory.take(1, "c", small=False)
+    memory.give_back(51, "a")
+    assert memory.take(50, "c", small=False)
+
+
+def test_a_large_body_that_finds_no_memory_is_refused_and_small_ones_are_not(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BodyMemory, "__init__", lambda self: _small_memory(self))
+    service, png = serve(), {"Content-Type": "image/png"}
+    for _ in range(3):  # a refused body gives back what it took
+        answer = service.client.post("/v1/predictions", content=bytes(3 * 2**20), headers=png)
+        problem(answer, 503, "bodies_busy")
+        assert answer.headers["Retry-After"] == "5"
+    for _ in range(5):
+        answer = service.client.post("/v1/predictions", content=bytes(2**20), headers=png)
+        problem(answer, 409, "no_components")
+
+
+def _small_memory(memory: BodyMemory) -> None:
+    memory._most, memory._held = 2 * 2**20, Counter()

@@ -3,13 +3,16 @@
 import json
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
-from app.api.http import server_sent_events
+from app.api.http import event_streams, server_sent_events
+from app.serving import training
 from app.store import components
 from app.store.db import transaction
+from tests.support.problems import problem
 from tests.support.service import Service
 
 STREAM = {"Accept": "text/event-stream"}
@@ -134,7 +137,6 @@ def test_events_reach_an_open_stream_as_they_come(shared, component_id):
 
 
 def test_a_quiet_stream_sends_comments_that_carry_no_id(shared, component_id, monkeypatch):
-    monkeypatch.setattr(server_sent_events, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(server_sent_events, "HEARTBEAT_SECONDS", 0.1)
     url = f"{shared.url}/v1/components/{component_id}/events"
 
@@ -168,3 +170,44 @@ def test_a_place_that_is_none_is_refused(shared, component_id, query):
     answer = shared.client.get(f"/v1/components/{component_id}/events", params=query)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_many_quiet_streams_share_one_look_at_the_database(shared, component_id, monkeypatch):
+    looks, read = [], training.last_events
+
+    def counted(session, ids):
+        looks.append(len(ids))
+        return read(session, ids)
+
+    monkeypatch.setattr(training, "last_events", counted)
+    monkeypatch.setattr(event_streams, "POLL_SECONDS", 0.1)
+    url = f"{shared.url}/v1/components/{component_id}/events"
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
+        streams = [stack.enter_context(client.stream("GET", url, headers=STREAM)) for _ in range(8)]
+        lines = [stream.iter_lines() for stream in streams]
+        for each in lines:
+            next(each)
+        began, before = time.monotonic(), len(looks)
+        time.sleep(1)
+        assert len(looks) - before <= (time.monotonic() - began) / 0.1 + 1
+        assert set(looks) == {1}
+        cancel(shared, component_id)
+        assert all(any("cancelled" in line for line in each) for each in lines)
+
+
+def test_streams_beyond_the_bound_are_refused_until_others_end(shared, component_id, monkeypatch):
+    url = f"{shared.url}/v1/components/{component_id}/events"
+    monkeypatch.setattr(shared.app.state.event_streams, "_most", 1)
+    with httpx.stream("GET", url, headers=STREAM, timeout=60, trust_env=False) as first:
+        lines = first.iter_lines()  # held, as the end of the iterator ends the stream
+        next(lines)
+        refused = shared.client.get(url, headers=STREAM)
+        problem(refused, 503, "too_many_streams")
+        assert refused.headers["Retry-After"] == "15"
+        assert shared.client.get(url).json()["data"]
+    end = time.monotonic() + 10
+    while shared.app.state.event_streams._open and time.monotonic() < end:
+        time.sleep(0.05)
+    cancel(shared, component_id)
+    assert shared.client.get(url, headers=STREAM).status_code == 200

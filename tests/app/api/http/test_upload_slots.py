@@ -1,9 +1,10 @@
 """A limited number of uploads are examined at the same time; others wait, but not for ever."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic, sleep
 from typing import Any
 
@@ -122,3 +123,36 @@ def test_those_that_wait_keep_nobody_else_waiting(
 
 def test_without_a_setting_it_is_two(service: Service) -> None:
     assert service.client.get("/v1/limits").json()["max_concurrent_uploads"] == 2
+
+
+def test_nothing_of_a_body_is_read_before_its_turn(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies that are sent slowly fill the disk with no more than the bound of them."""
+    service = serve(max_concurrent_uploads=1)
+    service.app.state.upload_slots.patience = 0.5
+    host, port = service.url.removeprefix("http://").split(":")
+    head = (
+        "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n"
+        "Expect: 100-continue\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        lines = [
+            stack.enter_context(socket.create_connection((host, int(port)), 20)) for _ in range(6)
+        ]
+        for line in lines:
+            line.sendall(head.encode())
+        first = sorted(line.recv(12) for line in lines)
+        assert first == [b"HTTP/1.1 100"] * 4 + [b"HTTP/1.1 503"] * 2
+    end = monotonic() + 20
+    while (answer := post(service, archive(FILES))).status_code == 503 and monotonic() < end:
+        sleep(0.1)
+    assert answer.status_code == 201
+
+
+def test_a_form_with_two_files_is_refused(service: Service) -> None:
+    files = [("file", (f"{n}.zip", archive(FILES), "application/zip")) for n in "ab"]
+    for path in ("/v1/datasets", "/v1/components/import"):
+        document = problem(service.client.post(path, files=files), 400, "field_repeated")
+        assert "'file' more than once" in document["detail"]
+    assert traces(service)["dataset"] == 0

@@ -1,0 +1,71 @@
+"""Answers that are open files: whole or by Range, as long as the file stays stored.
+
+A deletion by this process ends them with their connection, see app.inference.transfers. After a
+deletion by another process, which knows nothing of this one's connections, they end by themselves.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, BinaryIO
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from app.inference.deletion_gate import Ticket
+
+LOOK_SECONDS = 0.5  # between two looks for the file
+
+
+class FileDeleted(Exception):
+    """Ends a transfer in the middle of an answer, so that the server closes the connection."""
+
+
+class OpenFileResponse(FileResponse):
+    """A file that is open already; it is closed when the answer has ended."""
+
+    def __init__(
+        self, file: BinaryIO, ticket: Ticket, is_stored: Callable[[], bool], **given: Any
+    ) -> None:
+        super().__init__(file.name, stat_result=os.fstat(file.fileno()), **given)
+        self.file, self.ticket, self.is_stored = file, ticket, is_stored
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file until it is sent, deleted or no longer wanted."""
+        deleted = False
+
+        async def unless_deleted(message: Message) -> None:
+            if self.ticket.is_cut and self.ticket.client is None:
+                raise FileDeleted
+            await send(message)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def watch() -> None:
+                    nonlocal deleted
+                    while await run_in_threadpool(self.is_stored):
+                        await anyio.sleep(LOOK_SECONDS)
+                    deleted = True
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(watch)
+                await super().__call__(scope, receive, unless_deleted)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.file.close()
+        if deleted:
+            await self._end(receive)
+
+    async def _end(self, receive: Receive) -> None:
+        if self.ticket.client is None:
+            raise FileDeleted
+        self.ticket.client.abort()
+        while (await receive())["type"] != "http.disconnect":
+            continue
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[anyio.AsyncFile[bytes]]:
+        yield anyio.wrap_file(self.file)

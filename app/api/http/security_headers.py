@@ -1,0 +1,70 @@
+"""Headers that tell a browser what it must not do with an answer."""
+
+import base64
+import hashlib
+import re
+
+from starlette.types import Message, Scope, Send
+
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+OWN_PAGES_ONLY = (b"cross-origin-resource-policy", b"same-origin")
+NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+# The pages of the documentation load their files from here, and style elements as they draw.
+PAGE = (
+    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; "
+    "child-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+POLICY = b"content-security-policy"
+INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+PRIVATE = "/v1/"
+
+
+def protected(scope: Scope, send: Send) -> Send:
+    """Return a `send` that adds the headers; a page may run only the scripts that it has."""
+    held: list[Message] = []
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = _with_headers(scope, message.get("headers", []))
+            message = {**message, "headers": headers}
+            if _is_page(headers):
+                held.append(message)
+                return
+            headers.append((POLICY, NOTHING))
+        elif held:
+            start = held.pop()
+            start["headers"].append((POLICY, _policy(message.get("body", b""))))
+            await send(start)
+        await send(message)
+
+    return sent
+
+
+def _with_headers(scope: Scope, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    headers = list(given)
+    names = {name.lower() for name, _ in headers}
+    headers += [header for header in ALWAYS if header[0] not in names]
+    if b"access-control-allow-origin" not in names:
+        headers.append(OWN_PAGES_ONLY)
+    if scope["path"].startswith(PRIVATE) and b"cache-control" not in names:
+        headers.append((b"cache-control", b"no-store"))
+    return headers
+
+
+def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/html")
+        for name, value in headers
+    )
+
+
+def _policy(page: bytes) -> bytes:
+    hashes = [hashlib.sha256(script).digest() for script in INLINE.findall(page)]
+    scripts = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes)
+    return PAGE.format(scripts=scripts).encode()

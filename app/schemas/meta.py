@@ -25,6 +25,9 @@ class Limits(BaseModel):
     max_attributed_components: int
     max_attributions: int
     max_solve_numbers: int
+    max_connections: int
+    max_connections_per_address: int
+    max_event_streams: int
 
 
 class Live(BaseModel):

@@ -45,7 +45,7 @@ def _listed(text: str | None) -> frozenset[str]:
 
 
 class Settings(BaseSettings):
-    """Read from `TANGENT_<NAME>` variables; every field is a row of the README's table."""
+    """Read from `TANGENT_<NAME>` variables; every field is a row of docs/settings.md."""
 
     model_config = SettingsConfigDict(env_prefix="TANGENT_", frozen=True, extra="forbid")
 

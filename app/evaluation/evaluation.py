@@ -5,7 +5,7 @@ from typing import Any
 
 from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
-from app.inference.selection import read_consistently, selection_fields
+from app.inference.selection import contents, read_consistently, selection_fields
 from app.parts import Parts
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.store import datasets, evaluations
@@ -49,7 +49,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
             ).id
 
         shown = EvaluationOut.of(evaluations.get(session, once.run(session, request, store)))
-    ticket.hand_over([dataset.id, *selection.contents])
+    ticket.hand_over([dataset.id, *contents(selection)])
     return shown
 
 

@@ -8,7 +8,7 @@ from app.errors import Conflict, Invalid
 from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
-from app.inference.selection import read_consistently, selection_fields
+from app.inference.selection import contents, read_consistently, selection_fields
 from app.parts import Parts
 from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import SelectionQuery
@@ -70,7 +70,7 @@ def fit_weights(
             return stored.name
 
         shown = _shown(session, once.run(session, request, store, status=200))
-    ticket.hand_over([dataset.id, *selection.contents])
+    ticket.hand_over([dataset.id, *contents(selection)])
     return shown
 
 

@@ -32,6 +32,14 @@ def resolve(session: Session, query: SelectionQuery) -> Selection:
     return compositions.resolve(session, query.space, query.composition, parts, query.rule)
 
 
+def contents(selection: Selection) -> list[str]:
+    """Return the hashes of all files that an answer may have been made of."""
+    parts = [part for part, _ in selection.members]
+    if selection.refinement is not None:
+        parts.append(selection.refinement)
+    return [part.sha256 for part in parts if part.sha256]
+
+
 def selection_fields(selection: Selection) -> dict[str, Any]:
     """Return the fields that describe an answer's selection, with every weight as a number."""
     none = 1 / len(selection.members) if selection.rule == "average" else 1.0

@@ -11,7 +11,7 @@ from app.images import BadImage
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
-from app.inference.selection import read_consistently, selection_fields
+from app.inference.selection import contents, read_consistently, selection_fields
 from app.parts import Parts
 from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
 from app.store import refinements
@@ -142,7 +142,7 @@ def predict(
         "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
         "retraining": selection.retraining,
     }
-    ticket.hand_over(selection.contents)
+    ticket.hand_over(contents(selection))
     return Prediction(described, answers, work.seconds)
 
 

@@ -44,12 +44,6 @@ class Selection:
         return self.members, self.rule
 
     @property
-    def contents(self) -> list[str]:
-        """Return the hashes of all files that an answer may have been made of."""
-        parts = [part for part, _ in self.members] + ([self.refinement] if self.refinement else [])
-        return [part.sha256 for part in parts if part.sha256]
-
-    @property
     def joint(self) -> str | None:
         """Return exact, one_shot or refined under rule `joint`, None under any other."""
         if self.rule != "joint":

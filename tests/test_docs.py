@@ -9,12 +9,16 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.metrics import Metrics
 from app.settings import Settings
+from app.store.counts import Counts
 from benchmarks.structure.picture import rendered
 from tangent.merging import METHODS, MergeMethod
+from tests.support.alarms import codes_of_outages, log_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PAGES = sorted(path for path in (ROOT / "docs").iterdir() if path.suffix == ".md")
@@ -235,3 +239,36 @@ def test_continuous_integration_runs_every_version_that_the_project_names():
     assert listed.replace('"', "").split(", ") == named
     assert PROJECT["requires-python"] == f">={named[0]}"
     assert "- run: .ci/run" in workflow
+
+
+def cells(heading: str) -> list[list[str]]:
+    """The rows below the table's head in this section of the page on operations."""
+    section = OPERATIONS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return rows(section)[2:]
+
+
+def test_every_promise_of_the_operations_page_names_tests_that_exist():
+    for promise, proof in cells("What is promised, and the test that proves it"):
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", proof)
+        assert named, promise
+        for path, test in named:
+            assert f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test} is not there"
+
+
+def test_every_code_of_503_and_507_has_its_row_for_operators():
+    listed = [row[0].strip("`") for row in cells("Codes of 503 and 507")]
+    assert listed == sorted(codes_of_outages())
+
+
+def test_every_series_of_the_metrics_is_on_the_operations_page():
+    metrics = Metrics()
+    metrics.register_counts(lambda: Counts({}, 0, {}, 0, 0, 0, 0, 0))
+    names = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), re.M))
+    section = OPERATIONS.partition("\n## Series")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`(tangent_\w+)`", section))
+    assert {re.sub("_(total|created|info)$", "", name) for name in names} == listed
+
+
+def test_every_line_of_the_log_on_the_operations_page_is_in_the_code():
+    listed = {row[0].strip("`") for row in cells("Lines of the log")}
+    assert listed <= set(log_lines("app", "tangent", "training_worker"))

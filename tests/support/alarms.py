@@ -1,0 +1,53 @@
+"""Alarms that the code can raise, read from its files: codes of 503 and 507, lines of the log."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.api.http.problems import TANGENT_FAMILY
+from app.errors import DiskFull, NotReady
+from app.store import outages
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOUD = ("warning", "error", "exception", "critical")
+
+
+def codes_of_outages() -> set[str]:
+    """Return the codes of all problems of the classes NotReady and DiskFull.
+
+    A code in a variable comes from `outages.SECONDS`, or repeats one that is written elsewhere.
+    """
+    kinds = {"NotReady", "DiskFull"}
+    kinds |= {
+        node.name
+        for node in _nodes("app")
+        if isinstance(node, ast.ClassDef) and kinds & _bases(node)
+    }
+    codes = set(outages.SECONDS)
+    codes |= {kind.code for kind, to in TANGENT_FAMILY.items() if to in (NotReady, DiskFull)}
+    for node in _nodes("app"):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds:
+            code = node.args[0]
+            if isinstance(code, ast.Constant):
+                codes.add(str(code.value))
+    return codes
+
+
+def log_lines(*rooms: str) -> Iterator[str]:
+    """Yield the text of every loud line of the log, with an ellipsis for what differs."""
+    for node in _nodes(*rooms):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            text = node.args[0]
+            if node.func.attr in LOUD and isinstance(text, ast.Constant):
+                yield re.sub(r"%(\.\d+)?[a-z]", "…", str(text.value))
+
+
+def _nodes(*rooms: str) -> Iterator[ast.AST]:
+    for room in rooms:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield from ast.walk(ast.parse(path.read_text()))
+
+
+def _bases(node: ast.ClassDef) -> set[str]:
+    return {base.id for base in node.bases if isinstance(base, ast.Name)}

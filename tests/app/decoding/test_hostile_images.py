@@ -1,13 +1,17 @@
 """Small files that take minutes or gigabytes to decode hold up nobody: the service goes on."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
 import httpx
 import pytest
+import uvicorn
 
+from app.server import Announced
 from tests.support import costly_images
 from tests.support.archives import archive, noise
 from tests.support.images import image
@@ -17,9 +21,9 @@ SECONDS = 0.2  # of a processor, for an image; for a request six times as much
 MAX_GROWTH = 400 * 2**20  # bytes of this process, which is the API's
 HOSTILE = {
     "progressive JPEG": [costly_images.jpeg_of_scans(2000, 2000, 4000)] * 64,
-    "large PNG": [costly_images.large_png(7071)] * 24,
-    "RLE BMP": [costly_images.bmp_of_runs(7000, 7000)] * 8,
-    "deflated TIFF": [costly_images.deflated_tiff(4000, 16_000)] * 4,
+    "large PNG": [costly_images.large_png(7071)] * 8,
+    "RLE BMP": [costly_images.bmp_of_runs(7000, 7000)] * 3,
+    "deflated TIFF": [costly_images.deflated_tiff(4000, 8_000)] * 2,
 }
 
 
@@ -148,14 +152,20 @@ def test_thumbnails_of_large_images_take_their_turns(
     assert growth[0] < MAX_GROWTH
 
 
-def test_the_service_ends_at_once_though_it_is_decoding(serve: Callable[..., Service]) -> None:
+def test_a_service_that_is_to_end_refuses_the_images_in_decoding(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.server.DECODE_GRACE_SECONDS", 0.0)
     service = serve(max_decode_seconds=100.0)
     service.component({"cat": 2, "dog": 2})
+    slow = costly_images.jpeg_of_scans(2000, 2000, 200_000)
     with ThreadPoolExecutor(1) as pool:
-        decoding = pool.submit(predict, service, costly_images.jpeg_of_scans(2000, 2000, 200_000))
-        decoder = service.state.engine._decoder
-        while not decoder._busy:
+        decoding = pool.submit(predict, service, slow, slow)
+        while not service.state.engine._decoder._busy:
             assert not decoding.done()
-        service.state.engine.close()
+        with suppress(TimeoutError):
+            ending = Announced(uvicorn.Config(service.app))._refuse_decoding()
+            asyncio.run(asyncio.wait_for(ending, 1.0))
         answer = decoding.result(30)
     assert (answer.status_code, answer.json()["code"]) == (503, "service_stopping")
+    assert not errors(predict(service, image("cat", 1)))  # the decoder itself goes on

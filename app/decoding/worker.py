@@ -82,6 +82,8 @@ class Task:
             answer, result = {"heavy": True}, b""
         except BadImage as error:
             answer, result = {"reason": error.reason, "pixels": error.pixels}, b""
+        except MemoryError:
+            answer, result = {"reason": images.NO_MEMORY, "pixels": 0}, b""
         self._kernel.limit_seconds(0.0)
         self._kernel.limit_memory(None)
         seconds = max(MIN_SECONDS, process_time() - began)
@@ -99,10 +101,7 @@ class Task:
     def pixels(self) -> Answer:
         geometry = Geometry.of(self.order["geometry"])
         image = images.decode(self.data, self._limits, self._meet)
-        try:
-            image = geometry.apply(image)
-        except MemoryError:
-            raise BadImage(images.NO_MEMORY) from None
+        image = geometry.apply(image)
         return {"width": image.width, "height": image.height}, image.tobytes()
 
     def _meet(self, pixels: int) -> None:

@@ -54,7 +54,7 @@ class ImageSource:
     ) -> None:
         self.labels = [entry.label for entry in entries]
         self._entries, self._pack = entries, pack
-        self._preprocess, self._decoder = preprocess, decoder_of(limits)
+        self._preprocess, self._decoder = preprocess, decoder_of(limits, for_one=True)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield batches (b, 3, S, S) float32 of `size` images; the last batch may be smaller.

@@ -91,8 +91,9 @@ class Decoder:
     NotReady (`decoding_busy`, as `Turns.turn`, and `service_stopping`).
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits, self._turns = limits, Turns(WORKERS, HEAVY)
+    def __init__(self, limits: Limits, *, heavy: int = HEAVY) -> None:
+        """Start no worker yet; `heavy` of the images decoded at a time may be heavy."""
+        self._limits, self._turns = limits, Turns(WORKERS, heavy)
         self._idle: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()
         self._lock, self._interruptions = Lock(), 0
@@ -267,14 +268,18 @@ class Decoder:
             )
 
 
-def decoder_of(limits: Limits) -> Decoder:
-    """Return this process's decoder with these limits; all that ask share it."""
-    return _decoder(Bounds(*(getattr(limits, name) for name in Bounds._fields)))
+def decoder_of(limits: Limits, *, for_one: bool = False) -> Decoder:
+    """Return this process's decoder with these limits; all that ask share it.
+
+    With `for_one`, there is one request at a time, so all of its images may be heavy.
+    """
+    bounds = Bounds(*(getattr(limits, name) for name in Bounds._fields))
+    return _decoder(bounds, WORKERS if for_one else HEAVY)
 
 
 @cache
-def _decoder(bounds: Bounds) -> Decoder:
-    return Decoder(bounds)
+def _decoder(bounds: Bounds, heavy: int) -> Decoder:
+    return Decoder(bounds, heavy=heavy)
 
 
 # A forked process has no workers and no threads of its own.

@@ -10,8 +10,10 @@ import tangent
 from app.errors import NotFound
 from app.settings import BadSettings, Settings
 from app.store import folder_identity, folder_lock, migrate, spaces
+from app.store.audit import Act, name_hash
 from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
+from app.store.callers import LOCAL
+from app.store.db import open_engine, session_factory, transaction, with_info
 from app.store.jobs import Jobs
 from app.store.retraining import Retraining, retrain_space
 from app.store.spaces import SpaceUnavailable
@@ -53,7 +55,8 @@ def retrain(settings: Settings, name: str) -> Retraining:
 def _retrained(settings: Settings, name: str) -> Retraining:
     blobs, jobs = LocalBlobs(settings.data_dir / "blobs"), Jobs(settings)
     engine = open_engine(settings)
-    sessions = session_factory(engine)
+    act = Act(LOCAL, "tangent spaces retrain", (name_hash("space", name),))
+    sessions = with_info(session_factory(engine), act=act)
     try:
         with transaction(session_factory(engine, read_only=True)) as session:
             row = spaces.get(session, name)

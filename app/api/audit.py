@@ -22,7 +22,7 @@ def audited(
 ) -> Listing[AuditOut]:
     """Lists changes from the first on, a page at a time; entries are never changed or deleted.
 
-    Every request or command that changes something has one entry, written with the change.
+    Every request that changes something has one entry, written with the change.
     """
     rows = audit.list_(session, after=page.after, limit=page.limit + 1, key_id=key_id)
     return page.listing(rows, AuditOut.of)

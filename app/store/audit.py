@@ -58,6 +58,11 @@ def note_changes(session: Session, _context: Any) -> None:
         info.setdefault("made", []).extend(_ids(session.new))
 
 
+def note_statement(session: Session) -> None:
+    """Remember that a statement past the session's objects has changed rows."""
+    session.info["changed"] = True
+
+
 def _ids(rows: Iterable[Any]) -> Iterable[str]:
     for row in rows:
         if isinstance(row, WITH_ID):
@@ -76,7 +81,7 @@ def record(session: Session) -> None:
     session.flush()
     if not session.info.get("changed"):
         return
-    objects = dict.fromkeys([*act.objects, *session.info["made"]])
+    objects = dict.fromkeys([*act.objects, *session.info.get("made", ())])
     entry = AuditEntry(
         key_id=act.key_id,
         action=act.action,

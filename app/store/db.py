@@ -123,6 +123,8 @@ def affected(session: Session, statement: Update | Delete) -> int:
     """Run the statement; return how many rows it changed or deleted."""
     done = session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(done, CursorResult)
+    if done.rowcount:
+        audit.note_statement(session)
     return done.rowcount
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict
 from app.receipts.body import Subject
-from app.store import components, datasets, lineage
+from app.store import callers, components, datasets, lineage
 from app.store.blobs import LocalBlobs
 from app.store.components import Queue
 from app.store.db import hold_write_lock
@@ -99,8 +99,9 @@ def of_component(session: Session, component_id: str) -> Change:
         NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
     """
     hold_write_lock(session)
-    components.get(session, component_id)  # nobody else deletes it from here on
     rows = _locked(session, Component.id == component_id)
+    if not rows or not callers.sees(session, rows[0].space):
+        components.get(session, component_id)
     return Change(Subject(kind="component", id=component_id), _with_derived(session, rows))
 
 
@@ -112,8 +113,9 @@ def of_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Change:
         NotFound, Gone: as `datasets.get`.
     """
     hold_write_lock(session)
-    dataset = datasets.get(session, dataset_id)
-    session.refresh(dataset, with_for_update=True)
+    dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
+    if dataset is None or not callers.sees(session, dataset.space):
+        dataset = datasets.get(session, dataset_id)
     rows = _with_derived(session, _locked(session, Component.dataset_id == dataset_id))
     if rows and not cascade:
         ids = [row.id for row in rows]

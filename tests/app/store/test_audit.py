@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings
 from app.store import audit, keys
 from app.store.audit import Act
-from app.store.db import open_engine, session_factory, transaction, with_info
-from app.store.tables import AuditEntry
+from app.store.db import affected, open_engine, session_factory, transaction, with_info
+from app.store.tables import ApiKey, AuditEntry
 
 ACT = Act("key_a", "POST /v1/keys", ("key_b",), "req_1")
 
@@ -67,6 +68,16 @@ def test_what_changes_nothing_has_no_entry(sessions):
     with transaction(sessions) as session:  # the service's own work
         keys.create(session, name="a", scopes=["read"])
     assert entries(sessions) == []
+
+
+def test_a_change_by_a_statement_alone_has_an_entry_if_it_met_a_row(sessions):
+    with transaction(sessions) as session:
+        keys.create(session, name="a", scopes=["read"])
+    change = update(ApiKey).values(name="b")
+    for found in (False, True):
+        with transaction(with_info(sessions, act=ACT)) as session:
+            affected(session, change if found else change.where(ApiKey.name == "none"))
+        assert len(entries(sessions)) == int(found)
 
 
 def test_the_entry_is_there_as_soon_as_the_change_is(sessions):

@@ -22,7 +22,14 @@ from tests.support.service import KEY_FREE, Service
 Serve = Callable[..., Service]
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 # These have answers of their own, or need no database.
-OPEN = ("/livez", "/readyz", "/metrics", "/v1/limits", "/v1/receipts/key")
+OPEN = (
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/v1/limits",
+    "/v1/receipts/key",
+    "/v1/receipts/checkpoint",
+)
 FILE = ("a.zip", archive({"cat": 2}), "application/zip")
 EVALUATION = {"dataset_id": "ds_1", "components": [{"id": "cmp_1"}]}
 BODIES: dict[str, dict[str, Any]] = {
@@ -37,6 +44,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/compositions/{name}/solve": {"json": {"dataset_id": "ds_1"}},
     "post /v1/predictions": {"files": {"images": ("a.png", image("cat", 1), "image/png")}},
     "post /v1/evaluations": {"json": EVALUATION},
+    "get /v1/receipts/consistency": {"params": {"first": 0}},
     "post /v1/keys": {"json": {"name": "a", "scopes": ["admin"]}},
     "patch /v1/spaces/{name}": {"json": {"shared": True}},
     "post /v1/spaces": {"json": {"name": "s", "backbone": "resnet_micro_32", "scope": "head"}},

@@ -151,7 +151,7 @@ def migrate(settings: Settings, flags: argparse.Namespace) -> int:
 
 
 def doctor(settings: Settings, flags: argparse.Namespace) -> int:
-    """Print a line for each finding; return 1 if there is any. Act first if that is asked."""
+    """Print a line for each finding; return 1 if there is any. Act first if a flag says so."""
     from app.doctor import examine, remove, settle
 
     done = remove(settings, flags.remove) if flags.remove else []

@@ -101,7 +101,9 @@ def _of_name(quarantine: Quarantine, name: str) -> list[str]:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _space(settings)
     if migrate.is_empty(settings):
-        yield Finding("the database has no tables", "check TANGENT_DATABASE_URL, or start anew")
+        yield Finding(
+            "the database has no tables", "check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
+        )
         return
     if not migrate.is_current(settings):
         yield Finding("the database schema is of another version", "run `tangent migrate`")

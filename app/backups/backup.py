@@ -122,10 +122,11 @@ def described(manifest: Manifest, target: Path) -> list[str]:
     size = sum(entry.bytes for entry in manifest.files.values())
     count = sum(digest.rows for digest in manifest.tables.values())
     lines = [
-        f"{target} holds {count} rows and {len(manifest.files) - 1} files in {size} bytes; the "
-        f"ledger's head is receipt {manifest.ledger.number}, {manifest.ledger.hash}",
+        f"{target} holds {count} rows and {len(manifest.files) - 1} of the store's files, in "
+        f"{size} bytes; the ledger's head is receipt {manifest.ledger.number}, "
+        f"{manifest.ledger.hash}",
         "it keeps what is deleted from now on: restore it with the receipts of later deletions, "
-        "and remove it when it need not be kept",
+        "and remove it when its time is over",
     ]
     return lines + [
         f"{key} is missing or damaged: see `tangent doctor`" for key in manifest.missing

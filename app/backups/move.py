@@ -156,9 +156,9 @@ def described(moved: Moved) -> list[str]:
     count, name = sum(each.rows for each in moved.tables.values()), moved.target.database_url
     setting = f"set TANGENT_DATABASE_URL to {folder_identity.named(moved.target)[13:]}"
     return [
-        f"{count} rows were moved, equal to the byte, with the ledger up to receipt "
-        f"{moved.ledger.number}; {moved.queued} trainings go on",
+        f"rows moved, equal to the byte: {count}; the ledger's last receipt: "
+        f"{moved.ledger.number}; trainings that go on: {moved.queued}",
         f"{setting if name else 'unset TANGENT_DATABASE_URL'} before the next start",
-        "the old database still holds the rows, and will hold what is deleted from now on: drop "
-        "it when it need not be kept",
+        "the old database keeps its rows, also those that are deleted later: drop it when you are "
+        "content with the new one",
     ]

@@ -181,8 +181,8 @@ def described(restored: Restored, with_ledger: bool) -> list[str]:
     """Return sentences about a finished restore, and about what backups still hold."""
     manifest, head = restored.manifest, restored.manifest.ledger
     lines = [
-        f"the store of {manifest.made_at} is restored, up to receipt {head.number}; "
-        f"{restored.queued} trainings go on",
+        f"the store of {manifest.made_at} is restored, with the ledger's receipts up to "
+        f"{head.number}; trainings that go on: {restored.queued}",
         *restored.repeated,
     ]
     if not with_ledger:

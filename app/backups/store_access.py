@@ -19,7 +19,9 @@ def opened(settings: Settings) -> Iterator[sessionmaker[Session]]:
         BadSettings: it has no tables, another version's schema, or another data folder.
     """
     if migrate.is_empty(settings):
-        raise BadSettings("the database has no tables: check TANGENT_DATA_DIR and _DATABASE_URL")
+        raise BadSettings(
+            "the database has no tables: check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
+        )
     if not migrate.is_current(settings):
         raise BadSettings("the database schema is of another version: run `tangent migrate`")
     folder_identity.check(settings)

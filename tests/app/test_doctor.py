@@ -182,6 +182,6 @@ def test_a_name_that_is_not_in_quarantine_is_refused(service):
 def test_an_empty_folder_is_no_store_and_stays_empty(tmp_path, capsys):
     assert main(["doctor", "--data-dir", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().out == (
-        "the database has no tables: check TANGENT_DATABASE_URL, or start anew\n"
+        "the database has no tables: check TANGENT_DATA_DIR and TANGENT_DATABASE_URL\n"
     )
     assert not (tmp_path / "none").exists()

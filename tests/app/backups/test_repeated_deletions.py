@@ -184,6 +184,5 @@ def test_labels_renamed_after_the_backup_are_renamed_again_from_the_old_store(se
         assert list(wanted["labels"]) == ["cat", "hound"]
         assert all(verify(again, each)["ok"] for each in seen(again)["receipts"]["data"])
     without = later_deletions.Ledger(whole.receipts, whole.keys)
-    told = restore(settings_of(tmp_path / "other"), file, without).open_ends
-    assert len(told) == 1
-    assert told[0].startswith(f"the labels of {made.dataset} were renamed after the backup")
+    (open_end,) = restore(settings_of(tmp_path / "other"), file, without).open_ends
+    assert open_end.startswith(f"the labels of {made.dataset} were renamed after the backup")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect
 
 from app.backups import backup, rows, tape
 from app.backups.backup import back_up
@@ -16,8 +17,8 @@ from app.backups.manifest import BadBackup
 from app.backups.restore import restore
 from app.cli import main
 from app.settings import Settings
-from app.store import folder_lock
-from app.store.db import frozen_view
+from app.store import folder_lock, jobs
+from app.store.db import frozen_view, transaction
 from tests.support.client import delete, verify
 from tests.support.images import image
 from tests.support.service import Service, running
@@ -224,3 +225,11 @@ def test_only_the_owner_can_read_a_backup_whatever_the_umask(service, tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "backup.tar").stat().st_mode) == 0o600
+
+
+def test_every_table_is_copied_or_stays_behind_on_purpose(service):
+    with transaction(service.state.reading) as session:
+        there = set(inspect(session.connection()).get_table_names())
+        there -= jobs.TABLES | {"alembic_version"}
+
+    assert {table.name for table in rows.TABLES} | rows.LEFT_BEHIND == there

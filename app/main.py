@@ -57,7 +57,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     code(), environment()  # files and versions as they are now, not at the first deletion
     list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
     private_folder.close(settings.data_dir)
-    with folder_lock.shared(settings):
+    with folder_lock.shared(settings) as alone_at:
         folder_identity.claim(settings)
         with parts.opened(settings, state.metrics, state.signer) as made:
 
@@ -66,7 +66,9 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
 
             with transaction(made.sessions) as session:
                 space = stored_spaces.ensure_default(session, open_default)
-            cleanup.recover(made.sessions, made.jobs, made.blobs)
+            cleanup.recover(
+                *(made.sessions, made.jobs, made.blobs), alone_at=state.alone_at or alone_at
+            )
             _warm(made, space)
             state.parts = made
             yield
@@ -117,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
-    app.state.signer = signer
+    app.state.signer, app.state.alone_at = signer, None
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
     app.state.event_streams = EventStreams(
         settings.max_event_streams, lambda seen: with_news(app.state.parts, seen)

@@ -42,7 +42,7 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     app = create_app(settings)
     _check_device(settings.device)
     _allow_open_files(settings)
-    with folder_lock.shared(settings):
+    with folder_lock.shared(settings) as app.state.alone_at:
         folder_identity.claim(settings)  # inside the application an error would be a traceback
         listener = _listen(settings)
         _make_default_space(settings)

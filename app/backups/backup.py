@@ -20,7 +20,7 @@ from app.backups.manifest import BLOBS, DATABASE, Manifest
 from app.backups.tape import Tape
 from app.receipts.body import installed
 from app.settings import Settings
-from app.store import erasure, folder_identity, migrate
+from app.store import erasure, folder_identity, folder_lock, migrate
 from app.store.blobs import LocalBlobs
 from app.store.db import frozen_view, hold_write_lock, transaction
 from app.store.tables import Dataset, now, stamp
@@ -47,7 +47,11 @@ def back_up(settings: Settings, target: Path) -> Manifest:
     Raises:
         BadSettings: the file is there already, or database and folder cannot be used.
     """
-    with store_access.opened(settings) as sessions, tape.written(target) as writing:
+    with (
+        folder_lock.shared(settings),
+        store_access.opened(settings) as sessions,
+        tape.written(target) as writing,
+    ):
         blobs = LocalBlobs(settings.data_dir / "blobs")
         for attempt in range(1, MAX_ATTEMPTS + 1):
             with ExitStack() as stack:

@@ -39,12 +39,18 @@ class Survey:
     stale: list[str]  # intents without a blob
 
 
-def sweep(sessions: sessionmaker[Session], blobs: LocalBlobs) -> list[str]:
-    """Remove, set aside or bring back what the survey finds; return the keys that were removed."""
+def sweep(
+    sessions: sessionmaker[Session], blobs: LocalBlobs, *, alone_at: float | None = None
+) -> list[str]:
+    """Remove, set aside or bring back what the survey finds; return the keys that were removed.
+
+    `alone_at` is a time at which no process but this one was on the store: whatever others had
+    begun before, they will not end.
+    """
     quarantine = Quarantine(blobs)
     found, held = list(blobs.keys()), list(quarantine.keys())  # listed before the rows are read
     with frozen_view(sessions) as session:
-        seen = survey(session, blobs, found)
+        seen = survey(session, blobs, found, alone_at=alone_at)
         doomed = _deleted(session, held)
     for key in seen.deleted:
         blobs.delete(key)
@@ -60,22 +66,35 @@ def sweep(sessions: sessionmaker[Session], blobs: LocalBlobs) -> list[str]:
     return removed
 
 
-def survey(session: Session, blobs: LocalBlobs, found: Collection[str]) -> Survey:
+def survey(
+    session: Session,
+    blobs: LocalBlobs,
+    found: Collection[str],
+    *,
+    alone_at: float | None = None,
+) -> Survey:
     """Judge these blobs by the rows as they are after the blobs were listed."""
+    limit = max(time.time() - UNCLAIMED_SECONDS, alone_at or 0)
     intents = {row.key: row for row in session.scalars(select(BlobIntent))}
     named = {key for keys in _named(session) for key in keys}
     unnamed = [key for key in found if key not in named]
     deleted = _deleted(session, unnamed)
     buried = set(deleted)
-    old = {key for key in unnamed if _is_old(blobs, key)}
+    changed = {key: _changed_at(blobs, key) for key in unnamed}
     return Survey(
         deleted=deleted,
         abandoned=[
-            key for key in unnamed if key in intents and (key in old or intents[key].given_up)
+            key
+            for key in unnamed
+            if key in intents and (changed[key] < limit or intents[key].given_up)
         ],
-        unknown=[key for key in unnamed if key in old - buried - intents.keys()],
+        unknown=[
+            key
+            for key in unnamed
+            if changed[key] < time.time() - UNCLAIMED_SECONDS and key not in buried | intents.keys()
+        ],
         missing=sorted(key for key in named if not blobs.path(key, must_exist=False).is_file()),
-        stale=_without_blob(blobs, intents),
+        stale=_without_blob(blobs, intents, limit),
     )
 
 
@@ -95,9 +114,8 @@ def _deleted(session: Session, keys: Iterable[str]) -> list[str]:
     return [key for key, ids in subjects.items() if ids & buried]
 
 
-def _without_blob(blobs: LocalBlobs, intents: Mapping[str, BlobIntent]) -> list[str]:
-    """Return the keys of old intents under which no blob lies."""
-    limit = time.time() - UNCLAIMED_SECONDS
+def _without_blob(blobs: LocalBlobs, intents: Mapping[str, BlobIntent], limit: float) -> list[str]:
+    """Return the keys of intents from before the limit under which no blob lies."""
     return [
         key
         for key, row in intents.items()
@@ -122,8 +140,8 @@ def _remove_given_up(
     return removed
 
 
-def _is_old(blobs: LocalBlobs, key: str) -> bool:
+def _changed_at(blobs: LocalBlobs, key: str) -> float:
     try:
-        return time.time() - blobs.path(key).stat().st_mtime > UNCLAIMED_SECONDS
+        return blobs.path(key).stat().st_mtime
     except (BlobMissing, FileNotFoundError):  # another process has removed it
-        return False
+        return time.time()

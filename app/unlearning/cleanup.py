@@ -60,9 +60,18 @@ def finish(
     scrub(sessions)
 
 
-def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> None:
-    """Finish the deletions, trainings and uploads of a process that died."""
-    orphans.sweep(sessions, blobs)
+def recover(
+    sessions: sessionmaker[Session],
+    jobs: Jobs,
+    blobs: LocalBlobs,
+    *,
+    alone_at: float | None = None,
+) -> None:
+    """Finish the deletions, trainings and uploads of a process that died.
+
+    `alone_at` is as for `app.store.sweep.sweep`.
+    """
+    orphans.sweep(sessions, blobs, alone_at=alone_at)
     with transaction(sessions) as session:
         records = records_of(session)
         stale = [path for path in blobs.scratch.iterdir() if _is_of_deleted(session, path)]
@@ -70,7 +79,7 @@ def recover(sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs) -> N
     jobs.forget(records)
     _delete_scratch(stale)
     erasure.finish_erasures(sessions, blobs)
-    old = time.time() - orphans.UNCLAIMED_SECONDS
+    old = max(time.time() - orphans.UNCLAIMED_SECONDS, alone_at or 0)
     for prefix in INTERRUPTED:
         _delete_scratch(path for path in blobs.scratch_of(prefix) if path.stat().st_mtime < old)
     # Of components, files only: a folder is a training's, whose next attempt removes it.

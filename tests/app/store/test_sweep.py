@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from app.errors import NotReady
 from app.store import components, intents
 from app.store.db import transaction
+from app.store.folder_identity import claim
 from app.store.quarantine import Quarantine
 from app.store.sweep import UNCLAIMED_SECONDS, sweep
 from app.store.tables import BlobIntent
@@ -22,6 +23,7 @@ from tests.support.archives import archive
 from tests.support.client import delete, verify
 from tests.support.command import environment
 from tests.support.service import Service
+from tests.support.stored import settings_of
 from tests.support.uploads import FILES, created
 
 Serve = Callable[..., Service]
@@ -164,17 +166,21 @@ with (
 """
 
 
-def test_the_file_of_an_upload_killed_before_its_commit_is_removed_and_not_set_aside(either):
-    service = either
-    arguments = [str(service.settings.data_dir), service.settings.database_url or ""]
+def kill_an_upload(folder: Path, url: str | None = None) -> None:
+    """Kill a process that has stored an upload's file and not yet committed its rows."""
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments],
+        [sys.executable, "-c", KILLED, str(folder), url or ""],
         input=archive(FILES),
         env=environment(),
         cwd=Path(__file__).resolve().parents[3],
         timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL
+
+
+def test_the_file_of_an_upload_killed_before_its_commit_is_removed_and_not_set_aside(either):
+    service = either
+    kill_an_upload(service.settings.data_dir, service.settings.database_url)
     (key,) = service.state.blobs.keys()
     assert intents_of(service) == 1
     assert swept(service) == set()  # its row may still come
@@ -183,6 +189,26 @@ def test_the_file_of_an_upload_killed_before_its_commit_is_removed_and_not_set_a
     assert swept(service) == {key}
 
     assert (list(service.state.blobs.keys()), held(service), intents_of(service)) == ([], set(), 0)
+
+
+def test_a_start_alone_on_the_folder_removes_it_at_once_and_one_beside_others_waits(
+    serve: Serve, migrated: Path, tmp_path: Path
+):
+    folder = tmp_path / "data"
+    shutil.copytree(migrated, folder)
+    claim(settings_of(folder))
+    kill_an_upload(folder)
+    left = folder / "scratch" / "upload-12"
+    left.write_bytes(b"half a pack")
+
+    first = serve(data_dir=folder)
+
+    assert (list(first.state.blobs.keys()), held(first), intents_of(first)) == ([], set(), 0)
+    assert not left.exists()
+    kill_an_upload(folder)
+    second = serve(data_dir=folder)
+    assert len(list(second.state.blobs.keys())) == 1
+    assert intents_of(second) == 1
 
 
 def test_what_is_stored_leaves_no_intent(either):

@@ -9,6 +9,7 @@ clients that wait for an answer are not concerned.
 
 import asyncio
 import json
+import logging
 import socket
 import struct
 from collections import Counter
@@ -33,6 +34,8 @@ REFUSAL = {
     "detail": "the service has as many connections as it takes: close some, or try again later",
     "code": "too_many_connections",
 }
+log = logging.getLogger(__name__)
+
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: drop what the system still holds for the client
 
 
@@ -151,7 +154,10 @@ class ClientConnection(H11Protocol):
             self.loop.call_soon_threadsafe(close)
         except RuntimeError:  # the server has ended, and its connections with it
             return
-        done.result(CUT_SECONDS)
+        try:
+            done.result(CUT_SECONDS)
+        except TimeoutError:  # the deletion is made: what is left of it must go on
+            log.error("a transfer of what was deleted has not ended within %g s", CUT_SECONDS)
 
     def has_unsent(self) -> bool:
         """Return whether bytes wait in this process for the client to take others."""

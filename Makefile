@@ -7,7 +7,7 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
+.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -28,6 +28,9 @@ run: $(STAMP) ## start the service on this machine
 
 test: $(STAMP) ## run all tests in PROCESSES=2; PYTEST_ARGS="-k name" chooses some
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+battery: $(STAMP) ## send hostile requests and kills to a real service; ARGS=--quick for two minutes
+	@$(BIN)/python -m benchmarks.battery $(ARGS)
 
 coverage: $(STAMP) ## run the tests and report the lines they miss
 	@$(BIN)/coverage erase

@@ -31,7 +31,19 @@ def codes_of_outages() -> set[str]:
             code = node.args[0]
             if isinstance(code, ast.Constant):
                 codes.add(str(code.value))
+        elif isinstance(node, ast.Dict):
+            codes |= _written_out(node)
     return codes
+
+
+def _written_out(node: ast.Dict) -> set[str]:
+    """Return the code of a whole problem with one of the statuses, else nothing."""
+    texts = {
+        key.value: value.value
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+    }
+    return {texts["code"]} if "code" in texts and texts.get("status") in (503, 507) else set()
 
 
 def log_lines(*rooms: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The battery: hostile requests and kills against real processes of the service."""

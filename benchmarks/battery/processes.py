@@ -1,0 +1,120 @@
+"""A private service as a process on loopback, and the memory of it and its children."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+TANGENT = (sys.executable, "-m", "app.cli")
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+START_SECONDS = 180
+SAMPLE_SECONDS = 0.1
+
+
+class Process:
+    """A service that runs until it is ended or killed."""
+
+    def __init__(self, folder: Path, *, database: str | None, worker: bool) -> None:
+        self.folder, self.log = folder, folder.parent / "service.log"
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TANGENT_")}
+        if database:
+            self.environment["TANGENT_DATABASE_URL"] = database
+        self.command("migrate")
+        flags = () if worker else ("--no-worker",)
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*TANGENT, "serve", "--port", "0", "--data-dir", str(folder), *flags],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self.url = self._address()
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def command(self, *words: str) -> str:
+        """Run a command on the same folder and database; return what it printed."""
+        done = subprocess.run(
+            [*TANGENT, *words, "--data-dir", str(self.folder)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+        )
+        return done.stdout + done.stderr
+
+    def kill(self) -> None:
+        """Kill the service as a crash would; its worker ends by itself."""
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> bool:
+        """End the service; return whether it ended by itself."""
+        self._process.terminate()
+        try:
+            return self._process.wait(40) == 0
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+
+    def _address(self) -> str:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self._process.poll() is None:
+            if found := ADDRESS.search(self.log.read_text(errors="replace")):
+                return found[0]
+            time.sleep(0.1)
+        raise SystemExit(f"the service did not start:\n{self.log.read_text(errors='replace')}")
+
+
+class MemoryWatch:
+    """Watches a process and its children during a block; `peak` is the largest sum, in bytes."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._pid, self._done = pid, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "MemoryWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.peak = max(self.peak, sum(_share(pid) for pid in _family(self._pid)))
+            if self._done.wait(SAMPLE_SECONDS):
+                return
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = path.read_text().split()
+        except OSError:  # the thread has just ended
+            continue
+        for child in children:
+            yield from _family(int(child))
+
+
+def _share(pid: int) -> int:
+    """Return the bytes of the process, with its part of what it shares; 0 if it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
+    return 1024 * int(found[1]) if found else 0

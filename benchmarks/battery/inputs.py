@@ -113,7 +113,7 @@ def _told(answer: httpx.Response) -> str:
 def every_input() -> dict[str, Hostile]:
     """Return the inputs by name."""
     labels = json.dumps({"name": "many", "labels": [f"l{i}" for i in range(20_000)]}).encode()
-    flood = b'{"images":[' + b",".join([b"{}"] * 6_600_000) + b"]}"
+    flood, small = (b'{"images":[' + b",".join([b"{}"] * n) + b"]}" for n in (6_600_000, 100_000))
     scans = jpeg_of_scans(2000, 3000)
     return {
         "thin PNG, 300,000 x 1": _predicted(png(300_000, 1), "png"),
@@ -125,9 +125,7 @@ def every_input() -> dict[str, Hostile]:
         "24 PNGs of 50 megapixels": _predicted(png(7071, 7071), "png", 24),
         "12 thumbnails at once": _thumbnails,
         "20 MB of empty images in JSON": _json("/v1/predictions", "POST", flood),
-        "300 kB of empty images in JSON": _json(
-            "/v1/predictions", "POST", flood[:300_000] + b"{}]}"
-        ),
+        "300 kB of empty images in JSON": _json("/v1/predictions", "POST", small),
         "20,000 labels": _json("/v1/spaces", "POST", labels),
         "slow reader of a delta": lambda t: read_a_delta_slowly(t.url, t.ready, t.hold),
         "300 half-open connections": lambda t: hold_half_open_connections(t.url, 300, t.hold),

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     )  # the worker ends with this process
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
     doctor = _add_doctor(commands)
-    groups = (*backups.add_parsers(commands), *_add_spaces(commands))
+    groups = (*backups.add_parsers(commands), *_add_spaces(commands), _add_verify(commands))
     groups += (*key_commands.add_parser(commands), audit_command.add_parser(commands))
     for command in (serve, worker, migrate, doctor, *groups):
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
@@ -82,6 +82,15 @@ def _add_doctor(commands: argparse._SubParsersAction) -> argparse.ArgumentParser
         help="remove this file or folder of the quarantine; repeat for more",
     )
     return doctor
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    verify = commands.add_parser(
+        "verify-components",
+        help="make components at linear scopes again from their images, and compare the bytes",
+    )
+    verify.add_argument("--sample", type=int, metavar="N", help="N of them, drawn at random")
+    return verify
 
 
 def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
@@ -185,6 +194,29 @@ def spaces(settings: Settings, flags: argparse.Namespace) -> int:
     return 0
 
 
+def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
+    """Print a line for each component made again; return 1 if one differs from its file."""
+    from app.store import folder_identity, migrate
+
+    if not migrate.is_current(settings):
+        raise BadSettings("there is no database of this version: run `tangent migrate`")
+    if flags.sample is not None and flags.sample < 1:
+        raise BadSettings("--sample needs a number of components, at least 1")
+    folder_identity.check(settings)
+
+    from training_worker.recomputation import recompute  # loads torch
+
+    found: list[bool | None] = []
+    for outcome in recompute(settings, sample=flags.sample):
+        print(outcome.component_id, outcome.text)
+        found.append(outcome.same)
+    print(
+        f"{len(found)} components were made again: {found.count(True)} are the same, "
+        f"{found.count(False)} differ"
+    )
+    return 1 if False in found else 0
+
+
 def demo(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the demo against a running service."""
     from app.demo import run
@@ -210,6 +242,7 @@ COMMANDS = {
     "audit": audit,
     "demo": demo,
     "verify-receipts": verify_receipts,
+    "verify-components": verify_components,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""Components made again from their retained images, and compared with their files to the byte.
+
+    for outcome in recompute(settings, sample=3): …
+
+A file and its row that were replaced together agree with each other, and so do the sums and the
+equations in the file. Only the images show it.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
+
+from app.errors import Gone, NotFound, Problem
+from app.settings import Settings
+from app.store.blobs import BlobMissing
+from app.store.db import transaction
+from app.store.tables import Component, Space
+from tangent.errors import TangentError
+from tangent.reproducibility import environment
+from tangent.space import device_of
+from tangent.vocabulary import LINEAR
+from training_worker.training import Training
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The comparison of one component; `same` is None if the bytes cannot be compared."""
+
+    component_id: str
+    same: bool | None
+    text: str
+
+
+def recompute(settings: Settings, *, sample: int | None = None) -> Iterator[Outcome]:
+    """Yield the outcomes of all components at linear scopes that were trained from a dataset.
+
+    `sample` is the number of components, drawn at random; None takes all. Nothing is written but
+    scratch files, and no transaction is open during a training.
+    """
+    training = Training(settings)
+    query = (
+        select(Component.id)
+        .join(Space, Space.name == Component.space)
+        .where(Component.status == "ready", Component.dataset_id.is_not(None))
+        .where(Component.derived.is_(None), Space.scope.in_(LINEAR))
+        .order_by(Component.id)
+    )
+    with transaction(training.sessions) as session:
+        ids = list(session.scalars(query))
+    if sample is not None:
+        ids = random.SystemRandom().sample(ids, min(sample, len(ids)))
+    for component_id in ids:
+        outcome = _compared(training, component_id)
+        if outcome is not None:
+            yield outcome
+
+
+def _compared(training: Training, component_id: str) -> Outcome | None:
+    """Return the outcome; None if the component was deleted or changed in the meantime."""
+    before = _row(training, component_id)
+    if before is None:
+        return None
+    outcome = _made_again(training, before)
+    after = _row(training, component_id)
+    kept = after is not None and (after.sha256, after.blob_key) == (before.sha256, before.blob_key)
+    return outcome if kept else None
+
+
+def _row(training: Training, component_id: str) -> Component | None:
+    with transaction(training.sessions) as session:
+        row = session.get(Component, component_id)
+        return row if row is not None and row.status == "ready" else None
+
+
+def _made_again(training: Training, row: Component) -> Outcome | None:
+    try:
+        with training.blobs.path(row.blob_key or "").open("rb") as file:
+            stored = hashlib.file_digest(file, "sha256").hexdigest()
+        with TemporaryDirectory() as folder:
+            made = training.run(row.id, Path(folder), lambda _: None)["sha256"]
+    except (Gone, NotFound, NoResultFound):
+        return None
+    except (BlobMissing, Problem, TangentError, OSError) as error:
+        return Outcome(row.id, False, f"cannot be made again: {error}")
+    if made == stored == row.sha256:
+        return Outcome(row.id, True, "is what its images make, to the byte")
+    if stored != row.sha256:
+        return Outcome(row.id, False, "has a file with other bytes than its row says")
+    here, there = environment(device_of(training.settings.device)), row.metrics.get("environment")
+    if here != there:
+        return Outcome(row.id, None, f"was trained as {there}, this is {here}: no bytes to compare")
+    return Outcome(row.id, False, f"is not what its images make: that is {made}, this is {stored}")

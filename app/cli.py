@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
     verify_command.add_parser(commands)
+    verify_command.add_component_parser(commands)
     return made
 
 
@@ -194,6 +195,13 @@ def spaces(settings: Settings, flags: argparse.Namespace) -> int:
     return 0
 
 
+def verify_component(settings: Settings, flags: argparse.Namespace) -> int:
+    """Check the signature of a downloaded component's file."""
+    from app.receipts.verify_command import run_component
+
+    return run_component(flags)
+
+
 def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
     """Print a line for each component made again; return 1 if one differs from its file."""
     from app.store import folder_identity, migrate
@@ -242,6 +250,7 @@ COMMANDS = {
     "audit": audit,
     "demo": demo,
     "verify-receipts": verify_receipts,
+    "verify-component": verify_component,
     "verify-components": verify_components,
 }
 

@@ -10,7 +10,8 @@ from app.api.http import etags, server_sent_events
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
 from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
-from app.schemas.components import ComponentIn, ComponentOut, EventOut, Status
+from app.receipts.component_signature import signature_of
+from app.schemas.components import ComponentIn, ComponentOut, EventOut, SignatureOut, Status
 from app.schemas.names import Name
 from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
@@ -156,6 +157,16 @@ def delta(
         filename=f"{component_id}.safetensors",
         headers=headers,
     )
+
+
+@router.get(
+    "/{component_id}/signature",
+    summary="Show a component's signature",
+    responses=problems(404, 409, 410, 503),
+)
+def signature(component_id: ComponentId, session: ReadSessionDep, parts: PartsDep) -> SignatureOut:
+    """Shows who vouches for the file of `GET …/delta`: `tangent verify-component` checks it."""
+    return SignatureOut.model_validate(signature_of(session, component_id, parts.signer))
 
 
 @router.get(

@@ -6,6 +6,7 @@ tangent verify-receipts --old-checkpoint NOTE --consistency PROOF --checkpoint N
 """
 
 import argparse
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,50 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="proof from GET /v1/receipts/{id}/inclusion: the receipt alone is checked, without "
         "those before it; repeat for every receipt given",
     )
+
+
+def add_component_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command that checks the signature of a component's file."""
+    parser = commands.add_parser(
+        "verify-component", help="check the signature of a downloaded component's file"
+    )
+    parser.add_argument("file", type=Path, help="from GET /v1/components/{id}/delta")
+    parser.add_argument(
+        "--signature", type=Path, required=True, help="from GET /v1/components/{id}/signature"
+    )
+    parser.add_argument(
+        "--public-key",
+        action="append",
+        type=Path,
+        required=True,
+        help="PEM file from GET /v1/receipts/key; repeat for more",
+    )
+
+
+def run_component(flags: argparse.Namespace) -> int:
+    """Print whether the file is the one that was signed; return 1 if it is not.
+
+    Raises:
+        BadSettings: for files that cannot be read.
+    """
+    from app.receipts.envelope import BadEnvelope, read
+
+    keys = dict(_public_key(path) for path in flags.public_key)
+    try:
+        name, signed = read(_text(flags.signature), keys)
+    except BadEnvelope as error:
+        print(f"{flags.signature} cannot be trusted: {error}")
+        return 1
+    try:
+        with flags.file.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadSettings(f"{flags.file} cannot be read: {error.strerror}") from None
+    if found != signed:
+        print(f"{flags.file} has sha256 {found}, signed is {signed} as {name}")
+        return 1
+    print(f"{flags.file} is {name} as it was signed, sha256 {signed}")
+    return 0
 
 
 def run(flags: argparse.Namespace) -> int:

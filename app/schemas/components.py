@@ -165,3 +165,16 @@ class EventOut(BaseModel):
     def of(cls, row: Any) -> Self:
         """Return the view of an event's row."""
         return cls(id=row.id, type=row.type, data=row.data, created_at=row.created_at)
+
+
+class EnvelopeSignature(BaseModel):
+    keyid: str = Field(description="SHA-256 of the public key in DER: GET /v1/receipts/key")
+    sig: str = Field(description="Ed25519, in base64")
+
+
+class SignatureOut(BaseModel):
+    """The signature of a component's file: a DSSE envelope around an in-toto statement."""
+
+    payloadType: str
+    payload: str = Field(description="in base64: the statement of OpenSSF Model Signing 1.0")
+    signatures: list[EnvelopeSignature]

@@ -27,6 +27,7 @@ SCOPES = {
     "DELETE /components/{component_id}": "train",
     "POST /components/{component_id}/cancel": "train",
     "GET /components/{component_id}/deletion-preview": "read",
+    "GET /components/{component_id}/signature": "read",
     "GET /components/{component_id}/delta": "read",
     "GET /components/{component_id}/events": "read",
     "GET /compositions": "read",

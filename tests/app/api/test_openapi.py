@@ -29,6 +29,7 @@ GET /v1/components/{component_id}
 GET /v1/components/{component_id}/events
 POST /v1/components/{component_id}/cancel
 GET /v1/components/{component_id}/delta
+GET /v1/components/{component_id}/signature
 GET /v1/components/{component_id}/deletion-preview
 DELETE /v1/components/{component_id}
 PUT /v1/compositions/{name}

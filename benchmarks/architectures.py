@@ -36,8 +36,9 @@ MAX_PARAMETERS = 30_000_000
 MAX_SECONDS = 120  # of one case
 SCOPES = ("last-block", "all")
 DTYPES = (torch.float32, torch.float64)
-# Relative: a float32 derivative may fall on the other side of a kink, float64 has next to none.
-BOUNDS = {torch.float32: (1e-4, 1e-2), torch.float64: (1e-6, 1e-6)}
+# Relative. In float32 a pre-activation near 0 falls on either side of a kink, and each side has a
+# derivative of its own: float32 shows gross faults, float64 is the proof.
+BOUNDS = {torch.float32: (1e-4, 5e-2), torch.float64: (1e-6, 1e-6)}
 
 
 class TooSlow(Exception):
@@ -79,6 +80,7 @@ def architectures(count: int) -> list[str]:
     for names in loading.architectures().values():
         names = sorted(names, key=lambda name: (len(name), name))[:LOOKED_AT]
         names.sort(key=lambda name: (_size(name), name))
+        names = [name for name in names if name not in loading.shipped_backbones()]
         for place, name in zip(rounds, names, strict=False):
             if _size(name) <= MAX_PARAMETERS:
                 place.append(name)
@@ -121,7 +123,7 @@ def compared(name: str, scope: str, dtype: torch.dtype) -> dict[str, Any]:
     for seed in (1, 2):
         direction = drawn(space.suffix.base, seed)
         phi, (along,) = engine.push(rows, [engine.prepare(direction)])
-        own = derivative(twin, direction, images)
+        own = derivative(deepcopy(twin), direction, images)  # a copy has no caches of a pass
         gaps = max(gaps[0], gap(phi, own[0])), max(gaps[1], gap(along, own[1]))
     bounds = BOUNDS[dtype]
     same = gaps[0] <= bounds[0] and gaps[1] <= bounds[1]

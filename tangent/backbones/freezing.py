@@ -1,9 +1,10 @@
 """Freezing: a model whose pass depends on its input and its parameters alone."""
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def freeze(model: nn.Module) -> None:
@@ -14,18 +15,21 @@ def freeze(model: nn.Module) -> None:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class NoCache(dict[Any, Any]):
-    """A cache without hits: cached values would not follow a change of the parameters."""
-
-    def __contains__(self, key: object) -> bool:
-        return False
-
-
 def _disable_bias_caches(model: nn.Module) -> None:
-    """Disable the caches in which some timm models keep attention biases of an earlier pass."""
+    """Make timm's attentions compute their biases in each pass.
+
+    In evaluation they keep the biases of an earlier pass, which do not follow a change of the
+    parameters, so that a derivative would lack them. A cache that is only replaced comes back when
+    the model moves to a device or to another memory format.
+    """
     for module in model.modules():
-        if isinstance(getattr(module, "attention_bias_cache", None), dict):
-            module.attention_bias_cache = NoCache()  # type: ignore[assignment]
+        if hasattr(module, "attention_bias_cache") and hasattr(module, "get_attention_biases"):
+            module.get_attention_biases = partial(_attention_biases, module)  # type: ignore[assignment]
+
+
+def _attention_biases(module: Any, _device: torch.device) -> Tensor:
+    biases: Tensor = module.attention_biases[:, module.attention_bias_idxs]
+    return biases
 
 
 def _gains_from_channels_last(model: nn.Module) -> bool:

@@ -108,6 +108,42 @@ def test_a_model_is_not_split_where_a_list_passes_between_its_blocks():
     assert choose(split).name == "rules"
 
 
+class Biased(nn.Module):
+    """An attention that keeps its biases between passes, and forgets them when moved, as timm's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pretrained_cfg = {"input_size": (3, 4, 4), "num_classes": 0}
+        self.attention_biases = nn.Parameter(torch.randn(2, 16))
+        self.register_buffer("attention_bias_idxs", torch.arange(16).flip(0))
+        self.attention_bias_cache: dict[str, torch.Tensor] = {}
+
+    def _apply(self, *args, **kwargs):
+        self.attention_bias_cache = {}
+        return super()._apply(*args, **kwargs)
+
+    def get_attention_biases(self, device):
+        if device not in self.attention_bias_cache:
+            self.attention_bias_cache[device] = self.attention_biases[:, self.attention_bias_idxs]
+        return self.attention_bias_cache[device]
+
+    def reset_classifier(self, _classes):
+        pass
+
+    def forward(self, x):
+        return x.mean(1).flatten(1) @ self.get_attention_biases(str(x.device)).T
+
+
+def test_a_cache_of_a_models_own_hides_no_parameter_from_the_derivative():
+    """A space moves its model to a device, and timm's models then begin a new cache."""
+    space = tangent.Space(wrap("biased", Biased(), {"input_size": (3, 4, 4)}), "all")
+    delta, x = direction(space.suffix.base), torch.rand(2, 3, 4, 4)
+    for engine in (space.engine, Generic(space.suffix, "asked for")):
+        _, along = pushed(engine, x, delta)
+        expected = x.mean(1).flatten(1) @ delta["attention_biases"].flip(1).T
+        torch.testing.assert_close(along, expected)
+
+
 class Volume(nn.Module):
     """Two-dimensional batch norms beside a convolution in three dimensions, as in LambdaResNet."""
 

@@ -7,7 +7,7 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean
+.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean simulate
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -76,6 +76,10 @@ bench-training-memory: $(STAMP) ## measure the memory and the time of large trai
 
 measured: $(STAMP) ## write the tables of docs/measured.md from benchmarks/results/
 	@$(BIN)/python -m benchmarks.measured
+
+simulate: $(STAMP) ## run HISTORIES=200 of STEPS=25 random requests and faults from SEED, which is printed
+	@seed=$${SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(10**9))')}; echo "SEED=$$seed"; \
+	HISTORIES=$${HISTORIES:-200} STEPS=$${STEPS:-25} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --timeout 0 tests/test_simulation.py --hypothesis-seed=$$seed
 
 structure: $(STAMP) ## count rooms, arrows and what two requests run through; ARGS=--picture draws
 	@$(BIN)/python -m benchmarks.structure $(ARGS)

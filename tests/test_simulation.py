@@ -1,0 +1,170 @@
+"""Any history of requests, crashes and faults leaves what the algebra says, and loses nothing.
+
+    make test                       a few short histories
+    make simulate SEED=1 HISTORIES=1000 STEPS=40
+
+Every failure prints the history in the fewest steps that show it, and its seed.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import tangent
+from tests.support.faults import Fault, injected
+from tests.support.history import simulated
+from tests.support.trainings import Trainings
+
+HISTORIES = int(os.environ.get("HISTORIES", "6"))
+STEPS = int(os.environ.get("STEPS", "12"))
+LABELS = ("cat", "dog", "owl", "yak")
+NAMES = ("red", "blue")
+RULES = ("joint", "average", "weighted")
+WEIGHTS = (0.5, 1.0, 2.25)
+places = st.integers(0, 1000)
+# During a request, mostly: at the effect of this number, if it has so many.
+faults = st.one_of(st.none(), *[st.tuples(st.integers(1, 10), st.sampled_from(Fault))] * 2)
+
+
+class Simulation(RuleBasedStateMachine):
+    """Requests to two processes on one data folder, with a fault now and then."""
+
+    migrated: ClassVar[Path]  # an empty data folder, to be copied
+    trainings: ClassVar[Trainings]  # of all histories
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="history-")))
+        plan = self.stack.enter_context(injected(folder))
+        self.history = self.stack.enter_context(
+            simulated(folder / "data", self.migrated, plan, self.trainings)
+        )
+        self.uploads = 0
+
+    def teardown(self) -> None:
+        """Audit the end of the history, then remove its folder."""
+        try:
+            self.history.audit()
+        finally:
+            self.stack.close()
+
+    @property
+    def model(self):
+        return self.history.model
+
+    def chosen(self, among, place: int):
+        """One of the sorted items, by any number."""
+        items = sorted(among)
+        return items[place % len(items)]
+
+    @initialize()
+    def begin(self):
+        for labels in (LABELS[:2], LABELS[1:3]):
+            self.upload(labels, None)
+        for dataset_id in list(self.model.datasets):
+            self.history.train(dataset_id)
+
+    @rule(which=st.integers(0, 1))
+    def turn_to(self, which):
+        self.history.acting = which
+
+    @rule(
+        labels=st.lists(st.sampled_from(LABELS), min_size=1, max_size=3, unique=True), fault=faults
+    )
+    def upload(self, labels, fault):
+        self.uploads += 1
+        start = 10 * self.uploads
+        contents = [(label, start + n) for label in labels for n in range(2)]
+        self.history.coming = fault
+        self.history.upload(contents)
+
+    @precondition(lambda self: self.model.datasets)
+    @rule(place=places, fault=faults)
+    def train(self, place, fault):
+        self.history.coming = fault
+        self.history.train(self.chosen(self.model.datasets, place))
+
+    @precondition(lambda self: self.model.components)
+    @rule(
+        name=st.sampled_from(NAMES),
+        chosen_rule=st.sampled_from(RULES),
+        members=st.lists(st.tuples(places, st.sampled_from(WEIGHTS)), min_size=1, max_size=3),
+        fault=faults,
+    )
+    def compose(self, name, chosen_rule, members, fault):
+        parts = {self.chosen(self.model.components, place): weight for place, weight in members}
+        self.history.coming = fault
+        self.history.compose(name, chosen_rule, list(parts.items()))
+
+    @precondition(lambda self: self.model.components)
+    @rule(place=places, fault=faults)
+    def delete_component(self, place, fault):
+        self.history.coming = fault
+        self.history.delete("components", self.chosen(self.model.components, place))
+
+    @precondition(lambda self: self.model.datasets)
+    @rule(place=places, fault=faults)
+    def delete_dataset(self, place, fault):
+        self.history.coming = fault
+        self.history.delete("datasets", self.chosen(self.model.datasets, place))
+
+    @precondition(lambda self: any(len(held) > 1 for held in self.model.datasets.values()))
+    @rule(place=places, image=places, fault=faults)
+    def delete_image(self, place, image, fault):
+        self.history.coming = fault
+        able = [each for each, held in self.model.datasets.items() if len(held) > 1]
+        self.history.delete_image(self.chosen(able, place), image)
+
+    @precondition(lambda self: self.model.datasets)
+    @rule(place=places, old=places, new=st.sampled_from([*LABELS, "gnu"]), fault=faults)
+    def relabel(self, place, old, new, fault):
+        dataset_id = self.chosen(self.model.datasets, place)
+        label = self.chosen(set(self.model.datasets[dataset_id].values()), old)
+        if label != new:
+            self.history.coming = fault
+            self.history.relabel(dataset_id, label, new)
+
+    @rule(which=st.integers(0, 1))
+    def restart(self, which):
+        self.history.restart(which)
+
+    @rule()
+    def audit(self):
+        self.history.audit()
+
+    @invariant()
+    def nothing_acknowledged_is_missing(self):
+        assert set(self.model.datasets) <= set(self.history._ids("datasets"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All histories share the opened space, which never changes, and their equal trainings."""
+    Simulation.migrated = migrated
+    Simulation.trainings = Trainings(tmp_path_factory.mktemp("trained"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
+        # No two requests run at once here: a blob without a row belongs to a process that died.
+        patch.setattr("app.store.sweep.UNCLAIMED_SECONDS", -1)
+        yield
+
+
+TestSimulation = Simulation.TestCase
+TestSimulation.settings = settings(
+    max_examples=HISTORIES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
+)

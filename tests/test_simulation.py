@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import tangent
+from tests.support.audit import Audit
 from tests.support.faults import Fault, injected
 from tests.support.history import simulated
 from tests.support.trainings import Trainings
@@ -54,7 +55,7 @@ class Simulation(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Audit the end of the history, then remove its folder."""
         try:
-            self.history.audit()
+            Audit(self.history).run()
         finally:
             self.stack.close()
 
@@ -140,11 +141,11 @@ class Simulation(RuleBasedStateMachine):
 
     @rule()
     def audit(self):
-        self.history.audit()
+        Audit(self.history).run()
 
     @invariant()
     def nothing_acknowledged_is_missing(self):
-        assert set(self.model.datasets) <= set(self.history._ids("datasets"))
+        assert set(self.model.datasets) <= set(self.history.process.ids("datasets"))
 
 
 @pytest.fixture(scope="module", autouse=True)

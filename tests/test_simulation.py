@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -167,5 +167,4 @@ TestSimulation.settings = settings(
     deadline=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
 )

@@ -19,6 +19,7 @@ from app.store import erasure, folder_identity, migrate
 from app.store.blobs import LocalBlobs
 from app.store.components import ACTIVE
 from app.store.db import frozen_view, open_engine, session_factory
+from app.store.members import is_damaged
 from app.store.quarantine import Quarantine
 from app.store.sweep import UNCLAIMED_SECONDS, Survey, survey, sweep
 from app.store.tables import Component, Dataset, Image
@@ -155,12 +156,16 @@ def _of_files(sessions: sessionmaker[Session], blobs: LocalBlobs) -> Iterator[Fi
     with frozen_view(sessions) as session:
         seen = survey(session, blobs, found)
         cut = list(_cut(session, blobs))
+        damaged = list(session.scalars(select(Component).where(is_damaged())))
     lost = set(seen.missing)
     yield from _unnamed(seen)
     for key in sorted(lost.intersection(held)):
         yield Finding(f"{key} is in quarantine, and a row names it", f"{SETTLE} brings it back")
     for key in sorted(lost.difference(held)):
         yield Finding(f"{key} is missing, and a row names it", _how_to_mend(key))
+    for row in damaged:
+        text, _, remedy = str((row.error or {}).get("detail")).rpartition(": ")
+        yield Finding(f"component {row.id} does not answer, {text}", remedy)
     for key, size, wanted in cut:
         yield Finding(f"{key} has {size} bytes instead of {wanted}", _how_to_mend(key))
     for key in sorted(set(held) - lost):

@@ -35,7 +35,7 @@ from app.receipts import signing
 from app.receipts.body import code, environment, installed
 from app.serving.training import with_news
 from app.settings import Settings
-from app.store import counts, folder_identity, folder_lock, private_folder
+from app.store import counts, damage, folder_identity, folder_lock, private_folder
 from app.store import spaces as stored_spaces
 from app.store.db import transaction
 from app.store.tables import Space
@@ -69,6 +69,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             cleanup.recover(
                 *(made.sessions, made.jobs, made.blobs), alone_at=state.alone_at or alone_at
             )
+            damage.mend(made.sessions, made.blobs)
             _warm(made, space)
             state.parts = made
             yield

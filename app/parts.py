@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.store.audit import Act
 from app.store.blobs import LocalBlobs
 from app.store.callers import LOCAL_CALLER, Caller
+from app.store.component_files import CheckedFiles
 from app.store.db import fold_log, open_engine, session_factory, with_info
 from app.store.jobs import Jobs
 
@@ -51,6 +52,7 @@ class Parts:
     admission: Admission
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
+    checked: CheckedFiles = field(default_factory=CheckedFiles)
     verifying: Lock = field(default_factory=Lock)  # one receipt at a time, as it reads many files
     # New spaces that requests open: each takes a thread and memory for as long as its download.
     space_openings: BoundedSemaphore = field(

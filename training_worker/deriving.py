@@ -10,7 +10,7 @@ from torch import Tensor
 import tangent
 from app.settings import Settings
 from app.store import component_files, datasets, lineage
-from app.store.blobs import BlobMissing, LocalBlobs
+from app.store.blobs import LocalBlobs
 from app.store.tables import Component
 from tangent import merging
 from tangent.training.augmentation import Source
@@ -84,7 +84,10 @@ def make(
     source = _opener(derivation, space, blobs, settings, progress)
     parents = [
         merging.Parent(
-            _component(blobs, parent), parent.weight, source(parent.images), sha256=parent.sha256
+            component_files.load(blobs, parent.blob_key, parent.sha256),
+            parent.weight,
+            source(parent.images),
+            sha256=parent.sha256,
         )
         for parent in derivation.parents
     ]
@@ -146,10 +149,3 @@ class CountedSource:
 
 def _images(session: Session, dataset_id: str) -> Images:
     return Images(entries(session, dataset_id), datasets.get(session, dataset_id).pack_key)
-
-
-def _component(blobs: LocalBlobs, parent: ParentFile) -> tangent.Component:
-    try:
-        return component_files.load(blobs, parent.blob_key, parent.sha256)
-    except BlobMissing:
-        raise component_files.missing(parent.component_id) from None

@@ -19,7 +19,7 @@ from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.serving.component_import import import_component
 from app.serving.downloads import component_file
-from app.serving.training import cancel_training, events_after, queue_training
+from app.serving.training import cancel_training, events_after, queue_training, retrain
 from app.store import components
 from app.unlearning import change
 from app.unlearning.preview import preview_deletion
@@ -125,6 +125,17 @@ def follow(
 def cancel(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
     """Cancels the component at once; its training stops within two seconds."""
     return cancel_training(parts, component_id)
+
+
+@router.post(
+    "/{component_id}/retrain",
+    status_code=202,
+    summary="Train a failed component again",
+    responses=problems(404, 409, 410, 503),
+)
+def train_again(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
+    """Queues a failed component, under its id: from its dataset, with its settings and seed."""
+    return retrain(parts, component_id)
 
 
 @router.get(

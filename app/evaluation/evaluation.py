@@ -5,7 +5,12 @@ from typing import Any
 
 from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
-from app.inference.selection import contents, read_consistently, selection_fields
+from app.inference.selection import (
+    contents,
+    read_consistently,
+    selection_fields,
+    unavailable_components,
+)
 from app.parts import Parts
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.store import datasets, evaluations
@@ -37,6 +42,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         parts.engine,
         request,
         lambda found: (found, parts.engine.delta(found.space, *found.served)),
+        sessions=parts.sessions,
     )
     ticket.leave()
     result = _evaluated(parts, selection, delta, dataset)
@@ -48,7 +54,8 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
                 session, selection=selection_fields(selection), dataset=dataset, result=result
             ).id
 
-        shown = EvaluationOut.of(evaluations.get(session, once.run(session, request, store)))
+        row = evaluations.get(session, once.run(session, request, store))
+        shown = EvaluationOut.of(row, unavailable=unavailable_components(selection))
     ticket.hand_over([dataset.id, *contents(selection)])
     return shown
 

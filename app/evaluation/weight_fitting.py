@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.errors import Conflict, Invalid
+from app.errors import Conflict, Invalid, NotReady
 from app.evaluation.dataset_pass import dataset_pass
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
@@ -83,6 +83,7 @@ def _read(
         parts.engine,
         SelectionQuery(composition=name, rule="average"),
         lambda selection: (selection, _opened(parts.engine, selection, dataset, if_match)),
+        sessions=parts.sessions,
     )
 
 
@@ -97,6 +98,13 @@ def _opened(
             f"{', '.join(selection.retraining[:20])} of the composition are trained anew: "
             "solve once they are ready, as weights are fitted to all members",
             retraining=selection.retraining,
+        )
+    if selection.damaged:
+        raise NotReady(
+            "component_damaged",
+            f"{', '.join(selection.damaged[:20])} of the composition are damaged: retrain or "
+            "delete these first, as weights are fitted to all members",
+            components=selection.damaged,
         )
     labels = labels_of(selection)
     usable = sum(count for label, count in dataset.labels.items() if label in labels)

@@ -126,7 +126,7 @@ class Engine:
         """Return the composed delta, from memory or from the component files.
 
         Raises:
-            BlobMissing: when a component was deleted by another process in between.
+            DamagedFile: also when a component was deleted by another process in between.
         """
         key = key_of(row, members, rule)
         with self._composing:
@@ -167,7 +167,7 @@ class Engine:
         """Return the attribution of the composition's answer, components in the members' order.
 
         Raises:
-            BlobMissing: when a component was deleted by another process in between.
+            DamagedFile: also when a component was deleted by another process in between.
         """
         space, weights = self.space(row), [weight for _, weight in members]
         parts = list(zip(self.components(members), weights, strict=True))
@@ -185,7 +185,7 @@ class Engine:
         """Return the members' components, mapped.
 
         Raises:
-            BlobMissing: when a component was deleted by another process in between.
+            DamagedFile: also when a component was deleted by another process in between.
         """
         return [self._component(_source(part)) for part, _ in members]
 

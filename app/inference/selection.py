@@ -13,11 +13,12 @@ from app.errors import NotReady
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.schemas.predictions import SelectionQuery
-from app.store import compositions
-from app.store.blobs import BlobMissing
+from app.store import compositions, damage
+from app.store.component_files import DamagedFile
 from app.store.compositions import Selection
 from app.store.counts import deletions_so_far
 from app.store.db import transaction
+from app.store.members import DAMAGED
 
 ATTEMPTS = 5
 
@@ -57,24 +58,34 @@ def selection_fields(selection: Selection) -> dict[str, Any]:
     }
 
 
+def unavailable_components(selection: Selection) -> list[dict[str, str]]:
+    """Return the components that the answer is without because their files are damaged."""
+    return [{"id": each, "code": DAMAGED} for each in selection.damaged]
+
+
 def read_consistently(
     reading: sessionmaker[Session],
     engine: Engine,
     query: SelectionQuery,
     work: Callable[[Selection], Result],
     *,
+    sessions: sessionmaker[Session],
     prepare: Callable[[Selection], object] = bool,
     ticket: Ticket | None = None,
 ) -> Result:
     """Return the result of `work` on the selection, with no deletion in any process meanwhile.
 
+    A component whose file proves damaged fails at once, and the others answer.
+
     `prepare` is called first, and again if the selection has changed; deletions do not wait for it
     if `ticket`, which then enters the gate for `work`, is outside.
 
     Raises:
-        NotReady: `selection_changing` when deletions have overtaken every attempt.
+        NotReady: `selection_changing` when deletions have overtaken every attempt;
+            `component_damaged` if a component that the query names is damaged, or all are.
     """
-    for _ in range(ATTEMPTS):
+    attempts = 0
+    while attempts < ATTEMPTS:
         with transaction(reading) as session:
             before = deletions_so_far(session)
             selection = resolve(session, query)
@@ -84,13 +95,19 @@ def read_consistently(
             ticket.enter()
         try:
             result = work(selection)
-        except BlobMissing:  # deleted by another process after the selection was read
+        except DamagedFile as lost:  # or deleted by another process in between
+            attempts += not damage.note(sessions, engine.blobs, lost)
             continue
+        attempts += 1
         with transaction(reading) as session:
             if deletions_so_far(session) == before:
                 return result
-    raise NotReady(
+    raise _changing()
+
+
+def _changing() -> NotReady:
+    return NotReady(
         "selection_changing",
         f"the selected components changed or lacked their files in {ATTEMPTS} attempts: try again; "
-        "if it stays so, a component's file is missing from the blob folder",
+        "if it stays so, the blob folder is not there",
     )

@@ -160,6 +160,11 @@ class Timing(BaseModel):
     forward_ms: float
 
 
+class UnavailableComponent(BaseModel):
+    id: str
+    code: str = Field(description="component_damaged; the component's error says more")
+
+
 class PredictionOut(BaseModel):
     """The answer and everything it was computed from; the same parts give the same numbers."""
 
@@ -174,6 +179,7 @@ class PredictionOut(BaseModel):
                 "joint": "exact",
                 "refinement": None,
                 "retraining": [],
+                "unavailable_components": [],
                 "results": [
                     {
                         "index": 0,
@@ -205,6 +211,9 @@ class PredictionOut(BaseModel):
     )
     retraining: list[str] = Field(
         description="components left out until they are trained again, as their dataset changed"
+    )
+    unavailable_components: list[UnavailableComponent] = Field(
+        description="components of all that the answer is without, as their files are damaged"
     )
     results: list[Result]
     timing: Timing

@@ -8,8 +8,9 @@ from app.decoding.decoder import decoder_of
 from app.images import BadImage
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
-from app.store import component_files, components, datasets
+from app.store import components, damage, datasets
 from app.store.blobs import BlobMissing
+from app.store.component_files import DamagedFile
 from app.store.db import transaction
 from app.store.tables import Dataset, Image
 
@@ -54,13 +55,12 @@ def component_file(
         return ComponentFile(version, None, is_stored)
     reader.hand_over([component_id, version])  # reading the file through takes its time
     try:
-        return ComponentFile(
-            version, component_files.open_intact(parts.blobs, key, version), is_stored
-        )
-    except BlobMissing:
+        return ComponentFile(version, parts.checked.open(parts.blobs, key, version), is_stored)
+    except DamagedFile as lost:
+        damage.note(parts.sessions, parts.blobs, lost)
         with transaction(parts.reading) as session:  # deleted just now?
-            components.get(session, component_id)
-        raise component_files.missing(component_id) from None
+            components.ready(session, component_id)
+        raise
 
 
 def image_file(

@@ -11,7 +11,12 @@ from app.images import BadImage
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
-from app.inference.selection import contents, read_consistently, selection_fields
+from app.inference.selection import (
+    contents,
+    read_consistently,
+    selection_fields,
+    unavailable_components,
+)
 from app.parts import Parts
 from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
 from app.store import refinements
@@ -129,7 +134,13 @@ def predict(
     budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
     work = Work(parts.engine, query, images, budget)
     selection, answers = read_consistently(
-        parts.reading, parts.engine, query, work.run, prepare=work.prepare, ticket=ticket
+        parts.reading,
+        parts.engine,
+        query,
+        work.run,
+        sessions=parts.sessions,
+        prepare=work.prepare,
+        ticket=ticket,
     )
     metrics = parts.metrics
     metrics.decode_seconds.observe(work.seconds["decode"])
@@ -141,6 +152,7 @@ def predict(
     described = selection_fields(selection) | {
         "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
         "retraining": selection.retraining,
+        "unavailable_components": unavailable_components(selection),
     }
     ticket.hand_over(contents(selection))
     return Prediction(described, answers, work.seconds)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from app.parts import Parts
 from app.schemas.components import ComponentIn, ComponentOut, EventOut
-from app.store import components, datasets, lineage, quotas, spaces
-from app.store.db import transaction
+from app.store import components, datasets, lineage, quotas, retraining, spaces
+from app.store.db import hold_write_lock, transaction
 from app.store.idempotency import Once
 from app.store.last_events import last_events
 from tangent import Hyperparameters
@@ -49,6 +49,24 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
             ).id
 
         component_id = once.run(session, request, queue, status=202)
+        return ComponentOut.of(components.get(session, component_id))
+
+
+def retrain(parts: Parts, component_id: str) -> ComponentOut:
+    """Queue a failed component again, from its dataset as it is now; one that waits stays as it is.
+
+    Raises:
+        Conflict: `component_not_failed`, `component_not_trained_here`.
+        NotFound, Gone: as `components.get`.
+        SpaceUnavailable: as `Engine.check_available`.
+    """
+    with transaction(parts.sessions) as session:
+        hold_write_lock(session)
+        row = components.get(session, component_id)
+        if row.status not in components.ACTIVE:
+            space = spaces.get(session, row.space)
+            parts.engine.check_available(space)
+            retraining.retrain_component(session, parts.jobs, parts.blobs, row, space)
         return ComponentOut.of(components.get(session, component_id))
 
 

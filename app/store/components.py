@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session, defer
 
-from app.errors import Conflict, Gone, NotFound
+from app.errors import Conflict, Gone, NotFound, NotReady
 from app.store import callers
 from app.store.db import affected, hold_write_lock
 from app.store.tables import Component, ComponentEvent, Tombstone, now
@@ -268,10 +268,14 @@ def ready(session: Session, component_id: str) -> Component:
     """Return the component, if it has its file.
 
     Raises:
+        NotReady: `component_damaged`.
         Conflict: `component_not_ready`.
         NotFound, Gone: as `get`.
     """
     component = get(session, component_id)
+    error = component.error or {}
+    if component.blob_key and error.get("code") == "component_damaged":
+        raise NotReady("component_damaged", f"component {component_id}: {error['detail']}")
     if component.status != "ready":
         raise Conflict(
             "component_not_ready",

@@ -33,6 +33,7 @@ class Selection:
     composition: Composition | None
     etag: str | None
     retraining: list[str]  # ids of components left out because they are being retrained
+    damaged: list[str]  # ids of components left out because their files are damaged
     refinement: Component | None = None  # of a joint selection at a block scope, in any status
     to_refine: bool = False  # rule joint at a block scope, of a composition or all components
 
@@ -226,16 +227,17 @@ def _selection(
     *,
     lasting: bool,
 ) -> Selection:
-    members, retraining = choose(session, space, rule, given, skip_retraining=lasting)
+    chosen = choose(session, space, rule, given, skip_retraining=lasting)
     inexact = rule == "joint" and space.scope not in LINEAR
     return Selection(
         space=space,
         rule=rule,
-        members=members,
+        members=chosen.members,
         composition=row,
         etag=None if row is None else etag(row),
-        retraining=retraining,
-        refinement=refinements.find(session, space, members) if inexact else None,
+        retraining=chosen.retraining,
+        damaged=chosen.damaged,
+        refinement=refinements.find(session, space, chosen.members) if inexact else None,
         to_refine=inexact and lasting,
     )
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
@@ -12,7 +13,16 @@ from app.store.tables import Component, Space
 from tangent.vocabulary import RULES, weight_fault
 
 RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration yet
+DAMAGED = "component_damaged"
 Weighted = tuple[str, float | None]  # a component's id and its weight; None: by the rule
+
+
+class Chosen(NamedTuple):
+    """The components of a selection, and the ids of those that it is without for now."""
+
+    members: list[tuple[Component, float | None]]
+    retraining: list[str]
+    damaged: list[str]
 
 
 def choose(
@@ -22,15 +32,16 @@ def choose(
     given: Sequence[Weighted] | None,
     *,
     skip_retraining: bool,
-) -> tuple[list[tuple[Component, float | None]], list[str]]:
+) -> Chosen:
     """Return ready components with their weights, ordered by id: the given ones, or all.
 
-    With `skip_retraining`, those that are being retrained are left out, and their ids come second.
-    "All" does so, and excludes derived components, which would count their parents a second time.
+    With `skip_retraining`, those that are being retrained are left out. "All" does so, leaves out
+    damaged ones, and excludes derived ones, which would count their parents a second time.
 
     Raises:
         Conflict: `components_retraining` if no other one is left, with `retry_after` in seconds;
             `no_components` if the space has none ready; `component_not_ready`.
+        NotReady: `component_damaged` if a given one is damaged, or all are.
         Invalid: `component_other_space`; as `weigh` and `joinable`.
         NotFound, Gone: as `components.get`.
     """
@@ -40,15 +51,20 @@ def choose(
     else:
         rows = _named(session, space, [component_id for component_id, _ in given])
     awaited = [row for row in rows if row.retraining and skip_retraining]
-    chosen = [row for row in rows if not (row.retraining and skip_retraining)]
+    damaged = [row for row in rows if given is None and row.status == "failed"]
+    left_out = {row.id for row in (*awaited, *damaged)}
+    chosen = [row for row in rows if row.id not in left_out]
     if awaited and not chosen:
         raise _all_retraining(awaited)
+    if damaged and not chosen:
+        components.ready(session, damaged[0].id)
     _check_ready(session, space, chosen)
     if given is None:
         weigh(rule, [(row.id, None) for row in chosen])
     joinable(rule, chosen)
     weights = dict(given or ())
-    return [(row, weights.get(row.id)) for row in chosen], [row.id for row in awaited]
+    members = [(row, weights.get(row.id)) for row in chosen]
+    return Chosen(members, [row.id for row in awaited], [row.id for row in damaged])
 
 
 def selected(session: Session, space: Space, ids: Collection[str]) -> list[Component]:
@@ -56,6 +72,7 @@ def selected(session: Session, space: Space, ids: Collection[str]) -> list[Compo
 
     Raises:
         Conflict: `component_not_ready`.
+        NotReady: `component_damaged`.
         Invalid: `component_other_space`.
         NotFound, Gone: as `components.get`.
     """
@@ -65,9 +82,10 @@ def selected(session: Session, space: Space, ids: Collection[str]) -> list[Compo
 
 
 def _all(session: Session, space: Space) -> list[Component]:
-    """Return all components that answer in a space, and those that do again once retrained."""
+    """Return all components that answer in a space, or do again once retrained or mended."""
+    damaged = and_(is_damaged(), Component.derived.is_(None))
     query = select(Component).where(
-        Component.space == space.name, or_(and_(*in_all()), Component.retraining)
+        Component.space == space.name, or_(and_(*in_all()), Component.retraining, damaged)
     )
     query = query.order_by(Component.id).options(*components.WITHOUT_TIMES)
     return list(session.scalars(query))
@@ -117,6 +135,12 @@ def _all_retraining(awaited: Sequence[Component]) -> Conflict:
 def in_all() -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of a component that "all" includes."""
     return Component.status == "ready", Component.derived.is_(None)
+
+
+def is_damaged() -> ColumnElement[bool]:
+    """Return the condition that the component has failed because of its file."""
+    code = Component.error["code"].as_string()
+    return and_(Component.status == "failed", code == DAMAGED, Component.blob_key.is_not(None))
 
 
 def joinable(rule: str, chosen: Sequence[Component]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.errors import Conflict
 from app.store import components, fitted_weights, intents, spaces
 from app.store.blobs import LocalBlobs
 from app.store.components import ACTIVE, Queue
@@ -60,6 +61,30 @@ def retrain_space(
     if changed:
         done.compositions = _without_fitted_weights(session, name)
     return done
+
+
+def retrain_component(
+    session: Session, jobs: Queue, blobs: LocalBlobs, row: Component, space: Space
+) -> None:
+    """Queue a failed component as its next generation; the caller holds the write lock.
+
+    Raises:
+        Conflict: `component_not_failed`, `component_not_trained_here`.
+    """
+    if row.status != "failed":
+        raise Conflict(
+            "component_not_failed",
+            f"component {row.id} is {row.status}, and only a failed one is trained again",
+        )
+    if not _is_trained(row):
+        raise Conflict(
+            "component_not_trained_here",
+            f"component {row.id} was imported or derived, not trained from a dataset here: delete "
+            "it, and import or derive it again",
+        )
+    row.fingerprint = space.fingerprint
+    session.flush()
+    retry(session, jobs, blobs, row, reason="retrained")
 
 
 def note_change(session: Session, space: Space) -> None:

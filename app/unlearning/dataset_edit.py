@@ -86,6 +86,7 @@ def _revise(
     """Bring one component to the new data; None if its training has ended without a file."""
     status, row.labels, row.progress = row.status, dict(edit.dataset.labels), {}
     if status in ("failed", "cancelled"):
+        row.blob_key = row.sha256 = row.bytes = None  # a damaged file has seen the old data
         _redact(row, edit.images)
         return None
     file = edit.files.get(row.id)

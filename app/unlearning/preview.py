@@ -122,6 +122,7 @@ def _answers(
         parts.engine,
         SelectionQuery(space=space),
         lambda selection: (selection, *_composed(parts.engine, selection, component_id)),
+        sessions=parts.sessions,
     )
     ticket.leave()
     if all(part.id != component_id for part, _ in selection.members):

@@ -26,6 +26,7 @@ SCOPES = {
     "GET /components/{component_id}": "read",
     "DELETE /components/{component_id}": "train",
     "POST /components/{component_id}/cancel": "train",
+    "POST /components/{component_id}/retrain": "train",
     "GET /components/{component_id}/deletion-preview": "read",
     "GET /components/{component_id}/signature": "read",
     "GET /components/{component_id}/delta": "read",

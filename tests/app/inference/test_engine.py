@@ -126,8 +126,8 @@ def test_a_component_file_that_is_missing_does_not_answer(service: Service) -> N
     part = service.component({"cat": 2})
     (path,) = (service.settings.data_dir / "blobs" / "components" / part).iterdir()
     path.unlink()
-    document = problem(predict(service), 503, "selection_changing")
-    assert "file is missing" in document["detail"]
+    document = problem(predict(service), 503, "component_damaged")
+    assert "is missing" in document["detail"]
 
 
 def test_another_process_deletion_empties_this_ones_memory(serve: Callable[..., Service]) -> None:

@@ -1,0 +1,77 @@
+"""Damaged component files: a component fails with the reason, and is ready again once it is whole.
+
+    note(sessions, blobs, lost)     as soon as anything has met a `DamagedFile`
+    mend(sessions, blobs)           at every start
+
+The row keeps the name and the hash of its file. So a file that is put back from a backup serves
+from the next start, and a folder that was away for a moment loses nothing. Nothing is trained again
+without a request: a disk that is going, or a folder that is not mounted, would have all components
+trained.
+"""
+
+import logging
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.store import component_files, components, intents, retraining
+from app.store.blobs import LocalBlobs
+from app.store.component_files import DamagedFile
+from app.store.db import hold_write_lock, transaction
+from app.store.members import DAMAGED, is_damaged
+from app.store.tables import Component, Space, now
+
+log = logging.getLogger(__name__)
+
+
+def note(sessions: sessionmaker[Session], blobs: LocalBlobs, lost: DamagedFile) -> bool:
+    """Fail the ready component whose row names the file; False if none does any more.
+
+    A refinement that the service has made is replaced: the next answer queues another one.
+    """
+    if not blobs.root.is_dir():
+        return False  # the whole folder is away
+    with transaction(sessions) as session:
+        hold_write_lock(session)
+        named = Component.blob_key == lost.key, Component.sha256 == lost.sha256
+        row = session.scalar(
+            select(Component).where(*named, Component.status == "ready").with_for_update()
+        )
+        if row is None:
+            return False
+        if row.automatic:
+            intents.give_up(session, blobs, lost.key)
+            components.withdraw(session, row.id)
+            row.replaced_at = now()
+        else:
+            error = {"code": DAMAGED, "detail": lost.detail}
+            components.move(session, row.id, "spoil", error=error)
+            components.add_event(session, row.id, "status", status="failed", error=error)
+        retraining.note_change(session, session.get_one(Space, row.space))
+        component_id = row.id
+    log.error("component %s is damaged: %s", component_id, lost.detail)
+    return True
+
+
+def mend(sessions: sessionmaker[Session], blobs: LocalBlobs) -> list[str]:
+    """Make every damaged component ready whose file is whole again; return their ids."""
+    with transaction(sessions) as session:
+        rows = list(session.scalars(select(Component).where(is_damaged()).order_by(Component.id)))
+    mended = []
+    for row in rows:
+        whole = component_files.is_intact(blobs, str(row.blob_key), row.sha256)
+        if whole and _restore(sessions, row):
+            mended.append(row.id)
+    return mended
+
+
+def _restore(sessions: sessionmaker[Session], row: Component) -> bool:
+    with transaction(sessions) as session:
+        hold_write_lock(session)
+        same = is_damaged(), Component.blob_key == row.blob_key, Component.sha256 == row.sha256
+        if not components.move(session, row.id, "restore", *same):
+            return False
+        components.add_event(session, row.id, "status", status="ready", reason="file_restored")
+        retraining.note_change(session, session.get_one(Space, row.space))
+    log.warning("component %s is ready again: its file is whole", row.id)
+    return True

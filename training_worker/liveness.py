@@ -9,7 +9,7 @@ not wait. A worker that was only frozen loses its attempts by this, not the data
 import fcntl
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -60,52 +60,86 @@ class Liveness:
     def stop(self) -> None:
         """Stop the thread and delete the worker's row, after the jobs have been handed back."""
         self._stop.set()
-        self._thread.join(timeout=30)
-        with transaction(self.sessions) as session:
-            workers.leave(session, self.executor_id)
-        if self._lock is not None:
-            self._path(self.executor_id).unlink(missing_ok=True)
-            self._lock.close()
-        self.engine.dispose()
+        try:
+            if self._thread.is_alive():
+                self._thread.join(timeout=30)
+            with transaction(self.sessions) as session:
+                workers.leave(session, self.executor_id)
+        finally:
+            if self._lock is not None:
+                self._path(self.executor_id).unlink(missing_ok=True)
+                self._lock.close()
+            self.engine.dispose()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 with transaction(self.sessions) as session:
                     workers.beat(session, self.executor_id)
-                with self._reaping() as mine:
-                    if mine:
-                        self._reap()
+                with self._reaping() as still:
+                    if still:
+                        self._reap(still)
                         self._tidy()
             except Exception:  # a database that is away comes back; the next beat tells
                 log.exception("worker %s could not give a sign of life", self.executor_id)
             self._stop.wait(self.settings.worker_heartbeat_seconds)
 
     @contextmanager
-    def _reaping(self) -> Iterator[bool]:
-        """Yield True if no other worker is reaping; on SQLite outside of transactions."""
-        if self.alone:
-            with (self.folder / "reaper.lock").open("wb") as file:
-                yield _taken(file)
+    def _reaping(self) -> Iterator[Callable[[], bool] | None]:
+        """Yield a test of the right to reap, which can be lost; None if another worker has it.
+
+        A reaper that is frozen in the middle loses the right when it counts as dead.
+        """
+        reaping = self._leased() if self.alone else self._locked()
+        with reaping as still:
+            yield still
+
+    @contextmanager
+    def _leased(self) -> Iterator[Callable[[], bool] | None]:
+        """Hold a lease on SQLite, where a transaction held meanwhile would stop everything."""
+        seconds = self.settings.worker_dead_seconds
+
+        def take() -> bool:
+            with transaction(self.sessions) as session:
+                return workers.take_lease(session, self.executor_id, seconds=seconds)
+
+        if not take():
+            yield None
             return
+        try:
+            yield take
+        finally:
+            with transaction(self.sessions) as session:
+                workers.give_lease_back(session, self.executor_id)
+
+    @contextmanager
+    def _locked(self) -> Iterator[Callable[[], bool] | None]:
+        """Hold an advisory lock on Postgres, which ends with its transaction."""
         with self.engine.begin() as connection:
-            # A reaper that is frozen in the middle lets go when it counts as dead.
             patience = int(1000 * self.settings.worker_dead_seconds)
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {patience}"))
             locked = text(f"SELECT pg_try_advisory_xact_lock({REAPER_LOCK})")
-            yield bool(connection.scalar(locked))
+            if connection.scalar(locked):
+                yield lambda: connection.scalar(text("SELECT true")) is True
+            else:
+                yield None
 
-    def _reap(self) -> None:
-        """Hand the jobs of dead workers back."""
-        running = self.jobs.running()
+    def _reap(self, still: Callable[[], bool]) -> None:
+        """Hand the jobs of dead workers back, as long as this worker may."""
         with self.reading() as session:
             dead_seconds = self.settings.worker_dead_seconds
             alive = workers.alive(session, dead_seconds=dead_seconds)
             known = workers.known(session)
-        for executor_id in sorted((known | running.keys()) - {self.executor_id}):
+        for executor_id in sorted((known | self.jobs.running().keys()) - {self.executor_id}):
             if executor_id in alive and not self._proven_dead(executor_id):
                 continue
-            jobs = running.get(executor_id, [])
+            if not still():
+                log.warning(
+                    "worker %s was frozen while it reaped; another one reaps", self.executor_id
+                )
+                return
+            # As they are now: another reaper may have handed some back meanwhile.
+            jobs = self.jobs.running().get(executor_id, [])
             log.warning("worker %s is dead; handing back %s", executor_id, jobs or "nothing")
             self.jobs.hand_back(jobs)
             with transaction(self.sessions) as session:

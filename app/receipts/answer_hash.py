@@ -8,7 +8,6 @@ hash: on a service that never had the deleted component, and here later, from th
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -57,10 +56,10 @@ class AnswerHashes:
         reading: sessionmaker[Session],
         taken: Mapping[str, Any],
         *,
-        made_at: datetime,
+        before: int,
         manifest: str | None,
     ) -> bool | None:
-        """Return whether the components of that time, read from their files, give the same hash.
+        """Return whether the files of the components from before that receipt give this hash.
 
         The answer is None if the components differ from the manifest by now, if the space was
         trained again or does not open here, or if this process has another arithmetic than the one
@@ -68,8 +67,8 @@ class AnswerHashes:
         """
         try:
             with transaction(reading) as session:
-                row, members = _members(session, str(taken.get("space")), made_at)
-                if remaining.manifest(session, row.name, before=made_at)[0] != manifest:
+                row, members = _members(session, str(taken.get("space")), before)
+                if remaining.manifest(session, row.name, before=before)[0] != manifest:
                     return None
             if taken.get("fingerprint") != row.fingerprint:
                 return None  # its components were trained again
@@ -119,7 +118,7 @@ class AnswerHashes:
         }
 
 
-def _members(session: Session, space: str, before: datetime | None) -> tuple[Space, Members]:
+def _members(session: Session, space: str, before: int | None) -> tuple[Space, Members]:
     parts = remaining.components(session, space, before=before)
     # A derived component answers only when a request names it.
     members = [(part, None) for part in parts if part.derived is None]

@@ -10,9 +10,8 @@ needs another one, see app.store.refinements, and no receipt mentions that.
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import ColumnElement, not_, select
+from sqlalchemy import ColumnElement, func, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.store import component_files
@@ -61,8 +60,11 @@ def snapshot(session: Session, space: str) -> Snapshot:
     return Snapshot(space, labels, *manifest_of(row.sha256 for row in rows if not row.automatic))
 
 
-def manifest(session: Session, space: str, *, before: datetime | None = None) -> tuple[str, int]:
-    """Return one hash over the remaining components, and their number."""
+def manifest(session: Session, space: str, *, before: int | None = None) -> tuple[str, int]:
+    """Return one hash over the remaining components, and their number.
+
+    With `before`, a receipt's number, over those that were ready when this receipt was made.
+    """
     return manifest_of(session.scalars(select(Component.sha256).where(*_conditions(space, before))))
 
 
@@ -72,16 +74,20 @@ def manifest_of(shas: Iterable[str | None]) -> tuple[str, int]:
     return hashlib.sha256(canonical(ordered)).hexdigest(), len(ordered)
 
 
-def components(session: Session, space: str, *, before: datetime | None = None) -> list[Component]:
-    """Return the space's ready components by id, with `before` only those ready by then."""
+def components(session: Session, space: str, *, before: int | None = None) -> list[Component]:
+    """Return the space's ready components by id, with `before` those from before this receipt."""
     query = select(Component).where(*_conditions(space, before)).order_by(Component.id)
     return list(session.scalars(query))
 
 
-def _conditions(space: str, before: datetime | None) -> list[ColumnElement[bool]]:
+def _conditions(space: str, before: int | None) -> list[ColumnElement[bool]]:
     not_automatic = not_(Component.automatic)
     conditions = [Component.space == space, Component.status == "ready", not_automatic]
-    return conditions if before is None else [*conditions, Component.finished_at < before]
+    return (
+        conditions
+        if before is None
+        else [*conditions, func.coalesce(Component.receipts_before, 0) < before]
+    )
 
 
 def check_files(
@@ -89,10 +95,10 @@ def check_files(
     blobs: LocalBlobs,
     spaces: Collection[str],
     *,
-    before: datetime,
+    before: int,
     max_bytes: int = MAX_BYTES,
 ) -> FileCheck:
-    """Read the files of the spaces' components that were ready by then, the smallest first.
+    """Read the files of the spaces' components that were ready before this receipt, smallest first.
 
     No transaction is open during the reading, so a file that is deleted meanwhile is no damage.
     """

@@ -47,7 +47,7 @@ def _verified(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
         body = read(receipt.body)
         result = verify_rows(session, parts.blobs, receipt)
     files = remaining.check_files(
-        parts.reading, parts.blobs, _manifests(body), before=receipt.created_at
+        parts.reading, parts.blobs, _manifests(body), before=receipt.number
     )
     result |= {
         "files_ok": files.ok,
@@ -102,7 +102,7 @@ def _manifests_hold(session: Session, receipt: Receipt, body: BodyV1) -> bool | 
     remade = Space.name.in_(manifests), Space.remade_after >= receipt.number
     changed.update(session.scalars(select(Space.name).where(*remade)))
     answers = {
-        remaining.manifest(session, space, before=receipt.created_at)[0] == after
+        remaining.manifest(session, space, before=receipt.number)[0] == after
         for space, after in manifests.items()
         if space not in changed
     }
@@ -124,7 +124,7 @@ def _probe_ok(parts: Parts, ticket: Ticket, receipt: Receipt, body: BodyV1) -> b
             AnswerHashes(parts.engine).holds(
                 parts.reading,
                 probe,
-                made_at=receipt.created_at,
+                before=receipt.number,
                 manifest=manifests.get(str(probe.get("space"))),
             )
             for probe in probes

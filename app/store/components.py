@@ -20,13 +20,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict, Gone, NotFound, NotReady
 from app.store import callers
 from app.store.db import affected, hold_write_lock
-from app.store.tables import Component, ComponentEvent, Tombstone, now
+from app.store.tables import Component, ComponentEvent, Receipt, Tombstone, now
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")
@@ -132,6 +132,11 @@ def current() -> ColumnElement[bool]:
     return Component.replaced_at.is_(None)
 
 
+def receipts_so_far() -> ScalarSelect[int]:
+    """Return the number of the last receipt as a part of a statement; the write lock is held."""
+    return select(func.coalesce(func.max(Receipt.number), 0)).scalar_subquery()
+
+
 def of_job(job_id: str) -> tuple[str, int]:
     """Return the component id and the generation that a job's id contains."""
     component_id, _, number = job_id.partition(".")
@@ -182,7 +187,7 @@ def publish(
     """
     hold_write_lock(session)
     file = {"blob_key": blob_key, "sha256": sha256, "bytes": bytes}
-    content = file | {"labels": labels, "metrics": metrics}
+    content = file | {"labels": labels, "metrics": metrics, "receipts_before": receipts_so_far()}
     same = Component.generation == generation
     published = move(session, component_id, "publish", same, **content)
     if published:

@@ -134,6 +134,7 @@ def add_import(
     """
     hold_write_lock(session)
     component.status, component.finished_at = "ready", now()
+    component.receipts_before = components.receipts_so_far()  # type: ignore[assignment]
     components.add(session, component)
     if record is not None:
         component.derived = {name: record[name] for name in ("operator", "parameters")}

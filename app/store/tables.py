@@ -94,6 +94,8 @@ class Component(Base):
     blob_key: Mapped[str | None]  # the safetensors file; set with status ready
     sha256: Mapped[str | None]
     bytes: Mapped[int | None] = mapped_column(BigInteger)
+    # number of the last receipt when it became ready: clocks differ, the ledger has one order
+    receipts_before: Mapped[int | None]
     # operator and parameters of one made from other components; None: from images
     derived: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     automatic: Mapped[bool] = mapped_column(default=False)  # a refinement the service has made
@@ -265,6 +267,16 @@ class Worker(Base):
     executor_id: Mapped[str] = mapped_column(primary_key=True)
     started_at: Mapped[datetime] = mapped_column(default=now)
     beat_at: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class ReaperLease(Base):
+    """The right of one worker to hand back the jobs of dead ones; one row, used on SQLite."""
+
+    __tablename__ = "reaper_lease"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1
+    holder: Mapped[str]  # executor id
+    expires_at: Mapped[datetime]
 
 
 class DatabaseIdentity(Base):

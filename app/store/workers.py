@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.store.db import affected
-from app.store.tables import Component, Worker, now
+from app.store.tables import Component, ReaperLease, Worker, now
 
 
 class Attempt(NamedTuple):
@@ -51,6 +51,28 @@ def known(session: Session) -> set[str]:
 def leave(session: Session, executor_id: str) -> None:
     """Delete the worker's row, if there is one."""
     session.execute(delete(Worker).where(Worker.executor_id == executor_id))
+
+
+def take_lease(session: Session, executor_id: str, *, seconds: float) -> bool:
+    """Take or renew the right to reap for some seconds; False while another worker has it.
+
+    A transaction that only one can be in at a time decides, as every writing one on SQLite is.
+    """
+    time, span = _clock(session), timedelta(seconds=seconds)
+    lease = session.get(ReaperLease, 1)
+    if lease is None:
+        session.add(ReaperLease(number=1, holder=executor_id, expires_at=time + span))
+        return True
+    # A lease that ends later than one can was taken before the clock was set back.
+    if lease.holder != executor_id and time < lease.expires_at <= time + span:
+        return False
+    lease.holder, lease.expires_at = executor_id, time + span
+    return True
+
+
+def give_lease_back(session: Session, executor_id: str) -> None:
+    """End the lease, if this worker still has it."""
+    session.execute(delete(ReaperLease).where(ReaperLease.holder == executor_id))
 
 
 def holds(session: Session, attempt: Attempt) -> bool:

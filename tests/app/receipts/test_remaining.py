@@ -1,6 +1,7 @@
 """Verification of a receipt notices every changed byte in the files of remaining components."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from app.receipts import remaining
 from app.store.blobs import LocalBlobs
 from app.store.db import transaction
-from app.store.tables import Component, now
+from app.store.tables import Component
 from tests.support.client import delete, verify
 from tests.support.service import Service
 
@@ -71,7 +72,7 @@ def test_a_component_deleted_later_is_not_missed(service):
 def files(service: Service, blobs: LocalBlobs | None = None, **bound: int) -> remaining.FileCheck:
     state = service.state
     return remaining.check_files(
-        state.reading, blobs or state.blobs, ["default"], before=now(), **bound
+        state.reading, blobs or state.blobs, ["default"], before=1, **bound
     )
 
 
@@ -106,3 +107,37 @@ def test_a_file_that_another_process_deletes_meanwhile_is_no_damage(service):
     found = files(service, Deleting(service.state.blobs.root))
 
     assert (found.damaged, found.checked, found.ok) == (0, 1, True)
+
+
+@pytest.mark.parametrize("hours", [-24, 24])
+@pytest.mark.parametrize("imported", [False, True])
+def test_a_receipt_is_judged_by_the_ledgers_order_and_not_by_clocks(
+    either: Service, hours: int, imported: bool
+):
+    """The worker's clock, or this machine's at another time, may differ from the receipt's."""
+    kept, gone = either.component({"cat": 3}), either.component({"dog": 3})
+    file = either.client.get(f"/v1/components/{gone}/delta").content
+    shift(either, kept, hours)
+    receipt = delete(either, f"components/{gone}?probe=true")
+    if imported:
+        files = {"file": ("a.safetensors", file)}
+        later = either.client.post("/v1/components/import", files=files).json()["id"]
+    else:
+        later = either.component({"cow": 3})
+    shift(either, later, hours)
+
+    found = verify(either, receipt)
+    assert (found["ok"], found["manifest_ok"], found["files_ok"]) == (True, True, True), found
+    assert found["files_checked"] == 1 and found["probe_ok"] is True
+
+    with transaction(either.state.sessions) as session:
+        session.get_one(Component, kept).sha256 = "0" * 64
+    assert verify(either, receipt)["manifest_ok"] is False
+
+
+def shift(service: Service, component_id: str, hours: int) -> None:
+    """Let the component have become ready by a clock that differs by these hours."""
+    with transaction(service.state.sessions) as session:
+        row = session.get_one(Component, component_id)
+        assert row.finished_at is not None
+        row.finished_at += timedelta(hours=hours)

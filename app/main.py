@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
+import anyio
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
@@ -43,6 +44,7 @@ from app.unlearning import cleanup
 
 log = logging.getLogger(__name__)
 
+HEALTH_THREADS = 4
 ROUTERS = [
     *(datasets.uploads, datasets.router, components.router, derivations.router),
     *(compositions.router, predictions.router, evaluations.router, receipts.router, spaces.router),
@@ -121,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer, app.state.alone_at = signer, None
+    app.state.health_threads = anyio.CapacityLimiter(HEALTH_THREADS)
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
     app.state.event_streams = EventStreams(
         settings.max_event_streams, lambda seen: with_news(app.state.parts, seen)

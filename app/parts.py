@@ -46,6 +46,7 @@ class Parts:
     signer: Signer | None  # None: receipts are not signed
     sessions: Sessions  # makes writing sessions
     reading: Sessions  # makes reading sessions, which wait for no writer
+    health: Sessions  # makes reading sessions of health checks, which wait for no request
     blobs: LocalBlobs
     jobs: Jobs
     engine: Engine
@@ -81,7 +82,8 @@ class Parts:
 @contextmanager
 def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Iterator[Parts]:
     """Yield the parts of these settings; close them after the block."""
-    sql, blobs = open_engine(settings), LocalBlobs(settings.data_dir / "blobs")
+    sql, own = open_engine(settings), open_engine(settings)
+    blobs = LocalBlobs(settings.data_dir / "blobs")
     sessions, reading = session_factory(sql), session_factory(sql, read_only=True)
     parts = Parts(
         settings=settings,
@@ -89,6 +91,7 @@ def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Itera
         signer=signer,
         sessions=sessions,
         reading=reading,
+        health=session_factory(own, read_only=True),
         blobs=blobs,
         jobs=Jobs(settings),
         engine=Engine(settings, blobs, metrics),
@@ -100,5 +103,6 @@ def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Itera
         parts.admission.keyring.close()
         parts.engine.close()
         parts.jobs.close()
+        own.dispose()
         fold_log(sql)
         sql.dispose()

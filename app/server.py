@@ -6,16 +6,17 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import threading
-from time import monotonic
+from time import sleep
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from app import http_protocol
 from app.decoding.decoder import decoder_of
+from app.embedded_worker import EmbeddedWorker
 from app.main import create_app
 from app.settings import BadSettings, Settings
 from app.store import folder_identity, folder_lock, spaces
@@ -25,9 +26,9 @@ from tangent.errors import TangentError, UnknownDevice
 from tangent.space import device_of
 
 DECODE_GRACE_SECONDS = 3  # for images that are being decoded
-GRACE_SECONDS = 10  # for open connections, then for the worker to hand its job back
 FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
-RESTART_SECONDS = (1.0, 60.0)  # pause before a crashed worker is restarted: first, longest
+GRACE_SECONDS = 10  # for open connections
+END_SECONDS = 25  # from a signal to the end of the process, whatever it waits for
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,14 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
         listener = _listen(settings)
         _make_default_space(settings)
         try:
-            return _run(app, listener, EmbeddedWorker(settings) if with_worker else None)
+            status = _run(app, listener, EmbeddedWorker(settings) if with_worker else None)
         finally:
             fold_log(open_engine(settings))
+    _leave(status)
+    return status
 
 
-def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None") -> int:
+def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -> int:
     """Run application and worker until a signal to end; return the exit status."""
     settings: Settings = app.state.settings
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,6 +64,7 @@ def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None")
         )  # uvicorn handles the signals, then raises them again
     if worker:
         worker.start()
+        app.state.worker_fault = lambda: worker.fault
     try:
         config = uvicorn.Config(
             app,
@@ -69,7 +73,8 @@ def _run(app: FastAPI, listener: socket.socket, worker: "EmbeddedWorker | None")
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        server = Announced(config)
+        server = Server(config)
+        server.worker = worker
         server.run(sockets=[listener])
         return 0 if server.started else 1
     finally:
@@ -124,8 +129,35 @@ def _make_default_space(settings: Settings) -> None:
         engine.dispose()
 
 
-class Announced(uvicorn.Server):
-    """Prints the service's address once it answers, and decodes no images when it ends."""
+def _leave(status: int) -> None:
+    """End the process now if a request still computes in a thread, which nothing can interrupt."""
+    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    busy = [thread.name for thread in others if not thread.daemon and thread.is_alive()]
+    if busy:
+        log.warning("ending although work goes on in %s", ", ".join(busy))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _end_late() -> None:
+    sleep(END_SECONDS)
+    log.warning("the service could not end cleanly within %g s, and ends now", END_SECONDS)
+    os._exit(1)
+
+
+class Server(uvicorn.Server):
+    """Prints the service's address once it answers; its end has a bound and decodes no images."""
+
+    worker: EmbeddedWorker | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the end: of the requests, of the worker and, at the latest, of the process."""
+        if not self.should_exit:
+            threading.Thread(target=_end_late, name="end", daemon=True).start()
+            if self.worker:
+                self.worker.request_stop()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -148,49 +180,3 @@ class Announced(uvicorn.Server):
         while True:
             decoder.interrupt()
             await asyncio.sleep(0.2)  # a request may have begun to decode just now
-
-
-class EmbeddedWorker:
-    """A worker as a child process: restarted if it crashes, ended when the API ends."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._command = [sys.executable, "-m", "app.cli", "worker"]
-        self._command += ["--data-dir", str(settings.data_dir), "--parent", str(os.getpid())]
-        self._process: subprocess.Popen | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the worker, by force if it takes too long."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _keep(self) -> None:
-        pause = RESTART_SECONDS[0]
-        while not self._stopped.is_set():
-            began = monotonic()
-            self._process = subprocess.Popen(self._command)
-            status = self._wait(self._process)
-            if self._stopped.is_set() or status == 0:
-                return
-            if monotonic() - began > RESTART_SECONDS[1]:
-                pause = RESTART_SECONDS[0]
-            log.warning(
-                "the worker ended with status %d; starting another in %.0f s", status, pause
-            )
-            self._stopped.wait(pause)
-            pause = min(2 * pause, RESTART_SECONDS[1])
-
-    def _wait(self, process: subprocess.Popen) -> int:
-        """Wait until the worker ends by itself or by `stop`; return its exit status."""
-        while process.poll() is None and not self._stopped.wait(0.2):
-            continue
-        process.terminate()  # does nothing if the process has ended
-        try:
-            return process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()

@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings": (),
+    "app.embedded_worker": ("app.settings",),
     "app.metrics": (),
     "app.samples": (),
     "app.images": ("app.errors", "app.samples"),

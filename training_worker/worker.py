@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import socket
-import threading
+from collections.abc import Callable
 from uuid import uuid4
 
 from dbos import DBOS
@@ -16,10 +16,10 @@ from app.store.db import fold_log
 from app.store.jobs import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW, Jobs, engine_options
 from app.store.migrate import is_current
 from training_worker.attempts import Attempts
+from training_worker.ending import Ending
 from training_worker.liveness import Liveness
 
 POLL_SECONDS = 0.25  # between two polls of an empty queue
-PARENT_SECONDS = 0.5  # between two checks that the parent lives
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +60,16 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
 
 
 def _work(settings: Settings, parent: int | None) -> None:
-    ended = threading.Event()
+    ending = Ending(parent)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: ending.request())
     worker = Worker(settings)
     try:
         worker.start()
         log.info("worker %s takes trainings", worker.executor_id)
-        while not ended.wait(PARENT_SECONDS):
-            if parent is not None and os.getppid() != parent:
-                log.warning("the parent process is gone, so this worker ends too")
-                break
+        ending.wait()
     finally:
+        ending.request()
         worker.stop()
 
 
@@ -109,15 +107,26 @@ class Worker:
         )
 
     def stop(self) -> None:
-        """Kill the trainer and hand an unfinished job back, so that it costs no attempt."""
+        """Kill the trainer and hand an unfinished job back, so that it costs no attempt.
+
+        A step that fails, as while the database is away, does not keep the others from being tried.
+        """
         self.attempts.stopping = True
-        self.attempts.trainer.end_idle()
-        DBOS.destroy()  # cancels what runs; the engine leaves it marked as this worker's
-        self.jobs.hand_back(self.jobs.running().get(self.executor_id, []))
-        self.liveness.stop()
-        self.jobs.close()
-        fold_log(self.attempts.engine)
-        self.attempts.engine.dispose()
+        engine = self.attempts.engine
+        steps: list[Callable[[], None]] = [
+            self.attempts.trainer.end_idle,
+            DBOS.destroy,  # cancels what runs; the engine leaves it marked as this worker's
+            lambda: self.jobs.hand_back(self.jobs.running().get(self.executor_id, [])),
+            self.liveness.stop,
+            self.jobs.close,
+            lambda: fold_log(engine),
+            engine.dispose,
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception as error:
+                log.warning("a step of the worker's end failed: %s", error)
 
 
 def register(attempts: Attempts) -> None:

@@ -1,13 +1,15 @@
 """The service about itself: limits, health, metrics."""
 
-from fastapi import APIRouter, Response
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import PlainTextResponse
 
 from app.api.http.deps import PartsDep
 from app.api.http.scopes import ScopedRoute
-from app.schemas.meta import Limits, Live, Ready
-from app.serving.health import check_health
+from app.schemas.meta import Check, Limits, Live, Ready
+from app.serving import health
 
 v1 = APIRouter(tags=["service"], route_class=ScopedRoute)  # below /v1, with the key
 router = APIRouter(tags=["service"])  # open
@@ -28,15 +30,28 @@ async def live() -> Live:
 @router.get(
     "/readyz", summary="Whether requests can be answered", responses={503: {"model": Ready}}
 )
-def ready(parts: PartsDep, response: Response) -> Ready:
+async def ready(request: Request, parts: PartsDep, response: Response) -> Ready:
     """Shows every check with its reason; 503 if a check that answers depend on has failed.
 
     A missing worker does not count: predictions are answered, trainings wait. Where only some
     spaces answer, the status is degraded, with 200; where none does, a roll-out stops here.
     """
-    shown = check_health(parts)
-    response.status_code = 503 if shown.status == "unavailable" else 200
-    return shown
+    state, checks = request.app.state, dict[str, Check]()
+    fault = getattr(state, "worker_fault", None)  # where the worker runs beside the API
+    with anyio.move_on_after(health.MAX_SECONDS):
+        # In threads of its own: those of requests may all be waiting for something.
+        shown = await anyio.to_thread.run_sync(
+            health.check_health,
+            parts,
+            checks,
+            fault and fault(),
+            abandon_on_cancel=True,
+            limiter=state.health_threads,
+        )
+        response.status_code = 503 if shown.status == "unavailable" else 200
+        return shown
+    response.status_code = 503
+    return health.late(parts, checks, health.MAX_SECONDS)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)

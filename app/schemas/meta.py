@@ -51,3 +51,6 @@ class Ready(BaseModel):
     )
     epoch: int | None = Field(description="number of the last receipt this process has seen")
     workers: int | None = Field(description="training workers that gave a sign of life lately")
+    workers_missing: str | None = Field(
+        description="the reason why no worker runs; null while one does, or the database is away"
+    )

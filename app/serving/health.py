@@ -11,18 +11,22 @@ from app.store.counts import deletions_so_far
 from app.store.db import transaction
 from app.store.spaces import SpaceUnavailable
 
+NAMES = ("database", "space", "forward")  # of the checks, in order
+MAX_SECONDS = 5.0  # for all checks together
 MAX_SPACES, MAX_TRIED = 1000, 8  # looked at, and opened, for one that answers
 
 log = logging.getLogger(__name__)
 
 
-def check_health(parts: Parts) -> Ready:
-    """Run every check in turn; after a failed check the others are not tried."""
+def check_health(parts: Parts, checks: dict[str, Check], worker_fault: str | None = None) -> Ready:
+    """Run every check in turn, into `checks`; after a failed check the others are not tried.
+
+    `worker_fault` is why the worker beside this process does not run, if it does not.
+    """
     seen: dict[str, Any] = {}
-    checks: dict[str, Check] = {}
 
     def database() -> str:
-        with transaction(parts.reading) as session:
+        with transaction(parts.health) as session:
             seen["space"] = spaces.get(session, spaces.DEFAULT)
             seen["epoch"] = deletions_so_far(session)
             dead_seconds = parts.settings.worker_dead_seconds
@@ -37,7 +41,7 @@ def check_health(parts: Parts) -> Ready:
         parts.engine.canary(seen["space"])
         return f"passes on {parts.engine.device}"
 
-    for name, run in (("database", database), ("space", space), ("forward", forward)):
+    for name, run in zip(NAMES, (database, space, forward), strict=True):
         checks[name] = _check(run, all(check.ok for check in checks.values()))
     return Ready(
         status=_status(parts, checks),
@@ -45,7 +49,31 @@ def check_health(parts: Parts) -> Ready:
         spaces_unavailable=parts.engine.spaces.count_unavailable(),
         epoch=seen.get("epoch"),
         workers=seen.get("workers"),
+        workers_missing=_missing(seen.get("workers"), worker_fault),
     )
+
+
+def late(parts: Parts, checks: dict[str, Check], seconds: float) -> Ready:
+    """Return the answer where the checks took too long: the one that is missing did."""
+    known = {name: check for name in NAMES if (check := checks.get(name)) is not None}
+    waiting = next((name for name in NAMES if name not in known), NAMES[-1])
+    known[waiting] = Check(ok=False, detail=f"no answer within {seconds:g} s")
+    for name in NAMES:
+        known.setdefault(name, Check(ok=False, detail="not tried, as a check before it failed"))
+    return Ready(
+        status="unavailable",
+        checks=known,
+        spaces_unavailable=parts.engine.spaces.count_unavailable(),
+        epoch=None,
+        workers=None,
+        workers_missing=None,
+    )
+
+
+def _missing(workers: int | None, fault: str | None) -> str | None:
+    if workers != 0:
+        return None
+    return f"none: {fault or 'no worker gives a sign of life'}; trainings wait until one runs"
 
 
 def _status(parts: Parts, checks: dict[str, Check]) -> Literal["ok", "degraded", "unavailable"]:

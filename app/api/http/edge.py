@@ -2,6 +2,7 @@
 
 import logging
 import re
+from asyncio import CancelledError
 from secrets import token_hex
 from time import perf_counter
 
@@ -13,7 +14,7 @@ from app.api.http import auth, head, origins, problems
 from app.api.http.body_limit import BodyMemory, LimitedBody
 from app.api.http.methods import methods_of
 from app.api.http.security_headers import protected
-from app.errors import Misdirected, Problem
+from app.errors import Misdirected, NotReady, Problem
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import outages
@@ -47,6 +48,16 @@ def route_of(scope: Scope) -> str:
     # A route of an included router knows its path below the prefix only.
     below = scope["path"].startswith(PREFIX + "/") and not template.startswith(PREFIX + "/")
     return PREFIX + template if below and template != "none" else template
+
+
+def ending() -> NotReady:
+    """Return the problem of a request that the end of the service has interrupted."""
+    return NotReady(
+        "service_ending",
+        "the service ended before this request was done: look whether it took place, and try "
+        "again; a repetition with the same Idempotency-Key creates nothing twice",
+        retry_after=5,
+    )
 
 
 def _failure(scope: Scope, error: Exception) -> Response:
@@ -107,6 +118,10 @@ class Edge:
         with self.metrics.in_progress.track_inprogress():
             try:
                 await (self._shared if shared else self._checked)(scope, receive, with_id)
+            except CancelledError:  # the service ends, and its grace is over
+                if not status:
+                    await problems.retriable(scope, ending())(scope, receive, with_id)
+                raise
             except Exception as error:
                 failure = _failure(scope, error)
                 if status:

@@ -71,7 +71,8 @@ def operations(service: Service) -> list[str]:
 def without_database(service: Service) -> Iterator[None]:
     engine = open_engine(Settings(**KEY_FREE | {"database_url": NOWHERE}))
     reading = session_factory(engine, read_only=True)
-    with service.replaced(sessions=session_factory(engine), reading=reading):
+    sessions = session_factory(engine)
+    with service.replaced(sessions=sessions, reading=reading, health=reading):
         yield
     engine.dispose()
 

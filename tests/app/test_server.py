@@ -1,0 +1,51 @@
+"""The end of `tangent serve` while a request computes in a thread that nothing can interrupt."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+
+from tests.support.command import environment
+from tests.support.workers import until
+
+STUCK = """
+import sys, time
+from app import server
+from app.settings import read
+from app.store import datasets
+
+datasets.list_ = lambda *_, **__: time.sleep(600)
+server.GRACE_SECONDS = 1
+settings = read(host="127.0.0.1", port=0, data_dir=sys.argv[1])
+sys.exit(server.serve(settings, with_worker=False))
+"""
+
+
+def test_the_service_ends_although_a_request_computes_and_its_client_is_told(
+    tmp_path: Path, migrated: Path
+):
+    shutil.copytree(migrated, tmp_path / "data")
+    command = [sys.executable, "-c", STUCK, str(tmp_path / "data")]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    answers: list[httpx.Response] = []
+    try:
+        assert process.stdout is not None
+        line = re.search(r"(http://\S+)/docs", process.stdout.readline())
+        assert line is not None
+        with httpx.Client(base_url=line[1], timeout=120, trust_env=False) as client:
+            ask = threading.Thread(target=lambda: answers.append(client.get("/v1/datasets")))
+            ask.start()
+            until(lambda: "requests_in_progress 2" in client.get("/metrics").text)
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(60) == 0
+            ask.join(60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert answers[0].status_code == 503 and answers[0].json()["code"] == "service_ending"

@@ -73,7 +73,7 @@ def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        server = Server(config)
+        server = Announced(config)
         server.worker = worker
         server.run(sockets=[listener])
         return 0 if server.started else 1
@@ -146,7 +146,7 @@ def _end_late() -> None:
     os._exit(1)
 
 
-class Server(uvicorn.Server):
+class Announced(uvicorn.Server):
     """Prints the service's address once it answers; its end has a bound and decodes no images."""
 
     worker: EmbeddedWorker | None = None

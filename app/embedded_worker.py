@@ -42,28 +42,32 @@ class EmbeddedWorker:
         pause = RESTART_SECONDS[0]
         while not self._stopped.is_set():
             began = monotonic()
-            fault = self._run()
+            fault = self._run(pause)
             if self._stopped.is_set() or fault is None:
                 return
             if monotonic() - began > RESTART_SECONDS[1]:
                 pause = RESTART_SECONDS[0]
             self.fault = fault
-            log.warning("%s; starting another in %.0f s", fault, pause)
             self._stopped.wait(pause)
             pause = min(2 * pause, RESTART_SECONDS[1])
 
-    def _run(self) -> str | None:
-        """Run one worker to its end; return why another one is needed."""
+    def _run(self, pause: float) -> str | None:
+        """Run one worker to its end; return why another one is needed, after the pause."""
         try:
             process = subprocess.Popen(self._command)
         except (OSError, MemoryError, subprocess.SubprocessError) as error:
             # Too many processes, too little memory: that passes, and so does a file's replacement.
+            log.warning("the worker could not be started: %s", error)
             return f"the worker could not be started ({error})"
         self.fault = None
         status = self._wait(process)
         if status == 0:
             self.fault = "the worker was asked to end"
             return None
+        if not self._stopped.is_set():
+            log.warning(
+                "the worker ended with status %d; starting another in %.0f s", status, pause
+            )
         return f"the worker ended with status {status}"
 
     def _wait(self, process: subprocess.Popen) -> int:

@@ -20,13 +20,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.errors import Conflict, Gone, NotFound, NotReady
 from app.store import callers
 from app.store.db import affected, hold_write_lock
-from app.store.tables import Component, ComponentEvent, Receipt, Tombstone, now
+from app.store.ledger_order import receipts_so_far
+from app.store.tables import Component, ComponentEvent, Tombstone, now
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")
@@ -130,11 +131,6 @@ def list_(
 def current() -> ColumnElement[bool]:
     """Return the condition that the service has not replaced the component."""
     return Component.replaced_at.is_(None)
-
-
-def receipts_so_far() -> ScalarSelect[int]:
-    """Return the number of the last receipt as a part of a statement; the write lock is held."""
-    return select(func.coalesce(func.max(Receipt.number), 0)).scalar_subquery()
 
 
 def of_job(job_id: str) -> tuple[str, int]:

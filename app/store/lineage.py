@@ -15,6 +15,7 @@ from app.errors import Conflict, Gone, Invalid
 from app.store import components
 from app.store.components import Queue
 from app.store.db import hold_write_lock
+from app.store.ledger_order import receipts_so_far
 from app.store.members import Weighted
 from app.store.tables import Component, ComponentParent, Dataset, Space, new_id, now
 
@@ -134,7 +135,7 @@ def add_import(
     """
     hold_write_lock(session)
     component.status, component.finished_at = "ready", now()
-    component.receipts_before = components.receipts_so_far()  # type: ignore[assignment]
+    component.receipts_before = receipts_so_far()  # type: ignore[assignment]
     components.add(session, component)
     if record is not None:
         component.derived = {name: record[name] for name in ("operator", "parameters")}

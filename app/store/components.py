@@ -184,11 +184,10 @@ def publish(
     hold_write_lock(session)
     file = {"blob_key": blob_key, "sha256": sha256, "bytes": bytes}
     content = file | {"labels": labels, "metrics": metrics, "receipts_before": receipts_so_far()}
-    same = Component.generation == generation
-    published = move(session, component_id, "publish", same, **content)
-    if published:
-        add_event(session, component_id, "status", status="ready", metrics=metrics)
-    return published
+    if not move(session, component_id, "publish", Component.generation == generation, **content):
+        return False
+    add_event(session, component_id, "status", status="ready", metrics=metrics)
+    return True
 
 
 def fail(

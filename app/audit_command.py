@@ -12,14 +12,6 @@ from app.store.tables import stamp
 MAX_READ = 1000  # entries in memory at a time
 
 
-def add_parser(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
-    """Add `audit` to the command line; return its parser."""
-    parser = commands.add_parser("audit", help="print who changed what, oldest first")
-    parser.add_argument("--key", help="only of this key: key_…, local or settings")
-    parser.add_argument("--json", action="store_true", help="print JSON, one entry a line")
-    return parser
-
-
 def run(settings: Settings, flags: argparse.Namespace) -> int:
     """Print the log; return 0."""
     engine, after = open_engine(settings), None

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    from app import audit_command, key_commands
+    from app import access_parsers
     from app.receipts import verify_command
     from app.receipts.body import installed
 
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     migrate = commands.add_parser("migrate", help="bring the database schema up to date")
     doctor = _add_doctor(commands)
     groups = (*backups.add_parsers(commands), *_add_spaces(commands), _add_verify(commands))
-    groups += (*key_commands.add_parser(commands), audit_command.add_parser(commands))
+    groups += (*access_parsers.add_keys(commands), access_parsers.add_audit(commands))
     for command in (serve, worker, migrate, doctor, *groups):
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
+from app.access_parsers import LIMITS
 from app.errors import Problem
-from app.schemas import keys as schemas
 from app.schemas.keys import KeyIn, KeyOut
 from app.settings import BadSettings, Settings
 from app.store import keys
@@ -19,28 +19,6 @@ from app.store.tables import ApiKey
 
 MAX_LISTED = 1_000_000
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-LIMITS = tuple(schemas.KeyLimits.model_fields)
-
-
-def add_parser(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
-    """Add `keys` to the command line; return the parsers that take a data folder."""
-    group = commands.add_parser("keys", help="make, list and revoke API keys")
-    actions = group.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create", help="make a key and print it, once")
-    create.add_argument("--name", required=True, help="for people; it is in no log")
-    create.add_argument(
-        "--scopes", required=True, help=f"some of {', '.join(keys.SCOPES)}, with commas"
-    )
-    create.add_argument("--expires", help="a time such as 2027-01-31, or from now 90d, 12h or 30m")
-    for name in LIMITS:
-        text = (schemas.KeyLimits.model_fields[name].description or "").replace("%", "%%")
-        create.add_argument(f"--{name.replace('_', '-')}", help=f"limit: {text}")
-    listing = actions.add_parser("list", help="print all keys, without their secrets")
-    revoke = actions.add_parser("revoke", help="revoke a key for good")
-    revoke.add_argument("key_id", help="key_…, as `tangent keys list` prints it")
-    for parser in (create, listing, revoke):
-        parser.add_argument("--json", action="store_true", help="print JSON, one key a line")
-    return [create, listing, revoke]
 
 
 def run(settings: Settings, flags: argparse.Namespace) -> int:

@@ -53,6 +53,7 @@ MAY_IMPORT = {
     ),
     "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.labels"),
     "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels", "tangent.errors"),
+    "app.access_parsers": ("app.schemas",),
     "app.access": ("app.access", *STORE),
     "app.inference": INFERENCE,
     "app.parts": ("app.access", *INFERENCE),

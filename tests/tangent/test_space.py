@@ -273,8 +273,18 @@ def test_at_scope_all_nothing_is_frozen_and_half_precision_changes_nothing():
     assert torch.equal(half.logits(x, some), full.logits(x, some))
 
 
-def test_auto_is_the_device_that_is_there(monkeypatch):
-    for there, expected in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert device_of("auto").type == expected
-    assert str(device_of("cuda:1")) == "cuda:1"
+def test_auto_is_the_gpu_where_there_is_one_and_else_the_processor(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto").type == "cpu"
+    if torch.cuda.device_count():
+        monkeypatch.undo()
+        assert device_of("auto").type == "cuda"
+    else:  # then the choice of the GPU shows in the refusal
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        with pytest.raises(errors.UnknownDevice, match="device 'cuda' here"):
+            device_of("auto")
+
+
+def test_a_device_that_is_not_there_is_refused_by_its_name():
+    with pytest.raises(errors.UnknownDevice, match="device 'cuda:99' here"):
+        device_of("cuda:99")

@@ -4,19 +4,17 @@
 
 The real service is started on a data folder of its own, without a worker, and gets generated
 archives over HTTP one after the other. The growth is from the resident memory before the first
-upload to the peak during each one, as the kernel counts it. Images over four megapixels are decoded
-by child processes; the largest sum of their memory that was seen is told beside it.
+upload to the peak during each one, as the kernel counts it. Child processes decode the images; the
+largest sum of their memory that was seen is told beside it.
 """
 
 import argparse
 import json
-import os
 import platform
 import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import uploads
+from benchmarks.process_costs import MemoryWatch, cpu_seconds, of_children
 from benchmarks.uploads import Case
 
 TANGENT = (sys.executable, "-m", "app.cli")
@@ -35,7 +34,6 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 ALLOWED_MIB = 200
 GIB = 2**30
 MIB = 2**20
-SAMPLE_SECONDS = 0.05
 
 
 def main() -> int:
@@ -86,7 +84,7 @@ def upload(
 ) -> dict[str, Any]:
     """Upload the archive once, watching the process; then delete the dataset."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # sets VmHWM back to VmRSS
-    with Children(pid) as children, path.open("rb") as file:
+    with MemoryWatch(lambda: of_children(pid)) as children, path.open("rb") as file:
         began, worked = time.perf_counter(), cpu_seconds(pid)
         answer = client.post("/v1/datasets", files={"file": (path.name, file)})
         seconds, worked = time.perf_counter() - began, cpu_seconds(pid) - worked
@@ -103,7 +101,7 @@ def upload(
         "before_mib": round(before / 1024),
         "peak_mib": round(peak / 1024),
         "growth_mib": round((peak - before) / 1024),
-        "children_mib": round(children.peak / 1024),
+        "children_mib": round(children.peak / MIB),
     }
 
 
@@ -111,40 +109,6 @@ def memory(pid: int, field: str) -> int:
     """A line of the process's status, in KiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of the process and of its finished children."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-class Children:
-    """Watches the memory of a process's children; `peak` is their largest sum in KiB."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak = 0
-        self._pid, self._done = pid, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "Children":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(SAMPLE_SECONDS):
-            total = 0
-            for task in Path(f"/proc/{self._pid}/task").iterdir():
-                try:
-                    for child in (task / "children").read_text().split():
-                        total += memory(int(child), "VmRSS")
-                except (OSError, StopIteration):  # a thread or child that has just ended
-                    continue
-            self.peak = max(self.peak, total)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import zstandard
 
+from app.decoding import decoder
 from app.errors import Malformed, Problem, TooLarge
 
 MAX_RATIO = 200  # unpacked bytes per byte of the archive …
@@ -34,8 +35,8 @@ CODE_PAGES: tuple[str, ...] = get_args(CodePage)
 MAX_ZSTD_WINDOW = 2**26  # bytes of memory; enough for every level of zstd but --ultra -22
 
 
-class Limits(Protocol):
-    """The part of the settings that bounds one archive."""
+class Limits(decoder.Limits, Protocol):
+    """The part of the settings that bounds one archive and its images."""
 
     @property
     def max_upload_bytes(self) -> int: ...
@@ -51,15 +52,6 @@ class Limits(Protocol):
 
     @property
     def max_labels(self) -> int: ...
-
-    @property
-    def max_image_bytes(self) -> int: ...
-
-    @property
-    def max_image_pixels(self) -> int: ...
-
-    @property
-    def max_decode_seconds(self) -> float: ...
 
 
 class Readable(Protocol):

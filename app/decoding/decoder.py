@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from PIL import Image
 
+from app import images
 from app.decoding.budget import ADVICE, Budget, OutOfBudget, TooExpensive
 from app.decoding.process import Died, WorkerProcess
 from app.decoding.turns import Turns
@@ -46,14 +47,8 @@ def _epitaph(died: Died, order: dict[str, Any]) -> dict[str, Any]:
     return spent | {"reason": NO_MEMORY if died.lacked_memory else crash}
 
 
-class Limits(Protocol):
+class Limits(images.Limits, Protocol):
     """The part of the settings that bounds decoding."""
-
-    @property
-    def max_image_bytes(self) -> int: ...
-
-    @property
-    def max_image_pixels(self) -> int: ...
 
     @property
     def max_decode_seconds(self) -> float: ...

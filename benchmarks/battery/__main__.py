@@ -22,7 +22,8 @@ from app.demo import digits
 from benchmarks.battery import kills
 from benchmarks.battery.honest import Honest
 from benchmarks.battery.inputs import Hostile, Target, every_input, png
-from benchmarks.battery.processes import MemoryWatch, Process
+from benchmarks.battery.processes import Process
+from benchmarks.process_costs import MemoryWatch, of_family
 
 MAX_MEMORY = 1.5e9  # bytes of the API and its children
 MAX_WAIT = 2.0  # seconds of another's request
@@ -82,7 +83,10 @@ def hostile(folder: Path, console: Console, args: argparse.Namespace) -> int:
 def tried(service: Process, target: Target, send: Hostile, patience: float) -> list[str]:
     """Send one input beside an honest client; return the row of it."""
     before = _files(service.folder)
-    with MemoryWatch(service.pid) as memory, Honest(service.url) as honest:
+    with (
+        MemoryWatch(lambda: of_family(service.pid)) as memory,
+        Honest(service.url) as honest,
+    ):
         time.sleep(1)
         answer = send(target)
     for _ in range(20):

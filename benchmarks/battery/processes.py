@@ -1,18 +1,15 @@
-"""A private service as a process on loopback, and the memory of it and its children."""
+"""A private service as a process on loopback."""
 
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 TANGENT = (sys.executable, "-m", "app.cli")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 START_SECONDS = 180
-SAMPLE_SECONDS = 0.1
 
 
 class Process:
@@ -74,47 +71,3 @@ class Process:
                 return found[0]
             time.sleep(0.1)
         raise SystemExit(f"the service did not start:\n{self.log.read_text(errors='replace')}")
-
-
-class MemoryWatch:
-    """Watches a process and its children during a block; `peak` is the largest sum, in bytes."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak = 0
-        self._pid, self._done = pid, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "MemoryWatch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while True:
-            self.peak = max(self.peak, sum(_share(pid) for pid in _family(self._pid)))
-            if self._done.wait(SAMPLE_SECONDS):
-                return
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = path.read_text().split()
-        except OSError:  # the thread has just ended
-            continue
-        for child in children:
-            yield from _family(int(child))
-
-
-def _share(pid: int) -> int:
-    """Return the bytes of the process, with its part of what it shares; 0 if it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    found = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
-    return 1024 * int(found[1]) if found else 0

@@ -31,7 +31,7 @@ WRITING = set("wxa+")
 
 
 class Fault(Enum):
-    """What happens at the chosen effect."""
+    """The kinds of fault at the chosen effect."""
 
     DIES_BEFORE = "the process dies before it"
     DIES_AFTER = "the process dies after it"

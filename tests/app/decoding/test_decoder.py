@@ -6,9 +6,8 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from time import monotonic, sleep
 
 import numpy as np
@@ -24,16 +23,10 @@ from app.images import BadImage, Facts, decode
 from tangent.backbones.geometry import Geometry
 from tests.support import costly_images
 from tests.support.archives import noise
+from tests.support.decoding import SLOW, Limits, decoding, examined
 from tests.support.image_files import png
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@dataclass(frozen=True)
-class Limits:
-    max_image_bytes: int = 20 * 2**20
-    max_image_pixels: int = 50_000_000
-    max_decode_seconds: float = 0.6
 
 
 class Bytes:
@@ -50,10 +43,6 @@ def under_test() -> Iterator[Decoder]:
     made = Decoder(Limits())
     yield made
     made.close()
-
-
-def examined(under_test: Decoder, *files: bytes, budget: Budget | None = None) -> list:
-    return under_test.examine(files, budget or Budget())
 
 
 def only_worker(under_test: Decoder) -> int:
@@ -76,9 +65,6 @@ def test_a_thumbnail_and_facts_come_from_a_worker_too(under_test):
     assert examined(under_test, noise(1)) == [Facts("image/png", 8, 8)]
     with pytest.raises(BadImage, match="is empty"):
         under_test.thumbnail(b"", 16, Budget())
-
-
-SLOW = costly_images.jpeg_of_scans(2000, 2000, 20_000)  # about ten seconds
 
 
 def test_an_image_that_takes_too_long_costs_itself_and_its_worker(under_test):
@@ -127,24 +113,6 @@ def test_a_worker_that_dies_between_two_images_costs_none(under_test):
     assert only_worker(under_test) != gone
 
 
-def decoding(under_test: Decoder, *files: bytes) -> tuple[Thread, list]:
-    """Start to examine the files; return the thread and the list that has its outcome at last."""
-    outcome: list = []
-
-    def work() -> None:
-        try:
-            outcome.append(examined(under_test, *files))
-        except Exception as error:
-            outcome.append(error)
-
-    thread = Thread(target=work)
-    thread.start()
-    while not under_test._busy:
-        assert thread.is_alive()
-        sleep(0.001)
-    return thread, outcome
-
-
 @pytest.mark.parametrize(
     ("number", "why"),
     [(signal.SIGSEGV, "its decoder crashes"), (signal.SIGKILL, "needs more memory")],
@@ -189,7 +157,9 @@ def test_an_interruption_refuses_the_images_in_decoding_and_no_later_ones(under_
 
 DYING = """
 import sys
-from tests.app.decoding.test_decoder import SLOW, Decoder, Limits, decoding, replace
+from dataclasses import replace
+from app.decoding.decoder import Decoder
+from tests.support.decoding import SLOW, Limits, decoding
 under_test = Decoder(replace(Limits(), max_decode_seconds=60.0))
 decoding(under_test, SLOW)
 (worker,) = under_test._busy
@@ -226,7 +196,8 @@ def test_a_forked_process_has_workers_of_its_own():
 import os, sys
 from app.decoding.budget import Budget
 from app.decoding.decoder import decoder_of
-from tests.app.decoding.test_decoder import Limits, noise
+from tests.support.archives import noise
+from tests.support.decoding import Limits
 decoder_of(Limits()).examine([noise(1)], Budget())
 child = os.fork()
 if child == 0:

@@ -1,6 +1,7 @@
 """Imports go one way: an AST walk holds the rules, a subprocess checks what really loads."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -254,3 +255,7 @@ def test_no_test_imports_a_test_and_nothing_imports_a_conftest(module):
         if parts[0] == "tests":
             tests = [part for part in parts if part.startswith("test_") or part == "conftest"]
             assert not tests, f"{module} imports {name}: move what both need to tests/support"
+    in_texts = re.findall(
+        r"(?m)^\s*(?:from|import) (tests\.\S*\btest_\w+)", source(module).read_text()
+    )
+    assert not in_texts, f"{module} lets a process import {in_texts}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event
+from hypothesis import currently_in_test_context, event
 
 from app.settings import Settings
 from tests.support.faults import Dead, Fault, Plan
@@ -47,6 +47,7 @@ class History:
             process.service.trainings = trainings
         self.acting = 0
         self.coming: tuple[int, Fault] | None = None  # strikes during the next request
+        self.struck = False  # whether one did during the last request
         self.files: dict[str, bytes] = {}  # sha256 -> bytes of every image ever sent
         self.removed: set[str] = set()  # sha256 of the images that were deleted
 
@@ -85,8 +86,9 @@ class History:
             answer = request()
         except Dead:
             answer = None
-        struck, dead = self.plan.struck, self.plan.dead
-        if struck:
+        self.struck = struck = self.plan.struck
+        dead = self.plan.dead
+        if struck and currently_in_test_context():
             event(f"{self.plan.fault.name.lower()} at {self.plan.seen[-1]}")
         if dead:
             self.restart(self.acting)

@@ -1,0 +1,62 @@
+"""A process that dies after any one effect of a request loses nothing and leaves nothing behind.
+
+Where `test_simulation` draws histories, this file goes through every effect of every request. What
+precedes the first effect leaves nothing, so that a death before an effect is one after the last.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+import tangent
+from tests.support.audit import Audit
+from tests.support.faults import Fault, injected
+from tests.support.history import History, simulated
+from tests.support.trainings import Trainings
+
+FILES = [("cat", 1), ("cat", 2), ("dog", 3)]
+REQUESTS: dict[str, Callable[[History, str, str], None]] = {
+    "upload": lambda history, _, __: history.upload([("owl", 4), ("yak", 5)]),
+    "train": lambda history, dataset, _: history.train(dataset),
+    "compose": lambda history, _, component: history.compose("red", "joint", [(component, 1.0)]),
+    "delete component": lambda history, _, component: history.delete("components", component),
+    "delete dataset": lambda history, dataset, _: history.delete("datasets", dataset),
+    "delete image": lambda history, dataset, _: history.delete_image(dataset, 0),
+    "relabel": lambda history, dataset, _: history.relabel(dataset, "dog", "gnu"),
+}
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    """The trainings of all cases, each made once."""
+    return Trainings(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_death_after_any_effect_leaves_all_of_the_request_or_nothing(
+    name, migrated: Path, tmp_path: Path, trainings, monkeypatch
+):
+    monkeypatch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
+    # Nothing runs beside it here: a blob without a row belongs to the process that died.
+    monkeypatch.setattr("app.store.sweep.UNCLAIMED_SECONDS", -1)
+    for effect in count(1):
+        folder = tmp_path / f"{effect}"
+        folder.mkdir()
+        with (
+            injected(folder) as plan,
+            simulated(folder / "data", migrated, plan, trainings) as history,
+        ):
+            history.upload(FILES)
+            (dataset,) = history.model.datasets
+            history.train(dataset)
+            (component,) = history.model.components
+            history.compose("blue", "average", [(component, 1.0)])
+            history.coming = effect, Fault.DIES_AFTER
+            REQUESTS[name](history, dataset, component)
+            Audit(history).run()
+            if not history.struck:
+                break
+    assert effect > 2, "a request has a commit at least"

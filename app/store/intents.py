@@ -90,5 +90,12 @@ def store(sessions: sessionmaker[Session], blobs: LocalBlobs, path: Path, key: s
 
 def give_up(session: Session, blobs: LocalBlobs, key: str) -> None:
     """Remove a blob with the transaction in which its row stops to name it."""
+
+    def remove() -> None:
+        try:
+            blobs.delete(key)
+        except OSError as error:  # the row has gone; the intent lets the next sweep try
+            log.warning("the file %s could not be removed yet: %s", key, error)
+
     session.merge(BlobIntent(key=key, given_up=True))
-    on_commit(session, lambda: blobs.delete(key))
+    on_commit(session, remove)

@@ -4,15 +4,18 @@
 next start.
 """
 
+import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.errors import NotReady
 from app.receipts import references
 from app.store import datasets, erasure
 from app.store import sweep as orphans
@@ -22,6 +25,8 @@ from app.store.jobs import records_of
 from app.store.quarantine import Quarantine
 from app.store.tables import Tombstone
 from app.unlearning.deletion import Deletion
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = (datasets.SCRATCH, "import", "backup")  # prefixes of what a killed process left
 
@@ -36,28 +41,67 @@ class Jobs(Protocol):
 def finish(
     deletion: Deletion, sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs
 ) -> None:
-    """Remove what the committed deletion left: nothing of its subjects is on disk afterwards."""
+    """Remove what the committed deletion left: nothing of its subjects is on disk afterwards.
+
+    A step that fails keeps no other from its turn, and is tried once more at the end.
+
+    Raises:
+        NotReady: `cleanup_unfinished` if a step failed twice; the next start tries again.
+    """
+    steps = _steps(deletion, sessions, jobs, blobs)
+    failed = [step for step in steps if _error_of(step)]
+    errors = [error for step in failed if (error := _error_of(step))]
+    if errors:
+        raise NotReady(
+            "cleanup_unfinished",
+            f"the deletion took place, as receipt {deletion.receipt.id} says, and no answer has "
+            "what was deleted; but not all of its traces could be removed from the disk: see to "
+            "the disk, then start the service again, which removes them, and verify the receipt",
+            receipt_id=deletion.receipt.id,
+        ) from errors[0]
+
+
+def _steps(
+    deletion: Deletion, sessions: sessionmaker[Session], jobs: Jobs, blobs: LocalBlobs
+) -> Iterator[Callable[[], object]]:
+    """Yield every step of the cleanup; each may be repeated."""
     obsolete, quarantine = deletion.obsolete, Quarantine(blobs)
     if deletion.erased is not None:
-        erasure.erase(blobs, *deletion.erased)
-    for key in obsolete.files:
-        blobs.delete(key)
-        quarantine.delete(key)
-    for subject_id in obsolete.subject_ids:
-        for folder in references.folders(subject_id):
-            for key in list(blobs.keys(folder)):
-                blobs.delete(key)
-            for key in list(quarantine.keys(folder)):
-                quarantine.delete(key)
+        yield partial(erasure.erase, blobs, *deletion.erased)
+    for store in (blobs, quarantine):
+        for key in obsolete.files:
+            yield partial(store.delete, key)
+        for subject_id in obsolete.subject_ids:
+            for folder in references.folders(subject_id):
+                yield partial(_delete_folder, store, folder)
     for job_id in obsolete.training:
-        jobs.cancel(job_id)
+        yield partial(jobs.cancel, job_id)
     if obsolete.jobs:
-        jobs.forget(obsolete.jobs)
-    # Listed now: a training that was just cancelled may have made more in the meantime.
+        yield partial(jobs.forget, obsolete.jobs)
+    # After the cancelling: a training may have made more until it noticed.
     for subject_id in obsolete.subject_ids:
-        _delete_scratch(blobs.scratch_of(subject_id))
-    _delete_scratch(obsolete.scratch)
-    scrub(sessions)
+        yield partial(_delete_scratch_of, blobs, subject_id)
+    yield partial(_delete_scratch, obsolete.scratch)
+    yield partial(scrub, sessions)
+
+
+def _error_of(step: Callable[[], object]) -> Exception | None:
+    """Take the step; return its error, which is logged, or None."""
+    try:
+        step()
+    except Exception as error:  # the deletion is committed, whatever fails now
+        log.warning("a step of the cleanup after a deletion failed: %s", error)
+        return error
+    return None
+
+
+def _delete_folder(store: LocalBlobs | Quarantine, folder: str) -> None:
+    for key in list(store.keys(folder)):
+        store.delete(key)
+
+
+def _delete_scratch_of(blobs: LocalBlobs, subject_id: str) -> None:
+    _delete_scratch(blobs.scratch_of(subject_id))
 
 
 def recover(

@@ -1,16 +1,21 @@
 """A deletion leaves nothing on disk, even if it is interrupted."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from contextlib import closing
 
+import pytest
+
 from app.receipts import references
+from app.store.blobs import LocalBlobs
 from app.store.db import transaction
 from app.store.tables import Component
 from tests.support.client import delete, verify
 from tests.support.deletions import delete_dataset, run_killed
 from tests.support.images import image
+from tests.support.problems import problem
 from tests.support.service import Service
 
 SECRETS = {"name": "Zwiebelmarkt", "label": "Quittengelee", "tag": "Xanthippe", "key": "Jauchzer"}
@@ -80,6 +85,46 @@ def test_the_next_start_completes_a_deletion_killed_between_rows_and_files(
     assert verify(restarted, receipt)["ok"]
     assert not found(restarted, delta) and not found(restarted, b"Quittengelee")
     assert restarted.client.get(f"/v1/components/{keep}/delta").status_code == 200
+
+
+def test_a_step_that_fails_for_good_is_told_keeps_no_other_and_is_made_up_for_at_a_start(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+):
+    service = serve()
+    dataset_id = service.dataset({"Quittengelee": 3})
+    component_id = service.train(service.queued(dataset_id))
+    own = LocalBlobs.delete
+
+    def failing(blobs: LocalBlobs, key: str) -> int:
+        if key.startswith("components/"):
+            raise OSError(errno.EIO, "Input/output error")
+        return own(blobs, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalBlobs, "delete", failing)
+        path = f"/v1/datasets/{dataset_id}?cascade=true"
+        told = problem(service.client.delete(path), 503, "cleanup_unfinished")
+
+    assert told["receipt_id"] in told["detail"]
+    assert service.client.get(f"/v1/components/{component_id}").status_code == 410
+    assert set(references_to(service, component_id, dataset_id)) == {"blobs"}  # and no job record
+    restarted = serve(data_dir=service.settings.data_dir)
+    (receipt,) = restarted.client.get("/v1/receipts").json()["data"]
+    assert receipt["id"] == told["receipt_id"]
+    assert verify(restarted, receipt)["ok"]
+
+
+def test_a_step_that_fails_once_is_taken_again(service, monkeypatch):
+    component_id = service.component({"cat": 3})
+    own, left = LocalBlobs.delete, iter([True])
+
+    def failing(blobs: LocalBlobs, key: str) -> int:
+        if next(left, False):
+            raise OSError(errno.EIO, "Input/output error")
+        return own(blobs, key)
+
+    monkeypatch.setattr(LocalBlobs, "delete", failing)
+    assert verify(service, delete(service, f"components/{component_id}"))["ok"]
 
 
 def test_the_log_is_emptied_even_while_others_hold_connections(service):

@@ -18,6 +18,7 @@ from app.decoding.budget import ACCEPTED_TIMES, Budget
 from app.decoding.decoder import Limits, Preprocessing, decoder_of
 from app.images import BadImage
 from app.store import datasets
+from app.store.blobs import BlobMissing
 from app.store.tables import Image
 
 AHEAD = 4  # batches decoded or in decoding before the caller needs them
@@ -63,6 +64,7 @@ class ImageSource:
 
         Raises:
             Invalid: `image_unreadable` when an image does not decode.
+            NotReady: `image_damaged` when the pack holds other bytes than were uploaded.
         """
         starts = iter(range(0, len(self._entries), size))
         with self._pack.open("rb") as pack, ThreadPoolExecutor(DECODERS, "decode") as pool:
@@ -82,7 +84,7 @@ class ImageSource:
                 pool.shutdown(cancel_futures=True)
 
     def _batch(self, pack: int, part: list[Entry]) -> Tensor:
-        files = [os.pread(pack, entry.pack_length, entry.pack_offset) for entry in part]
+        files = [_file(pack, entry) for entry in part]
         budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
         inputs: list[Tensor] = []
         for entry, found in zip(
@@ -92,3 +94,12 @@ class ImageSource:
                 raise datasets.unreadable(entry.path, found.reason) from found
             inputs.append(found)
         return torch.stack(inputs)
+
+
+def _file(pack: int, entry: Entry) -> bytes:
+    data = os.pread(pack, entry.pack_length, entry.pack_offset)
+    try:
+        datasets.check_bytes(data, entry.id, entry.sha256)
+    except BlobMissing as missing:
+        raise datasets.damaged(missing) from missing
+    return data

@@ -183,9 +183,14 @@ def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
             being deleted, or was.
     """
     data = packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
-    if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise BlobMissing(f"the bytes of {image.id} are not in {dataset.pack_key}")
+    check_bytes(data, image.id, image.sha256)
     return data
+
+
+def check_bytes(data: bytes, image_id: str, sha256: str) -> None:
+    """Raise BlobMissing if what lies at an image's place in its pack is not the image's file."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BlobMissing(f"the bytes of {image_id} are not in its dataset's pack")
 
 
 def first_component(session: Session, dataset_id: str) -> Component | None:

@@ -1,5 +1,7 @@
 """The image source: order by content, bounded look-ahead, clear errors."""
 
+import hashlib
+import io
 import threading
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.errors import Invalid
+from app.errors import Invalid, NotReady
 from tangent.backbones.geometry import Geometry
 from tests.support.archives import LIMITS
 from tests.support.stores import png
@@ -28,9 +30,8 @@ def source(tmp_path, count: int, preprocess=None) -> ImageSource:
     pack, made = bytearray(), []
     for value in range(count):
         data = png(np.full((4, 4, 3), value, np.uint8))
-        made.append(
-            Entry("label", f"{value:064d}", f"img_{value}", f"{value}.png", len(pack), len(data))
-        )
+        sha256 = hashlib.sha256(data).hexdigest()
+        made.append(Entry("label", sha256, f"img_{value}", f"{value}.png", len(pack), len(data)))
         pack += data
     path = tmp_path / "images.pack"
     path.write_bytes(pack)
@@ -70,11 +71,19 @@ def test_an_abandoned_reading_leaves_no_thread(tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+def replaced(images: ImageSource, data: bytes) -> None:
+    """Put another file in the place of the second image, in the pack and in its entry."""
+    with images._pack.open("ab") as pack:
+        images._entries[1] = images._entries[1]._replace(
+            sha256=hashlib.sha256(data).hexdigest(),
+            pack_offset=pack.tell(),
+            pack_length=pack.write(data),
+        )
+
+
 def test_an_image_that_no_longer_decodes_is_named(tmp_path):
     images = source(tmp_path, 3)
-    pack = bytearray(images._pack.read_bytes())
-    pack[images._entries[1].pack_offset] ^= 0xFF
-    images._pack.write_bytes(pack)
+    replaced(images, b"\xff no PNG")
     with pytest.raises(Invalid, match=r"image 1\.png of the dataset cannot be read") as caught:
         list(images.batches(2))
     assert caught.value.code == "image_unreadable"
@@ -82,14 +91,25 @@ def test_an_image_that_no_longer_decodes_is_named(tmp_path):
 
 def test_an_image_too_thin_to_be_resized_is_named(tmp_path):
     images = source(tmp_path, 3)
-    thin = png(np.zeros((1, 101, 3), np.uint8))
-    with images._pack.open("ab") as pack:
-        images._entries[1] = images._entries[1]._replace(
-            pack_offset=pack.tell(), pack_length=pack.write(thin)
-        )
+    replaced(images, png(np.zeros((1, 101, 3), np.uint8)))
     with pytest.raises(Invalid, match=r"image 1\.png .*one side more than 100 times") as caught:
         list(images.batches(2))
     assert caught.value.code == "image_unreadable"
+
+
+def test_no_training_uses_an_image_of_which_a_bit_was_flipped(tmp_path):
+    """An uncompressed picture decodes whatever its pixels are."""
+    images = source(tmp_path, 3)
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(file, "BMP")
+    replaced(images, file.getvalue())
+    assert torch.cat(list(images.batches(2))).flatten().tolist() == [0, 9, 2]
+    pack = bytearray(images._pack.read_bytes())
+    pack[-1] ^= 0x40
+    images._pack.write_bytes(pack)
+    with pytest.raises(NotReady, match=r"the bytes of img_1 are not in .* pack: restore") as caught:
+        list(images.batches(2))
+    assert caught.value.code == "image_damaged"
 
 
 def test_entries_are_ordered_by_content_whatever_the_upload_order(store):

@@ -62,8 +62,8 @@ def test_components_become_ready_and_one_that_cannot_be_trained_fails_with_its_r
     assert row.progress["step"] == row.progress["total"]
     failed = store.component(broken)
     assert failed.attempts == 1  # the same data would fail again
-    assert failed.error["code"] == "image_unreadable"
-    assert "cannot be read any more" in failed.error["detail"]
+    assert failed.error["code"] == "image_damaged"
+    assert "are not in its dataset's pack: restore the pack" in failed.error["detail"]
 
 
 def test_cancelling_and_deleting_kill_the_trainer_within_two_seconds(store, start):

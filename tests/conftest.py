@@ -1,5 +1,6 @@
 """Databases for every test: migrated once on each kind, then copied."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from app.settings import Settings
 from app.store import migrate
 from tests.support.postgres import database
+
+# Before torch is loaded: trainings record their number of threads, and tests share trainings.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

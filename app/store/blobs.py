@@ -2,7 +2,6 @@
 
 import glob
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -71,8 +70,3 @@ class LocalBlobs:
         for path in sorted((self.root / prefix).rglob("*")):
             if path.is_file():
                 yield str(path.relative_to(self.root))
-
-    def clear_scratch(self) -> None:
-        """Remove the scratch files of interrupted work; for the start of a lone process."""
-        for path in self.scratch.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()

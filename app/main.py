@@ -31,15 +31,16 @@ from app.api.http.edge import Edge
 from app.api.http.event_streams import EventStreams
 from app.api.http.scopes import checked
 from app.api.http.upload_slots import UploadSlots
-from app.metrics import Metrics
+from app.database.sessions import transaction
+from app.database.tables import Space
+from app.files import folder_identity, folder_lock, private_folder
+from app.operations.training import with_news
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
-from app.serving.training import with_news
+from app.server.metrics import Metrics
 from app.settings import Settings
-from app.store import counts, damage, folder_identity, folder_lock, private_folder
+from app.store import counts, damage
 from app.store import spaces as stored_spaces
-from app.store.db import transaction
-from app.store.tables import Space
 from app.unlearning import cleanup
 
 log = logging.getLogger(__name__)

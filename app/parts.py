@@ -9,16 +9,16 @@ from typing import Protocol, Self
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.access.admission import Admission
+from app.access.callers import LOCAL_CALLER, Caller
 from app.access.keyring import Keyring
+from app.database.audit import Act
+from app.database.jobs import Jobs
+from app.database.sessions import fold_log, open_engine, session_factory, with_info
+from app.files.blobs import LocalBlobs
+from app.files.component_files import CheckedFiles
 from app.inference.engine import Engine
-from app.metrics import Metrics
+from app.server.metrics import Metrics
 from app.settings import Settings
-from app.store.audit import Act
-from app.store.blobs import LocalBlobs
-from app.store.callers import LOCAL_CALLER, Caller
-from app.store.component_files import CheckedFiles
-from app.store.db import fold_log, open_engine, session_factory, with_info
-from app.store.jobs import Jobs
 
 MAX_SPACE_OPENINGS = 2
 

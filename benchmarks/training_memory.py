@@ -28,12 +28,13 @@ from PIL import Image
 from rich.console import Console
 
 import tangent
+from app.database import migrate
+from app.database.jobs import Jobs
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import Dataset, Space
+from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import components, datasets, lineage, migrate, spaces
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.jobs import Jobs
-from app.store.tables import Dataset, Space
+from app.store import components, datasets, lineage, spaces
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource, entries
 from training_worker.training import Training

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app import images
+from app.images import image_files
 from app.receipts import checkpoint, merkle, signing, tree
 from app.settings import Settings
 from app.store.canonical_json import canonical
@@ -60,7 +60,7 @@ def bmp(rows: Sequence[str]) -> bytes:
 def _images() -> Iterator[tuple[str, str]]:
     for number, rows in enumerate(PIXELS.values(), 1):
         data = bmp(rows)
-        pixels = images.decode(data, Settings.model_validate({})).tobytes()
+        pixels = image_files.decode(data, Settings.model_validate({})).tobytes()
         yield f"image_{number}.label", _json(LABELS[number - 1])
         yield f"image_{number}.file", data.hex()
         yield f"image_{number}.file.sha256", hashlib.sha256(data).hexdigest()
@@ -70,7 +70,9 @@ def _images() -> Iterator[tuple[str, str]]:
 
 def features() -> Tensor:
     """Return psi (3, 3) of the three images."""
-    decoded = [images.decode(bmp(rows), Settings.model_validate({})) for rows in PIXELS.values()]
+    decoded = [
+        image_files.decode(bmp(rows), Settings.model_validate({})) for rows in PIXELS.values()
+    ]
     sums = [[sum(image.tobytes()[channel::3]) for channel in range(WIDTH)] for image in decoded]
     phi = torch.tensor(sums, dtype=torch.float32) / 1020
     return GRID.round(torch.cat([phi, torch.ones(len(phi), 1)], dim=1))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from app.database import migrate
 from app.settings import Settings
-from app.store import migrate
 from tests.support.postgres import database
 
 # Before torch is loaded: trainings record their number of threads, and tests share trainings.

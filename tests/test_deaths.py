@@ -42,7 +42,7 @@ def test_a_fault_at_any_effect_leaves_all_of_the_request_or_nothing(
 ):
     monkeypatch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
     # Nothing runs beside it here: a blob without a row belongs to the process that died.
-    monkeypatch.setattr("app.store.sweep.UNCLAIMED_SECONDS", -1)
+    monkeypatch.setattr("app.files.sweep.UNCLAIMED_SECONDS", -1)
     for effect in count(1):
         folder = tmp_path / f"{effect}"
         folder.mkdir()

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from app.metrics import Metrics
+from app.server.metrics import Metrics
 from app.settings import Settings
 from app.store.counts import Counts
 from benchmarks.structure.picture import rendered

@@ -16,12 +16,13 @@ OURS = set(PACKAGES) | {"benchmarks", "tests"}
 LONGEST_FILE = 300
 WITHOUT_TORCH = (
     "app.store",
+    "app.files",
+    "app.database",
+    "app.access",
     "app.schemas",
     "app.errors",
     "app.settings",
     "app.images",
-    "app.samples",
-    "app.decoding",
     "app.archives",
     "app.demo",
     "tangent.vocabulary",
@@ -32,11 +33,13 @@ WITHOUT_TORCH = (
 
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
-ROOTS = ("app", "app.main", "app.cli", "app.audit_command", "app.key_commands", "app.server")
-BELOW_STORE = ("app.archives", "app.decoding", "app.images", "app.errors", "app.settings")
-STORE = ("app.store", *BELOW_STORE)
-INFERENCE = ("app.inference", *STORE, "app.schemas", "app.metrics", "tangent")
-PARTS = ("app.parts", "app.access", *INFERENCE)
+ROOTS = ("app", "app.main")
+BELOW_DATABASE = ("app.errors", "app.settings")
+DATABASE = ("app.database", *BELOW_DATABASE)
+BELOW_FILES = ("app.archives", "app.images", *DATABASE)
+STORE = ("app.store", "app.files", "app.access", *BELOW_FILES)
+BELOW_INFERENCE = (*STORE, "app.schemas", "app.server.metrics", "app.server.transfers", "tangent")
+PARTS = ("app.parts", "app.inference", *BELOW_INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),
     "tangent.labels": (),
@@ -44,37 +47,31 @@ MAY_IMPORT = {
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings": (),
-    "app.embedded_worker": ("app.settings",),
-    "app.metrics": (),
-    "app.samples": (),
-    "app.images": ("app.errors", "app.samples"),
-    "app.decoding": ("app.errors", "app.decoding", "app.images", "tangent.backbones.geometry"),
-    "app.archives": (
-        *("app.errors", "app.archives", "app.decoding", "app.images", "tangent.labels"),
-    ),
+    "app.server": ("app.server", "app.settings"),
+    "app.images": ("app.errors", "app.images", "tangent.backbones.geometry"),
+    "app.archives": ("app.errors", "app.archives", "app.images", "tangent.labels"),
     "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.labels"),
-    "app.store": (*STORE, "migrations", "tangent.vocabulary", "tangent.labels", "tangent.errors"),
-    "app.access_parsers": ("app.schemas",),
-    "app.access": ("app.access", *STORE),
-    "app.inference": INFERENCE,
-    "app.parts": ("app.access", *INFERENCE),
+    "app.database": (*DATABASE, "migrations"),
+    "app.files": ("app.files", *BELOW_FILES, "tangent"),
+    "app.access": ("app.access", *DATABASE),
+    "app.store": (*STORE, "tangent.vocabulary", "tangent.labels", "tangent.errors"),
+    "app.inference": ("app.inference", *BELOW_INFERENCE),
+    "app.parts": ("app.inference", *BELOW_INFERENCE),
     "app.receipts": ("app.receipts", *PARTS),
-    "app.evaluation": ("app.evaluation", *PARTS),
-    "app.serving": ("app.serving", *PARTS),
-    "app.unlearning": ("app.unlearning", "app.receipts", "app.evaluation", *PARTS),
-    "app.api": (
-        *("app.api", "app.unlearning", "app.receipts", "app.evaluation", "app.serving", *PARTS),
-    ),
-    "app.http_protocol": ("app.inference.transfers", "app.settings"),
-    "app.doctor": ("app.receipts", *PARTS),
-    "app.backups": (*("app.backups", "app.unlearning", "app.receipts", "app.evaluation", *PARTS),),
-    "app.changed_spaces": PARTS,
+    "app.operations": ("app.operations", *PARTS),
+    "app.unlearning": ("app.unlearning", "app.receipts", "app.operations.dataset_pass", *PARTS),
+    "app.api": ("app.api", "app.unlearning", "app.receipts", "app.operations", *PARTS),
+    "app.backups": ("app.backups", "app.unlearning", "app.receipts", *PARTS),
+    "app.cli.access_parsers": ("app.schemas",),
+    "app.cli.doctor": ("app.receipts", *PARTS),
+    "app.cli.changed_spaces": PARTS,
+    "app.cli": ("app", "training_worker", "tangent"),
     "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
-        *("training_worker", "tangent", "app.store", "app.settings", "app.decoding"),
+        *("training_worker", "tangent", "app.store", "app.files", "app.database", "app.settings"),
         *("app.images", "app.errors"),
     ),
-    "migrations": ("migrations", "app.store", "app.settings"),
+    "migrations": ("migrations", "app.database", "app.settings"),
 }
 # A package -> the only modules (prefixes) that may import it.
 ONLY_IN = {
@@ -85,7 +82,7 @@ ONLY_IN = {
     "torchvision": ("tangent.backbones.torchvision_guard",),
     "torch": ("tangent", "training_worker", "app.inference.engine", "benchmarks", "tests"),
     "numba": ("tangent.composition.compiled_sum", "tests"),
-    "dbos": ("training_worker", "app.store.jobs", "tests"),
+    "dbos": ("training_worker", "app.database.jobs", "tests"),
     "cryptography": ("app.receipts.signing", "tests"),
     "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
     "sklearn": ("app.demo", "benchmarks", "tests"),
@@ -94,11 +91,12 @@ NEVER = {
     "tangent": ("fastapi", "sqlalchemy", "pydantic", "httpx", "dbos"),
     "training_worker": ("fastapi", "httpx"),
     "app.store": ("fastapi", "starlette", "torch", "timm"),
+    "app.files": ("fastapi", "starlette", "torch", "timm"),
+    "app.database": ("fastapi", "starlette", "torch", "timm"),
     "app.inference": ("fastapi", "starlette"),
     "app.receipts": ("fastapi", "starlette"),
-    "app.evaluation": ("fastapi", "starlette"),
+    "app.operations": ("fastapi", "starlette"),
     "app.unlearning": ("fastapi", "starlette"),
-    "app.serving": ("fastapi", "starlette"),
     "app.access": ("fastapi", "starlette"),
     "app.api": ("sqlalchemy", "torch", "timm", "dbos", "numpy"),
 }
@@ -213,7 +211,7 @@ def test_only_the_settings_read_the_environment(module):
 
 @pytest.mark.parametrize("module", [name for name in modules() if below(name, "app.api")])
 def test_only_the_session_dependency_of_the_api_opens_a_transaction(module):
-    opening = {f"app.store.db.{name}" for name in ("transaction", "session_factory")}
+    opening = {f"app.database.sessions.{name}" for name in ("transaction", "session_factory")}
     if module != "app.api.http.deps":
         assert not opening & set(imported(module)), f"{module}: call a function of Parts instead"
 

@@ -156,7 +156,7 @@ def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
         # No two requests run at once here: a blob without a row belongs to a process that died.
-        patch.setattr("app.store.sweep.UNCLAIMED_SECONDS", -1)
+        patch.setattr("app.files.sweep.UNCLAIMED_SECONDS", -1)
         yield
 
 

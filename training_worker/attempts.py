@@ -16,12 +16,14 @@ from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
 
+from app.database import outages
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import Component
+from app.files import intents
+from app.files.blobs import LocalBlobs
+from app.files.intents import Intent
 from app.settings import Settings
-from app.store import components, intents, outages, workers
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.intents import Intent
-from app.store.tables import Component
+from app.store import components, workers
 from app.store.workers import Attempt
 from training_worker.process import TrainerDied, TrainerProcess
 

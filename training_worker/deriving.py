@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 import tangent
+from app.database.tables import Component
+from app.files import component_files
+from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import component_files, datasets, lineage
-from app.store.blobs import LocalBlobs
-from app.store.tables import Component
+from app.store import datasets, lineage
 from tangent import merging
 from tangent.training.augmentation import Source
 from training_worker.source import Entry, ImageSource, entries

@@ -17,12 +17,12 @@ from typing import IO
 
 from sqlalchemy import text
 
+from app.database.jobs import Jobs
+from app.database.sessions import open_engine, session_factory, transaction
+from app.files.blobs import LocalBlobs
+from app.files.sweep import sweep
 from app.settings import Settings
 from app.store import components, workers
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.jobs import Jobs
-from app.store.sweep import sweep
 
 REAPER_LOCK = 0x7265_6170  # "reap": the number of our advisory lock on Postgres
 RECORD_SECONDS = 60.0  # how long the engine's record of a finished job is kept

@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import select
 from sqlalchemy.exc import NoResultFound
 
+from app.database.sessions import transaction
+from app.database.tables import Component, Space
 from app.errors import Gone, NotFound, Problem
+from app.files.blobs import BlobMissing
 from app.settings import Settings
-from app.store.blobs import BlobMissing
-from app.store.db import transaction
-from app.store.tables import Component, Space
 from tangent.errors import TangentError
 from tangent.reproducibility import environment
 from tangent.space import device_of

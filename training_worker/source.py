@@ -14,12 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
-from app.decoding.budget import ACCEPTED_TIMES, Budget
-from app.decoding.decoder import Limits, Preprocessing, decoder_of
-from app.images import BadImage
+from app.database.tables import Image
+from app.files.blobs import BlobMissing
+from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.decoder import Limits, Preprocessing, decoder_of
+from app.images.image_files import BadImage
 from app.store import datasets
-from app.store.blobs import BlobMissing
-from app.store.tables import Image
 
 AHEAD = 4  # batches decoded or in decoding before the caller needs them
 DECODERS = min(4, os.cpu_count() or 1)  # threads; each may hold one image of the largest size

@@ -22,10 +22,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from app.decoding.worker import die_with_parent
+from app.database import outages
 from app.errors import Problem
+from app.images.worker import die_with_parent
 from app.settings import Settings
-from app.store import outages
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import torch
 from sqlalchemy.orm import Session
 
 import tangent
+from app.database.sessions import open_engine, session_factory
+from app.database.tables import Component, Space
+from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from app.store import components, datasets, spaces
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory
-from app.store.tables import Component, Space
 from training_worker import deriving
 from training_worker.source import ImageSource, entries
 

@@ -10,11 +10,19 @@ from uuid import uuid4
 from dbos import DBOS
 from dbos import error as engine_error
 
+from app.database.jobs import (
+    APPLICATION,
+    QUEUE,
+    SERIALIZER,
+    VERSION,
+    WORKFLOW,
+    Jobs,
+    engine_options,
+)
+from app.database.migrate import is_current
+from app.database.sessions import fold_log
+from app.files import folder_identity, folder_lock
 from app.settings import Settings
-from app.store import folder_identity, folder_lock
-from app.store.db import fold_log
-from app.store.jobs import APPLICATION, QUEUE, SERIALIZER, VERSION, WORKFLOW, Jobs, engine_options
-from app.store.migrate import is_current
 from training_worker.attempts import Attempts
 from training_worker.ending import Ending
 from training_worker.liveness import Liveness

@@ -8,12 +8,12 @@ from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 
+from app.access import keys
 from app.access.buckets import Buckets
+from app.access.callers import LOCAL_CALLER, SETTINGS, Caller
 from app.access.keyring import Found, Kept, Keyring
 from app.errors import TooManyRequests, Unauthorized
 from app.settings import Settings
-from app.store import keys
-from app.store.callers import LOCAL_CALLER, SETTINGS, Caller
 
 MAX_FAILURES = 10  # wrong keys of one address at once, and then in a minute
 FAILURES_PER_SECOND = MAX_FAILURES / 60

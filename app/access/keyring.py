@@ -16,11 +16,11 @@ from time import monotonic
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import keys
-from app.store.access_tables import ApiKey
-from app.store.callers import Caller
-from app.store.columns import now
-from app.store.db import transaction
+from app.access import keys
+from app.access.callers import Caller
+from app.database.access_tables import ApiKey
+from app.database.columns import now
+from app.database.sessions import transaction
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Query
 
 from app.api.http.deps import PageDep, ReadSessionDep
 from app.api.http.scopes import ScopedRoute
+from app.database import audit
 from app.schemas.audit import AuditOut
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
-from app.store import audit
 
 router = APIRouter(prefix="/audit", tags=["keys"], route_class=ScopedRoute)
 

@@ -10,6 +10,9 @@ from app.api.http import etags, server_sent_events
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
 from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
+from app.operations.component_import import import_component
+from app.operations.downloads import component_file
+from app.operations.training import cancel_training, events_after, queue_training, retrain
 from app.receipts.component_signature import signature_of
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, SignatureOut, Status
 from app.schemas.names import Name
@@ -17,9 +20,6 @@ from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
-from app.serving.component_import import import_component
-from app.serving.downloads import component_file
-from app.serving.training import cancel_training, events_after, queue_training, retrain
 from app.store import components
 from app.unlearning import change
 from app.unlearning.preview import preview_deletion

@@ -14,14 +14,14 @@ from app.api.http.deps import (
     TicketDep,
 )
 from app.api.http.scopes import ScopedRoute
-from app.evaluation.weight_fitting import fit_weights
+from app.database.tables import Composition
+from app.operations.composition import put_composition
+from app.operations.weight_fitting import fit_weights
 from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.spaces import NAME
-from app.serving.composition import put_composition
 from app.store import compositions
-from app.store.tables import Composition
 
 router = APIRouter(prefix="/compositions", tags=["compositions"], route_class=ScopedRoute)
 Name = Annotated[str, Path(max_length=64)]

@@ -29,6 +29,8 @@ from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.api.http.upload_slots import UploadRoute, upload_slot
 from app.archives.entries import CodePage
 from app.errors import Unsupported
+from app.operations.dataset_upload import Archive, upload_dataset
+from app.operations.downloads import image_file
 from app.schemas.datasets import (
     DatasetOut,
     DatasetSummary,
@@ -42,8 +44,6 @@ from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
 from app.schemas.texts import Text
-from app.serving.dataset_upload import Archive, upload_dataset
-from app.serving.downloads import image_file
 from app.store import datasets, spaces
 from app.unlearning import change, change_plan
 from app.unlearning.dataset_change import change_dataset, relabel_dataset

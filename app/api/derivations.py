@@ -4,10 +4,10 @@ from fastapi import APIRouter, Response
 
 from app.api.http.deps import OnceDep, PartsDep
 from app.api.http.scopes import ScopedRoute
+from app.operations.derivation import queue_derivation
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
 from app.schemas.problems import problems
-from app.serving.derivation import queue_derivation
 
 router = APIRouter(prefix="/components", tags=["components"], route_class=ScopedRoute)
 

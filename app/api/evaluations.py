@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.api.http.scopes import ScopedRoute
-from app.evaluation.evaluation import evaluate
+from app.operations.evaluation import evaluate
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.schemas.pages import Listing
 from app.schemas.problems import problems

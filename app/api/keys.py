@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from app.access import keys
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep
 from app.api.http.scopes import ScopedRoute
+from app.operations.keys import create_key, revoke_key
 from app.schemas.keys import CreatedKey, KeyIn, KeyOut
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
-from app.serving.keys import create_key, revoke_key
-from app.store import keys
 
 router = APIRouter(prefix="/keys", tags=["keys"], route_class=ScopedRoute)
 KeyId = Annotated[str, Path(max_length=64)]

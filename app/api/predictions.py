@@ -10,11 +10,11 @@ from app.api.http.deps import PartsDep, TicketDep
 from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_parser
 from app.api.http.scopes import ScopedRoute
 from app.errors import Problem
+from app.operations.prediction import Answer
+from app.operations.prediction import predict as predicted
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
 from app.schemas.problems import problems as problem_answers
-from app.serving.prediction import Answer
-from app.serving.prediction import predict as predicted
 
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=ScopedRoute)
 

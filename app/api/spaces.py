@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Response
 
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep
 from app.api.http.scopes import ScopedRoute
+from app.operations.space_opening import open_space
+from app.operations.space_sharing import change_space
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.spaces import SpaceChange, SpaceIn, SpaceOut
-from app.serving.space_opening import open_space
-from app.serving.space_sharing import change_space
 from app.store import spaces
 
 router = APIRouter(prefix="/spaces", tags=["spaces"], route_class=ScopedRoute)

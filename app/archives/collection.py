@@ -10,9 +10,9 @@ from app.archives.entries import Limits
 from app.archives.image_checks import CheckedFile, ImageChecks
 from app.archives.packs import PackWriter
 from app.archives.system_files import is_hidden
-from app.decoding.budget import Budget
 from app.errors import Invalid, TooLarge
-from app.images import Facts
+from app.images.budget import Budget
+from app.images.image_files import Facts
 from tangent.labels import fault, tidy
 
 MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import zstandard
 
-from app.decoding import decoder
 from app.errors import Malformed, Problem, TooLarge
+from app.images import decoder
 
 MAX_RATIO = 200  # unpacked bytes per byte of the archive …
 MIN_BYTES_FOR_RATIO = 64 * 2**20  # … checked above this many unpacked bytes

@@ -9,10 +9,10 @@ from typing import NamedTuple, Self
 
 from app.archives.entries import Limits
 from app.archives.members import archive_format
-from app.decoding.budget import Budget, OutOfBudget
-from app.decoding.decoder import decoder_of
 from app.errors import TooLarge
-from app.images import BadImage, Facts
+from app.images.budget import Budget, OutOfBudget
+from app.images.decoder import decoder_of
+from app.images.image_files import BadImage, Facts
 
 BATCH_FILES, BATCH_BYTES = 64, 2**20  # one task of a thread
 THREADS = min(4, os.cpu_count() or 1)

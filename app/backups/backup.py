@@ -18,12 +18,13 @@ from app.archives.packs import Place
 from app.backups import rows, store_access, tape
 from app.backups.manifest import BLOBS, DATABASE, Manifest
 from app.backups.tape import Tape
+from app.database import migrate
+from app.database.sessions import frozen_view, hold_write_lock, transaction
+from app.database.tables import Dataset, now, stamp
+from app.files import erasure, folder_identity, folder_lock
+from app.files.blobs import LocalBlobs
 from app.receipts.body import installed
 from app.settings import Settings
-from app.store import erasure, folder_identity, folder_lock, migrate
-from app.store.blobs import LocalBlobs
-from app.store.db import frozen_view, hold_write_lock, transaction
-from app.store.tables import Dataset, now, stamp
 
 MAX_ATTEMPTS = 4
 SCRATCH = "backup"  # prefix of the folder with the copied rows

@@ -17,11 +17,11 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.backups import rows, store_access
+from app.database.sessions import frozen_view
+from app.database.tables import Component, Dataset, Image, Receipt, ReceiptKey, Tombstone
 from app.receipts import body, ledger, offline, tree
 from app.schemas.receipts import ReceiptOut
 from app.settings import BadSettings, Settings
-from app.store.db import frozen_view
-from app.store.tables import Component, Dataset, Image, Receipt, ReceiptKey, Tombstone
 
 TABLES = {"component": Component, "dataset": Dataset, "image": Image}
 Labels = Mapping[str, str]  # image id -> label

@@ -16,11 +16,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.backups import rows, store_access
 from app.backups.manifest import DATABASE
+from app.database import migrate
+from app.database.jobs import Jobs
+from app.database.sessions import transaction
+from app.database.tables import DatabaseIdentity
+from app.files import folder_identity, folder_lock
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, folder_lock, migrate, workers
-from app.store.db import transaction
-from app.store.jobs import Jobs
-from app.store.tables import DatabaseIdentity
+from app.store import workers
 
 STAGING = "moving"
 LOCK_SECONDS = 5

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from app.backups.later_deletions import TABLES, Deletion, Labels
+from app.database.sessions import transaction
+from app.database.tables import Component, Dataset, Image, Receipt
 from app.parts import Parts
 from app.store import datasets
-from app.store.db import transaction
-from app.store.tables import Component, Dataset, Image, Receipt
 from app.unlearning import change, change_plan
 from app.unlearning.dataset_change import change_dataset
 from app.unlearning.unlearn import unlearn

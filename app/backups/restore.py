@@ -18,14 +18,15 @@ from app.backups import later_deletions, repetition, rows, store_access, tape
 from app.backups.later_deletions import Deletion, Labels, Ledger
 from app.backups.manifest import BLOBS, DATABASE, BadBackup, Manifest
 from app.backups.repetition import Repeated
-from app.metrics import Metrics
+from app.database import migrate
+from app.database.jobs import Jobs
+from app.database.sessions import transaction
+from app.database.tables import DatabaseIdentity
+from app.files import folder_identity, folder_lock
+from app.files.blobs import BlobMissing, LocalBlobs
 from app.parts import Signer
+from app.server.metrics import Metrics
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, folder_lock, migrate
-from app.store.blobs import BlobMissing, LocalBlobs
-from app.store.db import transaction
-from app.store.jobs import Jobs
-from app.store.tables import DatabaseIdentity
 
 STAGING = "restoring"
 OWN_FILES = {folder_lock.FILE, "migrate.lock"}

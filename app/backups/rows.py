@@ -17,8 +17,7 @@ from sqlalchemy import Table, func, insert, select, text
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from app.store.components import ACTIVE
-from app.store.tables import (
+from app.database.tables import (
     Base,
     BlobIntent,
     Component,
@@ -28,6 +27,7 @@ from app.store.tables import (
     Worker,
     stamp,
 )
+from app.store.components import ACTIVE
 
 AT_ONCE = 1000
 LEFT_BEHIND = {each.__tablename__ for each in (Worker, BlobIntent, DatabaseIdentity)}
@@ -35,7 +35,7 @@ TABLES = [table for table in Base.metadata.sorted_tables if table.name not in LE
 
 
 class Queue(Protocol):
-    """The part of app.store.jobs.Jobs that queues a job."""
+    """The part of app.database.jobs.Jobs that queues a job."""
 
     def enqueue(self, session: Session, job_id: str) -> None: ...
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database import migrate
+from app.database.sessions import fold_log, open_engine, session_factory
+from app.files import folder_identity
 from app.settings import BadSettings, Settings
-from app.store import folder_identity, migrate
-from app.store.db import fold_log, open_engine, session_factory
 
 
 @contextmanager

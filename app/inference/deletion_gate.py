@@ -6,7 +6,7 @@ from threading import Condition
 from time import monotonic
 
 from app.errors import NotReady
-from app.inference.transfers import Client, Transfer, Transfers
+from app.server.transfers import Client, Transfer, Transfers
 
 
 class Gate:

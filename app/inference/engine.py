@@ -15,18 +15,18 @@ import PIL.Image
 import torch
 
 import tangent
-from app.decoding.budget import Budget
-from app.decoding.decoder import decoder_of
+from app.database.tables import Component, Space
 from app.errors import Invalid
-from app.images import BadImage
+from app.files import component_files
+from app.files.blobs import LocalBlobs
+from app.images.budget import Budget
+from app.images.decoder import decoder_of
+from app.images.image_files import BadImage
 from app.inference.deletion_gate import Gate
 from app.inference.opened_spaces import OpenedSpaces
-from app.inference.transfers import Transfers
-from app.metrics import Metrics
+from app.server.metrics import Metrics
+from app.server.transfers import Transfers
 from app.settings import Settings
-from app.store import component_files
-from app.store.blobs import LocalBlobs
-from app.store.tables import Component, Space
 from tangent import open_space
 from tangent.composition.attribution import Attribution, attribute, logits_by_component
 from tangent.composition.incremental import IncrementalComposition, Source

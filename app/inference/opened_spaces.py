@@ -14,10 +14,10 @@ from time import monotonic
 from typing import Literal
 
 import tangent
+from app.database.tables import Space
 from app.inference.shared_calls import SharedCalls
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
-from app.store.tables import Space
 
 MAX_OPEN = 4  # opened spaces kept in memory
 RETRY_SECONDS = 60

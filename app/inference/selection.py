@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.sessions import transaction
 from app.errors import NotReady
+from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engine import Engine
 from app.schemas.predictions import SelectionQuery
 from app.store import compositions, damage
-from app.store.component_files import DamagedFile
 from app.store.compositions import Selection
 from app.store.counts import deletions_so_far
-from app.store.db import transaction
 from app.store.members import DAMAGED
 
 ATTEMPTS = 5

@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.sessions import transaction
+from app.database.tables import Space
 from app.errors import NotReady, Problem
+from app.files.blobs import BlobMissing
 from app.inference.engine import Engine, Members
 from app.receipts import remaining
 from app.receipts.body import environment
 from app.store import spaces
-from app.store.blobs import BlobMissing
-from app.store.db import transaction
 from app.store.spaces import SpaceUnavailable
-from app.store.tables import Space
 from tangent import Delta, compose, reproducibility
 from tangent import environment as passes
 from tangent.errors import TangentError

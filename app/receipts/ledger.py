@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.tables import Receipt, ReceiptKey, now
 from app.errors import NotFound
 from app.parts import Signer
 from app.receipts import signing, tree
 from app.receipts.signing import ZEROS
-from app.store.tables import Receipt, ReceiptKey, now
 
 
 def hash_of(receipt: Receipt) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.tables import Receipt
 from app.errors import Conflict, NotFound
 from app.parts import Signer
 from app.receipts import checkpoint, ledger, tree
-from app.store.tables import Receipt
 
 
 def signed_checkpoint(session: Session, signer: Signer | None) -> str:

@@ -10,11 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store import erasure
-from app.store.blobs import LocalBlobs
-from app.store.jobs import records_of
-from app.store.quarantine import Quarantine
-from app.store.tables import (
+from app.database.jobs import records_of
+from app.database.tables import (
     Component,
     ComponentEvent,
     ComponentParent,
@@ -27,6 +24,9 @@ from app.store.tables import (
     Image,
     Tombstone,
 )
+from app.files import erasure
+from app.files.blobs import LocalBlobs
+from app.files.quarantine import Quarantine
 
 ANSWERS = Evaluation.selection, Evaluation.result
 CHECKED = (

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import component_files
-from app.store.blobs import LocalBlobs
+from app.database.sessions import transaction
+from app.database.tables import Component, Space
+from app.files import component_files
+from app.files.blobs import LocalBlobs
 from app.store.canonical_json import canonical
-from app.store.db import transaction
-from app.store.tables import Component, Space
 
 MAX_BYTES = 4 * 2**30  # of files that one check reads: some seconds of hashing
 

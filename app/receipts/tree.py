@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
+from app.database.tables import Receipt, ReceiptNode
 from app.errors import Conflict, Invalid
 from app.receipts import merkle
-from app.store.tables import Receipt, ReceiptNode
 
 log = logging.getLogger(__name__)
 

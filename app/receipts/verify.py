@@ -5,16 +5,16 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.sessions import transaction
+from app.database.tables import Receipt, Space
 from app.errors import NotReady
+from app.files.blobs import LocalBlobs
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.receipts import ledger, references, remaining, tree
 from app.receipts.answer_hash import AnswerHashes
 from app.receipts.body import NOT_COVERED, BodyV1, BodyV2, read
-from app.store.blobs import LocalBlobs
 from app.store.counts import deletions_so_far
-from app.store.db import transaction
-from app.store.tables import Receipt, Space
 
 PATIENCE_SECONDS = 2.0  # a request that waits holds a thread
 RETRY_SECONDS = 5

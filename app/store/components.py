@@ -23,11 +23,11 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session, defer
 
+from app.access import callers
+from app.database.sessions import affected, hold_write_lock
+from app.database.tables import Component, ComponentEvent, Tombstone, now
 from app.errors import Conflict, Gone, NotFound, NotReady
-from app.store import callers
-from app.store.db import affected, hold_write_lock
 from app.store.ledger_order import receipts_so_far
-from app.store.tables import Component, ComponentEvent, Tombstone, now
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")
@@ -71,7 +71,7 @@ MOVES: Mapping[str, Move] = MappingProxyType(
 
 
 class Queue(Protocol):
-    """The part of app.store.jobs.Jobs that queues a job."""
+    """The part of app.database.jobs.Jobs that queues a job."""
 
     def enqueue(self, session: Session, job_id: str) -> None: ...
 

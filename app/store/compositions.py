@@ -13,13 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.access import callers
+from app.database.sessions import hold_write_lock
+from app.database.tables import Component, Composition, CompositionMember, Space, now
 from app.errors import Conflict, Invalid, NotFound, StaleVersion
-from app.store import callers, components, refinements, spaces
-from app.store.blobs import LocalBlobs
+from app.files.blobs import LocalBlobs
+from app.store import components, refinements, spaces
 from app.store.canonical_json import canonical
-from app.store.db import hold_write_lock
 from app.store.members import Weighted, choose, joinable, selected, weigh
-from app.store.tables import Component, Composition, CompositionMember, Space, now
 from tangent.vocabulary import LINEAR
 
 

@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, case, extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.sessions import transaction
+from app.database.tables import Component, ComponentEvent, Dataset, Receipt, now
 from app.store import components, workers
-from app.store.db import transaction
-from app.store.tables import Component, ComponentEvent, Dataset, Receipt, now
 
 log = logging.getLogger(__name__)
 

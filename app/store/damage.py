@@ -14,12 +14,13 @@ import logging
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.store import component_files, components, intents, retraining
-from app.store.blobs import LocalBlobs
-from app.store.component_files import DamagedFile
-from app.store.db import hold_write_lock, transaction
+from app.database.sessions import hold_write_lock, transaction
+from app.database.tables import Component, Space, now
+from app.files import component_files, intents
+from app.files.blobs import LocalBlobs
+from app.files.component_files import DamagedFile
+from app.store import components, retraining
 from app.store.members import DAMAGED, is_damaged
-from app.store.tables import Component, Space, now
 
 log = logging.getLogger(__name__)
 

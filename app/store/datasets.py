@@ -9,14 +9,14 @@ from typing import Any, BinaryIO
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session, defer, sessionmaker
 
+from app.access import callers
 from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
+from app.database.tables import Component, Dataset, Image, Tombstone, new_id
 from app.errors import Gone, Invalid, NotFound, NotReady
-from app.store import callers
-from app.store.blobs import BlobMissing, LocalBlobs
-from app.store.intents import Intent, store
-from app.store.tables import Component, Dataset, Image, Tombstone, new_id
+from app.files.blobs import BlobMissing, LocalBlobs
+from app.files.intents import Intent, store
 from tangent.labels import tidy
 
 ROWS_AT_ONCE = 2000

@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access import callers
+from app.database.sessions import hold_write_lock
+from app.database.tables import Dataset, Evaluation, EvaluationMember
 from app.errors import Conflict, NotFound
-from app.store import callers, components, datasets
-from app.store.db import hold_write_lock
-from app.store.tables import Dataset, Evaluation, EvaluationMember
+from app.store import components, datasets
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.database.sessions import hold_write_lock
+from app.database.tables import Composition, Dataset
 from app.errors import Conflict
 from app.store import compositions, evaluations
-from app.store.db import hold_write_lock
-from app.store.tables import Composition, Dataset
 
 SETTINGS = ("objective", "l2", "constraint")  # the settings that stay after an invalidation
 

@@ -16,10 +16,10 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.database.sessions import affected
+from app.database.tables import IdempotencyKey, Tombstone
 from app.errors import Gone, Invalid
 from app.store.canonical_json import canonical
-from app.store.db import affected
-from app.store.tables import IdempotencyKey, Tombstone
 
 
 def hash_of(request: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.store.tables import Component, ComponentEvent
+from app.database.tables import Component, ComponentEvent
 
 
 def last_events(session: Session, ids: Collection[str]) -> dict[str, tuple[str, int]]:

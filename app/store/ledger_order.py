@@ -2,7 +2,7 @@
 
 from sqlalchemy import ScalarSelect, func, select
 
-from app.store.tables import Receipt
+from app.database.tables import Receipt
 
 
 def receipts_so_far() -> ScalarSelect[int]:

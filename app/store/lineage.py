@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from app.database.sessions import hold_write_lock
+from app.database.tables import Component, ComponentParent, Dataset, Space, new_id, now
 from app.errors import Conflict, Gone, Invalid
 from app.store import components
 from app.store.components import Queue
-from app.store.db import hold_write_lock
 from app.store.ledger_order import receipts_so_far
 from app.store.members import Weighted
-from app.store.tables import Component, ComponentParent, Dataset, Space, new_id, now
 
 MAX_IDS = 500  # in one query: SQLite takes a limited number of values
 

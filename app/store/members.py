@@ -7,9 +7,10 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from app.access import callers
+from app.database.tables import Component, Space
 from app.errors import Conflict, Invalid
-from app.store import callers, components
-from app.store.tables import Component, Space
+from app.store import components
 from tangent.vocabulary import RULES, weight_fault
 
 RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration yet

@@ -9,10 +9,10 @@ Take the write lock first where both are taken.
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.access.callers import caller_of
+from app.database.tables import ApiKey, Component, Dataset
 from app.errors import Forbidden
-from app.store.callers import caller_of
 from app.store.components import ACTIVE
-from app.store.tables import ApiKey, Component, Dataset
 
 
 def check(session: Session, *, datasets: int = 0, bytes: int = 0, trainings: int = 0) -> None:

@@ -17,11 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.sessions import hold_write_lock, transaction
+from app.database.tables import Component, Composition, CompositionMember, Space, now
 from app.errors import Problem
-from app.store import components, intents, lineage
-from app.store.blobs import LocalBlobs
-from app.store.db import hold_write_lock, transaction
-from app.store.tables import Component, Composition, CompositionMember, Space, now
+from app.files import intents
+from app.files.blobs import LocalBlobs
+from app.store import components, lineage
 from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
 log = logging.getLogger(__name__)

@@ -12,13 +12,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.sessions import hold_write_lock
+from app.database.tables import Component, Composition, Space, now
 from app.errors import Conflict
-from app.store import components, fitted_weights, intents, spaces
-from app.store.blobs import LocalBlobs
+from app.files import intents
+from app.files.blobs import LocalBlobs
+from app.store import components, fitted_weights, spaces
 from app.store.components import ACTIVE, Queue
 from app.store.counts import deletions_so_far
-from app.store.db import hold_write_lock
-from app.store.tables import Component, Composition, Space, now
 
 KEPT = ("backbone", "scope", "declared_labels", "default_rule")  # of a space that is retrained
 CURED = ("space_changed", "space_unavailable", "component_damaged")  # failures that retraining ends

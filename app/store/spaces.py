@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.access import callers
+from app.database.tables import Component, Space
 from app.errors import Conflict, NotFound, NotReady
-from app.store import callers
-from app.store.tables import Component, Space
 from tangent.errors import TangentError
 
 DEFAULT = "default"

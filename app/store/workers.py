@@ -11,8 +11,8 @@ from typing import NamedTuple, Self
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from app.store.db import affected
-from app.store.tables import Component, ReaperLease, Worker, now
+from app.database.sessions import affected
+from app.database.tables import Component, ReaperLease, Worker, now
 
 
 class Attempt(NamedTuple):

@@ -14,14 +14,15 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
+from app.access import callers
+from app.database.sessions import hold_write_lock
+from app.database.tables import Component, Dataset, Image, new_id
 from app.errors import Conflict
+from app.files.blobs import LocalBlobs
+from app.files.intents import Intent
 from app.receipts.body import Subject
-from app.store import callers, components, datasets, lineage
-from app.store.blobs import LocalBlobs
+from app.store import components, datasets, lineage
 from app.store.components import Queue
-from app.store.db import hold_write_lock
-from app.store.intents import Intent
-from app.store.tables import Component, Dataset, Image, new_id
 from app.unlearning.change_plan import Plan
 
 UNUSED = (Dataset.rejected, Dataset.created_at)  # of a dataset that stays; the first is a long list

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
+from app.database.tables import Component, Dataset, Image, Space
 from app.errors import Conflict, Invalid
 from app.store import components, datasets
-from app.store.tables import Component, Dataset, Image, Space
 from tangent.labels import fault, meant, tidy
 
 

@@ -15,15 +15,16 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.jobs import records_of
+from app.database.sessions import scrub, transaction
+from app.database.tables import Tombstone
 from app.errors import NotReady
+from app.files import erasure
+from app.files import sweep as orphans
+from app.files.blobs import LocalBlobs
+from app.files.quarantine import Quarantine
 from app.receipts import references
-from app.store import datasets, erasure
-from app.store import sweep as orphans
-from app.store.blobs import LocalBlobs
-from app.store.db import scrub, transaction
-from app.store.jobs import records_of
-from app.store.quarantine import Quarantine
-from app.store.tables import Tombstone
+from app.store import datasets
 from app.unlearning.deletion import Deletion
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ INTERRUPTED = (datasets.SCRATCH, "import", "backup")  # prefixes of what a kille
 
 
 class Jobs(Protocol):
-    """The part of app.store.jobs.Jobs that ends trainings."""
+    """The part of app.database.jobs.Jobs that ends trainings."""
 
     def cancel(self, job_id: str) -> None: ...
     def forget(self, job_ids: Iterable[str]) -> None: ...
@@ -113,7 +114,7 @@ def recover(
 ) -> None:
     """Finish the deletions, trainings and uploads of a process that died.
 
-    `alone_at` is as for `app.store.sweep.sweep`.
+    `alone_at` is as for `app.files.sweep.sweep`.
     """
     orphans.sweep(sessions, blobs, alone_at=alone_at)
     with transaction(sessions) as session:

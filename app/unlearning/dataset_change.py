@@ -14,20 +14,21 @@ from uuid import uuid4
 from sqlalchemy.orm import Session, sessionmaker
 
 import tangent
-from app.decoding.budget import ACCEPTED_TIMES, Budget
+from app.database.sessions import transaction
+from app.database.tables import Component, Receipt, Space
 from app.errors import NotReady, Problem
-from app.images import BadImage
+from app.files import component_files
+from app.files.blobs import BlobMissing, LocalBlobs
+from app.files.intents import store
+from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.image_files import BadImage
 from app.inference.engine import TRAINED, Engine
 from app.parts import Parts
 from app.receipts import ledger
 from app.schemas.datasets import RelabelledDataset, Relabelling
 from app.schemas.receipts import ReceiptOut
-from app.store import component_files, datasets
-from app.store.blobs import BlobMissing, LocalBlobs
-from app.store.db import transaction
+from app.store import datasets
 from app.store.idempotency import Once
-from app.store.intents import store
-from app.store.tables import Component, Receipt, Space
 from app.unlearning import change_plan
 from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
 from app.unlearning.change_plan import Plan

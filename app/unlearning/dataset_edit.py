@@ -9,10 +9,10 @@ from collections import defaultdict
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.database.sessions import affected
+from app.database.tables import Component, ComponentEvent, Dataset, Image
 from app.receipts.body import ComponentOutcome, Removed
 from app.store import components, datasets
-from app.store.db import affected
-from app.store.tables import Component, ComponentEvent, Dataset, Image
 from app.unlearning.change import DatasetEdit
 
 ROWS_AT_ONCE = 500

@@ -20,7 +20,23 @@ from typing import Any
 from sqlalchemy import Delete, delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.access.callers import LOCAL
 from app.archives.packs import Place
+from app.database.jobs import records_of
+from app.database.sessions import affected
+from app.database.tables import (
+    Component,
+    ComponentEvent,
+    ComponentParent,
+    Dataset,
+    EvaluationMember,
+    Image,
+    Receipt,
+    Tombstone,
+    now,
+    stamp,
+)
+from app.files.erasure import freed
 from app.parts import Signer
 from app.receipts import ledger, remaining
 from app.receipts.body import (
@@ -38,23 +54,7 @@ from app.receipts.body import (
 )
 from app.receipts.remaining import Snapshot
 from app.store import components, idempotency
-from app.store.callers import LOCAL
 from app.store.counts import deletions_so_far
-from app.store.db import affected
-from app.store.erasure import freed
-from app.store.jobs import records_of
-from app.store.tables import (
-    Component,
-    ComponentEvent,
-    ComponentParent,
-    Dataset,
-    EvaluationMember,
-    Image,
-    Receipt,
-    Tombstone,
-    now,
-    stamp,
-)
 from app.unlearning import dataset_edit, invalidation
 from app.unlearning.change import Change
 

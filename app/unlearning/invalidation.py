@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
+from app.database.tables import Composition, CompositionMember, Evaluation, EvaluationMember, now
 from app.receipts.body import ChangedComposition, Invalidated
 from app.store import compositions, fitted_weights
-from app.store.tables import Composition, CompositionMember, Evaluation, EvaluationMember, now
 from app.unlearning.change import Change
 
 

@@ -6,18 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.evaluation.dataset_pass import dataset_pass
-from app.inference.deletion_gate import Ticket
-from app.inference.engine import Engine
-from app.inference.selection import read_consistently
-from app.parts import Parts
-from app.schemas.predictions import SelectionQuery
-from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
-from app.store import components, datasets, fitted_weights, lineage
-from app.store.compositions import Selection
-from app.store.db import transaction
-from app.store.members import in_all
-from app.store.tables import (
+from app.database.sessions import transaction
+from app.database.tables import (
     Component,
     Composition,
     CompositionMember,
@@ -26,6 +16,16 @@ from app.store.tables import (
     EvaluationMember,
     Space,
 )
+from app.inference.deletion_gate import Ticket
+from app.inference.engine import Engine
+from app.inference.selection import read_consistently
+from app.operations.dataset_pass import dataset_pass
+from app.parts import Parts
+from app.schemas.predictions import SelectionQuery
+from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
+from app.store import components, datasets, fitted_weights, lineage
+from app.store.compositions import Selection
+from app.store.members import in_all
 from tangent import Delta
 
 CHUNK = 64  # images in memory at a time

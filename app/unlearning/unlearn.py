@@ -8,10 +8,10 @@ When it returns, no answer of this process contains what was deleted, and none e
 from collections.abc import Callable
 from time import perf_counter
 
+from app.database.sessions import Session, transaction
+from app.database.tables import Receipt, now
 from app.parts import Parts
 from app.receipts.answer_hash import AnswerHashes
-from app.store.db import Session, transaction
-from app.store.tables import Receipt, now
 from app.unlearning import cleanup
 from app.unlearning.change import Change
 from app.unlearning.deletion import Deletion, DeletionContext, apply

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import uvicorn
 
+from app.database.migrate import upgrade
 from app.main import create_app
 from app.settings import Settings
-from app.store.migrate import upgrade
 from benchmarks.structure.sources import ROOT
 
 START_SECONDS = 60.0

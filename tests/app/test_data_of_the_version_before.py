@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.cli import main
+from app.database import migrate
 from app.settings import Settings
-from app.store import migrate
 from tests.support import arithmetic
 from tests.support.observations import differences, observed
 from tests.support.service import KEY_FREE, Service

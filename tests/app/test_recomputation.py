@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from app.cli import main
-from app.store.db import transaction
-from app.store.tables import Component
+from app.database.sessions import transaction
+from app.database.tables import Component
 from tests.support.client import delete, verify
 from tests.support.service import Service
 from training_worker.recomputation import recompute

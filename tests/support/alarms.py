@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.api.http.problems import TANGENT_FAMILY
+from app.database import outages
 from app.errors import DiskFull, NotReady
-from app.store import outages
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOUD = ("warning", "error", "exception", "critical")

@@ -12,7 +12,7 @@ from uuid import uuid4
 import torch
 
 import tangent
-from app import images as decoding
+from app.images import image_files as decoding
 from app.receipts.offline import check
 from tests.support.history import History
 from tests.support.images import image

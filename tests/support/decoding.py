@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from threading import Thread
 from time import sleep
 
-from app.decoding.budget import Budget
-from app.decoding.decoder import Decoder
+from app.images.budget import Budget
+from app.images.decoder import Decoder
 from tests.support import costly_images
 
 SLOW = costly_images.jpeg_of_scans(2000, 2000, 20_000)  # about ten seconds

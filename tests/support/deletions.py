@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from app.database.jobs import Jobs
+from app.database.sessions import open_engine, session_factory, transaction
 from app.errors import Gone
+from app.files.blobs import LocalBlobs
 from app.inference.engine import Engine
-from app.metrics import Metrics
 from app.receipts import signing
+from app.server.metrics import Metrics
 from app.settings import Settings
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.jobs import Jobs
 from app.unlearning import change, change_plan, dataset_change
 from app.unlearning.deletion import DeletionContext, apply
 from tests.support.processes import CONTEXT

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
+from app.database.sessions import transaction
 from app.store import components, spaces
-from app.store.db import transaction
 from tests.support.images import image
 from tests.support.service import Service
 from tests.support.trainings import saved

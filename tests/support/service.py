@@ -22,11 +22,11 @@ import httpx
 import uvicorn
 
 import tangent
-from app.http_protocol import protocol
+from app.database.sessions import transaction
 from app.main import create_app
+from app.server.http_protocol import protocol
 from app.settings import Settings
 from app.store import components, datasets, spaces
-from app.store.db import transaction
 from tests.support.images import archive
 from tests.support.trainings import Trained, Trainings
 

@@ -8,12 +8,12 @@ import PIL.Image
 from sqlalchemy.orm import Session, sessionmaker
 
 import tangent
+from app.database.jobs import Jobs
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import Component, Dataset, Space
+from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from app.store import components, datasets, lineage, spaces
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.jobs import Jobs
-from app.store.tables import Component, Dataset, Space
 
 BACKBONE = "resnet_micro_32"
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import torch
 
 import tangent
-from app import images
+from app.images import image_files
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Pixels:
         self, space: tangent.Space, files: Sequence[tuple[str, bytes]], limits: Any
     ) -> None:
         self.labels = [label for label, _ in files]
-        self._images = [space.preprocess(images.decode(data, limits)) for _, data in files]
+        self._images = [space.preprocess(image_files.decode(data, limits)) for _, data in files]
 
     def batches(self, size: int) -> Iterator[torch.Tensor]:
         for start in range(0, len(self._images), size):

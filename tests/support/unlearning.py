@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
+from app.database.sessions import transaction
 from app.receipts.answer_hash import AnswerHashes
-from app.store.db import transaction
 from tests.support.images import image
 from tests.support.service import Service
 

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 from sqlalchemy import func, select
 
-from app.store.db import transaction
-from app.store.tables import Component, Dataset, IdempotencyKey, Image
+from app.database.sessions import transaction
+from app.database.tables import Component, Dataset, IdempotencyKey, Image
 from tests.support.archives import archive, noise_at
 from tests.support.service import Service
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tangent
+from app.database.sessions import transaction
+from app.database.tables import Component
 from app.store import components
-from app.store.db import transaction
-from app.store.tables import Component
 
 PATIENCE = 120  # seconds, for what takes a few on an idle machine
 LONG = {"solver": "adam", "batch_size": 1, "epochs": 10_000}  # minutes: time enough to be struck

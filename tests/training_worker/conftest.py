@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import tangent
+from app.database.tables import Component
 from app.settings import Settings
-from app.store.tables import Component
 from tests.support.stores import BACKBONE, Store
 from tests.support.workers import Worker
 from training_worker.attempts import Attempts

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from app.database.sessions import transaction
+from app.database.tables import Component
 from app.store import components, workers
-from app.store.db import transaction
-from app.store.tables import Component
 from tests.support.workers import outcome
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from app.store.db import transaction
+from app.database.sessions import transaction
 from app.unlearning import change, cleanup
 from app.unlearning.deletion import apply
 from tests.support.workers import LONG, in_training, until

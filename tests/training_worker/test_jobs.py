@@ -5,8 +5,8 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from app.store.db import transaction
-from app.store.tables import Worker
+from app.database.sessions import transaction
+from app.database.tables import Worker
 
 
 def queued(store) -> list[str]:

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from app.database.sessions import transaction
+from app.database.tables import ReaperLease, Worker, now
 from app.store import workers
-from app.store.db import transaction
-from app.store.tables import ReaperLease, Worker, now
 from tests.support.workers import until
 from training_worker.liveness import Liveness
 

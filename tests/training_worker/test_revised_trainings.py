@@ -8,10 +8,10 @@ import zipfile
 
 import pytest
 
+from app.database.jobs import records_of
+from app.database.sessions import transaction
+from app.database.tables import Image
 from app.store import components, datasets
-from app.store.db import transaction
-from app.store.jobs import records_of
-from app.store.tables import Image
 from app.unlearning import change, change_plan, cleanup, deletion
 from tests.support.stores import zipped
 from tests.support.workers import (

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 import tangent
+from app.database.sessions import transaction
+from app.database.tables import Component
 from app.store import components, workers
-from app.store.db import transaction
-from app.store.tables import Component
 from tests.support.workers import (
     LONG,
     assert_published_once,

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import tangent
+from app.database.sessions import transaction
+from app.database.tables import Component, Dataset, Space
 from app.errors import Conflict, NotReady
 from app.store import components, lineage
-from app.store.db import transaction
-from app.store.tables import Component, Dataset, Space
 from tangent.merging import METHODS, Parent, derive
 from tests.support.workers import assert_published_once, status, until
 from training_worker.process import TrainerProcess

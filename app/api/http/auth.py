@@ -5,9 +5,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.access.admission import Admission
+from app.access.callers import Caller
 from app.api.http import problems
 from app.errors import Problem
-from app.store.callers import Caller
 
 METRICS = "/metrics"
 DOCUMENTATION = ("/docs", "/redoc", "/openapi.json", "/static-offline-docs")

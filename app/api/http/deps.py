@@ -17,13 +17,13 @@ from fastapi.exceptions import RequestValidationError
 from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
+from app.database.audit import Act, name_hash
+from app.database.sessions import Session, transaction
 from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
-from app.inference.transfers import CLIENT
 from app.parts import Parts
 from app.schemas.texts import fault
-from app.store.audit import Act, name_hash
-from app.store.db import Session, transaction
+from app.server.transfers import CLIENT
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
 

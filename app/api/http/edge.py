@@ -14,10 +14,10 @@ from app.api.http import auth, head, origins, problems
 from app.api.http.body_limit import BodyMemory, LimitedBody
 from app.api.http.methods import methods_of
 from app.api.http.security_headers import protected
+from app.database import outages
 from app.errors import Misdirected, NotReady, Problem
-from app.metrics import Metrics
+from app.server.metrics import Metrics
 from app.settings import Settings
-from app.store import outages
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Answers that are open files: whole or by Range, as long as the file stays stored.
 
-A deletion by this process ends them with their connection, see app.inference.transfers. After a
+A deletion by this process ends them with their connection, see app.server.transfers. After a
 deletion by another process, which knows nothing of this one's connections, they end by themselves.
 """
 

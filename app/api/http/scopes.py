@@ -12,9 +12,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
+from app.access.callers import Caller
 from app.api.http.auth import refusal
 from app.errors import Forbidden
-from app.store.callers import Caller
 
 PREFIX = "/v1"
 SCOPES = {

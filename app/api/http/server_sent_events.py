@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.http import problems
 from app.api.http.event_streams import EventStreams
+from app.database import outages
 from app.errors import Gone, NotReady
+from app.operations.training import events_after
 from app.parts import Parts
-from app.serving.training import events_after
-from app.store import outages
 
 log = logging.getLogger(__name__)
 

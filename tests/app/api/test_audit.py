@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from app import cli
-from app.store.audit import name_hash
+from app.database.audit import name_hash
 from tests.support.client import compose, predict
 from tests.support.images import archive
 from tests.support.keys import by, made, wait_for

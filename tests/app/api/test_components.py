@@ -3,8 +3,8 @@
 import pytest
 
 import tangent
+from app.database.sessions import transaction
 from app.store import components
-from app.store.db import transaction
 from tests.support.problems import problem
 from tests.support.service import Service
 

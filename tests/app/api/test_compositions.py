@@ -6,9 +6,9 @@ import re
 import pytest
 from sqlalchemy import event
 
+from app.database.sessions import transaction
 from app.errors import Problem
 from app.store import compositions
-from app.store.db import transaction
 from app.store.members import weigh
 from tests.support.images import image
 from tests.support.problems import problem

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from app.store.db import transaction
-from app.store.tables import IdempotencyKey, Tombstone
+from app.database.sessions import transaction
+from app.database.tables import IdempotencyKey, Tombstone
 from tests.support.images import archive
 from tests.support.problems import problem
 from tests.support.service import Service

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 from PIL import Image as Picture
 
+from app.database.sessions import transaction
 from app.store import datasets
-from app.store.db import transaction
 from tests.support.archives import KINDS, archive, noise, noise_at, png_header
 from tests.support.problems import problem
 from tests.support.uploads import FILES, created, post, traces

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 from sqlalchemy import text
 
+from app.database.sessions import transaction
+from app.database.tables import Base
 from app.store import components, datasets, lineage
-from app.store.db import transaction
-from app.store.tables import Base
 from tests.support.client import delete
 from tests.support.merging import derived, imported, queued
 from tests.support.problems import problem

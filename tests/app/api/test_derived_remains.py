@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete as delete_from
 
-from app.store.db import transaction
-from app.store.tables import Component, ComponentEvent, ComponentParent
+from app.database.sessions import transaction
+from app.database.tables import Component, ComponentEvent, ComponentParent
 from tests.support.client import delete, verify
 from tests.support.merging import derived, made
 from tests.support.refinements import ask, refined, stocked

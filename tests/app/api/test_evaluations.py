@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.evaluation import evaluation
 from app.inference.engine import Engine
+from app.operations import evaluation
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.serving import health
+from app.operations import health
 from tests.support.service import Service
 
 

@@ -13,10 +13,9 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from app.access import keyring
+from app.access import keyring, keys
+from app.database.sessions import transaction
 from app.schemas.keys import Scope
-from app.store import keys
-from app.store.db import transaction
 from tests.support.client import predict
 from tests.support.keys import by, made, sending, wait_for
 from tests.support.problems import problem
@@ -95,7 +94,7 @@ def test_an_expired_key_says_so(guarded, monkeypatch):
     key = made(guarded, "read", expires_at=soon.isoformat())
     with sending(guarded, key["key"]) as client:
         assert client.get("/v1/spaces").status_code == 200
-        monkeypatch.setattr("app.store.callers.now", lambda: soon)
+        monkeypatch.setattr("app.access.callers.now", lambda: soon)
         refused = problem(client.get("/v1/spaces"), 401, "api_key_expired")
         assert key["id"] in refused["detail"]
 

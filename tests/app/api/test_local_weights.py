@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from app.inference import engine
-from app.serving.space_opening import permitted
+from app.operations.space_opening import permitted
 from tangent.backbones.loading import create_untrained
 from tests.support.problems import problem
 from tests.support.service import Service

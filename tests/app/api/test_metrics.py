@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
+from app.database import postgres_connections
+from app.database import sessions as db
+from app.database.sessions import session_factory, transaction
+from app.database.tables import Component, now
 from app.settings import Settings
-from app.store import components, db, postgres_connections, workers
-from app.store.db import session_factory, transaction
-from app.store.tables import Component, now
+from app.store import components, workers
 from tests.support.client import predict
 from tests.support.images import image
 from tests.support.postgres import SERVER

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import IdempotencyKey
 from app.errors import Problem
+from app.files.blobs import LocalBlobs
 from app.receipts import ledger as receipts
 from app.receipts.verify import verify_rows
 from app.settings import Settings
-from app.store.blobs import LocalBlobs
-from app.store.db import open_engine, session_factory, transaction
-from app.store.tables import IdempotencyKey
 from tests.support.problems import problem
 from tests.support.service import Service
 

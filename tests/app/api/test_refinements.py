@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import tangent
+from app.database.sessions import transaction
 from app.store import components, datasets, spaces
-from app.store.db import transaction
 from tangent.training.refine import refine
 from tests.support.merging import imported, logits, made, predict, show
 from tests.support.problems import problem

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import update
 
 import tangent
+from app.database.sessions import transaction
+from app.database.tables import Space
 from app.inference.engine import Engine
 from app.store import spaces
-from app.store.db import transaction
-from app.store.tables import Space
 from tests.support.problems import problem
 from tests.support.service import Service
 

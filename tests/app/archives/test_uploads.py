@@ -14,7 +14,7 @@ from PIL import Image
 from app.archives import collection, image_checks, uploads
 from app.archives.packs import read
 from app.errors import DiskFull, Problem
-from app.images import Facts
+from app.images.image_files import Facts
 from tests.support.archives import KINDS, LIMITS, Limits, archive, noise, noise_at, tar_of, zip_of
 
 

@@ -16,9 +16,10 @@ from app.backups.backup import back_up
 from app.backups.manifest import BadBackup
 from app.backups.restore import restore
 from app.cli import main
+from app.database import jobs
+from app.database.sessions import frozen_view, transaction
+from app.files import folder_lock
 from app.settings import Settings
-from app.store import folder_lock, jobs
-from app.store.db import frozen_view, transaction
 from tests.support.client import delete, verify
 from tests.support.images import image
 from tests.support.service import Service, running
@@ -99,7 +100,7 @@ def test_bytes_of_deleted_images_that_are_still_in_a_pack_do_not_come_along(
 ):
     made = fill(service)
     gone = image_id(service, made.dataset, ("cat", 2))
-    monkeypatch.setattr("app.store.erasure.erase", lambda *_: None)
+    monkeypatch.setattr("app.files.erasure.erase", lambda *_: None)
     delete(service, f"datasets/{made.dataset}/images/{gone}")
     trace = image("cat", 2)[60:]
     assert occurrences(service, trace)

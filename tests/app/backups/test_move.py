@@ -8,9 +8,11 @@ import pytest
 
 from app.backups.move import move
 from app.cli import main
+from app.database import migrate
+from app.database.sessions import open_engine, session_factory, transaction
+from app.files import folder_identity, folder_lock
 from app.settings import BadSettings
-from app.store import folder_identity, folder_lock, migrate, workers
-from app.store.db import open_engine, session_factory, transaction
+from app.store import workers
 from tests.support.client import verify
 from tests.support.service import Service, running
 from tests.support.stored import files, fill, seen, settings_of

@@ -9,10 +9,10 @@ import httpx
 import pytest
 import torch
 
+from app.database.sessions import transaction
+from app.database.tables import Space
 from app.inference.engine import Engine, Members, key_of, nothing
 from app.store import compositions
-from app.store.db import transaction
-from app.store.tables import Space
 from tangent.composition.incremental import IncrementalComposition, Source
 from tests.support.images import image
 from tests.support.problems import problem

@@ -13,9 +13,9 @@ import torch
 from sqlalchemy import text
 
 import tangent
+from app.database.sessions import transaction
 from app.settings import Settings
 from app.store import spaces
-from app.store.db import transaction
 from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service, running

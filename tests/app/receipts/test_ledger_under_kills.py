@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
 from app.receipts import ledger as receipts
 from app.receipts import signing
 from app.receipts.offline import check
 from app.schemas.receipts import ReceiptOut
 from app.settings import Settings
 from app.store import counts, lineage, spaces
-from app.store.db import open_engine, session_factory, transaction
-from app.store.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
 from tests.support.deletions import Deleting
 from tests.support.signing_keys import key_file
 

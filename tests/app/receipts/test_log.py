@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text
 
 from app.cli import main
+from app.database import migrate
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import Receipt
 from app.receipts import ledger, signing, tree
 from app.settings import Settings
-from app.store import migrate
-from app.store.db import open_engine, session_factory, transaction
-from app.store.tables import Receipt
 from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.rfc6962 import audit_path, subproof, tree_hash

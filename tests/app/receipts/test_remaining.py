@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from app.database.sessions import transaction
+from app.database.tables import Component
+from app.files.blobs import LocalBlobs
 from app.receipts import remaining
-from app.store.blobs import LocalBlobs
-from app.store.db import transaction
-from app.store.tables import Component
 from tests.support.client import delete, verify
 from tests.support.service import Service
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from app.database import migrate
+from app.database.sessions import transaction
 from app.main import create_app
 from app.receipts import signing as seals
 from app.receipts.offline import check, read
 from app.settings import BadSettings, Settings
-from app.store import migrate
-from app.store.db import transaction
 from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service, running

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database import migrate
+from app.database.sessions import open_engine, session_factory, transaction
+from app.database.tables import Component, now
 from app.errors import Conflict
 from app.settings import Settings
-from app.store import components, migrate, spaces
-from app.store.db import open_engine, session_factory, transaction
-from app.store.tables import Component, now
+from app.store import components, spaces
 
 FACTS = dict.fromkeys(
     ("backbone", "scope", "fingerprint", "engine", "engine_reason", "default_rule"), "x"

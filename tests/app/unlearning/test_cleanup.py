@@ -8,10 +8,10 @@ from contextlib import closing
 
 import pytest
 
+from app.database.sessions import transaction
+from app.database.tables import Component
+from app.files.blobs import LocalBlobs
 from app.receipts import references
-from app.store.blobs import LocalBlobs
-from app.store.db import transaction
-from app.store.tables import Component
 from tests.support.client import delete, verify
 from tests.support.deletions import delete_dataset, run_killed
 from tests.support.images import image

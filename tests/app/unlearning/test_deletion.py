@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from app.database.sessions import transaction
+from app.database.tables import Evaluation, EvaluationMember
 from app.receipts import ledger
 from app.store import components
-from app.store.db import transaction
-from app.store.tables import Evaluation, EvaluationMember
 from tests.support.client import compose, delete, predict, verify
 from tests.support.images import image
 from tests.support.service import Service

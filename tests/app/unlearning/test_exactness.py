@@ -16,9 +16,9 @@ import pytest
 import torch
 
 import tangent
+from app.database.sessions import transaction
 from app.settings import Settings
 from app.store import compositions
-from app.store.db import transaction
 from tests.support.images import image
 from tests.support.service import KEY_FREE, Service, running
 

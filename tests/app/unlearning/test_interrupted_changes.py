@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from app.store.db import transaction
-from app.store.sweep import UNCLAIMED_SECONDS, sweep
-from app.store.tables import Component
+from app.database.sessions import transaction
+from app.database.tables import Component
+from app.files.sweep import UNCLAIMED_SECONDS, sweep
 from app.unlearning import change_plan
 from tests.support.client import delete, upload
 from tests.support.deletions import delete_image, run_killed

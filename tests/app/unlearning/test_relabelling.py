@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from app.database.sessions import transaction
 from app.store import datasets
-from app.store.db import transaction
 from tests.support.archives import archive
 from tests.support.client import upload
 from tests.support.images import image

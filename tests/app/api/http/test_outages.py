@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from sqlalchemy import event, exc
 
+from app.database import outages
+from app.database.sessions import Unsettled, open_engine, session_factory
+from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import outages
-from app.store.blobs import LocalBlobs
-from app.store.db import Unsettled, open_engine, session_factory
 from tests.support.images import archive, image
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service

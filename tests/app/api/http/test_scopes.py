@@ -8,10 +8,10 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
+from app.access import keys
+from app.access.callers import Caller
 from app.api.http.scopes import SCOPES, ScopedRoute, check, checked
 from app.errors import Forbidden
-from app.store import keys
-from app.store.callers import Caller
 from tests.support.keys import by, made, sending
 from tests.support.problems import problem
 from tests.support.service import Service

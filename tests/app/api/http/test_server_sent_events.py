@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from app.api.http import event_streams, server_sent_events
-from app.serving import training
+from app.database.sessions import transaction
+from app.operations import training
 from app.store import components
-from app.store.db import transaction
 from tests.support.problems import problem
 from tests.support.service import Service
 

@@ -1,0 +1,261 @@
+"""The console script `tangent`: one function for each of its commands."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+from app.cli import backup_commands as backups
+from app.files import private_folder
+from app.settings import BadSettings, Settings, read
+
+FLAGS = ("host", "port", "data_dir", "database_url")  # that stand for settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit status, 2 if its settings or files cannot be used."""
+    flags = parser().parse_args(arguments)
+    named = {name: getattr(flags, name, None) for name in FLAGS}
+    if flags.command != "serve":
+        named["host"] = "127.0.0.1"  # other commands do not listen, so they need no API key
+    private_folder.create_privately()
+    try:
+        settings = read(**named)
+        private_folder.close(settings.data_dir)
+        return COMMANDS[flags.command](settings, flags)
+    except BadSettings as error:
+        reason = str(error)
+    except (DBAPIError, TimeoutError) as error:
+        cause = getattr(error, "orig", error)
+        reason = f"the database cannot be used, see TANGENT_DATABASE_URL: {cause}".strip()
+    except OSError as error:
+        reason = f"the data folder cannot be used, see TANGENT_DATA_DIR: {error}"
+    print("tangent:", " ".join(reason.split()), file=sys.stderr)
+    return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    from app.cli import access_parsers, verify_command
+    from app.receipts.body import installed
+
+    made = argparse.ArgumentParser(
+        prog="tangent",
+        description="Serve image classifiers that can be added, weighted and subtracted.",
+        epilog="Every setting is also a variable TANGENT_<NAME>; a flag overrides its variable.",
+    )
+    version = f"tangent {installed('tangent-composer')}"
+    made.add_argument("--version", action="version", version=version, help="print the version")
+    commands = made.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the API and a training worker")
+    serve.add_argument("--host", help="address to listen on")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 picks a free port")
+    serve.add_argument("--no-worker", action="store_true", help="run the API without a worker")
+    worker = commands.add_parser("worker", help="run a training worker")
+    worker.add_argument(
+        "--parent", type=int, help=argparse.SUPPRESS
+    )  # the worker ends with this process
+    migrate = commands.add_parser("migrate", help="bring the database schema up to date")
+    doctor = _add_doctor(commands)
+    groups = (*backups.add_parsers(commands), *_add_spaces(commands), _add_verify(commands))
+    groups += (*access_parsers.add_keys(commands), access_parsers.add_audit(commands))
+    for command in (serve, worker, migrate, doctor, *groups):
+        command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
+    demo = commands.add_parser("demo", help="run the demo against a running service")
+    demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
+    verify_command.add_parser(commands)
+    verify_command.add_component_parser(commands)
+    return made
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    doctor = commands.add_parser("doctor", help="look whether database and files fit together")
+    doctor.add_argument(
+        "--settle", action="store_true", help="do what needs no decision: remove, move, bring back"
+    )
+    doctor.add_argument(
+        "--remove",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="remove this file or folder of the quarantine; repeat for more",
+    )
+    return doctor
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    verify = commands.add_parser(
+        "verify-components",
+        help="make components at linear scopes again from their images, and compare the bytes",
+    )
+    verify.add_argument("--sample", type=int, metavar="N", help="N of them, drawn at random")
+    return verify
+
+
+def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
+    spaces = commands.add_parser("spaces", help="look after spaces whose backbone has changed")
+    actions = spaces.add_subparsers(dest="action", required=True)
+    list_ = actions.add_parser("list", help="open every space; say which does not open as it did")
+    retrain = actions.add_parser(
+        "retrain", help="take a space as it opens now, and train its components again"
+    )
+    retrain.add_argument("name", help="name of the space")
+    return [list_, retrain]
+
+
+def serve(settings: Settings, flags: argparse.Namespace) -> int:
+    """Run the API until SIGTERM or SIGINT, migrating a new database first."""
+    _prepare_database(settings)
+
+    from app.cli.serve_command import (
+        serve as run,  # loads torch: seconds that no refusal above need cost
+    )
+
+    return run(settings, with_worker=not flags.no_worker)
+
+
+def keys(settings: Settings, flags: argparse.Namespace) -> int:
+    """Make, list or revoke API keys, migrating a new database first."""
+    from app.cli import key_commands
+
+    _prepare_database(settings)
+    return key_commands.run(settings, flags)
+
+
+def audit(settings: Settings, flags: argparse.Namespace) -> int:
+    """Print the audit log."""
+    from app.cli import audit_command
+
+    _prepare_database(settings)
+    return audit_command.run(settings, flags)
+
+
+def _prepare_database(settings: Settings) -> None:
+    from app.database import migrate
+    from app.files import folder_identity
+
+    if migrate.is_empty(settings):
+        folder_identity.refuse_used(settings)
+        migrate.upgrade(settings)
+    elif not migrate.is_current(settings):
+        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+
+
+def worker(settings: Settings, flags: argparse.Namespace) -> int:
+    """Run a worker until SIGTERM or SIGINT."""
+    from training_worker.worker import NotMigrated, run
+
+    try:
+        run(settings, parent=flags.parent)
+    except NotMigrated as error:
+        raise BadSettings(str(error)) from None
+    return 0
+
+
+def migrate(settings: Settings, flags: argparse.Namespace) -> int:
+    """Create the tables or bring them up to date."""
+    from app.database.migrate import upgrade
+
+    upgrade(settings)
+    print("the database schema is up to date")
+    return 0
+
+
+def doctor(settings: Settings, flags: argparse.Namespace) -> int:
+    """Print a line for each finding; return 1 if there is any. Act first if a flag says so."""
+    from app.cli.doctor import examine, remove, settle
+
+    done = remove(settings, flags.remove) if flags.remove else []
+    done += settle(settings) if flags.settle else []
+    for line in done:
+        print(line)
+    findings = examine(settings)
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("database and files fit together")
+    return 1 if findings else 0
+
+
+def spaces(settings: Settings, flags: argparse.Namespace) -> int:
+    """List the spaces and return 1 if one does not open as it did; or train one again."""
+    from app.cli.changed_spaces import examine, retrain
+
+    if flags.action == "list":
+        faults = 0
+        for row, fault in examine(settings):
+            faults += fault is not None
+            print(f"{row.name} ({row.backbone}, {row.scope}): {fault or 'opens as it did'}")
+        return 1 if faults else 0
+    done = retrain(settings, flags.name)
+    print(f"{len(done.queued)} components are queued to be trained again")
+    if done.failed:
+        print(f"{', '.join(done.failed)} cannot be: imported or derived; their errors say more")
+    if done.compositions:
+        print(f"compositions without their solved weights: {', '.join(done.compositions)}")
+    return 0
+
+
+def verify_component(settings: Settings, flags: argparse.Namespace) -> int:
+    """Check the signature of a downloaded component's file."""
+    from app.cli.verify_command import run_component
+
+    return run_component(flags)
+
+
+def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
+    """Print a line for each component made again; return 1 if one differs from its file."""
+    from app.database import migrate
+    from app.files import folder_identity
+
+    if not migrate.is_current(settings):
+        raise BadSettings("there is no database of this version: run `tangent migrate`")
+    if flags.sample is not None and flags.sample < 1:
+        raise BadSettings("--sample needs a number of components, at least 1")
+    folder_identity.check(settings)
+
+    from training_worker.recomputation import recompute  # loads torch
+
+    found: list[bool | None] = []
+    for outcome in recompute(settings, sample=flags.sample):
+        print(outcome.component_id, outcome.text)
+        found.append(outcome.same)
+    print(
+        f"{len(found)} components were made again: {found.count(True)} are the same, "
+        f"{found.count(False)} differ"
+    )
+    return 1 if False in found else 0
+
+
+def demo(settings: Settings, flags: argparse.Namespace) -> int:
+    """Run the demo against a running service."""
+    from app.demo import run
+
+    return run(flags.url, api_key=settings.api_key)
+
+
+def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
+    """Check saved receipts; return 0 if all are unchanged, else 1 after a sentence per fault."""
+    from app.cli.verify_command import run
+
+    return run(flags)
+
+
+COMMANDS = {
+    "serve": serve,
+    "worker": worker,
+    "migrate": migrate,
+    "doctor": doctor,
+    **backups.COMMANDS,
+    "spaces": spaces,
+    "keys": keys,
+    "audit": audit,
+    "demo": demo,
+    "verify-receipts": verify_receipts,
+    "verify-component": verify_component,
+    "verify-components": verify_components,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The SQL tables of who may do what, and of who did what."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.columns import Base, new_id, now
+
+
+class ApiKey(Base):
+    """A key of the API; its row stays when it is revoked. The secret is nowhere."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("key"))
+    name: Mapped[str]
+    sha256: Mapped[str]  # of the whole token, which has 256 random bits
+    scopes: Mapped[list[Any]]  # sorted
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # to the minute or so
+    # limits of rate, by process; None: none
+    requests_per_second: Mapped[float | None]
+    images_per_second: Mapped[float | None]
+    # quotas of what the key has made and is still there; None: none
+    max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    max_datasets: Mapped[int | None]
+    max_queued_trainings: Mapped[int | None]
+
+
+class AuditEntry(Base):
+    """One change by a request or a command; rows are only ever added, and hold no names."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("aud"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    key_id: Mapped[str] = mapped_column(index=True)  # or local, or settings; see Caller
+    action: Mapped[str]  # a method and a route's template, or a command
+    objects: Mapped[list[Any]]  # ids, of what the path names and of what was made
+    outcome: Mapped[str]
+    request_id: Mapped[str | None] = mapped_column(String(128))  # None: of a command

@@ -1,0 +1,104 @@
+"""The audit log: who changed what, written in the transaction of the change itself.
+
+    sessions = with_info(sessions, act=Act(…))
+
+A transaction of such sessions that changes anything adds one entry, with the ids that the request's
+path has and those of what was made. Names and labels are in no entry. What has no id but its name
+is given by a hash, which `name_hash` finds again.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.tables import (
+    ApiKey,
+    AuditEntry,
+    BlobIntent,
+    Component,
+    Composition,
+    Dataset,
+    Evaluation,
+    Receipt,
+    Space,
+)
+
+MAX_OBJECTS = 100  # in one entry
+DONE = "done"  # the outcome of a change; what was refused or failed has changed nothing
+NO_CHANGE = (BlobIntent,)  # the service's own notes
+WITH_ID = (ApiKey, Component, Dataset, Evaluation, Receipt)
+
+
+@dataclass(frozen=True)
+class Act:
+    """A request or a command that may change something."""
+
+    key_id: str
+    action: str
+    objects: tuple[str, ...] = ()
+    request_id: str | None = None
+
+
+def name_hash(noun: str, name: str) -> str:
+    """Return the id in the log of what has a name only: a space or a composition."""
+    return f"{noun}_{hashlib.sha256(f'{noun} {name}'.encode()).hexdigest()[:32]}"
+
+
+def note_changes(session: Session, _context: Any) -> None:
+    """Remember the ids of what a flush has added; called by the session after each."""
+    info = session.info
+    touched = chain(session.new, session.dirty, session.deleted)
+    if "act" in info and not all(isinstance(row, NO_CHANGE) for row in touched):
+        info["changed"] = True
+        info.setdefault("made", []).extend(_ids(session.new))
+
+
+def note_statement(session: Session) -> None:
+    """Remember that a statement past the session's objects has changed rows."""
+    session.info["changed"] = True
+
+
+def _ids(rows: Iterable[Any]) -> Iterable[str]:
+    for row in rows:
+        if isinstance(row, WITH_ID):
+            yield row.id
+        elif isinstance(row, Space):
+            yield name_hash("space", row.name)
+        elif isinstance(row, Composition):
+            yield name_hash("composition", row.name)
+
+
+def record(session: Session) -> None:
+    """Add the entry for what the session's request has changed, if it has changed anything."""
+    act: Act | None = session.info.get("act")
+    if act is None or session.info["read_only"]:
+        return
+    session.flush()
+    if not session.info.get("changed"):
+        return
+    objects = dict.fromkeys([*act.objects, *session.info.get("made", ())])
+    entry = AuditEntry(
+        key_id=act.key_id,
+        action=act.action,
+        objects=list(objects)[:MAX_OBJECTS],
+        outcome=DONE,
+        request_id=act.request_id,
+    )
+    session.add(entry)
+
+
+def list_(
+    session: Session, *, after: str | None, limit: int, key_id: str | None = None
+) -> list[AuditEntry]:
+    """Return entries after the id `after`, oldest first: of one key, or of all."""
+    query = select(AuditEntry).order_by(AuditEntry.id).limit(limit)
+    if after is not None:
+        query = query.where(AuditEntry.id > after)
+    if key_id is not None:
+        query = query.where(AuditEntry.key_id == key_id)
+    return list(session.scalars(query))

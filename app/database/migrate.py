@@ -1,0 +1,140 @@
+"""Brings a database to the present schema: the job engine's tables first, then ours by Alembic.
+
+    upgrade(settings)      run by `tangent migrate`
+    is_current(settings)   checked by `serve` before it starts
+
+A database is current when it has our newest revision; as that is written last, an interrupted
+upgrade does not count, and running it again finishes it. After a change of
+app.database.tables, `python -m app.database.migrate "what changes"` drafts the next revision.
+"""
+
+import fcntl
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from app.database import jobs
+from app.database.sessions import open_engine
+from app.settings import Settings
+
+LOCK = 0x74616E67  # "tang": the number of our advisory lock on Postgres
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Return True if Alembic may compare and change the named table."""
+    return kind != "table" or name not in jobs.TABLES
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration, which needs no ini file and no working directory."""
+    made = Config()
+    made.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    made.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    made.attributes["connection"] = connection
+    return made
+
+
+def upgrade(settings: Settings, *, with_jobs: bool = True) -> None:
+    """Create or bring up to date every table; safe to run twice and from many processes at once.
+
+    A backup's database has none of the job engine's tables.
+    """
+    with _alone(settings) as engine:
+        if engine.dialect.name == "sqlite":
+            engine.connect().close()  # makes the file, and WAL its journal for good
+        if with_jobs:
+            jobs.create_tables(settings)
+        with engine.begin() as connection:
+            command.upgrade(config(connection), "head")
+
+
+def downgrade(settings: Settings, revision: str = "base") -> None:
+    """Take our tables and their rows back to a revision; the job engine's tables stay."""
+    with _alone(settings) as engine, engine.begin() as connection:
+        command.downgrade(config(connection), revision)
+
+
+def newest() -> str:
+    """Return the revision of this version's schema."""
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+def is_current(settings: Settings) -> bool:
+    """Return True if the database is at our newest revision; create nothing, not even a file."""
+    if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
+        return False
+    return revision_of(settings) == newest()
+
+
+def is_empty(settings: Settings) -> bool:
+    """Return True if no revision has ever been applied to the database."""
+    if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
+        return True
+    return revision_of(settings) is None
+
+
+def revision_of(settings: Settings) -> str | None:
+    """Return the revision that the database is at; None if none was ever applied."""
+    engine = open_engine(settings)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def revisions() -> list[str]:
+    """Return every revision that this version knows."""
+    return [each.revision for each in ScriptDirectory.from_config(config()).walk_revisions()]
+
+
+def revise(message: str) -> None:
+    """Draft the revision from the newest one to app.database.tables, on a database of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.model_validate({"data_dir": Path(folder)})  # not the environment
+        upgrade(settings)
+        with _alone(settings) as engine, engine.connect() as connection:
+            command.revision(config(connection), message, autogenerate=True)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[Engine]:
+    """Yield the database's engine, while no other process migrates it."""
+    engine = open_engine(settings, limited=False)
+    try:
+        if engine.dialect.name == "sqlite":
+            with (settings.data_dir / "migrate.lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # let go of with the file
+                yield engine
+        else:
+            with _advisory_lock(engine):
+                yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    # Neither the holder nor a waiter may have a transaction open: the job engine creates indexes
+    # CONCURRENTLY, which waits for every transaction there is.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(text(f"SELECT pg_try_advisory_lock({LOCK})")):
+            time.sleep(0.2)
+        try:
+            yield
+        finally:
+            connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
+
+
+if __name__ == "__main__":
+    revise(" ".join(sys.argv[1:]))

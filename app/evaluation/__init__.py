@@ -1,1 +1,0 @@
-"""Answers over a whole dataset: evaluations and fitted weights."""

@@ -1,0 +1,281 @@
+"""The decoder of a process: a few workers that all its requests share."""
+
+import atexit
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from PIL import Image
+
+from app.errors import NotReady
+from app.images import image_files
+from app.images.budget import ADVICE, Budget, OutOfBudget, TooExpensive
+from app.images.image_files import NO_MEMORY, BadImage, Facts
+from app.images.process import Died, WorkerProcess
+from app.images.turns import Turns
+from app.images.worker import Answer
+from tangent.backbones.geometry import Geometry
+
+Input = TypeVar("Input")
+Output = TypeVar("Output", covariant=True)
+WORKERS, HEAVY = 4, 1  # images decoded at a time, and those of them that may be heavy
+MAX_TOGETHER, MAX_TOGETHER_BYTES = 32, 2**18  # files in one order
+LIGHT_SECONDS = 0.5  # counted for an image that proved heavy, and for the new worker
+
+
+def _together(files: Sequence[bytes], start: int, most: int) -> Sequence[bytes]:
+    """Return the files from `start` on that go into one order: one, or a few small ones."""
+    end, size = start + 1, len(files[start])
+    while end < min(len(files), start + most) and size + len(files[end]) <= MAX_TOGETHER_BYTES:
+        size += len(files[end])
+        end += 1
+    return files[start:end]
+
+
+def _epitaph(died: Died, order: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands for the answer of a worker that died."""
+    if died.status >= 0:  # a fault of the service, not of the image
+        raise RuntimeError(str(died))
+    spent = {"seconds": order["seconds"] if order["heavy"] else LIGHT_SECONDS, "pixels": 0}
+    if died.took_too_long:
+        return spent | {"heavy": True}
+    crash = "the image is damaged (its decoder crashes)"
+    return spent | {"reason": NO_MEMORY if died.lacked_memory else crash}
+
+
+class Limits(image_files.Limits, Protocol):
+    """The part of the settings that bounds decoding."""
+
+    @property
+    def max_decode_seconds(self) -> float: ...
+
+
+class Bounds(NamedTuple):
+    """The values of `Limits`."""
+
+    max_image_bytes: int
+    max_image_pixels: int
+    max_decode_seconds: float
+
+
+class Request(NamedTuple):
+    """The part that all images of one call share."""
+
+    order: dict[str, Any]
+    budget: Budget
+    interruptions: int  # of the decoder when the call began
+
+
+class Preprocessing(Protocol[Output]):
+    """A network's preprocessing, as `tangent.backbones.preprocessing` has it."""
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+    def normalize(self, pixels: Image.Image, /) -> Output: ...
+
+
+class Decoder:
+    """Decodes images for any number of threads, in at most WORKERS processes.
+
+    Workers start on demand, and stay. Each call takes the budget of its request, and raises
+    NotReady (`decoding_busy`, as `Turns.turn`, and `service_stopping`).
+    """
+
+    def __init__(self, limits: Limits, *, heavy: int = HEAVY) -> None:
+        """Start no worker yet; `heavy` of the images decoded at a time may be heavy."""
+        self._limits, self._turns = limits, Turns(WORKERS, heavy)
+        self._idle: list[WorkerProcess] = []
+        self._busy: set[WorkerProcess] = set()
+        self._lock, self._interruptions = Lock(), 0
+        # A worker dies with the thread that started it, so one thread starts all.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="worker-starter")
+        self._owner = os.getpid()
+        atexit.register(self.close)
+
+    def examine(self, files: Sequence[bytes], budget: Budget) -> list[Facts | BadImage]:
+        """Return every file's facts, after decoding all of it, or what is wrong with it."""
+        return [
+            answer
+            if isinstance(answer, BadImage)
+            else Facts(*(answer[0][name] for name in Facts.__slots__))
+            for answer in self._answers({"task": "examine"}, files, budget)
+        ]
+
+    def inputs(
+        self, files: Sequence[bytes], preprocess: Preprocessing[Input], budget: Budget
+    ) -> list[Input | BadImage]:
+        """Return what the preprocessing makes of every file, or what is wrong with it."""
+        order = {"task": "pixels", "geometry": preprocess.geometry.fields()}
+        return [
+            answer
+            if isinstance(answer, BadImage)
+            else preprocess.normalize(
+                Image.frombytes("RGB", (answer[0]["width"], answer[0]["height"]), answer[1])
+            )
+            for answer in self._answers(order, files, budget)
+        ]
+
+    def thumbnail(self, file: bytes, size: int, budget: Budget) -> tuple[bytes, str]:
+        """Return the image within a square of `size` pixels, and its media type.
+
+        Raises:
+            BadImage: what is wrong with it.
+        """
+        [answer] = self._answers({"task": "thumbnail", "size": size}, [file], budget)
+        if isinstance(answer, BadImage):
+            raise answer
+        return answer[1], answer[0]["media_type"]
+
+    def interrupt(self) -> None:
+        """Refuse all images that are being decoded now or wait for it, at once."""
+        with self._lock:
+            self._interruptions += 1
+            for worker in self._busy:
+                worker.interrupt()
+
+    def close(self) -> None:
+        """End all workers, at the end of this process at the latest."""
+        if os.getpid() != self._owner:  # a fork of it
+            return
+        atexit.unregister(self.close)
+        self.interrupt()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+        self._starter.shutdown()
+
+    def _answers(
+        self, order: dict[str, Any], files: Sequence[bytes], budget: Budget
+    ) -> list[Answer | BadImage]:
+        """Return an answer, or what is wrong, for every file; small ones go together."""
+        found: list[Answer | BadImage] = []
+        request = Request(order, budget, self._interruptions)
+        alone = 0  # files up to here go one by one
+        while len(found) < len(files):
+            start = len(found)
+            some = _together(files, start, 1 if start < alone else MAX_TOGETHER)
+            try:
+                answers = self._light(request, some)
+            except OutOfBudget as refusal:
+                return found + [refusal] * (len(files) - start)
+            except Died:  # one of them is heavy or crashes the decoder: find out which
+                alone = start + len(some)
+                continue
+            pairs = zip(some, answers, strict=False)
+            found += [self._settled(request, file, answer) for file, answer in pairs]
+        return found
+
+    def _light(self, request: Request, files: Sequence[bytes]) -> list[Answer]:
+        """Return the answers for the first of the files, as of light images.
+
+        Raises:
+            Died: while it had several of them.
+        """
+        order = self._order(request, is_heavy=False)
+        with self._worker(request, is_heavy=False) as worker:
+            try:
+                answers = worker.ask(order, files)
+            except Died as died:
+                answers = [(_epitaph(died, order), b"")]
+                if len(files) > 1:
+                    request.budget.spend(LIGHT_SECONDS)
+                    raise
+        request.budget.spend(sum(answer["seconds"] for answer, _ in answers))
+        return answers
+
+    def _settled(self, request: Request, file: bytes, answer: Answer) -> Answer | BadImage:
+        """Return the answer; that of an image which proved heavy comes from another try."""
+        if "heavy" in answer[0]:
+            try:
+                answer = self._heavy(request, file)
+            except TooExpensive as refusal:
+                return refusal
+        if "reason" in answer[0]:
+            return BadImage(answer[0]["reason"], answer[0]["pixels"])
+        return answer
+
+    def _heavy(self, request: Request, file: bytes) -> Answer:
+        """Return the answer for a heavy image.
+
+        Raises:
+            TooExpensive: it takes too long.
+        """
+        order = self._order(request, is_heavy=True)
+        with self._worker(request, is_heavy=True) as worker:
+            try:
+                [answer] = worker.ask(order, [file])
+            except Died as died:
+                answer = _epitaph(died, order), b""
+        request.budget.spend(answer[0]["seconds"])
+        if "heavy" in answer[0]:
+            raise TooExpensive(
+                f"decoding it takes more than {order['seconds']:.3g} seconds of a processor: "
+                f"{ADVICE}"
+            )
+        return answer
+
+    def _order(self, request: Request, *, is_heavy: bool) -> dict[str, Any]:
+        """Return the call's order with the limits of one image."""
+        seconds = request.budget.allowance(self._limits.max_decode_seconds)
+        return request.order | {"seconds": seconds, "heavy": is_heavy}
+
+    @contextmanager
+    def _worker(self, request: Request, *, is_heavy: bool) -> Iterator[WorkerProcess]:
+        """Lend a worker when it is the request's turn.
+
+        Raises:
+            NotReady: `service_stopping` if the decoder is interrupted before the block ends.
+        """
+        with self._turns.turn(request.budget, is_heavy=is_heavy):
+            worker = self._idle_worker() or self._started()
+            with self._lock:
+                self._busy.add(worker)
+            try:
+                self._check_uninterrupted(request)
+                yield worker
+            finally:
+                with self._lock:
+                    self._busy.remove(worker)
+                    if worker.is_alive:
+                        self._idle.append(worker)
+                self._check_uninterrupted(request)
+
+    def _idle_worker(self) -> WorkerProcess | None:
+        while True:
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+            if worker is None or not worker.has_ended():
+                return worker
+
+    def _started(self) -> WorkerProcess:
+        return self._starter.submit(WorkerProcess, self._limits).result()
+
+    def _check_uninterrupted(self, request: Request) -> None:
+        if self._interruptions != request.interruptions:
+            raise NotReady(
+                "service_stopping", "the service is stopping: send the request again", retry_after=5
+            )
+
+
+def decoder_of(limits: Limits, *, for_one: bool = False) -> Decoder:
+    """Return this process's decoder with these limits; all that ask share it.
+
+    With `for_one`, there is one request at a time, so all of its images may be heavy.
+    """
+    bounds = Bounds(*(getattr(limits, name) for name in Bounds._fields))
+    return _decoder(bounds, WORKERS if for_one else HEAVY)
+
+
+@cache
+def _decoder(bounds: Bounds, heavy: int) -> Decoder:
+    return Decoder(bounds, heavy=heavy)
+
+
+# A forked process has no workers and no threads of its own.
+os.register_at_fork(after_in_child=_decoder.cache_clear)

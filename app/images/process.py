@@ -1,0 +1,136 @@
+"""One decode worker, seen from the process that gives it images."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from app.images.image_files import Limits
+from app.images.worker import HEAD, Answer
+
+MODULE = "app.images.worker"
+STUCK_SECONDS = 60.0  # of waiting, for a worker that the machine keeps from computing …
+STUCK_FACTOR = 20.0  # … and for each second of a processor that its image may take
+MAX_REPLY = 64 * 2**20  # bytes
+
+
+class Died(Exception):
+    """The worker ended without an answer; `status` is how, as subprocess gives it."""
+
+    def __init__(self, status: int, *, was_stuck: bool) -> None:
+        super().__init__(f"the decode worker ended with status {status}")
+        self.status = status
+        self.took_too_long = was_stuck or status == -signal.SIGPROF
+        self.lacked_memory = status == -signal.SIGKILL  # as the kernel does when memory runs out
+
+
+class WorkerProcess:
+    """A decode worker; to be used by one thread at a time.
+
+    It dies with the thread that makes this object.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.is_alive = True
+        given = os.getpid(), limits.max_image_bytes, limits.max_image_pixels
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, *map(str, given)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C in a terminal is the parent's to handle
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, order: dict[str, Any], files: Sequence[bytes]) -> list[Answer]:
+        """Return the worker's answers for the first of the files.
+
+        Raises:
+            Died: it has ended or was killed, as it took too long; another must take its place.
+        """
+        text = json.dumps(order | {"sizes": [len(file) for file in files]}).encode()
+        in_time = True
+        try:
+            self._write(HEAD.pack(len(text), sum(len(file) for file in files)) + text)
+            for file in files:
+                self._write(file)
+            in_time = self._answers_in(STUCK_SECONDS + STUCK_FACTOR * order["seconds"])
+            if not in_time:
+                self._process.kill()
+            return list(self._reply())
+        except (BrokenPipeError, EOFError):
+            raise Died(self.kill(), was_stuck=not in_time) from None
+        except BaseException:  # the next reply would be taken for that to another order
+            self.kill()
+            raise
+
+    def _reply(self) -> Iterator[Answer]:
+        length, size = HEAD.unpack(self._read(HEAD.size))
+        if length + size > MAX_REPLY:
+            raise EOFError
+        answers, results, start = json.loads(self._read(length)), self._read(size), 0
+        for answer in answers:
+            end = start + answer["bytes"]
+            yield answer, results[start:end]
+            start = end
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended between two orders; its pipes are then closed."""
+        if self._process.poll() is None:
+            return False
+        self.kill()
+        return True
+
+    def interrupt(self) -> None:
+        """End the worker from another thread than the one that uses it."""
+        self._process.kill()
+
+    def kill(self) -> int:
+        """End the worker at once; return its status, which is its own if it ended by itself."""
+        process, self.is_alive = self._process, False
+        assert process.stdin and process.stdout
+        process.stdin.close()
+        process.stdout.close()
+        try:
+            return process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def _answers_in(self, seconds: float) -> bool:
+        """Return whether the worker answers, or ends, within so many seconds."""
+        ready = select.poll()
+        ready.register(self._fd(), select.POLLIN)
+        return bool(ready.poll(1000 * seconds))
+
+    def _fd(self) -> int:
+        assert self._process.stdout
+        return self._process.stdout.fileno()
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._process.stdin.fileno(), rest) :]
+
+    def _read(self, size: int) -> bytes:
+        """Read so many bytes.
+
+        Raises:
+            EOFError: the worker ended before it had written them.
+        """
+        parts, left = [], size
+        while left:
+            part = os.read(self._fd(), min(left, 2**20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,1 @@
+"""The operations behind the routes, deletions left out: functions of `Parts`, one file a task."""

@@ -1,0 +1,107 @@
+"""Imports: a component file of another service, checked against its space and saved."""
+
+import shutil
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+import tangent
+from app.database.sessions import Session, hold_write_lock, transaction
+from app.database.tables import Component, Space, new_id
+from app.errors import Invalid
+from app.files.intents import Intent, store
+from app.parts import Parts
+from app.schemas.components import ComponentOut
+from app.settings import Settings
+from app.store import components, lineage, quotas, spaces
+from app.store.idempotency import Once
+from tangent.errors import FingerprintMismatch
+from tangent.labels import name_from
+
+
+def import_component(
+    parts: Parts, file: BinaryIO, filename: str | None, name: str | None, once: Once
+) -> ComponentOut:
+    """Import the file, once for an idempotency key.
+
+    Raises:
+        BadComponent, BadHyperparameter, FingerprintMismatch: the file cannot serve here.
+        Invalid: `too_many_labels`.
+        Forbidden: `quota_exceeded`.
+        Invalid, Gone: as `Once.run`.
+    """
+    component_id = new_id("cmp")
+    key = f"components/{component_id}/imported.safetensors"
+    component, space, sha256, stored = _accept(parts, file, key)
+    row = Component(
+        id=component_id,
+        name=name or _name_of(filename),
+        space=space.name,
+        hyperparameters=component.hyperparameters,
+        seed=component.seed,
+        labels=component.labels,
+        fingerprint=component.fingerprint,
+        blob_key=key,
+        sha256=sha256,
+        bytes=parts.blobs.path(key).stat().st_size,
+    )
+    record = None if component.derived is None else component.derived.as_dict()
+
+    def add(session: Session) -> str:
+        hold_write_lock(session)
+        quotas.check(session, bytes=row.bytes or 0)
+        added = lineage.add_import(session, row, record)
+        stored.settle(session)
+        return added.id
+
+    with stored, transaction(parts.sessions) as session:
+        request = {"name": row.name, "sha256": sha256}
+        row_id = once.run(session, request, lambda: add(session))
+        return ComponentOut.of(components.get(session, row_id))
+
+
+def _name_of(filename: str | None) -> str:
+    """Return an imported component's name from its file's: `north.safetensors` gives `north`."""
+    stem = PurePosixPath(filename or "").stem
+    return name_from(stem)[:200] or "imported"
+
+
+def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, Space, str, Intent]:
+    """Check the uploaded component, and put it under `key` byte for byte as this service saves it.
+
+    Return it with the space that its fingerprint finds, its file's SHA-256, and the stored file.
+    """
+    with transaction(parts.reading) as session:
+        rows = spaces.list_(session, after=None, limit=1000)
+    received, rewritten = parts.blobs.scratch_path("import"), parts.blobs.scratch_path("import")
+    try:
+        with received.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        component = tangent.Component.load(received)
+        row = _space_of(component, rows)
+        _check_number_of_labels(component, parts.settings)
+        component = tangent.accepted(parts.engine.space(row), component)
+        sha256 = component.save(rewritten)
+        stored = store(parts.sessions, parts.blobs, rewritten, key)
+    finally:
+        for path in (received, rewritten):
+            path.unlink(missing_ok=True)
+    return component, row, sha256, stored
+
+
+def _space_of(component: tangent.Component, rows: list[Space]) -> Space:
+    for row in rows:
+        if row.fingerprint == component.fingerprint:
+            return row
+    known = ", ".join(f"{row.name} {row.fingerprint[:12]}…" for row in rows)
+    raise FingerprintMismatch(
+        f"the component was trained in a space with fingerprint {component.fingerprint[:12]}… "
+        f"({component.scope}); there are: {known}; POST /v1/spaces with its backbone and scope"
+    )
+
+
+def _check_number_of_labels(component: tangent.Component, settings: Settings) -> None:
+    if len(component.labels) > settings.max_labels:
+        raise Invalid(
+            "too_many_labels",
+            f"the component has {len(component.labels)} labels, the most is {settings.max_labels}",
+        )

@@ -1,0 +1,116 @@
+"""Derivations: components made from other components."""
+
+from collections.abc import Sequence
+
+from app.database.sessions import Session, transaction
+from app.database.tables import Component, Dataset, Space
+from app.errors import Conflict, Invalid
+from app.parts import Parts
+from app.schemas.components import ComponentOut
+from app.schemas.derivations import DeriveIn
+from app.store import components, datasets, lineage, quotas, spaces
+from app.store.idempotency import Once
+from tangent import merging
+from tangent.vocabulary import LINEAR, REFINE
+
+
+def queue_derivation(parts: Parts, request: DeriveIn, once: Once) -> ComponentOut:
+    """Queue a derivation, once for an idempotency key.
+
+    Raises:
+        Conflict: `parent_data_missing`.
+        Invalid: `nothing_to_refine`, `dataset_missing`, `dataset_not_used`, `no_common_label`.
+        Forbidden: `quota_exceeded`.
+        NotFound, Gone, Conflict, Invalid: a parent's or the dataset's; as `Once.run`.
+        SpaceUnavailable: as `Engine.check_available`.
+    """
+    with transaction(parts.sessions) as session:
+        component_id = once.run(
+            session, request, lambda: _queue(session, parts, request).id, status=202
+        )
+        return ComponentOut.of(components.get(session, component_id))
+
+
+def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
+    method = merging.merge_method(request.operator)
+    parameters = method.resolve(request.parameters)
+    method.weigh([parent.weight for parent in request.parents])
+    given = [(parent.id, parent.weight) for parent in request.parents]
+    pairs = lineage.hold_parents(session, given)
+    quotas.check(session, trainings=1)
+    parents = [parent for parent, _ in pairs]
+    space = spaces.get(session, parents[0].space)
+    parts.engine.check_available(space)
+    if request.operator == REFINE and space.scope in LINEAR:
+        raise Invalid(
+            "nothing_to_refine",
+            f"rule joint is exact at scope {space.scope}: compose the parents by it",
+        )
+    _check_images(method, space, parents)
+    return lineage.queue_derivation(
+        session,
+        parts.jobs,
+        space=space,
+        parents=pairs,
+        operator=request.operator,
+        parameters=parameters,
+        dataset=_dataset(session, request, method, parents),
+        name=request.name,
+        seed=request.seed,
+        tags=request.metadata,
+    )
+
+
+def _check_images(method: merging.MergeMethod, space: Space, parents: Sequence[Component]) -> None:
+    """Refuse parents whose images the method needs and the service does not hold.
+
+    Raises:
+        Conflict: `parent_data_missing`, with the `components`.
+    """
+    if not method.measures_images:
+        return
+    missing = [
+        parent.id
+        for parent in parents
+        if parent.derived is not None
+        or (
+            parent.dataset_id is None
+            and method.needs_images(space.scope, parent.hyperparameters["loss"])
+        )
+    ]
+    if missing:
+        raise Conflict(
+            "parent_data_missing",
+            f"operator {method.name} measures on the images that a parent was trained from, and "
+            f"there are none for {', '.join(missing)}, imported or derived: leave these out, or "
+            "use an operator that needs no images",
+            components=missing,
+        )
+
+
+def _dataset(
+    session: Session, request: DeriveIn, method: merging.MergeMethod, parents: Sequence[Component]
+) -> Dataset | None:
+    """Return the dataset to fit to; None for a method without one.
+
+    Raises:
+        Invalid: `dataset_missing`, `dataset_not_used`, `no_common_label`.
+        NotFound, Gone: as `datasets.get`.
+    """
+    if request.dataset_id is None:
+        if method.dataset:
+            detail = f"operator {request.operator} fits to labelled images: give a dataset_id"
+            raise Invalid("dataset_missing", detail)
+        return None
+    if not method.dataset:
+        detail = f"operator {request.operator} fits to no images: leave dataset_id out"
+        raise Invalid("dataset_not_used", detail)
+    dataset = datasets.get(session, request.dataset_id)
+    known = sorted({label for parent in parents for label in parent.labels})
+    if not set(known) & set(dataset.labels):
+        raise Invalid(
+            "no_common_label",
+            f"dataset {dataset.id} has no label that the parents know: they know "
+            f"{', '.join(known[:20])}",
+        )
+    return dataset

@@ -1,0 +1,111 @@
+"""Downloads: the files of components and images, which a deletion ends with their connections."""
+
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+from app.database.sessions import transaction
+from app.database.tables import Dataset, Image
+from app.files.blobs import BlobMissing
+from app.files.component_files import DamagedFile
+from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.decoder import decoder_of
+from app.images.image_files import BadImage
+from app.inference.deletion_gate import Ticket
+from app.parts import Parts
+from app.store import components, damage, datasets
+
+IsKnown = Callable[[str], bool]  # whether the client has the file of this version
+
+
+class ComponentFile(NamedTuple):
+    """A component's file, open and intact; none if the client has this version."""
+
+    version: str
+    file: BinaryIO | None
+    is_stored: Callable[[], bool]  # False once any process has deleted the file
+
+
+class ImageFile(NamedTuple):
+    """An image's bytes; none if the client has this version."""
+
+    version: str
+    data: bytes | None
+    media_type: str
+
+
+def component_file(
+    parts: Parts, reader: Ticket, component_id: str, is_known: IsKnown
+) -> ComponentFile:
+    """Return the component's file; a deletion of it ends its transfer.
+
+    Raises:
+        NotReady: `component_damaged`.
+        Conflict, NotFound, Gone: as `components.ready`.
+    """
+    reader.enter()
+    with transaction(parts.reading) as session:
+        row = components.ready(session, component_id)
+    version, key = str(row.sha256), row.blob_key or ""
+
+    def is_stored() -> bool:
+        return parts.blobs.path(key, must_exist=False).exists()
+
+    if is_known(version):
+        reader.leave()
+        return ComponentFile(version, None, is_stored)
+    reader.hand_over([component_id, version])  # reading the file through takes its time
+    try:
+        return ComponentFile(version, parts.checked.open(parts.blobs, key, version), is_stored)
+    except DamagedFile as lost:
+        damage.note(parts.sessions, parts.blobs, lost)
+        with transaction(parts.reading) as session:  # deleted just now?
+            components.ready(session, component_id)
+        raise
+
+
+def image_file(
+    parts: Parts,
+    reader: Ticket,
+    dataset_id: str,
+    image_id: str,
+    size: int | None,
+    is_known: IsKnown,
+) -> ImageFile:
+    """Return the image, or its thumbnail of `size` pixels; a deletion of it ends its transfer.
+
+    Raises:
+        NotReady: `image_damaged`.
+        Invalid: `image_unreadable`.
+        NotFound, Gone: as `datasets.image`.
+    """
+
+    def read_row() -> tuple[Dataset, Image]:
+        with transaction(parts.reading) as session:
+            return datasets.image(session, dataset_id, image_id)
+
+    reader.enter()
+    dataset, image = read_row()
+    version, media_type = f"{image.sha256}-{size}" if size else image.sha256, image.media_type
+    if is_known(version):
+        reader.leave()
+        return ImageFile(version, None, media_type)
+    try:
+        data = datasets.read(parts.blobs, dataset, image)
+    except BlobMissing as missing:
+        read_row()  # deleted by another process just now?
+        raise datasets.damaged(missing) from None
+    if size is not None:
+        reader.leave()  # deletions do not wait for the decoding
+        data, media_type = _thumbnail(parts, image, data, size)
+        reader.enter()
+        read_row()
+    reader.hand_over([dataset.id, dataset.pack_key])
+    return ImageFile(version, data, media_type)
+
+
+def _thumbnail(parts: Parts, image: Image, data: bytes, size: int) -> tuple[bytes, str]:
+    budget = Budget(times=ACCEPTED_TIMES)
+    try:
+        return decoder_of(parts.settings).thumbnail(data, size, budget)
+    except BadImage as bad:  # stored under other limits
+        raise datasets.unreadable(image.path, bad.reason) from bad

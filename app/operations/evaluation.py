@@ -1,0 +1,73 @@
+"""Evaluations: a dataset's images through a selection; only the counts are stored."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from app.database.sessions import transaction
+from app.database.tables import Dataset
+from app.inference.deletion_gate import Ticket
+from app.inference.selection import (
+    contents,
+    read_consistently,
+    selection_fields,
+    unavailable_components,
+)
+from app.operations.dataset_pass import dataset_pass
+from app.parts import Parts
+from app.schemas.evaluations import EvaluationIn, EvaluationOut
+from app.store import datasets, evaluations
+from app.store.compositions import Selection
+from app.store.idempotency import Once
+from tangent import Delta
+
+CHUNK = 64  # images in memory at a time
+
+
+def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) -> EvaluationOut:
+    """Evaluate the selection and store the result, once for an idempotency key.
+
+    Raises:
+        NotFound, Gone, Conflict, Invalid, NotReady: as `read_consistently` and `dataset_pass`.
+    """
+    with transaction(parts.reading) as session:
+        dataset = datasets.get(session, request.dataset_id)
+        known = once.known(session, request)
+        if known is not None:
+            return EvaluationOut.of(evaluations.get(session, known))
+    parts.count_images(dataset.num_images)
+    # Only composing and storing keep deletions waiting, not the long computation in between.
+    ticket.enter()
+    selection, delta = read_consistently(
+        parts.reading,
+        parts.engine,
+        request,
+        lambda found: (found, parts.engine.delta(found.space, *found.served)),
+        sessions=parts.sessions,
+    )
+    ticket.leave()
+    result = _evaluated(parts, selection, delta, dataset)
+    ticket.enter()
+    with transaction(parts.sessions) as session:
+
+        def store() -> str:
+            return evaluations.add(
+                session, selection=selection_fields(selection), dataset=dataset, result=result
+            ).id
+
+        row = evaluations.get(session, once.run(session, request, store))
+        shown = EvaluationOut.of(row, unavailable=unavailable_components(selection))
+    ticket.hand_over([dataset.id, *contents(selection)])
+    return shown
+
+
+def _evaluated(
+    parts: Parts, selection: Selection, delta: Delta, dataset: Dataset
+) -> dict[str, Any]:
+    """Return the counts over all images of the dataset."""
+    confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    chunks = dataset_pass(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
+    for rows, inputs in chunks:
+        best = parts.engine.logits(selection.space, inputs, delta).argmax(axis=1)
+        for row, column in zip(rows, best, strict=True):
+            confusion[row.label][delta.labels[column]] += 1
+    return evaluations.result_of(confusion)

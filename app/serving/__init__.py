@@ -1,1 +1,0 @@
-"""The work behind the routes, without evaluations and deletions: functions of `Parts`."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tangent import errors as errors
-    from tangent.acceptance import accepted as accepted
     from tangent.backbones.loading import load_backbone as load_backbone
     from tangent.backbones.loading import shipped_backbones as shipped_backbones
     from tangent.components.component import Component as Component
     from tangent.components.delta import Delta as Delta
     from tangent.components.hyperparameters import Hyperparameters as Hyperparameters
+    from tangent.composition.acceptance import accepted as accepted
     from tangent.composition.compose import compose as compose
     from tangent.reproducibility import environment as environment
     from tangent.space import Space as Space
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from tangent.vocabulary import SCOPES as SCOPES
 
 _NAMES = {  # module -> the names that the package offers of it, as imported above for type checkers
-    "acceptance": ("accepted",),
     "backbones.loading": ("load_backbone", "shipped_backbones"),
     "components.component": ("Component",),
     "components.delta": ("Delta",),
     "components.hyperparameters": ("Hyperparameters",),
+    "composition.acceptance": ("accepted",),
     "composition.compose": ("compose",),
     "reproducibility": ("environment",),
     "space": ("Space", "open_space"),

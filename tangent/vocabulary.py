@@ -35,8 +35,8 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 Constraint = Literal["none", "non_negative", "simplex"]  # on fitted weights
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
-# Each is a file, so their names need no torch; `tangent.merging.METHODS` has what they declare.
-_METHODS = Path(__file__).parent / "merging" / "methods"
+# Each is a file, so their names need no torch; `METHODS` in that package has what they declare.
+_METHODS = Path(__file__).parent / "composition" / "merging" / "methods"
 MERGE_METHODS = tuple(sorted(module.name for module in iter_modules([str(_METHODS)])))
 REFINE = "refine"  # the merge method that gives the joint optimum where rule joint is not exact
 REFINE_PASSES = 8  # of it over the images, unless asked otherwise

@@ -13,7 +13,7 @@ from app.server.metrics import Metrics
 from app.settings import Settings
 from app.store.counts import Counts
 from benchmarks.structure.picture import rendered
-from tangent.merging import METHODS, MergeMethod
+from tangent.composition.merging import METHODS, MergeMethod
 from tests.support.alarms import codes_of_outages, log_lines
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ from app.files import component_files
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from app.store import datasets, lineage
-from tangent import merging
+from tangent.composition import merging
 from tangent.training.augmentation import Source
 from training_worker.source import Entry, ImageSource, entries
 
@@ -79,7 +79,7 @@ def make(
 
     Raises:
         NotReady: `component_damaged` if a parent's file is not what it was.
-        TangentError: as `tangent.merging.derive`.
+        TangentError: as `tangent.composition.merging.derive`.
     """
     derived = derivation.component.derived or {}
     source = _opener(derivation, space, blobs, settings, progress)

@@ -13,7 +13,7 @@ from app.archives.system_files import is_hidden
 from app.errors import Invalid, TooLarge
 from app.images.budget import Budget
 from app.images.image_files import Facts
-from tangent.labels import fault, tidy
+from tangent.components.labels import fault, tidy
 
 MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted
 FREE_PIXELS, PIXELS_PER_BYTE = 2 * 10**9, 200  # a photo has about 10 pixels per byte, a drawing 100

@@ -15,7 +15,7 @@ from typing import Any
 
 from app.archives.members import DRIVE, safe_path
 from app.errors import Invalid, TooLarge
-from tangent.labels import fault, tidy
+from tangent.components.labels import fault, tidy
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_SHOWN = 60  # characters of what a person wrote, in a message

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.errors import Invalid
 from app.schemas.predictions import PredictionQuery, Ranked
-from tangent.labels import meant
+from tangent.components.labels import meant
 
 MAX_NAMED = 1000  # labels in one error
 

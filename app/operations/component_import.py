@@ -14,8 +14,8 @@ from app.schemas.components import ComponentOut
 from app.settings import Settings
 from app.store import components, lineage, quotas, spaces
 from app.store.idempotency import Once
+from tangent.components.labels import name_from
 from tangent.errors import FingerprintMismatch
-from tangent.labels import name_from
 
 
 def import_component(

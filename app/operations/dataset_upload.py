@@ -13,7 +13,7 @@ from app.schemas.datasets import UploadedDataset
 from app.store import datasets, lineage, quotas, spaces
 from app.store.idempotency import Once
 from tangent import Hyperparameters
-from tangent.labels import name_from
+from tangent.components.labels import name_from
 
 
 class Archive(NamedTuple):

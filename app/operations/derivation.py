@@ -10,7 +10,7 @@ from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
 from app.store import components, datasets, lineage, quotas, spaces
 from app.store.idempotency import Once
-from tangent import merging
+from tangent.composition import merging
 from tangent.vocabulary import LINEAR, REFINE
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.schemas.texts import Text, at_most
-from tangent.labels import composed
+from tangent.components.labels import composed
 
 
 def _not_blank(name: str) -> str:

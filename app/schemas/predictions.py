@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from app.schemas.problems import ProblemOut
 from app.schemas.texts import MAX_LISTED, Closed, Given
-from tangent.labels import MAX_LABEL
+from tangent.components.labels import MAX_LABEL
 from tangent.vocabulary import LINEAR, Rule
 
 JOINT = (

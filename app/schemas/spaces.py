@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from app.schemas.predictions import JOINT
 from app.schemas.texts import MAX_LISTED, Given
-from tangent.labels import MAX_LABEL, fault, tidy
+from tangent.components.labels import MAX_LABEL, fault, tidy
 from tangent.vocabulary import SCOPES
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"

@@ -17,7 +17,7 @@ from app.database.tables import Component, Dataset, Image, Tombstone, new_id
 from app.errors import Gone, Invalid, NotFound, NotReady
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import Intent, store
-from tangent.labels import tidy
+from tangent.components.labels import tidy
 
 ROWS_AT_ONCE = 2000
 PACK = "images.pack"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, defer
 from app.database.tables import Component, Dataset, Image, Space
 from app.errors import Conflict, Invalid
 from app.store import components, datasets
-from tangent.labels import fault, meant, tidy
+from tangent.components.labels import fault, meant, tidy
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from benchmarks.accuracy import names
 from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case
 from benchmarks.accuracy.tangents import seconds_of
-from tangent.merging import METHODS, Parent, derive
+from tangent.composition.merging import METHODS, Parent, derive
 
 MEASURED = 50  # images of each party that curvature is measured on
 SCALES = (0.1, 0.3, 1.0, 3.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tangent.scratch_files import mapped_file
+from tangent.training.scratch_files import mapped_file
 
 BATCH = 64  # images in one forward pass of the prefix
 

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
-from tangent.scratch_files import mapped_file
 from tangent.solvers import conjugate_gradients
 from tangent.solvers.ridge import factor, substituted
 from tangent.training.kronecker_curvature import Curvature, added, scaled
 from tangent.training.preconditioner import SAMPLE, backbone_spectra, sampled
 from tangent.training.problem import TrainingProblem
+from tangent.training.scratch_files import mapped_file
 
 HEAD = "head"
 

@@ -10,7 +10,7 @@ from benchmarks.accuracy.outcome import where
 from benchmarks.accuracy.protocols import CLASSES, SKEWED, TASKS
 from benchmarks.accuracy.reaches import reaches
 from benchmarks.accuracy.results import Results
-from tangent.merging import METHODS
+from tangent.composition.merging import METHODS
 
 LINEAR = {
     *(names.JOINT_TRAINING, names.JOINT, names.JOINT_LATE, names.BEST_JOINT),

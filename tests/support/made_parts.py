@@ -20,7 +20,7 @@ import torch
 
 import tangent
 from tangent.composition.attribution import attribute
-from tangent.merging import METHODS, Parent, derive
+from tangent.composition.merging import METHODS, Parent, derive
 from tests.support.arithmetic import circumstances, sha256
 from tests.support.models import Source, delta_bytes, fitted, source
 

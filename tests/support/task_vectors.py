@@ -2,7 +2,7 @@
 
 import torch
 
-from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
+from tangent.composition.merging.task_vectors import HEAD, Layout, TaskVectors
 
 LABELS = ("ant", "bee", "cat")
 SHAPES = {HEAD: torch.Size([3, 3]), "a.bias": torch.Size([4]), "a.weight": torch.Size([4, 2])}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tangent.scratch_files import mapped_file
+from tangent.training.scratch_files import mapped_file
 from tests.support.random_components import components
 
 

@@ -12,7 +12,7 @@ from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Space
 from app.errors import Conflict, NotReady
 from app.store import components, lineage
-from tangent.merging import METHODS, Parent, derive
+from tangent.composition.merging import METHODS, Parent, derive
 from tests.support.workers import assert_published_once, status, until
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource, entries

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from safetensors import safe_open
 
-from tangent.merging import METHODS
+from tangent.composition.merging import METHODS
 from tests.support.merging import ask, by_name, derived, logits, predict, queued, show
 from tests.support.problems import problem
 from tests.support.service import Service

@@ -11,9 +11,9 @@ counted. Where no F_t says anything, there is the plain mean.
 import torch
 from torch import Tensor
 
-from tangent.merging.fisher_information import parents_data
-from tangent.merging.merge_method import IMAGES, Merged, MergeInputs, MergeMethod
-from tangent.merging.task_vectors import TaskVectors
+from tangent.composition.merging.fisher_information import parents_data
+from tangent.composition.merging.merge_method import IMAGES, Merged, MergeInputs, MergeMethod
+from tangent.composition.merging.task_vectors import TaskVectors
 
 
 def fisher(vectors: TaskVectors, diagonals: Tensor) -> Tensor:

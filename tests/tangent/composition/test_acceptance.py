@@ -36,7 +36,7 @@ def test_settings_that_a_component_leaves_out_are_filled_in():
 def test_parameters_that_a_derived_component_leaves_out_are_filled_in():
     found = tangent.accepted(space("mini", "head", ("owl",)), derived("ties"))
 
-    assert found.derived.parameters == tangent.merging.merge_method("ties").resolve({})
+    assert found.derived.parameters == tangent.composition.merging.merge_method("ties").resolve({})
 
 
 def rounded(component: tangent.Component) -> tangent.Component:

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from tangent.components.component import Component
+from tangent.composition.merging.task_vectors import Layout, TaskVectors
 from tangent.errors import BadDerivation, BadParameter
-from tangent.merging.task_vectors import Layout, TaskVectors
 from tangent.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Progress

@@ -5,11 +5,11 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from tangent.merging.kronecker import Kronecker
-from tangent.merging.methods.fisher import fisher
-from tangent.merging.methods.kfac import kfac
-from tangent.merging.methods.regmean import regmean
-from tangent.merging.task_vectors import HEAD, TaskVectors
+from tangent.composition.merging.kronecker import Kronecker
+from tangent.composition.merging.methods.fisher import fisher
+from tangent.composition.merging.methods.kfac import kfac
+from tangent.composition.merging.methods.regmean import regmean
+from tangent.composition.merging.task_vectors import HEAD, TaskVectors
 from tests.support.task_vectors import LABELS, OWN, SHAPES, by_hand, vectors
 
 seeds = pytest.mark.parametrize("seed", range(3))

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.merging.merge_method import SCALE, Merged, MergeInputs, MergeMethod, Number
-from tangent.merging.methods.task_arithmetic import task_arithmetic
-from tangent.merging.methods.ties import ties
-from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
+from tangent.composition.merging.merge_method import SCALE, Merged, MergeInputs, MergeMethod, Number
+from tangent.composition.merging.methods.task_arithmetic import task_arithmetic
+from tangent.composition.merging.methods.ties import ties
+from tangent.composition.merging.task_vectors import HEAD, Layout, TaskVectors
 
 
 def dare(

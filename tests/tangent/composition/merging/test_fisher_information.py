@@ -7,7 +7,7 @@ from torch.func import jacrev
 
 import tangent
 from tangent.backbones.features import with_constant
-from tangent.merging.fisher_information import ParentData
+from tangent.composition.merging.fisher_information import ParentData
 from tests.support.models import fitted, plain_features, relative, source, space, untouched
 
 LABELS = ["ant", "bee", "ant", "cat", "bee"]
@@ -66,7 +66,7 @@ def test_the_diagonal_is_that_of_the_explicit_matrix(trained):
 
 def test_with_many_labels_the_diagonal_is_right_on_average(trained, monkeypatch):
     exact = data(trained).diagonal()
-    monkeypatch.setattr("tangent.merging.fisher_information.MAX_PULLS", 2)
+    monkeypatch.setattr("tangent.composition.merging.fisher_information.MAX_PULLS", 2)
     drawn = [data(trained, seed=seed).diagonal() for seed in range(150)]
     for name, value in exact.items():
         mean = torch.stack([each[name] for each in drawn]).mean(0)

@@ -14,10 +14,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tangent.merging.fisher_information import parents_data
-from tangent.merging.kronecker import Kronecker
-from tangent.merging.merge_method import IMAGES, Merged, MergeInputs, MergeMethod, Number
-from tangent.merging.task_vectors import HEAD, TaskVectors
+from tangent.composition.merging.fisher_information import parents_data
+from tangent.composition.merging.kronecker import Kronecker
+from tangent.composition.merging.merge_method import (
+    IMAGES,
+    Merged,
+    MergeInputs,
+    MergeMethod,
+    Number,
+)
+from tangent.composition.merging.task_vectors import HEAD, TaskVectors
 
 SETTLED = 1e-12  # the residual, relative to the first one
 

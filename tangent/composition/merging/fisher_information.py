@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangent.components.component import Component
+from tangent.composition.merging.kronecker import Kronecker
+from tangent.composition.merging.merge_method import MergeInputs
+from tangent.composition.merging.task_vectors import HEAD
 from tangent.errors import BadDerivation
-from tangent.merging.kronecker import Kronecker
-from tangent.merging.merge_method import MergeInputs
-from tangent.merging.task_vectors import HEAD
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source

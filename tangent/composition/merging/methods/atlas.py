@@ -20,9 +20,9 @@ from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition.fitted_weights import Examples, WeightFit, examples_of, uniform
 from tangent.composition.logit_effects import logits_by_delta
+from tangent.composition.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
+from tangent.composition.merging.task_vectors import HEAD, Layout, TaskVectors
 from tangent.errors import BadDerivation
-from tangent.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
-from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
 from tangent.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tangent import errors
-from tangent.merging import METHODS, Parent, derive, merge_method, methods
+from tangent.composition.merging import METHODS, Parent, derive, merge_method, methods
 from tangent.vocabulary import MERGE_METHODS, REFINE
 from tests.support.models import space, trained
 
@@ -15,8 +15,8 @@ TOY = '''"""Twice the sum: a method in one file."""
 
 from torch import Tensor
 
-from tangent.merging.merge_method import MergeMethod, Number, of_vectors
-from tangent.merging.task_vectors import TaskVectors
+from tangent.composition.merging.merge_method import MergeMethod, Number, of_vectors
+from tangent.composition.merging.task_vectors import TaskVectors
 
 
 def toy(vectors: TaskVectors, *, factor: float) -> Tensor:

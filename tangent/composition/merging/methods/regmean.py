@@ -15,9 +15,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tangent.merging.fisher_information import parents_data
-from tangent.merging.merge_method import IMAGES, Merged, MergeInputs, MergeMethod, Number
-from tangent.merging.task_vectors import HEAD, TaskVectors
+from tangent.composition.merging.fisher_information import parents_data
+from tangent.composition.merging.merge_method import (
+    IMAGES,
+    Merged,
+    MergeInputs,
+    MergeMethod,
+    Number,
+)
+from tangent.composition.merging.task_vectors import HEAD, TaskVectors
 
 
 def regmean(vectors: TaskVectors, grams: list[dict[str, Tensor]], *, alpha: float) -> Tensor:

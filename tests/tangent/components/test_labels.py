@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tangent.labels import MAX_LABEL, fault, fault_as_given, meant, name_from, tidy
+from tangent.components.labels import MAX_LABEL, fault, fault_as_given, meant, name_from, tidy
 
 WRITTEN = {
     "Persian, zero-width non-joiner": "می\u200cخواهم",

@@ -14,8 +14,8 @@ has. A row that it lacks has no score and is not counted, and is a product of 0 
 import torch
 from torch import Tensor
 
-from tangent.merging.merge_method import MEAN_SCALE, MergeMethod, Number, of_vectors
-from tangent.merging.task_vectors import TaskVectors, largest, ratio
+from tangent.composition.merging.merge_method import MEAN_SCALE, MergeMethod, Number, of_vectors
+from tangent.composition.merging.task_vectors import TaskVectors, largest, ratio
 
 
 def pcb(vectors: TaskVectors, *, keep: float, scale: float) -> Tensor:

@@ -9,8 +9,8 @@ a parent lacks adds nothing.
 
 from torch import Tensor
 
-from tangent.merging.merge_method import SCALE, MergeMethod, of_vectors
-from tangent.merging.task_vectors import TaskVectors
+from tangent.composition.merging.merge_method import SCALE, MergeMethod, of_vectors
+from tangent.composition.merging.task_vectors import TaskVectors
 
 
 def task_arithmetic(vectors: TaskVectors, *, scale: float) -> Tensor:

@@ -9,9 +9,9 @@ the method refuses. A label that a parent lacks is one that none of its images h
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tangent.composition.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
+from tangent.composition.merging.task_vectors import HEAD
 from tangent.errors import BadDerivation
-from tangent.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
-from tangent.merging.task_vectors import HEAD
 from tangent.training.refine import refine
 from tangent.vocabulary import REFINE, REFINE_PASSES
 

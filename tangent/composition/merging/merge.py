@@ -12,10 +12,10 @@ from torch import Tensor
 
 from tangent.components.component import Component
 from tangent.components.lineage import Derivation
+from tangent.composition.merging.merge_method import MergeInputs, MergeMethod, Parent
+from tangent.composition.merging.methods import merge_method
+from tangent.composition.merging.task_vectors import HEAD, directions_type
 from tangent.errors import BadDerivation, NonFinite
-from tangent.merging.merge_method import MergeInputs, MergeMethod, Parent
-from tangent.merging.methods import merge_method
-from tangent.merging.task_vectors import HEAD, directions_type
 from tangent.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Progress, TrainingResult

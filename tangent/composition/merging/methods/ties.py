@@ -12,8 +12,8 @@ lacks has no say in the sign and is not counted in the mean. Where the signs are
 import torch
 from torch import Tensor
 
-from tangent.merging.merge_method import MEAN_SCALE, MergeMethod, Number, of_vectors
-from tangent.merging.task_vectors import TaskVectors, largest, ratio
+from tangent.composition.merging.merge_method import MEAN_SCALE, MergeMethod, Number, of_vectors
+from tangent.composition.merging.task_vectors import TaskVectors, largest, ratio
 
 
 def ties(vectors: TaskVectors, *, density: float, scale: float) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.merging.merge_method import SCALE, MergeMethod, Number, of_vectors
-from tangent.merging.task_vectors import TaskVectors
+from tangent.composition.merging.merge_method import SCALE, MergeMethod, Number, of_vectors
+from tangent.composition.merging.task_vectors import TaskVectors
 
 
 def breadcrumbs(vectors: TaskVectors, *, smallest: float, largest: float, scale: float) -> Tensor:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import torch
 
-from tangent import merging
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
+from tangent.components.labels import fault_as_given
+from tangent.composition import merging
 from tangent.composition.compose import compose
 from tangent.errors import BadComponent
-from tangent.labels import fault_as_given
 from tangent.space import Space
 
 MAX_SEED = 2**63 - 1

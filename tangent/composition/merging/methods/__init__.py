@@ -5,8 +5,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from tangent.composition.merging.merge_method import MergeMethod
 from tangent.errors import UnknownOperator
-from tangent.merging.merge_method import MergeMethod
 
 
 def declared(paths: Iterable[str]) -> dict[str, MergeMethod]:

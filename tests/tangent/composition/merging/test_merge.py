@@ -11,7 +11,7 @@ import torch
 
 import tangent
 from tangent import errors
-from tangent.merging import METHODS, Parent, derive
+from tangent.composition.merging import METHODS, Parent, derive
 from tests.support.models import exact_logits, fitted, images, relative, source, space
 
 SCOPES = ("head", "last-block")
@@ -202,7 +202,7 @@ def test_what_cannot_be_derived_is_refused_with_the_reason(change, error, senten
 
 
 def test_atlas_refuses_a_problem_that_is_too_large(monkeypatch):
-    monkeypatch.setattr("tangent.merging.methods.atlas.MAX_NUMBERS", 100)
+    monkeypatch.setattr("tangent.composition.merging.methods.atlas.MAX_NUMBERS", 100)
     with pytest.raises(errors.BadDerivation, match=r"6 images of 3 labels by \d+ coefficients"):
         derived("last-block", "atlas")
 

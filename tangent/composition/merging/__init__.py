@@ -7,8 +7,8 @@ formula, its paper, the labels that only some parents have, and `METHOD`, which 
 parameters and needs. A new file there is a new method; nothing else names it.
 """
 
-from tangent.merging.merge import derive as derive
-from tangent.merging.merge_method import MergeMethod as MergeMethod
-from tangent.merging.merge_method import Parent as Parent
-from tangent.merging.methods import METHODS as METHODS
-from tangent.merging.methods import merge_method as merge_method
+from tangent.composition.merging.merge import derive as derive
+from tangent.composition.merging.merge_method import MergeMethod as MergeMethod
+from tangent.composition.merging.merge_method import Parent as Parent
+from tangent.composition.merging.methods import METHODS as METHODS
+from tangent.composition.merging.methods import merge_method as merge_method

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tangent.merging.methods.breadcrumbs import breadcrumbs
-from tangent.merging.methods.dare import dare, mask
-from tangent.merging.methods.pcb import pcb
-from tangent.merging.methods.task_arithmetic import task_arithmetic
-from tangent.merging.methods.ties import ties
-from tangent.merging.task_vectors import HEAD, Layout, TaskVectors
+from tangent.composition.merging.methods.breadcrumbs import breadcrumbs
+from tangent.composition.merging.methods.dare import dare, mask
+from tangent.composition.merging.methods.pcb import pcb
+from tangent.composition.merging.methods.task_arithmetic import task_arithmetic
+from tangent.composition.merging.methods.ties import ties
+from tangent.composition.merging.task_vectors import HEAD, Layout, TaskVectors
 from tests.support.task_vectors import by_hand, vectors
 
 SHAS = ["11", "22", "33"]

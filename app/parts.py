@@ -16,7 +16,7 @@ from app.database.jobs import Jobs
 from app.database.sessions import fold_log, open_engine, session_factory, with_info
 from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.server.metrics import Metrics
 from app.settings import Settings
 

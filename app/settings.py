@@ -106,7 +106,22 @@ class Settings(BaseSettings):
         description="number format of the frozen part in answers; training always uses float32",
     )
     threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
-    composition_cache: int = Field(8, ge=1, description="number of composed deltas kept in memory")
+    composition_bytes: int = Field(
+        512 * 2**20, ge=0, description="bytes of composed deltas kept in memory"
+    )
+    max_batch_size: int = Field(
+        0,
+        ge=0,
+        description="maximum number of images in one forward pass; 0: what suits the device",
+    )
+    max_wait_ms: float = Field(
+        0.0, ge=0, description="milliseconds that a batch waits for more images than it has"
+    )
+    max_waiting_images: int = Field(
+        2_048,
+        ge=1,
+        description="images that wait for a batch; further predictions are answered 429",
+    )
     max_upload_bytes: int = Field(
         2 * 2**30, ge=1, description="maximum size of a dataset archive, in bytes"
     )

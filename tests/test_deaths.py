@@ -40,7 +40,7 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
 def test_a_fault_at_any_effect_leaves_all_of_the_request_or_nothing(
     name, fault, migrated: Path, tmp_path: Path, trainings, monkeypatch
 ):
-    monkeypatch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
+    monkeypatch.setattr("app.inference.engine.engine.open_space", cache(tangent.open_space))
     # Nothing runs beside it here: a blob without a row belongs to the process that died.
     monkeypatch.setattr("app.files.sweep.UNCLAIMED_SECONDS", -1)
     for effect in count(1):

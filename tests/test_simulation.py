@@ -154,7 +154,7 @@ def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     Simulation.migrated = migrated
     Simulation.trainings = Trainings(tmp_path_factory.mktemp("trained"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
+        patch.setattr("app.inference.engine.engine.open_space", cache(tangent.open_space))
         # No two requests run at once here: a blob without a row belongs to a process that died.
         patch.setattr("app.files.sweep.UNCLAIMED_SECONDS", -1)
         yield

@@ -110,7 +110,7 @@ class CheckedFiles:
         """
         file = _opened(blobs, key, sha256)
         try:
-            state = _state(file)
+            state = state_of(os.fstat(file.fileno()))
             with self._lock:
                 known = self._known.get((key, sha256))
             if known != state:
@@ -129,7 +129,6 @@ class CheckedFiles:
                 self._known.popitem(last=False)
 
 
-def _state(file: BinaryIO) -> tuple[int, ...]:
+def state_of(found: os.stat_result) -> tuple[int, ...]:
     """Return what changes when the file is written: inode, size and times; nobody sets `ctime`."""
-    found = os.fstat(file.fileno())
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -13,7 +13,7 @@ from app.database.sessions import transaction
 from app.errors import NotReady
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.schemas.predictions import SelectionQuery
 from app.store import compositions, damage
 from app.store.compositions import Selection

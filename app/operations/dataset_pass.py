@@ -8,7 +8,7 @@ from app.database.tables import Dataset, Image
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.inference.selection import selection_fields
 from app.parts import Sessions
 from app.store import datasets, evaluations

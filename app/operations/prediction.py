@@ -11,7 +11,8 @@ from app.images.budget import REQUEST_TIMES, Budget, TooExpensive
 from app.images.image_files import BadImage
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
+from app.inference.engine.orders import Company
 from app.inference.selection import (
     contents,
     read_consistently,
@@ -23,7 +24,7 @@ from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
 from app.store import refinements
 from app.store.compositions import Selection
 
-STEPS = ("decode", "compose", "forward")
+STEPS = ("queue", "decode", "compose", "forward")
 Answer = dict[str, Any] | Problem  # the fields of a schemas.Result, or what is wrong with the image
 
 
@@ -70,8 +71,11 @@ class Work:
         good = [item for item in self.inputs if not isinstance(item, Problem)]
         answers: Iterator[dict[str, Any]] = iter(())
         if good:
-            rows = self._timed("forward", self.engine.logits, selection.space, good, delta)
-            ranked = ranking.rankings(rows, delta.labels, columns, self.query)
+            company: Company = "each" if self.query.deterministic else "mixed"
+            passed = self.engine.run(selection.space, good, delta, company=company)
+            self.seconds["queue"] += passed.queued
+            self.seconds["forward"] += passed.forward
+            ranked = ranking.rankings(passed.logits, delta.labels, columns, self.query)
             answers = iter(self._answers(selection, good, ranked))
         return selection, [
             item if isinstance(item, Problem) else next(answers) for item in self.inputs
@@ -84,17 +88,21 @@ class Work:
         answers: list[dict[str, Any]] = [{"predictions": ranking} for ranking in ranked]
         if not self.attributes:
             return answers
-        shares = self._timed(
-            "forward",
-            self.engine.attribution,
-            selection.space,
-            inputs,
-            selection.members,
-            selection.rule,
-        )
         ids = [part.id for part, _ in selection.members]
-        added = attribution.attributions(shares, ids, self.query, ranked)
-        return [answer | more for answer, more in zip(answers, added, strict=True)]
+        size = 1 if self.query.deterministic else len(inputs)
+        for start in range(0, len(inputs), size):
+            some = slice(start, start + size)
+            found = self._timed(
+                "forward",
+                self.engine.attribution,
+                selection.space,
+                inputs[some],
+                selection.members,
+                selection.rule,
+            )
+            added = attribution.attributions(found, ids, self.query, ranked[some])
+            answers[some] = [a | more for a, more in zip(answers[some], added, strict=True)]
+        return answers
 
     def _timed(self, step: str, function: Any, *given: Any) -> Any:
         started = perf_counter()
@@ -144,6 +152,7 @@ def predict(
     )
     metrics = parts.metrics
     metrics.decode_seconds.observe(work.seconds["decode"])
+    metrics.queue_seconds.observe(work.seconds["queue"])
     metrics.prediction_seconds.observe(perf_counter() - started)
     metrics.prediction_images.observe(len(answers))
     for answer in answers:

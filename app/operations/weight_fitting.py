@@ -8,7 +8,7 @@ from app.database.sessions import Session, transaction
 from app.database.tables import Dataset
 from app.errors import Conflict, Invalid, NotReady
 from app.inference.deletion_gate import Ticket
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.inference.selection import contents, read_consistently, selection_fields
 from app.operations.dataset_pass import dataset_pass
 from app.parts import Parts

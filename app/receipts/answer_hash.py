@@ -16,7 +16,7 @@ from app.database.sessions import transaction
 from app.database.tables import Space
 from app.errors import NotReady, Problem
 from app.files.blobs import BlobMissing
-from app.inference.engine import Engine, Members
+from app.inference.engine.engine import Engine, Members
 from app.receipts import remaining
 from app.receipts.body import environment
 from app.store import spaces

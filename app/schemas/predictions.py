@@ -22,6 +22,11 @@ RETURN = (
     "see GET /v1/limits, and bring the first two along unless one of these is named"
 )
 NUMBERS = ("logits", "probabilities")
+DETERMINISTIC = (
+    "pass each image through the network by itself, so that one image and one selection give the "
+    "same numbers to the last bit whatever else the service answers; else images of several "
+    "requests share a pass, and logits may differ by a millionth of the largest one; slower"
+)
 Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 
@@ -73,6 +78,7 @@ class PredictionQuery(SelectionQuery):
         Field(min_length=1, max_length=MAX_LISTED),
         AfterValidator(_with_numbers),
     ] = Field(["logits", "probabilities"], alias="return", description=RETURN)
+    deterministic: bool = Field(False, description=DETERMINISTIC)
 
 
 class EncodedImage(Closed):
@@ -155,6 +161,9 @@ class UsedComponent(BaseModel):
 
 
 class Timing(BaseModel):
+    """The milliseconds of each part of the work; batches are shared with other requests."""
+
+    queue_ms: float
     decode_ms: float
     compose_ms: float
     forward_ms: float
@@ -191,7 +200,7 @@ class PredictionOut(BaseModel):
                         "leave_one_out": [{"id": "cmp_0190", "predictions": None}],
                     }
                 ],
-                "timing": {"decode_ms": 0.8, "compose_ms": 0.1, "forward_ms": 9.7},
+                "timing": {"queue_ms": 0.2, "decode_ms": 0.8, "compose_ms": 0.1, "forward_ms": 9.7},
             }
         }
     )

@@ -102,6 +102,7 @@ class Metrics:
         )
         self._add_http()
         self._add_answers()
+        self._add_inference()
         self._add_cache()
 
     def _add_http(self) -> None:
@@ -133,16 +134,28 @@ class Metrics:
             "time of one deletion, including its waiting",
             SECONDS,
         )
-        self.batch = self._histogram(
-            "tangent_inference_batch_size", "images of one forward pass", BATCH
-        )
-        self.forward_seconds = self._histogram(
-            "tangent_inference_forward_seconds", "time of one forward pass", SECONDS
-        )
         self.decode_seconds = self._histogram(
             "tangent_decode_seconds", "time to decode one request's images", SECONDS
         )
 
+    def _add_inference(self) -> None:
+        self.batch = self._histogram(
+            "tangent_inference_batch_size", "images of one forward pass", BATCH
+        )
+        self.batch_compositions = self._histogram(
+            "tangent_inference_batch_compositions", "compositions in one forward pass", BATCH
+        )
+        self.waiting_images = Gauge(
+            "tangent_inference_waiting_images",
+            "images that wait for a forward pass",
+            registry=self.registry,
+        )
+        self.queue_seconds = self._histogram(
+            "tangent_inference_queue_seconds", "time that a request's images wait", SECONDS
+        )
+        self.forward_seconds = self._histogram(
+            "tangent_inference_forward_seconds", "time of one forward pass", SECONDS
+        )
         self.spaces_unavailable = Gauge(
             "tangent_spaces_unavailable",
             "spaces that did not open here as they were made; GET /v1/spaces has the reasons",

@@ -22,7 +22,7 @@ from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import store
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
-from app.inference.engine import TRAINED, Engine
+from app.inference.engine.engine import TRAINED, Engine
 from app.parts import Parts
 from app.receipts import ledger
 from app.schemas.datasets import RelabelledDataset, Relabelling

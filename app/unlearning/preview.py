@@ -17,7 +17,7 @@ from app.database.tables import (
     Space,
 )
 from app.inference.deletion_gate import Ticket
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.inference.selection import read_consistently
 from app.operations.dataset_pass import dataset_pass
 from app.parts import Parts

@@ -23,7 +23,7 @@ GIVEN = KEY_FREE | {"device": "cpu", "threads": 1}
 def opened_once() -> Iterator[None]:
     """A space never changes and takes a second to open: the services of all tests share them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.inference.engine.open_space", cache(tangent.open_space))
+        patch.setattr("app.inference.engine.engine.open_space", cache(tangent.open_space))
         yield
 
 

@@ -11,7 +11,7 @@ from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction
 from app.errors import Gone
 from app.files.blobs import LocalBlobs
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.receipts import signing
 from app.server.metrics import Metrics
 from app.settings import Settings

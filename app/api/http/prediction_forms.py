@@ -19,6 +19,7 @@ from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.api.http.spooling import SpoolingRequest
 from app.errors import Invalid, Problem, TooLarge, Unsupported
 from app.schemas.predictions import (
+    DETERMINISTIC,
     JOINT,
     RETURN,
     EncodedImage,
@@ -227,6 +228,7 @@ def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
         "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
         "labels": text | {"description": "labels with commas, or a JSON list"},
         "return": text | {"default": "logits,probabilities", "description": RETURN},
+        "deterministic": {"type": "boolean", "default": False, "description": DETERMINISTIC},
     }
     images = {"images": {"type": "array", "items": file}}
     form = {"type": "object", "required": ["images"], "properties": images | fields}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.operations import evaluation
 from tests.support.images import image
 from tests.support.problems import problem

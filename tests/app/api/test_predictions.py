@@ -97,9 +97,9 @@ def test_the_answer_says_what_it_was_made_from(two: TwoComponents) -> None:
     for part in document["components"]:
         about = two.service.client.get(f"/v1/components/{part['id']}").json()
         assert part["sha256"] == about["sha256"]
-    assert set(document["timing"]) == {"decode_ms", "compose_ms", "forward_ms"}
+    assert set(document["timing"]) == {"queue_ms", "decode_ms", "compose_ms", "forward_ms"}
     steps = [step.partition(";dur=")[0] for step in answer.headers["server-timing"].split(", ")]
-    assert steps == ["decode", "compose", "forward"]
+    assert steps == ["queue", "decode", "compose", "forward"]
 
 
 def test_a_named_composition_answers_with_its_version(two: TwoComponents) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from tests.support.client import compose
 from tests.support.problems import problem
 from tests.support.service import Service

@@ -8,7 +8,7 @@ from sqlalchemy import update
 import tangent
 from app.database.sessions import transaction
 from app.database.tables import Space
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.store import spaces
 from tests.support.problems import problem
 from tests.support.service import Service

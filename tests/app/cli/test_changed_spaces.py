@@ -23,7 +23,7 @@ SHIPPED = Path(tangent.__file__).parent / "weights" / "resnet_micro_32.safetenso
 @pytest.fixture(autouse=True)
 def opened_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights change under one name here."""
-    monkeypatch.setattr("app.inference.engine.open_space", tangent.open_space)
+    monkeypatch.setattr("app.inference.engine.engine.open_space", tangent.open_space)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_a_deletion_is_answered_and_leaves_nothing(cutting: Cutting, noun: str):
     sha256 = service.client.get(f"/v1/components/{component_id}").json()["sha256"]
     files = {"images": ("a.png", FILES["pets/cat/1.png"], "image/png")}
     assert service.client.post("/v1/predictions", files=files).status_code == 200
-    assert any(sha256 in str(key) for key in service.state.engine._deltas)
+    assert any(sha256 in str(key) for key in service.state.engine._composed._deltas)
     named = component_id if noun == "components" else f"{dataset_id}?cascade=true"
     cut.after(b"INSERT INTO tombstone ")
 
@@ -74,7 +74,7 @@ def test_a_deletion_is_answered_and_leaves_nothing(cutting: Cutting, noun: str):
 
     assert cut.done.is_set()
     assert answer.status_code == 200, answer.text
-    assert not service.state.engine._deltas
+    assert not service.state.engine._composed._deltas
     assert list(service.state.blobs.keys("components")) == []
     found = service.client.post(f"/v1/receipts/{answer.json()['id']}/verify").json()
     assert found["ok"], found

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import NotReady
 from app.inference.deletion_gate import Gate, Ticket
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from tests.support.images import image
 from tests.support.service import Service
 
@@ -121,14 +121,14 @@ def test_a_deletion_answers_after_the_predictions_that_contain_it(
     service: Service, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = service.component({"cat": 2}), service.component({"dog": 2})
-    forward, inside, go = Engine.logits, threading.Event(), threading.Event()
+    forward, inside, go = Engine.run, threading.Event(), threading.Event()
 
-    def slow(self: Engine, *given: Any) -> Any:
+    def slow(self: Engine, *given: Any, **more: Any) -> Any:
         inside.set()
         assert go.wait(30)
-        return forward(self, *given)
+        return forward(self, *given, **more)
 
-    monkeypatch.setattr(Engine, "logits", slow)
+    monkeypatch.setattr(Engine, "run", slow)
     early = pool.submit(ask, service)
     assert inside.wait(30)
     deletion = pool.submit(service.client.delete, f"/v1/components/{one}")

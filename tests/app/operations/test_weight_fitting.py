@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.inference.engine import Engine
+from app.inference.engine.engine import Engine
 from app.operations import weight_fitting as routes
 from tests.support.client import compose
 from tests.support.images import image

@@ -1,14 +1,13 @@
 """Images through a composition: opens spaces, composes deltas, runs the forward pass.
 
-Everything it holds can be made again from rows and blobs: opened spaces, the last few composed
-deltas by their content (space fingerprint, rule, sorted pairs of component sha256 and weight), and
-the sums that the next composition continues.
+Everything it holds can be made again from rows and blobs: opened spaces, loaded components, and
+composed deltas with the sums that the next composition continues.
 """
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
-from time import monotonic, perf_counter
+from time import monotonic
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -17,19 +16,22 @@ import torch
 import tangent
 from app.database.tables import Component, Space
 from app.errors import Invalid
-from app.files import component_files
 from app.files.blobs import LocalBlobs
 from app.images.budget import Budget
 from app.images.decoder import decoder_of
 from app.images.image_files import BadImage
 from app.inference.deletion_gate import Gate
+from app.inference.engine.batches import Batches
+from app.inference.engine.composed_deltas import ComposedDeltas
+from app.inference.engine.loaded_components import LoadedComponents
+from app.inference.engine.orders import Batch, Company
 from app.inference.opened_spaces import OpenedSpaces
 from app.server.metrics import Metrics
 from app.server.transfers import Transfers
 from app.settings import Settings
 from tangent import open_space
 from tangent.composition.attribution import Attribution, attribute, logits_by_component
-from tangent.composition.incremental import IncrementalComposition, Source
+from tangent.composition.incremental import Source
 from tangent.space import device_of
 from tangent.training import downdate
 
@@ -37,13 +39,14 @@ TRAINED = "float32"  # the precision of every training, whatever that of answers
 CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a new one would
 
 Members = Sequence[tuple[Component, float | None]]
-Key = tuple[str, str, tuple[tuple[str, float | None], ...]]
 
 
-def key_of(space: Space, members: Members, rule: str) -> Key:
-    """Return exactly the values that determine a composed delta."""
-    parts = [(str(part.sha256), weight) for part, weight in members]
-    return space.fingerprint, rule, tuple(sorted(parts, key=str))
+class Passed(NamedTuple):
+    """Images that went through the network."""
+
+    logits: np.ndarray  # float32 (images, labels of the delta)
+    queued: float  # seconds until the first batch with them began
+    forward: float  # seconds of the batches with them
 
 
 def _source(row: Component) -> Source:
@@ -77,11 +80,18 @@ class Engine:
         self.gate, self.transfers = Gate(), Transfers()
         self.spaces = OpenedSpaces(self._open)
         metrics.spaces_unavailable.set_function(self.spaces.count_unavailable)
-        self._composing, self._forwarding = Lock(), Lock()
+        self.batches = Batches(
+            most_images=settings.max_batch_size,
+            wait_seconds=settings.max_wait_ms / 1000,
+            most_waiting=settings.max_waiting_images,
+            seen=self._note_batch,
+        )
+        metrics.waiting_images.set_function(lambda: self.batches.waiting)
         self._decoder = decoder_of(settings)
-        self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
-        self._incremental = IncrementalComposition(self._component)
-        self._epoch = 0  # number of the last receipt that the deltas in memory are known to respect
+        self._loaded = LoadedComponents(blobs)
+        self._composed = ComposedDeltas(self._loaded.get, settings.composition_bytes, metrics)
+        self._respecting = Lock()
+        self._epoch = 0  # number of the last receipt that what is in memory is known to respect
         self._forwarded_at = float("-inf")
 
     def open(
@@ -128,38 +138,43 @@ class Engine:
         Raises:
             DamagedFile: also when a component was deleted by another process in between.
         """
-        key = key_of(row, members, rule)
-        with self._composing:
-            delta = self._deltas.get(key)
-            if delta is not None:
-                self._deltas.move_to_end(key)
-                self.metrics.cache_hits.inc()
-                return delta
-            self.metrics.cache_misses.inc()
-            delta = self._composed(self.space(row), members, rule)
-            self._deltas[key] = delta
-            if len(self._deltas) > self.settings.composition_cache:
-                self._deltas.popitem(last=False)
-                self.metrics.cache_evictions.inc()
-            return delta
+        parts = [(_source(part), weight) for part, weight in members]
+        return self._composed.get(self.space(row), parts, rule)
 
-    def _composed(self, space: tangent.Space, members: Members, rule: str) -> tangent.Delta:
-        parts = [(_source(row), weight) for row, weight in members]
-        return self._incremental.compose(space, parts, rule)
+    def run(
+        self,
+        row: Space,
+        inputs: Sequence[torch.Tensor],
+        delta: tangent.Delta,
+        *,
+        company: Company = "mixed",
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Passed:
+        """Pass the images through the composition, in batches with those of other requests.
+
+        Raises:
+            TooManyRequests: `queue_full`.
+            Left: `is_wanted` returned False while they waited.
+            Invalid: `weights_too_large`.
+        """
+        order = self.batches.run(
+            self.space(row), inputs, delta, company=company, is_wanted=is_wanted
+        )
+        logits = order.done.result()
+        _check_finite(logits)
+        return Passed(logits.numpy(), order.queued, order.forward)
 
     def logits(
         self, row: Space, inputs: Sequence[torch.Tensor], delta: tangent.Delta
     ) -> np.ndarray:
         """Return the composition's logits, float32 (images, labels of the delta)."""
-        space = self.space(row)
-        with self._forwarding:
-            started = perf_counter()
-            logits = space.logits(torch.stack(list(inputs)), delta)
-            self.metrics.forward_seconds.observe(perf_counter() - started)
-        self.metrics.batch.observe(len(inputs))
-        _check_finite(logits)
+        return self.run(row, inputs, delta).logits
+
+    def _note_batch(self, batch: Batch, seconds: float) -> None:
+        self.metrics.batch.observe(sum(len(images) for _, images in batch))
+        self.metrics.batch_compositions.observe(len({id(order.delta) for order, _ in batch}))
+        self.metrics.forward_seconds.observe(seconds)
         self._forwarded_at = monotonic()
-        return logits.numpy()
 
     def attribution(
         self, row: Space, inputs: Sequence[torch.Tensor], members: Members, rule: str
@@ -172,14 +187,11 @@ class Engine:
         space, weights = self.space(row), [weight for _, weight in members]
         parts = list(zip(self.components(members), weights, strict=True))
         shas = [str(part.sha256) for part, _ in members]
-        images, turn = torch.stack(list(inputs)), self._forwarding
+        images, turn = torch.stack(list(inputs)), self.batches.turn
         found = attribute(space, images, parts, rule, shas=shas, turn=turn)
         _check_finite(found.base.logits, *found.shares, *(r.logits for r in found.rests if r))
         self._forwarded_at = monotonic()
         return found
-
-    def _component(self, source: Source) -> tangent.Component:
-        return component_files.load(self.blobs, source.key, source.sha256)
 
     def components(self, members: Members) -> list[tangent.Component]:
         """Return the members' components, mapped.
@@ -187,7 +199,7 @@ class Engine:
         Raises:
             DamagedFile: also when a component was deleted by another process in between.
         """
-        return [self._component(_source(part)) for part, _ in members]
+        return [self._loaded.get(_source(part)) for part, _ in members]
 
     def logits_by_component(
         self,
@@ -198,7 +210,7 @@ class Engine:
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the base's logits of these labels, and every component's change of them."""
         space = self.space(row)
-        with self._forwarding:
+        with self.batches.turn:
             found = logits_by_component(space, torch.stack(list(inputs)), parts, labels)
         self._forwarded_at = monotonic()
         return found
@@ -212,21 +224,21 @@ class Engine:
     ) -> tangent.Component:
         """Return `tangent.without` in the precision of trainings."""
         space = self.space(row, precision=TRAINED)
-        with self._forwarding:
+        with self.batches.turn:
             return downdate.without(space, component, torch.stack(list(inputs)), labels)
 
     def forget(self, shas: Sequence[str]) -> None:
-        """Drop every composed delta that contains a component with one of these sha256.
+        """Drop every component with one of these sha256, and what was composed with it.
 
         A deletion in this process calls this once, before the files go: the components are
         subtracted from the sums, which stay. `respect` then drops nothing for the deletion's own
         receipt; for another process's receipt in between it still does, as the numbers then differ.
         """
-        gone = set(shas)
-        with self._composing:
-            self._incremental.forget(gone)
+        with self._respecting:
+            found = self._composed.forget(shas)
+            self._loaded.forget(shas)
             self._epoch += 1
-            self._drop([key for key in self._deltas if gone & {sha for sha, _ in key[2]}])
+            self._release(found)
 
     def respect(self, epoch: int) -> None:
         """Drop the composed deltas if a process has deleted; `epoch` is the last receipt's number.
@@ -234,17 +246,15 @@ class Engine:
         Answers cannot use a deleted component's delta anyway, as they start from the rows; this
         frees the memory.
         """
-        with self._composing:
+        with self._respecting:
             if epoch != self._epoch:
-                self._incremental.clear()
-                self._drop(list(self._deltas))
+                found = self._composed.clear()
+                self._loaded.clear()
                 self._epoch = epoch
+                self._release(found)
 
-    def _drop(self, keys: list[Key]) -> None:
-        for key in keys:
-            del self._deltas[key]
-        self.metrics.cache_evictions.inc(len(keys))
-        if keys and self.device.type == "cuda":
+    def _release(self, was_any: bool) -> None:
+        if was_any and self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def canary(self, row: Space) -> None:
@@ -256,7 +266,8 @@ class Engine:
         self.logits(row, [space.preprocess(grey)], nothing(space))
 
     def close(self) -> None:
-        """Release spaces and deltas."""
+        """End the batches; release spaces, components and deltas."""
+        self.batches.close()
         self.spaces.close()
-        self._incremental.clear()
-        self._deltas.clear()
+        self._composed.clear()
+        self._loaded.clear()

@@ -9,9 +9,11 @@ import httpx
 import pytest
 import torch
 
+import tangent
 from app.database.sessions import transaction
 from app.database.tables import Space
-from app.inference.engine import Engine, Members, key_of, nothing
+from app.inference.engine.composed_deltas import COPIES, key_of
+from app.inference.engine.engine import Engine, Members, nothing
 from app.store import compositions
 from tangent.composition.incremental import IncrementalComposition, Source
 from tests.support.images import image
@@ -57,11 +59,18 @@ def test_a_composition_is_composed_once_however_it_is_named(service: Service) ->
 
 
 def test_the_longest_unused_composition_makes_room(serve: Callable[..., Service]) -> None:
-    service = serve(composition_cache=2)
+    pair = delta_bytes(labels=2)
+    service = serve(composition_bytes=pair + delta_bytes(labels=1))  # any two of these three
     one, two = service.component({"cat": 2}), service.component({"dog": 2})
     for wanted in (one, two, one, f"{one},{two}", one, two):
         predict(service, query=f"?components={wanted}")
     assert cache(service) == (2, 4, 2)
+
+
+def delta_bytes(labels: int) -> int:
+    """Return the bytes of a delta with so many labels in the default space."""
+    width = tangent.open_space("resnet_micro_32", "head2toe").readout_width
+    return COPIES * 8 * labels * width
 
 
 def selected(service: Service, *ids: str) -> tuple[Space, Members]:
@@ -89,27 +98,31 @@ def test_a_deletion_here_keeps_the_sums_of_the_rest_and_one_elsewhere_does_not(
     ids = [service.component({label: 2}) for label in ("cat", "dog", "cow", "owl")]
     engine: Engine = service.state.engine
     assert used(predict(service, query="?rule=average")) == set(ids)
-    ((_, sums),) = engine._incremental._held.values()
+    ((_, sums),) = engine._composed._incremental._held.values()
     assert service.client.delete(f"/v1/components/{ids[1]}").status_code == 200
     assert used(predict(service, query="?rule=average")) == {ids[0], ids[2], ids[3]}
-    ((members, found),) = engine._incremental._held.values()
+    ((members, found),) = engine._composed._incremental._held.values()
     assert found is sums and members.total() == 3
     space, rest = selected(service, ids[0], ids[2], ids[3])
     parts = [(Source(str(part.blob_key), str(part.sha256)), None) for part, _ in rest]
-    fresh = IncrementalComposition(engine._component).compose(engine.space(space), parts, "average")
+    fresh = IncrementalComposition(engine._loaded.get).compose(
+        engine.space(space), parts, "average"
+    )
     assert torch.equal(engine.delta(space, rest, "average").head, fresh.head)
     engine.respect(engine._epoch + 1)
-    assert not engine._incremental._held
+    assert not engine._composed._incremental._held
 
 
 def test_the_key_is_the_content_and_nothing_else(service: Service) -> None:
     one, two = service.component({"cat": 2}), service.component({"dog": 2})
-    space, members = selected(service, one, two)
-    assert key_of(space, members, "joint") == key_of(space, members[::-1], "joint")
-    assert key_of(space, members, "joint") != key_of(space, members, "average")
-    heavier = [(part, 2.0) for part, _ in members]
-    assert key_of(space, members, "joint") != key_of(space, heavier, "joint")
-    assert one not in str(key_of(space, members, "joint"))
+    row, members = selected(service, one, two)
+    space = service.state.engine.space(row)
+    parts = [(Source("a place", str(part.sha256)), weight) for part, weight in members]
+    assert key_of(space, parts, "joint") == key_of(space, parts[::-1], "joint")
+    assert key_of(space, parts, "joint") != key_of(space, parts, "average")
+    heavier = [(source, 2.0) for source, _ in parts]
+    assert key_of(space, parts, "joint") != key_of(space, heavier, "joint")
+    assert "a place" not in str(key_of(space, parts, "joint"))
 
 
 def test_a_component_file_that_was_changed_does_not_answer(service: Service) -> None:
@@ -147,15 +160,15 @@ def test_another_process_deletion_during_the_forward_pass_is_noticed(
     first = serve()
     one, two = first.component({"cat": 2}), first.component({"dog": 2})
     second = serve(data_dir=first.settings.data_dir)
-    forward, deleted = Engine.logits, []
+    forward, deleted = Engine.run, []
 
-    def overtaken(self: Engine, *given: Any) -> Any:
-        logits = forward(self, *given)
+    def overtaken(self: Engine, *given: Any, **more: Any) -> Any:
+        logits = forward(self, *given, **more)
         if self is first.state.engine and not deleted:
             deleted.append(second.client.delete(f"/v1/components/{one}"))
         return logits
 
-    monkeypatch.setattr(Engine, "logits", overtaken)
+    monkeypatch.setattr(Engine, "run", overtaken)
     answer = predict(first)
     assert deleted[0].status_code == 200
     assert used(answer) == {two}

@@ -7,7 +7,7 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-memory bench-serving bench-training bench-training-memory measured structure clean simulate
+.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-load bench-memory bench-serving bench-training bench-training-memory measured structure clean simulate
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -62,6 +62,9 @@ bench-accuracy: $(STAMP) ## measure methods x protocols x images; ARGS=--quick f
 bench-composition: $(STAMP) ## measure composing and removing next to reading the bytes once
 	@$(BIN)/python -m benchmarks.composition $(ARGS)
 
+bench-load: $(STAMP) ## measure serving under load next to the bare engine, FastAPI + timm, LitServe
+	@$(BIN)/python -m benchmarks.load $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
+
 bench-memory: $(STAMP) ## measure the memory of large uploads
 	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)
 
@@ -74,7 +77,7 @@ bench-training: $(STAMP) ## measure training next to the papers' way of training
 bench-training-memory: $(STAMP) ## measure the memory and the time of large trainings
 	@$(BIN)/python -m benchmarks.training_memory $(ARGS)
 
-measured: $(STAMP) ## write the tables of docs/measured.md from benchmarks/results/
+measured: $(STAMP) ## write the tables of docs/measured.md and docs/sizing.md from benchmarks/results/
 	@$(BIN)/python -m benchmarks.measured
 
 simulate: $(STAMP) ## run HISTORIES=200 of STEPS=25 random requests and faults from SEED, which is printed

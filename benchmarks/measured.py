@@ -1,8 +1,9 @@
-"""Writes the tables of docs/measured.md from what the benchmarks wrote to benchmarks/results/.
+"""Writes the tables of two pages of docs/ from what the benchmarks wrote to benchmarks/results/.
 
     make measured                  (or: python -m benchmarks.measured)
 
-A table stands between `<!-- name -->` and `<!-- /name -->`; the text around is left alone.
+The pages are measured.md and sizing.md. A table stands between `<!-- name -->` and
+`<!-- /name -->`; the text around is left alone. The charts of serving under load are drawn anew.
 """
 
 import json
@@ -13,10 +14,11 @@ from typing import Any
 
 from benchmarks.composition import RATIOS, TARGETS
 from benchmarks.interleaved import RESULTS
+from benchmarks.load import charts, tables
 from benchmarks.serving import ALONE, FOLDED, MANY, MEMBERS, PLAIN, SCOPES
 from benchmarks.training import FORWARD, OURS, PAPERS, TUNING
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "measured.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 SHORT = {"vit_tiny_patch16_224": "ViT-Ti", "vit_small_patch16_224": "ViT-S"}
 MANY_ROW = f"{MANY} compositions, one image, last-block"
 SERVING: dict[str, tuple[str, str, str | None]] = {  # row -> way, of which way, reach
@@ -132,28 +134,44 @@ def composition(found: dict[str, Any]) -> str:
     return f"{_machine(found)}, {found['parameters']:,} parameters\n\n{table(rows)}"
 
 
+def load(found: dict[str, Any]) -> str:
+    """Return a row for each system under each load, then the figures with a reach."""
+    cells = table([tables.HEAD, *tables.cells(found)])
+    reaches = table([tables.FIGURES, *tables.reaches(found)])
+    return f"{tables.conditions(found)}\n\n{cells}\n\n{reaches}"
+
+
 def _machine(found: dict[str, Any]) -> str:
     return f"{found['machine']}; medians of {found['rounds']}"
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "serving": serving,
-    "training": training,
-    "composition": composition,
+PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> result -> its table
+    "measured.md": {"serving": serving, "training": training, "composition": composition},
+    "sizing.md": {"load": load},
 }
 
 
-def rendered(page: str, results: Path = RESULTS) -> str:
-    """The page with every table written anew from the results that are there."""
-    for name, make in TABLES.items():
-        source = results / f"{name}.json"
+def rendered(name: str, results: Path = RESULTS, text: str | None = None) -> str:
+    """Return the page, or the text in its place, with the tables of the results that are there."""
+    page = (DOCS / name).read_text() if text is None else text
+    for result, make in PAGES[name].items():
+        source = results / f"{result}.json"
         if source.is_file():
-            text = f"<!-- {name} -->\n{make(json.loads(source.read_text()))}\n<!-- /{name} -->"
-            pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
-            page, count = re.subn(pattern, text.replace("\\", r"\\"), page, flags=re.S)
-            assert count == 1, f"docs/measured.md has {count} places for {name}"
+            made = f"<!-- {result} -->\n{make(json.loads(source.read_text()))}\n<!-- /{result} -->"
+            pattern = f"<!-- {result} -->.*?<!-- /{result} -->"
+            page, count = re.subn(pattern, made.replace("\\", r"\\"), page, flags=re.S)
+            assert count == 1, f"docs/{name} has {count} places for {result}"
     return page
 
 
+def main() -> None:
+    """Write the pages, and draw the charts."""
+    for name in PAGES:
+        (DOCS / name).write_text(rendered(name))
+    source = RESULTS / "load.json"
+    if source.is_file():
+        charts.draw(json.loads(source.read_text()), DOCS)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(rendered(PAGE.read_text()))
+    main()

@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 SAMPLE_SECONDS = 0.05
@@ -42,9 +42,20 @@ def of_children(pid: int) -> int:
     return of_family(pid) - _share(pid)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of the process, of all below it, and of those that have ended."""
-    return sum(map(_cpu_seconds, _family(pid)))
+def cpu_seconds(pid: int, *, without: Sequence[str] = ()) -> float:
+    """Return the processor time of the process, of all below it, and of those that have ended.
+
+    Processes with one of the words of `without` in their command line are left out.
+    """
+    left = (each for each in _family(pid) if not any(word in _command(each) for word in without))
+    return sum(map(_cpu_seconds, left))
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:  # it has just ended
+        return ""
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -15,9 +15,17 @@ START_SECONDS = 180
 class Process:
     """A service that runs until it is ended or killed."""
 
-    def __init__(self, folder: Path, *, database: str | None, worker: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: str | None,
+        worker: bool,
+        settings: dict[str, str] | None = None,
+    ) -> None:
         self.folder, self.log = folder, folder.parent / "service.log"
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("TANGENT_")}
+        self.environment |= settings or {}
         if database:
             self.environment["TANGENT_DATABASE_URL"] = database
         self.command("migrate")
@@ -28,6 +36,7 @@ class Process:
                 env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own
             )
         try:
             self.url = self._address()

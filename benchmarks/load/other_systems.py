@@ -1,0 +1,89 @@
+"""The processes of the systems that the service is compared with."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+
+from benchmarks.load.cells import LITSERVE, PLAIN
+from benchmarks.load.environments import NotMade, interpreter, surroundings
+from benchmarks.load.sending import ROOT
+
+MODULES = {PLAIN: "benchmarks.load.plain_server", LITSERVE: "benchmarks.load.litserve_server"}
+ENVIRONMENTS = {PLAIN: "plain", LITSERVE: "litserve"}
+START_SECONDS, END_SECONDS = 180, 10
+
+
+class Server:
+    """One of these systems with one model, in a process group of its own while the block runs.
+
+    Raises:
+        NotMade: it cannot be installed here, or does not start.
+    """
+
+    def __init__(
+        self, system: str, backbone: str, batch: int, threads: int, log: Path, image: str
+    ) -> None:
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        arguments = [backbone, str(self._port), *([str(batch)] if system == LITSERVE else [])]
+        self._command = [interpreter(ENVIRONMENTS[system]), "-m", MODULES[system], *arguments]
+        self._threads, self._log, self._image = threads, log, Path(image)
+
+    def __enter__(self) -> "Server":
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env=surroundings(self._threads),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.pid, number)
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            except ProcessLookupError:
+                break
+        self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _wait(self) -> None:
+        """Wait until it answers an image."""
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self._process.poll() is None:
+            try:
+                body = self._image.read_bytes()
+                with httpx.Client(trust_env=False, timeout=30) as client:
+                    headers = {"Content-Type": "application/octet-stream"}
+                    answer = client.post(f"{self.url}/predict", content=body, headers=headers)
+                if answer.status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        raise NotMade(f"{self._command[2]} did not start:\n{self._log.read_text()[-3000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -55,6 +55,9 @@ class Parts:
     dataset_changes: Lock = field(default_factory=Lock)
     checked: CheckedFiles = field(default_factory=CheckedFiles)
     verifying: Lock = field(default_factory=Lock)  # one receipt at a time, as it reads many files
+    making_again: Lock = field(
+        default_factory=Lock
+    )  # one component at a time, as it takes a training
     # New spaces that requests open: each takes a thread and memory for as long as its download.
     space_openings: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_SPACE_OPENINGS)

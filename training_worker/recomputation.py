@@ -21,10 +21,8 @@ from app.database.tables import Component, Space
 from app.errors import Gone, NotFound, Problem
 from app.files.blobs import BlobMissing
 from app.settings import Settings
+from app.store.recomputation import can_be_made_again, verdict
 from tangent.errors import TangentError
-from tangent.reproducibility import environment
-from tangent.space import device_of
-from tangent.vocabulary import LINEAR
 from training_worker.training import Training
 
 
@@ -47,8 +45,7 @@ def recompute(settings: Settings, *, sample: int | None = None) -> Iterator[Outc
     query = (
         select(Component.id)
         .join(Space, Space.name == Component.space)
-        .where(Component.status == "ready", Component.dataset_id.is_not(None))
-        .where(Component.derived.is_(None), Space.scope.in_(LINEAR))
+        .where(*can_be_made_again())
         .order_by(Component.id)
     )
     with transaction(training.sessions) as session:
@@ -83,16 +80,11 @@ def _made_again(training: Training, row: Component) -> Outcome | None:
         with training.blobs.path(row.blob_key or "").open("rb") as file:
             stored = hashlib.file_digest(file, "sha256").hexdigest()
         with TemporaryDirectory() as folder:
-            made = training.run(row.id, Path(folder), lambda _: None)["sha256"]
+            made = training.run(row.id, Path(folder), lambda _: None)
     except (Gone, NotFound, NoResultFound):
         return None
     except (BlobMissing, Problem, TangentError, OSError) as error:
         return Outcome(row.id, False, f"cannot be made again: {error}")
-    if made == stored == row.sha256:
-        return Outcome(row.id, True, "is what its images make, to the byte")
-    if stored != row.sha256:
-        return Outcome(row.id, False, "has a file with other bytes than its row says")
-    here, there = environment(device_of(training.settings.device)), row.metrics.get("environment")
-    if here != there:
-        return Outcome(row.id, None, f"was trained as {there}, this is {here}: no bytes to compare")
-    return Outcome(row.id, False, f"is not what its images make: that is {made}, this is {stored}")
+    here = made["metrics"]["environment"]
+    found = verdict(row, stored=stored, made=made["sha256"], here=here)
+    return Outcome(row.id, found.same, found.text)

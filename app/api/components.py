@@ -12,6 +12,7 @@ from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.operations.component_import import import_component
 from app.operations.downloads import component_file
+from app.operations.recomputation import verify_component
 from app.operations.training import cancel_training, events_after, queue_training, retrain
 from app.receipts.component_signature import signature_of
 from app.schemas.components import ComponentIn, ComponentOut, EventOut, SignatureOut, Status
@@ -20,6 +21,7 @@ from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
+from app.schemas.verifications import ComponentVerificationOut
 from app.store import components
 from app.unlearning import change
 from app.unlearning.preview import preview_deletion
@@ -136,6 +138,21 @@ def cancel(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
 def train_again(component_id: ComponentId, parts: PartsDep) -> ComponentOut:
     """Queues a failed component, under its id: from its dataset, with its settings and seed."""
     return retrain(parts, component_id)
+
+
+@router.post(
+    "/{component_id}/verify",
+    summary="Make a component again",
+    responses=problems(404, 409, 410, 503),
+)
+def verify(component_id: ComponentId, parts: PartsDep) -> ComponentVerificationOut:
+    """Trains it again from the images that are held, and compares the bytes with its file.
+
+    Finds a file that was replaced together with its row. It takes as long as the training, up to
+    two minutes, and changes nothing; at scopes `head` and `head2toe` only. Draw the component
+    yourself: who doubts a service does not let it choose.
+    """
+    return verify_component(parts, component_id)
 
 
 @router.get(

@@ -27,6 +27,7 @@ SCOPES = {
     "DELETE /components/{component_id}": "train",
     "POST /components/{component_id}/cancel": "train",
     "POST /components/{component_id}/retrain": "train",
+    "POST /components/{component_id}/verify": "train",
     "GET /components/{component_id}/deletion-preview": "read",
     "GET /components/{component_id}/signature": "read",
     "GET /components/{component_id}/delta": "read",

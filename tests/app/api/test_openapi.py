@@ -29,6 +29,7 @@ GET /v1/components/{component_id}
 GET /v1/components/{component_id}/events
 POST /v1/components/{component_id}/cancel
 POST /v1/components/{component_id}/retrain
+POST /v1/components/{component_id}/verify
 GET /v1/components/{component_id}/delta
 GET /v1/components/{component_id}/signature
 GET /v1/components/{component_id}/deletion-preview

@@ -1,0 +1,76 @@
+"""Components that can be made again from their retained images, and what the comparison says.
+
+The command `tangent verify-components` and `POST /v1/components/{id}/verify` share it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.database.tables import Component, Image, Space
+from app.errors import Conflict
+from tangent.vocabulary import LINEAR
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a comparison; `same` is None if the bytes cannot be compared."""
+
+    same: bool | None
+    text: str
+
+
+def can_be_made_again() -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that `check` holds a row to, for a query that joins the spaces."""
+    trained = Component.dataset_id.is_not(None), Component.derived.is_(None)
+    return (Component.status == "ready", *trained, Space.scope.in_(LINEAR))
+
+
+def check(session: Session, row: Component) -> None:
+    """Refuse a component that nothing here can make again to the byte.
+
+    Raises:
+        Conflict: `component_not_ready`, `component_not_trained_here`, `component_not_linear`.
+    """
+    if row.status != "ready":
+        raise Conflict(
+            "component_not_ready",
+            f"component {row.id} is {row.status}: it can be verified once it is ready",
+        )
+    if row.dataset_id is None or row.derived is not None:
+        raise Conflict(
+            "component_not_trained_here",
+            f"component {row.id} was imported or derived: there are no images here that it could "
+            "be made from again; verify it where it was trained, or its signature",
+        )
+    scope = session.get_one(Space, row.space).scope
+    if scope not in LINEAR:
+        raise Conflict(
+            "component_not_linear",
+            f"component {row.id} is at scope {scope}, where a training takes many steps: only "
+            f"components at the scopes {' and '.join(LINEAR)} are made again to be verified",
+        )
+
+
+def verdict(row: Component, *, stored: str, made: str, here: str) -> Verdict:
+    """Return what the hashes say: of the file, and of the one that was made again `here`."""
+    if made == stored == row.sha256:
+        return Verdict(True, "is what its images make, to the byte")
+    if stored != row.sha256:
+        return Verdict(False, "has a file with other bytes than its row says")
+    there = row.metrics.get("environment")
+    if here != there:
+        return Verdict(None, f"was trained as {there}, this is {here}: no bytes to compare")
+    return Verdict(False, f"is not what its images make: that is {made}, this is {stored}")
+
+
+def images_of(session: Session, dataset_id: str) -> tuple[int, str]:
+    """Return how many images a dataset has, and a hash that whoever has them can make too.
+
+    The hash is the SHA-256 of the lines `<SHA-256 of the image's file> <label>`, sorted.
+    """
+    rows = session.execute(select(Image.sha256, Image.label).where(Image.dataset_id == dataset_id))
+    lines = sorted(f"{sha256} {label}\n".encode() for sha256, label in rows)
+    return len(lines), hashlib.sha256(b"".join(lines)).hexdigest()

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app.database.columns import now
 from app.database.tables import ApiKey, Space
 
-LOCAL = "local"  # id of the caller where no key is needed, and of the command line
+LOCAL = "local"  # id of the caller where no key is needed
 SETTINGS = "settings"  # id of the key in TANGENT_API_KEY
 ADMIN = "admin"  # the scope that includes all others
 

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.backups import rows, store_access
 from app.backups.manifest import DATABASE
 from app.database import migrate
+from app.database.audit import by_command
 from app.database.jobs import Jobs
-from app.database.sessions import transaction
+from app.database.sessions import transaction, with_info
 from app.database.tables import DatabaseIdentity
 from app.files import folder_identity, folder_lock
 from app.settings import BadSettings, Settings
@@ -129,7 +130,10 @@ def _check_free(target: Settings) -> None:
 def _copied(target: Settings, building: Settings, old: Session, new_id: str) -> Moved:
     jobs = Jobs(building)
     try:
-        with store_access.sessions_of(building) as sessions, transaction(sessions) as new:
+        with (
+            store_access.sessions_of(building) as sessions,
+            transaction(with_info(sessions, act=by_command("tangent move"))) as new,
+        ):
             new.query(DatabaseIdentity).delete()
             new.add(DatabaseIdentity(number=1, id=new_id))
             tables = rows.copy_checked(old, new)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from app.backups.later_deletions import TABLES, Deletion, Labels
+from app.database.audit import by_command
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image, Receipt
 from app.parts import Parts
@@ -32,15 +33,16 @@ def repeat(parts: Parts, deletions: Sequence[Deletion], labels: Mapping[str, Lab
     repeated = Repeated([], [])
     doomed = {each.id for each in deletions if each.kind == "dataset"}
     for each in deletions:
+        acting = parts.bound(parts.caller, by_command("tangent restore", each.id))
         if each.kind == "labels":
             if each.id not in doomed:
-                _rename(parts, each, labels.get(each.id), repeated)
+                _rename(acting, each, labels.get(each.id), repeated)
             continue
         with transaction(parts.reading) as session:
             row = session.get(TABLES[each.kind], each.id)
         if row is None or (isinstance(row, Image) and row.dataset_id in doomed):
             continue  # it went or goes with another one
-        made = _deleted(parts, row)
+        made = _deleted(acting, row)
         repeated.done.append(
             f"{each.id} was deleted again, see receipts {each.receipt_id} and {made.id}"
         )

@@ -19,8 +19,9 @@ from app.backups.later_deletions import Deletion, Labels, Ledger
 from app.backups.manifest import BLOBS, DATABASE, BadBackup, Manifest
 from app.backups.repetition import Repeated
 from app.database import migrate
+from app.database.audit import by_command
 from app.database.jobs import Jobs
-from app.database.sessions import transaction
+from app.database.sessions import transaction, with_info
 from app.database.tables import DatabaseIdentity
 from app.files import folder_identity, folder_lock
 from app.files.blobs import BlobMissing, LocalBlobs
@@ -127,7 +128,7 @@ def _fill(
             store_access.sessions_of(source) as old,
             store_access.sessions_of(settings) as new,
             transaction(old) as backed_up,
-            transaction(new) as session,
+            transaction(with_info(new, act=by_command("tangent restore"))) as session,
         ):
             _check(settings, manifest, rows.blob_keys(backed_up), rows.head(backed_up))
             session.add(DatabaseIdentity(number=1, id=token_hex(16), closed=UNFINISHED))

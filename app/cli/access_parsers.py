@@ -31,6 +31,6 @@ def add_keys(commands: argparse._SubParsersAction) -> list[argparse.ArgumentPars
 def add_audit(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Add `audit` to the command line; return its parser."""
     parser = commands.add_parser("audit", help="print who changed what, oldest first")
-    parser.add_argument("--key", help="only of this key: key_…, local or settings")
+    parser.add_argument("--key", help="only of this key: key_…, local, settings or command:<user>")
     parser.add_argument("--json", action="store_true", help="print JSON, one entry a line")
     return parser

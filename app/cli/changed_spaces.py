@@ -7,9 +7,8 @@ retrain(settings, "default")                one transaction; the workers do the 
 from collections.abc import Iterator
 
 import tangent
-from app.access.callers import LOCAL
 from app.database import migrate
-from app.database.audit import Act, name_hash
+from app.database.audit import by_command, name_hash
 from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction, with_info
 from app.database.tables import Space
@@ -57,7 +56,7 @@ def retrain(settings: Settings, name: str) -> Retraining:
 def _retrained(settings: Settings, name: str) -> Retraining:
     blobs, jobs = LocalBlobs(settings.data_dir / "blobs"), Jobs(settings)
     engine = open_engine(settings)
-    act = Act(LOCAL, "tangent spaces retrain", (name_hash("space", name),))
+    act = by_command("tangent spaces retrain", name_hash("space", name))
     sessions = with_info(session_factory(engine), act=act)
     try:
         with transaction(session_factory(engine, read_only=True)) as session:

@@ -155,9 +155,10 @@ def worker(settings: Settings, flags: argparse.Namespace) -> int:
 
 def migrate(settings: Settings, flags: argparse.Namespace) -> int:
     """Create the tables or bring them up to date."""
+    from app.database.audit import by_command
     from app.database.migrate import upgrade
 
-    upgrade(settings)
+    upgrade(settings, act=by_command("tangent migrate"))
     print("the database schema is up to date")
     return 0
 

@@ -4,6 +4,7 @@ for finding in examine(settings): …      reads only, also while the service ru
 settle(settings, remove=[…])             does the harmless remedies, and removes what is named
 """
 
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import migrate
-from app.database.sessions import frozen_view, open_engine, session_factory
+from app.database.audit import by_command, name_hash, note_statement
+from app.database.sessions import (
+    frozen_view,
+    open_engine,
+    session_factory,
+    transaction,
+    with_info,
+)
 from app.database.tables import Component, Dataset, Image
 from app.files import erasure, folder_identity
 from app.files.blobs import LocalBlobs
@@ -27,6 +35,7 @@ from app.store.members import is_damaged
 
 MIN_FREE_BYTES = 2**30  # with less, an upload or a training may not fit
 SETTLE = "`tangent doctor --settle`"
+ID = re.compile(r"\b(cmp|ds)_[0-9a-f]{24}\b")
 
 
 @dataclass(frozen=True)
@@ -55,13 +64,17 @@ def settle(settings: Settings) -> list[str]:
     quarantine, engine = Quarantine(blobs), open_engine(settings)
     try:
         sessions = session_factory(engine)
-        before = set(quarantine.keys())
-        done = [f"{key} was removed" for key in sweep(sessions, blobs)]
+        before, left = set(quarantine.keys()), _left_over(sessions, blobs)
+
+        def announce(keys: list[str]) -> None:
+            _log(sessions, "tangent doctor --settle", keys + [path.name for path in left])
+
+        done = [f"{key} was removed" for key in sweep(sessions, blobs, announce=announce)]
         after = set(quarantine.keys())
         done += [f"{key} was moved to quarantine" for key in sorted(after - before)]
         done += [f"{key} has left the quarantine" for key in sorted(before - after)]
         erasure.finish_erasures(sessions, blobs)
-        for path in _left_over(sessions, blobs):
+        for path in left:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
             done.append(f"{path} was removed")
         return done
@@ -78,7 +91,25 @@ def remove(settings: Settings, names: Iterable[str]) -> list[str]:
     """
     quarantine = Quarantine(_blobs(settings))
     doomed = [key for name in names for key in _of_name(quarantine, name)]
+    engine = open_engine(settings)
+    try:
+        _log(session_factory(engine), "tangent doctor --remove", doomed)
+    finally:
+        engine.dispose()
     return [f"{key} was removed from quarantine" for key in doomed if quarantine.delete(key)]
+
+
+def _log(sessions: sessionmaker[Session], command: str, files: list[str]) -> None:
+    """Add an entry on these files to the audit log, before they are touched: no transaction can.
+
+    A file is named by the id in its name, or else by a hash: anybody may have chosen the name.
+    """
+    if not files:
+        return
+    found = [(name, ID.search(name)) for name in files]
+    objects = [id_[0] if id_ else name_hash("file", name) for name, id_ in found]
+    with transaction(with_info(sessions, act=by_command(command, *objects))) as session:
+        note_statement(session)
 
 
 def _blobs(settings: Settings) -> LocalBlobs:

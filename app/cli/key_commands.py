@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pydantic import ValidationError
 
 from app.access import keys
-from app.access.callers import LOCAL, KeyLimits
+from app.access.callers import KeyLimits
 from app.cli.access_parsers import LIMITS
-from app.database.audit import Act
+from app.database.audit import by_command
 from app.database.sessions import Session, open_engine, session_factory, transaction, with_info
 from app.database.tables import ApiKey
 from app.errors import Problem
@@ -29,7 +29,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     """
     engine = open_engine(settings)
     try:
-        act = Act(LOCAL, f"tangent keys {flags.action}")
+        act = by_command(f"tangent keys {flags.action}")
         with transaction(with_info(session_factory(engine), act=act)) as session:
             ACTIONS[flags.action](session, flags)
     except Problem as problem:

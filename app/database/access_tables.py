@@ -38,7 +38,7 @@ class AuditEntry(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("aud"))
     created_at: Mapped[datetime] = mapped_column(default=now)
-    key_id: Mapped[str] = mapped_column(index=True)  # or local, or settings; see Caller
+    key_id: Mapped[str] = mapped_column(index=True)  # or local, settings, command:<user>
     action: Mapped[str]  # a method and a route's template, or a command
     objects: Mapped[list[Any]]  # ids, of what the path names and of what was made
     outcome: Mapped[str]

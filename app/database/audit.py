@@ -8,6 +8,8 @@ is given by a hash, which `name_hash` finds again.
 """
 
 import hashlib
+import os
+import pwd
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -44,8 +46,17 @@ class Act:
     request_id: str | None = None
 
 
+def by_command(command: str, *objects: str) -> Act:
+    """Return the act of a command, by the user of the operating system who runs it."""
+    user = os.getuid()
+    try:
+        return Act(f"command:{pwd.getpwuid(user).pw_name}", command, objects)
+    except KeyError:  # a container's user without a name
+        return Act(f"command:{user}", command, objects)
+
+
 def name_hash(noun: str, name: str) -> str:
-    """Return the id in the log of what has a name only: a space or a composition."""
+    """Return the id in the log of what has a name only: a space, a composition or a file."""
     return f"{noun}_{hashlib.sha256(f'{noun} {name}'.encode()).hexdigest()[:32]}"
 
 
@@ -79,17 +90,19 @@ def record(session: Session) -> None:
     if act is None or session.info["read_only"]:
         return
     session.flush()
-    if not session.info.get("changed"):
-        return
-    objects = dict.fromkeys([*act.objects, *session.info.get("made", ())])
-    entry = AuditEntry(
+    if session.info.get("changed"):
+        session.add(entry(act, session.info.get("made", ())))
+
+
+def entry(act: Act, made: Iterable[str] = ()) -> AuditEntry:
+    """Return the entry of the act, with the ids of what it has made."""
+    return AuditEntry(
         key_id=act.key_id,
         action=act.action,
-        objects=list(objects)[:MAX_OBJECTS],
+        objects=list(dict.fromkeys([*act.objects, *made]))[:MAX_OBJECTS],
         outcome=DONE,
         request_id=act.request_id,
     )
-    session.add(entry)
 
 
 def list_(

@@ -22,8 +22,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
 
-from app.database import jobs
+from app.database import audit, jobs
+from app.database.audit import Act
 from app.database.sessions import open_engine
 from app.settings import Settings
 
@@ -44,10 +46,11 @@ def config(connection: Connection | None = None) -> Config:
     return made
 
 
-def upgrade(settings: Settings, *, with_jobs: bool = True) -> None:
+def upgrade(settings: Settings, *, with_jobs: bool = True, act: Act | None = None) -> None:
     """Create or bring up to date every table; safe to run twice and from many processes at once.
 
-    A backup's database has none of the job engine's tables.
+    A backup's database has none of the job engine's tables. The act stands in the audit log if
+    there was something to bring up to date.
     """
     with _alone(settings) as engine:
         if engine.dialect.name == "sqlite":
@@ -55,7 +58,11 @@ def upgrade(settings: Settings, *, with_jobs: bool = True) -> None:
         if with_jobs:
             jobs.create_tables(settings)
         with engine.begin() as connection:
+            before = MigrationContext.configure(connection).get_current_revision()
             command.upgrade(config(connection), "head")
+            if act is not None and before not in (None, newest()):
+                with Session(connection) as session, session.begin():
+                    session.add(audit.entry(act))
 
 
 def downgrade(settings: Settings, revision: str = "base") -> None:

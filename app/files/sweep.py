@@ -10,7 +10,7 @@ database may be older than the file, and then a later one knows it.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,18 +40,24 @@ class Survey:
 
 
 def sweep(
-    sessions: sessionmaker[Session], blobs: LocalBlobs, *, alone_at: float | None = None
+    sessions: sessionmaker[Session],
+    blobs: LocalBlobs,
+    *,
+    alone_at: float | None = None,
+    announce: Callable[[list[str]], None] = lambda _: None,
 ) -> list[str]:
     """Remove, set aside or bring back what the survey finds; return the keys that were removed.
 
     `alone_at` is a time at which no process but this one was on the store: whatever others had
-    begun before, they will not end.
+    begun before, they will not end. `announce` gets the keys before any of their files is touched.
     """
     quarantine = Quarantine(blobs)
     found, held = list(blobs.keys()), list(quarantine.keys())  # listed before the rows are read
     with frozen_view(sessions) as session:
         seen = survey(session, blobs, found, alone_at=alone_at)
         doomed = _deleted(session, held)
+    returning = sorted(set(seen.missing).intersection(held))
+    announce([*seen.deleted, *doomed, *seen.abandoned, *seen.unknown, *returning])
     for key in seen.deleted:
         blobs.delete(key)
     for key in doomed:
@@ -60,7 +66,7 @@ def sweep(
     for key in seen.unknown:
         if quarantine.take(key):
             log.warning("%s is known to no row: it was moved to %s", key, quarantine.path(key))
-    for key in sorted(set(seen.missing).intersection(held)):
+    for key in returning:
         if quarantine.give_back(key):
             log.warning("%s is named by a row: it was moved back from quarantine", key)
     return removed

@@ -25,7 +25,10 @@ class AuditOut(BaseModel):
 
     id: str
     created_at: datetime
-    key_id: str = Field(description="or `local`, without a key; or `settings`, TANGENT_API_KEY")
+    key_id: str = Field(
+        description="or `local`, without a key; `settings`, TANGENT_API_KEY; `command:<user>`, "
+        "a command that this user of the operating system ran"
+    )
     action: str = Field(description="method and route, or a command; never a path")
     objects: list[str] = Field(
         description="ids in the path and of what was made; of a space or composition, which have "

@@ -11,6 +11,7 @@ from math import ceil
 from app.access import keys
 from app.access.buckets import Buckets
 from app.access.callers import LOCAL_CALLER, SETTINGS, Caller
+from app.access.concurrency import Concurrency
 from app.access.keyring import Found, Kept, Keyring
 from app.errors import TooManyRequests, Unauthorized
 from app.settings import Settings
@@ -24,7 +25,7 @@ class Admission:
     """The keys of one process, and its counts of who has done how much."""
 
     def __init__(self, settings: Settings, keyring: Keyring) -> None:
-        self.keyring = keyring
+        self.keyring, self.concurrency = keyring, Concurrency()
         self._own = settings.api_key
         self._failures, self._requests, self._images = Buckets(), Buckets(), Buckets()
 

@@ -30,7 +30,12 @@ class KeyLimits:
     images_per_second: float | None = None
     max_bytes: int | None = None
     max_datasets: int | None = None
+    max_components: int | None = None
     max_queued_trainings: int | None = None
+    max_spaces: int | None = None
+    max_compositions: int | None = None
+    max_evaluations: int | None = None
+    max_concurrent_requests: int | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from app.api.http.deps import OnceDep, PageDep, PartsDep, ReadSessionDep, TicketDep
+from app.api.http.deps import (
+    OnceDep,
+    PageDep,
+    PartsDep,
+    ReadSessionDep,
+    SessionDep,
+    TicketDep,
+)
 from app.api.http.scopes import ScopedRoute
 from app.operations.evaluation import evaluate
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
@@ -50,3 +57,14 @@ def get(
 ) -> EvaluationOut:
     """Shows the evaluation; after a deletion of its parts it is invalidated, without numbers."""
     return EvaluationOut.of(evaluations.get(session, evaluation_id))
+
+
+@router.delete(
+    "/{evaluation_id}",
+    status_code=204,
+    summary="Delete an evaluation",
+    responses=problems(404),
+)
+def delete(session: SessionDep, evaluation_id: Annotated[str, Path(max_length=64)]) -> None:
+    """Removes the numbers; what was evaluated stays."""
+    evaluations.remove(session, evaluation_id)

@@ -28,7 +28,13 @@ class ApiKey(Base):
     # quotas of what the key has made and is still there; None: none
     max_bytes: Mapped[int | None] = mapped_column(BigInteger)
     max_datasets: Mapped[int | None]
+    max_components: Mapped[int | None]
     max_queued_trainings: Mapped[int | None]
+    max_spaces: Mapped[int | None]
+    max_compositions: Mapped[int | None]
+    max_evaluations: Mapped[int | None]
+    # requests that are open at a time, by process; None: any number
+    max_concurrent_requests: Mapped[int | None]
 
 
 class AuditEntry(Base):

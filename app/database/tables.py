@@ -152,6 +152,7 @@ class Composition(Base):
     everything: Mapped[bool]  # components: "all", those ready at the time of asking
     # how its weights were fitted; None: they were given. See app.store.fitted_weights
     solved: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_by: Mapped[str | None]  # a key's id, for its quotas
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     members: Mapped[list["CompositionMember"]] = relationship(
@@ -183,6 +184,7 @@ class Evaluation(Base):
     selection: Mapped[dict[str, Any]]  # composition, rule, components [{id, weight, sha256}]
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     invalidated_by: Mapped[str | None]  # receipt
+    created_by: Mapped[str | None]  # a key's id, for its quotas
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

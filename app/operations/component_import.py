@@ -48,7 +48,7 @@ def import_component(
 
     def add(session: Session) -> str:
         hold_write_lock(session)
-        quotas.check(session, bytes=row.bytes or 0)
+        quotas.check(session, max_bytes=row.bytes or 0, max_components=1)
         added = lineage.add_import(session, row, record)
         stored.settle(session)
         return added.id

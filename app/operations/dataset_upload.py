@@ -64,8 +64,9 @@ def _add(
 ) -> Dataset:
     upload, pack = stored
     name = archive.name or _name_of(archive.filename)
-    more = {"datasets": 1, "bytes": datasets.pack_bytes(upload), "trainings": int(archive.train)}
-    quotas.check(session, **more)
+    quotas.check(session, max_datasets=1, max_bytes=datasets.pack_bytes(upload))
+    if archive.train:
+        quotas.check(session, max_queued_trainings=1, max_components=1)
     dataset = datasets.add(session, pack, upload, name=name, space=space.name)
     if archive.train:
         lineage.queue_training(

@@ -37,7 +37,7 @@ def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
     method.weigh([parent.weight for parent in request.parents])
     given = [(parent.id, parent.weight) for parent in request.parents]
     pairs = lineage.hold_parents(session, given)
-    quotas.check(session, trainings=1)
+    quotas.check(session, max_queued_trainings=1, max_components=1)
     parents = [parent for parent, _ in pairs]
     space = spaces.get(session, parents[0].space)
     parts.engine.check_available(space)

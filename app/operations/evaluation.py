@@ -15,7 +15,7 @@ from app.inference.selection import (
 from app.operations.dataset_pass import dataset_pass
 from app.parts import Parts
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
-from app.store import datasets, evaluations
+from app.store import datasets, evaluations, quotas
 from app.store.compositions import Selection
 from app.store.idempotency import Once
 from tangent import Delta
@@ -27,6 +27,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
     """Evaluate the selection and store the result, once for an idempotency key.
 
     Raises:
+        Forbidden: `quota_exceeded`.
         NotFound, Gone, Conflict, Invalid, NotReady: as `read_consistently` and `dataset_pass`.
     """
     with transaction(parts.reading) as session:
@@ -34,6 +35,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         known = once.known(session, request)
         if known is not None:
             return EvaluationOut.of(evaluations.get(session, known))
+        quotas.check(session, max_evaluations=1)
     parts.count_images(dataset.num_images)
     # Only composing and storing keep deletions waiting, not the long computation in between.
     ticket.enter()

@@ -6,7 +6,7 @@ from app.database.sessions import transaction
 from app.errors import Conflict, Invalid, NotReady
 from app.parts import Parts
 from app.schemas.spaces import SpaceIn, SpaceOut
-from app.store import spaces
+from app.store import quotas, spaces
 
 RETRY_SECONDS = 10
 WEIGHTS = ".safetensors"
@@ -18,18 +18,15 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
     Raises:
         Invalid: `too_many_labels`, or `unknown_backbone` for a file that requests cannot name.
         Conflict: `space_exists`.
+        Forbidden: `quota_exceeded`.
         NotReady: `spaces_opening` while as many are opened as may be at a time.
         TangentError: the backbone or the scope cannot be opened.
     """
-    most = parts.settings.max_labels
-    if len(request.labels) > most:
-        raise Invalid(
-            "too_many_labels",
-            f"{len(request.labels)} labels are declared, the most is {most}",
-        )
+    _check_number_of_labels(request, parts.settings.max_labels)
     with transaction(parts.reading) as session:  # before opening, which takes long
         if spaces.exists(session, request.name):
             raise Conflict("space_exists", f"space {request.name!r} exists: choose another name")
+        quotas.check(session, max_spaces=1)
     backbone = permitted(request.backbone, parts.settings.weights_dir)
     if not parts.space_openings.acquire(blocking=False):
         raise NotReady(
@@ -42,6 +39,7 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
     finally:
         parts.space_openings.release()
     with transaction(parts.sessions) as session:
+        quotas.check(session, max_spaces=1)
         space = spaces.create(
             session,
             name=request.name,
@@ -51,6 +49,14 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
         )
         parts.engine.space(space)  # notes that it has opened
         return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)
+
+
+def _check_number_of_labels(request: SpaceIn, most: int) -> None:
+    if len(request.labels) > most:
+        raise Invalid(
+            "too_many_labels",
+            f"{len(request.labels)} labels are declared, the most is {most}",
+        )
 
 
 def permitted(backbone: str, folder: Path | None) -> str:

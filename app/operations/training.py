@@ -36,7 +36,7 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
         settings = Hyperparameters.resolve(space.scope, request.hyperparameters)
 
         def queue() -> str:
-            quotas.check(session, trainings=1)
+            quotas.check(session, max_queued_trainings=1, max_components=1)
             return lineage.queue_training(
                 session,
                 parts.jobs,

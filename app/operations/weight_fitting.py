@@ -15,6 +15,7 @@ from app.parts import Parts
 from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import SelectionQuery
 from app.store import compositions, datasets, fitted_weights
+from app.store.composition_versions import precondition
 from app.store.compositions import Selection
 from app.store.idempotency import Once
 from tangent.composition.fitted_weights import Examples, WeightFit, examples_of, uniform
@@ -91,7 +92,7 @@ def _opened(
     engine: Engine, selection: Selection, dataset: Dataset, if_match: str | None
 ) -> list[Any]:
     assert selection.composition is not None
-    compositions.precondition(selection.composition, False, if_match, None)
+    precondition(selection.etag, if_match)
     if selection.retraining:
         raise Conflict(
             "components_retraining",

@@ -33,8 +33,17 @@ class KeyLimits(Given):
         None, description="of the datasets and components that it has made and are there"
     )
     max_datasets: Count | None = Field(None, description="that it has made and are there")
+    max_components: Count | None = Field(
+        None, description="that it has made, in any status, and are there"
+    )
     max_queued_trainings: Count | None = Field(
         None, description="that it has begun and have not ended"
+    )
+    max_spaces: Count | None = Field(None, description="that it owns")
+    max_compositions: Count | None = Field(None, description="that it has made and are there")
+    max_evaluations: Count | None = Field(None, description="that it has made and are there")
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = Field(
+        None, description="open at a time, streams and downloads too, in each API process"
     )
 
 

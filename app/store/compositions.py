@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 from app.access import callers
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, Composition, CompositionMember, Space, now
-from app.errors import Conflict, Invalid, NotFound, StaleVersion
+from app.errors import Conflict, Invalid, NotFound
 from app.files.blobs import LocalBlobs
-from app.store import components, refinements, spaces
+from app.store import components, quotas, refinements, spaces
 from app.store.canonical_json import canonical
+from app.store.composition_versions import precondition
 from app.store.members import Weighted, choose, joinable, selected, weigh
 from tangent.vocabulary import LINEAR
 
@@ -111,6 +112,7 @@ def put(
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`, or is `if_none_match`;
             "*" stands for any version.
+        Forbidden: `quota_exceeded`.
         Invalid, Conflict, NotFound, Gone: a rule, weight or component that cannot be used.
     """
     hold_write_lock(session)
@@ -121,7 +123,7 @@ def put(
         raise Invalid("bad_weight", 'rule weighted needs a weight for every component, not "all"')
     _hold(session, space, rule, [component_id for component_id, _ in chosen])
     composition, created = _row(session, name, space)
-    precondition(composition, created, if_match, if_none_match)
+    precondition(None if created else etag(composition), if_match, if_none_match)
     before = etag(composition)
     composition.space, composition.rule, composition.everything = space.name, rule, everything
     composition.solved = None  # these weights are given
@@ -153,7 +155,7 @@ def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | No
     hold_write_lock(session)
     composition = get(session, name)
     session.refresh(composition, with_for_update=True)
-    precondition(composition, False, if_match, None)
+    precondition(etag(composition), if_match)
     refinements.replace(session, blobs, spaces.get(session, composition.space), name)
     session.delete(composition)
     session.flush()
@@ -260,7 +262,9 @@ def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
         if row is not None:
             _check_seen(session, row)
             return row, False
+        quotas.check(session, max_compositions=1)
         row = Composition(name=name, space=space.name, rule="average", everything=True)
+        row.created_by = callers.key_id_of(session)
         try:
             with session.begin_nested():
                 session.add(row)
@@ -275,25 +279,4 @@ def _check_seen(session: Session, row: Composition) -> None:
         raise Conflict(
             "composition_name_taken",
             f"a composition {row.name!r} of a space of somebody else's exists: choose another name",
-        )
-
-
-def precondition(
-    row: Composition, created: bool, if_match: str | None, if_none_match: str | None
-) -> None:
-    """Refuse a composition whose version does not meet the request's conditions.
-
-    Raises:
-        StaleVersion: `composition_changed`.
-    """
-    found = "none" if created else etag(row)
-    if if_match is not None and (created or if_match not in ("*", found)):
-        raise StaleVersion(
-            "composition_changed",
-            f"If-Match is {if_match}, the composition's version is {found}: GET it and decide anew",
-        )
-    if if_none_match is not None and not created and if_none_match in ("*", found):
-        raise StaleVersion(
-            "composition_changed",
-            f"If-None-Match is {if_none_match}, and the composition exists with version {found}",
         )

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.access import callers
 from app.database.sessions import hold_write_lock
-from app.database.tables import Dataset, Evaluation, EvaluationMember
+from app.database.tables import Dataset, Evaluation, EvaluationMember, IdempotencyKey
 from app.errors import Conflict, NotFound
-from app.store import components, datasets
+from app.store import components, datasets, quotas
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 
@@ -62,16 +62,19 @@ def add(
 
     Raises:
         Gone, Conflict: as `require`.
+        Forbidden: `quota_exceeded`.
     """
     # A deletion either sees the evaluation and invalidates it, or comes before it.
     hold_write_lock(session)
     require(session, selection, dataset)
+    quotas.check(session, max_evaluations=1)
     row = Evaluation(
         space=selection["space"],
         dataset_id=dataset.id,
         status="ready",
         selection=dict(selection),
         result=dict(result),
+        created_by=callers.key_id_of(session),
     )
     session.add(row)
     session.flush()
@@ -94,6 +97,19 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
             f"no evaluation {evaluation_id!r}: GET /v1/evaluations lists those there are",
         )
     return row
+
+
+def remove(session: Session, evaluation_id: str) -> None:
+    """Delete the evaluation; a repetition of the request that made it evaluates again.
+
+    Raises:
+        NotFound: as `get`.
+    """
+    row = get(session, evaluation_id)
+    mine = IdempotencyKey.resource_id == row.id
+    session.execute(delete(IdempotencyKey).where(mine))
+    session.delete(row)
+    session.flush()
 
 
 def list_(

@@ -1,22 +1,28 @@
 """Quotas: the most that a key may keep and have queued, counted by the rows that it has made.
 
-    quotas.check(session, datasets=1, bytes=size)     before the rows are added
+    quotas.check(session, max_datasets=1, max_bytes=size)     before the rows are added
 
 The key's row is locked, so of two requests at once the second counts what the first has added.
-Take the write lock first where both are taken.
+Take the write lock first where both are taken. A session that only reads locks nothing: it refuses
+early what need not be begun.
 """
 
-from sqlalchemy import func, select
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.access.callers import caller_of
-from app.database.tables import ApiKey, Component, Dataset
+from app.database.tables import ApiKey, Component, Composition, Dataset, Evaluation, Space
 from app.errors import Forbidden
 from app.store.components import ACTIVE
 
+Used = Callable[[Session, ApiKey], int]
 
-def check(session: Session, *, datasets: int = 0, bytes: int = 0, trainings: int = 0) -> None:
-    """Refuse what would put the session's caller over a quota.
+
+def check(session: Session, **more: int) -> None:
+    """Refuse what would put the session's caller over a quota; `more` is how much, by quota.
 
     Raises:
         Forbidden: `quota_exceeded`, with the `quota`, its `limit` and how much is `used`.
@@ -24,13 +30,12 @@ def check(session: Session, *, datasets: int = 0, bytes: int = 0, trainings: int
     caller = caller_of(session)
     if caller is None or caller.key_id is None:
         return
-    key = session.get_one(ApiKey, caller.key_id, with_for_update=True, populate_existing=True)
-    if datasets and key.max_datasets is not None:
-        _refuse(key, "max_datasets", _datasets(session, key), datasets)
-    if bytes and key.max_bytes is not None:
-        _refuse(key, "max_bytes", _bytes(session, key), bytes)
-    if trainings and key.max_queued_trainings is not None:
-        _refuse(key, "max_queued_trainings", _trainings(session, key), trainings)
+    lock = not session.info["read_only"]
+    key = session.get_one(ApiKey, caller.key_id, with_for_update=lock, populate_existing=True)
+    for quota, number in more.items():
+        used, limit = USED[quota], getattr(key, quota)
+        if number and limit is not None:
+            _refuse(key, quota, used(session, key), number)
 
 
 def _refuse(key: ApiKey, quota: str, used: int, more: int) -> None:
@@ -46,18 +51,28 @@ def _refuse(key: ApiKey, quota: str, used: int, more: int) -> None:
         )
 
 
-def _datasets(session: Session, key: ApiKey) -> int:
-    return session.scalar(select(func.count()).where(Dataset.created_by == key.id)) or 0
+def _rows(maker: Any, *conditions: ColumnElement[bool]) -> Used:
+    """Return the count of rows whose maker, in this column, is the key."""
+    query = select(func.count()).where(*conditions)
+    return lambda session, key: session.scalar(query.where(maker == key.id)) or 0
+
+
+def _sum(maker: Any, size: Any) -> Used:
+    query = select(func.coalesce(func.sum(size), 0))
+    return lambda session, key: int(session.scalar(query.where(maker == key.id)) or 0)
 
 
 def _bytes(session: Session, key: ApiKey) -> int:
-    packs = select(func.coalesce(func.sum(Dataset.pack_bytes), 0))
-    files = select(func.coalesce(func.sum(Component.bytes), 0))
-    return int(session.scalar(packs.where(Dataset.created_by == key.id)) or 0) + int(
-        session.scalar(files.where(Component.created_by == key.id)) or 0
-    )
+    parts = (Dataset.created_by, Dataset.pack_bytes), (Component.created_by, Component.bytes)
+    return sum(_sum(*columns)(session, key) for columns in parts)
 
 
-def _trainings(session: Session, key: ApiKey) -> int:
-    mine = Component.created_by == key.id, Component.status.in_(ACTIVE)
-    return session.scalar(select(func.count()).where(*mine)) or 0
+USED: Mapping[str, Used] = {
+    "max_bytes": _bytes,
+    "max_datasets": _rows(Dataset.created_by),
+    "max_components": _rows(Component.created_by, Component.automatic.is_(False)),
+    "max_queued_trainings": _rows(Component.created_by, Component.status.in_(ACTIVE)),
+    "max_spaces": _rows(Space.owner),
+    "max_compositions": _rows(Composition.created_by),
+    "max_evaluations": _rows(Evaluation.created_by),
+}

@@ -1,5 +1,7 @@
 """The caller of a request below /v1, found before anything of its body is read."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
@@ -30,6 +32,18 @@ async def caller_of(scope: Scope) -> Caller | None:
         found = await run_in_threadpool(admission.keyring.read, token)
     client = scope.get("client")
     return admission.admit(token, found, client[0] if client else "")
+
+
+def one_more(scope: Scope, caller: Caller | None) -> AbstractContextManager[None]:
+    """Count the caller's request among the open ones during the block.
+
+    Raises:
+        TooManyRequests: `too_many_at_once`.
+    """
+    if caller is None:
+        return nullcontext()
+    admission: Admission = scope["app"].state.parts.admission
+    return admission.concurrency.one_more(caller)
 
 
 def refusal(scope: Scope, problem: Problem) -> Response:

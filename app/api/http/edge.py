@@ -3,6 +3,7 @@
 import logging
 import re
 from asyncio import CancelledError
+from contextlib import ExitStack
 from secrets import token_hex
 from time import perf_counter
 
@@ -146,12 +147,17 @@ class Edge:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            scope["state"]["caller"] = await auth.caller_of(scope)
-        except Problem as problem:
-            self.metrics.refused_callers.labels(problem.code).inc()
-            await auth.refusal(scope, problem)(scope, receive, send)  # the body is left unread
-            return
+        with ExitStack() as open_requests:
+            try:
+                scope["state"]["caller"] = caller = await auth.caller_of(scope)
+                open_requests.enter_context(auth.one_more(scope, caller))
+            except Problem as problem:
+                self.metrics.refused_callers.labels(problem.code).inc()
+                await auth.refusal(scope, problem)(scope, receive, send)  # the body is left unread
+                return
+            await self._limited(scope, receive, send)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, begun = LimitedBody(scope, receive, self.settings, self._memory), False
 
         async def unless_over(message: Message) -> None:

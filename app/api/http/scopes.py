@@ -48,6 +48,7 @@ SCOPES = {
     "GET /evaluations": "read",
     "POST /evaluations": "predict",
     "GET /evaluations/{evaluation_id}": "read",
+    "DELETE /evaluations/{evaluation_id}": "predict",
     "GET /keys": "admin",
     "POST /keys": "admin",
     "GET /keys/{key_id}": "admin",

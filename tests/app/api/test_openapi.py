@@ -43,6 +43,7 @@ POST /v1/predictions
 POST /v1/evaluations
 GET /v1/evaluations
 GET /v1/evaluations/{evaluation_id}
+DELETE /v1/evaluations/{evaluation_id}
 GET /v1/receipts
 GET /v1/receipts/head
 GET /v1/receipts/key

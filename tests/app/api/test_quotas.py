@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.support.images import archive, image
-from tests.support.keys import by
+from tests.support.keys import by, wait_for
 from tests.support.problems import problem
 from tests.support.service import Service
 
@@ -126,3 +126,85 @@ def test_what_others_have_made_does_not_count(guarded: Service):
         assert upload(client, 10).status_code == 201
     with by(guarded, *USER, limits={"max_datasets": 1}) as client:
         assert upload(client, 20).status_code == 201
+
+
+def test_a_key_makes_no_more_spaces_than_its_quota(guarded: Service):
+    def make(client: httpx.Client, name: str) -> httpx.Response:
+        body = {"name": name, "backbone": "resnet_micro_32", "scope": "head"}
+        return client.post("/v1/spaces", json=body)
+
+    with by(guarded, *USER, limits={"max_spaces": 1}) as client:
+        assert make(client, "first").status_code == 201
+        exceeded(make(client, "second"), "max_spaces", 1, 1)
+        problem(guarded.client.get("/v1/spaces/second"), 404, "space_not_found")
+        taken = guarded.client.patch("/v1/spaces/first", json={"owner": None})
+        assert taken.status_code == 200, taken.text
+        assert make(client, "second").status_code == 201
+
+
+def test_a_key_keeps_no_more_components_than_its_quota_whatever_became_of_them(guarded: Service):
+    with by(guarded, *USER, limits={"max_components": 2}) as client:
+        dataset = upload(client, train="true").json()
+        again = {"dataset_id": dataset["id"]}
+        guarded.train(dataset["component"]["id"])
+        cancelled = client.post("/v1/components", json=again).json()["id"]
+        assert client.post(f"/v1/components/{cancelled}/cancel").status_code == 200
+
+        exceeded(client.post("/v1/components", json=again), "max_components", 2, 2)
+        exceeded(upload(client, 10, train="true"), "max_components", 2, 2)
+        parent = {"operator": "task_arithmetic", "parents": [{"id": dataset["component"]["id"]}]}
+        exceeded(client.post("/v1/components/derive", json=parent), "max_components", 2, 2)
+        file = client.get(f"/v1/components/{dataset['component']['id']}/delta").content
+        answer = client.post("/v1/components/import", files={"file": ("a.safetensors", file)})
+        exceeded(answer, "max_components", 2, 2)
+
+        assert client.delete(f"/v1/components/{cancelled}").status_code == 200
+        assert client.post("/v1/components", json=again).status_code == 202
+
+
+def test_a_key_keeps_no_more_compositions_than_its_quota(guarded: Service):
+    def put(client: httpx.Client, name: str, rule: str = "average") -> httpx.Response:
+        body = {"rule": rule, "components": "all"}
+        return client.put(f"/v1/compositions/{name}", json=body)
+
+    assert put(guarded.client, "theirs").status_code == 201
+    with by(guarded, *USER, limits={"max_compositions": 1}) as client:
+        assert put(client, "a").status_code == 201
+        exceeded(put(client, "b"), "max_compositions", 1, 1)
+        assert put(client, "a", "joint").status_code == 200  # to replace one takes no room
+        assert put(client, "theirs", "joint").status_code == 200
+        assert client.delete("/v1/compositions/a").status_code == 204
+        assert put(client, "b").status_code == 201
+
+
+def test_a_key_keeps_no_more_evaluations_than_its_quota(guarded: Service):
+    guarded.component({"cat": 2, "dog": 2})
+    body = {"dataset_id": guarded.dataset({"cat": 2}, 10)}
+    with by(guarded, *USER, limits={"max_evaluations": 1, "images_per_second": 3}) as client:
+        made = client.post("/v1/evaluations", json=body, headers={"Idempotency-Key": "a"}).json()
+        exceeded(client.post("/v1/evaluations", json=body), "max_evaluations", 1, 1)
+        again = client.post("/v1/evaluations", json=body, headers={"Idempotency-Key": "a"})
+        assert again.json()["id"] == made["id"]
+
+        assert client.delete(f"/v1/evaluations/{made['id']}").status_code == 204
+        problem(client.get(f"/v1/evaluations/{made['id']}"), 404, "evaluation_not_found")
+        problem(client.delete(f"/v1/evaluations/{made['id']}"), 404, "evaluation_not_found")
+        with by(guarded, *USER) as other:
+            once = other.post("/v1/evaluations", json=body, headers={"Idempotency-Key": "a"})
+        assert once.status_code == 201
+
+
+def test_a_key_has_no_more_requests_open_than_its_limit(guarded: Service):
+    with by(guarded, *USER, limits={"max_concurrent_requests": 2}) as client:
+        component = upload(client, train="true").json()["component"]["id"]
+        stream = f"/v1/components/{component}/events", {"Accept": "text/event-stream"}
+        with client.stream("GET", stream[0], headers=stream[1]) as first:
+            assert first.status_code == 200
+            with client.stream("GET", stream[0], headers=stream[1]) as second:
+                assert second.status_code == 200
+                refused = client.get("/v1/spaces")
+                problem(refused, 429, "too_many_at_once")
+                assert int(refused.headers["retry-after"]) >= 1
+                assert guarded.client.get("/v1/spaces").status_code == 200  # others are let in
+            # The service notices within a moment that the client has closed a stream.
+            wait_for(lambda: client.get("/v1/spaces").status_code == 200)

@@ -239,7 +239,7 @@ def test_processes_that_start_together_all_find_a_current_database(kind, request
     url = request.getfixturevalue("empty_postgres") if kind == "postgres" else None
     settings = Settings(data_dir=tmp_path / "data", database_url=url, api_key=None)
     code = (
-        "from app.settings import Settings; from app.store import migrate; "
+        "from app.database import migrate; from app.settings import Settings; "
         "s = Settings(); migrate.upgrade(s); assert migrate.is_current(s)"
     )
     root = str(Path(__file__).resolve().parents[3])

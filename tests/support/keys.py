@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.service import Service
+from tests.support.service import Service, plain_client
 
 
 def made(service: Service, *scopes: str, **body: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def made(service: Service, *scopes: str, **body: Any) -> dict[str, Any]:
 def sending(service: Service, token: str | None) -> httpx.Client:
     """Return a client that sends this token, or none."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=service.url, headers=headers, timeout=120, trust_env=False)
+    return plain_client(service.url, headers)
 
 
 @contextmanager

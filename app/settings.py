@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         None,
         min_length=8,
         repr=False,
-        description="a key with scope admin, sent as a Bearer token; makes the first other keys",
+        description="a key with scope admin, sent as a Bearer token; makes the first other keys; "
+        "one of less than 32 random characters waits while its address sends wrong keys",
     )
     open_metrics: bool = Field(
         True, description="whether /metrics is shown to those without a key, where there is one"

@@ -4,7 +4,7 @@ Without TANGENT_API_KEY and as long as no key was ever made, everyone who reache
 the caller `local`, who may do everything. The service then listens on loopback only.
 """
 
-from hmac import compare_digest
+import logging
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 
@@ -16,8 +16,11 @@ from app.access.keyring import Found, Kept, Keyring
 from app.errors import TooManyRequests, Unauthorized
 from app.settings import Settings
 
+log = logging.getLogger(__name__)
+
 MAX_FAILURES = 10  # wrong keys of one address at once, and then in a minute
 FAILURES_PER_SECOND = MAX_FAILURES / 60
+MIN_LENGTH, MIN_LETTERS = 32, 8  # of a key that nobody can guess, as 16 random bytes in hex have
 SEND = "send Authorization: Bearer <key>"
 
 
@@ -27,6 +30,14 @@ class Admission:
     def __init__(self, settings: Settings, keyring: Keyring) -> None:
         self.keyring, self.concurrency = keyring, Concurrency()
         self._own = settings.api_key
+        self._own_hash = None if self._own is None else keys.hash_of(self._own)
+        self._waits = self._own is not None and can_be_guessed(self._own)
+        if self._waits:
+            log.warning(
+                "TANGENT_API_KEY can be guessed: an address that sends wrong keys has to wait with "
+                "it too, until it has %d random characters",
+                MIN_LENGTH,
+            )
         self._failures, self._requests, self._images = Buckets(), Buckets(), Buckets()
 
     def known(self, token: str | None) -> Found | None:
@@ -48,14 +59,18 @@ class Admission:
             raise Unauthorized("api_key_missing", f"this service answers only with a key: {SEND}")
         if found.key is not None and keys.fits(found.key.sha256, token):
             return self._admitted(found.key)
+        is_own = self._own_hash is not None and keys.fits(self._own_hash, token)
+        if is_own and not self._waits:
+            return Caller(SETTINGS)
         self._check_throttle(address)
-        if self._own is not None and compare_digest(token.encode(), self._own.encode()):
+        if is_own:
             return Caller(SETTINGS)
         self._failures.take(group(address), FAILURES_PER_SECOND, size=MAX_FAILURES)
         raise Unauthorized("api_key_wrong", f"this key is none of the service's: {SEND}")
 
     def _check_throttle(self, address: str) -> None:
-        # Keys of 256 random bits cannot be guessed and pass; the settings' key may be a word.
+        # A right key that nobody can guess has passed before. Where it can be guessed, even the
+        # right guess must not show itself, or the throttle would not slow down any guessing.
         wait = self._failures.wait(group(address), FAILURES_PER_SECOND, size=MAX_FAILURES)
         if wait > 0:
             raise TooManyRequests(
@@ -91,6 +106,11 @@ class Admission:
         rate = caller.limits.images_per_second
         if rate is not None:
             _refuse(self._images.take(caller.id, rate, count), f"{rate:g} images/s", caller)
+
+
+def can_be_guessed(key: str) -> bool:
+    """Return whether somebody may find the key by trying: it is short, or much the same letters."""
+    return len(key) < MIN_LENGTH or len(set(key)) < MIN_LETTERS
 
 
 def _refuse(wait: float, limit: str, caller: Caller) -> None:

@@ -1,8 +1,10 @@
 """Wrong keys are slowed down by address, in bounded memory."""
 
+from secrets import token_hex, token_urlsafe
+
 import pytest
 
-from app.access.admission import MAX_FAILURES, Admission, group
+from app.access.admission import MAX_FAILURES, Admission, can_be_guessed, group
 from app.access.buckets import MAX_BUCKETS
 from app.access.keyring import Found
 from app.errors import TooManyRequests, Unauthorized
@@ -10,7 +12,8 @@ from app.settings import Settings
 from tests.support.keys import made, sending
 from tests.support.problems import problem
 
-KEY = "correct-horse-battery"
+KEY = "correct-horse-battery"  # might be guessed
+STRONG = "9f86d081884c7d659a2feaa0c55ad015"  # as `openssl rand -hex 16` makes it
 
 
 def test_after_some_wrong_keys_an_address_has_to_wait(serve):
@@ -28,6 +31,36 @@ def test_after_some_wrong_keys_an_address_has_to_wait(serve):
         assert client.get("/v1/spaces").status_code == 200
     metrics = service.client.get("/metrics").text
     assert 'tangent_refused_callers_total{code="api_key_wrong"} 10.0' in metrics
+
+
+def test_whoever_has_the_right_key_is_let_in_whatever_others_send_from_the_same_address(serve):
+    service = serve(api_key=STRONG)
+    with sending(service, STRONG[:-1] + "0") as client:
+        for _ in range(MAX_FAILURES):
+            problem(client.get("/v1/spaces"), 401, "api_key_wrong")
+        for _ in range(2):
+            problem(client.get("/v1/spaces"), 429, "too_many_wrong_keys")
+            assert service.client.get("/v1/spaces").status_code == 200
+        problem(client.get("/v1/spaces"), 429, "too_many_wrong_keys")  # nothing was forgiven
+
+
+@pytest.mark.parametrize(
+    ("key", "guessable"),
+    [
+        (STRONG, False),
+        (STRONG[:-1], True),
+        ("a" * 64, True),
+        ("password" * 8, True),
+        (token_urlsafe(32), False),
+        (token_hex(16), False),
+    ],
+)
+def test_a_key_is_taken_for_a_secret_if_it_is_long_and_of_many_letters(key, guessable, caplog):
+    settings = Settings(api_key=key, database_url=None)
+    Admission(settings, None)  # type: ignore[arg-type]
+    assert can_be_guessed(key) is guessable
+    assert ("TANGENT_API_KEY can be guessed" in caplog.text) is guessable
+    assert key not in caplog.text
 
 
 def test_requests_without_a_key_do_not_count(serve):

@@ -26,8 +26,19 @@ from app.store import compositions
 router = APIRouter(prefix="/compositions", tags=["compositions"], route_class=ScopedRoute)
 Name = Annotated[str, Path(max_length=64)]
 NewName = Annotated[str, Path(max_length=64, pattern=NAME)]
-IfMatch = Annotated[str | None, Header(description="the ETag that the composition must still have")]
-IfNoneMatch = Annotated[str | None, Header(description="* to make it only if there is none")]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="the ETag that the composition must still have",
+        json_schema_extra={"pattern": etags.ONE},
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        description="* to make it only if there is none", json_schema_extra={"pattern": etags.ONE}
+    ),
+]
 
 
 def _out(row: Composition) -> CompositionOut:

@@ -22,8 +22,11 @@ from app.schemas.receipts import (
 
 router = APIRouter(prefix="/receipts", tags=["receipts"], route_class=ScopedRoute)
 ReceiptId = Annotated[str, Path(max_length=64)]
-TreeSize = Annotated[int | None, Query(ge=0, le=2**31, description="by default, the present one")]
-FirstSize = Annotated[int, Query(ge=0, le=2**31, description="of the checkpoint that you have")]
+MAX_SIZE = 2**31 - 1  # of a ledger: the largest number of a receipt
+PRESENT = "by default, the present one"
+HoldingSize = Annotated[int | None, Query(ge=1, le=MAX_SIZE, description=PRESENT)]
+TreeSize = Annotated[int | None, Query(ge=0, le=MAX_SIZE, description=PRESENT)]
+FirstSize = Annotated[int, Query(ge=0, le=MAX_SIZE, description="of the checkpoint that you have")]
 
 
 @router.get("", summary="List receipts", responses=problems(404, 422))
@@ -94,7 +97,7 @@ def get(session: ReadSessionDep, receipt_id: ReceiptId) -> ReceiptOut:
     responses=problems(404, 409, 422),
 )
 def inclusion(
-    session: ReadSessionDep, receipt_id: ReceiptId, size: TreeSize = None
+    session: ReadSessionDep, receipt_id: ReceiptId, size: HoldingSize = None
 ) -> InclusionOut:
     """Proves that the tree of this size holds the receipt (RFC 9162)."""
     return InclusionOut.model_validate(log.inclusion(session, receipt_id, size))

@@ -110,7 +110,7 @@ class Relabelling(Given):
         dict[Text, Text], Field(min_length=1, max_length=MAX_RENAMED), at_most(MAX_RENAMED)
     ] = Field(
         description="old name → new name; onto a name that another label has, or twice onto one, "
-        "merges"
+        "merges",
     )
 
 

@@ -34,7 +34,8 @@ class DeriveIn(Given):
     )
 
     operator: Annotated[Text, Field(max_length=64)] = Field(
-        description=f"{', '.join(MERGE_METHODS[:-1])} or {MERGE_METHODS[-1]}"
+        description=f"{', '.join(MERGE_METHODS[:-1])} or {MERGE_METHODS[-1]}",
+        json_schema_extra={"enum": list(MERGE_METHODS)},
     )
     parents: list[ParentIn] = Field(
         min_length=1, max_length=MAX_PARENTS, description="ready components of one space"

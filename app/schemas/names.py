@@ -7,6 +7,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 from app.schemas.texts import Text, at_most
 from tangent.components.labels import composed
 
+VISIBLE = r"\S"  # as a pattern: not of white space alone
+
 
 def _not_blank(name: str) -> str:
     # The constraints count before they strip, as they follow another validator.
@@ -20,6 +22,7 @@ Name = Annotated[
     ComposedText,
     StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
     AfterValidator(_not_blank),
+    Field(json_schema_extra={"pattern": VISIBLE}),
 ]
 MAX_NOTES = 16
 MAX_SEED = 2**63 - 1

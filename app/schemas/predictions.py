@@ -21,6 +21,7 @@ RETURN = (
     "max_attributed_components components and max_attributions pairs of an image and a component, "
     "see GET /v1/limits, and bring the first two along unless one of these is named"
 )
+MAX_NAME = 64  # of a composition or a space
 NUMBERS = ("logits", "probabilities")
 DETERMINISTIC = (
     "pass each image through the network by itself, so that one image and one selection give the "
@@ -42,11 +43,13 @@ class SelectionQuery(Given):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    composition: str | None = Field(None, max_length=64, description="name of a composition")
+    composition: str | None = Field(None, max_length=MAX_NAME, description="name of a composition")
     components: list[Member] | None = Field(
         None, max_length=MAX_LISTED, description="components and their weights"
     )
-    space: str | None = Field(None, max_length=64, description="name of a space, else `default`")
+    space: str | None = Field(
+        None, max_length=MAX_NAME, description="name of a space, else `default`"
+    )
     rule: Rule | None = Field(None, description=f"how to sum; else the space's own; {JOINT}")
 
 

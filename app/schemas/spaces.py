@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.schemas.names import VISIBLE
 from app.schemas.predictions import JOINT
 from app.schemas.texts import MAX_LISTED, Given
 from tangent.components.labels import MAX_LABEL, fault, tidy
 from tangent.vocabulary import SCOPES
 
+SCOPE = f"^({'|'.join(SCOPES)})$".replace("N", "[1-9][0-9]?")  # as `is_scope` has it
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -34,6 +36,7 @@ Label = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True),
     AfterValidator(_label),
+    Field(json_schema_extra={"pattern": VISIBLE}),
 ]
 
 
@@ -61,6 +64,7 @@ class SpaceIn(Given):
     scope: str = Field(
         max_length=64,
         description=f"which parameters move: {', '.join(SCOPES)}",
+        json_schema_extra={"pattern": SCOPE},
     )
     labels: Annotated[list[Label], AfterValidator(_distinct)] = Field(
         [],

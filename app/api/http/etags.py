@@ -2,6 +2,8 @@
 
 from app.errors import Malformed
 
+ONE = r"^\s*(\*|\"[^\"]*\")\s*$"  # as a pattern: what `version_of` takes
+
 
 def quoted(version: str) -> str:
     """Return the version as a header's value."""

@@ -9,13 +9,17 @@ resource was deleted is answered 410 with the receipt's id and creates nothing.
 """
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
 from fastapi.encoders import jsonable_encoder
 
 from app.errors import Invalid
 from app.store.idempotency import Once
+
+MAX_LENGTH = 255
+# Stated here and checked below, as the refusal has a code of its own.
+BOUNDS: dict[str, Any] = {"minLength": 1, "maxLength": MAX_LENGTH, "pattern": "^[ -~]*$"}
 
 
 def once(
@@ -25,7 +29,8 @@ def once(
         str | None,
         Header(
             description="repeating a request with the same key creates nothing twice, "
-            "not even after a deletion"
+            "not even after a deletion",
+            json_schema_extra=BOUNDS,
         ),
     ] = None,
 ) -> Once:
@@ -35,9 +40,10 @@ def once(
         Invalid: `invalid_idempotency_key`.
     """
     key = idempotency_key
-    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+    if key is not None and not (0 < len(key) <= MAX_LENGTH and key.isascii() and key.isprintable()):
         raise Invalid(
-            "invalid_idempotency_key", "Idempotency-Key must be 1 to 255 printable ASCII characters"
+            "invalid_idempotency_key",
+            f"Idempotency-Key must be 1 to {MAX_LENGTH} printable ASCII characters",
         )
     mark = partial(response.headers.__setitem__, "Idempotent-Replayed", "true")
     route = f"{request.method} {request.url.path}"

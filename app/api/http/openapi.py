@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
 
+from app.api.http.openapi_bounds import add, tighten
 from app.api.http.scopes import PREFIX, scope_of
 from app.schemas.predictions import PredictionIn
 from app.schemas.problems import MEDIA_TYPE, ProblemOut
@@ -77,20 +77,12 @@ def document(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
             routes=app.routes,
         )
-        _add(made, PredictionIn)  # parsed by the route itself, so FastAPI does not know it
+        add(made, PredictionIn)  # parsed by the route itself, so FastAPI does not know it
+        tighten(made, app.state.settings)
         _describe_problems(made)
         _describe_keys(made, needed=app.state.settings.api_key is not None)
         app.openapi_schema = made
     return app.openapi_schema
-
-
-def _add(made: dict[str, Any], model: type[BaseModel], name: str | None = None) -> None:
-    """Add a model's schema, and the schemas it refers to, to the document."""
-    schemas = made.setdefault("components", {}).setdefault("schemas", {})
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    for other, found in schema.pop("$defs", {}).items():
-        schemas.setdefault(other, found)
-    schemas[name or model.__name__] = schema
 
 
 def _describe_keys(made: dict[str, Any], *, needed: bool) -> None:
@@ -115,7 +107,7 @@ def _describe_problems(made: dict[str, Any]) -> None:
     """Describe every operation's error answers as problems, FastAPI's own 422 too."""
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
-    _add(made, ProblemOut, "Problem")
+    add(made, ProblemOut, "Problem")
     answer = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for path, operations in made["paths"].items():
         if path in NO_PROBLEMS:

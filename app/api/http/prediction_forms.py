@@ -21,6 +21,7 @@ from app.errors import Invalid, Problem, TooLarge, Unsupported
 from app.schemas.predictions import (
     DETERMINISTIC,
     JOINT,
+    MAX_NAME,
     RETURN,
     EncodedImage,
     PredictionIn,
@@ -221,9 +222,9 @@ def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
     """Return the three forms for the OpenAPI document; `model` is the one of the JSON form."""
     text, file = {"type": "string"}, {"type": "string", "format": "binary"}
     fields: dict[str, Any] = {
-        "composition": text,
+        "composition": text | {"maxLength": MAX_NAME},
         "components": text | {"description": "ids with commas, or a JSON list of {id, weight?}"},
-        "space": text,
+        "space": text | {"maxLength": MAX_NAME},
         "rule": text | {"enum": list(RULES), "description": JOINT},
         "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
         "labels": text | {"description": "labels with commas, or a JSON list"},

@@ -80,7 +80,7 @@ class Attempts:
                 return components.start(session, component_id, executor_id=self.executor_id)
             cause = f"the trainer {died}" if died else "the worker died"
             detail = f"the training died in each of {tried} attempts, in the last one {cause}: "
-            advice = "give the worker more memory or train from a smaller dataset, then train anew"
+            advice = "give the worker more memory or train from a smaller dataset, then train again"
             components.fail(session, component_id, code="training_died", detail=detail + advice)
             return None
 

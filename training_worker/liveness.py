@@ -150,7 +150,9 @@ class Liveness:
         """Drop records of finished jobs, and now and then the files of dead attempts."""
         finished = self.jobs.finished(older_than_seconds=RECORD_SECONDS)
         if finished:
-            detail = "the training job ended without a result; see the worker's log, and train anew"
+            detail = (
+                "the training job ended without a result; see the worker's log, and train again"
+            )
             with transaction(self.sessions) as session:
                 for job_id in finished:  # nothing, but for one that the engine gave up
                     component_id, generation = components.of_job(job_id)

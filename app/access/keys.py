@@ -17,7 +17,8 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from app.access.callers import KeyLimits
-from app.database.columns import new_id, now
+from app.database.columns import now
+from app.database.ids import next_id
 from app.database.sessions import affected
 from app.database.tables import ApiKey
 from app.errors import NotFound
@@ -52,7 +53,7 @@ def create(
     limits: KeyLimits | None = None,
 ) -> tuple[ApiKey, str]:
     """Add a key; return it with its token, which nobody can find out later."""
-    key_id = new_id("key")
+    key_id = next_id(session, "key", ApiKey.id)
     token = f"tc_{key_id}_{token_hex(32)}"
     row = ApiKey(
         id=key_id,

@@ -65,7 +65,7 @@ def _retrained(settings: Settings, name: str) -> Retraining:
         with transaction(sessions) as session:
             done = retrain_space(session, jobs, blobs, name, facts)
         for job_id in done.jobs:
-            jobs.cancel(job_id)
+            jobs.stop(job_id)
         return done
     except NotFound as error:
         raise BadSettings(error.detail) from None

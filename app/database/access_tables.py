@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database.columns import Base, new_id, now
+from app.database.columns import Base, now
+from app.database.ids import ordered
 
 
 class ApiKey(Base):
@@ -14,7 +15,7 @@ class ApiKey(Base):
 
     __tablename__ = "api_key"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("key"))
+    id: Mapped[str] = mapped_column(primary_key=True, default=ordered("key"))
     name: Mapped[str]
     sha256: Mapped[str]  # of the whole token, which has 256 random bits
     scopes: Mapped[list[Any]]  # sorted
@@ -42,7 +43,7 @@ class AuditEntry(Base):
 
     __tablename__ = "audit_log"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("aud"))
+    id: Mapped[str] = mapped_column(primary_key=True, default=ordered("aud"))
     created_at: Mapped[datetime] = mapped_column(default=now)
     key_id: Mapped[str] = mapped_column(index=True)  # or local, settings, command:<user>
     action: Mapped[str]  # a method and a route's template, or a command

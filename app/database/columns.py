@@ -1,7 +1,6 @@
-"""Conventions that all tables share: names of constraints, column types, ids and times."""
+"""Conventions that all tables share: names of constraints, column types and times."""
 
 from datetime import UTC, datetime
-from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, types
@@ -25,11 +24,6 @@ def now() -> datetime:
 def stamp(time: datetime) -> str:
     """Format a time for hashing and display: RFC 3339 in UTC, with microseconds."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def new_id(prefix: str) -> str:
-    """Return a new opaque id such as `cmp_3f…`; ids sort by their time to the millisecond."""
-    return f"{prefix}_{int(now().timestamp() * 1000):012x}{token_hex(6)}"
 
 
 class UtcDateTime(types.TypeDecorator[datetime]):

@@ -5,6 +5,7 @@ its only argument, so nothing but ids is ever serialized. A job's outcome is in 
 row only; the engine's records only say which worker has which job.
 """
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
@@ -18,6 +19,8 @@ from sqlalchemy.orm import Session
 from app.database.postgres_connections import open_postgres
 from app.database.tables import Tombstone
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 APPLICATION = "tangent"
 QUEUE = "train"
@@ -145,6 +148,16 @@ class Jobs:
     def cancel(self, job_id: str) -> None:
         """Take the job off its queue or stop it; do nothing if there is no such job."""
         self._client.cancel_workflow(job_id)
+
+    def stop(self, job_id: str) -> None:
+        """Cancel the job of a component that is committed as training no more; log a failure.
+
+        The job then goes on until its worker looks at the component's row.
+        """
+        try:
+            self.cancel(job_id)
+        except Exception as error:  # the commit took place: the caller has nothing to repeat
+            log.warning("job %s could not be stopped, its worker will: %s", job_id, error)
 
     def forget(self, job_ids: Iterable[str]) -> None:
         """Delete all that the engine recorded of these jobs, known to it or not."""

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.database.access_tables import ApiKey as ApiKey  # so that the metadata is complete
 from app.database.access_tables import AuditEntry as AuditEntry
-from app.database.columns import Base, Sequence, new_id, now, stamp
+from app.database.columns import Base, Sequence, now, stamp
+from app.database.ids import ordered
 
 
 class Space(Base):
@@ -35,7 +36,7 @@ class Space(Base):
 class Dataset(Base):
     __tablename__ = "dataset"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ds"))
+    id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ds"))
     name: Mapped[str]
     sha256: Mapped[str | None]  # of the uploaded archive; None once images were deleted
     bytes: Mapped[int] = mapped_column(BigInteger)  # of the archive; then, of the images' files
@@ -74,7 +75,7 @@ class Image(Base):
 class Component(Base):
     __tablename__ = "component"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("cmp"))
+    id: Mapped[str] = mapped_column(primary_key=True, default=ordered("cmp"))
     name: Mapped[str]
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
     # trained from it or, if derived, fitted to it; None: imported, or derived without a dataset
@@ -175,7 +176,7 @@ class CompositionMember(Base):
 class Evaluation(Base):
     __tablename__ = "evaluation"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=lambda: new_id("ev"))
+    id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ev"))
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
     dataset_id: Mapped[str | None] = mapped_column(
         ForeignKey("dataset.id", ondelete="SET NULL"), index=True
@@ -201,7 +202,7 @@ class Receipt(Base):
     __tablename__ = "receipt"
 
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1, 2, 3 …
-    id: Mapped[str] = mapped_column(unique=True, default=lambda: new_id("rcpt"))
+    id: Mapped[str] = mapped_column(unique=True, default=ordered("rcpt"))
     body: Mapped[dict[str, Any]]  # what was removed and invalidated; no content
     previous_hash: Mapped[str]
     hash: Mapped[str]

@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 import tangent
+from app.database.ids import next_id
 from app.database.sessions import Session, hold_write_lock, transaction
-from app.database.tables import Component, Space, new_id
+from app.database.tables import Component, Space
 from app.errors import Invalid
 from app.files.intents import Intent, store
 from app.parts import Parts
@@ -29,11 +30,10 @@ def import_component(
         Forbidden: `quota_exceeded`.
         Invalid, Gone: as `Once.run`.
     """
-    component_id = new_id("cmp")
-    key = f"components/{component_id}/imported.safetensors"
-    component, space, sha256, stored = _accept(parts, file, key)
+    component, space, sha256, stored = _accept(parts, file)
+    key = stored.key
     row = Component(
-        id=component_id,
+        id=key.split("/")[1],
         name=name or _name_of(filename),
         space=space.name,
         hyperparameters=component.hyperparameters,
@@ -65,8 +65,8 @@ def _name_of(filename: str | None) -> str:
     return name_from(stem)[:200] or "imported"
 
 
-def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, Space, str, Intent]:
-    """Check the uploaded component, and put it under `key` byte for byte as this service saves it.
+def _accept(parts: Parts, file: BinaryIO) -> tuple[tangent.Component, Space, str, Intent]:
+    """Check the uploaded component, and store it byte for byte as this service saves it.
 
     Return it with the space that its fingerprint finds, its file's SHA-256, and the stored file.
     """
@@ -81,6 +81,9 @@ def _accept(parts: Parts, file: BinaryIO, key: str) -> tuple[tangent.Component, 
         _check_number_of_labels(component, parts.settings)
         component = tangent.accepted(parts.engine.space(row), component)
         sha256 = component.save(rewritten)
+        with transaction(parts.reading) as session:
+            component_id = next_id(session, "cmp", Component.id)
+        key = f"components/{component_id}/imported.safetensors"
         stored = store(parts.sessions, parts.blobs, rewritten, key)
     finally:
         for path in (received, rewritten):

@@ -73,13 +73,15 @@ def retrain(parts: Parts, component_id: str) -> ComponentOut:
 def cancel_training(parts: Parts, component_id: str) -> ComponentOut:
     """Cancel the component, and tell its job to stop.
 
+    From the commit on it is cancelled, whatever becomes of the job: its worker looks at the row.
+
     Raises:
         Conflict, NotFound, Gone: as `components.cancel`.
     """
     with transaction(parts.sessions) as session:
         row = components.cancel(session, component_id)
         shown, job_id = ComponentOut.of(row), row.job_id
-    parts.jobs.cancel(job_id)
+    parts.jobs.stop(job_id)
     return shown
 
 

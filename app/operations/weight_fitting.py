@@ -96,7 +96,7 @@ def _opened(
     if selection.retraining:
         raise Conflict(
             "components_retraining",
-            f"{', '.join(selection.retraining[:20])} of the composition are trained anew: "
+            f"{', '.join(selection.retraining[:20])} of the composition are being trained again: "
             "solve once they are ready, as weights are fitted to all members",
             retraining=selection.retraining,
         )

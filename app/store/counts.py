@@ -79,12 +79,12 @@ def _read(session: Session, dead_seconds: float) -> Counts:
 def _queued_seconds(session: Session) -> float:
     queued = Component.status == "queued"
     first = select(func.min(Component.created_at)).where(queued, Component.generation == 0)
-    anew = (  # a requeued component waits since the change of its data
+    again = (  # a requeued component waits since the change of its data
         select(func.min(ComponentEvent.created_at))
         .join(Component, Component.id == ComponentEvent.component_id)
         .where(queued, Component.generation > 0)
     )
-    found = [since for query in (first, anew) if (since := session.scalar(query)) is not None]
+    found = [since for query in (first, again) if (since := session.scalar(query)) is not None]
     return max(0.0, (now() - min(found)).total_seconds()) if found else 0.0
 
 

@@ -13,7 +13,9 @@ from app.access import callers
 from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
-from app.database.tables import Component, Dataset, Image, Tombstone, new_id
+from app.database.ids import next_id
+from app.database.sessions import transaction
+from app.database.tables import Component, Dataset, Image, Tombstone
 from app.errors import Gone, Invalid, NotFound, NotReady
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import Intent, store
@@ -52,7 +54,9 @@ def receive(
 
 def store_pack(sessions: sessionmaker[Session], blobs: LocalBlobs, upload: Upload) -> Intent:
     """Move the upload's pack to the place of a new dataset, to be named by `add`."""
-    return store(sessions, blobs, upload.pack, f"datasets/{new_id('ds')}/{PACK}")
+    with transaction(sessions) as session:
+        dataset_id = next_id(session, "ds", Dataset.id)
+    return store(sessions, blobs, upload.pack, f"datasets/{dataset_id}/{PACK}")
 
 
 def pack_bytes(upload: Upload) -> int:

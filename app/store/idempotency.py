@@ -92,7 +92,7 @@ def _unspent(session: Session, key: str, route: str) -> None:
         raise Gone(
             "idempotency_key_spent",
             f"what the request with Idempotency-Key {key!r} created was deleted, see receipt "
-            f"{tombstone.receipt_id}: send a new key to create it anew",
+            f"{tombstone.receipt_id}: send a new key to create it again",
             receipt_id=tombstone.receipt_id,
         )
 

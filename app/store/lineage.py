@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from app.database.ids import next_id
 from app.database.sessions import hold_write_lock
-from app.database.tables import Component, ComponentParent, Dataset, Space, new_id, now
+from app.database.tables import Component, ComponentParent, Dataset, Space, now
 from app.errors import Conflict, Gone, Invalid
 from app.store import components
 from app.store.components import Queue
@@ -44,7 +45,7 @@ def queue_training(
     if session.scalar(held.execution_options(populate_existing=True)) is None:
         raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
     component = Component(
-        id=new_id("cmp"),
+        id=next_id(session, "cmp", Component.id),
         name=name or dataset.name,
         space=space.name,
         dataset_id=dataset.id,
@@ -105,7 +106,7 @@ def queue_derivation(
     parents were held.
     """
     component = Component(
-        id=new_id("cmp"),
+        id=next_id(session, "cmp", Component.id),
         name=name or f"{operator} of {len(parents)}",
         space=space.name,
         dataset_id=dataset.id if dataset else None,
@@ -172,7 +173,7 @@ def parents(session: Session, component: Component) -> list[tuple[Component, Com
             raise Conflict(
                 "parent_changed",
                 f"component {parent.id} is not what it was when the derivation was asked for: "
-                "derive anew",
+                "derive it again",
             )
     return found
 

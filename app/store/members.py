@@ -125,7 +125,7 @@ def _all_retraining(awaited: Sequence[Component]) -> Conflict:
     known = [row.progress.get("eta_seconds") or RETRY_SECONDS for row in awaited]
     return Conflict(
         "components_retraining",
-        f"all of {', '.join(ids[:20])} are trained anew, as their datasets have "
+        f"all of {', '.join(ids[:20])} are being trained again, as their datasets have "
         "changed: GET /v1/components/{id}/events tells when they are ready, or try again after "
         "the seconds in Retry-After",
         retraining=ids,

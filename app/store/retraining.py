@@ -152,7 +152,7 @@ def _give_up(
     made = f"space {space.name!r} has fingerprint {space.fingerprint} now, and this component was "
     cause, remedy = "imported for another one", "import one that was made for it"
     if row.derived is not None:
-        cause, remedy = "derived from components that are trained again", "derive it anew"
+        cause, remedy = "derived from components that are trained again", "derive it again"
     error = {"code": "space_changed", "detail": f"{made}{cause}: delete it, and {remedy}"}
     if not components.move(session, row.id, "spoil", error=error):
         components.move(session, row.id, "fail", error=error)

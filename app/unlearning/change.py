@@ -15,8 +15,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
 from app.access import callers
+from app.database.ids import new_id
 from app.database.sessions import hold_write_lock
-from app.database.tables import Component, Dataset, Image, new_id
+from app.database.tables import Component, Dataset, Image
 from app.errors import Conflict
 from app.files.blobs import LocalBlobs
 from app.files.intents import Intent

@@ -118,7 +118,7 @@ def _redact(row: Component, images: list[Image]) -> None:
     """Remove the error's text if it names one of the images."""
     error = row.error or {}
     if any(image.path in error.get("detail", "") for image in images):
-        row.error = error | {"detail": "the image that failed was deleted: train anew"}
+        row.error = error | {"detail": "the image that failed was deleted: train again"}
 
 
 def _delete_events(session: Session, edit: DatasetEdit, last: int) -> int:

@@ -1,6 +1,7 @@
 """Components over HTTP: queued, listed, cancelled, failed."""
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 import tangent
 from app.database.sessions import transaction
@@ -170,3 +171,17 @@ def test_an_unknown_component_is_404_everywhere(shared):
     ]:
         answer = shared.client.request(method, f"/v1/components/{UNKNOWN}{path}")
         problem(answer, 404, "component_not_found")
+
+
+def test_a_cancelling_that_took_place_says_so_whatever_becomes_of_the_job(service, monkeypatch):
+    component_id = service.queued(service.dataset({"cat": 2}))
+
+    def fail(*_: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("the line was cut"))
+
+    monkeypatch.setattr(service.state.jobs, "cancel", fail)
+    answer = service.client.post(f"/v1/components/{component_id}/cancel")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    shown = service.client.get(f"/v1/components/{component_id}").json()
+    assert shown["status"] == "cancelled"

@@ -2,7 +2,10 @@
 
 import hashlib
 import io
+import os
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image as Picture
@@ -183,3 +186,25 @@ def test_a_zip_that_python_made_with_folders_and_junk_is_understood(shared):
             target.writestr(name, noise())
     body = post(shared, file.getvalue()).json()
     assert (body["labels"], body["rejected"]) == ({"cat": 1}, [])
+
+
+def test_a_slow_disk_keeps_no_other_writer_waiting(service, monkeypatch):
+    """The files of an upload are on the disk before its transaction begins."""
+    dataset = service.dataset({"cat": 2})
+    slow, go_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def wait(number: int) -> None:
+        slow.set()
+        assert go_on.wait(60)
+        fsync(number)
+
+    monkeypatch.setattr("app.files.blobs.os.fsync", wait)
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(service.dataset, {"dog": 2}, 10)
+        try:
+            assert slow.wait(60)
+            assert service.queued(dataset)  # else 503 database_busy
+        finally:
+            go_on.set()
+        assert upload.result()

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.ids import new_id
 from app.database.sessions import open_engine, session_factory, transaction
-from app.database.tables import Component, Receipt, ReceiptKey, Tombstone, new_id
+from app.database.tables import Component, Receipt, ReceiptKey, Tombstone
 from app.receipts import ledger as receipts
 from app.receipts import signing
 from app.receipts.offline import check

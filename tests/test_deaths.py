@@ -4,17 +4,16 @@ Where `test_simulation` draws histories, this file goes through every effect of 
 precedes the first effect leaves nothing, so that a death before an effect is one after the last.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-import tangent
 from tests.support.audit import Audit
 from tests.support.faults import Fault, injected
 from tests.support.history import History, simulated
+from tests.support.simulated_process import simulating
 from tests.support.trainings import Trainings
 
 FILES = [("cat", 1), ("cat", 2), ("dog", 3)]
@@ -30,19 +29,17 @@ REQUESTS: dict[str, Callable[[History, str, str], None]] = {
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
     """The trainings of all cases, each made once."""
-    return Trainings(tmp_path_factory.mktemp("trained"))
+    with simulating():
+        yield Trainings(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.mark.parametrize("fault", [Fault.DIES_AFTER, Fault.FAILS], ids=["death", "failure"])
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_fault_at_any_effect_leaves_all_of_the_request_or_nothing(
-    name, fault, migrated: Path, tmp_path: Path, trainings, monkeypatch
+    name, fault, migrated: Path, tmp_path: Path, trainings
 ):
-    monkeypatch.setattr("app.inference.engine.engine.open_space", cache(tangent.open_space))
-    # Nothing runs beside it here: a blob without a row belongs to the process that died.
-    monkeypatch.setattr("app.files.sweep.UNCLAIMED_SECONDS", -1)
     for effect in count(1):
         folder = tmp_path / f"{effect}"
         folder.mkdir()

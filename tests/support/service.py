@@ -43,10 +43,10 @@ class Service:
 
     trainings = Trainings()
 
-    def __init__(self, app: Any, settings: Settings, url: str) -> None:
+    def __init__(self, app: Any, settings: Settings, url: str, client: Any = None) -> None:
         self.app, self.settings, self.url = app, settings, url
         headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-        self.client = plain_client(url, headers)
+        self.client = client or plain_client(url, headers)
 
     @property
     def state(self) -> Any:

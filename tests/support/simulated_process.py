@@ -1,21 +1,37 @@
 """An API process of a simulation: its application, and a client that speaks to it directly."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 from fastapi import FastAPI
-from starlette.testclient import TestClient
 
+import tangent
 from app.main import create_app, opened
 from app.settings import Settings
+from tests.support.direct_client import DirectClient, called_in_this_thread
 from tests.support.faults import Dead
 from tests.support.service import KEY_FREE, Service
+from tests.support.statement_cache import statements_compiled_once
 
 SCOPE = "head"  # exact, and trained in milliseconds
 GIVEN = KEY_FREE | {"device": "cpu", "threads": 1, "scope": SCOPE}
+
+
+@contextmanager
+def simulating() -> Iterator[None]:
+    """Let processes of the block share what never changes, and do everything in this thread."""
+    with ExitStack() as stack:
+        open_once = cache(tangent.open_space)
+        stack.enter_context(patch("app.inference.engine.engine.open_space", open_once))
+        # No two requests run at once here: a blob without a row belongs to a process that died.
+        stack.enter_context(patch("app.files.sweep.UNCLAIMED_SECONDS", -1))
+        stack.enter_context(called_in_this_thread())
+        stack.enter_context(statements_compiled_once())
+        yield
 
 
 @cache
@@ -36,10 +52,8 @@ class Process:
         self.app.state.settings = self.settings
         self._context = opened(self.app, self.settings)
         self._context.__enter__()
-        client = TestClient(self.app, raise_server_exceptions=False)  # a lifespan is not run
-        self.service = Service(self.app, self.settings, "http://127.0.0.1")
-        self.service.client.close()
-        self.service.client = client
+        client = DirectClient(self.app)  # a lifespan is not run
+        self.service = Service(self.app, self.settings, "http://127.0.0.1", client)
 
     def end(self) -> None:
         """Close what the process holds, as a clean stop does; a dead one has no effect."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.audit import Audit
-from tests.support.faults import Fault, injected
+from tests.support.faults import Fault
 from tests.support.history import History, simulated
 from tests.support.simulated_process import simulating
 from tests.support.trainings import Trainings
@@ -24,6 +24,7 @@ REQUESTS: dict[str, Callable[[History, str, str], None]] = {
     "delete component": lambda history, _, component: history.delete("components", component),
     "delete dataset": lambda history, dataset, _: history.delete("datasets", dataset),
     "delete image": lambda history, dataset, _: history.delete_image(dataset, 0),
+    "import": lambda history, _, component: history.import_copy(component),
     "relabel": lambda history, dataset, _: history.relabel(dataset, "dog", "gnu"),
 }
 
@@ -43,10 +44,7 @@ def test_a_fault_at_any_effect_leaves_all_of_the_request_or_nothing(
     for effect in count(1):
         folder = tmp_path / f"{effect}"
         folder.mkdir()
-        with (
-            injected(folder) as plan,
-            simulated(folder / "data", migrated, plan, trainings) as history,
-        ):
+        with simulated(folder, migrated, trainings) as history:
             history.upload(FILES)
             (dataset,) = history.model.datasets
             history.train(dataset)

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.support.audit import Audit
-from tests.support.faults import Fault, injected
+from tests.support.faults import Fault
 from tests.support.history import simulated
+from tests.support.postgres import database
 from tests.support.simulated_process import simulating
 from tests.support.trainings import Trainings
 
@@ -31,6 +32,8 @@ NAMES = ("red", "blue")
 RULES = ("joint", "average", "weighted")
 MAX_AUDITS = 1  # before the one at the end: it restarts all, and costs as much as 20 requests
 WEIGHTS = (0.5, 1.0, 2.25)
+HOUR, YEAR = 3600.0, 3.2e7
+JUMPS = (-YEAR, -HOUR, -2.0, 2.0, HOUR, YEAR)  # seconds by which a clock is set
 IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where flushing a file costs nothing
 places = st.integers(0, 1000)
 # During a request, mostly: at the effect of this number, if it has so many.
@@ -38,22 +41,24 @@ faults = st.one_of(st.none(), *[st.tuples(st.integers(1, 10), st.sampled_from(Fa
 
 
 class Simulation(RuleBasedStateMachine):
-    """Requests to two processes on one data folder, with a fault now and then."""
+    """Requests to two processes on one data folder, with faults and clocks that jump."""
 
     migrated: ClassVar[Path]  # an empty data folder, to be copied
     trainings: ClassVar[Trainings]  # of all histories
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = ExitStack()
-        folder = Path(
-            self.stack.enter_context(TemporaryDirectory(prefix="history-", dir=IN_MEMORY))
-        )
-        plan = self.stack.enter_context(injected(folder))
-        self.history = self.stack.enter_context(
-            simulated(folder / "data", self.migrated, plan, self.trainings)
-        )
         self.uploads = self.audits = 0
+        with ExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="history-", dir=IN_MEMORY))
+            url = self.database(stack)
+            history = simulated(Path(folder), self.migrated, self.trainings, url)
+            self.history = stack.enter_context(history)
+            self.stack = stack.pop_all()
+
+    def database(self, _stack: ExitStack) -> str | None:
+        """The URL of a new database for the history; None for SQLite in its folder."""
+        return None
 
     def teardown(self) -> None:
         """Audit the end of the history, then remove its folder."""
@@ -80,7 +85,11 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def turn_to(self, which):
-        self.history.acting = which
+        self.history.turn_to(which)
+
+    @rule(seconds=st.sampled_from(JUMPS))
+    def set_clock(self, seconds):
+        self.history.set_clock(seconds)
 
     @rule(
         labels=st.lists(st.sampled_from(LABELS), min_size=1, max_size=3, unique=True), fault=faults
@@ -97,6 +106,12 @@ class Simulation(RuleBasedStateMachine):
     def train(self, place, fault):
         self.history.coming = fault
         self.history.train(self.chosen(self.model.datasets, place))
+
+    @precondition(lambda self: self.model.components)
+    @rule(place=places, fault=faults)
+    def import_copy(self, place, fault):
+        self.history.coming = fault
+        self.history.import_copy(self.chosen(self.model.components, place))
 
     @precondition(lambda self: self.model.components)
     @rule(
@@ -155,6 +170,15 @@ class Simulation(RuleBasedStateMachine):
             assert set(self.history.process.ids(kind)) == set(getattr(self.model, kind))
 
 
+class SimulationOnPostgres(Simulation):
+    """The same on a Postgres database, whose lines break too."""
+
+    template: ClassVar[str]  # an empty database, to be copied
+
+    def database(self, stack: ExitStack) -> str | None:
+        return stack.enter_context(database(template=self.template))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """All histories share the opened space, which never changes, and their equal trainings."""
@@ -162,6 +186,12 @@ def shared(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     Simulation.trainings = Trainings(tmp_path_factory.mktemp("trained"))
     with simulating():
         yield
+
+
+@pytest.fixture(scope="module")
+def copied(template: str) -> None:
+    """Histories on Postgres copy this database."""
+    SimulationOnPostgres.template = template
 
 
 TestSimulation = Simulation.TestCase
@@ -172,3 +202,5 @@ TestSimulation.settings = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
+TestSimulationOnPostgres = pytest.mark.usefixtures("copied")(SimulationOnPostgres.TestCase)
+TestSimulationOnPostgres.settings = settings(TestSimulation.settings, max_examples=HISTORIES // 2)

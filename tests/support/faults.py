@@ -1,4 +1,4 @@
-"""Faults of a simulated process: it dies at an effect, or one effect fails.
+"""Faults of a simulated process: it dies at an effect, one fails, or a commit's answer is lost.
 
     with faults.injected(folder) as plan:
         plan.arm(3, Fault.DIES_BEFORE)     at the third effect from now
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.engine.default import DefaultDialect
 
 MOVING = ("replace", "rename", "unlink", "remove", "rmdir", "link")  # of os, by path
 WRITING = set("wxa+")
@@ -36,6 +36,11 @@ class Fault(Enum):
     DIES_BEFORE = "the process dies before it"
     DIES_AFTER = "the process dies after it"
     FAILS = "it fails: the disk is full, or the database gives up"
+    CUT_BEFORE = "the line to Postgres breaks before the COMMIT reaches it"
+    CUT_AFTER = "the line to Postgres breaks before it has answered the COMMIT"
+
+
+CUTS = (Fault.CUT_BEFORE, Fault.CUT_AFTER)
 
 
 class Dead(Exception):
@@ -62,25 +67,31 @@ class Plan:
         self.seen = []
 
     def around(
-        self, name: str, act: Callable[[], Any], failure: Callable[[], Exception] | None
+        self,
+        name: str,
+        act: Callable[[], Any],
+        failure: Callable[[], Exception],
+        cut: Callable[[], Exception] | None = None,
     ) -> Any:
         """Carry the effect out, unless the fault strikes or the process is dead.
 
-        Without a `failure` the effect cannot fail, and the fault waits for the next one.
+        A fault that needs a line to `cut` waits for an effect that has one.
         """
         if self.dead:
             raise Dead(name)
         self.seen.append(name)
-        if failure is None and self.fault is Fault.FAILS:
-            return act()
-        fault = self._strikes()
+        fault = None if self.fault in CUTS and cut is None else self._strikes()
         if fault is Fault.DIES_BEFORE:
             self._die(name)
-        if fault is Fault.FAILS and failure is not None:
+        if fault is Fault.FAILS:
             raise failure()
+        if fault is Fault.CUT_BEFORE and cut is not None:
+            raise cut()
         done = act()
         if fault is Fault.DIES_AFTER:
             self._die(name)
+        if fault is Fault.CUT_AFTER and cut is not None:
+            raise cut()
         return done
 
     def _strikes(self) -> Fault | None:
@@ -107,13 +118,13 @@ def injected(folder: Path) -> Iterator[Plan]:
     """Watch every effect of this process while the block runs."""
     plan = Plan(folder)
     listeners = [
-        (Engine, "commit", lambda _connection: plan.around("commit", _nothing, _locked)),
-        (Session, "after_commit", lambda _session: plan.around("committed", _nothing, None)),
         (Engine, "before_cursor_execute", lambda *_: _stop_if_dead(plan)),
     ]
     patches = [patch.object(os, name, _moving(plan, name, getattr(os, name))) for name in MOVING]
     patches += [patch.object(os, "fsync", _flushing(plan, os.fsync))]
     patches += [patch.object(io, "open", _opening(plan, io.open))]
+    committing = _committing(plan, DefaultDialect.do_commit)
+    patches += [patch.object(DefaultDialect, "do_commit", committing)]
     for each in patches:
         each.start()
     for target, name, listener in listeners:
@@ -125,6 +136,24 @@ def injected(folder: Path) -> Iterator[Plan]:
             event.remove(target, name, listener)
         for each in patches:
             each.stop()
+
+
+def _committing(plan: Plan, original: Callable[..., None]) -> Callable[..., None]:
+    def commit(dialect: Any, connection: Any) -> None:
+        is_line = dialect.name == "postgresql"
+
+        def cut() -> Exception:
+            connection.driver_connection.close()
+            return psycopg.OperationalError("server closed the connection unexpectedly")
+
+        plan.around(
+            "commit",
+            lambda: original(dialect, connection),
+            _server_full if is_line else _locked,
+            cut if is_line else None,
+        )
+
+    return commit
 
 
 def _moving(plan: Plan, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,10 +189,6 @@ def _stop_if_dead(plan: Plan) -> None:
         raise Dead("statement")
 
 
-def _nothing() -> None:
-    pass
-
-
 def _full() -> Exception:
     return OSError(errno.ENOSPC, "No space left on device")
 
@@ -171,4 +196,8 @@ def _full() -> Exception:
 def _locked() -> Exception:
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
-    return OperationalError("COMMIT", {}, error)
+    return error
+
+
+def _server_full() -> Exception:
+    return psycopg.errors.DiskFull("could not extend file: No space left on device")

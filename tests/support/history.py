@@ -16,7 +16,8 @@ from typing import Any
 from hypothesis import currently_in_test_context, event
 
 from app.settings import Settings
-from tests.support.faults import Dead, Fault, Plan
+from tests.support.clocks import Clock, set_by_hand
+from tests.support.faults import Dead, Fault, Plan, injected
 from tests.support.images import image, packed
 from tests.support.service import Service
 from tests.support.simulated_process import GIVEN, Process
@@ -30,7 +31,8 @@ class Model:
     """The acknowledged state."""
 
     datasets: dict[str, Images] = field(default_factory=dict)
-    components: dict[str, str] = field(default_factory=dict)  # id -> dataset
+    components: dict[str, str | None] = field(default_factory=dict)  # id -> dataset
+    imported: dict[str, Images] = field(default_factory=dict)  # id -> what its file is made of
     compositions: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> body
     deleted: set[str] = field(default_factory=set)
 
@@ -38,14 +40,13 @@ class Model:
 class History:
     """Requests to one of two processes, which keep the model."""
 
-    def __init__(self, folder: Path, migrated: Path, plan: Plan, trainings: Trainings) -> None:
-        shutil.copytree(migrated, folder, dirs_exist_ok=True)
+    def __init__(self, given: Settings, plan: Plan, trainings: Trainings, clock: Clock) -> None:
         self.plan, self.model, self.trainings = plan, Model(), trainings
-        self.settings = Settings(**GIVEN, data_dir=folder)
+        self.settings, self.clock, self.offsets = given, clock, [0.0, 0.0]
+        self.acting = 0
         self.processes = [Process(which, self.settings) for which in range(2)]
         for process in self.processes:
             process.service.trainings = trainings
-        self.acting = 0
         self.coming: tuple[int, Fault] | None = None  # strikes during the next request
         self.struck = False  # whether one did during the last request
         self.files: dict[str, bytes] = {}  # sha256 -> bytes of every image ever sent
@@ -61,6 +62,21 @@ class History:
         """Its service."""
         return self.process.service
 
+    def turn_to(self, which: int) -> None:
+        """Let this process act from now on, by its own clock."""
+        self.acting = which
+        self.clock.offset = self.offsets[which]
+
+    def set_clock(self, seconds: float) -> None:
+        """Let the clock of the acting process jump by so many seconds."""
+        self.offsets[self.acting] += seconds
+        self.turn_to(self.acting)
+
+    def set_clocks_right(self) -> None:
+        """Let both clocks show the real time again."""
+        self.offsets = [0.0, 0.0]
+        self.turn_to(self.acting)
+
     def close(self) -> None:
         """End both processes."""
         self.plan.clear()
@@ -69,10 +85,13 @@ class History:
 
     def restart(self, which: int) -> None:
         """End one process and start it again."""
+        acting = self.acting
+        self.turn_to(which)
         self.processes[which].end()
         self.plan.clear()
         self.processes[which] = Process(which, self.settings)
         self.processes[which].service.trainings = self.trainings
+        self.turn_to(acting)
 
     def attempt(self, request: Callable[[], Any], *allowed: int) -> Any | None:
         """Return the JSON of an acknowledged answer; None where it may or may not have happened.
@@ -122,6 +141,27 @@ class History:
         for component_id in self._made("components", answer):
             self.model.components[component_id] = dataset_id
             self.service.train(component_id)
+
+    def import_copy(self, component_id: str) -> None:
+        """Import the file of a component, if it has one; the copy stays when the component goes."""
+        client = self.service.client
+        if self.process.get(f"components/{component_id}")["retraining"]:
+            return
+        sent = client.get(f"/v1/components/{component_id}/delta")
+        if sent.status_code != 200:
+            return
+        files = {"file": ("copy.safetensors", sent.content)}
+        answer = self.attempt(lambda: client.post("/v1/components/import", files=files), 201)
+        for copy in self._made("components", answer):
+            self.model.components[copy] = None
+            self.model.imported[copy] = self.images_of(component_id)
+
+    def images_of(self, component_id: str) -> Images:
+        """Return the images that the component is made of, by the model."""
+        dataset_id = self.model.components[component_id]
+        if dataset_id is None:
+            return self.model.imported[component_id]
+        return dict(self.model.datasets[dataset_id])
 
     def _made(self, kind: str, answer: dict[str, Any] | None) -> set[str]:
         """Return the id of what the request has made, if it has made anything."""
@@ -195,6 +235,7 @@ class History:
             self.removed |= self.model.datasets.pop(identity).keys()
         for component_id in gone & set(self.model.components):
             del self.model.components[component_id]
+            self.model.imported.pop(component_id, None)
         for body in self.model.compositions.values():
             body["components"] = [each for each in body["components"] if each["id"] not in gone]
         self.model.deleted |= gone
@@ -205,10 +246,15 @@ def _members(components: list[dict[str, Any]]) -> set[tuple[str, float | None]]:
 
 
 @contextmanager
-def simulated(folder: Path, migrated: Path, plan: Plan, trainings: Trainings) -> Iterator[History]:
-    """Hold a history whose processes end with the block."""
-    history = History(folder, migrated, plan, trainings)
-    try:
-        yield history
-    finally:
-        history.close()
+def simulated(
+    folder: Path, migrated: Path, trainings: Trainings, database: str | None = None
+) -> Iterator[History]:
+    """Hold a history in the folder, on SQLite or another database; its processes end with it."""
+    data = Path(shutil.copytree(migrated, folder / "data")) if database is None else folder / "data"
+    given = Settings(**GIVEN | {"data_dir": data, "database_url": database})
+    with injected(folder) as plan, set_by_hand() as clock:
+        history = History(given, plan, trainings, clock)
+        try:
+            yield history
+        finally:
+            history.close()

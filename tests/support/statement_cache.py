@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import sqlalchemy
+from sqlalchemy.engine.default import DefaultDialect
 
 OPENERS = ("app.database.sessions", "app.database.jobs", "app.database.postgres_connections")
 
@@ -16,17 +17,21 @@ OPENERS = ("app.database.sessions", "app.database.jobs", "app.database.postgres_
 @contextmanager
 def statements_compiled_once() -> Iterator[None]:
     """Let every engine that is opened in the block know the statements of those before it."""
-    known: dict[str, tuple[Any, Any]] = {}
+    known: dict[str, Any] = {}
 
     def create(*arguments: Any, **options: Any) -> sqlalchemy.Engine:
         made = sqlalchemy.create_engine(*arguments, **options)
-        own = made.dialect, made._compiled_cache
-        # Statements are kept under their dialect, so that the engines must share it too.
-        made.dialect, made._compiled_cache = known.setdefault(made.dialect.name, own)
-        made.pool._dialect = made.dialect
+        made._compiled_cache = known.setdefault(made.dialect.name, made._compiled_cache)
         return made
 
     with ExitStack() as stack:
         for module in OPENERS:
             stack.enter_context(patch(f"{module}.create_engine", create))
+        # A statement is kept together with the dialect that it was compiled for.
+        stack.enter_context(patch.object(DefaultDialect, "__hash__", lambda own: hash(own.name)))
+        stack.enter_context(patch.object(DefaultDialect, "__eq__", _are_alike))
         yield
+
+
+def _are_alike(one: DefaultDialect, other: object) -> bool:
+    return isinstance(other, DefaultDialect) and one.name == other.name

@@ -26,6 +26,8 @@ demo: $(STAMP) ## run the main job on real images; KEEP=1 leaves the service up
 run: $(STAMP) ## start the service on this machine
 	@$(BIN)/tangent serve
 
+# Compiled modules are kept, whatever the environment says: hundreds of processes load them.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) ## run all tests in PROCESSES=2; PYTEST_ARGS="-k name" chooses some
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

@@ -62,10 +62,10 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     private_folder.close(settings.data_dir)
     with folder_lock.shared(settings) as alone_at:
         folder_identity.claim(settings)
-        with parts.opened(settings, state.metrics, state.signer) as made:
+        with parts.opened(settings, state.metrics, state.signer, state.engine) as made:
 
             def open_default() -> stored_spaces.Opened:
-                return made.engine.open(settings.backbone, settings.scope, ())
+                return made.spaces.open(settings.backbone, settings.scope, ())
 
             with transaction(made.sessions) as session:
                 space = stored_spaces.ensure_default(session, open_default)
@@ -81,7 +81,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
 def _warm(made: parts.Parts, default: Space) -> None:
     """Pass an image through the default space; without it, all but its answers are served."""
     try:
-        made.engine.canary(default)
+        made.engine.canary(made.spaces.key(default))
     except stored_spaces.SpaceUnavailable:
         pass  # the log has the reason already
     except Exception:
@@ -123,7 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
-    app.state.signer, app.state.alone_at = signer, None
+    app.state.signer, app.state.alone_at, app.state.engine = signer, None, None
     app.state.health_threads = anyio.CapacityLimiter(HEALTH_THREADS)
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
     app.state.event_streams = EventStreams(

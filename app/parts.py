@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import Protocol, Self
 
@@ -16,8 +17,11 @@ from app.database.jobs import Jobs
 from app.database.sessions import fold_log, open_engine, session_factory, with_info
 from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles
-from app.inference.engine.engine import Engine
+from app.inference.deletion_gate import Gate
+from app.inference.engines import AnyEngine, opened_engine
+from app.inference.opened_spaces import OpenedSpaces
 from app.server.metrics import Metrics
+from app.server.transfers import Transfers
 from app.settings import Settings
 
 MAX_SPACE_OPENINGS = 2
@@ -49,7 +53,8 @@ class Parts:
     health: Sessions  # makes reading sessions of health checks, which wait for no request
     blobs: LocalBlobs
     jobs: Jobs
-    engine: Engine
+    engine: AnyEngine
+    spaces: OpenedSpaces
     admission: Admission
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
@@ -62,6 +67,8 @@ class Parts:
     space_openings: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_SPACE_OPENINGS)
     )
+    gate: Gate = field(default_factory=Gate)
+    transfers: Transfers = field(default_factory=Transfers)
     caller: Caller = LOCAL_CALLER  # of the request that they are bound to
 
     def bound(self, caller: Caller, act: Act) -> Self:
@@ -83,11 +90,20 @@ class Parts:
 
 
 @contextmanager
-def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Iterator[Parts]:
-    """Yield the parts of these settings; close them after the block."""
+def opened(
+    settings: Settings,
+    metrics: Metrics,
+    signer: Signer | None,
+    engine: "AnyEngine | None" = None,
+) -> Iterator[Parts]:
+    """Yield the parts of these settings; close them after the block, the given engine too."""
     sql, own = open_engine(settings), open_engine(settings)
     blobs = LocalBlobs(settings.data_dir / "blobs")
     sessions, reading = session_factory(sql), session_factory(sql, read_only=True)
+    engine = engine or opened_engine(settings, blobs)
+    spaces = OpenedSpaces(partial(engine.open, again=True), settings)
+    metrics.spaces_unavailable.set_function(spaces.count_unavailable)
+    metrics.engine_text = engine.metrics_text
     parts = Parts(
         settings=settings,
         metrics=metrics,
@@ -97,13 +113,15 @@ def opened(settings: Settings, metrics: Metrics, signer: Signer | None) -> Itera
         health=session_factory(own, read_only=True),
         blobs=blobs,
         jobs=Jobs(settings),
-        engine=Engine(settings, blobs, metrics),
+        engine=engine,
+        spaces=spaces,
         admission=Admission(settings, Keyring(reading, sessions)),
     )
     try:
         yield parts
     finally:
         parts.admission.keyring.close()
+        parts.spaces.close()
         parts.engine.close()
         parts.jobs.close()
         own.dispose()

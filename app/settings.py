@@ -106,6 +106,10 @@ class Settings(BaseSettings):
         "float32",
         description="number format of the frozen part in answers; training always uses float32",
     )
+    engine: Literal["process", "inline"] = Field(
+        "process",
+        description="where answers are computed: in a process of their own, or in the service's",
+    )
     threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
     composition_bytes: int = Field(
         512 * 2**20, ge=0, description="bytes of composed deltas kept in memory"

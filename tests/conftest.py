@@ -12,6 +12,8 @@ from tests.support.postgres import database
 
 # Before torch is loaded: trainings record their number of threads, and tests share trainings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Most tests ask for what the service answers, not for where it computes: one process starts sooner.
+os.environ.setdefault("TANGENT_ENGINE", "inline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from app.inference.engine.metrics import EngineMetrics
 from app.server.metrics import Metrics
 from app.settings import Settings
 from app.store.counts import Counts
@@ -263,6 +264,9 @@ def test_every_code_of_503_and_507_has_its_row_for_operators():
 def test_every_series_of_the_metrics_is_on_the_operations_page():
     metrics = Metrics()
     metrics.register_counts(lambda: Counts({}, 0, {}, 0, 0, 0, 0, 0))
+    engine = EngineMetrics()
+    engine.show_waiting(lambda: 0)
+    metrics.engine_text = lambda: engine.text().decode()
     names = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), re.M))
     section = OPERATIONS.partition("\n## Series")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`(tangent_\w+)`", section))

@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+import PIL.Image
 import torch
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,9 +18,10 @@ from torch import Tensor
 from app.database.tables import Image
 from app.files.blobs import BlobMissing
 from app.images.budget import ACCEPTED_TIMES, Budget
-from app.images.decoder import Limits, Preprocessing, decoder_of
+from app.images.decoder import Limits, decoder_of
 from app.images.image_files import BadImage
 from app.store import datasets
+from tangent.backbones.preprocessing import Preprocessing
 
 AHEAD = 4  # batches decoded or in decoding before the caller needs them
 DECODERS = min(4, os.cpu_count() or 1)  # threads; each may hold one image of the largest size
@@ -50,7 +52,7 @@ class ImageSource:
         self,
         entries: list[Entry],
         pack: Path,
-        preprocess: Preprocessing[Tensor],
+        preprocess: Preprocessing,
         limits: Limits,
     ) -> None:
         self.labels = [entry.label for entry in entries]
@@ -87,12 +89,11 @@ class ImageSource:
         files = [_file(pack, entry) for entry in part]
         budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
         inputs: list[Tensor] = []
-        for entry, found in zip(
-            part, self._decoder.inputs(files, self._preprocess, budget), strict=True
-        ):
+        decoded = self._decoder.pixels(files, self._preprocess.geometry, budget)
+        for entry, found in zip(part, decoded, strict=True):
             if isinstance(found, BadImage):
                 raise datasets.unreadable(entry.path, found.reason) from found
-            inputs.append(found)
+            inputs.append(self._preprocess.normalize(PIL.Image.fromarray(found)))
         return torch.stack(inputs)
 
 

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/spaces", tags=["spaces"], route_class=ScopedRoute)
 def list_(parts: PartsDep, session: ReadSessionDep, page: PageDep) -> Listing[SpaceOut]:
     """Lists spaces by name, a page at a time."""
     rows = spaces.list_(session, after=page.after, limit=page.limit + 1)
-    opened = parts.engine.spaces
+    opened = parts.spaces
     return page.listing(
         rows,
         lambda row: SpaceOut.of(row, spaces.labels(session, row), opened),
@@ -34,7 +34,7 @@ def get(
 ) -> SpaceOut:
     """Shows the space with the labels that it knows at this moment."""
     space = spaces.get(session, name)
-    return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)
+    return SpaceOut.of(space, spaces.labels(session, space), parts.spaces)
 
 
 @router.post("", status_code=201, summary="Open a new space", responses=problems(409, 422, 503))

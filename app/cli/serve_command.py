@@ -16,15 +16,16 @@ from fastapi import FastAPI
 
 from app.database.sessions import fold_log, open_engine, session_factory, transaction
 from app.files import folder_identity, folder_lock
+from app.files.blobs import LocalBlobs
 from app.images.decoder import decoder_of
+from app.inference.engines import AnyEngine, opened_engine
+from app.inference.models import SpaceKey
 from app.main import create_app
 from app.server import http_protocol
 from app.server.embedded_worker import EmbeddedWorker
 from app.settings import BadSettings, Settings
 from app.store import spaces
-from tangent import open_space
 from tangent.errors import TangentError, UnknownDevice
-from tangent.space import device_of
 
 DECODE_GRACE_SECONDS = 3  # for images that are being decoded
 FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
@@ -42,12 +43,12 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
             key that signs receipts cannot be used, or the folder belongs to another database.
     """
     app = create_app(settings)
-    _check_device(settings.device)
     _allow_open_files(settings)
     with folder_lock.shared(settings) as app.state.alone_at:
         folder_identity.claim(settings)  # inside the application an error would be a traceback
         listener = _listen(settings)
-        _make_default_space(settings)
+        app.state.engine = _opened_engine(settings)
+        _make_default_space(settings, app.state.engine)
         try:
             status = _run(app, listener, EmbeddedWorker(settings) if with_worker else None)
         finally:
@@ -83,13 +84,6 @@ def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -
             worker.stop()
 
 
-def _check_device(name: str) -> None:
-    try:
-        device_of(name)
-    except UnknownDevice as error:
-        raise BadSettings(f"TANGENT_DEVICE is {name!r}: {error}") from None
-
-
 def _allow_open_files(settings: Settings) -> None:
     """Raise this process's limit of open files towards two for each connection and some more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -117,17 +111,25 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _make_default_space(settings: Settings) -> None:
-    """Make the default space of a new database; in the app an error would be a traceback."""
-    engine = open_engine(settings)
+def _opened_engine(settings: Settings) -> AnyEngine:
     try:
-        with transaction(session_factory(engine)) as session:
-            backbone, scope, device = settings.backbone, settings.scope, settings.device
-            spaces.ensure_default(session, lambda: open_space(backbone, scope, device=device))
+        return opened_engine(settings, LocalBlobs(settings.data_dir / "blobs"))
+    except UnknownDevice as error:
+        raise BadSettings(f"TANGENT_DEVICE is {settings.device!r}: {error}") from None
+
+
+def _make_default_space(settings: Settings, engine: AnyEngine) -> None:
+    """Make the default space of a new database; in the app an error would be a traceback."""
+    key = SpaceKey(settings.backbone, settings.scope, (), settings.precision)
+    database = open_engine(settings)
+    try:
+        with transaction(session_factory(database)) as session:
+            spaces.ensure_default(session, lambda: engine.open(key))
     except TangentError as error:
+        engine.close()
         raise BadSettings(f"the default space cannot be opened: {error}") from None
     finally:
-        engine.dispose()
+        database.dispose()
 
 
 def _leave(status: int) -> None:

@@ -30,7 +30,7 @@ class DamagedFile(NotReady):
         file = f"the file of component {component_id}" if fault == MISSING else f"the file {key}"
         remedy = f"{lost}, POST /v1/components/{component_id}/retrain, or delete the component"
         super().__init__("component_damaged", f"{file} {fault}: {remedy}")
-        self.key, self.sha256 = key, sha256
+        self.key, self.sha256, self.fault = key, sha256, fault
 
 
 def load(blobs: LocalBlobs, key: str, sha256: str) -> "tangent.Component":

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
-from PIL import Image
+import numpy as np
 
 from app.errors import NotReady
 from app.images import image_files
@@ -20,8 +20,6 @@ from app.images.turns import Turns
 from app.images.worker import Answer
 from tangent.backbones.geometry import Geometry
 
-Input = TypeVar("Input")
-Output = TypeVar("Output", covariant=True)
 WORKERS, HEAVY = 4, 1  # images decoded at a time, and those of them that may be heavy
 MAX_TOGETHER, MAX_TOGETHER_BYTES = 32, 2**18  # files in one order
 LIGHT_SECONDS = 0.5  # counted for an image that proved heavy, and for the new worker
@@ -70,15 +68,6 @@ class Request(NamedTuple):
     interruptions: int  # of the decoder when the call began
 
 
-class Preprocessing(Protocol[Output]):
-    """A network's preprocessing, as `tangent.backbones.preprocessing` has it."""
-
-    @property
-    def geometry(self) -> Geometry: ...
-
-    def normalize(self, pixels: Image.Image, /) -> Output: ...
-
-
 class Decoder:
     """Decodes images for any number of threads, in at most WORKERS processes.
 
@@ -106,16 +95,16 @@ class Decoder:
             for answer in self._answers({"task": "examine"}, files, budget)
         ]
 
-    def inputs(
-        self, files: Sequence[bytes], preprocess: Preprocessing[Input], budget: Budget
-    ) -> list[Input | BadImage]:
-        """Return what the preprocessing makes of every file, or what is wrong with it."""
-        order = {"task": "pixels", "geometry": preprocess.geometry.fields()}
+    def pixels(
+        self, files: Sequence[bytes], geometry: Geometry, budget: Budget
+    ) -> list[np.ndarray | BadImage]:
+        """Return every file's pixels in this geometry, uint8 (height, width, 3), or its fault."""
+        order = {"task": "pixels", "geometry": geometry.fields()}
         return [
             answer
             if isinstance(answer, BadImage)
-            else preprocess.normalize(
-                Image.frombytes("RGB", (answer[0]["width"], answer[0]["height"]), answer[1])
+            else np.frombuffer(answer[1], np.uint8).reshape(
+                answer[0]["height"], answer[0]["width"], 3
             )
             for answer in self._answers(order, files, budget)
         ]

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from app.errors import Invalid
+from app.inference.models import Attributed
 from app.inference.ranking import best_labels
 from app.schemas.predictions import (
     Contribution,
@@ -13,7 +16,6 @@ from app.schemas.predictions import (
     WithoutOne,
 )
 from app.settings import Settings
-from tangent.composition.attribution import Attribution
 
 ATTRIBUTING = {"contributions", "leave_one_out"}
 
@@ -35,7 +37,7 @@ def check_cost(components: int, images: int, settings: Settings) -> None:
 
 
 def attributions(
-    found: Attribution, ids: Sequence[str], query: PredictionQuery, answers: Sequence[list[Ranked]]
+    found: Attributed, ids: Sequence[str], query: PredictionQuery, answers: Sequence[list[Ranked]]
 ) -> Iterator[dict[str, Any]]:
     """Yield the attribution fields of every image's answer, in the images' order."""
     for image, answer in enumerate(answers):
@@ -48,7 +50,7 @@ def attributions(
 
 
 def _contributions(
-    found: Attribution, ids: Sequence[str], image: int, answer: Sequence[Ranked]
+    found: Attributed, ids: Sequence[str], image: int, answer: Sequence[Ranked]
 ) -> Contributions:
     place = {label: column for column, label in enumerate(found.base.labels)}
     columns = {each.label: place[each.label] for each in answer}
@@ -67,7 +69,7 @@ def _contributions(
 
 
 def _without_each(
-    found: Attribution, ids: Sequence[str], image: int, query: PredictionQuery
+    found: Attributed, ids: Sequence[str], image: int, query: PredictionQuery
 ) -> list[WithoutOne]:
     answers, wanted_labels = [], None if query.labels is None else set(query.labels)
     for component_id, rest in zip(ids, found.rests, strict=True):
@@ -78,7 +80,7 @@ def _without_each(
                 for column, label in enumerate(rest.labels)
                 if wanted_labels is None or label in wanted_labels
             ]
-            logits = rest.logits[image].float().numpy()  # the type of a prediction's logits
+            logits = rest.logits[image].astype(np.float32)  # the type of a prediction's logits
             best = best_labels(logits, rest.labels, known, query)
         answers.append(WithoutOne(id=component_id, predictions=best))
     return answers

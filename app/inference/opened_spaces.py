@@ -1,31 +1,44 @@
-"""Opened spaces: the last few in memory, and the fault of every space that does not open as it was.
+"""Opened spaces, by their rows, and the fault of every space that does not open as it was.
 
 An upgrade, or other weights under the same name, may change the numbers that a space's components
 were trained for. Such a space answers nothing here, and whatever needs no answers goes on. It is
 tried again after RETRY_SECONDS, as its weights may be back.
+
+    facts = spaces.of(row)                          opened, or the reason why it does not open
+    pixels = spaces.pixels(row, files, budget)      as its geometry makes them of image files
+    passed = engine.run(spaces.model(row, members, rule), pixels)
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from time import monotonic
 from typing import Literal
 
-import tangent
-from app.database.tables import Space
-from app.inference.shared_calls import SharedCalls
+import numpy as np
+
+from app.database.tables import Component, Space
+from app.images.budget import Budget
+from app.images.decoder import decoder_of
+from app.images.image_files import BadImage
+from app.inference.models import Model, OpenedSpace, Source, SpaceKey
+from app.inference.space_cache import SpaceCache
+from app.settings import Settings
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
 
-MAX_OPEN = 4  # opened spaces kept in memory
 RETRY_SECONDS = 60
+TRAINED = "float32"  # the precision of every training, whatever that of answers
 
+Members = Sequence[tuple[Component, float | None]]
 Status = Literal["ready", "unavailable", "not_opened"]
-Key = tuple[str, str, tuple[str, ...], str]  # backbone, scope, declared labels, precision
 
 log = logging.getLogger(__name__)
+
+
+def source_of(row: Component) -> Source:
+    """Return the place of a component's file."""
+    return Source(row.blob_key or "", str(row.sha256))
 
 
 @dataclass(frozen=True)
@@ -43,49 +56,87 @@ class Fault:
 
 
 class OpenedSpaces:
-    """Opens spaces; nobody waits for the opening of a space but who needs it."""
+    """The properties of opened spaces, and the faults of others, by their rows."""
 
-    def __init__(self, open_: Callable[..., tangent.Space]) -> None:
-        """`open_` opens a space by backbone, scope, declared labels and precision."""
-        self._open = open_
-        self._spaces: OrderedDict[Key, tangent.Space] = OrderedDict()
+    def __init__(self, open_: Callable[[SpaceKey], OpenedSpace], settings: Settings) -> None:
+        """`open_` opens a space from its weights as they are now."""
+        self._cache = SpaceCache[OpenedSpace](open_)
+        self._precision, self._decoder = settings.precision, decoder_of(settings)
         self._faults: dict[str, Fault] = {}  # by the space's name
         self._seen: set[tuple[str, str]] = set()  # names and fingerprints that have opened so
-        self._lock, self._openings = Lock(), SharedCalls[tangent.Space]()
 
-    def open(
-        self, backbone: str, scope: str, declared: Sequence[str], precision: str
-    ) -> tangent.Space:
+    def open(self, backbone: str, scope: str, declared: Sequence[str]) -> OpenedSpace:
         """Return the opened space, from memory if it is one of the last few."""
-        key = backbone, scope, tuple(declared), precision
-        space = self._held(key)
-        if space is not None:
-            return space
-        return self._openings.run(key, lambda: self._opened(key))
+        return self._cache.open(SpaceKey(backbone, scope, tuple(declared), self._precision))
 
-    def of(self, row: Space, precision: str) -> tangent.Space:
+    def of(self, row: Space) -> OpenedSpace:
         """Return the opened space of this row.
 
         Raises:
             SpaceUnavailable: `space_changed` or `space_unavailable`.
         """
-        key = row.backbone, row.scope, tuple(row.declared_labels), precision
-        space = self._held(key)
+        return self._of(row, self._key(row))
+
+    def key(self, row: Space, *, precision: str | None = None) -> SpaceKey:
+        """Return the arguments by which the row's space has opened, by default as for answers.
+
+        Raises:
+            SpaceUnavailable: as `of`.
+        """
+        key = self._key(row, precision)
+        self._of(row, key)
+        return key
+
+    def model(self, row: Space, members: Members, rule: str) -> Model:
+        """Return the model of these components.
+
+        Raises:
+            SpaceUnavailable: as `of`.
+        """
+        parts = tuple((source_of(part), weight) for part, weight in members)
+        return Model(self.key(row), parts, rule)
+
+    def pixels(
+        self, row: Space, files: Sequence[bytes], budget: Budget
+    ) -> list[np.ndarray | BadImage]:
+        """Return what the space takes of each image file, or what is wrong with it.
+
+        Raises:
+            SpaceUnavailable: as `of`.
+            NotReady: as `Decoder`.
+        """
+        return self._decoder.pixels(files, self.of(row).geometry, budget)
+
+    def check_available(self, row: Space) -> None:
+        """Check that the space is not known to be unavailable; opens nothing.
+
+        Raises:
+            SpaceUnavailable: as `of`.
+        """
+        fault = self.fault(row)
+        if fault is not None:
+            raise fault.error()
+
+    def _key(self, row: Space, precision: str | None = None) -> SpaceKey:
+        declared = tuple(row.declared_labels)
+        return SpaceKey(row.backbone, row.scope, declared, precision or self._precision)
+
+    def _of(self, row: Space, key: SpaceKey) -> OpenedSpace:
+        space = self._cache.held(key)
         if space is None or space.fingerprint != row.fingerprint:
             space = self._opened_again(row, key)
         self._faults.pop(row.name, None)
         self._seen.add((row.name, row.fingerprint))
         return space
 
-    def _opened_again(self, row: Space, key: Key) -> tangent.Space:
+    def _opened_again(self, row: Space, key: SpaceKey) -> OpenedSpace:
         """Open the space past what is in memory, which is older than the row or the weights."""
         fault = self.fault(row)
         if fault and monotonic() < fault.retry_at:
             raise fault.error()
-        with self._lock:
-            self._spaces.pop(key, None)
+        self._cache.drop(key)
         try:
-            return spaces.open_row(row, lambda: self.open(*key))
+            return spaces.open_row(row, lambda: self._cache.open(key))
         except SpaceUnavailable as error:
             self._note(row, error)
             raise
@@ -106,29 +157,8 @@ class OpenedSpaces:
         return len(self._faults)
 
     def close(self) -> None:
-        """Release the spaces."""
-        with self._lock:
-            self._spaces.clear()
-
-    def _opened(self, key: Key) -> tangent.Space:
-        space = self._held(key)  # opened by another request in the meantime
-        if space is None:
-            space = self._open(*key)
-            self._hold(key, space)
-        return space
-
-    def _held(self, key: Key) -> tangent.Space | None:
-        with self._lock:
-            space = self._spaces.get(key)
-            if space is not None:
-                self._spaces.move_to_end(key)
-            return space
-
-    def _hold(self, key: Key, space: tangent.Space) -> None:
-        with self._lock:
-            self._spaces[key] = space
-            if len(self._spaces) > MAX_OPEN:
-                self._spaces.popitem(last=False)
+        """Forget the spaces."""
+        self._cache.close()
 
     def _note(self, row: Space, error: SpaceUnavailable) -> None:
         error.extra["retry_after"] = RETRY_SECONDS

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import transaction
 from app.errors import NotReady
+from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
-from app.inference.engine.engine import Engine
+from app.inference.engines import AnyEngine
 from app.schemas.predictions import SelectionQuery
 from app.store import compositions, damage
 from app.store.compositions import Selection
@@ -65,18 +66,18 @@ def unavailable_components(selection: Selection) -> list[dict[str, str]]:
 
 def read_consistently(
     reading: sessionmaker[Session],
-    engine: Engine,
+    engine: AnyEngine,
     query: SelectionQuery,
     work: Callable[[Selection], Result],
     *,
     sessions: sessionmaker[Session],
+    blobs: LocalBlobs,
     prepare: Callable[[Selection], object] = bool,
     ticket: Ticket | None = None,
 ) -> Result:
     """Return the result of `work` on the selection, with no deletion in any process meanwhile.
 
     A component whose file proves damaged fails at once, and the others answer.
-
     `prepare` is called first, and again if the selection has changed; deletions do not wait for it
     if `ticket`, which then enters the gate for `work`, is outside.
 
@@ -96,7 +97,7 @@ def read_consistently(
         try:
             result = work(selection)
         except DamagedFile as lost:  # or deleted by another process in between
-            attempts += not damage.note(sessions, engine.blobs, lost)
+            attempts += not damage.note(sessions, blobs, lost)
             continue
         attempts += 1
         with transaction(reading) as session:

@@ -4,12 +4,12 @@ import shutil
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-import tangent
 from app.database.ids import next_id
 from app.database.sessions import Session, hold_write_lock, transaction
 from app.database.tables import Component, Space
 from app.errors import Invalid
 from app.files.intents import Intent, store
+from app.inference.models import Examined, Written
 from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.settings import Settings
@@ -30,31 +30,30 @@ def import_component(
         Forbidden: `quota_exceeded`.
         Invalid, Gone: as `Once.run`.
     """
-    component, space, sha256, stored = _accept(parts, file)
+    written, space, stored = _accept(parts, file)
     key = stored.key
     row = Component(
         id=key.split("/")[1],
         name=name or _name_of(filename),
         space=space.name,
-        hyperparameters=component.hyperparameters,
-        seed=component.seed,
-        labels=component.labels,
-        fingerprint=component.fingerprint,
+        hyperparameters=written.hyperparameters,
+        seed=written.seed,
+        labels=written.labels,
+        fingerprint=written.fingerprint,
         blob_key=key,
-        sha256=sha256,
-        bytes=parts.blobs.path(key).stat().st_size,
+        sha256=written.sha256,
+        bytes=written.size,
     )
-    record = None if component.derived is None else component.derived.as_dict()
 
     def add(session: Session) -> str:
         hold_write_lock(session)
         quotas.check(session, max_bytes=row.bytes or 0, max_components=1)
-        added = lineage.add_import(session, row, record)
+        added = lineage.add_import(session, row, written.derived)
         stored.settle(session)
         return added.id
 
     with stored, transaction(parts.sessions) as session:
-        request = {"name": row.name, "sha256": sha256}
+        request = {"name": row.name, "sha256": written.sha256}
         row_id = once.run(session, request, lambda: add(session))
         return ComponentOut.of(components.get(session, row_id))
 
@@ -65,10 +64,10 @@ def _name_of(filename: str | None) -> str:
     return name_from(stem)[:200] or "imported"
 
 
-def _accept(parts: Parts, file: BinaryIO) -> tuple[tangent.Component, Space, str, Intent]:
+def _accept(parts: Parts, file: BinaryIO) -> tuple[Written, Space, Intent]:
     """Check the uploaded component, and store it byte for byte as this service saves it.
 
-    Return it with the space that its fingerprint finds, its file's SHA-256, and the stored file.
+    Return it with the space that its fingerprint finds, and the stored file.
     """
     with transaction(parts.reading) as session:
         rows = spaces.list_(session, after=None, limit=1000)
@@ -76,11 +75,10 @@ def _accept(parts: Parts, file: BinaryIO) -> tuple[tangent.Component, Space, str
     try:
         with received.open("wb") as copy:
             shutil.copyfileobj(file, copy)
-        component = tangent.Component.load(received)
-        row = _space_of(component, rows)
-        _check_number_of_labels(component, parts.settings)
-        component = tangent.accepted(parts.engine.space(row), component)
-        sha256 = component.save(rewritten)
+        about = parts.engine.examine(received)
+        row = _space_of(about, rows)
+        _check_number_of_labels(about, parts.settings)
+        written = parts.engine.accept(parts.spaces.key(row), received, rewritten)
         with transaction(parts.reading) as session:
             component_id = next_id(session, "cmp", Component.id)
         key = f"components/{component_id}/imported.safetensors"
@@ -88,10 +86,10 @@ def _accept(parts: Parts, file: BinaryIO) -> tuple[tangent.Component, Space, str
     finally:
         for path in (received, rewritten):
             path.unlink(missing_ok=True)
-    return component, row, sha256, stored
+    return written, row, stored
 
 
-def _space_of(component: tangent.Component, rows: list[Space]) -> Space:
+def _space_of(component: Examined, rows: list[Space]) -> Space:
     for row in rows:
         if row.fingerprint == component.fingerprint:
             return row
@@ -102,9 +100,9 @@ def _space_of(component: tangent.Component, rows: list[Space]) -> Space:
     )
 
 
-def _check_number_of_labels(component: tangent.Component, settings: Settings) -> None:
-    if len(component.labels) > settings.max_labels:
+def _check_number_of_labels(component: Examined, settings: Settings) -> None:
+    if component.labels > settings.max_labels:
         raise Invalid(
             "too_many_labels",
-            f"the component has {len(component.labels)} labels, the most is {settings.max_labels}",
+            f"the component has {component.labels} labels, the most is {settings.max_labels}",
         )

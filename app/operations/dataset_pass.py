@@ -1,31 +1,32 @@
 """A pass over a dataset's images, a chunk at a time; a deletion ends the pass."""
 
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image
-from app.files.blobs import BlobMissing, LocalBlobs
+from app.files.blobs import BlobMissing
+from app.files.component_files import DamagedFile
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
-from app.inference.engine.engine import Engine
 from app.inference.selection import selection_fields
-from app.parts import Sessions
+from app.parts import Parts
 from app.store import datasets, evaluations
 from app.store.compositions import Selection
 
+Result = TypeVar("Result")
+
 
 def dataset_pass(
-    engine: Engine,
-    blobs: LocalBlobs,
-    reading: Sessions,
+    parts: Parts,
     selection: Selection,
     dataset: Dataset,
+    work: Callable[[list[Any]], Result],
     *,
     chunk: int,
     labels: Collection[str] | None = None,
-) -> Iterator[tuple[list[Image], list[Any]]]:
-    """Yield image rows with the network's inputs, at most `chunk` at a time.
+) -> Iterator[tuple[list[Image], Result]]:
+    """Yield image rows with the result of `work` on their pixels, at most `chunk` at a time.
 
     `labels` restricts the pass to images of these labels. `dataset` is the row as it was when the
     work began.
@@ -38,7 +39,7 @@ def dataset_pass(
     described, after = selection_fields(selection), None
     budget = Budget(times=ACCEPTED_TIMES)
     while True:
-        with transaction(reading) as session:
+        with transaction(parts.reading) as session:
             evaluations.require(session, described, dataset)
             rows = datasets.images(session, dataset.id, label=None, after=after, limit=chunk)
         if not rows:
@@ -47,19 +48,26 @@ def dataset_pass(
         known = [row for row in rows if labels is None or row.label in labels]
         if known:
             try:
-                files = [datasets.read(blobs, dataset, row) for row in known]
-            except BlobMissing as missing:
-                with transaction(reading) as session:  # deleted by another process just now?
+                files = [datasets.read(parts.blobs, dataset, row) for row in known]
+                result = work(_pixels(parts, selection, known, files, budget))
+            except (BlobMissing, DamagedFile) as missing:
+                with transaction(parts.reading) as session:  # deleted just now?
                     evaluations.require(session, described, dataset)
-                raise datasets.damaged(missing) from None
-            yield known, _inputs(engine, selection, known, files, budget)
+                if isinstance(missing, BlobMissing):
+                    raise datasets.damaged(missing) from None
+                raise
+            yield known, result
 
 
-def _inputs(
-    engine: Engine, selection: Selection, rows: list[Image], files: list[bytes], budget: Budget
+def _pixels(
+    parts: Parts,
+    selection: Selection,
+    rows: list[Image],
+    files: list[bytes],
+    budget: Budget,
 ) -> list[Any]:
-    inputs = engine.read(selection.space, files, budget)
-    for row, found in zip(rows, inputs, strict=True):
+    pixels = parts.spaces.pixels(selection.space, files, budget)
+    for row, found in zip(rows, pixels, strict=True):
         if isinstance(found, BadImage):
             raise datasets.unreadable(row.path, found.reason) from found
-    return inputs
+    return pixels

@@ -33,14 +33,14 @@ def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDatase
     Raises:
         Problem: as `app.archives.uploads.receive`.
         NotFound: `space_not_found`.
-        SpaceUnavailable: as `Engine.check_available`.
+        SpaceUnavailable: as `OpenedSpaces.check_available`.
         Forbidden: `quota_exceeded`.
         Invalid, Gone: as `Once.run`.
     """
     with transaction(parts.reading) as session:  # before the archive is read, which takes long
         space = spaces.get(session, archive.space)
     if archive.train:
-        parts.engine.check_available(space)
+        parts.spaces.check_available(space)
     with (
         datasets.receive(archive.file, parts.blobs, parts.settings, archive.code_page) as upload,
         datasets.store_pack(parts.sessions, parts.blobs, upload) as pack,

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from app.database.sessions import Session, transaction
 from app.database.tables import Component, Dataset, Space
 from app.errors import Conflict, Invalid
+from app.inference.models import MergePlan
 from app.parts import Parts
 from app.schemas.components import ComponentOut
 from app.schemas.derivations import DeriveIn
 from app.store import components, datasets, lineage, quotas, spaces
 from app.store.idempotency import Once
-from tangent.composition import merging
 from tangent.vocabulary import LINEAR, REFINE
 
 
@@ -22,7 +22,7 @@ def queue_derivation(parts: Parts, request: DeriveIn, once: Once) -> ComponentOu
         Invalid: `nothing_to_refine`, `dataset_missing`, `dataset_not_used`, `no_common_label`.
         Forbidden: `quota_exceeded`.
         NotFound, Gone, Conflict, Invalid: a parent's or the dataset's; as `Once.run`.
-        SpaceUnavailable: as `Engine.check_available`.
+        SpaceUnavailable: as `OpenedSpaces.check_available`.
     """
     with transaction(parts.sessions) as session:
         component_id = once.run(
@@ -32,28 +32,28 @@ def queue_derivation(parts: Parts, request: DeriveIn, once: Once) -> ComponentOu
 
 
 def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
-    method = merging.merge_method(request.operator)
-    parameters = method.resolve(request.parameters)
-    method.weigh([parent.weight for parent in request.parents])
+    weights = [parent.weight for parent in request.parents]
+    method = parts.engine.plan_merge(request.operator, request.parameters, weights)
     given = [(parent.id, parent.weight) for parent in request.parents]
     pairs = lineage.hold_parents(session, given)
     quotas.check(session, max_queued_trainings=1, max_components=1)
     parents = [parent for parent, _ in pairs]
     space = spaces.get(session, parents[0].space)
-    parts.engine.check_available(space)
+    parts.spaces.check_available(space)
     if request.operator == REFINE and space.scope in LINEAR:
         raise Invalid(
             "nothing_to_refine",
             f"rule joint is exact at scope {space.scope}: compose the parents by it",
         )
-    _check_images(method, space, parents)
+    if method.measures_images:
+        _check_images(parts, method, space, parents)
     return lineage.queue_derivation(
         session,
         parts.jobs,
         space=space,
         parents=pairs,
         operator=request.operator,
-        parameters=parameters,
+        parameters=method.parameters,
         dataset=_dataset(session, request, method, parents),
         name=request.name,
         seed=request.seed,
@@ -61,35 +61,33 @@ def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
     )
 
 
-def _check_images(method: merging.MergeMethod, space: Space, parents: Sequence[Component]) -> None:
+def _check_images(
+    parts: Parts, method: MergePlan, space: Space, parents: Sequence[Component]
+) -> None:
     """Refuse parents whose images the method needs and the service does not hold.
 
     Raises:
         Conflict: `parent_data_missing`, with the `components`.
     """
-    if not method.measures_images:
-        return
+    losses = [parent.hyperparameters["loss"] for parent in parents]
+    needed = parts.engine.merges_needing_images(method.operator, space.scope, losses)
     missing = [
         parent.id
-        for parent in parents
-        if parent.derived is not None
-        or (
-            parent.dataset_id is None
-            and method.needs_images(space.scope, parent.hyperparameters["loss"])
-        )
+        for parent, needs in zip(parents, needed, strict=True)
+        if parent.derived is not None or (parent.dataset_id is None and needs)
     ]
     if missing:
         raise Conflict(
             "parent_data_missing",
-            f"operator {method.name} measures on the images that a parent was trained from, and "
-            f"there are none for {', '.join(missing)}, imported or derived: leave these out, or "
-            "use an operator that needs no images",
+            f"operator {method.operator} measures on the images that a parent was trained "
+            f"from, and there are none for {', '.join(missing)}, imported or derived: leave these "
+            "out, or use an operator that needs no images",
             components=missing,
         )
 
 
 def _dataset(
-    session: Session, request: DeriveIn, method: merging.MergeMethod, parents: Sequence[Component]
+    session: Session, request: DeriveIn, method: MergePlan, parents: Sequence[Component]
 ) -> Dataset | None:
     """Return the dataset to fit to; None for a method without one.
 
@@ -98,11 +96,11 @@ def _dataset(
         NotFound, Gone: as `datasets.get`.
     """
     if request.dataset_id is None:
-        if method.dataset:
+        if method.takes_dataset:
             detail = f"operator {request.operator} fits to labelled images: give a dataset_id"
             raise Invalid("dataset_missing", detail)
         return None
-    if not method.dataset:
+    if not method.takes_dataset:
         detail = f"operator {request.operator} fits to no images: leave dataset_id out"
         raise Invalid("dataset_not_used", detail)
     dataset = datasets.get(session, request.dataset_id)

@@ -6,6 +6,7 @@ from typing import Any
 from app.database.sessions import transaction
 from app.database.tables import Dataset
 from app.inference.deletion_gate import Ticket
+from app.inference.models import Model, Passed
 from app.inference.selection import (
     contents,
     read_consistently,
@@ -18,7 +19,6 @@ from app.schemas.evaluations import EvaluationIn, EvaluationOut
 from app.store import datasets, evaluations, quotas
 from app.store.compositions import Selection
 from app.store.idempotency import Once
-from tangent import Delta
 
 CHUNK = 64  # images in memory at a time
 
@@ -39,15 +39,16 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
     parts.count_images(dataset.num_images)
     # Only composing and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
-    selection, delta = read_consistently(
+    selection, model = read_consistently(
         parts.reading,
         parts.engine,
         request,
-        lambda found: (found, parts.engine.delta(found.space, *found.served)),
+        lambda found: (found, _composed(parts, found)),
         sessions=parts.sessions,
+        blobs=parts.blobs,
     )
     ticket.leave()
-    result = _evaluated(parts, selection, delta, dataset)
+    result = _evaluated(parts, selection, model, dataset)
     ticket.enter()
     with transaction(parts.sessions) as session:
 
@@ -62,14 +63,23 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
     return shown
 
 
+def _composed(parts: Parts, selection: Selection) -> Model:
+    """Return the selection's model, composed, so that a missing file is noticed now."""
+    model = parts.spaces.model(selection.space, *selection.served)
+    parts.engine.compose(model)
+    return model
+
+
 def _evaluated(
-    parts: Parts, selection: Selection, delta: Delta, dataset: Dataset
+    parts: Parts, selection: Selection, model: Model, dataset: Dataset
 ) -> dict[str, Any]:
     """Return the counts over all images of the dataset."""
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    chunks = dataset_pass(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
-    for rows, inputs in chunks:
-        best = parts.engine.logits(selection.space, inputs, delta).argmax(axis=1)
-        for row, column in zip(rows, best, strict=True):
-            confusion[row.label][delta.labels[column]] += 1
+
+    def passed(pixels: list[Any]) -> Passed:
+        return parts.engine.run(model, pixels)
+
+    for rows, found in dataset_pass(parts, selection, dataset, passed, chunk=CHUNK):
+        for row, column in zip(rows, found.logits.argmax(axis=1), strict=True):
+            confusion[row.label][found.labels[column]] += 1
     return evaluations.result_of(confusion)

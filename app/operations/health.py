@@ -35,18 +35,18 @@ def check_health(parts: Parts, checks: dict[str, Check], worker_fault: str | Non
 
     def space() -> str:
         parts.engine.respect(seen["epoch"])
-        return parts.engine.space(seen["space"]).fingerprint
+        return parts.spaces.of(seen["space"]).fingerprint
 
     def forward() -> str:
-        parts.engine.canary(seen["space"])
-        return f"passes on {parts.engine.device}"
+        parts.engine.canary(parts.spaces.key(seen["space"]))
+        return f"passes on {parts.engine.device_name}"
 
     for name, run in zip(NAMES, (database, space, forward), strict=True):
         checks[name] = _check(run, all(check.ok for check in checks.values()))
     return Ready(
         status=_status(parts, checks),
         checks=checks,
-        spaces_unavailable=parts.engine.spaces.count_unavailable(),
+        spaces_unavailable=parts.spaces.count_unavailable(),
         epoch=seen.get("epoch"),
         workers=seen.get("workers"),
         workers_missing=_missing(seen.get("workers"), worker_fault),
@@ -63,7 +63,7 @@ def late(parts: Parts, checks: dict[str, Check], seconds: float) -> Ready:
     return Ready(
         status="unavailable",
         checks=known,
-        spaces_unavailable=parts.engine.spaces.count_unavailable(),
+        spaces_unavailable=parts.spaces.count_unavailable(),
         epoch=None,
         workers=None,
         workers_missing=None,
@@ -78,7 +78,7 @@ def _missing(workers: int | None, fault: str | None) -> str | None:
 
 def _status(parts: Parts, checks: dict[str, Check]) -> Literal["ok", "degraded", "unavailable"]:
     if all(check.ok for check in checks.values()):
-        return "degraded" if parts.engine.spaces.count_unavailable() else "ok"
+        return "degraded" if parts.spaces.count_unavailable() else "ok"
     if not checks["database"].ok or checks["space"].ok:
         return "unavailable"
     return "degraded" if _another_answers(parts) else "unavailable"
@@ -89,11 +89,10 @@ def _another_answers(parts: Parts) -> bool:
     with transaction(parts.reading) as session:
         rows = spaces.list_(session, after=None, limit=MAX_SPACES)
     others = [row for row in rows if row.name != spaces.DEFAULT]
-    others.sort(key=lambda row: parts.engine.spaces.status(row) != "ready")
+    others.sort(key=lambda row: parts.spaces.status(row) != "ready")
     for row in others[:MAX_TRIED]:
         try:
-            parts.engine.space(row)
-            parts.engine.canary(row)
+            parts.engine.canary(parts.spaces.key(row))
             return True
         except Exception as error:  # whatever is wrong, this space does not answer
             log.debug("space %r does not answer: %s", row.name, error)

@@ -11,8 +11,7 @@ from app.images.budget import REQUEST_TIMES, Budget, TooExpensive
 from app.images.image_files import BadImage
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
-from app.inference.engine.engine import Engine
-from app.inference.engine.orders import Company
+from app.inference.models import Company
 from app.inference.selection import (
     contents,
     read_consistently,
@@ -41,11 +40,11 @@ class Prediction:
 class Work:
     """A prediction in progress: a network input or a problem for every image."""
 
-    engine: Engine
+    parts: Parts
     query: PredictionQuery
     images: list[bytes | Problem]
     budget: Budget  # of the images together
-    inputs: list[Any] | None = None  # a tensor or a Problem for each image
+    inputs: list[Any] | None = None  # pixels or a Problem for each image
     inputs_of: str | None = None  # the fingerprint of the space that the inputs are for
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
 
@@ -56,7 +55,7 @@ class Work:
         """Decode the images, unless they were decoded for the selection's space."""
         if self.attributes:
             count = len(selection.members), len(self.images)
-            attribution.check_cost(*count, self.engine.settings)
+            attribution.check_cost(*count, self.parts.settings)
         if self.inputs_of != selection.space.fingerprint:
             self.inputs = self._timed("decode", self._decode, selection)
             self.inputs_of = selection.space.fingerprint
@@ -66,16 +65,18 @@ class Work:
         assert self.inputs is not None, "prepare comes first"
         if self.attributes:
             selection = replace(selection, refinement=None)  # only the one-shot answer has parts
-        delta = self._timed("compose", self.engine.delta, selection.space, *selection.served)
-        columns = ranking.columns(delta.labels, self.query.labels)
+        spaces, engine = self.parts.spaces, self.parts.engine
+        model = spaces.model(selection.space, *selection.served)
+        labels = self._timed("compose", engine.compose, model)
+        columns = ranking.columns(labels, self.query.labels)
         good = [item for item in self.inputs if not isinstance(item, Problem)]
         answers: Iterator[dict[str, Any]] = iter(())
         if good:
             company: Company = "each" if self.query.deterministic else "mixed"
-            passed = self.engine.run(selection.space, good, delta, company=company)
-            self.seconds["queue"] += passed.queued
+            passed = engine.run(model, good, company=company)
+            self.seconds["queue"] += passed.queue
             self.seconds["forward"] += passed.forward
-            ranked = ranking.rankings(passed.logits, delta.labels, columns, self.query)
+            ranked = ranking.rankings(passed.logits, labels, columns, self.query)
             answers = iter(self._answers(selection, good, ranked))
         return selection, [
             item if isinstance(item, Problem) else next(answers) for item in self.inputs
@@ -88,18 +89,12 @@ class Work:
         answers: list[dict[str, Any]] = [{"predictions": ranking} for ranking in ranked]
         if not self.attributes:
             return answers
+        model = self.parts.spaces.model(selection.space, selection.members, selection.rule)
         ids = [part.id for part, _ in selection.members]
         size = 1 if self.query.deterministic else len(inputs)
         for start in range(0, len(inputs), size):
             some = slice(start, start + size)
-            found = self._timed(
-                "forward",
-                self.engine.attribution,
-                selection.space,
-                inputs[some],
-                selection.members,
-                selection.rule,
-            )
+            found = self._timed("forward", self.parts.engine.attribution, model, inputs[some])
             added = attribution.attributions(found, ids, self.query, ranked[some])
             answers[some] = [a | more for a, more in zip(answers[some], added, strict=True)]
         return answers
@@ -113,7 +108,7 @@ class Work:
 
     def _decode(self, selection: Selection) -> list[Any]:
         files = [image for image in self.images if not isinstance(image, Problem)]
-        found = iter(self.engine.read(selection.space, files, self.budget))
+        found = iter(self.parts.spaces.pixels(selection.space, files, self.budget))
         return [
             image if isinstance(image, Problem) else _input(next(found)) for image in self.images
         ]
@@ -140,19 +135,19 @@ def predict(
     started = perf_counter()
     parts.count_images(len(images))
     budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
-    work = Work(parts.engine, query, images, budget)
+    work = Work(parts, query, images, budget)
     selection, answers = read_consistently(
         parts.reading,
         parts.engine,
         query,
         work.run,
         sessions=parts.sessions,
+        blobs=parts.blobs,
         prepare=work.prepare,
         ticket=ticket,
     )
     metrics = parts.metrics
     metrics.decode_seconds.observe(work.seconds["decode"])
-    metrics.queue_seconds.observe(work.seconds["queue"])
     metrics.prediction_seconds.observe(perf_counter() - started)
     metrics.prediction_images.observe(len(answers))
     for answer in answers:

@@ -35,7 +35,7 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
             retry_after=RETRY_SECONDS,
         )
     try:
-        facts = spaces.facts(parts.engine.open(backbone, request.scope, request.labels))
+        facts = spaces.facts(parts.spaces.open(backbone, request.scope, request.labels))
     finally:
         parts.space_openings.release()
     with transaction(parts.sessions) as session:
@@ -47,8 +47,8 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
             default_rule=request.default_rule,
             shared=request.shared,
         )
-        parts.engine.space(space)  # notes that it has opened
-        return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)
+        parts.spaces.of(space)  # notes that it has opened
+        return SpaceOut.of(space, spaces.labels(session, space), parts.spaces)
 
 
 def _check_number_of_labels(request: SpaceIn, most: int) -> None:

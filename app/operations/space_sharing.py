@@ -29,4 +29,4 @@ def change_space(parts: Parts, name: str, request: SpaceChange) -> SpaceOut:
         if "owner" in given:
             space.owner = None if request.owner is None else keys.get(session, request.owner).id
         session.flush()
-        return SpaceOut.of(space, spaces.labels(session, space), parts.engine.spaces)
+        return SpaceOut.of(space, spaces.labels(session, space), parts.spaces)

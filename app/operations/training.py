@@ -25,14 +25,14 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
     Raises:
         BadHyperparameter: a hyperparameter is unknown or out of its range.
         NotFound, Gone: the space's or the dataset's.
-        SpaceUnavailable: as `Engine.check_available`.
+        SpaceUnavailable: as `OpenedSpaces.check_available`.
         Invalid, Gone: as `Once.run`.
         Forbidden: `quota_exceeded`.
     """
     with transaction(parts.sessions) as session:
         space = spaces.get(session, request.space)
         dataset = datasets.get(session, request.dataset_id)
-        parts.engine.check_available(space)
+        parts.spaces.check_available(space)
         settings = Hyperparameters.resolve(space.scope, request.hyperparameters)
 
         def queue() -> str:
@@ -58,14 +58,14 @@ def retrain(parts: Parts, component_id: str) -> ComponentOut:
     Raises:
         Conflict: `component_not_failed`, `component_not_trained_here`.
         NotFound, Gone: as `components.get`.
-        SpaceUnavailable: as `Engine.check_available`.
+        SpaceUnavailable: as `OpenedSpaces.check_available`.
     """
     with transaction(parts.sessions) as session:
         hold_write_lock(session)
         row = components.get(session, component_id)
         if row.status not in components.ACTIVE:
             space = spaces.get(session, row.space)
-            parts.engine.check_available(space)
+            parts.spaces.check_available(space)
             retraining.retrain_component(session, parts.jobs, parts.blobs, row, space)
         return ComponentOut.of(components.get(session, component_id))
 

@@ -1,6 +1,5 @@
 """Weight fitting: compute every component's logits on a dataset, then solve for the weights."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +7,8 @@ from app.database.sessions import Session, transaction
 from app.database.tables import Dataset
 from app.errors import Conflict, Invalid, NotReady
 from app.inference.deletion_gate import Ticket
-from app.inference.engine.engine import Engine
+from app.inference.models import Effects, WeightProblem
+from app.inference.opened_spaces import source_of
 from app.inference.selection import contents, read_consistently, selection_fields
 from app.operations.dataset_pass import dataset_pass
 from app.parts import Parts
@@ -18,7 +18,6 @@ from app.store import compositions, datasets, fitted_weights
 from app.store.composition_versions import precondition
 from app.store.compositions import Selection
 from app.store.idempotency import Once
-from tangent.composition.fitted_weights import Examples, WeightFit, examples_of, uniform
 
 CHUNK = 64  # images in memory at a time
 MIN_IMAGES = 10
@@ -29,7 +28,7 @@ HELD_OUT = 5  # one image in so many
 class Gathered:
     """The examples so far, with marks on the ones held out."""
 
-    chunks: list[Any] = field(default_factory=list)
+    chunks: list[Effects] = field(default_factory=list)
     truth: list[int] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
 
@@ -51,10 +50,10 @@ def fit_weights(
     parts.count_images(dataset.num_images)
     # Only reading and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
-    selection, members = _read(parts, name, dataset, if_match)
+    selection = _read(parts, name, dataset, if_match)
     ticket.leave()
-    examples = _gathered(parts, selection, members, dataset)
-    weights, solved = _solved(request, selection, members, examples, dataset.num_images)
+    examples = _gathered(parts, selection, dataset)
+    weights, solved = _solved(parts, request, selection, examples, dataset.num_images)
     ticket.enter()
     with transaction(parts.sessions) as session:
 
@@ -75,22 +74,24 @@ def fit_weights(
     return shown
 
 
-def _read(
-    parts: Parts, name: str, dataset: Dataset, if_match: str | None
-) -> tuple[Selection, list[Any]]:
-    """Return the composition's selection and its opened components."""
+def _read(parts: Parts, name: str, dataset: Dataset, if_match: str | None) -> Selection:
+    """Return the composition's selection, whose weights can be fitted."""
+
+    def checked(selection: Selection) -> Selection:
+        _check(parts, selection, dataset, if_match)
+        return selection
+
     return read_consistently(
         parts.reading,
         parts.engine,
         SelectionQuery(composition=name, rule="average"),
-        lambda selection: (selection, _opened(parts.engine, selection, dataset, if_match)),
+        checked,
         sessions=parts.sessions,
+        blobs=parts.blobs,
     )
 
 
-def _opened(
-    engine: Engine, selection: Selection, dataset: Dataset, if_match: str | None
-) -> list[Any]:
+def _check(parts: Parts, selection: Selection, dataset: Dataset, if_match: str | None) -> None:
     assert selection.composition is not None
     precondition(selection.etag, if_match)
     if selection.retraining:
@@ -115,7 +116,7 @@ def _opened(
             f"dataset {dataset.id} has no label that the composition's components know: "
             f"they know {', '.join(labels[:20])}",
         )
-    count, settings = len(selection.members), engine.settings
+    count, settings = len(selection.members), parts.settings
     most, numbers = settings.max_attributed_components, settings.max_solve_numbers
     if count > most or usable * len(labels) * count > numbers:
         raise Invalid(
@@ -124,25 +125,19 @@ def _opened(
             f"most are {most} components, and {numbers} of the product: solve on a smaller "
             "dataset or with fewer components",
         )
-    return engine.components(selection.members)
 
 
-def _gathered(parts: Parts, selection: Selection, members: list[Any], dataset: Dataset) -> Gathered:
+def _gathered(parts: Parts, selection: Selection, dataset: Dataset) -> Gathered:
     """Return the logits of all images whose label the components know."""
     found, labels = Gathered(), labels_of(selection)
-    walked = dataset_pass(
-        parts.engine,
-        parts.blobs,
-        parts.reading,
-        selection,
-        dataset,
-        chunk=CHUNK,
-        labels=labels,
-    )
-    for rows, inputs in walked:
-        found.chunks.append(
-            parts.engine.logits_by_component(selection.space, inputs, members, labels)
-        )
+    key = parts.spaces.key(selection.space)
+    sources = [source_of(part) for part, _ in selection.members]
+
+    def effects(pixels: list[Any]) -> Effects:
+        return parts.engine.effects(key, sources, pixels, labels)
+
+    for rows, chunk in dataset_pass(parts, selection, dataset, effects, chunk=CHUNK, labels=labels):
+        found.chunks.append(chunk)
         found.truth += [labels.index(row.label) for row in rows]
         found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
     return found
@@ -159,49 +154,51 @@ def labels_of(selection: Selection) -> tuple[str, ...]:
 
 
 def _solved(
-    request: SolveIn,
-    selection: Selection,
-    parts: Sequence[Any],
-    found: Gathered,
-    num_images: int,
+    parts: Parts, request: SolveIn, selection: Selection, found: Gathered, num_images: int
 ) -> tuple[list[float], dict[str, Any]]:
-    """Return the weights, and the report on them for the client."""
-    examples = examples_of(found.chunks, found.truth)
-    fitted, held_out = _split(examples, found.held_out)
-    betas = [float(part.hyperparameters.get("beta", 1.0)) for part in parts]
-    problem = WeightFit(request.objective, request.l2, request.constraint, sum(betas) / len(betas))
-    weights, equal = problem.solve(fitted), uniform(fitted)
-    return weights.tolist(), {
+    """Return the weights, and the report on them for the client.
+
+    Raises:
+        Invalid: `too_few_images`.
+        IndefiniteProblem: no weights are the best, or more than one choice is.
+    """
+    num_holdout = sum(found.held_out)
+    num_fitted = len(found.truth) - num_holdout
+    _check_number(num_fitted, num_holdout)
+    betas = [float(part.hyperparameters.get("beta", 1.0)) for part, _ in selection.members]
+    problem = WeightProblem(
+        chunks=found.chunks,
+        truth=found.truth,
+        held_out=found.held_out,
+        objective=request.objective,
+        l2=request.l2,
+        constraint=request.constraint,
+        beta=sum(betas) / len(betas),
+    )
+    solution = parts.engine.fit_weights(problem)
+    return solution.weights, {
         "dataset_id": request.dataset_id,
         "objective": request.objective,
         "l2": request.l2,
         "constraint": request.constraint,
-        "num_images": len(fitted),
-        "num_left_out": num_images - len(examples),
-        "training_objective": problem.value(fitted, weights),
-        "uniform_training_objective": problem.value(fitted, equal),
-        "num_holdout": len(held_out),
-        "holdout_accuracy": held_out.accuracy(weights),
-        "uniform_holdout_accuracy": held_out.accuracy(equal),
+        "num_images": num_fitted,
+        "num_left_out": num_images - len(found.truth),
+        "training_objective": solution.objective,
+        "uniform_training_objective": solution.uniform_objective,
+        "num_holdout": num_holdout,
+        "holdout_accuracy": solution.holdout_accuracy,
+        "uniform_holdout_accuracy": solution.uniform_holdout_accuracy,
         "members_trained_on_dataset": [
             part.id for part, _ in selection.members if part.dataset_id == request.dataset_id
         ],
     }
 
 
-def _split(examples: Examples, held_out: Sequence[bool]) -> tuple[Examples, Examples]:
-    """Return the examples to fit and the examples held out.
-
-    Raises:
-        Invalid: `too_few_images`.
-    """
-    kept = [row for row, out in enumerate(held_out) if not out]
-    out = [row for row, out in enumerate(held_out) if out]
-    if len(examples) < MIN_IMAGES or not kept or not out:
+def _check_number(fitted: int, held_out: int) -> None:
+    if fitted + held_out < MIN_IMAGES or not fitted or not held_out:
         raise Invalid(
             "too_few_images",
-            f"{len(kept)} images to fit and {len(out)} held out are too few: the least are "
+            f"{fitted} images to fit and {held_out} held out are too few: the least are "
             f"{MIN_IMAGES} of labels that the components know, some of each kind; one in "
             f"{HELD_OUT} is held out, by its hash",
         )
-    return examples.chosen(kept), examples.chosen(out)

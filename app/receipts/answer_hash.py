@@ -5,8 +5,7 @@ when the rows are gone and no other process can change the space. Equal componen
 hash: on a service that never had the deleted component, and here later, from the files on disk.
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +15,23 @@ from app.database.sessions import transaction
 from app.database.tables import Space
 from app.errors import NotReady, Problem
 from app.files.blobs import BlobMissing
-from app.inference.engine.engine import Engine, Members
+from app.inference.engines import AnyEngine
+from app.inference.opened_spaces import Members, OpenedSpaces
 from app.receipts import remaining
 from app.receipts.body import environment
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
-from tangent import Delta, compose, reproducibility
-from tangent import environment as passes
 from tangent.errors import TangentError
 
 FAILURES = (Problem, TangentError, BlobMissing)
-Composed = Callable[[Space, Members, str], Delta]
 
 
 @dataclass(frozen=True)
 class AnswerHashes:
     """Takes and compares the answer hashes of an engine's spaces."""
 
-    engine: Engine
+    engine: AnyEngine
+    spaces: OpenedSpaces
 
     def take(self, session: Session, space: str) -> dict[str, Any]:
         """Return the answer hash of the space as the session's transaction sees it.
@@ -43,7 +41,7 @@ class AnswerHashes:
         """
         try:
             row, members = _members(session, space, None)
-            return self._answer(row, members, self.engine.delta)
+            return self._answer(row, members)
         except FAILURES as error:
             raise NotReady(
                 "probe_failed",
@@ -72,49 +70,24 @@ class AnswerHashes:
                     return None
             if taken.get("fingerprint") != row.fingerprint:
                 return None  # its components were trained again
-            if taken.get("environment") != self._environment(row):
+            key = self.spaces.key(row)
+            if taken.get("environment") != environment() | self.engine.hash_environment(key):
                 return None
-            return self._answer(row, members, self._from_files) == taken
+            return self._answer(row, members, from_files=True) == taken
         except SpaceUnavailable:
             return None
         except FAILURES:
             return False
 
-    def _from_files(self, row: Space, members: Members, rule: str) -> Delta:
-        """Compose the delta from files alone, past all caches."""
-        weights, shas = [weight for _, weight in members], [str(part.sha256) for part, _ in members]
-        parts = list(zip(self.engine.components(members), weights, strict=True))
-        return compose(self.engine.space(row), parts, rule, shas=shas)
-
-    def _answer(self, row: Space, members: Members, composed: Composed) -> dict[str, Any]:
-        opened = self.engine.space(row)
-        images = reproducibility.hash_images(opened.image_size)
-        answer = None
-        if members:
-            delta = composed(row, members, row.default_rule)
-            logits = self.engine.logits(row, list(images), delta)
-            answer = reproducibility.answer_hash(delta.labels, logits)
-        return {
+    def _answer(self, row: Space, members: Members, *, from_files: bool = False) -> dict[str, Any]:
+        model = self.spaces.model(row, members, row.default_rule)
+        found = self.engine.answer_hash(model, from_files=from_files)
+        return found | {
             "space": row.name,
             "fingerprint": row.fingerprint,
             "rule": row.default_rule,
             "components": len(members),
-            "images": {
-                "count": len(images),
-                "size": opened.image_size,
-                "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
-            },
-            "logits_sha256": answer,
-            "environment": self._environment(row),
-        }
-
-    def _environment(self, row: Space) -> dict[str, Any]:
-        engine = self.engine
-        return environment() | {
-            "passes": passes(engine.device),
-            "processor": reproducibility.processor(),
-            "precision": engine.settings.precision,
-            "engine": engine.space(row).engine_name,
+            "environment": environment() | found["environment"],
         }
 
 

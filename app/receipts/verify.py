@@ -121,7 +121,7 @@ def _probe_ok(parts: Parts, ticket: Ticket, receipt: Receipt, body: BodyV1) -> b
     try:
         before = _deletions_so_far(parts)
         answers = [
-            AnswerHashes(parts.engine).holds(
+            AnswerHashes(parts.engine, parts.spaces).holds(
                 parts.reading,
                 probe,
                 before=receipt.number,

@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-BATCH = (1, 2, 4, 8, 16, 32, 64)
+IMAGES = (1, 2, 4, 8, 16, 32, 64)
 # name, attribute of Counts, text
 GAUGES = (
     ("tangent_component_bytes", "component_bytes", "bytes of all component files"),
@@ -102,8 +102,7 @@ class Metrics:
         )
         self._add_http()
         self._add_answers()
-        self._add_inference()
-        self._add_cache()
+        self.engine_text: Callable[[], str] = str  # the metrics of the engine
 
     def _add_http(self) -> None:
         self.requests = self._counter(
@@ -127,7 +126,7 @@ class Metrics:
             SECONDS,
         )
         self.prediction_images = self._histogram(
-            "tangent_prediction_images", "images of one prediction", BATCH
+            "tangent_prediction_images", "images of one prediction", IMAGES
         )
         self.deletion_seconds = self._histogram(
             "tangent_deletion_duration_seconds",
@@ -138,40 +137,10 @@ class Metrics:
             "tangent_decode_seconds", "time to decode one request's images", SECONDS
         )
 
-    def _add_inference(self) -> None:
-        self.batch = self._histogram(
-            "tangent_inference_batch_size", "images of one forward pass", BATCH
-        )
-        self.batch_compositions = self._histogram(
-            "tangent_inference_batch_compositions", "compositions in one forward pass", BATCH
-        )
-        self.waiting_images = Gauge(
-            "tangent_inference_waiting_images",
-            "images that wait for a forward pass",
-            registry=self.registry,
-        )
-        self.queue_seconds = self._histogram(
-            "tangent_inference_queue_seconds", "time that a request's images wait", SECONDS
-        )
-        self.forward_seconds = self._histogram(
-            "tangent_inference_forward_seconds", "time of one forward pass", SECONDS
-        )
         self.spaces_unavailable = Gauge(
             "tangent_spaces_unavailable",
             "spaces that did not open here as they were made; GET /v1/spaces has the reasons",
             registry=self.registry,
-        )
-
-    def _add_cache(self) -> None:
-        self.cache_hits = self._counter(
-            "tangent_composition_cache_hits", "composed deltas found in memory"
-        )
-        self.cache_misses = self._counter(
-            "tangent_composition_cache_misses", "composed deltas made from their components"
-        )
-        self.cache_evictions = self._counter(
-            "tangent_composition_cache_evictions",
-            "composed deltas dropped to make room or after a deletion",
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -188,4 +157,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + self.engine_text().encode()

@@ -8,21 +8,22 @@ dataset or a component changes meanwhile, the change is planned again.
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.orm import Session, sessionmaker
 
-import tangent
 from app.database.sessions import transaction
 from app.database.tables import Component, Receipt, Space
 from app.errors import NotReady, Problem
-from app.files import component_files
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import store
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
-from app.inference.engine.engine import TRAINED, Engine
+from app.inference.engines import AnyEngine
+from app.inference.models import Written
+from app.inference.opened_spaces import TRAINED, OpenedSpaces, source_of
 from app.parts import Parts
 from app.receipts import ledger
 from app.schemas.datasets import RelabelledDataset, Relabelling
@@ -133,14 +134,18 @@ def _carry_out(parts: Parts, plan: Plan, claim: Claim | None, probe: bool) -> Re
         return locked
 
     with ExitStack() as stored:
-        files = downdated(parts.engine, parts.blobs, parts.sessions, plan)
+        files = downdated(parts.engine, parts.spaces, parts.blobs, parts.sessions, plan)
         for file in files.values():
             stored.enter_context(file.blob)
         return unlearn(parts, change, probe=probe)
 
 
 def downdated(
-    engine: Engine, blobs: LocalBlobs, sessions: sessionmaker[Session], plan: Plan
+    engine: AnyEngine,
+    spaces: OpenedSpaces,
+    blobs: LocalBlobs,
+    sessions: sessionmaker[Session],
+    plan: Plan,
 ) -> dict[str, DowndatedFile]:
     """Store the new files of the plan's components, without training.
 
@@ -149,9 +154,13 @@ def downdated(
     files: dict[str, DowndatedFile] = {}
     try:
         for row, space in plan.components:
-            component = _downdated(engine, blobs, plan, row, space)
-            if component is not None:
-                files[row.id] = _store(blobs, sessions, row, component)
+            path = blobs.scratch_path(row.id)
+            try:
+                written = _written(engine, spaces, blobs, plan, row, space, path)
+                if written is not None:
+                    files[row.id] = _stored(blobs, sessions, row, written, path)
+            finally:
+                path.unlink(missing_ok=True)
     except BaseException:
         for file in files.values():
             file.blob.withdraw()
@@ -159,45 +168,45 @@ def downdated(
     return files
 
 
-def _downdated(
-    engine: Engine, blobs: LocalBlobs, plan: Plan, row: Component, space: Space
-) -> tangent.Component | None:
-    """Return the component of the changed dataset; None if it needs a training.
+def _written(
+    engine: AnyEngine,
+    spaces: OpenedSpaces,
+    blobs: LocalBlobs,
+    plan: Plan,
+    row: Component,
+    space: Space,
+    path: Path,
+) -> Written | None:
+    """Write the component of the changed dataset to `path`; None if it needs a training.
 
     It does if it was trained iteratively or on other arithmetic. A damaged file or image, or a
     space that opens differently, is no reason to keep the old component either: the training will
     report the fault.
     """
     try:
-        component = component_files.load(blobs, row.blob_key or "", str(row.sha256))
-        if row.metrics.get("environment") != tangent.environment(engine.device):
+        if row.metrics.get("environment") != engine.environment():
             return None  # this process does not reproduce the training bit for bit
-        if plan.removed:
-            files = [datasets.read(blobs, plan.dataset, image) for image in plan.removed]
-            budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
-            inputs = engine.read(space, files, budget)
-            labels = [image.label for image in plan.removed]
-            read = [found for found in inputs if not isinstance(found, BadImage)]
-            if len(read) < len(inputs):
-                return None
-            component = engine.without(space, component, read, labels)
-        if plan.renamed:
-            opened = engine.space(space, precision=TRAINED)
-            component = tangent.renamed(opened, component, plan.renamed)
-        return component
+        files = [datasets.read(blobs, plan.dataset, image) for image in plan.removed]
+        budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
+        pixels = spaces.pixels(space, files, budget) if files else []
+        read = [found for found in pixels if not isinstance(found, BadImage)]
+        if len(read) < len(pixels):
+            return None
+        removed = list(zip(read, (image.label for image in plan.removed), strict=True))
+        key = spaces.key(space, precision=TRAINED)
+        source = source_of(row)
+        return engine.change(key, source, path, removed=removed, renamed=plan.renamed)
     except (TangentError, Problem, BlobMissing):
         return None
 
 
-def _store(
-    blobs: LocalBlobs, sessions: sessionmaker[Session], row: Component, component: tangent.Component
+def _stored(
+    blobs: LocalBlobs,
+    sessions: sessionmaker[Session],
+    row: Component,
+    written: Written,
+    path: Path,
 ) -> DowndatedFile:
-    path, key = blobs.scratch_path(row.id), f"components/{row.id}/{uuid4().hex}.safetensors"
-    try:
-        sha256 = component.save(path)
-        size = path.stat().st_size
-        blob = store(sessions, blobs, path, key)
-    finally:
-        path.unlink(missing_ok=True)
-    l2 = float(component.hyperparameters["l2"])
-    return DowndatedFile(blob, sha256, size, dict(component.labels), l2)
+    blob = store(sessions, blobs, path, f"components/{row.id}/{uuid4().hex}.safetensors")
+    l2 = float(str(written.hyperparameters["l2"]))
+    return DowndatedFile(blob, written.sha256, written.size, written.labels, l2)

@@ -17,7 +17,7 @@ from app.database.tables import (
     Space,
 )
 from app.inference.deletion_gate import Ticket
-from app.inference.engine.engine import Engine
+from app.inference.models import Model
 from app.inference.selection import read_consistently
 from app.operations.dataset_pass import dataset_pass
 from app.parts import Parts
@@ -26,7 +26,6 @@ from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, Pr
 from app.store import components, datasets, fitted_weights, lineage
 from app.store.compositions import Selection
 from app.store.members import in_all
-from tangent import Delta
 
 CHUNK = 64  # images in memory at a time
 
@@ -121,18 +120,20 @@ def _answers(
         parts.reading,
         parts.engine,
         SelectionQuery(space=space),
-        lambda selection: (selection, *_composed(parts.engine, selection, component_id)),
+        lambda selection: (selection, *_composed(parts, selection, component_id)),
         sessions=parts.sessions,
+        blobs=parts.blobs,
     )
     ticket.leave()
     if all(part.id != component_id for part, _ in selection.members):
         with transaction(parts.reading) as session:  # deleted by another process just now
             components.ready(session, component_id)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    chunks = dataset_pass(parts.engine, parts.blobs, parts.reading, selection, dataset, chunk=CHUNK)
-    for rows, inputs in chunks:
-        old = _first_labels(parts.engine, selection, inputs, before)
-        new = _first_labels(parts.engine, selection, inputs, after)
+
+    def both(pixels: list[Any]) -> tuple[list[Any], list[Any]]:
+        return _first_labels(parts, pixels, before), _first_labels(parts, pixels, after)
+
+    for rows, (old, new) in dataset_pass(parts, selection, dataset, both, chunk=CHUNK):
         for row, old_label, new_label in zip(rows, old, new, strict=True):
             counts[row.label].update(
                 {
@@ -145,24 +146,23 @@ def _answers(
     return _summed(selection.rule, dataset.id, counts, answered=after is not None)
 
 
-def _composed(
-    engine: Engine, selection: Selection, component_id: str
-) -> tuple[Delta, Delta | None]:
+def _composed(parts: Parts, selection: Selection, component_id: str) -> tuple[Model, Model | None]:
     """Compose the space's answer as it is served, and that of all other components together."""
     rest = [(part, weight) for part, weight in selection.members if part.id != component_id]
-    space, rule = selection.space, selection.rule
-    after = engine.delta(space, rest, rule) if rest else None
-    return engine.delta(space, *selection.served), after
+    after = parts.spaces.model(selection.space, rest, selection.rule) if rest else None
+    before = parts.spaces.model(selection.space, *selection.served)
+    for model in (before, after):
+        if model is not None:
+            parts.engine.compose(model)
+    return before, after
 
 
-def _first_labels(
-    engine: Engine, selection: Selection, inputs: list[Any], delta: Delta | None
-) -> list[Any]:
+def _first_labels(parts: Parts, pixels: list[Any], model: Model | None) -> list[Any]:
     """Return the first label of every image; None where no component is left to answer."""
-    if delta is None:
-        return [None] * len(inputs)
-    columns = engine.logits(selection.space, inputs, delta).argmax(axis=1)
-    return [delta.labels[column] for column in columns]
+    if model is None:
+        return [None] * len(pixels)
+    passed = parts.engine.run(model, pixels)
+    return [passed.labels[column] for column in passed.logits.argmax(axis=1)]
 
 
 def _summed(

@@ -20,13 +20,13 @@ from app.unlearning.deletion import Deletion, DeletionContext, apply
 def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = False) -> Receipt:
     """Carry out the change everywhere; return its receipt, which has a probe if requested."""
     started = perf_counter()
-    answer_hash = AnswerHashes(parts.engine).take if probe else None
+    answer_hash = AnswerHashes(parts.engine, parts.spaces).take if probe else None
     context = DeletionContext(now(), parts.signer, answer_hash, parts.caller.id)
-    with parts.engine.gate.exclusive():
+    with parts.gate.exclusive():
         with transaction(parts.sessions) as session:
             deletion = apply(session, change(session), context)
         parts.engine.forget(deletion.obsolete.shas)
-    parts.engine.transfers.cut(_contents(deletion))
+    parts.transfers.cut(_contents(deletion))
     cleanup.finish(deletion, parts.sessions, parts.jobs, parts.blobs)
     parts.metrics.deletion_seconds.observe(perf_counter() - started)
     return deletion.receipt

@@ -19,8 +19,9 @@ from benchmarks.accuracy.answer import timed as once
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.interleaved import timed
 from tangent.backbones.loading import Backbone, create_untrained, wrap
+from tangent.components.source import Source
 from tangent.components.statistics import Statistics, less, measure
-from tangent.composition.incremental import IncrementalComposition, Source
+from tangent.composition.incremental import IncrementalComposition
 from tangent.training import downdate
 
 BATCH = 32  # images of one answer

@@ -6,10 +6,10 @@ bytes, however many it has in all; the result has the same bytes as one composed
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
 
 from tangent.components.component import Component
 from tangent.components.delta import Delta
+from tangent.components.source import Source
 from tangent.composition.compose import compose, divisor, lambdas
 from tangent.composition.delta_sum import DeltaSum
 from tangent.composition.joint import JointSums
@@ -18,13 +18,6 @@ from tangent.space import Space
 
 KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for `joint`
 MIN_COMPONENTS = 3  # components: fewer are composed as fast from nothing
-
-
-class Source(NamedTuple):
-    """The place of a component: a key that `load` knows, and the SHA-256 of the file."""
-
-    key: str
-    sha256: str
 
 
 Load = Callable[[Source], Component]

@@ -13,6 +13,7 @@ import torch
 
 import tangent
 from app.images import image_files as decoding
+from app.inference.models import SpaceKey
 from app.receipts.offline import check
 from tests.support.history import History
 from tests.support.images import image
@@ -97,7 +98,9 @@ class Audit:
     @property
     def space(self) -> tangent.Space:
         """The default space, opened by the process that acts."""
-        return self.process.service.state.engine.open(self.history.settings.backbone, SCOPE, ())
+        settings = self.history.settings
+        key = SpaceKey(settings.backbone, SCOPE, (), settings.precision)
+        return self.process.service.state.engine.opened(key)
 
     def _answers_are_those_of(self, trained: Trained) -> None:
         for name, body in self.model.compositions.items():

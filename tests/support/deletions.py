@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -12,8 +13,9 @@ from app.database.sessions import open_engine, session_factory, transaction
 from app.errors import Gone
 from app.files.blobs import LocalBlobs
 from app.inference.engine.engine import Engine
+from app.inference.engine.metrics import EngineMetrics
+from app.inference.opened_spaces import OpenedSpaces
 from app.receipts import signing
-from app.server.metrics import Metrics
 from app.settings import Settings
 from app.unlearning import change, change_plan, dataset_change
 from app.unlearning.deletion import DeletionContext, apply
@@ -96,8 +98,9 @@ def delete_image(settings: Settings, dataset_id: str, image_id: str, moment: str
     blobs = LocalBlobs(settings.data_dir / "blobs")
     with transaction(sessions) as session:
         plan = change_plan.removal(session, dataset_id, image_id)
-    engine = Engine(settings, blobs, Metrics("0"))
-    files = dataset_change.downdated(engine, blobs, sessions, plan)
+    engine = Engine(settings, blobs, EngineMetrics())
+    spaces = OpenedSpaces(partial(engine.open, again=True), settings)
+    files = dataset_change.downdated(engine, spaces, blobs, sessions, plan)
     with transaction(sessions) as session:
         apply(session, change.of_plan(session, blobs, Jobs(settings), plan, files))
         if moment == "before":

@@ -42,7 +42,7 @@ def made(service: Service, component_id: str) -> str:
         row = components.start(session, component_id, executor_id="test")
         assert row is not None
         plan, space = deriving.plan(session, row), spaces.get(session, row.space)
-    opened, news = state.engine.space(space), []
+    opened, news = state.engine.opened(state.spaces.key(space)), []
     scratch = state.blobs.scratch_path(component_id)
     scratch.mkdir()
     fitted = deriving.make(plan, opened, state.blobs, service.settings, scratch, news.append)

@@ -91,7 +91,7 @@ class Service:
             space_row = spaces.get(session, row.space)
             dataset = datasets.get(session, row.dataset_id)
             rows = datasets.rows(session, dataset.id)
-        space = state.engine.space(space_row)
+        space = state.engine.opened(state.spaces.key(space_row))
         files = [(each.label, datasets.read(state.blobs, dataset, each)) for each in rows]
         scratch = state.blobs.scratch_path(component_id)
         scratch.mkdir()

@@ -85,7 +85,7 @@ def _read_session(parts: PartsDep) -> Iterator[Session]:
 
 async def _ticket(request: Request, parts: PartsDep) -> AsyncIterator[Ticket]:
     client = request.scope.get("extensions", {}).get(CLIENT)
-    ticket = Ticket(parts.engine.gate, parts.engine.transfers, client)
+    ticket = Ticket(parts.gate, parts.transfers, client)
     try:
         yield ticket
     finally:

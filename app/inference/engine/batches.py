@@ -13,18 +13,15 @@ from time import perf_counter
 
 import torch
 
-import tangent
 from app.errors import NotReady, TooManyRequests
 from app.inference.engine.orders import (
     Batch,
-    Company,
-    Images,
-    Left,
     Order,
     best_size,
     logits_of,
     mixable,
 )
+from app.inference.models import Left
 
 RETRY_SECONDS = 1
 
@@ -59,28 +56,23 @@ class Batches:
         with self._changed:
             return self._count_waiting()
 
-    def run(
-        self,
-        space: tangent.Space,
-        images: Images,
-        delta: tangent.Delta,
-        *,
-        company: Company = "mixed",
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> Order:
-        """Return the order when it is done, its `rows` the images' logits; wait for it.
+    def run(self, order: Order) -> torch.Tensor:
+        """Wait for the order's batches; return its images' logits (images, labels).
 
         Raises:
             TooManyRequests: `queue_full`.
             NotReady: `service_stopping`.
             Left: `is_wanted` returned False before the last batch.
         """
-        order = Order(space, images, delta, company, is_wanted)
-        self._enqueue(order)
-        order.done.result()
-        return order
+        self.enqueue(order)
+        return order.done.result()
 
-    def _enqueue(self, order: Order) -> None:
+    def enqueue(self, order: Order) -> None:
+        """Let the order wait for its batches; its `done` has the logits then, or the error.
+
+        Raises:
+            TooManyRequests, NotReady: as `run`.
+        """
         with self._changed:
             if self._is_closed:
                 raise _stopping()

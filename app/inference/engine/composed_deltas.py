@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 
 import tangent
+from app.inference.engine.metrics import EngineMetrics
+from app.inference.models import Source
 from app.inference.shared_calls import SharedCalls
-from app.server.metrics import Metrics
-from tangent.composition.incremental import IncrementalComposition, Source
+from tangent.composition.incremental import IncrementalComposition
 
 Parts = Sequence[tuple[Source, float | None]]
 Key = tuple[str, str, tuple[tuple[str, float | None], ...]]
@@ -33,7 +34,7 @@ class ComposedDeltas:
     """The deltas of the compositions that were asked for last, for any number of threads."""
 
     def __init__(
-        self, load: Callable[[Source], tangent.Component], most_bytes: int, metrics: Metrics
+        self, load: Callable[[Source], tangent.Component], most_bytes: int, metrics: EngineMetrics
     ) -> None:
         """`load` returns the component of a source, mapped from its file."""
         self._most_bytes, self._metrics = most_bytes, metrics
@@ -55,6 +56,11 @@ class ComposedDeltas:
                 return delta
         self._metrics.cache_misses.inc()
         return self._calls.run((id(space), key), lambda: self._composed(space, parts, rule, key))
+
+    def has(self, space: tangent.Space, parts: Parts, rule: str) -> bool:
+        """Return whether the delta is in memory."""
+        with self._lock:
+            return key_of(space, parts, rule) in self._deltas
 
     def _composed(self, space: tangent.Space, parts: Parts, rule: str, key: Key) -> tangent.Delta:
         with self._lock:

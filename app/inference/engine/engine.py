@@ -1,174 +1,175 @@
-"""Images through a composition: opens spaces, composes deltas, runs the forward pass.
+"""The engine: opens spaces, composes deltas and passes images through them, on one device.
 
-Everything it holds can be made again from rows and blobs: opened spaces, loaded components, and
+It takes and gives plain values of app.inference.models, so that it can run in this process or in
+another. Everything it holds can be made again from blobs: opened spaces, loaded components, and
 composed deltas with the sums that the next composition continues.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
 from threading import Lock
-from time import monotonic
-from typing import NamedTuple
+from time import monotonic, perf_counter
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
 
 import tangent
-from app.database.tables import Component, Space
-from app.errors import Invalid
 from app.files.blobs import LocalBlobs
-from app.images.budget import Budget
-from app.images.decoder import decoder_of
-from app.images.image_files import BadImage
-from app.inference.deletion_gate import Gate
+from app.inference.engine import changes, hashes
 from app.inference.engine.batches import Batches
+from app.inference.engine.calculations import Calculations
 from app.inference.engine.composed_deltas import ComposedDeltas
 from app.inference.engine.loaded_components import LoadedComponents
-from app.inference.engine.orders import Batch, Company
-from app.inference.opened_spaces import OpenedSpaces
-from app.server.metrics import Metrics
-from app.server.transfers import Transfers
+from app.inference.engine.metrics import EngineMetrics
+from app.inference.engine.orders import Batch, Order
+from app.inference.engine.values import (
+    attributed,
+    check_finite,
+    described,
+    effects_of,
+    inputs_of,
+    nothing,
+)
+from app.inference.models import (
+    Attributed,
+    Company,
+    Effects,
+    Model,
+    OpenedSpace,
+    Passed,
+    Pixels,
+    Source,
+    SpaceKey,
+    Written,
+)
+from app.inference.space_cache import SpaceCache
 from app.settings import Settings
 from tangent import open_space
-from tangent.composition.attribution import Attribution, attribute, logits_by_component
-from tangent.composition.incremental import Source
+from tangent.composition.attribution import attribute, logits_by_component
 from tangent.space import device_of
-from tangent.training import downdate
 
-TRAINED = "float32"  # the precision of every training, whatever that of answers
-CANARY_SECONDS = 30  # a forward pass this recent proves the engine as well as a new one would
-
-Members = Sequence[tuple[Component, float | None]]
+CANARY_SECONDS = 30  # a batch this recent proves the engine as well as a new one would
 
 
-class Passed(NamedTuple):
-    """Images that went through the network."""
+class Engine(Calculations):
+    """Serves models on one device, for any number of threads."""
 
-    logits: np.ndarray  # float32 (images, labels of the delta)
-    queued: float  # seconds until the first batch with them began
-    forward: float  # seconds of the batches with them
-
-
-def _source(row: Component) -> Source:
-    return Source(row.blob_key or "", str(row.sha256))
-
-
-def _check_finite(*logits: torch.Tensor) -> None:
-    if not all(torch.isfinite(each).all() for each in logits):
-        raise Invalid(
-            "weights_too_large",
-            "the logits overflow with these weights: use weights of an ordinary size",
-        )
-
-
-def nothing(space: tangent.Space) -> tangent.Delta:
-    """Return the zero delta with one label."""
-    base = space.suffix.base if space.suffix else {}
-    directions = {name: torch.zeros_like(tensor) for name, tensor in base.items()}
-    head = torch.zeros(1, space.readout_width, dtype=torch.float64)
-    return tangent.Delta(("canary",), head, directions)
-
-
-class Engine:
-    """Serves compositions on one device."""
-
-    def __init__(self, settings: Settings, blobs: LocalBlobs, metrics: Metrics) -> None:
-        self.settings, self.blobs, self.metrics = settings, blobs, metrics
+    def __init__(self, settings: Settings, blobs: LocalBlobs, metrics: EngineMetrics) -> None:
+        self.metrics = metrics
         self.device = device_of(settings.device)
+        self.device_name = str(self.device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        self.gate, self.transfers = Gate(), Transfers()
-        self.spaces = OpenedSpaces(self._open)
-        metrics.spaces_unavailable.set_function(self.spaces.count_unavailable)
+        self._spaces = SpaceCache[tangent.Space](self._open)
         self.batches = Batches(
             most_images=settings.max_batch_size,
             wait_seconds=settings.max_wait_ms / 1000,
             most_waiting=settings.max_waiting_images,
             seen=self._note_batch,
         )
-        metrics.waiting_images.set_function(lambda: self.batches.waiting)
-        self._decoder = decoder_of(settings)
+        metrics.show_waiting(lambda: self.batches.waiting)
         self._loaded = LoadedComponents(blobs)
         self._composed = ComposedDeltas(self._loaded.get, settings.composition_bytes, metrics)
         self._respecting = Lock()
-        self._epoch = 0  # number of the last receipt that what is in memory is known to respect
         self._forwarded_at = float("-inf")
+        self._epoch = 0  # number of the last receipt that what is in memory is known to respect
 
-    def open(
-        self, backbone: str, scope: str, declared: Sequence[str], *, precision: str | None = None
-    ) -> tangent.Space:
-        """Return the opened space, from memory if it is one of the last few.
+    def open(self, key: SpaceKey, *, again: bool = False) -> OpenedSpace:
+        """Open the space, from its weights as they are now if `again`; return its properties."""
+        if again:
+            self._spaces.drop(key)
+        return described(self._spaces.open(key))
 
-        The default precision is that of the settings.
-        """
-        return self.spaces.open(backbone, scope, declared, precision or self.settings.precision)
+    def opened(self, key: SpaceKey) -> tangent.Space:
+        """Return the opened space itself."""
+        return self._spaces.open(key)
 
-    def _open(
-        self, backbone: str, scope: str, declared: tuple[str, ...], precision: str
-    ) -> tangent.Space:
-        return open_space(backbone, scope, declared, device=str(self.device), precision=precision)
+    def _open(self, key: SpaceKey) -> tangent.Space:
+        return open_space(
+            key.backbone,
+            key.scope,
+            key.declared,
+            device=str(self.device),
+            precision=key.precision,
+        )
 
-    def space(self, row: Space, *, precision: str | None = None) -> tangent.Space:
-        """Return the opened space of this row.
+    def metrics_text(self) -> str:
+        """Return the engine's metrics in Prometheus' text format."""
+        return self.metrics.text().decode()
 
-        Raises:
-            SpaceUnavailable: `space_changed` or `space_unavailable`.
-        """
-        return self.spaces.of(row, precision or self.settings.precision)
+    def environment(self) -> str:
+        """Return the hardware and libraries on which the bits of a result depend."""
+        return tangent.environment(self.device)
 
-    def check_available(self, row: Space) -> None:
-        """Check that the space is not known to be unavailable; opens nothing.
-
-        Raises:
-            SpaceUnavailable: `space_changed` or `space_unavailable`.
-        """
-        fault = self.spaces.fault(row)
-        if fault is not None:
-            raise fault.error()
-
-    def read(
-        self, row: Space, files: Sequence[bytes], budget: Budget
-    ) -> list[torch.Tensor | BadImage]:
-        """Return the network's input (3, S, S) from each image file, or what is wrong with it."""
-        return self._decoder.inputs(files, self.space(row).preprocess, budget)
-
-    def delta(self, row: Space, members: Members, rule: str) -> tangent.Delta:
-        """Return the composed delta, from memory or from the component files.
+    def compose(self, model: Model) -> tuple[str, ...]:
+        """Compose the model, unless it is in memory; return its labels.
 
         Raises:
             DamagedFile: also when a component was deleted by another process in between.
         """
-        parts = [(_source(part), weight) for part, weight in members]
-        return self._composed.get(self.space(row), parts, rule)
+        return self.delta(model).labels
+
+    def delta(self, model: Model) -> tangent.Delta:
+        """Return the model's composed delta itself, as `compose`."""
+        return self._composed.get(self.opened(model.space), model.parts, model.rule)
 
     def run(
         self,
-        row: Space,
-        inputs: Sequence[torch.Tensor],
-        delta: tangent.Delta,
+        model: Model,
+        pixels: Pixels,
         *,
         company: Company = "mixed",
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> Passed:
-        """Pass the images through the composition, in batches with those of other requests.
+        """Pass the images through the model, in batches with those of other requests.
 
         Raises:
+            DamagedFile: as `compose`.
             TooManyRequests: `queue_full`.
             Left: `is_wanted` returned False while they waited.
             Invalid: `weights_too_large`.
         """
-        order = self.batches.run(
-            self.space(row), inputs, delta, company=company, is_wanted=is_wanted
-        )
-        logits = order.done.result()
-        _check_finite(logits)
-        return Passed(logits.numpy(), order.queued, order.forward)
+        return self.begin(model, pixels, company=company, is_wanted=is_wanted).result()
 
-    def logits(
-        self, row: Space, inputs: Sequence[torch.Tensor], delta: tangent.Delta
-    ) -> np.ndarray:
-        """Return the composition's logits, float32 (images, labels of the delta)."""
-        return self.run(row, inputs, delta).logits
+    def begin(
+        self,
+        model: Model,
+        pixels: Pixels,
+        *,
+        company: Company = "mixed",
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> "Future[Passed]":
+        """Compose the model and let the images wait for their batches; see `run`."""
+        space, started = self.opened(model.space), perf_counter()
+        delta = self.delta(model)
+        composed = perf_counter() - started
+        order = Order(space, inputs_of(space, pixels), delta, company, is_wanted)
+        passed: Future[Passed] = Future()
+
+        def end(done: "Future[torch.Tensor]") -> None:
+            try:
+                logits = done.result()
+                check_finite(logits)
+            except BaseException as error:
+                passed.set_exception(error)
+            else:
+                numbers = logits.numpy()
+                self.metrics.queue_seconds.observe(order.queued)
+                passed.set_result(
+                    Passed(delta.labels, numbers, composed, order.queued, order.forward)
+                )
+
+        self.batches.enqueue(order)
+        order.done.add_done_callback(end)
+        return passed
+
+    def is_composed(self, model: Model) -> bool:
+        """Return whether space and model are in memory, so that `begin` takes no time."""
+        space = self._spaces.held(model.space)
+        return space is not None and self._composed.has(space, model.parts, model.rule)
 
     def _note_batch(self, batch: Batch, seconds: float) -> None:
         self.metrics.batch.observe(sum(len(images) for _, images in batch))
@@ -176,63 +177,89 @@ class Engine:
         self.metrics.forward_seconds.observe(seconds)
         self._forwarded_at = monotonic()
 
-    def attribution(
-        self, row: Space, inputs: Sequence[torch.Tensor], members: Members, rule: str
-    ) -> Attribution:
-        """Return the attribution of the composition's answer, components in the members' order.
+    def attribution(self, model: Model, pixels: Pixels) -> Attributed:
+        """Return the attribution of the model's answer to its parts.
+
+        Raises as `run`.
+        """
+        space = self.opened(model.space)
+        parts = [(self._loaded.get(source), weight) for source, weight in model.parts]
+        shas = [source.sha256 for source, _ in model.parts]
+        images, turn = torch.stack(inputs_of(space, pixels)), self.batches.turn
+        found = attribute(space, images, parts, model.rule, shas=shas, turn=turn)
+        return attributed(found)
+
+    def effects(
+        self, key: SpaceKey, sources: Sequence[Source], pixels: Pixels, labels: tuple[str, ...]
+    ) -> Effects:
+        """Return the base's logits of these labels, and every component's change of them.
+
+        Raises as `compose`.
+        """
+        space, parts = self.opened(key), [self._loaded.get(source) for source in sources]
+        with self.batches.turn:
+            base, moved = logits_by_component(
+                space, torch.stack(inputs_of(space, pixels)), parts, labels
+            )
+        return effects_of(base, moved)
+
+    def change(
+        self,
+        key: SpaceKey,
+        source: Source,
+        path: Path,
+        *,
+        removed: Sequence[tuple[np.ndarray, str]] = (),
+        renamed: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Write the component without these images and with these label names to `path`.
 
         Raises:
-            DamagedFile: also when a component was deleted by another process in between.
+            NotDowndatable: it has to be trained.
+            DamagedFile: as `compose`.
         """
-        space, weights = self.space(row), [weight for _, weight in members]
-        parts = list(zip(self.components(members), weights, strict=True))
-        shas = [str(part.sha256) for part, _ in members]
-        images, turn = torch.stack(list(inputs)), self.batches.turn
-        found = attribute(space, images, parts, rule, shas=shas, turn=turn)
-        _check_finite(found.base.logits, *found.shares, *(r.logits for r in found.rests if r))
-        self._forwarded_at = monotonic()
-        return found
+        space = self.opened(key)
+        component = self._loaded.get(source)
+        images = inputs_of(space, [image for image, _ in removed])
+        with self.batches.turn:
+            changed = changes.changed(
+                space, component, images, [label for _, label in removed], renamed or {}
+            )
+        return changes.written(changed, path)
 
-    def components(self, members: Members) -> list[tangent.Component]:
-        """Return the members' components, mapped.
+    def accept(self, key: SpaceKey, received: Path, path: Path) -> Written:
+        """Check a component of elsewhere against the space, and write it to `path` as ours.
 
         Raises:
-            DamagedFile: also when a component was deleted by another process in between.
+            TangentError: it cannot serve in this space.
         """
-        return [self._loaded.get(_source(part)) for part, _ in members]
+        component = tangent.Component.load(received)
+        return changes.written(tangent.accepted(self.opened(key), component), path)
 
-    def logits_by_component(
-        self,
-        row: Space,
-        inputs: Sequence[torch.Tensor],
-        parts: Sequence[tangent.Component],
-        labels: tuple[str, ...],
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Return the base's logits of these labels, and every component's change of them."""
-        space = self.space(row)
-        with self.batches.turn:
-            found = logits_by_component(space, torch.stack(list(inputs)), parts, labels)
-        self._forwarded_at = monotonic()
-        return found
+    def answer_hash(self, model: Model, *, from_files: bool = False) -> dict[str, Any]:
+        """Return the hash of the model's answer to the hash images, and what it depends on.
 
-    def without(
-        self,
-        row: Space,
-        component: tangent.Component,
-        inputs: Sequence[torch.Tensor],
-        labels: Sequence[str],
-    ) -> tangent.Component:
-        """Return `tangent.without` in the precision of trainings."""
-        space = self.space(row, precision=TRAINED)
-        with self.batches.turn:
-            return downdate.without(space, component, torch.stack(list(inputs)), labels)
+        A model without parts has no answer. `from_files` composes past all memory.
+        """
+        space = self.opened(model.space)
+        delta = None
+        if model.parts and from_files:
+            delta = hashes.composed(space, model, self._loaded.read)
+        elif model.parts:
+            delta = self.delta(model)
+        found = hashes.taken(space, delta, self.batches)
+        return found | {"environment": self.hash_environment(model.space)}
+
+    def hash_environment(self, key: SpaceKey) -> dict[str, Any]:
+        """Return what the bits of an answer depend on besides the model."""
+        about = hashes.environment(self.opened(key), self.device)
+        return about | {"precision": key.precision}
 
     def forget(self, shas: Sequence[str]) -> None:
         """Drop every component with one of these sha256, and what was composed with it.
 
-        A deletion in this process calls this once, before the files go: the components are
-        subtracted from the sums, which stay. `respect` then drops nothing for the deletion's own
-        receipt; for another process's receipt in between it still does, as the numbers then differ.
+        A deletion by this service calls this once, before the files go: the components are
+        subtracted from the sums, which stay. `respect` drops those too, after others' receipts.
         """
         with self._respecting:
             found = self._composed.forget(shas)
@@ -243,8 +270,7 @@ class Engine:
     def respect(self, epoch: int) -> None:
         """Drop the composed deltas if a process has deleted; `epoch` is the last receipt's number.
 
-        Answers cannot use a deleted component's delta anyway, as they start from the rows; this
-        frees the memory.
+        Answers start from the rows, so they cannot use what was deleted; this frees the memory.
         """
         with self._respecting:
             if epoch != self._epoch:
@@ -257,17 +283,18 @@ class Engine:
         if was_any and self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def canary(self, row: Space) -> None:
-        """Run one grey image through the space, unless a forward pass ended just now."""
+    def canary(self, key: SpaceKey) -> None:
+        """Pass one grey image through the space, unless a batch ended just now."""
         if monotonic() - self._forwarded_at < CANARY_SECONDS:
             return
-        space = self.space(row)
+        space = self.opened(key)
         grey = PIL.Image.new("RGB", (space.image_size, space.image_size), (128, 128, 128))
-        self.logits(row, [space.preprocess(grey)], nothing(space))
+        order = Order(space, [space.preprocess(grey)], nothing(space), "mixed", lambda: True)
+        self.batches.run(order)
 
     def close(self) -> None:
         """End the batches; release spaces, components and deltas."""
         self.batches.close()
-        self.spaces.close()
+        self._spaces.close()
         self._composed.clear()
         self._loaded.clear()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tangent
 from app.files import component_files
 from app.files.blobs import LocalBlobs
-from tangent.composition.incremental import Source
+from app.inference.models import Source
 
 MAX_LOADED = 512  # each keeps a mapping, whose pages the system may take back
 
@@ -44,10 +44,18 @@ class LoadedComponents:
                     self._loaded.move_to_end(source)
             return known.component
         state = self._state(source)
-        component = component_files.load(self._blobs, source.key, source.sha256)
+        component = self.read(source)
         if state is not None and state == self._state(source):
             self._keep(source, Loaded(component, state), forgettings)
         return component
+
+    def read(self, source: Source) -> tangent.Component:
+        """Return the component, read from its file now.
+
+        Raises:
+            DamagedFile: as `get`.
+        """
+        return component_files.load(self._blobs, source.key, source.sha256)
 
     def forget(self, shas: Collection[str]) -> None:
         """Drop the components with these SHA-256."""

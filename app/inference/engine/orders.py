@@ -25,10 +25,6 @@ def best_size(space: tangent.Space) -> int:
     return 16 if space.image_size >= LARGE_IMAGE else 32
 
 
-class Left(Exception):
-    """The client has closed its connection: nobody waits for the answer."""
-
-
 @dataclass(eq=False)
 class Order:
     """The images of one request, on their way through the backbone."""

@@ -117,14 +117,14 @@ def test_a_deletion_in_the_middle_ends_the_evaluation(
     part = service.component({"cat": 3, "dog": 3})
     dataset_id = service.dataset({"cat": 3}, start=50)
     reached, deleted = threading.Event(), threading.Event()
-    forward = Engine.logits
+    forward = Engine.run
 
-    def waiting(self: Engine, *given: Any) -> Any:
+    def waiting(self: Engine, *given: Any, **more: Any) -> Any:
         reached.set()
         assert deleted.wait(30)
-        return forward(self, *given)
+        return forward(self, *given, **more)
 
-    monkeypatch.setattr(Engine, "logits", waiting)
+    monkeypatch.setattr(Engine, "run", waiting)
     answers: list[httpx.Response] = []
 
     def run() -> None:

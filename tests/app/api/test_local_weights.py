@@ -111,7 +111,7 @@ def test_a_space_that_takes_long_to_open_holds_up_nobody_else(
     for thread in threads:
         thread.start()
         assert inside.acquire(timeout=30)
-    service.state.engine.close()  # the default space has to be opened again meanwhile
+    service.state.spaces.close()  # the default space has to be opened again meanwhile
     assert service.client.get("/readyz").status_code == 200
     problem(service.client.post("/v1/spaces", json=body), 503, "spaces_opening")
     go.set()

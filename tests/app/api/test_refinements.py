@@ -33,7 +33,7 @@ def pooled(service: Service, ids: list[str]) -> tangent.training.refine.Refined:
     """Return the joint optimum by `tangent` alone, from the uploaded images."""
     state, parts = service.state, []
     with transaction(state.reading) as session:
-        space = state.engine.space(spaces.get(session, "blocks"))
+        space = state.engine.opened(state.spaces.key(spaces.get(session, "blocks")))
         for row in sorted((components.get(session, each) for each in ids), key=lambda r: r.sha256):
             dataset = datasets.get(session, row.dataset_id)
             rows = datasets.rows(session, dataset.id)

@@ -33,7 +33,7 @@ def test_a_solve_sent_twice_with_a_key_is_solved_once(either, monkeypatch):
         raise AssertionError("solved again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Engine, "logits_by_component", again)
+        patched.setattr(Engine, "effects", again)
         second = keyed(either, "k1", dataset_id)
         assert (second.json(), second.headers["etag"]) == (first.json(), first.headers["etag"])
         assert second.headers["idempotent-replayed"] == "true"

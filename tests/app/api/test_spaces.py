@@ -8,7 +8,6 @@ from sqlalchemy import update
 import tangent
 from app.database.sessions import transaction
 from app.database.tables import Space
-from app.inference.engine.engine import Engine
 from app.store import spaces
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -114,7 +113,7 @@ def test_a_space_whose_weights_are_others_now_does_not_answer(service: Service) 
     service.component({"cat": 2})
     with transaction(service.state.sessions) as session:
         session.execute(update(Space).values(fingerprint="0" * 64))
-    service.state.engine.close()
+    service.state.spaces.close()
     ready = service.client.get("/readyz")
     assert ready.status_code == 503
     assert not ready.json()["checks"]["space"]["ok"]
@@ -124,9 +123,8 @@ def test_a_space_whose_weights_are_others_now_does_not_answer(service: Service) 
 
 
 def _open_default(service: Service) -> None:
-    engine: Engine = service.state.engine
     with transaction(service.state.reading) as session:
-        engine.space(spaces.get(session, "default"))
+        service.state.spaces.of(spaces.get(session, "default"))
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_weights_that_are_put_back_serve_again(serve, weights, monkeypatch):
     problem(predict(second), 503, "space_unavailable")  # not tried for each request
 
     monkeypatch.setattr(opened_spaces, "RETRY_SECONDS", 0)
-    second.state.engine.spaces._faults.clear()
+    second.state.spaces._faults.clear()
 
     assert predict(second).status_code == 200
     assert shown(second, "spaces/default")["unavailable"] is None

@@ -29,13 +29,7 @@ from tests.support.image_files import png
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Bytes:
-    """A preprocessing whose result is the pixels."""
-
-    geometry = Geometry("shorter", (9, 9), Image.Resampling.BICUBIC, (8, 8))
-
-    def normalize(self, pixels: Image.Image) -> np.ndarray:
-        return np.asarray(pixels)
+GEOMETRY = Geometry("shorter", (9, 9), Image.Resampling.BICUBIC, (8, 8))
 
 
 @pytest.fixture
@@ -50,11 +44,11 @@ def only_worker(under_test: Decoder) -> int:
     return worker._process.pid
 
 
-def test_inputs_have_the_pixels_that_this_process_would_make(under_test):
+def test_files_have_the_pixels_that_this_process_would_make(under_test):
     files = [noise(i, size=5 + i) for i in range(40)] + [noise(9)[:-60], b"no image"]
-    found = under_test.inputs(files, Bytes(), Budget())
+    found = under_test.pixels(files, GEOMETRY, Budget())
     for file, pixels in zip(files[:40], found[:40], strict=True):
-        np.testing.assert_array_equal(pixels, Bytes.geometry.apply(decode(file, Limits())))
+        np.testing.assert_array_equal(pixels, GEOMETRY.apply(decode(file, Limits())))
     assert [type(each) for each in found[40:]] == [BadImage, BadImage]
     assert "damaged or cut off" in found[40].reason
 

@@ -125,7 +125,7 @@ def test_a_deletion_waits_for_no_decoding(serve: Callable[..., Service]) -> None
     slow = costly_images.jpeg_of_scans(2000, 2000, 40_000)
     with ThreadPoolExecutor(1) as pool:
         decoding = pool.submit(predict, service, slow)
-        while not service.state.engine._decoder._busy:
+        while not service.state.spaces._decoder._busy:
             assert not decoding.done()
         assert service.client.delete(f"/v1/datasets/{gone}").status_code == 200
         assert not decoding.done()
@@ -161,7 +161,7 @@ def test_a_service_that_is_to_end_refuses_the_images_in_decoding(
     slow = costly_images.jpeg_of_scans(2000, 2000, 200_000)
     with ThreadPoolExecutor(1) as pool:
         decoding = pool.submit(predict, service, slow, slow)
-        while not service.state.engine._decoder._busy:
+        while not service.state.spaces._decoder._busy:
             assert not decoding.done()
         with suppress(TimeoutError):
             ending = Announced(uvicorn.Config(service.app))._refuse_decoding()

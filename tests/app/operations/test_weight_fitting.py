@@ -251,14 +251,14 @@ def test_what_changes_in_the_middle_ends_the_solving(
     parts = [service.component({label: 3, "dog": 2}) for label in ("cat", "cow")]
     dataset_id = service.dataset({"cat": 12, "cow": 12}, start=60)
     compose(service, "fitted", parts)
-    reached, changed, forward = threading.Event(), threading.Event(), Engine.logits_by_component
+    reached, changed, forward = threading.Event(), threading.Event(), Engine.effects
 
-    def waiting(self: Engine, *given: Any) -> Any:
+    def waiting(self: Engine, *given: Any, **more: Any) -> Any:
         reached.set()
         assert changed.wait(30)
-        return forward(self, *given)
+        return forward(self, *given, **more)
 
-    monkeypatch.setattr(Engine, "logits_by_component", waiting)
+    monkeypatch.setattr(Engine, "effects", waiting)
     answers: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: answers.append(solve(service, "fitted", dataset_id)))
     thread.start()

@@ -68,7 +68,7 @@ def test_the_code_is_one_hash_over_the_python_files_that_anyone_can_compute():
 
 def test_the_time_of_the_request_is_before_the_wait_for_answers_being_sent(service):
     component_id = service.queued(service.dataset({"cat": 2}))
-    ticket, found = Ticket(service.state.engine.gate), []
+    ticket, found = Ticket(service.state.gate), []
     ticket.enter()  # an answer is on its way
 
     def ask() -> None:

@@ -75,7 +75,7 @@ def test_a_client_that_does_not_read_holds_up_no_deletion_and_no_other(service: 
         assert line.recv(100).startswith(b"HTTP/1.1 200")
         began = time.monotonic()
         assert service.client.delete(f"/v1/components/{kept}").status_code == 200
-        assert time.monotonic() - began < service.state.engine.gate.patience / 2
+        assert time.monotonic() - began < service.state.gate.patience / 2
         assert line.recv(2**16), "another one's deletion ended the transfer"
 
 

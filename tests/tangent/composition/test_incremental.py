@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tangent
+from tangent.components.source import Source
 from tangent.composition.delta_sum import DeltaSum
-from tangent.composition.incremental import KEPT, IncrementalComposition, Source
+from tangent.composition.incremental import KEPT, IncrementalComposition
 from tangent.errors import BadComponent, BadWeight, Overflow
 from tests.support.models import delta_bytes, space
 from tests.support.random_components import components

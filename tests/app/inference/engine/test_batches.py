@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from app.errors import NotReady, TooManyRequests
 from app.inference.engine.batches import Batches
-from app.inference.engine.orders import Left
+from app.inference.engine.orders import Order
+from app.inference.models import Left
 from tests.support.models import images, relative, space
 from tests.support.random_components import delta
 
@@ -34,9 +35,13 @@ class Watched:
             futures = []
             for where, x, each, more in orders:
                 before = self.batches.waiting
-                futures.append(threads.submit(self.batches.run, where, list(x), each, **more))
+                futures.append(threads.submit(self.batches.run, order(where, x, each, **more)))
                 wait_for(lambda most=before + len(x): self.batches.waiting == most)
         return futures
+
+
+def order(where, x, each, company="mixed", is_wanted=lambda: True) -> Order:
+    return Order(where, list(x), each, company, is_wanted)
 
 
 def wait_for(condition) -> None:
@@ -61,7 +66,7 @@ def watched():
 
 
 def rows(future) -> torch.Tensor:
-    return future.result(SECONDS).done.result()
+    return future.result(SECONDS)
 
 
 @settings(max_examples=12, deadline=None)
@@ -162,10 +167,10 @@ def test_a_full_queue_refuses_what_comes_next_and_keeps_what_waits(threads):
     where = space("mini", "head")
     each, watched = delta(where, 0), Watched(most_waiting=10)
     with watched.batches.turn:
-        first = threads.submit(watched.batches.run, where, list(images(16, 9)), each)
+        first = threads.submit(watched.batches.run, order(where, images(16, 9), each))
         wait_for(lambda: watched.batches.waiting == 9)
         with pytest.raises(TooManyRequests, match=r"9 images wait .* the most are 10") as caught:
-            watched.batches.run(where, list(images(16, 2)), each)
+            watched.batches.run(order(where, images(16, 2), each))
     assert caught.value.extra["retry_after"] > 0
     assert rows(first).shape[0] == 9
     watched.batches.close()
@@ -174,16 +179,16 @@ def test_a_full_queue_refuses_what_comes_next_and_keeps_what_waits(threads):
 def test_one_order_larger_than_the_queue_is_taken_when_nothing_waits():
     where = space("mini", "head")
     watched = Watched(most_waiting=3)
-    assert len(watched.batches.run(where, list(images(16, 5)), delta(where, 0)).rows) >= 1
+    assert len(watched.batches.run(order(where, images(16, 5), delta(where, 0)))) == 5
     watched.batches.close()
 
 
 def test_an_incomplete_batch_waits_for_more_images(threads):
     where = space("mini", "head")
     each, watched = delta(where, 0), Watched(most_images=2, wait_seconds=SECONDS)
-    one = threads.submit(watched.batches.run, where, list(images(16, 1)), each)
+    one = threads.submit(watched.batches.run, order(where, images(16, 1), each))
     wait_for(lambda: watched.batches.waiting == 1)
-    two = threads.submit(watched.batches.run, where, list(images(16, 1)), each)
+    two = threads.submit(watched.batches.run, order(where, images(16, 1), each))
     assert rows(one).shape == rows(two).shape == (1, len(each.labels))
     assert watched.seen == [("head", [1, 1])]
     watched.batches.close()
@@ -202,9 +207,9 @@ def test_turns_and_batches_alternate(watched, threads):
     turning = threads.submit(turn)
     wait_for(lambda: events)
     for _ in range(5):  # would never end if turns came before all batches
-        watched.batches.run(where, list(images(16, 1)), each)
+        watched.batches.run(order(where, images(16, 1), each))
     before = len(events)
-    many = threads.submit(watched.batches.run, where, list(images(16, 200)), each)
+    many = threads.submit(watched.batches.run, order(where, images(16, 200), each))
     rows(many)
     assert len(events) > before  # and turns came between its batches
     stop.set()
@@ -215,7 +220,7 @@ def test_the_end_refuses_what_waits_and_what_comes(threads):
     where = space("mini", "head")
     each, watched = delta(where, 0), Watched()
     watched.batches.begin_turn()
-    waiting = threads.submit(watched.batches.run, where, list(images(16, 1)), each)
+    waiting = threads.submit(watched.batches.run, order(where, images(16, 1), each))
     wait_for(lambda: watched.batches.waiting == 1)
     closing = threads.submit(watched.batches.close)
     with pytest.raises(NotReady, match="the service is stopping"):
@@ -223,4 +228,4 @@ def test_the_end_refuses_what_waits_and_what_comes(threads):
     watched.batches.end_turn()
     closing.result(SECONDS)
     with pytest.raises(NotReady, match="the service is stopping"):
-        watched.batches.run(where, list(images(16, 1)), each)
+        watched.batches.run(order(where, images(16, 1), each))

@@ -8,8 +8,8 @@ import torch
 
 import tangent
 from app.inference.engine.composed_deltas import ComposedDeltas, size_of
-from app.server.metrics import Metrics
-from tangent.composition.incremental import Source
+from app.inference.engine.metrics import EngineMetrics
+from tangent.components.source import Source
 from tests.support.models import space
 from tests.support.random_components import components
 
@@ -44,7 +44,7 @@ def files(where: tangent.Space) -> Files:
 
 @pytest.fixture
 def deltas(files: Files) -> ComposedDeltas:
-    return ComposedDeltas(files.load, 2**30, Metrics())
+    return ComposedDeltas(files.load, 2**30, EngineMetrics())
 
 
 def test_those_who_ask_at_the_same_time_share_one_composition(where, files, deltas):
@@ -84,8 +84,10 @@ def test_a_composition_that_a_deletion_overtakes_is_not_kept(where, files, delta
 
 
 def test_the_bytes_bound_what_is_kept_and_the_longest_unused_goes_first(where, files):
-    size = size_of(ComposedDeltas(files.load, 0, Metrics()).get(where, [(ONE, 0.5)], "weighted"))
-    deltas = ComposedDeltas(files.load, 2 * size, Metrics())
+    size = size_of(
+        ComposedDeltas(files.load, 0, EngineMetrics()).get(where, [(ONE, 0.5)], "weighted")
+    )
+    deltas = ComposedDeltas(files.load, 2 * size, EngineMetrics())
     wanted = [[(ONE, weight)] for weight in (0.5, 0.6, 0.7)]
     first, second, third = (deltas.get(where, parts, "weighted") for parts in wanted)
     assert size_of(first) == size_of(second) == size_of(third) == size
@@ -96,7 +98,7 @@ def test_the_bytes_bound_what_is_kept_and_the_longest_unused_goes_first(where, f
 
 
 def test_a_delta_larger_than_the_bound_is_given_and_not_kept(where, files):
-    deltas = ComposedDeltas(files.load, 10, Metrics())
+    deltas = ComposedDeltas(files.load, 10, EngineMetrics())
     first = deltas.get(where, [(ONE, 0.5)], "weighted")
     again = deltas.get(where, [(ONE, 0.5)], "weighted")
     assert first is not again

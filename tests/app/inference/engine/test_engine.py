@@ -11,11 +11,13 @@ import torch
 
 import tangent
 from app.database.sessions import transaction
-from app.database.tables import Space
 from app.inference.engine.composed_deltas import COPIES, key_of
-from app.inference.engine.engine import Engine, Members, nothing
+from app.inference.engine.engine import Engine
+from app.inference.engine.values import nothing
+from app.inference.models import Model, SpaceKey
 from app.store import compositions
-from tangent.composition.incremental import IncrementalComposition, Source
+from tangent.components.source import Source
+from tangent.composition.incremental import IncrementalComposition
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -73,23 +75,22 @@ def delta_bytes(labels: int) -> int:
     return COPIES * 8 * labels * width
 
 
-def selected(service: Service, *ids: str) -> tuple[Space, Members]:
+def model(service: Service, *ids: str, rule: str = "average") -> Model:
     with transaction(service.state.reading) as session:
-        found = compositions.resolve(session, None, None, [(part, None) for part in ids], "joint")
-        return found.space, found.members
+        found = compositions.resolve(session, None, None, [(part, None) for part in ids], rule)
+        return service.state.spaces.model(found.space, found.members, rule)
 
 
 def test_a_deletion_drops_the_deltas_with_it_and_no_others(service: Service) -> None:
     one, two = service.component({"cat": 2}), service.component({"dog": 2})
     engine: Engine = service.state.engine
-    space, both = selected(service, one, two)
-    _, alone = selected(service, two)
-    with_it = weakref.ref(engine.delta(space, both, "average"))
-    without = weakref.ref(engine.delta(space, alone, "average"))
-    engine.forget([str(both[0][0].sha256)])
+    both, alone = model(service, one, two), model(service, two)
+    with_it = weakref.ref(engine.delta(both))
+    without = weakref.ref(engine.delta(alone))
+    engine.forget([model(service, one).parts[0][0].sha256])
     gc.collect()
     assert with_it() is None
-    assert without() is engine.delta(space, alone, "average")
+    assert without() is engine.delta(alone)
 
 
 def test_a_deletion_here_keeps_the_sums_of_the_rest_and_one_elsewhere_does_not(
@@ -103,21 +104,19 @@ def test_a_deletion_here_keeps_the_sums_of_the_rest_and_one_elsewhere_does_not(
     assert used(predict(service, query="?rule=average")) == {ids[0], ids[2], ids[3]}
     ((members, found),) = engine._composed._incremental._held.values()
     assert found is sums and members.total() == 3
-    space, rest = selected(service, ids[0], ids[2], ids[3])
-    parts = [(Source(str(part.blob_key), str(part.sha256)), None) for part, _ in rest]
-    fresh = IncrementalComposition(engine._loaded.get).compose(
-        engine.space(space), parts, "average"
-    )
-    assert torch.equal(engine.delta(space, rest, "average").head, fresh.head)
+    rest = model(service, ids[0], ids[2], ids[3])
+    space = engine.opened(rest.space)
+    fresh = IncrementalComposition(engine._loaded.get).compose(space, rest.parts, "average")
+    assert torch.equal(engine.delta(rest).head, fresh.head)
     engine.respect(engine._epoch + 1)
     assert not engine._composed._incremental._held
 
 
 def test_the_key_is_the_content_and_nothing_else(service: Service) -> None:
     one, two = service.component({"cat": 2}), service.component({"dog": 2})
-    row, members = selected(service, one, two)
-    space = service.state.engine.space(row)
-    parts = [(Source("a place", str(part.sha256)), weight) for part, weight in members]
+    found = model(service, one, two)
+    space = service.state.engine.opened(found.space)
+    parts = [(Source("a place", source.sha256), weight) for source, weight in found.parts]
     assert key_of(space, parts, "joint") == key_of(space, parts[::-1], "joint")
     assert key_of(space, parts, "joint") != key_of(space, parts, "average")
     heavier = [(source, 2.0) for source, _ in parts]
@@ -195,7 +194,7 @@ def test_a_model_that_fails_makes_the_service_unready_but_alive(
     def broken(*_given: Any) -> None:
         raise RuntimeError("the device is lost")
 
-    monkeypatch.setattr(Engine, "logits", broken)
+    monkeypatch.setattr(service.state.engine.batches, "run", broken)
     service.state.engine._forwarded_at = float("-inf")
     ready = service.client.get("/readyz")
     assert ready.status_code == 503
@@ -207,7 +206,7 @@ def test_a_model_that_fails_makes_the_service_unready_but_alive(
 @pytest.mark.parametrize("scope", ["head", "head2toe", "last-block"])
 def test_the_zero_delta_fits_every_scope(service: Service, scope: str) -> None:
     engine: Engine = service.state.engine
-    space = engine.open("vit_micro_32", scope, ())
+    space = engine.opened(SpaceKey("vit_micro_32", scope, (), "float32"))
     delta = nothing(space)
     logits = space.logits(torch.zeros(1, 3, 32, 32), delta)
     assert logits.shape == (1, 1) and torch.isfinite(logits).all()

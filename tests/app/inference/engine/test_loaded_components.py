@@ -6,7 +6,7 @@ import app.files.component_files as component_files
 from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.engine.loaded_components import LoadedComponents
-from tangent.composition.incremental import Source
+from tangent.components.source import Source
 from tests.support.random_components import components
 
 KEY = "components/cmp_1/a.safetensors"

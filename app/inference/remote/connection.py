@@ -1,0 +1,170 @@
+"""One engine process and the calls that it has to answer."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+import zmq
+
+from app.errors import NotReady
+from app.inference.remote.wire import error_of, packed, unpacked
+from app.settings import SECRET, Settings
+
+MODULE = "app.inference.remote.server"
+POLL_MILLISECONDS = 200  # between two looks at whether the process lives
+RETRY_SECONDS = 2
+
+log = logging.getLogger(__name__)
+
+
+def lost() -> NotReady:
+    """Return the problem of a call that no engine answers."""
+    return NotReady(
+        "engine_restarting",
+        "the engine process has ended and is started again: send the request again",
+        retry_after=RETRY_SECONDS,
+    )
+
+
+class Connection:
+    """A process, from its start to its end; it is not started again."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start the process; `listen` waits for it."""
+        self._folder = Path(tempfile.mkdtemp(prefix="tangent-engine-"))  # closed to other users
+        self._address = f"ipc://{self._folder}/calls"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, self._address, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._tell(settings)
+        self._lock = Lock()
+        self._calls: dict[bytes, Future[Any]] = {}
+        self._count, self._has_ended = 0, False
+        self._outbox: SimpleQueue[list[Any]] = SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def _tell(self, settings: Settings) -> None:
+        assert self._process.stdin
+        told = settings.model_dump(mode="json", exclude=set(SECRET), exclude_none=True)
+        try:
+            with self._process.stdin as pipe:
+                pipe.write(json.dumps(told).encode())
+        except BrokenPipeError:
+            pass  # it has ended, which `opening` finds out
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def opening(self) -> dict[str, Any]:
+        """Wait until the process can answer; return what it says of itself, or of its failure."""
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else {}
+
+    def call(self, name: str, given: Sequence[Any], named: dict[str, Any]) -> "Call":
+        """Send a call; its future has the answer.
+
+        Raises:
+            NotReady: `engine_restarting`.
+        """
+        frames = packed([name, list(given), named])
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._has_ended:
+                raise lost()
+            self._count += 1
+            number = self._count.to_bytes(8, "big")
+            self._calls[number] = future
+        self._send([number, *frames])
+        return Call(self, number, future)
+
+    def drop(self, number: bytes) -> None:
+        """Tell the engine that nobody waits for this call any more."""
+        self._send([number])
+
+    def _send(self, frames: list[Any]) -> None:
+        self._outbox.put(frames)
+        os.eventfd_write(self._wake, 1)
+
+    def listen(self) -> None:
+        """Send calls and take answers until the process ends; then refuse all that wait."""
+        socket: Any = zmq.Context.instance().socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.set_hwm(0)
+        socket.connect(self._address)
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wake, zmq.POLLIN)
+        try:
+            while self._process.poll() is None:
+                ready = dict(poller.poll(POLL_MILLISECONDS))
+                if self._wake in ready:
+                    os.eventfd_read(self._wake)
+                    self._send_calls(socket)
+                if socket in ready:
+                    self._take_answers(socket)
+        finally:
+            socket.close()
+            self._end()
+
+    def _send_calls(self, socket: Any) -> None:
+        while True:
+            try:
+                socket.send_multipart(self._outbox.get_nowait(), copy=False)
+            except Empty:
+                return
+
+    def _take_answers(self, socket: Any) -> None:
+        while True:
+            try:
+                number, *message = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            with self._lock:
+                future = self._calls.pop(number.bytes, None)
+            if future is not None:
+                kind, value = unpacked([frame.buffer for frame in message])
+                if kind == "value":
+                    future.set_result(value)
+                else:
+                    future.set_exception(error_of(value))
+
+    def _end(self) -> None:
+        with self._lock:
+            self._has_ended = True
+            waiting, self._calls = list(self._calls.values()), {}
+        for future in waiting:
+            future.set_exception(lost())
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> int:
+        """End the process if it runs; return its status."""
+        self._process.kill()
+        status = self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+        return status
+
+
+class Call:
+    """A call that was sent."""
+
+    def __init__(self, connection: Connection, number: bytes, future: "Future[Any]") -> None:
+        self._connection, self._number, self.future = connection, number, future
+
+    def drop(self) -> None:
+        """Tell the engine that nobody waits for the answer any more."""
+        self._connection.drop(self._number)

@@ -1,0 +1,241 @@
+"""An engine in another process, with the methods of `Engine`; it is started again when it ends."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as Late
+from pathlib import Path
+from threading import Condition, Thread
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from app.errors import NotReady
+from app.inference.models import (
+    Attributed,
+    Company,
+    Effects,
+    Examined,
+    Left,
+    MergePlan,
+    Model,
+    OpenedSpace,
+    Passed,
+    Pixels,
+    Source,
+    SpaceKey,
+    WeightProblem,
+    Weights,
+    Written,
+)
+from app.inference.remote.connection import Connection, lost
+from app.inference.remote.wire import error_of
+from app.settings import Settings
+
+ANSWER_SECONDS = 120.0  # for an answer, with its waiting
+WORK_SECONDS = 900.0  # for any other call: a space may be downloaded first
+FORGET_SECONDS = 5.0
+METRICS_SECONDS = 1.0
+LOOK_SECONDS = 0.1  # between two looks at whether the client still waits
+RESTART_SECONDS = (0.5, 30.0)  # pause before the process is started again: first, longest
+NO_ENGINE: dict[str, Any] = {"kind": "EngineFault", "text": "the engine process ended at its start"}
+
+log = logging.getLogger(__name__)
+
+
+class RemoteEngine:
+    """Asks an engine process on behalf of any number of threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start the process and wait until it can answer.
+
+        Raises:
+            TangentError: the engine cannot compute on the device of the settings.
+        """
+        self._settings = settings
+        self._changed = Condition()
+        self._connection: Connection | None = None  # one that can answer
+        self._fault: dict[str, Any] | None = None  # why the first process could not start
+        self._is_closed = False
+        self.device_name = ""
+        self._keeper = Thread(target=self._keep, name="engine-keeper", daemon=True)
+        self._keeper.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._connection or self._fault)
+        if self._fault is not None:
+            self.close()
+            raise error_of(self._fault)
+
+    def _keep(self) -> None:
+        pause = RESTART_SECONDS[0]
+        while not self._is_closed:
+            began, connection = monotonic(), Connection(self._settings)
+            about = connection.opening()
+            with self._changed:
+                if "device" in about:
+                    self.device_name, self._connection = about["device"], connection
+                elif not self.device_name:
+                    self._fault = about.get("error", NO_ENGINE)
+                self._changed.notify_all()
+            if "device" in about:
+                connection.listen()
+            with self._changed:
+                self._connection = None
+            status = connection.close()
+            if self._is_closed or self._fault is not None:
+                return
+            log.error("the engine process ended with status %d and is started again", status)
+            if monotonic() - began > RESTART_SECONDS[1]:
+                pause = RESTART_SECONDS[0]
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, pause)
+            pause = min(2 * pause, RESTART_SECONDS[1])
+
+    @property
+    def pid(self) -> int | None:
+        """The process that answers now, if any does."""
+        connection = self._connection
+        return connection.pid if connection else None
+
+    def _ask(self, name: str, *given: Any, within: float = WORK_SECONDS, **named: Any) -> Any:
+        return self._wait(name, given, named, within, lambda: True)
+
+    def _wait(
+        self,
+        name: str,
+        given: Sequence[Any],
+        named: dict[str, Any],
+        within: float,
+        is_wanted: Callable[[], bool],
+    ) -> Any:
+        connection = self._connection
+        if connection is None:
+            raise lost()
+        call, end = connection.call(name, given, named), monotonic() + within
+        while True:
+            try:
+                return call.future.result(min(LOOK_SECONDS, max(0.0, end - monotonic())))
+            except Late:
+                if call.future.done():
+                    raise
+            if not is_wanted():
+                call.drop()
+                raise Left
+            if monotonic() >= end:
+                call.drop()
+                raise NotReady(
+                    "engine_late",
+                    f"the engine has not answered within {within:g} s: try again later",
+                    retry_after=5,
+                )
+
+    def open(self, key: SpaceKey, *, again: bool = False) -> OpenedSpace:
+        """As `Engine.open`."""
+        return self._ask("open", key, again=again)
+
+    def environment(self) -> str:
+        """As `Engine.environment`."""
+        return self._ask("environment")
+
+    def metrics_text(self) -> str:
+        """As `Engine.metrics_text`; nothing while the process does not answer."""
+        try:
+            return self._ask("metrics_text", within=METRICS_SECONDS)
+        except NotReady:
+            return ""
+
+    def compose(self, model: Model) -> tuple[str, ...]:
+        """As `Engine.compose`."""
+        return self._ask("compose", model)
+
+    def run(
+        self,
+        model: Model,
+        pixels: Pixels,
+        *,
+        company: Company = "mixed",
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Passed:
+        """As `Engine.run`."""
+        named = {"company": company}
+        return self._wait("run", [model, list(pixels)], named, ANSWER_SECONDS, is_wanted)
+
+    def attribution(self, model: Model, pixels: Pixels) -> Attributed:
+        """As `Engine.attribution`."""
+        return self._ask("attribution", model, list(pixels))
+
+    def effects(
+        self, key: SpaceKey, sources: Sequence[Source], pixels: Pixels, labels: tuple[str, ...]
+    ) -> Effects:
+        """As `Engine.effects`."""
+        return self._ask("effects", key, list(sources), list(pixels), labels)
+
+    def fit_weights(self, problem: WeightProblem) -> Weights:
+        """As `Engine.fit_weights`."""
+        return self._ask("fit_weights", problem)
+
+    def plan_merge(
+        self, operator: str, parameters: dict[str, Any], weights: Sequence[float | None]
+    ) -> MergePlan:
+        """As `Engine.plan_merge`."""
+        return self._ask("plan_merge", operator, parameters, list(weights))
+
+    def merges_needing_images(self, operator: str, scope: str, losses: Sequence[str]) -> list[bool]:
+        """As `Engine.merges_needing_images`."""
+        return self._ask("merges_needing_images", operator, scope, list(losses))
+
+    def change(
+        self,
+        key: SpaceKey,
+        source: Source,
+        path: Path,
+        *,
+        removed: Sequence[tuple[np.ndarray, str]] = (),
+        renamed: Mapping[str, str] | None = None,
+    ) -> Written:
+        """As `Engine.change`."""
+        names = None if renamed is None else dict(renamed)
+        return self._ask("change", key, source, path, removed=list(removed), renamed=names)
+
+    def examine(self, received: Path) -> Examined:
+        """As `Engine.examine`."""
+        return self._ask("examine", received)
+
+    def accept(self, key: SpaceKey, received: Path, path: Path) -> Written:
+        """As `Engine.accept`."""
+        return self._ask("accept", key, received, path)
+
+    def answer_hash(self, model: Model, *, from_files: bool = False) -> dict[str, Any]:
+        """As `Engine.answer_hash`."""
+        return self._ask("answer_hash", model, from_files=from_files)
+
+    def hash_environment(self, key: SpaceKey) -> dict[str, Any]:
+        """As `Engine.hash_environment`."""
+        return self._ask("hash_environment", key)
+
+    def forget(self, shas: Sequence[str]) -> None:
+        """As `Engine.forget`; a process that does not answer is ended, so that it forgets too."""
+        connection = self._connection
+        try:
+            self._ask("forget", list(shas), within=FORGET_SECONDS)
+        except NotReady:
+            if connection is not None:
+                connection.close()
+
+    def respect(self, epoch: int) -> None:
+        """As `Engine.respect`."""
+        self._ask("respect", epoch)
+
+    def canary(self, key: SpaceKey) -> None:
+        """As `Engine.canary`."""
+        self._ask("canary", key)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            connection = self._connection
+        if connection is not None:
+            connection.close()
+        self._keeper.join()

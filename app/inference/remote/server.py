@@ -1,0 +1,172 @@
+"""The engine's process: answers calls of the service that started it, and ends with it.
+
+    python -m app.inference.remote.server ADDRESS PARENT < settings.json
+
+It writes one line of JSON to its standard output once it can answer, or the reason why it cannot.
+One thread has the socket. An answer whose model is in memory waits for its batch and no thread
+waits with it; other calls each take a thread of a pool.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import zmq
+
+from app.files.blobs import LocalBlobs
+from app.inference.engine.engine import Engine
+from app.inference.engine.metrics import EngineMetrics
+from app.inference.remote.wire import Frames, packed, told, unpacked
+from app.settings import Settings
+
+POLL_MILLISECONDS = 500  # between two looks at whether the parent lives
+THREADS = 8
+CALLS = frozenset(
+    (
+        *("accept", "answer_hash", "attribution", "canary", "change", "compose", "effects"),
+        *("environment", "examine", "fit_weights", "forget", "hash_environment", "metrics_text"),
+        *("merges_needing_images", "open", "plan_merge", "respect"),
+    )
+)
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """Answers calls that come over one socket."""
+
+    def __init__(self, engine: Engine, address: str) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-call")
+        self._socket: Any = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.set_hwm(0)  # the queue of images has a bound, and answers must not be lost
+        self._socket.bind(address)
+        self._outbox: SimpleQueue[Frames] = SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._open: set[bytes] = set()  # calls that are not answered yet
+        self._left: set[bytes] = set()  # those of them whose clients have left
+
+    def serve(self, parent: int) -> None:
+        """Answer until the parent process has ended."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake, zmq.POLLIN)
+        while os.getppid() == parent:
+            ready = dict(poller.poll(POLL_MILLISECONDS))
+            if self._wake in ready:
+                os.eventfd_read(self._wake)
+                self._send_answers()
+            if self._socket in ready:
+                self._receive()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            client, number, *message = (frame.buffer for frame in frames)
+            self._take(bytes(client), bytes(number), message)
+
+    def _take(self, client: bytes, number: bytes, message: Frames) -> None:
+        if not message:
+            self._left |= {number} & self._open
+            return
+        self._open.add(number)
+
+        def answer(value: Any, error: BaseException | None = None) -> None:
+            self._answer(client, number, value, error)
+
+        try:
+            name, given, named = unpacked(message)
+            if name == "run":
+                self._run(number, given, named, answer)
+            elif name in CALLS:
+                self._threads.submit(self._call, name, given, named, answer)
+            else:
+                raise ValueError(f"the engine has no call {name!r}")
+        except BaseException as error:
+            answer(None, error)
+
+    def _run(
+        self, number: bytes, given: list[Any], named: dict[str, Any], answer: Callable[..., None]
+    ) -> None:
+        def begin() -> None:
+            try:
+                passed = self._engine.begin(
+                    *given, **named, is_wanted=lambda: number not in self._left
+                )
+            except BaseException as error:
+                answer(None, error)
+            else:
+                passed.add_done_callback(end)
+
+        def end(passed: "Future[Any]") -> None:
+            error = passed.exception()
+            answer(None if error else passed.result(), error)
+
+        if self._engine.is_composed(given[0]):
+            begin()
+        else:
+            self._threads.submit(begin)
+
+    def _call(
+        self, name: str, given: list[Any], named: dict[str, Any], answer: Callable[..., None]
+    ) -> None:
+        try:
+            value = getattr(self._engine, name)(*given, **named)
+        except BaseException as error:
+            answer(None, error)
+        else:
+            answer(value)
+
+    def _answer(
+        self, client: bytes, number: bytes, value: Any, error: BaseException | None
+    ) -> None:
+        if error is not None:
+            about = told(error)
+            if about["kind"] == "EngineFault":
+                log.error("the engine failed", exc_info=error)
+            frames = packed(["error", about])
+        else:
+            frames = packed(["value", value])
+        self._outbox.put([client, number, *frames])
+        os.eventfd_write(self._wake, 1)
+
+    def _send_answers(self) -> None:
+        while True:
+            try:
+                frames = self._outbox.get_nowait()
+            except Empty:
+                return
+            self._open.discard(frames[1])
+            self._left.discard(frames[1])
+            self._socket.send_multipart(frames, copy=False)
+
+
+def main() -> None:
+    """Open the engine and answer until the parent ends."""
+    address, parent = sys.argv[1], int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's to handle
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    settings = Settings(**json.load(sys.stdin))
+    try:
+        engine = Engine(settings, LocalBlobs(settings.data_dir / "blobs"), EngineMetrics())
+        server = Server(engine, address)
+    except Exception as error:
+        print(json.dumps({"error": told(error)}), flush=True)
+        raise SystemExit(1) from error
+    print(json.dumps({"device": engine.device_name}), flush=True)
+    server.serve(parent)
+    os._exit(0)  # whatever still computes
+
+
+if __name__ == "__main__":
+    main()

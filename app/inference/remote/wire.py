@@ -1,0 +1,120 @@
+"""Messages between a service and its engine process: JSON, and the bytes of arrays beside it.
+
+A message is a list of frames. The first is JSON in which {"$": kind, …} stands for what JSON lacks:
+arrays, paths, tuples and the plain values of app.inference.models; arrays follow as frames. Nothing
+in a message can name anything else, so that reading one runs no code of the sender's.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app import errors as problems
+from app.files.component_files import DamagedFile
+from app.inference import models
+from tangent import errors
+from tangent.backbones.geometry import Geometry
+from tangent.components.source import Source
+
+VALUES: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        *(models.SpaceKey, models.OpenedSpace, models.Model, models.Passed, models.Logits),
+        *(models.Attributed, models.Effects, models.WeightProblem, models.Weights),
+        *(models.Examined, models.MergePlan, models.Written, Geometry, Source),
+    )
+}
+Frames = list[Any]  # bytes, or objects with the buffer protocol
+
+
+class EngineFault(RuntimeError):
+    """An error of the engine that is nobody's input: a fault of the service."""
+
+
+def packed(value: Any) -> Frames:
+    """Return the frames of a message."""
+    arrays: list[np.ndarray] = []
+    text = json.dumps(_coded(value, arrays), separators=(",", ":")).encode()
+    return [text, *arrays]
+
+
+def unpacked(frames: Sequence[Any]) -> Any:
+    """Return the value that `packed` made frames of."""
+    return _decoded(json.loads(bytes(frames[0])), frames[1:])
+
+
+def _coded(value: Any, arrays: list[np.ndarray]) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray):
+        arrays.append(np.ascontiguousarray(value))
+        return {"$": "array", "at": len(arrays), "type": value.dtype.str, "shape": value.shape}
+    if isinstance(value, Path):
+        return {"$": "path", "of": str(value)}
+    kind = type(value).__name__
+    if VALUES.get(kind) is type(value):
+        parts = (
+            [getattr(value, field.name) for field in fields(value)]
+            if is_dataclass(value)
+            else list(value)
+        )
+        return {"$": kind, "of": [_coded(part, arrays) for part in parts]}
+    if isinstance(value, dict):
+        pairs = [[_coded(key, arrays), _coded(one, arrays)] for key, one in value.items()]
+        return {"$": "dict", "of": pairs}
+    if isinstance(value, tuple):
+        return {"$": "tuple", "of": [_coded(part, arrays) for part in value]}
+    if isinstance(value, list):
+        return [_coded(part, arrays) for part in value]
+    raise TypeError(f"a message cannot hold {type(value).__name__}")
+
+
+def _decoded(coded: Any, frames: Sequence[Any]) -> Any:
+    if isinstance(coded, list):
+        return [_decoded(part, frames) for part in coded]
+    if not isinstance(coded, dict):
+        return coded
+    kind = coded["$"]
+    if kind == "array":
+        flat = np.frombuffer(frames[coded["at"] - 1], np.dtype(coded["type"]))
+        return flat.reshape(coded["shape"])
+    if kind == "path":
+        return Path(coded["of"])
+    if kind == "dict":
+        return {_decoded(key, frames): _decoded(one, frames) for key, one in coded["of"]}
+    parts = [_decoded(part, frames) for part in coded["of"]]
+    return tuple(parts) if kind == "tuple" else VALUES[kind](*parts)
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """Return what a message says of an error."""
+    kind = type(error).__name__
+    if isinstance(error, DamagedFile):
+        return {"kind": kind, "key": error.key, "sha256": error.sha256, "fault": error.fault}
+    if isinstance(error, problems.Problem):
+        kind = next(
+            base.__name__ for base in type(error).__mro__ if hasattr(problems, base.__name__)
+        )
+        return {"kind": kind, "code": error.code, "text": error.detail, "extra": error.extra}
+    if isinstance(error, errors.TangentError | models.Left | MemoryError):
+        return {"kind": kind, "text": str(error)}
+    return {"kind": "EngineFault", "text": f"{kind}: {error}"}
+
+
+def error_of(told: dict[str, Any]) -> BaseException:
+    """Return the error that `told` was made of."""
+    kind, text = told["kind"], told.get("text", "")
+    if kind == DamagedFile.__name__:
+        return DamagedFile(told["key"], told["sha256"], told["fault"])
+    if "code" in told:
+        return getattr(problems, kind)(told["code"], text, **told["extra"])
+    if kind == models.Left.__name__:
+        return models.Left(text)
+    if kind == MemoryError.__name__:
+        return MemoryError(text)
+    found = getattr(errors, kind, None)
+    return EngineFault(text) if found is None else found(text)

@@ -183,6 +183,16 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds without a heartbeat after which a worker's jobs go to other workers",
     )
+    scrub_bytes_per_second: int = Field(
+        10 * 2**20,
+        ge=0,
+        description="rate at which a worker reads all files through to find damage; 0: never",
+    )
+    scrub_period_seconds: float = Field(
+        7 * 86400.0,
+        gt=0,
+        description="seconds from the begin of one such reading to the begin of the next",
+    )
     client_seconds: float = Field(
         30.0,
         gt=0,

@@ -18,12 +18,14 @@ from sqlalchemy.exc import OperationalError
 
 from app.database import outages
 from app.database.sessions import open_engine, session_factory, transaction
-from app.database.tables import Component
+from app.database.tables import Component, Dataset
 from app.files import intents
 from app.files.blobs import LocalBlobs
 from app.files.intents import Intent
+from app.files.paced_files import Pace
 from app.settings import Settings
-from app.store import components, workers
+from app.store import components, scrub, workers
+from app.store.datasets import IMAGE_DAMAGED
 from app.store.workers import Attempt
 from training_worker.process import TrainerDied, TrainerProcess
 
@@ -143,6 +145,8 @@ class Attempts:
         """Make the row ready or failed, by the trainer's final message."""
         if outcome["type"] == "failed":
             self._fail(component, outcome["code"], outcome["detail"])
+            if outcome["code"] == IMAGE_DAMAGED:
+                self._read_dataset(component)
             return
         key = f"components/{component.id}/{uuid4().hex}.safetensors"
         try:
@@ -170,6 +174,13 @@ class Attempts:
                 return False
             file.note_settled()
             return True
+
+    def _read_dataset(self, component: Component) -> None:
+        """Find out which other images of the component's dataset are damaged, and mark all."""
+        with self.reading() as session:
+            dataset = session.get(Dataset, component.dataset_id or "")
+        if dataset is not None:
+            scrub.read_dataset(self.sessions, self.blobs, Pace(), dataset)
 
     def _fail_to_store(self, component: Component, error: OSError) -> None:
         outage = outages.problem_of(error)

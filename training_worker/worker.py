@@ -26,6 +26,7 @@ from app.settings import Settings
 from training_worker.attempts import Attempts
 from training_worker.ending import Ending
 from training_worker.liveness import Liveness
+from training_worker.scrubbing import Scrubbing
 
 POLL_SECONDS = 0.25  # between two polls of an empty queue
 
@@ -90,6 +91,7 @@ class Worker:
         self.jobs = Jobs(settings)
         self.attempts = Attempts(settings, self.executor_id)
         self.liveness = Liveness(settings, self.jobs, self.executor_id)
+        self.scrubbing = Scrubbing(settings, self.executor_id)
 
     def start(self) -> None:
         """Give a sign of life, then join the queue, so that no unknown worker ever holds a job."""
@@ -113,6 +115,7 @@ class Worker:
             polling_interval_sec=POLL_SECONDS,
             on_conflict="always_update",
         )
+        self.scrubbing.start()
 
     def stop(self) -> None:
         """Kill the trainer and hand an unfinished job back, so that it costs no attempt.
@@ -122,6 +125,7 @@ class Worker:
         self.attempts.stopping = True
         engine = self.attempts.engine
         steps: list[Callable[[], None]] = [
+            self.scrubbing.stop,
             self.attempts.trainer.end_idle,
             DBOS.destroy,  # cancels what runs; the engine leaves it marked as this worker's
             lambda: self.jobs.hand_back(self.jobs.running().get(self.executor_id, [])),

@@ -3,8 +3,9 @@
     copy_checked(source, target)    sessions; table by table, referred tables first
     digests(session)                {table: number of rows and one hash over them}
 
-Workers, intents and the database's own id belong to the running store and stay behind. Of the job
-engine's records nothing is copied: `queue` queues every unfinished training again.
+Workers, intents, the scrub's progress and the database's own id belong to the running store and
+stay behind. Of the job engine's records nothing is copied: `queue` queues every unfinished training
+again.
 """
 
 import hashlib
@@ -24,13 +25,14 @@ from app.database.tables import (
     DatabaseIdentity,
     Dataset,
     Receipt,
+    Scrub,
     Worker,
     stamp,
 )
 from app.store.components import ACTIVE
 
 AT_ONCE = 1000
-LEFT_BEHIND = {each.__tablename__ for each in (Worker, BlobIntent, DatabaseIdentity)}
+LEFT_BEHIND = {each.__tablename__ for each in (Worker, BlobIntent, Scrub, DatabaseIdentity)}
 TABLES = [table for table in Base.metadata.sorted_tables if table.name not in LEFT_BEHIND]
 
 

@@ -75,6 +75,9 @@ def _add_doctor(commands: argparse._SubParsersAction) -> argparse.ArgumentParser
         "--settle", action="store_true", help="do what needs no decision: remove, move, bring back"
     )
     doctor.add_argument(
+        "--scrub", action="store_true", help="read every file through, to find damage"
+    )
+    doctor.add_argument(
         "--remove",
         action="append",
         default=[],
@@ -165,10 +168,11 @@ def migrate(settings: Settings, flags: argparse.Namespace) -> int:
 
 def doctor(settings: Settings, flags: argparse.Namespace) -> int:
     """Print a line for each finding; return 1 if there is any. Act first if a flag says so."""
-    from app.cli.doctor import examine, remove, settle
+    from app.cli.doctor import examine, remove, scrub, settle
 
     done = remove(settings, flags.remove) if flags.remove else []
     done += settle(settings) if flags.settle else []
+    done += scrub(settings) if flags.scrub else []
     for line in done:
         print(line)
     findings = examine(settings)

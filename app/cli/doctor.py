@@ -1,7 +1,8 @@
 """The doctor: looks whether rows and files of a store fit together, and settles what does not.
 
 for finding in examine(settings): …      reads only, also while the service runs
-settle(settings, remove=[…])             does the harmless remedies, and removes what is named
+settle(settings) · remove(settings, …)   does the harmless remedies · removes what is named
+scrub(settings)                          reads every file through, and notes what is damaged
 """
 
 import re
@@ -26,11 +27,14 @@ from app.database.sessions import (
 from app.database.tables import Component, Dataset, Image
 from app.files import erasure, folder_identity
 from app.files.blobs import LocalBlobs
+from app.files.paced_files import Pace
 from app.files.quarantine import Quarantine
 from app.files.sweep import UNCLAIMED_SECONDS, Survey, survey, sweep
 from app.receipts import ledger, tree
 from app.settings import BadSettings, Settings
+from app.store import scrub as scrubbing
 from app.store.components import ACTIVE
+from app.store.damage import HOW_TO_MEND
 from app.store.members import is_damaged
 
 MIN_FREE_BYTES = 2**30  # with less, an upload or a training may not fit
@@ -80,6 +84,29 @@ def settle(settings: Settings) -> list[str]:
         return done
     finally:
         engine.dispose()
+
+
+def scrub(settings: Settings) -> list[str]:
+    """Read every file through at full speed, and note what is damaged or whole again.
+
+    Return what has changed. The service may run meanwhile.
+
+    Raises:
+        BadSettings: folder and database do not belong together; then nothing was done.
+    """
+    blobs, engine = _blobs(settings), open_engine(settings)
+    pace, done = Pace(), []
+    try:
+        for read in scrubbing.scrub(session_factory(engine), blobs, pace):
+            if read.damaged:
+                done.append(f"{read.position}: {read.damaged} newly found damaged")
+            if read.whole:
+                done.append(f"{read.position}: {read.whole} whole again")
+    except scrubbing.FolderAway as away:
+        raise BadSettings(str(away)) from None
+    finally:
+        engine.dispose()
+    return [*done, f"{pace.bytes} bytes were read"]
 
 
 def remove(settings: Settings, names: Iterable[str]) -> list[str]:
@@ -189,6 +216,7 @@ def _of_files(sessions: sessionmaker[Session], blobs: LocalBlobs) -> Iterator[Fi
         seen = survey(session, blobs, found)
         cut = list(_cut(session, blobs))
         damaged = list(session.scalars(select(Component).where(is_damaged())))
+        partly = list(session.scalars(select(Dataset).where(Dataset.damaged_images > 0)))
     lost = set(seen.missing)
     yield from _unnamed(seen)
     for key in sorted(lost.intersection(held)):
@@ -198,6 +226,10 @@ def _of_files(sessions: sessionmaker[Session], blobs: LocalBlobs) -> Iterator[Fi
     for row in damaged:
         text, _, remedy = str((row.error or {}).get("detail")).rpartition(": ")
         yield Finding(f"component {row.id} does not answer, {text}", remedy)
+    for dataset in partly:
+        if dataset.pack_key not in lost:
+            number = f"{dataset.damaged_images} of {dataset.num_images} images"
+            yield Finding(f"{number} of dataset {dataset.id} are damaged", HOW_TO_MEND)
     for key, size, wanted in cut:
         yield Finding(f"{key} has {size} bytes instead of {wanted}", _how_to_mend(key))
     for key in sorted(set(held) - lost):

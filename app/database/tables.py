@@ -10,6 +10,9 @@ from app.database.access_tables import ApiKey as ApiKey  # so that the metadata 
 from app.database.access_tables import AuditEntry as AuditEntry
 from app.database.columns import Base, Sequence, now, stamp
 from app.database.ids import ordered
+from app.database.process_tables import ReaperLease as ReaperLease
+from app.database.process_tables import Scrub as Scrub
+from app.database.process_tables import Worker as Worker
 
 
 class Space(Base):
@@ -50,6 +53,7 @@ class Dataset(Base):
     files: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     pack_key: Mapped[str]  # blob: the accepted image files end to end
     pack_bytes: Mapped[int | None] = mapped_column(BigInteger)  # None: of before there were keys
+    damaged_images: Mapped[int] = mapped_column(default=0)  # how many of its images are so marked
     space: Mapped[str | None]  # whoever may see this space may see the dataset; None: everybody
     created_by: Mapped[str | None]  # a key's id, for its quotas
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -70,6 +74,7 @@ class Image(Base):
     height: Mapped[int]
     pack_offset: Mapped[int] = mapped_column(BigInteger)
     pack_length: Mapped[int] = mapped_column(BigInteger)
+    damaged: Mapped[bool] = mapped_column(default=False)  # was so when its bytes were last read
 
 
 class Component(Base):
@@ -196,6 +201,7 @@ class EvaluationMember(Base):
         ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True
     )
     component_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    used: Mapped[bool] = mapped_column(default=True)  # False: the result is without it, see damage
 
 
 class Receipt(Base):
@@ -262,24 +268,6 @@ class IdempotencyKey(Base):
     status: Mapped[int]
     resource_id: Mapped[str]  # a replay renders it again, and cannot bring deleted data back
     created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class Worker(Base):
-    __tablename__ = "worker"
-
-    executor_id: Mapped[str] = mapped_column(primary_key=True)
-    started_at: Mapped[datetime] = mapped_column(default=now)
-    beat_at: Mapped[datetime] = mapped_column(default=now, index=True)
-
-
-class ReaperLease(Base):
-    """The right of one worker to hand back the jobs of dead ones; one row, used on SQLite."""
-
-    __tablename__ = "reaper_lease"
-
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1
-    holder: Mapped[str]  # executor id
-    expires_at: Mapped[datetime]
 
 
 class DatabaseIdentity(Base):

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import tangent  # a name in it loads torch when it is used: annotations stay text
 from app.errors import NotReady
 from app.files.blobs import BlobMissing, LocalBlobs
+from app.files.paced_files import Pace, PacedFile
 
 MAX_KNOWN = 100_000  # files whose content is known to be right, a hundred bytes each
 MISSING = "is missing"
@@ -60,18 +61,18 @@ def is_intact(blobs: LocalBlobs, key: str, sha256: str | None) -> bool:
     return True
 
 
-def check(blobs: LocalBlobs, key: str, sha256: str | None) -> Path:
+def check(blobs: LocalBlobs, key: str, sha256: str | None, pace: Pace | None = None) -> Path:
     """Return the file's path, if the file is the one that its row describes.
 
     Raises:
         DamagedFile: it is not, or is not there.
     """
     with _opened(blobs, key, sha256) as file:
-        check_open(file, key, sha256)
+        check_open(PacedFile(file, pace) if pace else file, key, sha256)
     return blobs.path(key, must_exist=False)
 
 
-def check_open(file: BinaryIO, key: str, sha256: str | None) -> None:
+def check_open(file: BinaryIO | PacedFile, key: str, sha256: str | None) -> None:
     """Check that the open file is the one that its row describes.
 
     Raises:

@@ -11,7 +11,7 @@ from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
 from app.inference.selection import selection_fields
 from app.parts import Parts
-from app.store import datasets, evaluations
+from app.store import damage, datasets, evaluations
 from app.store.compositions import Selection
 
 Result = TypeVar("Result")
@@ -47,16 +47,24 @@ def dataset_pass(
         after = rows[-1].id
         known = [row for row in rows if labels is None or row.label in labels]
         if known:
+            files = [_file(parts, described, dataset, row) for row in known]
             try:
-                files = [datasets.read(parts.blobs, dataset, row) for row in known]
                 result = work(_pixels(parts, selection, known, files, budget))
-            except (BlobMissing, DamagedFile) as missing:
+            except DamagedFile:
                 with transaction(parts.reading) as session:  # deleted just now?
                     evaluations.require(session, described, dataset)
-                if isinstance(missing, BlobMissing):
-                    raise datasets.damaged(missing) from None
                 raise
             yield known, result
+
+
+def _file(parts: Parts, described: dict[str, Any], dataset: Dataset, row: Image) -> bytes:
+    try:
+        return datasets.read(parts.blobs, dataset, row)
+    except BlobMissing as missing:
+        with transaction(parts.reading) as session:  # deleted by another process just now?
+            evaluations.require(session, described, dataset)
+        damage.note_images(parts.sessions, dataset.id, [row.id])
+        raise datasets.damaged(missing) from None
 
 
 def _pixels(

@@ -93,6 +93,7 @@ def image_file(
         data = datasets.read(parts.blobs, dataset, image)
     except BlobMissing as missing:
         read_row()  # deleted by another process just now?
+        damage.note_images(parts.sessions, dataset_id, [image_id])
         raise datasets.damaged(missing) from None
     if size is not None:
         reader.leave()  # deletions do not wait for the decoding

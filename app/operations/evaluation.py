@@ -54,11 +54,15 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
 
         def store() -> str:
             return evaluations.add(
-                session, selection=selection_fields(selection), dataset=dataset, result=result
+                session,
+                selection=selection_fields(selection),
+                unavailable=unavailable_components(selection),
+                dataset=dataset,
+                result=result,
             ).id
 
         row = evaluations.get(session, once.run(session, request, store))
-        shown = EvaluationOut.of(row, unavailable=unavailable_components(selection))
+        shown = EvaluationOut.of(row)
     ticket.hand_over([dataset.id, *contents(selection)])
     return shown
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from app.database.sessions import transaction
 from app.parts import Parts
 from app.schemas.meta import Check, Ready
-from app.store import spaces, workers
-from app.store.counts import deletions_so_far
+from app.store import scrub_turns, spaces, workers
+from app.store.counts import damaged, deletions_so_far
 from app.store.spaces import SpaceUnavailable
 
 NAMES = ("database", "space", "forward")  # of the checks, in order
@@ -29,6 +29,8 @@ def check_health(parts: Parts, checks: dict[str, Check], worker_fault: str | Non
         with transaction(parts.health) as session:
             seen["space"] = spaces.get(session, spaces.DEFAULT)
             seen["epoch"] = deletions_so_far(session)
+            seen["damaged"] = damaged(session)
+            seen["scrubbed_at"] = scrub_turns.finished_at(session)
             dead_seconds = parts.settings.worker_dead_seconds
             seen["workers"] = len(workers.alive(session, dead_seconds=dead_seconds))
         return "answers"
@@ -50,6 +52,8 @@ def check_health(parts: Parts, checks: dict[str, Check], worker_fault: str | Non
         epoch=seen.get("epoch"),
         workers=seen.get("workers"),
         workers_missing=_missing(seen.get("workers"), worker_fault),
+        damaged=seen.get("damaged"),
+        scrubbed_at=seen.get("scrubbed_at"),
     )
 
 
@@ -67,6 +71,8 @@ def late(parts: Parts, checks: dict[str, Check], seconds: float) -> Ready:
         epoch=None,
         workers=None,
         workers_missing=None,
+        damaged=None,
+        scrubbed_at=None,
     )
 
 

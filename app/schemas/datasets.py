@@ -18,6 +18,7 @@ EXAMPLE: dict[str, Any] = {
     "num_rejected": 1,
     "files": {"total": 363, "labelled": 359, "rejected": 1, "passed_over": 2, "manifests": 1},
     "duplicates": 0,
+    "damaged_images": 0,
     "sha256": "9f86…",
     "bytes": 1048576,
     "created_at": "2025-01-31T09:30:00.123456Z",
@@ -63,6 +64,12 @@ class DatasetSummary(BaseModel):
         "the dataset, and once an image was deleted or a label renamed",
     )
     duplicates: int = Field(description="files whose bytes another file of the archive has too")
+    damaged_images: int = Field(
+        0,
+        description="images whose bytes were missing or changed when they were last read: no "
+        "training or evaluation takes the dataset until its pack is put back from a backup, or "
+        "these images are deleted",
+    )
     sha256: str | None = Field(
         description="of the archive; null once an image was deleted or a label renamed"
     )
@@ -138,6 +145,7 @@ class ImageOut(BaseModel):
                 "width": 512,
                 "height": 512,
                 "bytes": 48213,
+                "damaged": False,
             }
         }
     )
@@ -150,6 +158,9 @@ class ImageOut(BaseModel):
     width: int = Field(description="upright, as its EXIF orientation says")
     height: int
     bytes: int
+    damaged: bool = Field(
+        False, description="its bytes were missing or changed when they were last read"
+    )
 
     @classmethod
     def of(cls, row: Any) -> Self:

@@ -45,7 +45,7 @@ class EvaluationOut(BaseModel):
                 "rule": "joint",
                 "composition": {"name": "all-sites", "etag": "9b1d…"},
                 "components": [{"id": "cmp_0190", "weight": 1.0, "sha256": "77aa…"}],
-                "unavailable_components": None,
+                "unavailable_components": [],
                 "num_images": 40,
                 "accuracy": 0.95,
                 "labels": {"seven": {"images": 20, "correct": 19, "accuracy": 0.95}},
@@ -65,9 +65,8 @@ class EvaluationOut(BaseModel):
     joint: str | None = Field(None, description="exact, refined or one_shot; null for other rules")
     composition: UsedComposition | None
     components: list[UsedComponent]
-    unavailable_components: list[UnavailableComponent] | None = Field(
-        description="components of all that the result is without, as their files are damaged; "
-        "given once, in the answer to the POST; null later, and if there are none"
+    unavailable_components: list[UnavailableComponent] = Field(
+        [], description="components of all that the result is without, as their files were damaged"
     )
     num_images: int | None
     accuracy: float | None = Field(description="share of images whose first label is the true one")
@@ -79,7 +78,7 @@ class EvaluationOut(BaseModel):
     created_at: datetime
 
     @classmethod
-    def of(cls, row: Any, *, unavailable: Any = ()) -> Self:
+    def of(cls, row: Any) -> Self:
         """Return the view of an evaluation's row."""
         empty = dict.fromkeys(("num_images", "accuracy", "labels", "confusion"))
         return cls(
@@ -88,7 +87,6 @@ class EvaluationOut(BaseModel):
             dataset_id=row.dataset_id,
             invalidated_by=row.invalidated_by,
             created_at=row.created_at,
-            unavailable_components=unavailable or None,
             **row.selection,
             **(empty | (row.result or {})),
         )

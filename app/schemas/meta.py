@@ -1,5 +1,6 @@
 """The service's limits and readiness."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -53,4 +54,11 @@ class Ready(BaseModel):
     workers: int | None = Field(description="training workers that gave a sign of life lately")
     workers_missing: str | None = Field(
         description="the reason why no worker runs; null while one does, or the database is away"
+    )
+    damaged: dict[str, int] | None = Field(
+        description="how many components and images are known to be damaged; the others answer, so "
+        "this does not make the service unready; null while the database is away"
+    )
+    scrubbed_at: datetime | None = Field(
+        description="when all files had been read through for the last time"
     )

@@ -37,6 +37,10 @@ class Counts(Protocol):
     def trainings(self) -> Mapping[str, Any]: ...
     @property
     def receipts(self) -> int: ...
+    @property
+    def damaged(self) -> Mapping[str, int]: ...
+    @property
+    def scrubbed_at(self) -> float | None: ...
 
 
 class _CountsCollector(Collector):
@@ -63,6 +67,13 @@ class _CountsCollector(Collector):
         yield CounterMetricFamily(
             "tangent_receipts", "receipts in the ledger, one per deletion", counts.receipts
         )
+        yield _damaged(counts.damaged)
+        if counts.scrubbed_at is not None:
+            yield GaugeMetricFamily(
+                "tangent_scrub_finished_timestamp_seconds",
+                "when all files had been read through for the last time, in seconds of Unix",
+                counts.scrubbed_at,
+            )
         yield _components(counts.components)
         yield _trainings(counts.trainings)
 
@@ -75,6 +86,15 @@ def _components(counts: Mapping[str, int]) -> Metric:
     )
     for status, number in counts.items():
         family.add_metric([status], number)
+    return family
+
+
+def _damaged(counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(
+        "tangent_damaged", "what is known to be damaged, by its kind", labels=["kind"]
+    )
+    for kind, number in counts.items():
+        family.add_metric([kind], number)
     return family
 
 

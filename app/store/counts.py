@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import transaction
 from app.database.tables import Component, ComponentEvent, Dataset, Receipt, now
-from app.store import components, workers
+from app.store import components, scrub_turns, workers
+from app.store.members import is_damaged
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Counts:
     images: int
     receipts: int
     workers: int  # with a recent sign of life
+    damaged: dict[str, int]  # kind -> how many are known to be damaged
+    scrubbed_at: float | None  # the last whole scrub's end, in seconds of Unix
 
 
 def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Counts | None:
@@ -55,6 +58,13 @@ def deletions_so_far(session: Session) -> int:
     return session.scalar(select(func.max(Receipt.number))) or 0
 
 
+def damaged(session: Session) -> dict[str, int]:
+    """Return how many components' files and datasets' images are known to be damaged."""
+    files = session.scalar(select(func.count()).where(is_damaged()))
+    images = session.scalar(select(func.coalesce(func.sum(Dataset.damaged_images), 0)))
+    return {"components": int(files or 0), "images": int(images or 0)}
+
+
 def _read(session: Session, dead_seconds: float) -> Counts:
     size = func.coalesce(func.sum(Component.bytes), 0)
     by_status = select(Component.status, func.count(), size).where(components.current())
@@ -64,6 +74,7 @@ def _read(session: Session, dead_seconds: float) -> Counts:
         component_bytes += int(stored or 0)
     held = select(func.count(), func.coalesce(func.sum(Dataset.num_images), 0))
     datasets, images = session.execute(held.select_from(Dataset)).one()
+    scrubbed = scrub_turns.finished_at(session)
     return Counts(
         components=counts,
         component_bytes=component_bytes,
@@ -73,6 +84,8 @@ def _read(session: Session, dead_seconds: float) -> Counts:
         images=int(images or 0),
         receipts=deletions_so_far(session),
         workers=len(workers.alive(session, dead_seconds=dead_seconds)),
+        damaged=damaged(session),
+        scrubbed_at=None if scrubbed is None else scrubbed.timestamp(),
     )
 
 

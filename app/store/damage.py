@@ -1,26 +1,31 @@
-"""Damaged component files: a component fails with the reason, and is ready again once it is whole.
+"""Damaged files: a component fails with the reason, an image is marked, until they are whole again.
 
-    note(sessions, blobs, lost)     as soon as anything has met a `DamagedFile`
-    mend(sessions, blobs)           at every start
+    note(sessions, blobs, lost)               as soon as anything has met a `DamagedFile`
+    mend(sessions, blobs)                     at every start
+    note_images(sessions, dataset_id, ids)    as soon as anything has met other bytes
 
 The row keeps the name and the hash of its file. So a file that is put back from a backup serves
-from the next start, and a folder that was away for a moment loses nothing. Nothing is trained again
-without a request: a disk that is going, or a folder that is not mounted, would have all components
-trained.
+from the next start or scrub (app.store.scrub), and a folder that was away for a moment loses
+nothing. Nothing is trained again without a request: a disk that is going, or a folder that is not
+mounted, would have all components trained.
 """
 
 import logging
+from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database.sessions import hold_write_lock, transaction
-from app.database.tables import Component, Space, now
+from app.database.sessions import affected, hold_write_lock, transaction
+from app.database.tables import Component, Dataset, Image, Space, now
 from app.files import component_files, intents
 from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.store import components, retraining
 from app.store.members import DAMAGED, is_damaged
+
+ROWS_AT_ONCE = 500
+HOW_TO_MEND = "put the pack back from a backup, or delete these images"
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +66,13 @@ def mend(sessions: sessionmaker[Session], blobs: LocalBlobs) -> list[str]:
     mended = []
     for row in rows:
         whole = component_files.is_intact(blobs, str(row.blob_key), row.sha256)
-        if whole and _restore(sessions, row):
+        if whole and restore(sessions, row):
             mended.append(row.id)
     return mended
 
 
-def _restore(sessions: sessionmaker[Session], row: Component) -> bool:
+def restore(sessions: sessionmaker[Session], row: Component) -> bool:
+    """Make the damaged component ready, as its file is whole; False if it has changed since."""
     with transaction(sessions) as session:
         hold_write_lock(session)
         same = is_damaged(), Component.blob_key == row.blob_key, Component.sha256 == row.sha256
@@ -76,3 +82,29 @@ def _restore(sessions: sessionmaker[Session], row: Component) -> bool:
         retraining.note_change(session, session.get_one(Space, row.space))
     log.warning("component %s is ready again: its file is whole", row.id)
     return True
+
+
+def note_images(
+    sessions: sessionmaker[Session], dataset_id: str, ids: Sequence[str], *, damaged: bool = True
+) -> int:
+    """Mark the images as damaged, or as whole again; return how many were marked otherwise.
+
+    An image that was deleted in the meantime has no row any more, and is not damaged.
+    """
+    changed = 0
+    with transaction(sessions) as session:
+        hold_write_lock(session)
+        for start in range(0, len(ids), ROWS_AT_ONCE):
+            some = Image.id.in_(ids[start : start + ROWS_AT_ONCE])
+            mine = Image.dataset_id == dataset_id, Image.damaged.is_not(damaged), some
+            changed += affected(session, update(Image).where(*mine).values(damaged=damaged))
+        if changed:
+            marked = select(func.count()).where(Image.dataset_id == dataset_id, Image.damaged)
+            number = update(Dataset).where(Dataset.id == dataset_id)
+            affected(session, number.values(damaged_images=marked.scalar_subquery()))
+    if changed and damaged:
+        text = "dataset %s has %d more damaged images, such as %s: %s"
+        log.error(text, dataset_id, changed, ids[0], HOW_TO_MEND)
+    elif changed:
+        log.warning("dataset %s has %d images whole again, such as %s", dataset_id, changed, ids[0])
+    return changed

@@ -23,6 +23,7 @@ from tangent.components.labels import tidy
 
 ROWS_AT_ONCE = 2000
 PACK = "images.pack"
+IMAGE_DAMAGED = "image_damaged"
 SCRATCH = "upload"  # prefix of the packs being written
 
 
@@ -36,7 +37,7 @@ def unreadable(path: str, reason: str) -> Invalid:
 
 def damaged(missing: BlobMissing) -> NotReady:
     """Return the problem of an image that has a row but no bytes."""
-    return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")
+    return NotReady(IMAGE_DAMAGED, f"{missing}: restore the pack, or delete the image")
 
 
 @contextmanager
@@ -186,7 +187,10 @@ def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
         BlobMissing: if the pack or these bytes are not there; then the dataset or the image is
             being deleted, or was.
     """
-    data = packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
+    try:
+        data = packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
+    except (EOFError, FileNotFoundError) as error:
+        raise BlobMissing(f"the bytes of {image.id} are not in its dataset's pack") from error
     check_bytes(data, image.id, image.sha256)
     return data
 

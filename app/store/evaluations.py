@@ -1,6 +1,6 @@
 """Evaluations as rows: a selection, a dataset and the counts. Deletion invalidates them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -12,6 +12,7 @@ from app.database.tables import Dataset, Evaluation, EvaluationMember, Idempoten
 from app.errors import Conflict, NotFound
 from app.store import components, datasets, quotas
 
+UNAVAILABLE = "unavailable_components"  # of a selection; those of before have none
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 
 
@@ -56,9 +57,16 @@ def require(session: Session, selection: Mapping[str, Any], dataset: Dataset) ->
 
 
 def add(
-    session: Session, *, selection: Mapping[str, Any], dataset: Dataset, result: Mapping[str, Any]
+    session: Session,
+    *,
+    selection: Mapping[str, Any],
+    unavailable: Sequence[Mapping[str, str]],
+    dataset: Dataset,
+    result: Mapping[str, Any],
 ) -> Evaluation:
     """Store an evaluation, unless a deletion has come in between.
+
+    `unavailable` are the components that the result is without, as they are shown.
 
     Raises:
         Gone, Conflict: as `require`.
@@ -72,7 +80,7 @@ def add(
         space=selection["space"],
         dataset_id=dataset.id,
         status="ready",
-        selection=dict(selection),
+        selection={**selection, UNAVAILABLE: list(unavailable)},
         result=dict(result),
         created_by=callers.key_id_of(session),
     )
@@ -80,6 +88,8 @@ def add(
     session.flush()
     for part in selection["components"]:
         session.add(EvaluationMember(evaluation_id=row.id, component_id=part["id"]))
+    for part in unavailable:
+        session.add(EvaluationMember(evaluation_id=row.id, component_id=part["id"], used=False))
     session.flush()
     return row
 

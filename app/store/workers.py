@@ -30,16 +30,16 @@ class Attempt(NamedTuple):
 
 def beat(session: Session, executor_id: str) -> None:
     """Note that this worker lives, by the database's clock."""
-    clock = _clock(session)
+    time = clock(session)
     mine = update(Worker).where(Worker.executor_id == executor_id)
-    if affected(session, mine.values(beat_at=clock)) == 0:
-        session.add(Worker(executor_id=executor_id, started_at=clock, beat_at=clock))
+    if affected(session, mine.values(beat_at=time)) == 0:
+        session.add(Worker(executor_id=executor_id, started_at=time, beat_at=time))
         session.flush()
 
 
 def alive(session: Session, *, dead_seconds: float) -> set[str]:
     """Return the workers that gave a sign of life within the last `dead_seconds`."""
-    since = _clock(session) - timedelta(seconds=dead_seconds)
+    since = clock(session) - timedelta(seconds=dead_seconds)
     return set(session.scalars(select(Worker.executor_id).where(Worker.beat_at >= since)))
 
 
@@ -58,7 +58,7 @@ def take_lease(session: Session, executor_id: str, *, seconds: float) -> bool:
 
     A transaction that only one can be in at a time decides, as every writing one on SQLite is.
     """
-    time, span = _clock(session), timedelta(seconds=seconds)
+    time, span = clock(session), timedelta(seconds=seconds)
     lease = session.get(ReaperLease, 1)
     if lease is None:
         session.add(ReaperLease(number=1, holder=executor_id, expires_at=time + span))
@@ -95,7 +95,7 @@ def _held(attempt: Attempt) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _clock(session: Session) -> datetime:
+def clock(session: Session) -> datetime:
     """Return the time by one clock for all machines: the database's; on SQLite, this machine's."""
     if session.get_bind().dialect.name == "sqlite":
         return now()

@@ -6,7 +6,7 @@ file and is queued again, as its next generation; one that is still queued has n
 
 from collections import defaultdict
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.sessions import affected
@@ -72,12 +72,14 @@ def _count(session: Session, dataset: Dataset) -> None:
         func.sum(Image.pack_length),
         func.sum(Image.copies),
         func.count(func.distinct(Image.sha256)),
+        func.sum(case((Image.damaged, 1), else_=0)),
     )
-    size, copies, contents = session.execute(totals.where(of)).one()
+    size, copies, contents, damaged = session.execute(totals.where(of)).one()
     dataset.labels = {label: count for label, count in sorted(counted)}  # noqa: C416
     dataset.num_images = sum(dataset.labels.values())
     dataset.sha256 = dataset.files = None
     dataset.bytes, dataset.duplicates = int(size), int(copies) - contents
+    dataset.damaged_images = int(damaged)
 
 
 def _revise(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.database.tables import Composition, CompositionMember, Evaluation, EvaluationMember, now
 from app.receipts.body import ChangedComposition, Invalidated
 from app.store import compositions, fitted_weights
+from app.store.evaluations import UNAVAILABLE
 from app.unlearning.change import Change
 
 
@@ -25,6 +26,7 @@ def invalidate(session: Session, change: Change) -> Invalidated:
     using, dataset_id = [*changed, *gone], dataset.id if dataset else None
     changed_rows, unsolved = _compositions(session, using, gone, dataset_id, change.receipt_id)
     evaluations = _evaluations(session, using, dataset_id, change.receipt_id)
+    _forget_unavailable(session, gone)
     return Invalidated(
         compositions=tuple(changed_rows),
         solved_weights=tuple(unsolved),
@@ -73,7 +75,8 @@ def _evaluations(
     session: Session, ids: Sequence[str], dataset_id: str | None, receipt_id: str
 ) -> list[str]:
     """Clear every evaluation that used one of the components or the dataset; return their ids."""
-    using = select(EvaluationMember.evaluation_id).where(EvaluationMember.component_id.in_(ids))
+    used = EvaluationMember.component_id.in_(ids), EvaluationMember.used
+    using = select(EvaluationMember.evaluation_id).where(*used)
     condition: ColumnElement[bool] = Evaluation.id.in_(using)
     if dataset_id is not None:
         condition = or_(condition, Evaluation.dataset_id == dataset_id)
@@ -83,6 +86,17 @@ def _evaluations(
         row.result, row.status, row.invalidated_by = None, "invalidated", receipt_id
     session.flush()
     return [row.id for row in rows]
+
+
+def _forget_unavailable(session: Session, gone: Sequence[str]) -> None:
+    """Take these components out of evaluations that were made without them, and stay valid."""
+    mine = EvaluationMember.component_id.in_(gone), EvaluationMember.used.is_(False)
+    using = select(EvaluationMember.evaluation_id).where(*mine)
+    for row in session.scalars(select(Evaluation).where(Evaluation.id.in_(using))):
+        missed = row.selection[UNAVAILABLE]
+        kept = [part for part in missed if part["id"] not in gone]
+        row.selection = row.selection | {UNAVAILABLE: kept}
+    session.flush()
 
 
 def _kept(selection: dict[str, Any], ids: Sequence[str]) -> list[dict[str, Any]]:

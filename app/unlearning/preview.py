@@ -105,7 +105,8 @@ def _evaluations(session: Session, gone: list[str]) -> int:
     query = select(func.count(distinct(Evaluation.id))).join(
         EvaluationMember, EvaluationMember.evaluation_id == Evaluation.id
     )
-    using = EvaluationMember.component_id.in_(gone), Evaluation.status == "ready"
+    members = EvaluationMember.component_id.in_(gone), EvaluationMember.used
+    using = *members, Evaluation.status == "ready"
     return session.scalar(query.where(*using)) or 0
 
 

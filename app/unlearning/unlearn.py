@@ -10,8 +10,11 @@ from time import perf_counter
 
 from app.database.sessions import Session, transaction
 from app.database.tables import Receipt, now
+from app.errors import NotReady
+from app.files.component_files import DamagedFile
 from app.parts import Parts
 from app.receipts.answer_hash import AnswerHashes
+from app.store import damage
 from app.unlearning import cleanup
 from app.unlearning.change import Change
 from app.unlearning.deletion import Deletion, DeletionContext, apply
@@ -22,10 +25,15 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
     started = perf_counter()
     answer_hash = AnswerHashes(parts.engine, parts.spaces).take if probe else None
     context = DeletionContext(now(), parts.signer, answer_hash, parts.caller.id)
-    with parts.gate.exclusive():
-        with transaction(parts.sessions) as session:
-            deletion = apply(session, change(session), context)
-        parts.engine.forget(deletion.obsolete.shas)
+    try:
+        with parts.gate.exclusive():
+            with transaction(parts.sessions) as session:
+                deletion = apply(session, change(session), context)
+            parts.engine.forget(deletion.obsolete.shas)
+    except NotReady as error:
+        if isinstance(error.__cause__, DamagedFile):  # that the probe has met
+            damage.note(parts.sessions, parts.blobs, error.__cause__)
+        raise
     parts.transfers.cut(_contents(deletion))
     cleanup.finish(deletion, parts.sessions, parts.jobs, parts.blobs)
     parts.metrics.deletion_seconds.observe(perf_counter() - started)

@@ -189,9 +189,7 @@ class Settings(BaseSettings):
         description="rate at which a worker reads all files through to find damage; 0: never",
     )
     scrub_period_seconds: float = Field(
-        7 * 86400.0,
-        gt=0,
-        description="seconds from the begin of one such reading to the begin of the next",
+        7 * 86400.0, gt=0, description="seconds from the begin of one such reading to the next's"
     )
     client_seconds: float = Field(
         30.0,

@@ -11,11 +11,12 @@ from app.database.sessions import open_engine, session_factory, transaction
 from app.files.blobs import LocalBlobs
 from app.files.paced_files import Pace
 from app.settings import Settings
-from app.store import scrub_turns
+from app.store import row_damage, scrub_turns
 from app.store.scrub import FolderAway, scrub
 
 LOOK_SECONDS = 60.0  # the longest wait between two looks at whether a pass is due
 KEEP_SECONDS = 10.0  # between two notes of how far it has come, which also keep the turn
+NAMED = 20  # damaged rows in one line of the log
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class Scrubbing:
         if position is None:
             return
         self._position, self._kept_at = position, monotonic()
+        if position == scrub_turns.BEGINNING:
+            self._check_rows()
         pace = Pace(self.settings.scrub_bytes_per_second, self._rest)
         try:
             for read in scrub(self.sessions, self.blobs, pace, after=position):
@@ -78,6 +81,14 @@ class Scrubbing:
         finally:
             with transaction(self.sessions) as session:
                 scrub_turns.leave(session, self.executor_id)
+
+    def _check_rows(self) -> None:
+        found = row_damage.find(self.sessions)
+        with transaction(self.sessions) as session:
+            is_news = scrub_turns.note_rows(session, self.executor_id, len(found))
+        if found and is_news:
+            some, remedy = ", ".join(found[:NAMED]), row_damage.HOW_TO_MEND
+            log.error("%d damaged in the database: %s: %s", len(found), some, remedy)
 
     def _rest(self, seconds: float) -> None:
         """Wait; note now and then how far the reading has come.

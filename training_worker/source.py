@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
+from app.database.row_checksums import damaged_row
 from app.database.tables import Image
 from app.files.blobs import BlobMissing
 from app.images.budget import ACCEPTED_TIMES, Budget
@@ -39,10 +40,18 @@ class Entry(NamedTuple):
 
 
 def entries(session: Session, dataset_id: str) -> list[Entry]:
-    """Return the dataset's images by (label, sha256, id), sorted here as databases differ."""
+    """Return the dataset's images by (label, sha256, id), sorted here as databases differ.
+
+    Raises:
+        DamagedRow: of an image.
+    """
     columns = [getattr(Image, name) for name in Entry._fields]
-    rows = session.execute(select(*columns).where(Image.dataset_id == dataset_id))
-    return sorted((Entry(*row) for row in rows), key=attrgetter("label", "sha256", "id"))
+    rows = session.execute(select(Image.intact, *columns).where(Image.dataset_id == dataset_id))
+    found = [(intact, Entry(*columns)) for intact, *columns in rows]
+    for intact, entry in found:
+        if not intact:
+            raise damaged_row(f"image {entry.id}")
+    return sorted((entry for _, entry in found), key=attrgetter("label", "sha256", "id"))
 
 
 class ImageSource:

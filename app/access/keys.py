@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from app.access.callers import KeyLimits
 from app.database.columns import now
 from app.database.ids import next_id
+from app.database.row_checksums import KEPT
 from app.database.sessions import affected
 from app.database.tables import ApiKey
 from app.errors import NotFound
@@ -97,7 +98,7 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[ApiKey]:
     query = select(ApiKey).order_by(ApiKey.id).limit(limit)
     if after is not None:
         query = query.where(ApiKey.id > after)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))
 
 
 def revoke(session: Session, key_id: str) -> ApiKey:

@@ -40,6 +40,7 @@ class Copied:
     tables: dict[str, rows.Digest]
     blobs: dict[str, str | None]  # key -> the SHA-256 that its row knows
     erased: dict[str, Sequence[Place]]  # of packs: places that no image row covers
+    damaged_rows: list[str]
 
 
 def back_up(settings: Settings, target: Path) -> Manifest:
@@ -100,6 +101,7 @@ def _attempt(
         tables=copied.tables,
         files=writing.entries,
         missing=wrong,
+        damaged_rows=copied.damaged_rows,
     )
 
 
@@ -111,7 +113,7 @@ def _copy_rows(
     with frozen_view(sessions) as session:
         with store_access.sessions_of(copy) as copies, transaction(copies) as target:
             tables = rows.copy_checked(session, target)
-        changed = session.scalars(select(Dataset).where(Dataset.revision > 0))
+        changed = session.scalars(select(Dataset).where(Dataset.revision > 0, Dataset.intact))
         return Copied(
             database=folder / DATABASE,
             head=rows.head(session),
@@ -119,6 +121,7 @@ def _copy_rows(
             tables=tables,
             blobs=rows.blob_keys(session),
             erased={row.pack_key: erasure.uncovered(session, blobs, row) for row in changed},
+            damaged_rows=rows.damaged_names(session),
         )
 
 
@@ -132,6 +135,9 @@ def described(manifest: Manifest, target: Path) -> list[str]:
         f"{manifest.ledger.hash}",
         "it keeps what is deleted from now on: restore it with the receipts of later deletions, "
         "and remove it when its time is over",
+    ]
+    lines += [
+        f"{name} is damaged in the database, and in the backup" for name in manifest.damaged_rows
     ]
     return lines + [
         f"{key} is missing or damaged: see `tangent doctor`" for key in manifest.missing

@@ -35,6 +35,7 @@ class Manifest:
     tables: dict[str, Digest]
     files: dict[str, Entry]
     missing: list[str] = field(default_factory=list)  # keys that rows name and no blob had
+    damaged_rows: list[str] = field(default_factory=list)  # which stay damaged in a restored store
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON, with a hash over it."""

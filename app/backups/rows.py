@@ -18,6 +18,7 @@ from sqlalchemy import Table, func, insert, select, text
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
+from app.database import row_checksums
 from app.database.tables import (
     Base,
     BlobIntent,
@@ -69,6 +70,7 @@ def copy(source: Session, target: Session) -> None:
                 target.execute(insert(table), [dict(row) for row in some])
         except (DataError, IntegrityError, ProgrammingError) as error:
             raise Differing(f"{table.name} cannot be copied: {error.orig}") from error
+        row_checksums.mark(target, table, damaged(source, table))
         _advance(target, table)
 
 
@@ -119,8 +121,25 @@ def blob_keys(session: Session) -> dict[str, str | None]:
     return dict.fromkeys(packs, None) | {str(key): sha256 for key, sha256 in known.items()}
 
 
+def damaged(session: Session, table: Table) -> list[tuple[Any, ...]]:
+    """Return the keys of the table's damaged rows, which a copy keeps as they are."""
+    if row_checksums.COLUMN not in table.columns:
+        return []
+    return list(row_checksums.damaged_keys(session, table))
+
+
+def damaged_names(session: Session) -> list[str]:
+    """Return the names of all damaged rows for people."""
+    return [row_checksums.named(table, key) for table in TABLES for key in damaged(session, table)]
+
+
+def _columns(table: Table) -> list[Any]:
+    """Return the columns to copy and to compare; each database makes its own checksums."""
+    return [each for each in table.columns if each.name != row_checksums.COLUMN]
+
+
 def _ordered(table: Table) -> Any:
-    return select(table).order_by(*table.primary_key.columns)
+    return select(*_columns(table)).order_by(*table.primary_key.columns)
 
 
 def _advance(session: Session, table: Table) -> None:
@@ -136,7 +155,7 @@ def _advance(session: Session, table: Table) -> None:
 
 
 def _digest(session: Session, table: Table) -> Digest:
-    rows = session.execute(select(table), execution_options={"yield_per": AT_ONCE})
+    rows = session.execute(select(*_columns(table)), execution_options={"yield_per": AT_ONCE})
     count = total = 0
     for row in rows:
         count += 1

@@ -42,7 +42,7 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
 
 
 def backup(settings: Settings, flags: argparse.Namespace) -> int:
-    """Write a backup; return 1 if files are missing from the store and so from the backup."""
+    """Write a backup; return 1 if the store lacks files or has damaged rows, and so the backup."""
     from app.backups.backup import back_up, described
 
     try:
@@ -51,7 +51,7 @@ def backup(settings: Settings, flags: argparse.Namespace) -> int:
         raise BadSettings(f"{flags.file} was not written: {error}") from None
     for line in described(manifest, flags.file):
         print(line)
-    return 1 if manifest.missing else 0
+    return 1 if manifest.missing or manifest.damaged_rows else 0
 
 
 def restore(settings: Settings, flags: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import migrate
 from app.database.audit import by_command, name_hash, note_statement
+from app.database.row_checksums import KEPT
 from app.database.sessions import (
     frozen_view,
     open_engine,
@@ -32,6 +33,7 @@ from app.files.quarantine import Quarantine
 from app.files.sweep import UNCLAIMED_SECONDS, Survey, survey, sweep
 from app.receipts import ledger, tree
 from app.settings import BadSettings, Settings
+from app.store import row_damage
 from app.store import scrub as scrubbing
 from app.store.components import ACTIVE
 from app.store.damage import HOW_TO_MEND
@@ -96,8 +98,9 @@ def scrub(settings: Settings) -> list[str]:
     """
     blobs, engine = _blobs(settings), open_engine(settings)
     pace, done = Pace(), []
+    sessions = with_info(session_factory(engine), act=by_command("tangent doctor --scrub"))
     try:
-        for read in scrubbing.scrub(session_factory(engine), blobs, pace):
+        for read in scrubbing.scrub(sessions, blobs, pace):
             if read.damaged:
                 done.append(f"{read.position}: {read.damaged} newly found damaged")
             if read.whole:
@@ -178,6 +181,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     engine = open_engine(settings)
     try:
         sessions = session_factory(engine)
+        for name in row_damage.find(sessions):
+            yield Finding(f"{name} is damaged in the database", row_damage.HOW_TO_MEND)
         yield from _of_files(sessions, blobs)
         for path in _left_over(sessions, blobs):
             yield Finding(f"{path} is left over from interrupted work", f"{SETTLE} removes it")
@@ -215,8 +220,10 @@ def _of_files(sessions: sessionmaker[Session], blobs: LocalBlobs) -> Iterator[Fi
     with frozen_view(sessions) as session:
         seen = survey(session, blobs, found)
         cut = list(_cut(session, blobs))
-        damaged = list(session.scalars(select(Component).where(is_damaged())))
-        partly = list(session.scalars(select(Dataset).where(Dataset.damaged_images > 0)))
+        failed = select(Component).where(is_damaged())
+        damaged = list(session.scalars(failed.execution_options(**KEPT)))
+        partial = select(Dataset).where(Dataset.damaged_images > 0)
+        partly = list(session.scalars(partial.execution_options(**KEPT)))
     lost = set(seen.missing)
     yield from _unnamed(seen)
     for key in sorted(lost.intersection(held)):

@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database.columns import Base, now
+from app.database.columns import Base, Sealed, now
 from app.database.ids import ordered
 
 
-class ApiKey(Base):
+class ApiKey(Sealed, Base):
     """A key of the API; its row stays when it is revoked. The secret is nowhere."""
 
     __tablename__ = "api_key"
@@ -38,7 +38,7 @@ class ApiKey(Base):
     max_concurrent_requests: Mapped[int | None]
 
 
-class AuditEntry(Base):
+class AuditEntry(Sealed, Base):
     """One change by a request or a command; rows are only ever added, and hold no names."""
 
     __tablename__ = "audit_log"

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.row_checksums import KEPT
 from app.database.tables import (
     ApiKey,
     AuditEntry,
@@ -114,4 +115,4 @@ def list_(
         query = query.where(AuditEntry.id > after)
     if key_id is not None:
         query = query.where(AuditEntry.key_id == key_id)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))

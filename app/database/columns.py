@@ -1,10 +1,12 @@
 """Conventions that all tables share: names of constraints, column types and times."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, types
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.database.row_checksums import damaged_row
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -35,6 +37,17 @@ class UtcDateTime(types.TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
         return value.astimezone(UTC) if value else None
 
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        read = super().result_processor(dialect, coltype)
+
+        def checked(value: Any) -> Any:
+            try:
+                return value if read is None else read(value)
+            except (TypeError, ValueError):
+                raise damaged_row("a row with a time") from None
+
+        return checked
+
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
         if value is None:
             return None
@@ -44,3 +57,12 @@ class UtcDateTime(types.TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+class Sealed:
+    """A table whose rows the database seals with a checksum; see app.database.row_checksums."""
+
+    checksum: Mapped[str | None] = mapped_column(deferred=True, sort_order=999)
+
+    if TYPE_CHECKING:
+        intact: Mapped[bool]

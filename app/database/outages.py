@@ -86,6 +86,10 @@ OS = {
     ),
 }
 NO_MEMORY = ("can't allocate memory", "out of memory")  # of torch, which raises RuntimeError
+UNREADABLE = (
+    *("Could not decode to UTF-8", "malformed JSON", "malformed database schema"),
+    "user-defined function raised exception",  # that of row_checksums, by a text that is none
+)
 NO_THREAD = "can't start new thread"
 
 
@@ -136,6 +140,8 @@ def _of_driver(error: Any) -> str | None:
     """Return the code of an error of sqlite3 or psycopg."""
     if isinstance(error, sqlite3.Error):
         number = getattr(error, "sqlite_errorcode", None)
+        if str(error).startswith(UNREADABLE):  # in a damaged row
+            return "database_damaged"
         if number is None:
             return None
         return "disk_full" if number == SQLITE_IOERR_SHMSIZE else SQLITE.get(number & 0xFF)

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import InvalidatePoolError
 
+from app.database import row_checksums
 from app.settings import Settings
 
 CONNECT_SECONDS = (
@@ -81,7 +82,11 @@ def open_postgres(settings: Settings, *, limited: bool) -> Engine:
     defaults = KEEPALIVE | {"connect_timeout": f"{CONNECT_SECONDS:g}"}
     missing = {name: value for name, value in defaults.items() if name not in url.query}
     seconds = settings.database_timeout_seconds
-    engine = create_engine(url.update_query_dict(missing), pool_timeout=seconds)
+    engine = create_engine(
+        url.update_query_dict(missing),
+        pool_timeout=seconds,
+        json_deserializer=row_checksums.read_json,
+    )
 
     def connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> LimitedConnection:
         made = LimitedConnection.connect(*arguments, **named)

@@ -37,3 +37,4 @@ class Scrub(Base):
     began_at: Mapped[datetime]  # the pass under way, or the last one
     position: Mapped[str | None]  # of the pass under way; None: there is none
     finished_at: Mapped[datetime | None]  # the last whole pass
+    damaged_rows: Mapped[int] = mapped_column(default=0)  # that its last reading has found

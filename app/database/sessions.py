@@ -32,10 +32,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database import audit
+from app.database import audit, row_checksums
 from app.database.postgres_connections import open_postgres
 from app.settings import Settings
 
+PRAGMAS = (
+    *("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"),
+    "trusted_schema=ON",  # the triggers of row_checksums call a function of ours
+)
+DAMAGED_SCHEMA = "malformed database schema, with text that is not UTF-8"
 VACUUM_BYTES = 256 * 2**20  # rewriting a larger SQLite file takes seconds
 FOLD_MS = 1000  # for the same, where another process folds the log after this one
 WAIT_MS = 5000  # for other connections to end their transactions
@@ -61,7 +66,10 @@ def open_engine(settings: Settings, *, limited: bool = True) -> Engine:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     seconds = settings.database_timeout_seconds
     engine = create_engine(
-        settings.sql_url, connect_args={"timeout": seconds}, pool_timeout=seconds
+        settings.sql_url,
+        connect_args={"timeout": seconds},
+        pool_timeout=seconds,
+        json_deserializer=row_checksums.read_json,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -70,8 +78,13 @@ def open_engine(settings: Settings, *, limited: bool = True) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver issues no BEGIN of its own
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except UnicodeDecodeError as error:  # the message repeats what is damaged
+        raise sqlite3.DatabaseError(DAMAGED_SCHEMA) from error
+    checksum = row_checksums.of_values
+    connection.create_function(row_checksums.FUNCTION, -1, checksum, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -121,6 +134,8 @@ def frozen_view(sessions: sessionmaker[Session]) -> Iterator[Session]:
 
 def affected(session: Session, statement: Update | Delete) -> int:
     """Run the statement; return how many rows it changed or deleted."""
+    if isinstance(statement, Update):
+        statement = row_checksums.only_intact(statement)
     done = session.execute(statement.execution_options(synchronize_session=False))
     assert isinstance(done, CursorResult)
     if done.rowcount:

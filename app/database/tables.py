@@ -6,16 +6,17 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from app.database import row_checksums
 from app.database.access_tables import ApiKey as ApiKey  # so that the metadata is complete
 from app.database.access_tables import AuditEntry as AuditEntry
-from app.database.columns import Base, Sequence, now, stamp
+from app.database.columns import Base, Sealed, Sequence, now, stamp
 from app.database.ids import ordered
 from app.database.process_tables import ReaperLease as ReaperLease
 from app.database.process_tables import Scrub as Scrub
 from app.database.process_tables import Worker as Worker
 
 
-class Space(Base):
+class Space(Sealed, Base):
     __tablename__ = "space"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -36,7 +37,7 @@ class Space(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Dataset(Base):
+class Dataset(Sealed, Base):
     __tablename__ = "dataset"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ds"))
@@ -59,7 +60,7 @@ class Dataset(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Image(Base):
+class Image(Sealed, Base):
     __tablename__ = "image"
     __table_args__ = (Index("ix_image_dataset_id_id", "dataset_id", "id", unique=True),)
 
@@ -77,7 +78,7 @@ class Image(Base):
     damaged: Mapped[bool] = mapped_column(default=False)  # was so when its bytes were last read
 
 
-class Component(Base):
+class Component(Sealed, Base):
     __tablename__ = "component"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ordered("cmp"))
@@ -121,7 +122,7 @@ class Component(Base):
         return f"{self.id}.{self.generation}" if self.generation else self.id
 
 
-class ComponentParent(Base):
+class ComponentParent(Sealed, Base):
     """A parent of a derived component, or an earlier ancestor that an imported file names."""
 
     __tablename__ = "component_parent"
@@ -137,7 +138,7 @@ class ComponentParent(Base):
     weight: Mapped[float | None]  # None: by the operator
 
 
-class ComponentEvent(Base):
+class ComponentEvent(Sealed, Base):
     __tablename__ = "component_event"
 
     id: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
@@ -149,7 +150,7 @@ class ComponentEvent(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class Composition(Base):
+class Composition(Sealed, Base):
     __tablename__ = "composition"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -166,7 +167,7 @@ class Composition(Base):
     )
 
 
-class CompositionMember(Base):
+class CompositionMember(Sealed, Base):
     __tablename__ = "composition_member"
 
     composition: Mapped[str] = mapped_column(
@@ -178,7 +179,7 @@ class CompositionMember(Base):
     weight: Mapped[float | None]  # None: by the rule
 
 
-class Evaluation(Base):
+class Evaluation(Sealed, Base):
     __tablename__ = "evaluation"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ev"))
@@ -194,7 +195,7 @@ class Evaluation(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class EvaluationMember(Base):
+class EvaluationMember(Sealed, Base):
     __tablename__ = "evaluation_member"
 
     evaluation_id: Mapped[str] = mapped_column(
@@ -204,7 +205,7 @@ class EvaluationMember(Base):
     used: Mapped[bool] = mapped_column(default=True)  # False: the result is without it, see damage
 
 
-class Receipt(Base):
+class Receipt(Sealed, Base):
     __tablename__ = "receipt"
 
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1, 2, 3 …
@@ -222,7 +223,7 @@ class Receipt(Base):
         return stamp(self.created_at)
 
 
-class ReceiptKey(Base):
+class ReceiptKey(Sealed, Base):
     """The public part of every key that has signed a receipt; rows are only ever added."""
 
     __tablename__ = "receipt_key"
@@ -232,7 +233,7 @@ class ReceiptKey(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class ReceiptNode(Base):
+class ReceiptNode(Sealed, Base):
     """A complete subtree of the Merkle tree over receipts; rows are only ever added."""
 
     __tablename__ = "receipt_node"
@@ -242,7 +243,7 @@ class ReceiptNode(Base):
     hash: Mapped[str]
 
 
-class Tombstone(Base):
+class Tombstone(Sealed, Base):
     __tablename__ = "tombstone"
 
     subject_id: Mapped[str] = mapped_column(primary_key=True)  # id of what was deleted
@@ -259,7 +260,7 @@ class BlobIntent(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class IdempotencyKey(Base):
+class IdempotencyKey(Sealed, Base):
     __tablename__ = "idempotency_key"
 
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -278,3 +279,6 @@ class DatabaseIdentity(Base):
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # 1
     id: Mapped[str]
     closed: Mapped[str | None]  # the reason why the database must not be served any more, or yet
+
+
+row_checksums.watch(list(Base.registry.mappers))

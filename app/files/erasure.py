@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.archives import packs
 from app.archives.packs import Place
+from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image
 from app.files.blobs import BlobMissing, LocalBlobs
@@ -50,7 +51,8 @@ def count_unerased(session: Session, blobs: LocalBlobs, dataset_id: str) -> int:
 def finish_erasures(sessions: sessionmaker[Session], blobs: LocalBlobs) -> None:
     """Finish the erasures of a process that died; only a changed dataset can have any."""
     with transaction(sessions) as session:
-        changed = session.scalars(select(Dataset).where(Dataset.revision > 0))
+        query = select(Dataset).where(Dataset.revision > 0).execution_options(**KEPT)
+        changed = [row for row in session.scalars(query) if not was_kept(row)]
         found = [(row.pack_key, uncovered(session, blobs, row)) for row in changed]
     for pack_key, places in found:
         erase(blobs, pack_key, places)

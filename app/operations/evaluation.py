@@ -48,17 +48,14 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         blobs=parts.blobs,
     )
     ticket.leave()
+    used, missed = selection_fields(selection), unavailable_components(selection)
     result = _evaluated(parts, selection, model, dataset)
     ticket.enter()
     with transaction(parts.sessions) as session:
 
         def store() -> str:
             return evaluations.add(
-                session,
-                selection=selection_fields(selection),
-                unavailable=unavailable_components(selection),
-                dataset=dataset,
-                result=result,
+                session, selection=used, unavailable=missed, dataset=dataset, result=result
             ).id
 
         row = evaluations.get(session, once.run(session, request, store))

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Receipt, ReceiptKey, now
 from app.errors import NotFound
 from app.parts import Signer
@@ -59,13 +60,15 @@ def head(session: Session) -> Receipt | None:
     return session.scalar(select(Receipt).order_by(Receipt.number.desc()).limit(1))
 
 
-def get(session: Session, receipt_id: str) -> Receipt:
-    """Return the receipt with this id.
+def get(session: Session, receipt_id: str, *, damaged_too: bool = False) -> Receipt:
+    """Return the receipt with this id; a damaged one only to be verified.
 
     Raises:
         NotFound: `receipt_not_found`.
+        DamagedRow: unless `damaged_too`.
     """
-    receipt = session.scalar(select(Receipt).where(Receipt.id == receipt_id))
+    query = select(Receipt).where(Receipt.id == receipt_id)
+    receipt = session.scalar(query.execution_options(**KEPT) if damaged_too else query)
     if receipt is None:
         raise NotFound(
             "receipt_not_found", f"no receipt {receipt_id!r}: GET /v1/receipts lists all there are"
@@ -78,7 +81,7 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Receipt]:
     query = select(Receipt).order_by(Receipt.number).limit(limit)
     if after is not None:
         query = query.where(Receipt.number > get(session, after).number)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))
 
 
 def public_key(session: Session, key_id: str | None, signer: Signer | None) -> tuple[str, str]:
@@ -125,13 +128,12 @@ def signature_ok(session: Session, receipt: Receipt) -> bool | None:
 def broken_at(session: Session) -> int | None:
     """Return the number of the first receipt that breaks the chain; None if no receipt does."""
     previous = ZEROS
-    receipts = session.scalars(
-        select(Receipt).order_by(Receipt.number).execution_options(yield_per=500)
-    )
+    query = select(Receipt).order_by(Receipt.number)
+    receipts = session.scalars(query.execution_options(yield_per=500, **KEPT))
     for number, receipt in enumerate(receipts, 1):
         if (receipt.number, receipt.previous_hash) != (number, previous):
             return number
-        if receipt.hash != hash_of(receipt):
+        if receipt.hash != hash_of(receipt) or was_kept(receipt):
             return number
         previous = receipt.hash
     return None

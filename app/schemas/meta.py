@@ -56,8 +56,8 @@ class Ready(BaseModel):
         description="the reason why no worker runs; null while one does, or the database is away"
     )
     damaged: dict[str, int] | None = Field(
-        description="how many components and images are known to be damaged; the others answer, so "
-        "this does not make the service unready; null while the database is away"
+        description="how many components, images and rows are known to be damaged; the others "
+        "answer, so this does not make the service unready; null while the database is away"
     )
     scrubbed_at: datetime | None = Field(
         description="when all files had been read through for the last time"

@@ -13,3 +13,8 @@ class Listing(BaseModel, Generic[Item]):
     data: list[Item]
     has_more: bool = Field(description="whether more follow after this page")
     next: str | None = Field(description="value of `after` for the next page; null on the last one")
+    damaged: list[str] = Field(
+        [],
+        description="ids or names on this page that `data` is without, as their rows are damaged "
+        "in the database: the operator has to restore a backup",
+    )

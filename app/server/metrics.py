@@ -40,7 +40,7 @@ class Counts(Protocol):
     @property
     def damaged(self) -> Mapping[str, int]: ...
     @property
-    def scrubbed_at(self) -> float | None: ...
+    def scrubbed_at(self) -> float: ...
 
 
 class _CountsCollector(Collector):
@@ -68,12 +68,11 @@ class _CountsCollector(Collector):
             "tangent_receipts", "receipts in the ledger, one per deletion", counts.receipts
         )
         yield _damaged(counts.damaged)
-        if counts.scrubbed_at is not None:
-            yield GaugeMetricFamily(
-                "tangent_scrub_finished_timestamp_seconds",
-                "when all files had been read through for the last time, in seconds of Unix",
-                counts.scrubbed_at,
-            )
+        yield GaugeMetricFamily(
+            "tangent_scrub_finished_timestamp_seconds",
+            "when all had been read through for the last time, in seconds of Unix; 0: never",
+            counts.scrubbed_at,
+        )
         yield _components(counts.components)
         yield _trainings(counts.trainings)
 

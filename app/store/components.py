@@ -24,6 +24,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.access import callers
+from app.database.row_checksums import KEPT
 from app.database.sessions import affected, hold_write_lock
 from app.database.tables import Component, ComponentEvent, Tombstone, now
 from app.errors import Conflict, Gone, NotFound, NotReady
@@ -125,7 +126,7 @@ def list_(
         query = query.where(Component.status == status)
     if space is not None:
         query = query.where(Component.space == space)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))
 
 
 def current() -> ColumnElement[bool]:
@@ -255,12 +256,8 @@ def add_event(session: Session, component_id: str, kind: str, **data: Any) -> No
 
 def events(session: Session, component_id: str, *, after: int, limit: int) -> list[ComponentEvent]:
     """Return the component's events after number `after`, oldest first."""
-    query = (
-        select(ComponentEvent)
-        .where(ComponentEvent.component_id == component_id, ComponentEvent.id > after)
-        .order_by(ComponentEvent.id)
-        .limit(limit)
-    )
+    mine = ComponentEvent.component_id == component_id, ComponentEvent.id > after
+    query = select(ComponentEvent).where(*mine).order_by(ComponentEvent.id).limit(limit)
     return list(session.scalars(query))
 
 

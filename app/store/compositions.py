@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, Composition, CompositionMember, Space, now
 from app.errors import Conflict, Invalid, NotFound
@@ -93,7 +94,7 @@ def list_(
         query = query.where(Composition.name > after)
     if space is not None:
         query = query.where(Composition.space == space)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))
 
 
 def put(

@@ -39,8 +39,8 @@ class Counts:
     images: int
     receipts: int
     workers: int  # with a recent sign of life
-    damaged: dict[str, int]  # kind -> how many are known to be damaged
-    scrubbed_at: float | None  # the last whole scrub's end, in seconds of Unix
+    damaged: dict[str, int] = field(default_factory=dict)  # kind -> how many are known to be so
+    scrubbed_at: float = 0.0  # the end of the last whole scrub, in seconds of Unix; 0: never
 
 
 def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Counts | None:
@@ -59,10 +59,11 @@ def deletions_so_far(session: Session) -> int:
 
 
 def damaged(session: Session) -> dict[str, int]:
-    """Return how many components' files and datasets' images are known to be damaged."""
+    """Return how many components' files, datasets' images and rows are known to be damaged."""
     files = session.scalar(select(func.count()).where(is_damaged()))
     images = session.scalar(select(func.coalesce(func.sum(Dataset.damaged_images), 0)))
-    return {"components": int(files or 0), "images": int(images or 0)}
+    rows = scrub_turns.damaged_rows(session)
+    return {"components": int(files or 0), "images": int(images or 0), "rows": rows}
 
 
 def _read(session: Session, dead_seconds: float) -> Counts:
@@ -85,7 +86,7 @@ def _read(session: Session, dead_seconds: float) -> Counts:
         receipts=deletions_so_far(session),
         workers=len(workers.alive(session, dead_seconds=dead_seconds)),
         damaged=damaged(session),
-        scrubbed_at=None if scrubbed is None else scrubbed.timestamp(),
+        scrubbed_at=0.0 if scrubbed is None else scrubbed.timestamp(),
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import affected, hold_write_lock, transaction
 from app.database.tables import Component, Dataset, Image, Space, now
 from app.files import component_files, intents
@@ -62,7 +63,9 @@ def note(sessions: sessionmaker[Session], blobs: LocalBlobs, lost: DamagedFile) 
 def mend(sessions: sessionmaker[Session], blobs: LocalBlobs) -> list[str]:
     """Make every damaged component ready whose file is whole again; return their ids."""
     with transaction(sessions) as session:
-        rows = list(session.scalars(select(Component).where(is_damaged()).order_by(Component.id)))
+        query = select(Component).where(is_damaged()).order_by(Component.id)
+        found = session.scalars(query.execution_options(**KEPT))
+        rows = [row for row in found if not was_kept(row)]
     mended = []
     for row in rows:
         whole = component_files.is_intact(blobs, str(row.blob_key), row.sha256)
@@ -102,9 +105,9 @@ def note_images(
             marked = select(func.count()).where(Image.dataset_id == dataset_id, Image.damaged)
             number = update(Dataset).where(Dataset.id == dataset_id)
             affected(session, number.values(damaged_images=marked.scalar_subquery()))
+    news = dataset_id, changed, ids[0]
     if changed and damaged:
-        text = "dataset %s has %d more damaged images, such as %s: %s"
-        log.error(text, dataset_id, changed, ids[0], HOW_TO_MEND)
+        log.error("dataset %s has %d more damaged images, such as %s: %s", *news, HOW_TO_MEND)
     elif changed:
-        log.warning("dataset %s has %d images whole again, such as %s", dataset_id, changed, ids[0])
+        log.warning("dataset %s has %d images whole again, such as %s", *news)
     return changed

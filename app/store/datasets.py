@@ -14,6 +14,7 @@ from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
 from app.database.ids import next_id
+from app.database.row_checksums import KEPT
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image, Tombstone
 from app.errors import Gone, Invalid, NotFound, NotReady
@@ -23,7 +24,7 @@ from tangent.components.labels import tidy
 
 ROWS_AT_ONCE = 2000
 PACK = "images.pack"
-IMAGE_DAMAGED = "image_damaged"
+IMAGE_DAMAGED = "image_damaged"  # code of a failed training
 SCRATCH = "upload"  # prefix of the packs being written
 
 
@@ -37,7 +38,7 @@ def unreadable(path: str, reason: str) -> Invalid:
 
 def damaged(missing: BlobMissing) -> NotReady:
     """Return the problem of an image that has a row but no bytes."""
-    return NotReady(IMAGE_DAMAGED, f"{missing}: restore the pack, or delete the image")
+    return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Dataset]:
     query = select(Dataset).where(*visible).options(defer(Dataset.rejected, raiseload=True))
     if after is not None:
         query = query.where(Dataset.id > after)
-    return list(session.scalars(query.order_by(Dataset.id).limit(limit)))
+    return list(session.scalars(query.order_by(Dataset.id).limit(limit).execution_options(**KEPT)))
 
 
 def images(
@@ -141,7 +142,7 @@ def images(
         query = query.where(Image.label.in_({label, tidy(label)}))
     if after is not None:
         query = query.where(Image.id > after)
-    return list(session.scalars(query.order_by(Image.id).limit(limit)))
+    return list(session.scalars(query.order_by(Image.id).limit(limit).execution_options(**KEPT)))
 
 
 def image(session: Session, dataset_id: str, image_id: str) -> tuple[Dataset, Image]:

@@ -7,6 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock
 from app.database.tables import Dataset, Evaluation, EvaluationMember, IdempotencyKey
 from app.errors import Conflict, NotFound
@@ -132,4 +133,4 @@ def list_(
         query = query.where(Evaluation.id > after)
     if dataset_id is not None:
         query = query.where(Evaluation.dataset_id == dataset_id)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))

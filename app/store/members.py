@@ -4,10 +4,11 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, case, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Component, Space
 from app.errors import Conflict, Invalid
 from app.store import components
@@ -51,8 +52,8 @@ def choose(
         rows = _all(session, space)
     else:
         rows = _named(session, space, [component_id for component_id, _ in given])
-    awaited = [row for row in rows if row.retraining and skip_retraining]
-    damaged = [row for row in rows if given is None and row.status == "failed"]
+    damaged = [row for row in rows if given is None and _is_damaged(row)]
+    awaited = [row for row in rows if row.retraining and skip_retraining and row not in damaged]
     left_out = {row.id for row in (*awaited, *damaged)}
     chosen = [row for row in rows if row.id not in left_out]
     if awaited and not chosen:
@@ -89,7 +90,12 @@ def _all(session: Session, space: Space) -> list[Component]:
         Component.space == space.name, or_(and_(*in_all()), Component.retraining, damaged)
     )
     query = query.order_by(Component.id).options(*components.WITHOUT_TIMES)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))
+
+
+def _is_damaged(row: Component) -> bool:
+    """Return whether the file of one of all components, or its row, is damaged."""
+    return row.status == "failed" or was_kept(row)
 
 
 def _named(session: Session, space: Space, ids: Collection[str]) -> list[Component]:
@@ -140,8 +146,10 @@ def in_all() -> tuple[ColumnElement[bool], ...]:
 
 def is_damaged() -> ColumnElement[bool]:
     """Return the condition that the component has failed because of its file."""
-    code = Component.error["code"].as_string()
-    return and_(Component.status == "failed", code == DAMAGED, Component.blob_key.is_not(None))
+    failed = Component.status == "failed", Component.blob_key.is_not(None)
+    # JSON of a damaged row may be none any more, which would end the statement with an error.
+    code = case((and_(*failed, Component.intact), Component.error["code"].as_string()))
+    return and_(*failed, code == DAMAGED)
 
 
 def joinable(rule: str, chosen: Sequence[Component]) -> None:

@@ -66,12 +66,13 @@ def _check_folder(blobs: LocalBlobs) -> None:
 def _next_component(sessions: sessionmaker[Session], after: str) -> Component | None:
     stored = Component.id > after, Component.blob_key.is_not(None)
     with frozen_view(sessions) as session:
-        query = select(Component).where(*stored).order_by(Component.id).limit(1)
+        query = select(Component).where(*stored, Component.intact).order_by(Component.id).limit(1)
         return session.scalar(query)
 
 
 def _next_dataset(sessions: sessionmaker[Session], after: str) -> Dataset | None:
-    query = select(Dataset).where(Dataset.id > after).order_by(Dataset.id).limit(1)
+    later = Dataset.id > after, Dataset.intact  # a damaged row says nothing about its file
+    query = select(Dataset).where(*later).order_by(Dataset.id).limit(1)
     with frozen_view(sessions) as session:
         return session.scalar(query)
 
@@ -107,7 +108,7 @@ def read_dataset(
 
 
 def _next_images(sessions: sessionmaker[Session], dataset_id: str, after: str) -> list[Image]:
-    mine = Image.dataset_id == dataset_id, Image.id > after
+    mine = Image.dataset_id == dataset_id, Image.id > after, Image.intact
     with frozen_view(sessions) as session:
         query = select(Image).where(*mine).order_by(Image.id).limit(IMAGES_AT_ONCE)
         return list(session.scalars(query))

@@ -46,6 +46,15 @@ def keep(session: Session, holder: str, position: str) -> bool:
     return True
 
 
+def note_rows(session: Session, holder: str, damaged: int) -> bool:
+    """Note how many rows are damaged; False if there were as many before."""
+    row = _held(session, holder)
+    if row is None or row.damaged_rows == damaged:
+        return False
+    row.damaged_rows = damaged
+    return True
+
+
 def finish(session: Session, holder: str) -> None:
     """End the pass, unless another process has taken over."""
     row = _held(session, holder)
@@ -65,6 +74,12 @@ def finished_at(session: Session) -> datetime | None:
     """Return when the last whole pass ended; None if there was none."""
     row = session.get(Scrub, 1)
     return None if row is None else row.finished_at
+
+
+def damaged_rows(session: Session) -> int:
+    """Return how many rows the last reading of the database has found damaged."""
+    row = session.get(Scrub, 1)
+    return 0 if row is None else row.damaged_rows
 
 
 def _held(session: Session, holder: str) -> Scrub | None:

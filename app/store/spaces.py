@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database.row_checksums import KEPT
 from app.database.tables import Component, Space
 from app.errors import Conflict, NotFound, NotReady
 from tangent.errors import TangentError
@@ -152,7 +153,7 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:
     query = select(Space).where(*visible).order_by(Space.name).limit(limit)
     if after is not None:
         query = query.where(Space.name > after)
-    return list(session.scalars(query))
+    return list(session.scalars(query.execution_options(**KEPT)))
 
 
 def labels(session: Session, space: Space) -> list[str]:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_28_scrub"
-down_revision = "2026_11_28_reaper_lease"
+down_revision = "2026_11_28_more_quotas"
 branch_labels = None
 depends_on = None
 

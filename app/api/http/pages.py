@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
+from app.database.row_checksums import was_kept
 from app.schemas.pages import Listing
 
 Row = TypeVar("Row")
@@ -33,7 +34,8 @@ class Page:
         """Return at most `limit` rendered rows; `cursor` gives a row's value of `after`."""
         shown, more = rows[: self.limit], len(rows) > self.limit
         return Listing(
-            data=[render(row) for row in shown],
+            data=[render(row) for row in shown if not was_kept(row)],
+            damaged=[cursor(row) for row in shown if was_kept(row)],
             has_more=more,
             next=cursor(shown[-1]) if more else None,
         )

@@ -1,6 +1,5 @@
 """A store moves to another database and back, equal to the byte, and only one of the two serves."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,17 +107,20 @@ def test_a_target_with_rows_is_refused_and_nothing_is_changed(folder, empty_post
     folder_identity.claim(settings_of(folder))
 
 
+def rename(folder: Path, name: str) -> None:
+    engine = open_engine(settings_of(folder))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE dataset SET name = {name}")
+    engine.dispose()
+
+
 def test_rows_that_the_target_cannot_keep_are_named_and_nothing_is_moved(folder, empty_postgres):
     with running(settings_of(folder)) as service:
         service.dataset({"cat": 2})
-    with sqlite3.connect(folder / "tangent.db") as connection:
-        connection.execute("UPDATE dataset SET name = 'a' || char(0) || 'b'")
-    connection.close()
+    rename(folder, "'a' || char(0) || 'b'")
 
     with pytest.raises(BadSettings, match=r"nothing was moved, .* dataset cannot be copied"):
         move(settings_of(folder), empty_postgres)
     folder_identity.claim(settings_of(folder))
-    with sqlite3.connect(folder / "tangent.db") as connection:
-        connection.execute("UPDATE dataset SET name = 'a'")
-    connection.close()
+    rename(folder, "'a'")
     move(settings_of(folder), empty_postgres)

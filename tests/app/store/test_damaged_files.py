@@ -202,3 +202,53 @@ def test_a_folder_that_is_away_for_a_moment_fails_nothing(service):
         root.with_name("away").rename(root)
     assert row_of(service, part)["status"] == "ready"
     assert predict(service).status_code == 200
+
+
+def evaluation(service: Service, evaluation_id: str) -> dict[str, Any]:
+    return service.client.get(f"/v1/evaluations/{evaluation_id}").json()
+
+
+def preview(service: Service, component_id: str, **query: str) -> Any:
+    path = f"/v1/components/{component_id}/deletion-preview"
+    return service.client.get(path, params=query)
+
+
+def test_an_evaluation_keeps_what_it_was_without_and_stays_valid_when_that_is_deleted(service):
+    good, bad = service.component({"cat": 4}), service.component({"dog": 4})
+    dataset_id = row_of(service, good)["dataset_id"]
+    flip(path_of(service, bad))
+    made = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id}).json()
+    assert made["unavailable_components"] == unavailable(bad)
+    assert evaluation(service, made["id"]) == made
+    assert preview(service, bad).json()["evaluations"] == 0
+
+    receipt = delete(service, f"components/{bad}")
+
+    assert verify(service, receipt)["ok"]
+    assert evaluation(service, made["id"]) == made | {"unavailable_components": []}
+
+
+def test_a_deletion_whose_probe_meets_a_damaged_file_changes_nothing_and_marks_it(service):
+    good, bad = service.component({"cat": 4}), service.component({"dog": 4})
+    compose(service, "everyone", "all")
+    flip(path_of(service, bad))
+
+    refused = service.client.delete(f"/v1/components/{good}", params={"probe": "true"})
+
+    assert bad in problem(refused, 503, "probe_failed")["detail"]
+    assert row_of(service, good)["status"] == "ready"
+    assert row_of(service, bad)["error"]["code"] == "component_damaged"
+    assert verify(service, delete(service, f"components/{good}", probe="true"))["ok"]
+
+
+def test_the_preview_of_a_damaged_component_says_so_and_marks_it(service):
+    good, bad = service.component({"cat": 4}), service.component({"dog": 4})
+    dataset_id = row_of(service, good)["dataset_id"]
+    flip(path_of(service, bad))
+
+    refused = preview(service, bad, dataset_id=dataset_id)
+
+    problem(refused, 503, "component_damaged")
+    assert row_of(service, bad)["status"] == "failed"
+    answer = preview(service, good, dataset_id=dataset_id)
+    assert answer.json()["answers"]["accuracy_before"] == 1.0

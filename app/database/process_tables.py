@@ -27,7 +27,7 @@ class ReaperLease(Base):
 
 
 class Scrub(Base):
-    """How far all files have been read through, and by whom; one row."""
+    """The scrub under way: its holder and its position; one row."""
 
     __tablename__ = "scrub"
 

@@ -1,4 +1,4 @@
-"""How far the scrub has come, which images are damaged, and what an evaluation was without."""
+"""The scrub and its progress, marks of damaged images, and what an evaluation was without."""
 
 import sqlalchemy as sa
 from alembic import op

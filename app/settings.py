@@ -107,21 +107,16 @@ class Settings(BaseSettings):
         description="number format of the frozen part in answers; training always uses float32",
     )
     engine: Literal["process", "inline"] = Field(
-        "process",
-        description="where answers are computed: in a process of their own, or in the service's",
+        "process", description="where answers are computed: in their own process or the service's"
     )
     threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
-    composition_bytes: int = Field(
-        512 * 2**20, ge=0, description="bytes of composed deltas kept in memory"
-    )
+    composition_bytes: int = Field(2**29, ge=0, description="bytes of composed deltas in memory")
     max_batch_size: int = Field(
         0,
         ge=0,
         description="maximum number of images in one forward pass; 0: what suits the device",
     )
-    max_wait_ms: float = Field(
-        0.0, ge=0, description="milliseconds that a batch waits for more images than it has"
-    )
+    max_wait_ms: float = Field(0.0, ge=0, description="milliseconds that a batch waits for images")
     max_waiting_images: int = Field(
         2_048,
         ge=1,

@@ -31,7 +31,7 @@ test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) ## run all tests in PROCESSES=2; PYTEST_ARGS="-k name" chooses some
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-battery: $(STAMP) ## send hostile requests and kills to a real service; ARGS=--quick for two minutes
+battery: $(STAMP) ## hostile requests, halts and kills on real services, both databases; ARGS=--quick
 	@$(BIN)/python -m benchmarks.battery $(ARGS)
 
 coverage: $(STAMP) ## run the tests and report the lines they miss
@@ -82,7 +82,7 @@ bench-training-memory: $(STAMP) ## measure the memory and the time of large trai
 measured: $(STAMP) ## write the tables of docs/measured.md and docs/sizing.md from benchmarks/results/
 	@$(BIN)/python -m benchmarks.measured
 
-simulate: $(STAMP) ## run HISTORIES=200 of STEPS=25 random requests and faults from SEED, which is printed
+simulate: $(STAMP) ## run HISTORIES=200 of STEPS=25 on SQLite, half as many on Postgres; prints its SEED
 	@seed=$${SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(10**9))')}; echo "SEED=$$seed"; \
 	HISTORIES=$${HISTORIES:-200} STEPS=$${STEPS:-25} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --timeout 0 tests/test_simulation.py --hypothesis-seed=$$seed
 

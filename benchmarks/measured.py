@@ -1,8 +1,8 @@
-"""Writes the tables of two pages of docs/ from what the benchmarks wrote to benchmarks/results/.
+"""Writes the tables of some pages of docs/ from what the benchmarks wrote to benchmarks/results/.
 
     make measured                  (or: python -m benchmarks.measured)
 
-The pages are measured.md and sizing.md. A table stands between `<!-- name -->` and
+The pages are measured.md, operations.md and sizing.md. A table stands between `<!-- name -->` and
 `<!-- /name -->`; the text around is left alone. The charts of serving under load are drawn anew.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.battery import figures
 from benchmarks.composition import RATIOS, TARGETS
 from benchmarks.interleaved import RESULTS
 from benchmarks.load import charts, tables
@@ -145,8 +146,14 @@ def _machine(found: dict[str, Any]) -> str:
     return f"{found['machine']}; medians of {found['rounds']}"
 
 
+def battery(found: dict[str, Any]) -> str:
+    """One column a database."""
+    return f"{found['machine']}\n\n{table(figures.rows(found['databases']))}"
+
+
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> result -> its table
     "measured.md": {"serving": serving, "training": training, "composition": composition},
+    "operations.md": {"battery": battery},
     "sizing.md": {"load": load},
 }
 

@@ -21,10 +21,11 @@ def code_of(answer: httpx.Response) -> str:
 
 
 class Honest:
-    """The client of a block; `longest` is its longest wait in seconds, `answers` has failures."""
+    """The client of a block; `longest` and `longest_deletion` are its waits in seconds."""
 
     def __init__(self, url: str) -> None:
-        self.longest, self.answers, self.requests = 0.0, Counter[str](), 0
+        self.longest, self.longest_deletion = 0.0, 0.0
+        self.answers = Counter[str]()  # of its requests that failed
         self._client = httpx.Client(base_url=url, timeout=120, trust_env=False)
         self._done = threading.Event()
         training, held_out = digits.load(3)
@@ -59,8 +60,10 @@ class Honest:
         except httpx.TransportError as error:
             self.answers[type(error).__name__] += 1
             answer = None
-        self.longest = max(self.longest, time.monotonic() - began)
-        self.requests += 1
+        seconds = time.monotonic() - began
+        self.longest = max(self.longest, seconds)
+        if method == "DELETE":
+            self.longest_deletion = max(self.longest_deletion, seconds)
         if answer is not None and answer.is_error:
             self.answers[f"{method} {code_of(answer)}"] += 1
         return answer

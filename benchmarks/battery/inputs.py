@@ -3,11 +3,12 @@
 import io
 import json
 import struct
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 from PIL import Image
@@ -20,6 +21,16 @@ from benchmarks.battery.slow_clients import (
 )
 
 MAX_SECONDS = 120.0
+CLIENTS = 100  # hostile ones at once
+# From an address of their own: of one address only so many connections are taken.
+MANY_SECONDS = 15.0
+ELSEWHERE = "127.0.0.2"
+QUICK = (
+    "thin PNG, 50,000,000 x 1",
+    "300 kB of empty images in JSON",
+    "slow reader of a delta",
+    f"{CLIENTS} hostile clients",
+)
 
 
 class Target(NamedTuple):
@@ -110,6 +121,34 @@ def _told(answer: httpx.Response) -> str:
     return f"200 {' '.join(sorted(errors))}".strip()
 
 
+def _many_clients(target: Target) -> str:
+    """Send costly images and floods from many clients, again and again."""
+    flood = b'{"images":[' + b"{}," * 99_999 + b"{}]}"
+    bodies = (
+        {"content": jpeg_of_scans(1000, 300), "headers": {"Content-Type": "image/jpeg"}},
+        {"content": png(300_000, 1), "headers": {"Content-Type": "image/png"}},
+        {"content": flood, "headers": {"Content-Type": "application/json"}},
+    )
+    until = time.monotonic() + min(target.hold, MANY_SECONDS)
+
+    def send(number: int) -> Counter[str]:
+        answers: Counter[str] = Counter()
+        arguments: dict[str, Any] = bodies[number % len(bodies)]
+        transport = httpx.HTTPTransport(local_address=ELSEWHERE)
+        with httpx.Client(timeout=MAX_SECONDS, trust_env=False, transport=transport) as client:
+            while time.monotonic() < until:
+                try:
+                    answer = client.post(target.url + "/v1/predictions", **arguments)
+                    answers[_told(answer)] += 1
+                except httpx.TransportError as error:
+                    answers[type(error).__name__] += 1
+        return answers
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        total = sum(pool.map(send, range(CLIENTS)), Counter[str]())
+    return ", ".join(f"{number} × {text}" for text, number in total.items())
+
+
 def every_input() -> dict[str, Hostile]:
     """Return the inputs by name."""
     labels = json.dumps({"name": "many", "labels": [f"l{i}" for i in range(20_000)]}).encode()
@@ -129,5 +168,6 @@ def every_input() -> dict[str, Hostile]:
         "20,000 labels": _json("/v1/spaces", "POST", labels),
         "slow reader of a delta": lambda t: read_a_delta_slowly(t.url, t.ready, t.hold),
         "300 half-open connections": lambda t: hold_half_open_connections(t.url, 300, t.hold),
+        f"{CLIENTS} hostile clients": _many_clients,
         "100 idle event streams": lambda t: hold_event_streams(t.url, t.queued, 100, t.hold),
     }

@@ -1,47 +1,24 @@
 """All settings, in one frozen class; this is the only file that reads the environment."""
 
-import ipaddress
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
-DATABASES = ("postgresql", "postgres", "postgresql+psycopg", "sqlite", "sqlite+pysqlite")
+from app.addresses import (
+    fault_of_database,
+    fault_of_host,
+    fault_of_origin,
+    is_loopback,
+    listed,
+    sqlalchemy_url,
+)
+
 SECRET = ("api_key", "database_url")  # settings whose values are not shown
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a listener on this host name or address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _fault_of_url(url: str) -> str | None:
-    """Return what is wrong with a database's URL; None if nothing is."""
-    how = "write postgresql://user:password@host:5432/name"
-    if url.strip("\"' \n") != url:
-        return f"it begins or ends with a quote or a space: {how}, without quotes"
-    try:
-        scheme = make_url(url).drivername
-    except (ArgumentError, ValueError):
-        return f"it is no URL of a database: {how}, with %40 for an @ in the password"
-    if scheme in DATABASES:
-        return None
-    if scheme.startswith(("postgres+", "postgresql+")):
-        return f"its driver is {scheme.partition('+')[2]}, but this service uses psycopg 3: {how}"
-    return f"it names a database of the kind {scheme}, and this service uses Postgres: {how}"
-
-
-def _listed(text: str | None) -> frozenset[str]:
-    return frozenset(part.strip().lower() for part in (text or "").split(",") if part.strip())
+SERVICE_LINK = re.compile(r"[a-z]+://")  # of Kubernetes, for a Service that is called tangent
 
 
 class Settings(BaseSettings):
@@ -206,22 +183,62 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, given: Any, info: ValidationInfo) -> Any:
+        """Strip blanks; take an empty value as none, but not an empty secret.
+
+        Somebody has meant to give a secret that came empty.
+        """
+        name = str(info.field_name)
+        if not isinstance(given, str) or name == "database_url":
+            return given
+        text = given.strip()
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            raise ValueError("it has quotes around it, as docker's --env-file keeps them")
+        unset = not text and name not in SECRET
+        if unset or (name == "port" and SERVICE_LINK.match(text)):
+            return cls.model_fields[name].get_default()
+        return text
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        if fault := fault_of_host(value):
+            raise ValueError(fault)
+        return value.strip("[]")
+
+    @field_validator("allowed_hosts", "allowed_origins")
+    @classmethod
+    def _are_names(cls, value: str | None, info: ValidationInfo) -> str | None:
+        fault_of = fault_of_host if info.field_name == "allowed_hosts" else fault_of_origin
+        faults = [fault_of(each) for each in sorted(listed(value) - {"*"})]
+        if why := next(filter(None, faults), None):
+            raise ValueError(why)
+        return value
+
+    @field_validator("data_dir", "receipt_key_file", "weights_dir")
+    @classmethod
+    def _in_a_home(cls, value: Path | None) -> Path | None:
+        try:
+            return value and value.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such user's home folder: write the whole path") from None
+
     @field_validator("database_url")
     @classmethod
     def _is_a_database(cls, value: str | None) -> str | None:
-        if value is not None and (fault := _fault_of_url(value)):
+        if value is not None and (fault := fault_of_database(value)):
             raise ValueError(fault)
         return value
 
-    @field_validator("api_key", mode="before")
+    @field_validator("api_key")
     @classmethod
-    def _without_its_line_end(cls, given: Any) -> Any:
-        """Strip the line end of a key that comes out of a file, as no header can hold one."""
-        if not isinstance(given, str):
-            return given
-        key = given.strip()
-        if not key.isprintable():
-            raise ValueError("a header cannot hold a character of it that is not printable")
+    def _fits_a_header(cls, key: str | None) -> str | None:
+        if key is not None and not (key.isprintable() and key.isascii()):
+            raise ValueError("a header cannot hold every character of it: use ASCII letters")
+        if key is not None and key.lower().startswith("bearer "):
+            raise ValueError("it begins with Bearer, as a request's header does: leave that out")
         return key
 
     @model_validator(mode="after")
@@ -240,12 +257,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _any_host_needs_a_key(self) -> Self:
-        if "*" in _listed(self.allowed_hosts) and not self.api_key:
+        if "*" in listed(self.allowed_hosts) and not self.api_key:
             raise ValueError(
                 "TANGENT_ALLOWED_HOSTS is *: without a key, any web page could then reach the "
                 "service under a name of its own: set TANGENT_API_KEY, or list the names"
             )
-        if "*" in _listed(self.allowed_origins):
+        if "*" in listed(self.allowed_origins):
             raise ValueError("TANGENT_ALLOWED_ORIGINS is *: list the origins of the pages")
         return self
 
@@ -253,22 +270,19 @@ class Settings(BaseSettings):
     def hosts(self) -> frozenset[str]:
         """The names besides loopback ones that requests may come by; `*` for all."""
         default = {"*"} if self.api_key and not self.allowed_hosts else set()
-        return frozenset({*_listed(self.allowed_hosts), self.host.lower(), *default})
+        return frozenset({*listed(self.allowed_hosts), self.host.lower(), *default})
 
     @cached_property
     def origins(self) -> frozenset[str]:
         """The origins that may use the service from a browser."""
-        return _listed(self.allowed_origins)
+        return listed(self.allowed_origins)
 
     @property
     def sql_url(self) -> str:
         """The database's SQLAlchemy URL; Postgres through psycopg 3."""
         if self.database_url is None:
             return f"sqlite:///{(self.data_dir / 'tangent.db').absolute()}"
-        for prefix in ("postgresql://", "postgres://"):
-            if self.database_url.startswith(prefix):
-                return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
-        return self.database_url
+        return sqlalchemy_url(self.database_url)
 
 
 class BadSettings(Exception):

@@ -34,7 +34,7 @@ WITHOUT_TORCH = (
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
 ROOTS = ("app", "app.main")
-BELOW_DATABASE = ("app.errors", "app.settings")
+BELOW_DATABASE = ("app.errors", "app.settings", "app.addresses")
 DATABASE = ("app.database", *BELOW_DATABASE)
 BELOW_FILES = ("app.archives", "app.images", *DATABASE)
 STORE = ("app.store", "app.files", "app.access", *BELOW_FILES)
@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "tangent.backbones.geometry": (),
     "tangent": ("tangent",),
     "app.errors": (),
-    "app.settings": (),
+    "app.addresses": (),
+    "app.settings": ("app.addresses",),
     "app.server": ("app.server", "app.settings"),
     "app.images": ("app.errors", "app.images", "tangent.backbones.geometry"),
     "app.archives": ("app.errors", "app.archives", "app.images", "tangent.components.labels"),

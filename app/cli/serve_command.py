@@ -1,6 +1,7 @@
 """Runs the API under uvicorn with an embedded worker, as one command that ends cleanly."""
 
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -105,8 +106,10 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
+        of_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise BadSettings(
-            f"cannot listen on {where} ({error.strerror}): choose another --port"
+            f"cannot listen on {where} ({error.strerror}): "
+            f"choose another --{'port' if of_port else 'host'}"
         ) from None
     return listener
 

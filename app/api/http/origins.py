@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from app.addresses import is_loopback
 from app.errors import Forbidden, Malformed, Misdirected, Problem
-from app.settings import Settings, is_loopback
+from app.settings import Settings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OWN_SITE = (b"same-origin", b"none")

@@ -166,7 +166,7 @@ def test_a_database_of_another_version_is_not_served(tmp_path):
         ((), {"database_url": "postgresql://127.0.0.1:1/none"}, "the database cannot be used"),
         ((), {"database_url": "postgresql://127.0.0.1:1/none?x=1"}, "the database cannot be used"),
         ((), {"device": "gpu"}, "TANGENT_DEVICE is 'gpu': torch cannot compute on a device 'gpu'"),
-        ((), {"device": ""}, "TANGENT_DEVICE is '': torch cannot compute on a device ''"),
+        ((), {"host": "nowhere.invalid", "api_key": "k" * 20}, "choose another --host"),
         ((), {"device": "meta"}, "TANGENT_DEVICE is 'meta': torch cannot compute"),
         (
             (),

@@ -1,0 +1,79 @@
+"""Addresses as settings have them, of hosts, origins and databases, and the faults in them.
+
+A fault is the rest of a sentence that begins with the setting's name and value.
+"""
+
+import ipaddress
+import re
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+DATABASES = (*POSTGRES, "sqlite", "sqlite+pysqlite")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s\"']+")
+WITH_PORT = re.compile(r"[^:]*:\d+|\[.*\]:\d+")
+WRITE_DATABASE = "write postgresql://user:password@host:5432/name"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a listener on this host name or address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listed(text: str | None) -> frozenset[str]:
+    """Return the parts between commas, in lower case."""
+    return frozenset(part.strip().lower() for part in (text or "").split(",") if part.strip())
+
+
+def fault_of_host(name: str) -> str | None:
+    """Return what is wrong with the name of a host."""
+    if re.search(r"[/\s\"'\[\]]", name.strip("[]")):
+        return f"{name!r} is no name of a host: write the name or the address alone"
+    if WITH_PORT.fullmatch(name):
+        return f"{name!r} ends in a port: write the name or the address alone"
+    return None
+
+
+def fault_of_origin(origin: str) -> str | None:
+    """Return what is wrong with an origin, as browsers send it."""
+    if ORIGIN.fullmatch(origin):
+        return None
+    return f"{origin!r} is no origin: write it as https://example.org, without a path"
+
+
+def fault_of_database(url: str) -> str | None:
+    """Return what is wrong with a database's URL."""
+    how = WRITE_DATABASE
+    if url.strip("\"' \n") != url:
+        return f"it begins or ends with a quote or a space: {how}, without quotes"
+    try:
+        read = make_url(url)
+    except (ArgumentError, ValueError):
+        return f"it is no URL of a database: {how}, with %40 for an @ in the password"
+    scheme = read.drivername.lower()
+    if scheme not in DATABASES:
+        if scheme.startswith(("postgres+", "postgresql+")):
+            driver = scheme.partition("+")[2]
+            return f"its driver is {driver}, but this service uses psycopg 3: {how}"
+        return f"it names a database of the kind {scheme}, and this service uses Postgres: {how}"
+    if scheme in POSTGRES:
+        at = "@" in (read.host or "")
+        return f"its password has an @: {how}, with %40 for it" if at else None
+    if (read.database or ":memory:") == ":memory:" or "mode=memory" in url:
+        return (
+            "it names a database in memory, which ends with the process: leave the setting out "
+            "for SQLite in the data folder"
+        )
+    return None
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Return a faultless URL as SQLAlchemy takes it; Postgres through psycopg 3."""
+    scheme, _, rest = url.partition(":")
+    return f"{'postgresql+psycopg' if scheme.lower() in POSTGRES else scheme.lower()}:{rest}"

@@ -7,6 +7,7 @@ layouts       an image's label, from its folders
 manifests     an image's label, from a table
 image_checks  images decoded, in the order of the archive
 collection    every file with its outcome
+label_warnings  labels that may not be as meant
 packs         the accepted files end to end in one file
 uploads       all of it: `with uploads.receive(file, path, limits) as upload`
 """

@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 from app.archives import layouts, manifests, members
 from app.archives.entries import Limits
 from app.archives.image_checks import CheckedFile, ImageChecks
+from app.archives.label_warnings import warnings_of
 from app.archives.packs import PackWriter
 from app.archives.system_files import is_hidden
 from app.errors import Invalid, TooLarge
@@ -16,11 +17,13 @@ from app.images.image_files import Facts
 from tangent.components.labels import fault, tidy
 
 MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted
+MAX_SHOWN_REJECTIONS = 20  # in the problem of an archive that is refused
 FREE_PIXELS, PIXELS_PER_BYTE = 2 * 10**9, 200  # a photo has about 10 pixels per byte, a drawing 100
 FREE_SECONDS, SECONDS_PER_BYTE = 60.0, 1e-6  # of a processor; photos take a tenth
 HIDDEN = (
     "it is hidden, as a part of its path begins with a dot: rename it, or list it in a manifest"
 )
+NO_MANIFEST = "the table is not a manifest"
 NO_FOLDER = "is missing: the image is not in a folder"
 NO_LABEL = "is missing: no folder around the image is named for a label"
 
@@ -80,6 +83,7 @@ class Collection:
 
     def read(self, file: BinaryIO) -> None:
         """Read the whole archive and write its accepted images to the pack."""
+        links: list[tuple[str, str]] = []
         with ImageChecks(self._limits, self._accept, self._budget) as checks:
             for member in members.members(file, self._limits, self._code_page):
                 self._total += 1
@@ -90,10 +94,13 @@ class Collection:
                     self._faulty += 1
                     self._first_fault = self._first_fault or f"{member.path}: {member.fault}"
                     self._reject(member.path, member.fault)
+                elif member.target is not None:
+                    links.append((member.path, member.target))
                 elif why := self._too_large(member):
                     self._reject(member.path, why)
                 elif not (manifests.may_be_manifest(member.path) and self._is_table(member)):
                     checks.add(member.path, member.read())
+        self._follow(links)
         if not self._accepted:
             raise self._nothing()
 
@@ -111,6 +118,8 @@ class Collection:
                 "no_labels",
                 f"the archive has {len(self._accepted)} images without labels, as {cause}: "
                 + layouts.WHAT_TO_DO,
+                rejected=self.rejected.listed[:MAX_SHOWN_REJECTIONS],
+                num_rejected=self.rejected.count,
             )
         count, max_labels = len({label for label, _ in labelled}), self._limits.max_labels
         if count > max_labels:
@@ -120,6 +129,11 @@ class Collection:
                 "name folders for labels, not for single images",
             )
         return labelled
+
+    def warnings(self, labelled: list[tuple[str, AcceptedImage]]) -> list[str]:
+        """Return what in the labels may not be as meant, a sentence each."""
+        pairs = [(label, image.path) for label, image in labelled]
+        return warnings_of(pairs, self._splits, by_folders=not self._manifest.has_rows)
 
     def files(self, labelled: int) -> Files:
         """Return the numbers of the files, so many of which are labelled."""
@@ -143,18 +157,26 @@ class Collection:
         return Invalid(
             "no_images",
             f"the archive holds no readable image ({first or 'it is empty'})",
-            rejected=self.rejected.listed[:20],
+            rejected=self.rejected.listed[:MAX_SHOWN_REJECTIONS],
             num_rejected=self.rejected.count,
         )
 
     def _cause(self, rejected: list[dict[str, str]]) -> str:
+        if self._manifest.has_rows and not self._manifest.labels:
+            first = ": ".join(next(iter(self._manifest.rejected.items())))
+            return f"the manifest gives no label that can be one ({first})"
         if self._manifest.has_rows:
             listed = next(iter(self._manifest.labels), None)
             some = f" (it lists {listed!r}, not {self._accepted[0].path!r})" if listed else ""
             return f"the manifest lists none of them{some}"
+        tables = [
+            item
+            for item in self.rejected.listed
+            if item["reason"].startswith(NO_MANIFEST) or manifests.must_be_manifest(item["path"])
+        ]
+        some = "; ".join(f"{item['path']}: {item['reason']}" for item in tables[:1] + rejected[:1])
         if not any("/" in image.path for image in self._accepted):
-            return "they are not in folders"
-        some = "; ".join(f"{item['path']}: {item['reason']}" for item in rejected[:1])
+            return f"they are not in folders{f' ({some})' if tables else ''}"
         return f"their folders do not tell them ({some or 'see rejected'})"
 
     def _too_large(self, member: members.Member) -> str | None:
@@ -169,12 +191,11 @@ class Collection:
         """Add the file's rows if it is a manifest; return False if it is no table at all."""
         max_bytes = manifests.MAX_MANIFEST_BYTES
         if member.size <= max_bytes:
-            if self._manifest.add(member.path, member.read()):
+            why = self._manifest.add(member.path, member.read())
+            if why is None:
                 self._manifests += 1
             else:
-                self._reject(
-                    member.path, "a table without the columns file_name and label is not a manifest"
-                )
+                self._reject(member.path, f"{NO_MANIFEST}: {why}")
             return True
         if not manifests.must_be_manifest(member.path):
             self._reject(
@@ -199,6 +220,21 @@ class Collection:
         if checked.facts is None:
             self._reject(checked.path, checked.reason)
             return
+        self._writer.add(checked.sha256, checked.data)
+        self._keep(AcceptedImage(checked.path, checked.sha256, checked.facts))
+
+    def _follow(self, links: list[tuple[str, str]]) -> None:
+        """Accept every hard link (its path, its target's) to an accepted image, as that image."""
+        images = {image.path: image for image in self._accepted} if links else {}
+        for path, target in links:
+            if target in images:
+                images[path] = images[target]._replace(path=path)
+                self._keep(images[path])
+            else:
+                lost = "was rejected" if target in self._unusable else "the archive does not hold"
+                self._reject(path, f"it is a hard link to {target!r}, which {lost}")
+
+    def _keep(self, image: AcceptedImage) -> None:
         max_images = self._limits.max_dataset_images
         if len(self._accepted) == max_images:
             raise TooLarge(
@@ -206,8 +242,7 @@ class Collection:
                 f"the archive holds more than the {max_images} images allowed: "
                 "split it into several datasets",
             )
-        self._writer.add(checked.sha256, checked.data)
-        self._accepted.append(AcceptedImage(checked.path, checked.sha256, checked.facts))
+        self._accepted.append(image)
 
     def _labels_from_folders(self) -> Iterator[str | None]:
         interned: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """Shared by the readers of zip and tar: entries, the meter of unpacked bytes, their problems."""
 
+import gzip
 import zlib
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol, get_args
@@ -68,6 +69,7 @@ class Entry(NamedTuple):
     size: int  # unpacked, as announced
     read: Callable[[], bytes]
     fault: str | None = None  # why this entry cannot be used, although the others can
+    target: str | None = None  # of a hard link: the name of the entry that holds the data
 
 
 class Meter:
@@ -116,6 +118,10 @@ class Unpacked:
             raise truncated("within its compressed data") from None
         except zstandard.ZstdError as error:
             raise _zstd_problem(error) from error
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" in str(error):  # at the end of a gzip, not at its beginning
+                raise damaged("bytes that are no gzip follow its compressed data") from error
+            raise damaged(f"its compressed data cannot be unpacked ({error})") from error
         except (OSError, zlib.error) as error:
             raise damaged(f"its compressed data cannot be unpacked ({error})") from error
         self._meter.add(len(data))

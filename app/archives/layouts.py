@@ -4,6 +4,7 @@ cat/1.png  dog/2.png                 the first folder is the label
 pets/cat/1.png  pets/dog/2.png       a single root folder around everything is skipped
 train/cat/1.png  test/dog/2.png      folders named for a split are skipped; the splits are merged
 train/cat/1.png  test/2.png          the second image has no label
+cat/1.png  unlabelled/2.png          nor has it here
 images/1.png  masks/1.png            nor have these: the layout is that of another task
 
 A label is never guessed: where the folders cannot tell, there is none, or the layout is refused.
@@ -17,9 +18,11 @@ from typing import NamedTuple
 from app.errors import Invalid
 
 SPLIT = re.compile(
-    r"(train|training|val|valid|validation|dev|eval|test|testing|pred|predict|holdout|unlabell?ed)"
+    r"(train|training|train[ _-]?val|val|valid|validation|dev|eval|evaluation|test|testing|pred"
+    r"|predict|holdout|unlabell?ed|(k[ _-]?)?folds?(?=[ _-]?\d))"
     r"([ _-]?(sets?|data|images?|imgs?|split|\d{1,4}))*"
 )
+UNLABELLED = re.compile(r"unlabell?ed([ _-]?(set|data|images?))?")
 IMAGES = frozenset(
     ["images", "image", "imgs", "img", "jpegimages", "pictures", "pics", "jpeg", "jpg", "png"]
 )
@@ -68,7 +71,9 @@ def placed(paths: Sequence[str]) -> Iterator[Placed]:
                 starts[place] = end + 1
     for path, start, split in zip(paths, starts, splits, strict=True):
         end = path.find("/", start)
-        yield Placed(path[start:end] if end >= 0 else None, split)
+        label = path[start:end] if end >= 0 else None
+        unlabelled = label is not None and UNLABELLED.fullmatch(label.casefold())
+        yield Placed(None if unlabelled else label, split)
 
 
 def masks(paths: Sequence[str]) -> Iterator[str | None]:

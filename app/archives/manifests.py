@@ -8,6 +8,7 @@ metadata.csv  a/1.png  a/2.png    `file_name` and `label` of all images, by path
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import PurePosixPath
@@ -15,15 +16,16 @@ from typing import Any
 
 from app.archives.members import DRIVE, safe_path
 from app.errors import Invalid, TooLarge
+from app.images import file_kinds
 from tangent.components.labels import fault, tidy
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_SHOWN = 60  # characters of what a person wrote, in a message
-ENDINGS = (".csv", ".tsv", ".jsonl")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
 FIELDS = ("file_name", "label")
 DELIMITERS = ",;\t|"
-BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 Rows = Iterator[tuple[int, dict[str, Any], list[str]]]  # line, fields, cells beyond the header
 
 
@@ -47,8 +49,8 @@ class Manifest:
         self._max_rows = max_rows
         self._interned: dict[str, str] = {}  # one string per label, however many rows have it
 
-    def add(self, path: str, data: bytes) -> bool:
-        """Add the rows of a CSV or JSONL file; return False if the table is not a manifest.
+    def add(self, path: str, data: bytes) -> str | None:
+        """Add the rows of a CSV or JSONL file; if it is no manifest, return the reason.
 
         Raises:
             Invalid: `manifest_malformed`, `manifest_conflict`, `unsafe_path`.
@@ -56,7 +58,8 @@ class Manifest:
         """
         place = PurePosixPath(path)
         certain = must_be_manifest(path)
-        rows = _json_rows(path, data) if place.suffix.lower() == ".jsonl" else _csv_rows(path, data)
+        is_json = place.suffix.lower() in (".jsonl", ".ndjson")
+        rows = _json_rows(path, data) if is_json else _csv_rows(path, data)
         try:
             for number, row, beyond in rows:
                 if not all(name in row for name in FIELDS):
@@ -64,14 +67,14 @@ class Manifest:
                 certain = self.has_rows = True
                 self._add_row(path, number, place.parent, row, beyond)
             if not certain:
-                return False
+                return "it lists no image"
             if not self.has_rows:
                 raise _malformed(path, 1, "it lists no image")
-        except Invalid:
+        except Invalid as error:
             if certain:
                 raise
-            return False
-        return True
+            return error.detail.removeprefix(f"{path}, ")
+        return None
 
     def _add_row(
         self, path: str, number: int, folder: PurePosixPath, row: dict[str, Any], beyond: list[str]
@@ -86,7 +89,14 @@ class Manifest:
             raise _malformed(path, number, f"its file_name is no text ({_shown(name)})")
         if not name.strip():
             raise _malformed(path, number, "its file_name is empty")
-        image = _joined(folder, name.strip())
+        try:
+            image = _joined(folder, name.strip())
+        except Invalid as error:
+            raise Invalid(
+                error.code,
+                f"{path}, line {number}: its file_name {_shown(name)!r} is no path within the "
+                "archive, relative to the manifest's own folder",
+            ) from None
         label, why = read_label(row["label"])
         if beyond:  # parts of the label, perhaps
             why = f"may go on: its line has more cells than the header ({_shown(beyond[0])} …), "
@@ -114,8 +124,8 @@ def _joined(folder: PurePosixPath, name: str) -> str:
         Invalid: `unsafe_path` if the name leads out of the archive.
     """
     name = name.replace("\\", "/")
-    if name.startswith("/") or DRIVE.match(name):
-        return safe_path(name)  # refuses it
+    if name.startswith("/") or DRIVE.match(name) or URL.match(name):
+        raise Invalid("unsafe_path", f"{name!r} begins at a root")
     parts: list[str] = []
     for part in (*folder.parts, *name.split("/")):
         if part == ".." and parts:
@@ -150,8 +160,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _needed(row: dict[str, Any]) -> str:
-    has = ", ".join(_shown(name) for name in list(row)[:8] if name) or "none"
+def _needed(names: Iterable[str]) -> str:
+    has = ", ".join(_shown(name) for name in list(names)[:8] if name) or "none"
     return f"it needs the fields file_name and label, and has {has}"
 
 
@@ -160,19 +170,23 @@ def _malformed(path: str, number: int, what: str) -> Invalid:
 
 
 def _lines(path: str, data: bytes) -> Iterator[str]:
-    marked = (name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark))
-    encoding = next(marked, "utf-8")
+    encoding = json.detect_encoding(data[:4])  # any of Unicode, with a mark or without
     try:
         yield from io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="")
     except UnicodeError as error:
-        raise Invalid("manifest_malformed", f"{path} is not in UTF-8: save it as UTF-8") from error
+        what = "is not in UTF-8: save it as UTF-8"
+        if kind := file_kinds.archive(data[: file_kinds.HEAD]):
+            what = f"is no table but a {kind}, as a spreadsheet's own file may be: save it as CSV"
+        raise Invalid("manifest_malformed", f"{path} {what}") from error
 
 
 def _csv_rows(path: str, data: bytes) -> Rows:
     lines = _lines(path, data)
     first, skipped, delimiter = next(lines, ""), 0, ""
+    while first and not first.strip():
+        first, skipped = next(lines, ""), skipped + 1
     if first.lower().startswith("sep=") and len(first.strip()) == len("sep=") + 1:  # Excel's own
-        delimiter, first, skipped = first[len("sep=")], next(lines, ""), 1
+        delimiter, first, skipped = first[len("sep=")], next(lines, ""), skipped + 1
     delimiter = delimiter or _delimiter(first)
     reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True)
     try:
@@ -181,6 +195,8 @@ def _csv_rows(path: str, data: bytes) -> Rows:
             raise _malformed(path, 1 + skipped, f"it has two columns called {twice[0]}")
         for cells in reader:
             if any(cell.strip() for cell in cells):  # spreadsheets write rows of commas alone
+                if not set(FIELDS) <= set(names):
+                    raise _malformed(path, 1 + skipped, _needed(names))
                 row = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
                 beyond = [cell for cell in cells[len(names) :] if cell.strip()]
                 yield reader.line_num + skipped, row, beyond
@@ -207,9 +223,19 @@ def _json_rows(path: str, data: bytes) -> Rows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_distinct)
+        except Invalid:
+            raise _malformed(path, number, "it has file_name or label twice") from None
         except (ValueError, RecursionError) as error:
-            raise _malformed(path, number, f"it is not JSON ({error})") from error
+            what = f"it is not JSON ({error}): write one object a line, with no commas between them"
+            raise _malformed(path, number, what) from error
         if not isinstance(row, dict):
             raise _malformed(path, number, "it is not a JSON object")
         yield number, row, []
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in members if name in FIELDS]
+    if len(names) > len(set(names)):
+        raise Invalid("manifest_malformed", "a field is there twice")
+    return dict(members)

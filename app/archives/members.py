@@ -4,10 +4,10 @@
         member.path, member.size, member.read()
 
 No file is ever written to a path from an archive. An archive is refused as a whole if it is damaged
-or cut off, or if an entry is hostile (a path that leaves the archive's folder, a link, a device, a
-bomb, encryption, the same path twice); the problem names the entry. zips and tars parse the formats
-themselves, as the standard library keeps an object for every entry (60 MB for 100,000) and reads a
-header into memory whatever size it claims.
+or cut off, or if an entry is hostile (a path that leaves the archive's folder, a symbolic link, a
+device, a bomb, encryption, the same path twice); the problem names the entry. zips and tars parse
+the formats themselves, as the standard library keeps an object for every entry (60 MB for 100,000)
+and reads a header into memory whatever size it claims.
 """
 
 import gzip
@@ -24,27 +24,10 @@ from app.archives import tars, zip_directory, zips
 from app.archives.entries import MAX_ZSTD_WINDOW, Entry, Limits, Meter, Unpacked
 from app.archives.system_files import RESOURCE_MAGIC, is_system_file, may_be_resources
 from app.errors import Invalid, TooLarge, Unsupported
+from app.images import file_kinds
 
 MAX_PATH = 1024  # characters
 DRIVE = re.compile(r"[A-Za-z]:")
-MAGIC = {
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",  # an archive without entries
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!": "rar",
-}
-OTHERS = {  # beginnings, in lower case, of what is uploaded in place of an archive
-    b"version https://git-lfs": "is a pointer of Git LFS and not the file itself (git lfs pull)",
-    b"<!doctype html": "is a web page, perhaps a log-in in place of the download",
-    b"<html": "is a web page, perhaps a log-in in place of the download",
-    b"\x89png": "is a single image",
-    b"\xff\xd8\xff": "is a single image",
-    b"%pdf": "is a PDF document",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +39,7 @@ class Member:
     read: Callable[[], bytes]
     fault: str | None = None  # why the file cannot be used; its path is then for people's eyes only
     is_system_file: bool = False  # added by an operating system or a tool
+    target: str | None = None  # of a hard link: the path whose file this one is too
 
 
 def members(file: BinaryIO, limits: Limits, code_page: str | None = None) -> Iterator[Member]:
@@ -86,12 +70,19 @@ def members(file: BinaryIO, limits: Limits, code_page: str | None = None) -> Ite
             continue
         if not (member.fault or member.is_system_file):
             if member.path in seen:
-                raise Invalid(
-                    "duplicate_path",
-                    f"the archive holds {member.path!r} more than once: keep one of them",
-                )
+                raise _twice(member.path, entry.name)
             seen.add(member.path)
         yield member
+
+
+def _twice(path: str, name: str) -> Invalid:
+    composed = unicodedata.is_normalized("NFC", name)
+    how = (
+        "more than once"
+        if composed
+        else "in two spellings that look the same (Unicode NFC and NFD)"
+    )
+    return Invalid("duplicate_path", f"the archive holds {path!r} {how}: keep one of them")
 
 
 def _member(entry: Entry, limits: Limits) -> Member | None:
@@ -108,6 +99,8 @@ def _member(entry: Entry, limits: Limits) -> Member | None:
         return Member(entry.name, entry.size, entry.read, fault)
     if is_system_file(path):
         return Member(path, entry.size, entry.read, is_system_file=True)
+    if entry.target is not None:
+        return Member(path, 0, entry.read, target=safe_path(entry.target))
     if may_be_resources(path) and entry.size <= limits.max_image_bytes:
         data = entry.read()
         resources = data.startswith(RESOURCE_MAGIC)
@@ -141,21 +134,22 @@ def safe_path(name: str) -> str:
 
 def archive_format(head: bytes) -> str | None:
     """Return the archive format that the first 512 bytes of a file show, if any."""
-    for magic, name in MAGIC.items():
-        if head.startswith(magic):
-            return name
-    return "tar" if tars.is_header(head) else None
+    return file_kinds.archive(head) or ("tar" if tars.is_header(head) else None)
 
 
 def _refuse_special(entry: Entry) -> None:
-    if entry.kind in ("file", "folder"):
+    if entry.kind in ("file", "folder", "hard link"):
         return
-    code = "archive_link" if "link" in entry.kind else "archive_device"
+    if "link" not in entry.kind:
+        raise Invalid(
+            "archive_device",
+            f"{entry.name!r} is a {entry.kind}: leave it out, and pack plain files and folders "
+            "only",
+        )
     raise Invalid(
-        code,
+        "archive_link",
         f"{entry.name!r} is a {entry.kind}: pack plain files and folders only (files in place of "
-        "links are stored by GNU tar's --dereference --hard-dereference, by tar -L on a Mac, and "
-        "by zip without -y)",
+        "links are stored by GNU tar's --dereference, by tar -L on a Mac, and by zip without -y)",
     )
 
 
@@ -188,7 +182,8 @@ def _looks(head: bytes, kind: str | None) -> str:
         return f"looks like {kind}, which is not supported"
     if not head:
         return "is empty"
-    start = head.lstrip().lower()
-    return next(
-        (what for mark, what in OTHERS.items() if start.startswith(mark)), "is not an archive"
-    )
+    image = file_kinds.other_image(head) or file_kinds.image(head)
+    other = None if image else file_kinds.no_image(head)
+    if image or other:
+        return f"is a single image ({image})" if image else f"is {other}"
+    return "is not an archive"

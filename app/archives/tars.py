@@ -8,15 +8,18 @@ from collections.abc import Iterator
 
 from app.archives.entries import Entry, Readable, damaged, name_of, truncated
 from app.errors import TooLarge, Unsupported
+from app.images import file_kinds
 
 BLOCK = 512
 MAX_HEADER = 2**16  # bytes of a long name or of a pax header
 MAX_RECORDS = 200  # of one pax header
 PIECE = 2**20
 END_MARK = "its end mark"
-FILE, FOLDER = b"0\x007", b"5"
+FILE, HARD_LINK, FOLDER = b"0\x007", b"1", b"5"
+FOLDER_OF_BACKUP = b"D"  # GNU tar's, with the names of its files as data
+LONG_NAMES = {b"L": "path", b"K": "linkpath"}  # GNU's: kind of header -> as pax calls it
+READ_ARCHIVES = ("zip", "gzip", "zstd")
 REFUSED = {
-    b"1": "hard link",
     b"2": "symbolic link",
     b"3": "character device",
     b"4": "block device",
@@ -52,12 +55,11 @@ def entries(
         TooLarge: `header_too_large`.
     """
     source = _Source(stream)
-    header = _block(source, "before its first entry")
+    header = source.read(BLOCK)
     if any(header) and not is_header(header):
-        raise Unsupported(
-            "not_an_archive",
-            f"the {inside or 'file'} holds no tar archive: make a tar of the images",
-        )
+        raise _no_tar(header, inside or "file")
+    if len(header) < BLOCK:
+        raise truncated("before its first entry")
     records: dict[str, bytes] = {}
     last = "its beginning"
     while any(header):
@@ -69,7 +71,7 @@ def entries(
         else:
             name, fault = name_of(records.get("path") or _name(header), code_page)
             body = _Body(source, _size(records, size, kind, name), name)
-            yield Entry(name, _kind(kind, name, records), body.size, body.read, fault)
+            yield _entry(header, name, fault, records, body, code_page)
             body.skip()
             records, last = {}, repr(name)
         header = _block(source, f"after {last}, without tar's end mark")
@@ -125,6 +127,35 @@ class _Body:
             self._left -= len(data)
 
 
+def _no_tar(header: bytes, where: str) -> Unsupported:
+    """Return the problem of a file, or of what a compressed file holds, that is no tar."""
+    what, advice = "no tar", "make a tar of the images"
+    if kind := file_kinds.archive(header):
+        what = f"a {kind} and no tar"
+        if kind in READ_ARCHIVES:
+            advice = f"unpack the {where}, and upload what is in it"
+    elif image := file_kinds.image(header) or file_kinds.other_image(header):
+        what = f"a single image ({image}) and no tar"
+    return Unsupported("not_an_archive", f"the {where} holds {what}: {advice}")
+
+
+def _entry(
+    header: bytes,
+    name: str,
+    fault: str | None,
+    records: dict[str, bytes],
+    body: _Body,
+    code_page: str | None,
+) -> Entry:
+    flag = header[156:157]
+    kind = _kind(flag, name, records)
+    if flag == HARD_LINK:
+        raw = records.get("linkpath") or header[157:257].split(b"\0", 1)[0]
+        target, unread = name_of(raw, code_page)
+        return Entry(name, kind, 0, body.read, fault or unread, target)
+    return Entry(name, kind, 0 if flag == FOLDER_OF_BACKUP else body.size, body.read, fault)
+
+
 def _no_header(last: str) -> str:
     if last == END_MARK:
         return "after tar's end mark it goes on with bytes that are no tar entry"
@@ -159,19 +190,28 @@ def _name(header: bytes) -> bytes:
 def _kind(flag: bytes, name: str, records: dict[str, bytes]) -> str:
     if flag in REFUSED:
         return REFUSED[flag]
-    if flag == FOLDER or (flag in FILE and name.endswith("/")):  # "/" before POSIX
+    if flag == HARD_LINK:
+        return "hard link"
+    if flag in (FOLDER, FOLDER_OF_BACKUP) or (
+        flag in FILE and name.endswith("/")
+    ):  # "/" before POSIX
         return "folder"
-    if flag in FILE and not any(key.startswith("GNU.sparse") for key in records):
+    sparse = flag == b"S" or any(key.startswith("GNU.sparse") for key in records)
+    if flag in FILE and not sparse:
         return "file"
-    raise Unsupported(
-        "archive_method",
-        f"{name!r} is a tar entry of the kind {flag.decode('latin-1')!r}, perhaps a sparse file: "
-        "pack plain files and folders only",
-    )
+    what = f"is a tar entry of the unknown kind {flag.decode('latin-1')!r}"
+    advice = "pack plain files and folders only"
+    if sparse:
+        name = records.get("GNU.sparse.name", b"").decode(errors="replace") or name
+        what, advice = "is stored as a sparse file", "pack it again without tar's --sparse (-S)"
+    elif flag == b"M":
+        what = "goes on from another file, as the tar is one part of several"
+        advice = "join the parts into one file"
+    raise Unsupported("archive_method", f"{name!r} {what}: {advice}")
 
 
 def _size(records: dict[str, bytes], size: int, flag: bytes, name: str) -> int:
-    if flag not in FILE:
+    if flag not in FILE + FOLDER_OF_BACKUP:
         return 0  # links and folders have no data, whatever size they announce
     if "size" not in records:
         return size
@@ -191,8 +231,8 @@ def _extension(stream: _Source, flag: bytes, size: int, after: str) -> dict[str,
     data = stream.read(size + -size % BLOCK)
     if len(data) < size:
         raise truncated(f"within a header after {after}")
-    if flag == b"L":
-        return {"path": data[:size].split(b"\0", 1)[0]}
+    if flag in LONG_NAMES:
+        return {LONG_NAMES[flag]: data[:size].split(b"\0", 1)[0]}
     return _pax(data[:size], after) if flag == b"x" else {}
 
 

@@ -43,6 +43,7 @@ class Upload:
     rejected: Rejected
     duplicates: int
     files: Files
+    warnings: list[str]  # on labels that may not be as meant
 
 
 @contextmanager
@@ -115,6 +116,7 @@ def _receive(file: BinaryIO, pack: Path, limits: Limits, code_page: str | None) 
         rejected=collection.rejected,
         duplicates=len(labelled) - len(contents),
         files=collection.files(len(labelled)),
+        warnings=collection.warnings(labelled),
     )
 
 

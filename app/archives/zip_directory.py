@@ -25,7 +25,7 @@ class Directory(NamedTuple):
     start: int
     size: int
     entries: int  # their number, as the end record has it, perhaps less a multiple of 65536
-    front: int  # bytes in front of the zip, which its offsets do not count
+    front: int  # bytes in front of the zip, which its offsets do not count; missing ones, below 0
 
 
 def has_end(file: BinaryIO, length: int) -> bool:
@@ -71,6 +71,12 @@ def find(file: BinaryIO, length: int) -> Directory:
     directory = next(_ends(file, length), None)
     if directory is None:
         raise truncated("before its list of entries, which is the last part of a zip, is complete")
+    if directory.front < 0:
+        raise Malformed(
+            "archive_truncated",
+            f"the zip lacks its first {-directory.front} bytes: upload the complete file, and join "
+            "the parts if there are several",
+        )
     if directory.front and _holds_a_zip(file, directory.front):
         raise Malformed(
             "archive_joined",

@@ -50,7 +50,8 @@ class Dataset(Sealed, Base):
     rejected: Mapped[list[Any]]  # [{path, reason}], the first thousand
     num_rejected: Mapped[int]
     duplicates: Mapped[int]  # files whose bytes another accepted file of the archive has too
-    # numbers of the archive's files by outcome; None like sha256, and where nobody has counted
+    # numbers of the archive's files by outcome, and warnings on the labels; None like sha256, and
+    # where nobody has counted
     files: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     pack_key: Mapped[str]  # blob: the accepted image files end to end
     pack_bytes: Mapped[int | None] = mapped_column(BigInteger)  # None: of before there were keys

@@ -25,9 +25,8 @@ from typing import Protocol
 
 from PIL import Image, PngImagePlugin
 
-from app.images import samples
+from app.images import file_kinds, samples
 
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
     "MPO": "image/jpeg",  # written by phones: a JPEG followed by further ones
@@ -50,23 +49,6 @@ TRANSPOSE = {
 ORIENTATION = 0x0112  # the EXIF tag
 MAX_ASPECT = 100  # longer side by shorter side; of a longer image the centre crop shows under 1 %
 NO_MEMORY = "decoding the image needs more memory than it may take: save it with fewer pixels"
-KNOWN = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG",),
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-}
-# Known by their first bytes, so that a refusal can name them.
-FOREIGN = {
-    "AVIF": (4, (b"ftypavif", b"ftypavis")),
-    "HEIC": (4, tuple(b"ftyp" + brand for brand in HEIF_BRANDS)),
-    "JPEG 2000": (0, (b"\0\0\0\x0cjP  ", b"\xffO\xffQ")),
-    "JPEG XL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    "Photoshop": (0, (b"8BPS",)),
-    "icon": (0, (b"\0\0\1\0",)),
-    "PDF": (0, (b"%PDF",)),
-    "SVG": (0, (b"<svg",)),
-    "DICOM": (128, (b"DICM",)),
-}
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit refuses with a reason; Pillow's only warns
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # on odd metadata
@@ -188,15 +170,16 @@ def _loaded(
 
 def _unidentified(data: bytes) -> str:
     names = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    for name, heads in KNOWN.items():
-        if data.startswith(heads):
-            return (
-                f"the image is damaged or cut off in its header, or is a {name} of a kind that is "
-                "not read: save it again as JPEG or PNG"
-            )
-    for name, (offset, heads) in FOREIGN.items():
-        if data.startswith(heads, offset):
-            return f"this is {name}, not a {names} image: save it as JPEG or PNG"
+    head = data[: file_kinds.HEAD]
+    if other := file_kinds.other_image(head):
+        return f"this is {other}, not a {names} image: save it as JPEG or PNG"
+    if name := file_kinds.image(head):
+        return (
+            f"the image is damaged or cut off in its header, or is a {name} of a kind that is "
+            "not read: save it again as JPEG or PNG"
+        )
+    if kind := file_kinds.no_image(head):
+        return f"this is {kind}, not a {names} image"
     return f"this is not a {names} image, or its header is damaged"
 
 

@@ -69,8 +69,10 @@ def check_loaded(image: Image.Image, depth: int | None) -> None:
     """Check a loaded image that `check` has passed; `depth` as for `rgb`.
 
     Raises:
-        Unreadable: samples exceed the range of 16 bits, or the transparent colour is not known.
+        Unreadable: samples exceed the range of 16 bits, or a colour is not known.
     """
+    if image.mode == "P" and image.palette is None:
+        raise Unreadable("it has the numbers of colours, but no palette that tells them")
     if image.mode == "I":
         low, high = image.getextrema()
         if low < 0 or high > MAX_SAMPLE:  # type: ignore[operator]

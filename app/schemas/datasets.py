@@ -95,6 +95,17 @@ class DatasetOut(DatasetSummary):
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE | {"rejected": [REJECTED]}})
 
     rejected: list[RejectedFile] = Field(description="the first thousand of them")
+    warnings: list[str] = Field(
+        [],
+        description="what in the labels may not be as meant: names of cameras' folders, dates or "
+        "splits, labels that look alike, splits that were merged; empty like files is null",
+    )
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        names = (*DatasetSummary.model_fields, "rejected")
+        shown = {name: getattr(row, name) for name in names}
+        return cls.model_validate(shown | {"warnings": (row.files or {}).get("warnings", [])})
 
 
 class UploadedDataset(DatasetOut):

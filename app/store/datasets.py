@@ -82,7 +82,7 @@ def add(
         rejected=upload.rejected.listed,
         num_rejected=upload.rejected.count,
         duplicates=upload.duplicates,
-        files=upload.files._asdict(),
+        files={**upload.files._asdict(), "warnings": upload.warnings},
         pack_key=pack.key,
         pack_bytes=pack_bytes(upload),
         space=space,

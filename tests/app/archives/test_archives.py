@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from tests.support.archives import (
     archive,
     contents,
     drain,
+    noise,
     noise_at,
     refused,
     tar_header,
@@ -94,6 +96,13 @@ def test_the_same_path_twice_is_refused(second):
     ):
         problem = refused(data)
         assert problem.code == "duplicate_path" and "cat/1.png" in problem.detail
+        assert "spelling" not in problem.detail
+
+
+def test_a_path_in_two_spellings_is_told_as_such():
+    spellings = [f"{unicodedata.normalize(form, 'café')}/1.png" for form in ("NFC", "NFD")]
+    detail = refused(zip_of((each, b"x") for each in spellings)).detail
+    assert "'café/1.png' in two spellings that look the same (Unicode NFC and NFD)" in detail
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,18 @@ def test_what_is_no_archive_is_unsupported(data):
         (b"", "is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
         (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page"),
-        (noise_at("1.png")["1.png"], "is a single image"),
+        (noise(kind="PNG"), "is a single image (PNG)"),
+        (noise(kind="WEBP"), "is a single image (WEBP)"),
+        (noise(kind="TIFF"), "is a single image (TIFF)"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "is a single image (HEIC)"),
+        (b"\xef\xbb\xbf<!DOCTYPE html><title>Sign in</title>", "is a web page"),
+        (b"<!-- log in --><html>", "is a web page"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "is an XML document"),
+        (b'{"message": "Not Found"}', "is JSON"),
+        (b"file_name,label\n1.png,cat\n", "is a text"),
+        (b"PAR1" + bytes(range(128, 250)), "is a Parquet file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file"),
+        (bytes(2000), "is a run of zero bytes"),
     ],
 )
 def test_what_is_uploaded_in_place_of_an_archive_is_named(data, told):
@@ -120,7 +140,16 @@ def test_what_is_uploaded_in_place_of_an_archive_is_named(data, told):
 
 
 @pytest.mark.parametrize(
-    ("head", "name"), [(b"Rar!\x1a\x07", "rar"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz")]
+    ("head", "name"),
+    [
+        (b"Rar!\x1a\x07", "rar"),
+        (b"BZh9", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"\x1f\x9d", "compress (.Z)"),
+        (b"070701", "cpio"),
+        (b"MSCF", "cabinet"),
+    ],
 )
 def test_other_archives_are_named(head, name):
     assert f"looks like {name}" in refused(head + bytes(600)).detail

@@ -165,3 +165,25 @@ def test_masks_beside_images_are_told_and_not_learned_from(told):
     labels, rejected = told(noise_at("ill/images/1.png", "ill/masks/1.png", "well/images/2.png"))
     assert labels == {"ill": 1, "well": 1}
     assert "beside a folder of images" in rejected["ill/masks/1.png"]
+
+
+def test_the_table_that_is_no_manifest_is_told_where_labels_are_missing(told):
+    table = {"train.csv": b"image,label\n1.png,cat\n"}
+    for image in ("images/1.png", "1.png"):
+        with pytest.raises(
+            Invalid, match=r"train\.csv: the table is not a manifest: .* image, la"
+        ) as caught:
+            told(noise_at(image) | table)
+        assert caught.value.code == "no_labels"
+        assert {each["path"] for each in caught.value.extra["rejected"]} == {image, "train.csv"}
+
+
+def test_a_manifest_whose_labels_are_none_is_told_so(told):
+    rows = b'{"file_name": "1.png", "label": true}\n'
+    with pytest.raises(Invalid, match=r"no label that can be one \(1\.png: .* is true or"):
+        told(noise_at("1.png") | {"metadata.jsonl": rows})
+
+
+def test_a_manifest_of_another_format_is_told(told):
+    with pytest.raises(Invalid, match=r"not in folders \(labels\.json: this is JSON"):
+        told(noise_at("1.png") | {"labels.json": b'{"1.png": "cat"}'})

@@ -46,6 +46,11 @@ def test_the_folder_is_the_label(paths, expected):
         (["train/1.png"], [None]),
         (["pets/train2017/1.png", "pets/val2017/2.png"], [None, None]),  # COCO
         (["train/cat/1.png", "test/2.png"], ["cat", None]),  # Kaggle
+        (["trainval/cat/1.png", "test/dog/2.png"], ["cat", "dog"]),  # VOC
+        (["train_val/cat/1.png", "test/dog/2.png"], ["cat", "dog"]),
+        (["fold1/cat/1.png", "fold2/dog/2.png"], ["cat", "dog"]),
+        (["k-fold_1/train/cat/1.png", "k-fold_2/val/dog/2.png"], ["cat", "dog"]),
+        (["cat/1.png", "unlabeled/2.png"], ["cat", None]),
         (["train/cat/1.png", "train/dog/2.png", "unlabelled/3.png"], ["cat", "dog", None]),
         (["training_set/training_set/cat/1.png", "test_set/test_set/cat/2.png"], ["cat", "cat"]),
         (

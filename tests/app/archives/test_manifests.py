@@ -10,7 +10,7 @@ from app.errors import Invalid, TooLarge
 
 def manifest(path: str, text: str | bytes, most: int = 100) -> Manifest:
     made = Manifest(most)
-    assert made.add(path, text if isinstance(text, bytes) else text.encode())
+    assert made.add(path, text if isinstance(text, bytes) else text.encode()) is None
     return made
 
 
@@ -50,6 +50,10 @@ def test_labels_that_cannot_be_are_rejected_with_their_line():
         ("metadata.jsonl", '\n["a"]', "line 2: it is not a JSON object"),
         ("metadata.jsonl", "[" * 100_000, "it is not JSON"),
         ("metadata.csv", b"file_name,label\n\xff.png,cat\n", "not in UTF-8"),
+        ("metadata.csv", "1.png,cat\n2.png,dog\n", r"line 1: it needs .* and has 1\.png, cat"),
+        ("metadata.csv", b"PK\3\4" + bytes(range(256)), "is no table but a zip, as a spreadsheet"),
+        ("metadata.jsonl", '[{"file_name": "1.png"},\n', "write one object a line"),
+        ("metadata.jsonl", '{"file_name": "1", "label": "a", "label": "b"}', "or label twice"),
         ("metadata.csv", b"file_name,label\n" + b"x" * 200_000 + b",cat\n", "line 2: field larger"),
     ],
 )
@@ -65,8 +69,39 @@ def test_another_table_is_no_manifest(text):
     data = text if isinstance(text, bytes) else text.encode()
     for path in ("notes.csv", "notes.jsonl"):
         made = Manifest(100)
-        assert not made.add(path, data)
+        assert made.add(path, data)
         assert not made.has_rows
+
+
+def test_the_reason_why_a_table_is_no_manifest_names_its_columns():
+    told = Manifest(100).add("train.csv", b"image,label\n1.png,cat\n")
+    assert told == "line 1: it needs the fields file_name and label, and has image, label"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_a_table_is_read_in_every_encoding_of_unicode(encoding):
+    found = manifest("metadata.csv", "file_name,label\n1.png,Äpfel\n".encode(encoding))
+    assert found.labels == {"1.png": "Äpfel"}
+
+
+def test_blank_lines_may_come_before_the_columns():
+    assert manifest("metadata.csv", "\n \nfile_name,label\n1.png,cat\n").labels == {"1.png": "cat"}
+
+
+def test_lines_of_json_may_be_called_ndjson():
+    row = '{"file_name": "1.png", "label": "cat"}'
+    assert manifest("metadata.ndjson", row).labels == {"1.png": "cat"}
+
+
+@pytest.mark.parametrize(
+    "name", ["/data/1.png", "C:\\data\\1.png", "https://a.example/1.png", "../../1.png"]
+)
+def test_a_path_out_of_the_archive_is_told_with_its_line(name):
+    with pytest.raises(
+        Invalid, match=r"^a/metadata\.csv, line 3: its file_name .* is no path"
+    ) as told:
+        manifest("a/metadata.csv", f"file_name,label\n1.png,cat\n{name},dog\n")
+    assert told.value.code == "unsafe_path"
 
 
 def test_two_labels_for_one_image_are_refused():

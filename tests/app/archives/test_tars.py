@@ -10,7 +10,16 @@ import zstandard
 from app.archives import tars
 from app.archives.members import members
 from app.errors import Malformed, TooLarge
-from tests.support.archives import LIMITS, contents, refused, tar_header, tar_member, tar_of
+from tests.support.archives import (
+    LIMITS,
+    contents,
+    noise,
+    refused,
+    tar_header,
+    tar_member,
+    tar_of,
+    zip_of,
+)
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -23,7 +32,6 @@ def test_long_and_foreign_names_are_read(form):
     ("kind", "code", "word"),
     [
         (tarfile.SYMTYPE, "archive_link", "symbolic link"),
-        (tarfile.LNKTYPE, "archive_link", "hard link"),
         (tarfile.CHRTYPE, "archive_device", "character device"),
         (tarfile.BLKTYPE, "archive_device", "block device"),
         (tarfile.FIFOTYPE, "archive_device", "named pipe"),
@@ -139,5 +147,64 @@ def test_a_backslash_is_a_character_in_a_tar():
 
 
 def test_the_advice_on_links_names_each_tool_s_own_flag():
-    told = refused(tar_member("dog/1.png", tarfile.LNKTYPE, "cat/1.png")).detail
-    assert "--hard-dereference" in told and "tar -L on a Mac" in told and "zip without -y" in told
+    told = refused(tar_member("dog/1.png", tarfile.SYMTYPE, "cat/1.png")).detail
+    assert "GNU tar's --dereference" in told and "tar -L on a Mac" in told
+    assert "zip without -y" in told
+
+
+def test_the_advice_on_devices_speaks_of_no_links():
+    told = refused(tar_member("cat/pipe", tarfile.FIFOTYPE)).detail
+    assert told == "'cat/pipe' is a named pipe: leave it out, and pack plain files and folders only"
+
+
+def test_a_folder_of_an_incremental_backup_is_a_folder():
+    """GNU tar -g writes a folder with the list of its files as the data."""
+    names = b"Y1.png\0\0"
+    folder = tar_header(b"cat/", len(names), b"D") + names.ljust(512, b"\0")
+    assert contents(folder + tar_of({"cat/1.png": b"x"})) == {"cat/1.png": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (b"S", "is stored as a sparse file: pack it again without tar's --sparse (-S)"),
+        (b"M", "goes on from another file, as the tar is one part of several: join"),
+        (b"~", "is a tar entry of the unknown kind '~': pack plain files and folders only"),
+    ],
+)
+def test_a_kind_of_entry_that_is_not_read_is_named(kind, told):
+    problem = refused(tar_header(b"cat/1.png", 0, kind) + bytes(1024))
+    assert problem.code == "archive_method" and f"'cat/1.png' {told}" in problem.detail
+
+
+def test_a_sparse_file_is_told_by_its_own_name():
+    records = [b"GNU.sparse.major=1", b"GNU.sparse.name=cat/1.png"]
+    lines = b"".join(b"%d %s\n" % (len(each) + 4, each) for each in records)
+    data = tar_header(b"pax", len(lines), b"x") + lines.ljust(512, b"\0")
+    problem = refused(data + tar_header(b"cat/GNUSparseFile.7/1.png", 0) + bytes(1024))
+    assert "'cat/1.png' is stored as a sparse file" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("inside", "told"),
+    [
+        (
+            zip_of([("1.png", b"x")]),
+            "the gzip holds a zip and no tar: unpack the gzip, and upload what is in it",
+        ),
+        (noise(), "the gzip holds a single image (PNG) and no tar: make a tar of the images"),
+        (
+            gzip.compress(b"x" * 9),
+            "the gzip holds a gzip and no tar: unpack the gzip, and upload what is in it",
+        ),
+        (b"\1\2\3" * 300, "the gzip holds no tar: make a tar of the images"),
+    ],
+)
+def test_what_a_compressed_file_holds_in_place_of_a_tar_is_named(inside, told):
+    assert told in refused(gzip.compress(inside.ljust(600, b"\0"))).detail
+
+
+def test_bytes_behind_a_gzip_are_told():
+    problem = refused(gzip.compress(tar_of({"cat/1.png": b"x"})) + b"garbage" * 20)
+    assert problem.code == "archive_damaged"
+    assert "bytes that are no gzip follow its compressed data" in problem.detail

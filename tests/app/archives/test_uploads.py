@@ -133,7 +133,7 @@ def test_images_without_a_folder_are_rejected_where_others_have_one(upload):
 def test_an_archive_without_images_is_refused_with_the_reasons(refused, kind):
     problem = refused(archive({"cat/a.txt": b"hello", ".DS_Store": b"x"}, kind))
     assert (problem.status, problem.code) == (422, "no_images")
-    assert "cat/a.txt: this is not a JPEG" in problem.detail
+    assert "cat/a.txt: this is a text, not a JPEG" in problem.detail
     assert problem.extra["num_rejected"] == 1
     if not kind.endswith("tar"):  # an empty tar is nothing but zeros
         assert "it is empty" in refused(archive({}, kind)).detail
@@ -180,6 +180,52 @@ def test_a_manifest_that_is_too_large_is_refused_and_another_table_is_no_image(
     assert problem.code == "manifest_too_large"
     found = upload(archive(noise_at("a/1.png") | {"table.csv": table}))
     assert "a table of 26 bytes is not read" in found.rejected["table.csv"]
+
+
+def _open_tar(files: dict[str, bytes]) -> bytes:
+    """A tar of the files without its end mark, so that entries can follow."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as target:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            target.addfile(member, io.BytesIO(data))
+        length = target.offset
+    return file.getvalue()[:length]
+
+
+def hard_link(path: str, target: str) -> bytes:
+    link = tarfile.TarInfo(path)
+    link.type, link.linkname = tarfile.LNKTYPE, target
+    return link.tobuf(tarfile.GNU_FORMAT)
+
+
+def test_a_hard_link_is_the_file_that_it_links_to(upload):
+    """GNU tar writes the second name of a file as a link to the first, whatever the length."""
+    files = noise_at("cat/1.png", f"cat/{'x' * 120}.png") | {"cat/notes.txt": b"hello"}
+    links = [("dog/1.png", "cat/1.png"), ("dog/2.png", f"./cat/{'x' * 120}.png")]
+    links += [("dog/3.png", "dog/1.png"), ("dog/4.png", "owl/1.png"), ("dog/5", "cat/notes.txt")]
+    found = upload(_open_tar(files) + b"".join(hard_link(*each) for each in links) + bytes(1024))
+    assert found.labels == {"cat": 2, "dog": 2}
+    assert found.files["dog", "dog/1.png"] == files["cat/1.png"]
+    assert found.files["dog", "dog/2.png"] == files[f"cat/{'x' * 120}.png"]
+    assert found.duplicates == 3
+    assert found.rejected["dog/4.png"] == (
+        "it is a hard link to 'owl/1.png', which the archive does not hold"
+    )
+    assert found.rejected["dog/5"] == "it is a hard link to 'cat/notes.txt', which was rejected"
+    assert found.upload.files.total == 8
+
+
+def test_a_hard_link_counts_as_an_image(refused):
+    links = b"".join(hard_link(f"dog/{number}.png", "cat/1.png") for number in range(100))
+    problem = refused(_open_tar(noise_at("cat/1.png")) + links + bytes(1024))
+    assert (problem.status, problem.code) == (413, "too_many_images")
+
+
+def test_a_hard_link_out_of_the_archive_is_refused(refused):
+    data = _open_tar(noise_at("cat/1.png")) + hard_link("dog/1.png", "../x.png") + bytes(1024)
+    assert refused(data).code == "unsafe_path"
 
 
 def test_hostile_entries_after_good_images_leave_nothing(refused):

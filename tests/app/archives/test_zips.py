@@ -16,6 +16,7 @@ from app.archives.members import Member, members
 from tests.support.archives import (
     LIMITS,
     Limits,
+    archive,
     contents,
     drain,
     noise_at,
@@ -119,6 +120,15 @@ def test_a_folder_with_bytes_is_told_and_one_without_is_none():
 @pytest.mark.parametrize("behind", [b"", b"\n" * 100])
 def test_a_zip_with_something_around_it_is_read(front, behind):
     assert contents(front + zip_of(FILES.items()) + behind) == FILES
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.8])
+def test_a_zip_without_its_beginning_is_truncated(part):
+    """The last part of several, or a download that was taken up at the wrong place."""
+    data = archive(noise_at("cat/1.png", "cat/2.png", "dog/3.png"))
+    problem = refused(data[int(part * len(data)) :])
+    assert problem.code == "archive_truncated"
+    assert f"lacks its first {int(part * len(data))} bytes" in problem.detail
 
 
 @pytest.mark.parametrize("front", [b"", b"MZ" + bytes(2**20)])

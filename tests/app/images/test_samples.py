@@ -137,14 +137,40 @@ def test_a_large_profile_or_text_does_not_cost_the_image(chunk):
         ("AVIF", b"\0\0\0\x1cftypavif"),
         ("JPEG XL", b"\0\0\0\x0cJXL \r\n\x87\n"),
         ("JPEG 2000", b"\0\0\0\x0cjP  \r\n\x87\n"),
-        ("Photoshop", b"8BPS\0\1"),
+        ("a Photoshop file", b"8BPS\0\1"),
+        ("a camera's raw file", b"FUJIFILMCCD-RAW "),
+        ("a camera's raw file", b"II*\0\x10\0\0\0CR\2\0"),
+        ("an icon", b"\0\0\1\0"),
+        ("a Netpbm image", b"P5\n2 2\n"),
+        ("OpenEXR", b"\x76\x2f\x31\x01"),
         ("PDF", b"%PDF-1.7"),
         ("SVG", b"<svg xmlns"),
+        ("SVG", b"<?xml version='1.0'?>\n<svg xmlns>\n" + b" " * 500),
         ("DICOM", bytes(128) + b"DICM"),
     ],
 )
 def test_a_format_that_is_not_read_is_named(name, head):
     refused(head + bytes(200), f"this is {name}, not a JPEG.*save it as JPEG or PNG")
+
+
+def test_an_image_without_its_palette_is_refused():
+    refused(png(2, 1, 8, 3, b"\0\0\1", {}), "but no palette that tells them")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a text", b"shopping list\n"),
+        ("JSON", b'{"a": 1}'),
+        ("a web page, perhaps a log-in", b"<!DOCTYPE html><html>"),
+        ("a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\n"),
+        ("a video", b"\0\0\0\x20ftypisom" + bytes(50)),
+        ("a NumPy array", b"\x93NUMPY\1\0" + bytes(50)),
+        ("a run of zero bytes", bytes(300)),
+    ],
+)
+def test_what_is_no_image_at_all_is_named(name, data):
+    refused(data, f"^this is {name}.*, not a JPEG[^:]*$")
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])

@@ -4,8 +4,8 @@
     ├── Malformed 400      ├── Gone 410              ├── Unsupported 415
     ├── Unauthorized 401   ├── StaleVersion 412      ├── Invalid 422
     ├── Forbidden 403      ├── TooLarge 413          ├── TooManyRequests 429
-    ├── NotFound 404       ├── Misdirected 421       ├── NotReady 503
-    └── Conflict 409                                 └── DiskFull 507
+    ├── NotFound 404       ├── OutOfRange 416        ├── NotReady 503
+    └── Conflict 409       └── Misdirected 421       └── DiskFull 507
 
 Every error has a stable `code` for programs and a `detail` that tells a person what to do. The HTTP
 layer renders the errors as `application/problem+json` (RFC 9457). Uses the standard library only.
@@ -60,6 +60,10 @@ class TooLarge(Problem):
 
 class Unsupported(Problem):
     status, title = 415, "Unsupported media type"
+
+
+class OutOfRange(Problem):
+    status, title = 416, "Range not satisfiable"
 
 
 class Misdirected(Problem):

@@ -15,7 +15,14 @@ from app.operations.downloads import component_file
 from app.operations.recomputation import verify_component
 from app.operations.training import cancel_training, events_after, queue_training, retrain
 from app.receipts.component_signature import signature_of
-from app.schemas.components import ComponentIn, ComponentOut, EventOut, SignatureOut, Status
+from app.schemas.components import (
+    ComponentIn,
+    ComponentOut,
+    EventOut,
+    ImportedComponent,
+    SignatureOut,
+    Status,
+)
 from app.schemas.names import Name
 from app.schemas.pages import Listing
 from app.schemas.previews import PreviewOut
@@ -60,8 +67,11 @@ def import_(
     once: OnceDep,
     response: Response,
     name: Annotated[Name | None, Form()] = None,
-) -> ComponentOut:
-    """Takes a file from `GET …/delta` of a service with the same space; it is ready at once."""
+) -> ImportedComponent:
+    """Takes a file from `GET …/delta` of a service with the same space; it is ready at once.
+
+    `warnings` names a component that has the same file already: with both, its images count twice.
+    """
     shown = import_component(parts, file.file, file.filename, name, once)
     response.headers["Location"] = f"/v1/components/{shown.id}"
     return shown
@@ -104,7 +114,7 @@ def follow(
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="id of the last event seen")] = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     accept: Annotated[str, Header()] = "application/json",
-    last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{0,18}$")] = None,
 ) -> Listing[EventOut] | Response:
     """Lists events by page; with `Accept: text/event-stream`, sends them live to the last.
 

@@ -39,7 +39,7 @@ from app.schemas.datasets import (
     Relabelling,
     UploadedDataset,
 )
-from app.schemas.names import ComposedText
+from app.schemas.names import DatasetName
 from app.schemas.pages import Listing
 from app.schemas.problems import problems
 from app.schemas.receipts import ReceiptOut
@@ -87,10 +87,7 @@ def upload(
     once: OnceDep,
     response: Response,
     file: Annotated[UploadFile, File(description="a zip, tar, tar.gz or tar.zst archive")],
-    name: Annotated[
-        ComposedText | None,
-        Form(min_length=1, max_length=255, description="else the file's name"),
-    ] = None,
+    name: Annotated[DatasetName | None, Form(description="else the file's name")] = None,
     space: Annotated[
         Text, Form(max_length=64, description="of the component to train")
     ] = spaces.DEFAULT,

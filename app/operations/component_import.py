@@ -1,7 +1,7 @@
 """Imports: a component file of another service, checked against its space and saved."""
 
 import shutil
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from app.database.ids import next_id
@@ -9,19 +9,25 @@ from app.database.sessions import Session, hold_write_lock, transaction
 from app.database.tables import Component, Space
 from app.errors import Invalid
 from app.files.intents import Intent, store
+from app.images import file_kinds
 from app.inference.models import Examined, Written
 from app.parts import Parts
-from app.schemas.components import ComponentOut
+from app.schemas.components import ImportedComponent
 from app.settings import Settings
 from app.store import components, lineage, quotas, spaces
 from app.store.idempotency import Once
 from tangent.components.labels import name_from
-from tangent.errors import FingerprintMismatch
+from tangent.errors import BadComponent, FingerprintMismatch
+
+SAME_FILE = (
+    "of this space has the same file: answers by both count its images twice, so delete one, or "
+    "name the components to answer"
+)
 
 
 def import_component(
     parts: Parts, file: BinaryIO, filename: str | None, name: str | None, once: Once
-) -> ComponentOut:
+) -> ImportedComponent:
     """Import the file, once for an idempotency key.
 
     Raises:
@@ -55,7 +61,10 @@ def import_component(
     with stored, transaction(parts.sessions) as session:
         request = {"name": row.name, "sha256": written.sha256}
         row_id = once.run(session, request, lambda: add(session))
-        return ComponentOut.of(components.get(session, row_id))
+        added = components.get(session, row_id)
+        same = lineage.of_same_file(session, added)
+        warnings = [f"{', '.join(same)} {SAME_FILE}"] if same else []
+        return ImportedComponent.of(added, warnings)
 
 
 def _name_of(filename: str | None) -> str:
@@ -75,7 +84,7 @@ def _accept(parts: Parts, file: BinaryIO) -> tuple[Written, Space, Intent]:
     try:
         with received.open("wb") as copy:
             shutil.copyfileobj(file, copy)
-        about = parts.engine.examine(received)
+        about = _examined(parts, received)
         row = _space_of(about, rows)
         _check_number_of_labels(about, parts.settings)
         written = parts.engine.accept(parts.spaces.key(row), received, rewritten)
@@ -87,6 +96,20 @@ def _accept(parts: Parts, file: BinaryIO) -> tuple[Written, Space, Intent]:
         for path in (received, rewritten):
             path.unlink(missing_ok=True)
     return written, row, stored
+
+
+def _examined(parts: Parts, path: Path) -> Examined:
+    try:
+        return parts.engine.examine(path)
+    except BadComponent as error:
+        with path.open("rb") as file:
+            head = file.read(file_kinds.HEAD)
+        kind = file_kinds.kind_of(head)
+        if kind is None or file_kinds.is_safetensors(head):
+            raise
+        raise Invalid(
+            error.code, f"the file is {kind}: send a safetensors file, as GET …/delta gives it"
+        ) from error
 
 
 def _space_of(component: Examined, rows: list[Space]) -> Space:

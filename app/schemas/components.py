@@ -1,5 +1,6 @@
 """Components: the request for one, and the view of it and its events."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -140,6 +141,16 @@ class ComponentOut(BaseModel):
             derived=DerivedOut.of(row),
             **{name: getattr(row, name) for name in same},
         )
+
+
+class ImportedComponent(ComponentOut):
+    """A component from another service's file."""
+
+    warnings: list[str] = Field([], description="on what may not be as meant")
+
+    @classmethod
+    def of(cls, row: Any, warnings: Sequence[str] = ()) -> Self:
+        return cls(**ComponentOut.of(row).model_dump(), warnings=list(warnings))
 
 
 class EventOut(BaseModel):

@@ -24,6 +24,11 @@ Name = Annotated[
     AfterValidator(_not_blank),
     Field(json_schema_extra={"pattern": VISIBLE}),
 ]
+DatasetName = Annotated[
+    ComposedText,
+    StringConstraints(min_length=1, max_length=255, strip_whitespace=True),
+    AfterValidator(_not_blank),
+]
 MAX_NOTES = 16
 MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]

@@ -144,6 +144,17 @@ def add_import(
     return component
 
 
+def of_same_file(session: Session, component: Component) -> list[str]:
+    """Return the ids of the space's other ready components whose files have the same bytes."""
+    query = select(Component.id).where(
+        Component.space == component.space,
+        Component.sha256 == component.sha256,
+        Component.status == "ready",
+        Component.id != component.id,
+    )
+    return list(session.scalars(query.order_by(Component.id).limit(10)))
+
+
 def _add_ancestors(session: Session, component: Component, record: Mapping[str, Any]) -> None:
     """Insert the parents that an imported file names, and their ancestors."""
     parents = [(each["sha256"], each["weight"]) for each in record["parents"]]

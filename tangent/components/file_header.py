@@ -23,15 +23,32 @@ def header_of(path: Path) -> tuple[dict[str, Any], int]:
             length = int.from_bytes(file.read(8), "little")
             if length > MAX_BYTES:
                 raise ValueError(f"its header has {length} bytes, the most is {MAX_BYTES}")
-            header: dict[str, Any] = json_of(file.read(length))
+            text = file.read(length)
+            if len(text) < max(length, 1):
+                raise ValueError("it is empty" if not length else "it ends within its header")
+            header: dict[str, Any] = json_of(text)
         if len(header) > MAX_TENSORS:  # before the next reader, which takes long for so many
             raise BadComponent(f"the file has {len(header)} tensors, the most is {MAX_TENSORS}")
+        if why := _wrong_length(header, 8 + length, path.stat().st_size):
+            raise ValueError(why)
         with safe_open(path, framework="pt"):  # it checks types, shapes and places
             return header, 8 + length
     except BadComponent:
         raise
     except (SafetensorError, OSError, TypeError, ValueError, RecursionError) as error:
         raise BadComponent(f"this is not a readable safetensors file: {error}") from error
+
+
+def _wrong_length(header: dict[str, Any], start: int, size: int) -> str | None:
+    """Return how the file's length differs from what its header says of its tensors."""
+    if not isinstance(header, dict):
+        return None  # told by the next reader
+    places = [each.get("data_offsets") for each in header.values() if isinstance(each, dict)]
+    ends = [place[1] for place in places if isinstance(place, list) and len(place) == 2]
+    whole = start + max((end for end in ends if isinstance(end, int)), default=0)
+    if size < whole:
+        return f"it was cut off: it has {size} of the {whole} bytes that its header announces"
+    return f"{size - whole} bytes follow its last tensor" if size > whole else None
 
 
 def json_of(text: str | bytes) -> Any:

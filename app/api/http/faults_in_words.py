@@ -4,28 +4,50 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
 from app.errors import Unsupported
 
-UNREADABLE = {  # their text -> ours
-    "There was an error parsing the body": "the request's body cannot be read: JSON must be in "
-    "UTF-8, and a form must have the boundary that its Content-Type names",
-}
+UNREADABLE = (
+    "the request's body cannot be read: JSON must be in UTF-8, and a form must have the boundary "
+    "that its Content-Type names"
+)
+EMPTY = "the request's body is empty: send a JSON object, with its Content-Length"
 NO_FILENAME = (
     "it came as text, as its part has no filename: send a file, as curl -F file=@images.zip does"
 )
 NO_OBJECT = ("model_attributes_type", "dict_type", "model_type")  # of what pydantic calls errors
 
 
+def of_body(error: HTTPException) -> str:
+    """Return the fault of a body that FastAPI could not read, or another error's own text."""
+    if error.detail != "There was an error parsing the body":
+        return str(error.detail)
+    cause = error.__cause__
+    if isinstance(cause, RecursionError):
+        return "the JSON of the request's body is nested too deeply: no route needs that"
+    if isinstance(cause, ValueError) and "digits" in str(cause):
+        return "the JSON of the request's body has a number of too many digits"
+    return UNREADABLE
+
+
 def of_field(fault: dict[str, Any]) -> str:
     """Return the fault of one field."""
     text = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] in NO_OBJECT:
+        return "Input should be an object"
+    if fault["type"] == "too_long" and isinstance(fault.get("input"), str):
+        return text.replace(" items ", " characters ")
     return NO_FILENAME if text.startswith("Expected UploadFile") else text
 
 
 def of_json(fault: dict[str, Any]) -> str:
     """Return the fault of a body that is not JSON, with its place."""
     why = fault.get("ctx", {}).get("error", fault["msg"])
+    if str(why).startswith("EOF") and "line 1 column 0" in str(why):
+        return EMPTY
+    if "recursion limit" in str(why):
+        return f"the JSON of the request's body is nested too deeply ({why}): no route needs that"
     at = [part for part in fault["loc"] if isinstance(part, int)]
     place = f"; character {at[-1] + 1}" if at else ""
     return f"the request's body is not JSON ({why}{place}): check its quotes, commas and brackets"

@@ -11,9 +11,11 @@ from typing import Any, BinaryIO
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.http import problems
+from app.errors import OutOfRange
 from app.inference.deletion_gate import Ticket
 
 LOOK_SECONDS = 0.5  # between two looks for the file
@@ -52,12 +54,34 @@ class OpenFileResponse(FileResponse):
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(watch)
-                await super().__call__(scope, receive, unless_deleted)
+                await self._send(scope, receive, unless_deleted)
                 tasks.cancel_scope.cancel()
         finally:
             self.file.close()
         if deleted:
             await self._end(receive)
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or the part that Range asks for; a Range that is none is passed over."""
+        size = os.fstat(self.file.fileno()).st_size
+        for name, value in scope["headers"]:
+            if name == b"range":
+                try:
+                    self._parse_range_header(value.decode("latin-1"), size)
+                except MalformedRangeHeader:
+                    others = [each for each in scope["headers"] if each[0] != b"range"]
+                    scope = {**scope, "headers": others}
+                except RangeNotSatisfiable:
+                    await self._refuse(scope, receive, send, size)
+                    return
+        await super().__call__(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
+        problem = OutOfRange(
+            "range_not_satisfiable", f"the file has {size} bytes, and Range asks for others"
+        )
+        answer = problems.answer(scope, problem, {"Content-Range": f"bytes */{size}"})
+        await answer(scope, receive, send)
 
     async def _end(self, receive: Receive) -> None:
         if self.ticket.client is None:

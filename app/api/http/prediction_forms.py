@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
+from app.api.http.faults_in_words import UNREADABLE
 from app.api.http.spooling import SpoolingRequest
-from app.errors import Invalid, Problem, TooLarge, Unsupported
+from app.errors import Invalid, Malformed, Problem, TooLarge, Unsupported
 from app.schemas.predictions import (
     DETERMINISTIC,
     JOINT,
@@ -37,7 +38,7 @@ RAW = (
 )
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
 OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+IS_JSON = re.compile(r"application/([^/]+\+)?json")
 Fields = list[tuple[str, str]]
 
 
@@ -66,7 +67,7 @@ async def prediction_parser(request: Request) -> Callable[[], PredictionRequest]
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         parse = partial(_from_fields, "body", *await _read_form(request, settings))
-    elif media_type == "application/json":
+    elif IS_JSON.fullmatch(media_type):
         parse = partial(_from_json, await request.body())
     elif media_type in RAW or media_type.startswith("image/"):  # its bytes tell what it is
         body = await request.body()
@@ -121,8 +122,17 @@ def _from_fields(where: str, fields: Fields, images: list[bytes | Problem]) -> P
 
 
 def _from_json(body: bytes) -> PredictionRequest:
-    query = _checked(PredictionIn, body.removeprefix(BYTE_ORDER_MARK), "body")
+    query = _checked(PredictionIn, _in_utf8(body), "body")
     return PredictionRequest(query, [_decoded(image) for image in query.images])
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """Return JSON in UTF-8 without a byte order mark, from any encoding of Unicode."""
+    encoding = json.detect_encoding(body)
+    try:
+        return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+    except UnicodeError:
+        raise Malformed("malformed_request", UNREADABLE) from None
 
 
 def _decoded(image: EncodedImage) -> bytes | Problem:

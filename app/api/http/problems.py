@@ -127,6 +127,8 @@ async def _validation(request: Request, error: RequestValidationError) -> Respon
         return answer(request.scope, Malformed("malformed_json", detail))
     if (other := faults_in_words.other_media_type(request, found)) is not None:
         return answer(request.scope, other)
+    if any(item["loc"] == ("body",) and item["type"] == "missing" for item in found):
+        return answer(request.scope, Malformed("malformed_json", faults_in_words.EMPTY))
     errors = [
         {
             "pointer": _cut(pointer(item["loc"]), MAX_POINTER),
@@ -150,17 +152,19 @@ async def _validation(request: Request, error: RequestValidationError) -> Respon
 
 async def _http(request: Request, error: HTTPException) -> Response:
     path, method = request.scope["path"], request.scope["method"]
+    bare = {**request.scope, "path": path.rstrip("/")}
+    slash = path.endswith("/") and methods_of(bare)
     details = {
-        404: f"no route {path}: /docs lists the routes",
+        404: f"no route {path}: "
+        + ("leave out the slash at its end" if slash else "/docs lists the routes"),
         405: f"{method} is not a method of {path}: see the Allow header",
     }
-    detail = str(error.detail)
     body = document(
         request.scope,
         status=error.status_code,
         title=HTTPStatus(error.status_code).phrase,
         code=HTTP_CODES.get(error.status_code, f"http_{error.status_code}"),
-        detail=details.get(error.status_code, faults_in_words.UNREADABLE.get(detail, detail)),
+        detail=details.get(error.status_code, faults_in_words.of_body(error)),
     )
     headers = error.headers
     if error.status_code == 405:  # the router knows only the methods of the route that it met first

@@ -40,7 +40,17 @@ def test_a_range_of_the_download_and_an_unchanged_one(shared, ready):
     assert (part.status_code, part.content) == (206, whole.content[8:108])
     assert part.headers["Content-Range"] == f"bytes 8-107/{len(whole.content)}"
     assert (same.status_code, same.content) == (304, b"")
-    assert beyond.status_code == 416
+    told = problem(beyond, 416, "range_not_satisfiable")["detail"]
+    assert f"has {len(whole.content)} bytes" in told
+    assert beyond.headers["Content-Range"] == f"bytes */{len(whole.content)}"
+
+
+@pytest.mark.parametrize("given", ["bytes=9-5", "bytes=abc", "lines=1-2", "bytes=", "bytes"])
+def test_a_range_that_is_none_is_passed_over(shared, ready, given):
+    """RFC 9110, section 14.2: a recipient ignores a Range that it does not understand."""
+    answer = shared.client.get(f"/v1/components/{ready}/delta", headers={"Range": given})
+    assert answer.status_code == 200
+    assert len(answer.content) == int(answer.headers["Content-Length"])
 
 
 def imported(service: Service, data: bytes, filename: str = "north.safetensors", **more):
@@ -73,6 +83,42 @@ def test_a_repeated_import_with_a_key_stores_one_component_and_one_file(shared, 
     assert answers[0].json() == answers[1].json()
     assert len(list(other.state.blobs.keys())) == 1
     assert list(other.state.blobs.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "the file is a pointer of Git LFS"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "the file is a web page"),
+        (b"PK\x03\x04" + bytes(300), "an archive or a compressed file (zip)"),  # .pt of PyTorch
+        (b"\x80\x02}q\0." + bytes(300), "the file is a pickle of Python"),
+        (b'{"weight_map": {}}', "the file is JSON"),
+        (b"GGUF\3\0\0\0" + bytes(99), "the file is a GGUF model"),
+        (b"", "it is empty"),
+    ],
+)
+def test_what_is_sent_in_place_of_a_component_is_named(shared, data, told):
+    assert told in problem(imported(shared, data), 422, "bad_component")["detail"]
+
+
+def test_a_second_import_of_a_file_is_told(shared, ready, serve):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    other = serve()
+    first = imported(other, data).json()
+    assert first["warnings"] == []
+    second = imported(other, data).json()
+    assert f"{first['id']} of this space has the same file" in second["warnings"][0]
+
+
+def test_a_component_that_was_cut_off_is_told_so(shared, ready):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    (length,) = struct.unpack("<Q", data[:8])
+    for cut, told in (
+        (data[: length // 2], "it ends within its header"),
+        (data[:-9], f"it was cut off: it has {len(data) - 9} of the {len(data)} bytes"),
+        (data + b"xx", "2 bytes follow its last tensor"),
+    ):
+        assert told in problem(imported(shared, cut), 422, "bad_component")["detail"]
 
 
 def metadata(data: bytes) -> dict[str, str]:
@@ -192,6 +238,6 @@ def test_settings_that_an_imported_file_leaves_out_are_filled_in(shared, ready, 
 
 
 def test_a_missing_file_part_is_a_problem(shared):
-    answer = shared.client.post("/v1/components/import", files={"other": b"x"})
+    answer = shared.client.post("/v1/components/import", files={"name": (None, "north")})
 
     assert problem(answer, 422, "invalid_request")["errors"][0]["pointer"] == "/file"

@@ -1,0 +1,101 @@
+"""Forms as clients of many kinds write them: read where they can be, else told what was seen."""
+
+import pytest
+
+from tests.support.archives import archive, noise_at
+from tests.support.problems import problem
+from tests.support.service import Service
+
+FORM = "multipart/form-data; boundary=b"
+ZIP = archive(noise_at("cat/1.png"))
+
+
+def form(
+    disposition: str, data: bytes = ZIP, *, more: str = "", line: str = "\r\n", end: str = "--b--"
+) -> bytes:
+    """A form of one part."""
+    head = line.join(["--b", f"Content-Disposition: {disposition}", *filter(None, [more]), "", ""])
+    return head.encode() + data + line.encode() + end.encode() + line.encode()
+
+
+def post(service: Service, body: bytes, path: str = "datasets", media_type: str = FORM):
+    headers = {"Content-Type": media_type}
+    return service.client.post(f"/v1/{path}", content=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("form-data; name=\"file\"; filename*=UTF-8''%E2%82%AC%20pets.zip", "€ pets"),
+        ("form-data; name=\"file\"; filename*=iso-8859-1'en'%E9t%E9.zip", "été"),
+        ('form-data; name="file"; filename="pets.zip"; filename*=UTF-8\'\'x.zip', "pets"),
+        ('form-data; name="file"; filename="C:\\\\pets\\\\cats.zip"', "cats"),
+        ("form-data; name=file; filename=pets.zip", "pets"),
+        ('FORM-DATA; NAME="file"; FILENAME="pets.zip"', "pets"),
+    ],
+)
+def test_a_filename_may_be_written_in_several_ways(
+    shared: Service, disposition: str, name: str
+) -> None:
+    answer = post(shared, form(disposition))
+    assert (answer.status_code, answer.json().get("name")) == (201, name)
+
+
+FILE = 'form-data; name="file"; filename="pets.zip"'
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (form(FILE, end=""), "ends before its last boundary, --b--"),
+        (form(FILE)[:120], "ends before its last boundary, --b--"),
+        (b"", "ends before its last boundary, --b--"),
+        (form(FILE).replace(b"--b", b"--c"), "the boundary that its Content-Type names (b)"),
+        (b"a preamble\r\n" + form(FILE), "does not begin with the boundary"),
+        (form(FILE, line="\n"), "lines that end in CR LF"),
+        (form(f'{FILE[:-1]}{"x" * 5000}"'), "longer ones, than 8 of 4224 bytes"),
+        (form('form-data; filename="a.zip"'), "has no name: write"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_told_what_was_seen(
+    shared: Service, body: bytes, told: str
+) -> None:
+    for path in ("datasets", "components/import", "predictions"):
+        assert told in problem(post(shared, body, path), 400, "malformed_request")["detail"]
+
+
+@pytest.mark.parametrize("header", ["Content-Transfer-Encoding: base64", "Content-Encoding: gzip"])
+def test_the_encoding_of_a_part_is_told(shared: Service, header: str) -> None:
+    answer = post(shared, form(FILE, more=header))
+    told = problem(answer, 400, "malformed_request")["detail"]
+    assert f"the part 'file' came with {header}" in told.replace("encoding", "Encoding") or (
+        header.partition(": ")[2] in told and "send its bytes as they are" in told
+    )
+    assert post(shared, form(FILE, more="Content-Transfer-Encoding: binary")).status_code == 201
+
+
+def test_a_field_that_a_form_does_not_have_is_told(shared: Service) -> None:
+    answer = shared.client.post("/v1/datasets", files={"archive": ("a.zip", ZIP)})
+    told = problem(answer, 422, "unknown_field")["detail"]
+    assert "'archive'" in told and "it reads file, name, space, train, code_page" in told
+    answer = shared.client.post(
+        "/v1/datasets", files={"file": ("a.zip", ZIP)}, data={"trian": "true"}
+    )
+    assert "'trian'" in problem(answer, 422, "unknown_field")["detail"]
+
+
+def test_a_field_of_a_form_in_the_query_is_told(shared: Service) -> None:
+    files = {"file": ("a.zip", ZIP)}
+    answer = shared.client.post("/v1/datasets?train=true", files=files)
+    told = problem(answer, 422, "unknown_field")["detail"]
+    assert "'train' came in the query: send it as a field of the form" in told
+    assert shared.client.post("/v1/datasets?_=1", files=files).status_code == 201
+
+
+def test_a_name_that_is_blank_or_too_long_is_told(shared: Service) -> None:
+    files = {"file": ("a.zip", ZIP)}
+    answer = shared.client.post("/v1/datasets", files=files, data={"name": "  "})
+    assert "/name: the name is blank" in problem(answer, 422, "invalid_request")["detail"]
+    answer = shared.client.post("/v1/datasets", files=files, data={"name": "x" * 300})
+    told = problem(answer, 422, "invalid_request")["detail"]
+    assert "characters" in told and "items" not in told

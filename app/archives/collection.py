@@ -17,7 +17,6 @@ from app.images.image_files import Facts
 from tangent.components.labels import fault, tidy
 
 MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted
-MAX_SHOWN_REJECTIONS = 20  # in the problem of an archive that is refused
 FREE_PIXELS, PIXELS_PER_BYTE = 2 * 10**9, 200  # a photo has about 10 pixels per byte, a drawing 100
 FREE_SECONDS, SECONDS_PER_BYTE = 60.0, 1e-6  # of a processor; photos take a tenth
 HIDDEN = (
@@ -118,8 +117,6 @@ class Collection:
                 "no_labels",
                 f"the archive has {len(self._accepted)} images without labels, as {cause}: "
                 + layouts.WHAT_TO_DO,
-                rejected=self.rejected.listed[:MAX_SHOWN_REJECTIONS],
-                num_rejected=self.rejected.count,
             )
         count, max_labels = len({label for label, _ in labelled}), self._limits.max_labels
         if count > max_labels:
@@ -157,7 +154,7 @@ class Collection:
         return Invalid(
             "no_images",
             f"the archive holds no readable image ({first or 'it is empty'})",
-            rejected=self.rejected.listed[:MAX_SHOWN_REJECTIONS],
+            rejected=self.rejected.listed[:20],
             num_rejected=self.rejected.count,
         )
 

@@ -125,8 +125,7 @@ class SpoolingRequest(Request):
     """A request that spools its form into the scratch folder."""
 
     async def _get_form(self, **limits: Any) -> FormData:
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self._form is None and kind == "multipart/form-data":
+        if self._form is None and _is_form(self):
             folder = self.app.state.parts.blobs.scratch
             stream = self.stream()
             parser = _Parser(self.headers, stream, folder=folder, **limits)
@@ -143,6 +142,11 @@ class SpoolingRequest(Request):
         return await super()._get_form(**limits)
 
 
+def _is_form(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "multipart/form-data"
+
+
 class SingleFields(SpoolingRequest):
     """A request whose form has only known fields, each once.
 
@@ -153,6 +157,8 @@ class SingleFields(SpoolingRequest):
 
     async def _get_form(self, **limits: Any) -> FormData:
         form = await super()._get_form(**limits)
+        if not _is_form(self):
+            return form  # told by its media type
         if (fault := self._fault([name for name, _ in form.multi_items()])) is not None:
             await form.close()
             raise fault
@@ -166,17 +172,19 @@ class SingleFields(SpoolingRequest):
                 "file in a request of its own",
             )
         if unknown := sorted(set(names) - set(self.known)):
-            return Invalid(
-                "unknown_field",
-                f"the form has the field {unknown[0][:80]!r}, and this route has none of that "
-                f"name: it reads {', '.join(self.known)}",
-            )
+            name, why = unknown[0][:80], f"the route has no such field: {', '.join(self.known)}"
+            return _misplaced(f"/{name}", why)
         if misplaced := sorted(set(self.query_params) & set(self.known)):
-            return Invalid(
-                "unknown_field",
-                f"{misplaced[0]!r} came in the query: send it as a field of the form",
-            )
+            return _misplaced(f"#query/{misplaced[0]}", "send it as a field of the form")
         return None
+
+
+def _misplaced(pointer: str, why: str) -> Invalid:
+    return Invalid(
+        "invalid_request",
+        f"the request does not fit this route's schema: {pointer}: {why}",
+        errors=[{"pointer": pointer, "detail": why}],
+    )
 
 
 class SpoolingRoute(ScopedRoute):

@@ -1,4 +1,4 @@
-"""Addresses as settings have them, of hosts, origins and databases, and the faults in them.
+"""Addresses and keys as settings have them, of hosts, origins and databases, and their faults.
 
 A fault is the rest of a sentence that begins with the setting's name and value.
 """
@@ -45,6 +45,15 @@ def fault_of_origin(origin: str) -> str | None:
     if ORIGIN.fullmatch(origin):
         return None
     return f"{origin!r} is no origin: write it as https://example.org, without a path"
+
+
+def fault_of_key(key: str) -> str | None:
+    """Return what is wrong with a key that requests carry in a header."""
+    if not (key.isprintable() and key.isascii()):
+        return "a header cannot hold every character of it: use ASCII letters"
+    if key.lower().startswith("bearer "):
+        return "it begins with Bearer, as a request's header does: leave that out"
+    return None
 
 
 def fault_of_database(url: str) -> str | None:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.addresses import (
     fault_of_database,
     fault_of_host,
+    fault_of_key,
     fault_of_origin,
     is_loopback,
     listed,
@@ -18,6 +19,7 @@ from app.addresses import (
 )
 
 SECRET = ("api_key", "database_url")  # settings whose values are not shown
+FAULT_OF = {"host": fault_of_host, "database_url": fault_of_database, "api_key": fault_of_key}
 SERVICE_LINK = re.compile(r"[a-z]+://")  # of Kubernetes, for a Service that is called tangent
 
 
@@ -199,14 +201,14 @@ class Settings(BaseSettings):
         unset = not text and name not in SECRET
         if unset or (name == "port" and SERVICE_LINK.match(text)):
             return cls.model_fields[name].get_default()
-        return text
+        return text.strip("[]") if name == "host" else text
 
-    @field_validator("host")
+    @field_validator(*FAULT_OF)
     @classmethod
-    def _is_a_host(cls, value: str) -> str:
-        if fault := fault_of_host(value):
+    def _could_work(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and (fault := FAULT_OF[str(info.field_name)](value)):
             raise ValueError(fault)
-        return value.strip("[]")
+        return value
 
     @field_validator("allowed_hosts", "allowed_origins")
     @classmethod
@@ -224,22 +226,6 @@ class Settings(BaseSettings):
             return value and value.expanduser()
         except RuntimeError:
             raise ValueError("there is no such user's home folder: write the whole path") from None
-
-    @field_validator("database_url")
-    @classmethod
-    def _is_a_database(cls, value: str | None) -> str | None:
-        if value is not None and (fault := fault_of_database(value)):
-            raise ValueError(fault)
-        return value
-
-    @field_validator("api_key")
-    @classmethod
-    def _fits_a_header(cls, key: str | None) -> str | None:
-        if key is not None and not (key.isprintable() and key.isascii()):
-            raise ValueError("a header cannot hold every character of it: use ASCII letters")
-        if key is not None and key.lower().startswith("bearer "):
-            raise ValueError("it begins with Bearer, as a request's header does: leave that out")
-        return key
 
     @model_validator(mode="after")
     def _open_address_needs_a_key(self) -> Self:

@@ -61,10 +61,13 @@ def import_component(
     with stored, transaction(parts.sessions) as session:
         request = {"name": row.name, "sha256": written.sha256}
         row_id = once.run(session, request, lambda: add(session))
-        added = components.get(session, row_id)
-        same = lineage.of_same_file(session, added)
-        warnings = [f"{', '.join(same)} {SAME_FILE}"] if same else []
-        return ImportedComponent.of(added, warnings)
+        return _shown(session, row_id)
+
+
+def _shown(session: Session, component_id: str) -> ImportedComponent:
+    added = components.get(session, component_id)
+    same = lineage.of_same_file(session, added)
+    return ImportedComponent.of(added, [f"{', '.join(same)} {SAME_FILE}"] if same else [])
 
 
 def _name_of(filename: str | None) -> str:

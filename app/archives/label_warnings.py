@@ -1,4 +1,4 @@
-"""What in the labels of an accepted upload its owner may not have meant, in sentences.
+"""Warnings of what, in the labels of an accepted upload, its owner may not have meant.
 
 Nothing is refused for it: a label may be called 2024. Whoever reads the answer can tell.
 """

@@ -75,7 +75,8 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             damage.mend(made.sessions, made.blobs)
             _warm(made, space)
             state.parts = made
-            yield
+            with made.lease.kept():
+                yield
 
 
 def _warm(made: parts.Parts, default: Space) -> None:

@@ -19,10 +19,12 @@ from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles
 from app.inference.deletion_gate import Gate
 from app.inference.engines import AnyEngine, opened_engine
+from app.inference.lease import Lease
 from app.inference.opened_spaces import OpenedSpaces
 from app.server.metrics import Metrics
 from app.server.transfers import Transfers
 from app.settings import Settings
+from app.store.answering_processes import ProcessRows
 
 MAX_SPACE_OPENINGS = 2
 
@@ -56,6 +58,7 @@ class Parts:
     engine: AnyEngine
     spaces: OpenedSpaces
     admission: Admission
+    lease: Lease  # the right to answer, which deletions by other processes end
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
     checked: CheckedFiles = field(default_factory=CheckedFiles)
@@ -104,18 +107,20 @@ def opened(
     spaces = OpenedSpaces(partial(engine.open, again=True), settings)
     metrics.spaces_unavailable.set_function(spaces.count_unavailable)
     metrics.engine_text = engine.metrics_text
+    health = session_factory(own, read_only=True)
     parts = Parts(
         settings=settings,
         metrics=metrics,
         signer=signer,
         sessions=sessions,
         reading=reading,
-        health=session_factory(own, read_only=True),
+        health=health,
         blobs=blobs,
         jobs=Jobs(settings),
         engine=engine,
         spaces=spaces,
         admission=Admission(settings, Keyring(reading, sessions)),
+        lease=Lease(ProcessRows(health, session_factory(own)), settings.lease_seconds),
     )
     try:
         yield parts

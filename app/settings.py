@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     max_event_streams: int = Field(
         200, ge=1, description="maximum number of open event streams; others are answered 503"
     )
+    lease_seconds: float = Field(
+        2.0,
+        ge=0.1,
+        description="seconds for which a process answers without looking for deletions again; a "
+        "deletion waits for so long, at most, for processes that do not respond",
+    )
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
     @field_validator("*", mode="before")

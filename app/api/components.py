@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Header, Path, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 
-from app.api.http import etags, server_sent_events
+from app.api.http import etags, server_sent_events, unconfirmed
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
 from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
@@ -229,9 +229,10 @@ def deletion_preview(
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))
-def delete(component_id: ComponentId, parts: PartsDep, probe: ProbeQuery = False) -> ReceiptOut:
+def delete(
+    component_id: ComponentId, parts: PartsDep, response: Response, probe: ProbeQuery = False
+) -> ReceiptOut:
     """Removes every trace of it and answers with the receipt; no later answer contains it."""
-    receipt = unlearn(
-        parts, lambda session: change.of_component(session, component_id), probe=probe
-    )
-    return ReceiptOut.of(receipt)
+    done = unlearn(parts, lambda session: change.of_component(session, component_id), probe=probe)
+    unconfirmed.note(response, done.unconfirmed)
+    return ReceiptOut.of(done.receipt)

@@ -16,7 +16,7 @@ from fastapi import (
     UploadFile,
 )
 
-from app.api.http import etags
+from app.api.http import etags, unconfirmed
 from app.api.http.deps import (
     OnceDep,
     PageDep,
@@ -172,7 +172,11 @@ def get_image(
     responses=problems(404, 409, 410, 503),
 )
 def delete_image(
-    parts: PartsDep, dataset_id: DatasetId, image_id: ImageId, probe: ProbeQuery = False
+    parts: PartsDep,
+    dataset_id: DatasetId,
+    image_id: ImageId,
+    response: Response,
+    probe: ProbeQuery = False,
 ) -> ReceiptOut:
     """Deletes one image, and unlearns it in every component trained from its dataset.
 
@@ -185,8 +189,9 @@ def delete_image(
     evaluations, solved weights. A dataset's last image can only be deleted with the dataset.
     """
     plan = partial(change_plan.removal, dataset_id=dataset_id, image_id=image_id)
-    receipt = change_dataset(parts, plan, probe=probe)
-    return ReceiptOut.of(receipt)
+    done = change_dataset(parts, plan, probe=probe)
+    unconfirmed.note(response, done.unconfirmed)
+    return ReceiptOut.of(done.receipt)
 
 
 @router.post(
@@ -199,6 +204,7 @@ def relabel(
     once: OnceDep,
     dataset_id: DatasetId,
     body: Relabelling,
+    response: Response,
     probe: ProbeQuery = False,
 ) -> RelabelledDataset:
     """Renames labels, all at once; labels that get the same name are merged.
@@ -210,22 +216,26 @@ def relabel(
     are dropped and trained again. Of images with the same bytes and label the first stays. The
     receipt has the outcome for each component; results that fitted the old labels are dropped.
     """
-    return relabel_dataset(parts, dataset_id, body, once, probe=probe)
+    relabelled, missing = relabel_dataset(parts, dataset_id, body, once, probe=probe)
+    unconfirmed.note(response, missing)
+    return relabelled
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))
 def delete(
     parts: PartsDep,
     dataset_id: DatasetId,
+    response: Response,
     cascade: Annotated[
         bool, Query(description="also delete the components trained from it")
     ] = False,
     probe: ProbeQuery = False,
 ) -> ReceiptOut:
     """Deletes the dataset and its images; components trained from it must go first, or with it."""
-    receipt = unlearn(
+    done = unlearn(
         parts,
         lambda session: change.of_dataset(session, dataset_id, cascade=cascade),
         probe=probe,
     )
-    return ReceiptOut.of(receipt)
+    unconfirmed.note(response, done.unconfirmed)
+    return ReceiptOut.of(done.receipt)

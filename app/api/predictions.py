@@ -7,11 +7,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
 from app.api.http.deps import PartsDep, TicketDep
+from app.api.http.leased_answers import LeasedAnswer
 from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_parser
 from app.api.http.scopes import ScopedRoute
 from app.errors import Problem
+from app.inference.deletion_gate import Ticket
 from app.operations.prediction import Answer
 from app.operations.prediction import predict as predicted
+from app.parts import Parts
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
 from app.schemas.problems import problems as problem_answers
@@ -41,6 +44,11 @@ def predict(
     logits, and the answer without the component.
     """
     asked = parse()
+    parts.count_images(len(asked.images))
+    return LeasedAnswer(ticket, lambda: _answer(request, parts, ticket, asked))
+
+
+def _answer(request: Request, parts: Parts, ticket: Ticket, asked: PredictionRequest) -> Response:
     prediction = predicted(parts, ticket, asked.query, asked.images)
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
     answer = schemas.PredictionOut(

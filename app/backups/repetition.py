@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from app.backups.later_deletions import TABLES, Deletion, Labels
 from app.database.audit import by_command
 from app.database.sessions import transaction
-from app.database.tables import Component, Dataset, Image, Receipt
+from app.database.tables import Component, Dataset, Image
 from app.parts import Parts
 from app.store import datasets
 from app.unlearning import change, change_plan
 from app.unlearning.dataset_change import change_dataset
-from app.unlearning.unlearn import unlearn
+from app.unlearning.unlearn import Unlearned, unlearn
 
 
 class Repeated(NamedTuple):
@@ -44,12 +44,12 @@ def repeat(parts: Parts, deletions: Sequence[Deletion], labels: Mapping[str, Lab
             continue  # it went or goes with another one
         made = _deleted(acting, row)
         repeated.done.append(
-            f"{each.id} was deleted again, see receipts {each.receipt_id} and {made.id}"
+            f"{each.id} was deleted again, see receipts {each.receipt_id} and {made.receipt.id}"
         )
     return repeated
 
 
-def _deleted(parts: Parts, row: object) -> Receipt:
+def _deleted(parts: Parts, row: object) -> Unlearned:
     if isinstance(row, Dataset):
         return unlearn(parts, partial(change.of_dataset, dataset_id=row.id, cascade=True))
     if isinstance(row, Component):
@@ -72,7 +72,7 @@ def _rename(parts: Parts, deletion: Deletion, wanted: Labels | None, repeated: R
         made = change_dataset(parts, plan)
         repeated.done.append(
             f"the labels of {deletion.id} were renamed again, see receipts {deletion.receipt_id} "
-            f"and {made.id}"
+            f"and {made.receipt.id}"
         )
 
 

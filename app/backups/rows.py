@@ -3,7 +3,7 @@
     copy_checked(source, target)    sessions; table by table, referred tables first
     digests(session)                {table: number of rows and one hash over them}
 
-Workers, intents, the scrub's progress and the database's own id belong to the running store and
+Processes, intents, the scrub's progress and the database's own id belong to the running store and
 stay behind. Of the job engine's records nothing is copied: `queue` queues every unfinished training
 again.
 """
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from app.database import row_checksums
 from app.database.tables import (
+    AnsweringProcess,
     Base,
     BlobIntent,
     Component,
@@ -33,7 +34,8 @@ from app.database.tables import (
 from app.store.components import ACTIVE
 
 AT_ONCE = 1000
-LEFT_BEHIND = {each.__tablename__ for each in (Worker, BlobIntent, Scrub, DatabaseIdentity)}
+OF_THE_STORE = (AnsweringProcess, BlobIntent, DatabaseIdentity, Scrub, Worker)
+LEFT_BEHIND = {each.__tablename__ for each in OF_THE_STORE}
 TABLES = [table for table in Base.metadata.sorted_tables if table.name not in LEFT_BEHIND]
 
 

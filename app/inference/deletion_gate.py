@@ -1,11 +1,12 @@
 """The gate between answers and deletions: many answers at once, or one deletion alone."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Condition
 from time import monotonic
 
 from app.errors import NotReady
+from app.inference.lease import Lease
 from app.server.transfers import Client, Transfer, Transfers
 
 
@@ -73,13 +74,20 @@ class Gate:
 class Ticket:
     """An answer's passage through the gate and its transfer afterwards.
 
-    `leave` is harmless if it has not entered.
+    `leave` is harmless if it has not entered. `epoch` is the one as of which the answer was made;
+    None if what it contains is not bound to a lease.
     """
 
     def __init__(
-        self, gate: Gate, transfers: Transfers | None = None, client: Client | None = None
+        self,
+        gate: Gate,
+        transfers: Transfers | None = None,
+        client: Client | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self.gate, self.inside = gate, False
+        self.lease = lease
+        self.epoch: int | None = None
         self.transfers, self.client = transfers or Transfers(), client
         self.transfer: Transfer | None = None
 
@@ -95,6 +103,30 @@ class Ticket:
             self.inside = False
             self.gate.leave()
 
+    def read_as_of_now(self) -> None:
+        """Note the epoch as of which the answer is read from here on.
+
+        Raises:
+            NotReady: `lease_expired`.
+        """
+        if self.lease is not None:
+            self.epoch = self.lease.held()
+
+    def handing_over(self) -> AbstractContextManager[bool]:
+        """Yield whether the answer may be handed to the connection in the block.
+
+        It may not once any process has deleted since the epoch. The block must not wait.
+        """
+        if self.lease is None or self.epoch is None:
+            return nullcontext(True)
+        return self.lease.handing_over(self.epoch)
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the answer may be handed to the connection now."""
+        with self.handing_over() as granted:
+            return granted
+
     def hand_over(self, contents: Iterable[str]) -> None:
         """Leave the gate with an answer that is made; a deletion of its contents ends its sending.
 
@@ -109,7 +141,7 @@ class Ticket:
         return self.transfer is not None and self.transfer.is_cut
 
     def finish(self) -> None:
-        """Leave, and end the transfer; call this from the client's thread."""
+        """Leave, and end the transfer, if there is one; call this from the client's thread."""
         self.leave()
         if self.transfer is not None:
             self.transfers.end(self.transfer)

@@ -1,7 +1,7 @@
 """A request's selection, read so that no deletion happens between reading and answering.
 
-Within this process the gate separates deletions and answers. For deletions by other processes,
-the number of the last receipt is compared before and after the work, which repeats if it moved.
+Within this process the gate separates deletions and answers. Deletions by other processes end the
+lease as of which the selection was read; the work then repeats, as of another.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engines import AnyEngine
+from app.inference.lease import Lease
 from app.schemas.predictions import SelectionQuery
 from app.store import compositions, damage
 from app.store.compositions import Selection
-from app.store.counts import deletions_so_far
 from app.store.members import DAMAGED
 
 ATTEMPTS = 5
@@ -72,25 +72,26 @@ def read_consistently(
     *,
     sessions: sessionmaker[Session],
     blobs: LocalBlobs,
+    lease: Lease,
     prepare: Callable[[Selection], object] = bool,
     ticket: Ticket | None = None,
 ) -> Result:
     """Return the result of `work` on the selection, with no deletion in any process meanwhile.
 
-    A component whose file proves damaged fails at once, and the others answer.
-    `prepare` is called first, and again if the selection has changed; deletions do not wait for it
-    if `ticket`, which then enters the gate for `work`, is outside.
+    A component whose file proves damaged fails at once, and the others answer. `prepare` is called
+    first, and again if the selection has changed; deletions do not wait for it if `ticket`, which
+    then enters the gate for `work`, is outside. The ticket notes the result's epoch.
 
     Raises:
-        NotReady: `selection_changing` when deletions have overtaken every attempt;
+        NotReady: `selection_changing`, overtaken by deletions in every attempt; `lease_expired`;
             `component_damaged` if a component that the query names is damaged, or all are.
     """
     attempts = 0
     while attempts < ATTEMPTS:
+        epoch = lease.held()
         with transaction(reading) as session:
-            before = deletions_so_far(session)
             selection = resolve(session, query)
-        engine.respect(before)
+        engine.respect(epoch)
         prepare(selection)
         if ticket is not None:
             ticket.enter()
@@ -100,9 +101,10 @@ def read_consistently(
             attempts += not damage.note(sessions, blobs, lost)
             continue
         attempts += 1
-        with transaction(reading) as session:
-            if deletions_so_far(session) == before:
-                return result
+        if lease.covers(epoch):
+            if ticket is not None:
+                ticket.epoch = epoch
+            return result
     raise _changing()
 
 

@@ -32,8 +32,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
     """
     with transaction(parts.reading) as session:
         dataset = datasets.get(session, request.dataset_id)
-        known = once.known(session, request)
-        if known is not None:
+        if (known := once.known(session, request)) is not None:
             return EvaluationOut.of(evaluations.get(session, known))
         quotas.check(session, max_evaluations=1)
     parts.count_images(dataset.num_images)
@@ -46,10 +45,12 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         lambda found: (found, _composed(parts, found)),
         sessions=parts.sessions,
         blobs=parts.blobs,
+        lease=parts.lease,
     )
     ticket.leave()
     used, missed = selection_fields(selection), unavailable_components(selection)
     result = _evaluated(parts, selection, model, dataset)
+    ticket.read_as_of_now()
     ticket.enter()
     with transaction(parts.sessions) as session:
 

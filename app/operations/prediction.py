@@ -129,11 +129,9 @@ def predict(
 
     Raises:
         Invalid: `too_many_attributions`, `unknown_label`.
-        TooManyRequests: `rate_limited`.
         Problem: as `read_consistently`.
     """
     started = perf_counter()
-    parts.count_images(len(images))
     budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
     work = Work(parts, query, images, budget)
     selection, answers = read_consistently(
@@ -143,6 +141,7 @@ def predict(
         work.run,
         sessions=parts.sessions,
         blobs=parts.blobs,
+        lease=parts.lease,
         prepare=work.prepare,
         ticket=ticket,
     )

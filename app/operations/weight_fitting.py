@@ -54,6 +54,7 @@ def fit_weights(
     ticket.leave()
     examples = _gathered(parts, selection, dataset)
     weights, solved = _solved(parts, request, selection, examples, dataset.num_images)
+    ticket.read_as_of_now()
     ticket.enter()
     with transaction(parts.sessions) as session:
 
@@ -88,6 +89,7 @@ def _read(parts: Parts, name: str, dataset: Dataset, if_match: str | None) -> Se
         checked,
         sessions=parts.sessions,
         blobs=parts.blobs,
+        lease=parts.lease,
     )
 
 

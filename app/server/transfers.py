@@ -5,12 +5,15 @@ slowly would hold up every deletion. So a deletion ends the transfers of what it
 closing their connections, before it answers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from threading import Condition
 from typing import Protocol
 
 CLIENT = "tangent.client"  # the extension of an ASGI scope under which a server offers a Client
 GRACE_SECONDS = 0.5  # in which a transfer may end by itself
+
+Permit = Callable[[], AbstractContextManager[bool]]  # yields whether bytes may go in the block
 
 
 class Client(Protocol):
@@ -27,6 +30,13 @@ class Client(Protocol):
 
     def has_unsent(self) -> bool:
         """Return whether anything waits; call this from the connection's own thread."""
+
+    def send_under(self, permit: Permit | None) -> None:
+        """Hold the bytes that follow, an answer that needs this permit.
+
+        With None, ask the permit and send them in one call; if it is refused, close the connection.
+        Call this from the connection's own thread.
+        """
 
 
 class Transfer:

@@ -1,12 +1,12 @@
 """A change of a dataset that stays: plan, down-dated files, then the deletion of the old data.
 
-    receipt = change_dataset(parts, lambda session: change_plan.removal(session, …))
+    done = change_dataset(parts, lambda session: change_plan.removal(session, …))
 
 The new files are computed before the transaction, so that no other request waits for them. If the
 dataset or a component changes meanwhile, the change is planned again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from uuid import uuid4
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import transaction
-from app.database.tables import Component, Receipt, Space
+from app.database.tables import Component, Space
 from app.errors import NotReady, Problem
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import store
@@ -33,7 +33,7 @@ from app.store.idempotency import Once
 from app.unlearning import change_plan
 from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
 from app.unlearning.change_plan import Plan
-from app.unlearning.unlearn import unlearn
+from app.unlearning.unlearn import Unlearned, await_others, unlearn
 from tangent.errors import TangentError
 
 MAX_ATTEMPTS = 10
@@ -50,13 +50,15 @@ class Repeated(Exception):
 
 def relabel_dataset(
     parts: Parts, dataset_id: str, request: Relabelling, once: Once, *, probe: bool = False
-) -> RelabelledDataset:
+) -> tuple[RelabelledDataset, Sequence[str]]:
     """Rename the dataset's labels, once for an idempotency key; return the dataset as it is then.
+
+    Return the names of unconfirmed processes too, see `Unlearned`.
 
     Raises:
         Problem: as `change_dataset`.
     """
-    receipt = change_once(
+    done = change_once(
         parts,
         lambda session: change_plan.relabelling(session, dataset_id, request.rename),
         once,
@@ -64,7 +66,8 @@ def relabel_dataset(
         probe=probe,
     )
     with transaction(parts.reading) as session:
-        return RelabelledDataset.of(datasets.get(session, dataset_id), ReceiptOut.of(receipt))
+        shown = datasets.get(session, dataset_id)
+        return RelabelledDataset.of(shown, ReceiptOut.of(done.receipt)), done.unconfirmed
 
 
 def change_once(
@@ -74,7 +77,7 @@ def change_once(
     request: Any,
     *,
     probe: bool = False,
-) -> Receipt:
+) -> Unlearned:
     """Change the dataset as `change_dataset`, once for equal requests with one Idempotency-Key."""
 
     def unless_known(session: Session) -> Plan:
@@ -90,7 +93,8 @@ def change_once(
         return change_dataset(parts, unless_known, claim, probe=probe)
     except Repeated as repeated:
         with transaction(parts.reading) as session:
-            return ledger.get(session, repeated.receipt_id)
+            receipt = ledger.get(session, repeated.receipt_id)
+        return Unlearned(receipt, await_others(parts))
 
 
 def change_dataset(
@@ -99,8 +103,8 @@ def change_dataset(
     claim: Claim | None = None,
     *,
     probe: bool = False,
-) -> Receipt:
-    """Carry out the plan everywhere; return the receipt, which has a probe if requested.
+) -> Unlearned:
+    """Carry out the plan everywhere; the receipt has a probe if requested.
 
     `claim` binds the request's key to the receipt, in the transaction that changes the rows.
 
@@ -124,7 +128,7 @@ def change_dataset(
     )
 
 
-def _carry_out(parts: Parts, plan: Plan, claim: Claim | None, probe: bool) -> Receipt:
+def _carry_out(parts: Parts, plan: Plan, claim: Claim | None, probe: bool) -> Unlearned:
     def change(session: Session) -> Change:
         locked = of_plan(session, parts.blobs, parts.jobs, plan, files)
         if claim is not None:

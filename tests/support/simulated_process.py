@@ -19,6 +19,7 @@ from tests.support.statement_cache import statements_compiled_once
 
 SCOPE = "head"  # exact, and trained in milliseconds
 GIVEN = KEY_FREE | {"device": "cpu", "threads": 1, "scope": SCOPE}
+GIVEN |= {"lease_seconds": 1.0}  # for which a deletion waits after a death
 
 
 @contextmanager

@@ -85,7 +85,8 @@ def _read_session(parts: PartsDep) -> Iterator[Session]:
 
 async def _ticket(request: Request, parts: PartsDep) -> AsyncIterator[Ticket]:
     client = request.scope.get("extensions", {}).get(CLIENT)
-    ticket = Ticket(parts.gate, parts.transfers, client)
+    ticket = Ticket(parts.gate, parts.transfers, client, parts.lease)
+    request.state.ticket = ticket  # for app.api.http.leased_answers
     try:
         yield ticket
     finally:

@@ -30,7 +30,7 @@ SENT_BY_PAGES = (
 )
 SHOWN_TO_PAGES = (
     *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Location"),
-    *("Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-Id"),
+    *("Retry-After", "Server-Timing", "Unconfirmed-Processes", "WWW-Authenticate", "X-Request-Id"),
 )
 SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from app.access.callers import Caller
+from app.api.http import leased_answers
 from app.api.http.auth import refusal
 from app.errors import Forbidden
 
@@ -76,7 +77,10 @@ def scope_of(method: str, path: str) -> str:
 
 
 class ScopedRoute(APIRoute):
-    """A route that refuses callers without its scope, before anything of the body is read."""
+    """A route that refuses callers without its scope, before anything of the body is read.
+
+    Its answers leave under the lease as of which they were made.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -89,7 +93,7 @@ class ScopedRoute(APIRoute):
                 check(request.state.caller, needed)
             except Forbidden as problem:
                 return refusal(request.scope, problem)
-            return await handle(request)
+            return leased_answers.bound(await handle(request), request)
 
         return scoped
 

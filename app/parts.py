@@ -7,6 +7,7 @@ from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import Protocol, Self
 
+from sqlalchemy import Engine as SQLEngine
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.access.admission import Admission
@@ -14,11 +15,14 @@ from app.access.callers import LOCAL_CALLER, Caller
 from app.access.keyring import Keyring
 from app.database.audit import Act
 from app.database.jobs import Jobs
+from app.database.selection_version import KnownVersion
+from app.database.selection_watch import known_version, listening
 from app.database.sessions import fold_log, open_engine, session_factory, with_info
 from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles
 from app.inference.deletion_gate import Gate
 from app.inference.engines import AnyEngine, opened_engine
+from app.inference.known_selections import KnownSelections
 from app.inference.lease import Lease
 from app.inference.opened_spaces import OpenedSpaces
 from app.server.metrics import Metrics
@@ -58,7 +62,7 @@ class Parts:
     engine: AnyEngine
     spaces: OpenedSpaces
     admission: Admission
-    lease: Lease  # the right to answer, which deletions by other processes end
+    selections: KnownSelections  # read under the lease, which deletions end
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
     checked: CheckedFiles = field(default_factory=CheckedFiles)
@@ -83,6 +87,11 @@ class Parts:
             reading=with_info(self.reading, caller=caller),
         )
 
+    @property
+    def lease(self) -> Lease:
+        """The right to answer, which deletions by other processes end."""
+        return self.selections.lease
+
     def count_images(self, number: int) -> None:
         """Count images that the request sends through the network.
 
@@ -101,34 +110,61 @@ def opened(
 ) -> Iterator[Parts]:
     """Yield the parts of these settings; close them after the block, the given engine too."""
     sql, own = open_engine(settings), open_engine(settings)
+    try:
+        with known_version(settings) as known:
+            lease = _lease(settings, own, known)
+            with listening(settings, known, lease.renew_soon):
+                made = engine or opened_engine(settings, LocalBlobs(settings.data_dir / "blobs"))
+                parts = _made(settings, metrics, signer, made, sql, own, known, lease)
+                try:
+                    yield parts
+                finally:
+                    parts.admission.keyring.close()
+                    parts.spaces.close()
+                    parts.engine.close()
+                    parts.jobs.close()
+    finally:
+        own.dispose()
+        fold_log(sql)
+        sql.dispose()
+
+
+def _reading(engine: SQLEngine, known: KnownVersion) -> Sessions:
+    return with_info(session_factory(engine, read_only=True), known_version=known)
+
+
+def _lease(settings: Settings, own: SQLEngine, known: KnownVersion) -> Lease:
+    rows = ProcessRows(_reading(own, known), session_factory(own))
+    return Lease(rows, settings.lease_seconds)
+
+
+def _made(
+    settings: Settings,
+    metrics: Metrics,
+    signer: Signer | None,
+    engine: AnyEngine,
+    sql: SQLEngine,
+    own: SQLEngine,
+    known: KnownVersion,
+    lease: Lease,
+) -> Parts:
+    reading = _reading(sql, known)
+    sessions = with_info(session_factory(sql), known_version=known)
     blobs = LocalBlobs(settings.data_dir / "blobs")
-    sessions, reading = session_factory(sql), session_factory(sql, read_only=True)
-    engine = engine or opened_engine(settings, blobs)
     spaces = OpenedSpaces(partial(engine.open, again=True), settings)
     metrics.spaces_unavailable.set_function(spaces.count_unavailable)
     metrics.engine_text = engine.metrics_text
-    health = session_factory(own, read_only=True)
-    parts = Parts(
+    return Parts(
         settings=settings,
         metrics=metrics,
         signer=signer,
         sessions=sessions,
         reading=reading,
-        health=health,
+        health=_reading(own, known),
         blobs=blobs,
         jobs=Jobs(settings),
         engine=engine,
         spaces=spaces,
         admission=Admission(settings, Keyring(reading, sessions)),
-        lease=Lease(ProcessRows(health, session_factory(own)), settings.lease_seconds),
+        selections=KnownSelections(lease, known),
     )
-    try:
-        yield parts
-    finally:
-        parts.admission.keyring.close()
-        parts.spaces.close()
-        parts.engine.close()
-        parts.jobs.close()
-        own.dispose()
-        fold_log(sql)
-        sql.dispose()

@@ -28,13 +28,14 @@ from app.database.tables import (
     Dataset,
     Receipt,
     Scrub,
+    SelectionVersion,
     Worker,
     stamp,
 )
 from app.store.components import ACTIVE
 
 AT_ONCE = 1000
-OF_THE_STORE = (AnsweringProcess, BlobIntent, DatabaseIdentity, Scrub, Worker)
+OF_THE_STORE = (AnsweringProcess, BlobIntent, DatabaseIdentity, Scrub, SelectionVersion, Worker)
 LEFT_BEHIND = {each.__tablename__ for each in OF_THE_STORE}
 TABLES = [table for table in Base.metadata.sorted_tables if table.name not in LEFT_BEHIND]
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database import audit, row_checksums
+from app.database import audit, row_checksums, selection_version
 from app.database.postgres_connections import open_postgres
 from app.settings import Settings
 
@@ -103,6 +103,8 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
         engine = engine.execution_options(sqlite_begin="DEFERRED")
     made = sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
     event.listen(made, "after_flush", audit.note_changes)
+    event.listen(made, "after_flush", selection_version.note_changes)
+    event.listen(made, "do_orm_execute", selection_version.note_statement)
     return made
 
 
@@ -132,11 +134,17 @@ def frozen_view(sessions: sessionmaker[Session]) -> Iterator[Session]:
         yield session
 
 
-def affected(session: Session, statement: Update | Delete) -> int:
-    """Run the statement; return how many rows it changed or deleted."""
+def affected(
+    session: Session, statement: Update | Delete, *, keeps_selections: bool = False
+) -> int:
+    """Run the statement; return how many rows it changed or deleted.
+
+    With `keeps_selections` it changes nothing that selections are made of, as a progress.
+    """
     if isinstance(statement, Update):
         statement = row_checksums.only_intact(statement)
-    done = session.execute(statement.execution_options(synchronize_session=False))
+    options = {"synchronize_session": False, selection_version.KEEPS_SELECTIONS: keeps_selections}
+    done = session.execute(statement, execution_options=options)
     assert isinstance(done, CursorResult)
     if done.rowcount:
         audit.note_statement(session)
@@ -169,6 +177,7 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
                 yield session
                 audit.record(session)
                 session.flush()
+                _note_selection_version(session)
                 number = _number(session)
                 session.expunge_all()  # a failing commit would expire what the caller holds
                 happened = None
@@ -185,6 +194,18 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
         finally:
             for act in session.info.pop(happened, ()):
                 act()
+
+
+def _note_selection_version(session: Session) -> None:
+    """Raise the version if the transaction changes selections; have the process know it."""
+    raised = selection_version.raise_if_changed(session)
+    known: selection_version.KnownVersion | None = session.info.get("known_version")
+    if known is None:
+        return
+    if raised is None:
+        known.see(selection_version.read(session))
+    else:
+        on_commit(session, lambda: known.see(raised))
 
 
 def _number(session: Session) -> int | None:

@@ -12,6 +12,7 @@ from app.database.access_tables import AuditEntry as AuditEntry
 from app.database.columns import Base, Sealed, Sequence, now, stamp
 from app.database.ids import ordered
 from app.database.lease_tables import AnsweringProcess as AnsweringProcess
+from app.database.lease_tables import SelectionVersion as SelectionVersion
 from app.database.process_tables import ReaperLease as ReaperLease
 from app.database.process_tables import Scrub as Scrub
 from app.database.process_tables import Worker as Worker

@@ -9,29 +9,20 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database.sessions import transaction
 from app.errors import NotReady
 from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engines import AnyEngine
-from app.inference.lease import Lease
+from app.inference.known_selections import KnownSelections
 from app.schemas.predictions import SelectionQuery
-from app.store import compositions, damage
+from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import DAMAGED
 
 ATTEMPTS = 5
 
 Result = TypeVar("Result")
-
-
-def resolve(session: Session, query: SelectionQuery) -> Selection:
-    """Return the components, weights and rule that the request names."""
-    parts = None
-    if query.components is not None:
-        parts = [(part.id, part.weight) for part in query.components]
-    return compositions.resolve(session, query.space, query.composition, parts, query.rule)
 
 
 def contents(selection: Selection) -> list[str]:
@@ -72,7 +63,7 @@ def read_consistently(
     *,
     sessions: sessionmaker[Session],
     blobs: LocalBlobs,
-    lease: Lease,
+    selections: KnownSelections,
     prepare: Callable[[Selection], object] = bool,
     ticket: Ticket | None = None,
 ) -> Result:
@@ -88,9 +79,7 @@ def read_consistently(
     """
     attempts = 0
     while attempts < ATTEMPTS:
-        epoch = lease.held()
-        with transaction(reading) as session:
-            selection = resolve(session, query)
+        epoch, selection = selections.find(reading, query)
         engine.respect(epoch)
         prepare(selection)
         if ticket is not None:
@@ -99,9 +88,10 @@ def read_consistently(
             result = work(selection)
         except DamagedFile as lost:  # or deleted by another process in between
             attempts += not damage.note(sessions, blobs, lost)
+            selections.forget()
             continue
         attempts += 1
-        if lease.covers(epoch):
+        if selections.lease.covers(epoch):
             if ticket is not None:
                 ticket.epoch = epoch
             return result

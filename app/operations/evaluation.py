@@ -45,7 +45,7 @@ def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) ->
         lambda found: (found, _composed(parts, found)),
         sessions=parts.sessions,
         blobs=parts.blobs,
-        lease=parts.lease,
+        selections=parts.selections,
     )
     ticket.leave()
     used, missed = selection_fields(selection), unavailable_components(selection)

@@ -141,7 +141,7 @@ def predict(
         work.run,
         sessions=parts.sessions,
         blobs=parts.blobs,
-        lease=parts.lease,
+        selections=parts.selections,
         prepare=work.prepare,
         ticket=ticket,
     )

@@ -89,7 +89,7 @@ def _read(parts: Parts, name: str, dataset: Dataset, if_match: str | None) -> Se
         checked,
         sessions=parts.sessions,
         blobs=parts.blobs,
-        lease=parts.lease,
+        selections=parts.selections,
     )
 
 

@@ -293,5 +293,5 @@ def move(
     sources, target, given = MOVES[name]
     allowed = Component.id == component_id, Component.status.in_(sources), *conditions
     set_by_move = {key: now() if value is now else value for key, value in given.items()}
-    values = {"status": target} | set_by_move | columns
-    return affected(session, update(Component).where(*allowed).values(**values)) == 1
+    moved = update(Component).where(*allowed).values({"status": target} | set_by_move | columns)
+    return affected(session, moved, keeps_selections=name == "progress") == 1

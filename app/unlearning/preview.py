@@ -124,7 +124,7 @@ def _answers(
         lambda selection: (selection, *_composed(parts, selection, component_id)),
         sessions=parts.sessions,
         blobs=parts.blobs,
-        lease=parts.lease,
+        selections=parts.selections,
     )
     ticket.leave()
     if all(part.id != component_id for part, _ in selection.members):

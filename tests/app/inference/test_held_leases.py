@@ -48,7 +48,7 @@ def test_without_a_database_the_lease_ends_and_begins_again_with_it(
         service.component({"cat": 2})
         assert ask(service).status_code == 200
         with cut.frozen():
-            until(lambda: ask(service).json()["code"] == "lease_expired")
+            until(lambda: ask(service).json().get("code") == "lease_expired")
             answer = ask(service)
             problem(answer, 503, "lease_expired")
             assert answer.headers["Retry-After"] == "1"

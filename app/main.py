@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
-import anyio
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
@@ -30,6 +29,7 @@ from app.api.http.deps import storable
 from app.api.http.edge import Edge
 from app.api.http.event_streams import EventStreams
 from app.api.http.scopes import checked
+from app.api.http.thread_pools import ThreadPools
 from app.api.http.upload_slots import UploadSlots
 from app.database.sessions import transaction
 from app.database.tables import Space
@@ -45,7 +45,6 @@ from app.unlearning import cleanup
 
 log = logging.getLogger(__name__)
 
-HEALTH_THREADS = 4
 ROUTERS = [
     *(datasets.uploads, datasets.router, components.router, derivations.router),
     *(compositions.router, predictions.router, evaluations.router, receipts.router, spaces.router),
@@ -125,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version)
     app.state.signer, app.state.alone_at, app.state.engine = signer, None, None
-    app.state.health_threads = anyio.CapacityLimiter(HEALTH_THREADS)
+    app.state.threads = ThreadPools(settings)
     app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
     app.state.event_streams = EventStreams(
         settings.max_event_streams, lambda seen: with_news(app.state.parts, seen)

@@ -96,10 +96,10 @@ class Settings(BaseSettings):
         description="maximum number of images in one forward pass; 0: what suits the device",
     )
     max_wait_ms: float = Field(0.0, ge=0, description="milliseconds that a batch waits for images")
+    max_concurrent_predictions: int = Field(40, ge=1, description="threads of predictions")
+    max_waiting_predictions: int = Field(200, ge=1, description="predictions that wait for one")
     max_waiting_images: int = Field(
-        2_048,
-        ge=1,
-        description="images that wait for a batch; further predictions are answered 429",
+        2_048, ge=1, description="images that wait for a batch; beyond, the answer is 429"
     )
     max_upload_bytes: int = Field(
         2 * 2**30, ge=1, description="maximum size of a dataset archive, in bytes"
@@ -183,12 +183,7 @@ class Settings(BaseSettings):
     max_event_streams: int = Field(
         200, ge=1, description="maximum number of open event streams; others are answered 503"
     )
-    lease_seconds: float = Field(
-        2.0,
-        ge=0.1,
-        description="seconds for which a process answers without looking for deletions again; a "
-        "deletion waits for so long, at most, for processes that do not respond",
-    )
+    lease_seconds: float = Field(2.0, ge=0.1, description="seconds of a lease, see deletion.md")
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
     @field_validator("*", mode="before")

@@ -7,7 +7,15 @@ from fastapi import APIRouter, Form, Header, Path, Query, Request, Response, Upl
 from fastapi.responses import FileResponse
 
 from app.api.http import etags, server_sent_events, unconfirmed
-from app.api.http.deps import OnceDep, PageDep, PartsDep, ProbeQuery, ReadSessionDep, TicketDep
+from app.api.http.deps import (
+    OnceDep,
+    PageDep,
+    PartsDep,
+    ProbeQuery,
+    ReadSessionDep,
+    ThreadsDep,
+    TicketDep,
+)
 from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.operations.component_import import import_component
@@ -229,10 +237,15 @@ def deletion_preview(
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))
-def delete(
-    component_id: ComponentId, parts: PartsDep, response: Response, probe: ProbeQuery = False
+async def delete(
+    component_id: ComponentId,
+    parts: PartsDep,
+    threads: ThreadsDep,
+    response: Response,
+    probe: ProbeQuery = False,
 ) -> ReceiptOut:
     """Removes every trace of it and answers with the receipt; no later answer contains it."""
-    done = unlearn(parts, lambda session: change.of_component(session, component_id), probe=probe)
+    of_component = partial(change.of_component, component_id=component_id)
+    done = await threads.change(partial(unlearn, parts, of_component, probe=probe))
     unconfirmed.note(response, done.unconfirmed)
     return ReceiptOut.of(done.receipt)

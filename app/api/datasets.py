@@ -23,6 +23,7 @@ from app.api.http.deps import (
     PartsDep,
     ProbeQuery,
     ReadSessionDep,
+    ThreadsDep,
     TicketDep,
 )
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
@@ -171,8 +172,9 @@ def get_image(
     summary="Unlearn an image",
     responses=problems(404, 409, 410, 503),
 )
-def delete_image(
+async def delete_image(
     parts: PartsDep,
+    threads: ThreadsDep,
     dataset_id: DatasetId,
     image_id: ImageId,
     response: Response,
@@ -189,7 +191,7 @@ def delete_image(
     evaluations, solved weights. A dataset's last image can only be deleted with the dataset.
     """
     plan = partial(change_plan.removal, dataset_id=dataset_id, image_id=image_id)
-    done = change_dataset(parts, plan, probe=probe)
+    done = await threads.change(partial(change_dataset, parts, plan, probe=probe))
     unconfirmed.note(response, done.unconfirmed)
     return ReceiptOut.of(done.receipt)
 
@@ -199,8 +201,9 @@ def delete_image(
     summary="Rename or merge labels",
     responses=problems(404, 410, 422, 503),
 )
-def relabel(
+async def relabel(
     parts: PartsDep,
+    threads: ThreadsDep,
     once: OnceDep,
     dataset_id: DatasetId,
     body: Relabelling,
@@ -216,14 +219,16 @@ def relabel(
     are dropped and trained again. Of images with the same bytes and label the first stays. The
     receipt has the outcome for each component; results that fitted the old labels are dropped.
     """
-    relabelled, missing = relabel_dataset(parts, dataset_id, body, once, probe=probe)
+    made = partial(relabel_dataset, parts, dataset_id, body, once, probe=probe)
+    relabelled, missing = await threads.change(made)
     unconfirmed.note(response, missing)
     return relabelled
 
 
 @router.delete("/{dataset_id}", summary="Delete a dataset", responses=problems(404, 409, 410, 503))
-def delete(
+async def delete(
     parts: PartsDep,
+    threads: ThreadsDep,
     dataset_id: DatasetId,
     response: Response,
     cascade: Annotated[
@@ -232,10 +237,7 @@ def delete(
     probe: ProbeQuery = False,
 ) -> ReceiptOut:
     """Deletes the dataset and its images; components trained from it must go first, or with it."""
-    done = unlearn(
-        parts,
-        lambda session: change.of_dataset(session, dataset_id, cascade=cascade),
-        probe=probe,
-    )
+    of_dataset = partial(change.of_dataset, dataset_id=dataset_id, cascade=cascade)
+    done = await threads.change(partial(unlearn, parts, of_dataset, probe=probe))
     unconfirmed.note(response, done.unconfirmed)
     return ReceiptOut.of(done.receipt)

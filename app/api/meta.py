@@ -46,7 +46,7 @@ async def ready(request: Request, parts: PartsDep, response: Response) -> Ready:
             checks,
             fault and fault(),
             abandon_on_cancel=True,
-            limiter=state.health_threads,
+            limiter=state.threads.health,
         )
         response.status_code = 503 if shown.status == "unavailable" else 200
         return shown
@@ -55,6 +55,8 @@ async def ready(request: Request, parts: PartsDep, response: Response) -> Ready:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
-def measured(parts: PartsDep) -> Response:
+async def measured(request: Request, parts: PartsDep) -> Response:
     """Shows all metrics in Prometheus' text format."""
-    return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    limiter = request.app.state.threads.health
+    text = await anyio.to_thread.run_sync(parts.metrics.text, limiter=limiter)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
-from app.api.http.deps import PartsDep, TicketDep
+from app.api.http.deps import PartsDep, ThreadsDep, TicketDep
 from app.api.http.leased_answers import LeasedAnswer
 from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_parser
 from app.api.http.scopes import ScopedRoute
@@ -31,10 +31,11 @@ router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=Scop
         **problem_answers(404, 409, 410, 413, 415, 422, 503),
     },
 )
-def predict(
+async def predict(
     request: Request,
     parse: Annotated[Callable[[], PredictionRequest], Depends(prediction_parser)],
     parts: PartsDep,
+    threads: ThreadsDep,
     ticket: TicketDep,
 ) -> Response:
     """Answers every image by itself: labels, or an `error` if it does not decode.
@@ -43,9 +44,13 @@ def predict(
     `return=contributions,leave_one_out` each answer has the contribution of every component to its
     logits, and the answer without the component.
     """
-    asked = parse()
-    parts.count_images(len(asked.images))
-    return LeasedAnswer(ticket, lambda: _answer(request, parts, ticket, asked))
+
+    def predict_in_thread() -> Response:
+        asked = parse()
+        parts.count_images(len(asked.images))
+        return LeasedAnswer(ticket, lambda: _answer(request, parts, ticket, asked))
+
+    return await threads.predictions.run(request, ticket, predict_in_thread)
 
 
 def _answer(request: Request, parts: Parts, ticket: Ticket, asked: PredictionRequest) -> Response:

@@ -88,6 +88,7 @@ class Ticket:
         self.gate, self.inside = gate, False
         self.lease = lease
         self.epoch: int | None = None
+        self.has_left = False  # the client has closed its connection
         self.transfers, self.client = transfers or Transfers(), client
         self.transfer: Transfer | None = None
 

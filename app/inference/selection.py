@@ -69,9 +69,8 @@ def read_consistently(
 ) -> Result:
     """Return the result of `work` on the selection, with no deletion in any process meanwhile.
 
-    A component whose file proves damaged fails at once, and the others answer. `prepare` is called
-    first, and again if the selection has changed; deletions do not wait for it if `ticket`, which
-    then enters the gate for `work`, is outside. The ticket notes the result's epoch.
+    A component whose file proves damaged fails at once. `prepare` is called first, and again if the
+    selection has changed; deletions wait for `work` only, for which `ticket` enters the gate.
 
     Raises:
         NotReady: `selection_changing`, overtaken by deletions in every attempt; `lease_expired`;

@@ -1,6 +1,6 @@
 """Predictions: images through a selection of components; nothing is stored."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -11,7 +11,7 @@ from app.images.budget import REQUEST_TIMES, Budget, TooExpensive
 from app.images.image_files import BadImage
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
-from app.inference.models import Company
+from app.inference.models import Company, Left
 from app.inference.selection import (
     contents,
     read_consistently,
@@ -44,6 +44,7 @@ class Work:
     query: PredictionQuery
     images: list[bytes | Problem]
     budget: Budget  # of the images together
+    is_wanted: Callable[[], bool] = lambda: True  # whether the client still waits
     inputs: list[Any] | None = None  # pixels or a Problem for each image
     inputs_of: str | None = None  # the fingerprint of the space that the inputs are for
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
@@ -52,7 +53,13 @@ class Work:
         self.attributes = bool(attribution.ATTRIBUTING & set(self.query.return_))
 
     def prepare(self, selection: Selection) -> None:
-        """Decode the images, unless they were decoded for the selection's space."""
+        """Decode the images, unless they were decoded for the selection's space.
+
+        Raises:
+            Left: nobody waits for the answer.
+        """
+        if not self.is_wanted():
+            raise Left
         if self.attributes:
             count = len(selection.members), len(self.images)
             attribution.check_cost(*count, self.parts.settings)
@@ -73,7 +80,7 @@ class Work:
         answers: Iterator[dict[str, Any]] = iter(())
         if good:
             company: Company = "each" if self.query.deterministic else "mixed"
-            passed = engine.run(model, good, company=company)
+            passed = engine.run(model, good, company=company, is_wanted=self.is_wanted)
             self.seconds["queue"] += passed.queue
             self.seconds["forward"] += passed.forward
             ranked = ranking.rankings(passed.logits, labels, columns, self.query)
@@ -129,11 +136,12 @@ def predict(
 
     Raises:
         Invalid: `too_many_attributions`, `unknown_label`.
+        Left: the client has closed its connection.
         Problem: as `read_consistently`.
     """
     started = perf_counter()
     budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
-    work = Work(parts, query, images, budget)
+    work = Work(parts, query, images, budget, lambda: not ticket.has_left)
     selection, answers = read_consistently(
         parts.reading,
         parts.engine,

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
+from app.api.http.thread_pools import ThreadPools
 from app.database.audit import Act, name_hash
 from app.database.sessions import Session, transaction
 from app.errors import NotFound
@@ -70,6 +71,11 @@ def _noun(request: Request) -> str:
     return request.scope["path"].split("/")[2].removesuffix("s")
 
 
+async def _threads(request: Request) -> ThreadPools:
+    pools: ThreadPools = request.app.state.threads
+    return pools
+
+
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
@@ -103,5 +109,6 @@ ProbeQuery = Annotated[
     ),
 ]
 PageDep = Annotated[Page, Depends(page)]
+ThreadsDep = Annotated[ThreadPools, Depends(_threads)]
 TicketDep = Annotated[Ticket, Depends(_ticket)]  # enter before reading the components
 OnceDep = Annotated[Once, Depends(once)]

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import NotReady
 from app.inference.deletion_gate import Ticket
+from app.inference.models import Left
 
 ATTEMPTS = 5
 
@@ -38,7 +39,10 @@ class LeasedAnswer(Response):
         """
         for attempt in range(ATTEMPTS):
             if attempt:
-                self.made = await run_in_threadpool(self._made_again)
+                try:
+                    self.made = await run_in_threadpool(self._made_again)
+                except Left:
+                    return
             if self.ticket.is_current:
                 await _send_under_lease(self.made, self.ticket, scope, receive, send)
                 return

@@ -1,0 +1,140 @@
+"""Predictions wait for each other in a bounded queue, and nothing else waits behind them."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from app.operations.prediction import Work
+from tests.support.images import image
+from tests.support.problems import problem
+from tests.support.service import Service
+
+SCOPE = "head"
+PNG = {"Content-Type": "image/png"}
+THREADS, WAITING = 2, 3
+BOUNDS = {"max_concurrent_predictions": THREADS, "max_waiting_predictions": WAITING}
+
+
+class Held:
+    """Predictions that are held back when their work begins, until `go`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        prepare, self.begun, self.go = Work.prepare, [], threading.Event()
+
+        def wait(work: Work, selection: Any) -> None:
+            self.begun.append(work)
+            assert self.go.wait(60)
+            prepare(work, selection)
+
+        monkeypatch.setattr(Work, "prepare", wait)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    holding = Held(monkeypatch)
+    yield holding
+    holding.go.set()
+
+
+@pytest.fixture
+def bounded(serve: Callable[..., Service]) -> Service:
+    """A service with few threads for predictions, and a component."""
+    service = serve(**BOUNDS)
+    service.component({"cat": 2})
+    return service
+
+
+def ask(service: Service) -> httpx.Response:
+    return service.client.post("/v1/predictions", content=image("cat", 90), headers=PNG)
+
+
+def send(service: Service) -> socket.socket:
+    """Send a prediction's request; return the connection, to be closed before the answer."""
+    body, url = image("cat", 90), service.client.base_url
+    lines = ("POST /v1/predictions HTTP/1.1", f"Host: {url.host}", "Content-Type: image/png")
+    head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", ""))
+    connection = socket.create_connection((url.host, url.port))
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def waiting(service: Service) -> int:
+    return service.app.state.threads.predictions.waiting
+
+
+def fill(service: Service, pool: ThreadPoolExecutor, held: Held) -> list[Future[httpx.Response]]:
+    """Have all threads work and all places in the queue be taken."""
+    sent = [pool.submit(ask, service) for _ in range(THREADS)]
+    until(lambda: len(held.begun) == THREADS)
+    sent += [pool.submit(ask, service) for _ in range(WAITING)]
+    until(lambda: waiting(service) == WAITING)
+    return sent
+
+
+def test_deletions_and_health_wait_behind_no_prediction(bounded: Service, held: Held):
+    gone = bounded.component({"dog": 2})
+    with ThreadPoolExecutor(THREADS + WAITING) as pool:
+        sent = fill(bounded, pool, held)
+        for path in ("/livez", "/readyz", "/metrics", "/v1/components"):
+            assert bounded.client.get(path).status_code == 200
+        assert bounded.client.delete(f"/v1/components/{gone}").status_code == 200
+        assert not any(each.done() for each in sent)
+        held.go.set()
+        answers = [each.result(60) for each in sent]
+    assert [answer.status_code for answer in answers] == [200] * len(sent)
+    assert not any(gone in answer.text for answer in answers)
+
+
+def test_beyond_the_queue_predictions_are_answered_at_once(bounded: Service, held: Held):
+    with ThreadPoolExecutor(THREADS + WAITING) as pool:
+        sent = fill(bounded, pool, held)
+        answer = ask(bounded)
+        problem(answer, 429, "queue_full")
+        assert answer.headers["Retry-After"] == "1"
+        held.go.set()
+        assert [each.result(60).status_code for each in sent] == [200] * len(sent)
+    assert ask(bounded).status_code == 200
+
+
+def test_images_of_clients_that_left_are_not_computed(bounded: Service, held: Held):
+    with ThreadPoolExecutor(THREADS) as pool, ExitStack() as sockets:
+        sent = [pool.submit(ask, bounded) for _ in range(THREADS)]
+        until(lambda: len(held.begun) == THREADS)
+        left = [sockets.enter_context(send(bounded)) for _ in range(WAITING)]
+        until(lambda: waiting(bounded) == WAITING)
+        for each in left:
+            each.close()
+        until(lambda: waiting(bounded) == 0)
+        held.go.set()
+        assert [each.result(60).status_code for each in sent] == [200] * THREADS
+    assert ask(bounded).status_code == 200
+    assert len(held.begun) == THREADS + 1
+
+
+def test_what_a_client_has_left_behind_is_not_decoded(
+    bounded: Service, held: Held, monkeypatch: pytest.MonkeyPatch
+):
+    decoded, decode = [], Work._decode
+    monkeypatch.setattr(
+        Work, "_decode", lambda work, *given: (decoded.append(given), decode(work, *given))[1]
+    )
+    with send(bounded):
+        until(lambda: len(held.begun) == 1)
+    until(lambda: not held.begun[0].is_wanted())
+    held.go.set()
+    assert ask(bounded).status_code == 200
+    assert len(decoded) == 1

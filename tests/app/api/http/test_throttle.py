@@ -54,6 +54,7 @@ def test_whoever_has_the_right_key_is_let_in_whatever_others_send_from_the_same_
         (token_urlsafe(32), False),
         (token_hex(16), False),
     ],
+    ids=["strong", "short", "one letter", "one word", "random", "random in hexadecimal"],
 )
 def test_a_key_is_taken_for_a_secret_if_it_is_long_and_of_many_letters(key, guessable, caplog):
     settings = Settings(api_key=key, database_url=None)

@@ -199,6 +199,7 @@ def test_a_sparse_file_is_told_by_its_own_name():
         ),
         (b"\1\2\3" * 300, "the gzip holds no tar: make a tar of the images"),
     ],
+    ids=["a zip", "an image", "a gzip", "anything"],
 )
 def test_what_a_compressed_file_holds_in_place_of_a_tar_is_named(inside, told):
     assert told in refused(gzip.compress(inside.ljust(600, b"\0"))).detail

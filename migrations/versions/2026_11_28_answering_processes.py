@@ -14,7 +14,7 @@ def upgrade() -> None:
         "answering_process",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("lease_seconds", sa.Float(), nullable=False),
+        sa.Column("lease_seconds", sa.Double(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=True),
         sa.Column("registered_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_answering_process")),

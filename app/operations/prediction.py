@@ -74,16 +74,18 @@ class Work:
             selection = replace(selection, refinement=None)  # only the one-shot answer has parts
         spaces, engine = self.parts.spaces, self.parts.engine
         model = spaces.model(selection.space, *selection.served)
-        labels = self._timed("compose", engine.compose, model)
-        columns = ranking.columns(labels, self.query.labels)
+        if self.query.labels is not None:  # an unknown one is found before the images are computed
+            ranking.columns(self._timed("compose", engine.compose, model), self.query.labels)
         good = [item for item in self.inputs if not isinstance(item, Problem)]
         answers: Iterator[dict[str, Any]] = iter(())
         if good:
             company: Company = "each" if self.query.deterministic else "mixed"
             passed = engine.run(model, good, company=company, is_wanted=self.is_wanted)
+            self.seconds["compose"] += passed.compose
             self.seconds["queue"] += passed.queue
             self.seconds["forward"] += passed.forward
-            ranked = ranking.rankings(passed.logits, labels, columns, self.query)
+            columns = ranking.columns(passed.labels, self.query.labels)
+            ranked = ranking.rankings(passed.logits, passed.labels, columns, self.query)
             answers = iter(self._answers(selection, good, ranked))
         return selection, [
             item if isinstance(item, Problem) else next(answers) for item in self.inputs

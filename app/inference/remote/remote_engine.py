@@ -58,6 +58,7 @@ class RemoteEngine:
         self._fault: dict[str, Any] | None = None  # why the first process could not start
         self._is_closed = False
         self.device_name = ""
+        self._respected: int | None = None  # the last epoch that was told
         self._keeper = Thread(target=self._keep, name="engine-keeper", daemon=True)
         self._keeper.start()
         with self._changed:
@@ -223,8 +224,10 @@ class RemoteEngine:
                 connection.close()
 
     def respect(self, epoch: int) -> None:
-        """As `Engine.respect`."""
-        self._ask("respect", epoch)
+        """As `Engine.respect`; asks nothing if this epoch is the last one that was told."""
+        if epoch != self._respected:
+            self._ask("respect", epoch)
+            self._respected = epoch
 
     def canary(self, key: SpaceKey) -> None:
         """As `Engine.canary`."""

@@ -117,19 +117,16 @@ def test_an_image_that_does_not_decode_leaves_the_others_theirs(two: TwoComponen
     assert set(good) == {"index", "predictions", "contributions", "leave_one_out"}
 
 
-def test_too_many_are_refused(two: TwoComponents, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, given = two.service.state.engine, two.service.settings
-    limited = given.model_copy(update={"max_attributions": 3})
-    monkeypatch.setattr(engine, "settings", limited)
-    asked = {"return": "contributions"}
-    assert two.post(image("cat", 1), **asked).status_code == 200
-    answer = two.post(image("cat", 1), image("cat", 2), **asked)
-    assert "and 3 pairs" in problem(answer, 422, "too_many_attributions")["detail"]
-    limited = given.model_copy(update={"max_attributed_components": 1})
-    monkeypatch.setattr(engine, "settings", limited)
-    answer = two.post(image("cat", 1), **asked)
-    assert "most are 1 components" in problem(answer, 422, "too_many_attributions")["detail"]
-    assert two.post(image("cat", 1)).status_code == 200
+def test_too_many_are_refused(two: TwoComponents) -> None:
+    given, asked = two.service.settings, {"return": "contributions"}
+    with two.service.replaced(settings=given.model_copy(update={"max_attributions": 3})):
+        assert two.post(image("cat", 1), **asked).status_code == 200
+        answer = two.post(image("cat", 1), image("cat", 2), **asked)
+        assert "and 3 pairs" in problem(answer, 422, "too_many_attributions")["detail"]
+    with two.service.replaced(settings=given.model_copy(update={"max_attributed_components": 1})):
+        answer = two.post(image("cat", 1), **asked)
+        assert "most are 1 components" in problem(answer, 422, "too_many_attributions")["detail"]
+        assert two.post(image("cat", 1)).status_code == 200
 
 
 def test_a_deleted_component_is_in_no_later_answer(service: Service) -> None:

@@ -29,6 +29,9 @@ class Limits(BaseModel):
     max_connections: int
     max_connections_per_address: int
     max_event_streams: int
+    max_concurrent_predictions: int
+    max_waiting_predictions: int
+    max_waiting_images: int
 
 
 class Live(BaseModel):

@@ -69,12 +69,14 @@ def _check_images(
     Raises:
         Conflict: `parent_data_missing`, with the `components`.
     """
-    losses = [parent.hyperparameters["loss"] for parent in parents]
+    trained = [parent for parent in parents if parent.derived is None]
+    losses = [parent.hyperparameters["loss"] for parent in trained]
     needed = parts.engine.merges_needing_images(method.operator, space.scope, losses)
+    needing = {parent.id for parent, needs in zip(trained, needed, strict=True) if needs}
     missing = [
         parent.id
-        for parent, needs in zip(parents, needed, strict=True)
-        if parent.derived is not None or (parent.dataset_id is None and needs)
+        for parent in parents
+        if parent.derived is not None or (parent.dataset_id is None and parent.id in needing)
     ]
     if missing:
         raise Conflict(

@@ -43,4 +43,4 @@ def occurrences(service: Service, trace: bytes) -> int:
 def probe_of(service: Service, space: str) -> dict[str, Any]:
     """Take the space's probe as it is now, without deleting anything."""
     with transaction(service.state.reading) as session:
-        return AnswerHashes(service.state.engine).take(session, space)
+        return AnswerHashes(service.state.engine, service.state.spaces).take(session, space)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from app.inference import engine
+from app.inference.engine import engine
 from app.operations.space_opening import permitted
 from tangent.backbones.loading import create_untrained
 from tests.support.problems import problem

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from app.cli import backup_commands as backups
-from app.database.row_checksums import DamagedRow
+from app.errors import NotReady
 from app.files import private_folder
 from app.settings import BadSettings, Settings, read
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         return COMMANDS[flags.command](settings, flags)
     except BadSettings as error:
         reason = str(error)
-    except DamagedRow as error:
+    except NotReady as error:
         reason = error.detail
     except (DBAPIError, TimeoutError) as error:
         cause = getattr(error, "orig", error)

@@ -2,7 +2,7 @@
 
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 Item = TypeVar("Item")
 
@@ -16,5 +16,13 @@ class Listing(BaseModel, Generic[Item]):
     damaged: list[str] = Field(
         [],
         description="ids or names on this page that `data` is without, as their rows are damaged "
-        "in the database: the operator has to restore a backup",
+        "in the database: the operator has to restore a backup; not there if all are whole",
     )
+
+    @model_serializer(mode="wrap")
+    def _only_with_damage(self, shown: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a type would replace the schema
+        """Leave the member out of whole pages, as earlier versions read no other ones."""
+        page = shown(self)
+        if not self.damaged:
+            del page["damaged"]
+        return page

@@ -79,7 +79,6 @@ def test_before_the_first_deletion_the_head_is_zeros(service):
         "data": [],
         "has_more": False,
         "next": None,
-        "damaged": [],
     }
 
 

@@ -147,7 +147,7 @@ def test_it_is_told_when_the_dataset_trained_a_component(service: Service) -> No
     assert [each["id"] for each in found["components"]] == [part, other]  # no longer "all"
 
 
-def test_what_cannot_be_solved_is_refused(shared, a, b, labelled, monkeypatch):
+def test_what_cannot_be_solved_is_refused(shared, a, b, labelled):
     compose(shared, "s4", [a, b])
     before = shared.client.get("/v1/compositions/s4").json()
     problem(solve(shared, "none", labelled), 404, "composition_not_found")
@@ -165,8 +165,8 @@ def test_what_cannot_be_solved_is_refused(shared, a, b, labelled, monkeypatch):
     problem(stale, 412, "composition_changed")
     for limit, most in (("max_solve_numbers", 100), ("max_attributed_components", 1)):
         limited = shared.settings.model_copy(update={limit: most})
-        monkeypatch.setattr(shared.state.engine, "settings", limited)
-        document = problem(solve(shared, "s4", labelled), 422, "solve_too_large")
+        with shared.replaced(settings=limited):
+            document = problem(solve(shared, "s4", labelled), 422, "solve_too_large")
         assert f"{most} " in document["detail"]
     assert shared.client.get("/v1/compositions/s4").json() == before
 

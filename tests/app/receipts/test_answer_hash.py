@@ -15,7 +15,6 @@ from sqlalchemy import text
 import tangent
 from app.database.sessions import transaction
 from app.settings import Settings
-from app.store import spaces
 from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service, running
@@ -112,7 +111,7 @@ def test_without_the_option_there_is_no_probe_and_no_forward_pass(service, monke
         raise AssertionError("asked")
 
     with monkeypatch.context() as patched:
-        patched.setattr(service.state.engine, "logits", never)
+        patched.setattr(service.state.engine.batches, "run", never)
         answer = service.client.delete(f"/v1/components/{gone}")
 
     assert answer.json()["body"]["probes"] is None
@@ -196,6 +195,6 @@ def test_a_probe_that_cannot_be_answered_deletes_nothing(service):
     document = problem(refused, 503, "probe_failed")
     assert "nothing was changed: repeat without probe=true" in document["detail"]
     assert service.client.get(f"/v1/components/{gone}").json()["status"] == "ready"
-    with transaction(service.state.reading) as session:
-        assert spaces.labels(session, spaces.get(session, "default")) == ["cat", "dog"]
+    assert service.client.get("/v1/receipts").json()["data"] == []
+    assert service.client.get(f"/v1/components/{kept}").json()["status"] == "failed"  # and says so
     assert service.client.delete(f"/v1/components/{gone}").status_code == 200

@@ -12,7 +12,9 @@ from threading import Event, Lock
 from app.errors import NotReady
 from app.images.budget import Budget
 
-MAX_WAITING = 24  # images of requests that are not patient
+# Images of requests that are not patient; more only of requests that have had nothing yet, whose
+# number the threads of predictions bound.
+MAX_WAITING = 24
 PATIENCE = 30.0  # seconds
 RETRY_SECONDS = 10
 
@@ -66,8 +68,8 @@ class Turns:
             if waiting.has_place:
                 return None
             impatient = [each for each in self._waiting if not each.budget.is_patient]
-            if len(impatient) > MAX_WAITING:
-                last = max(impatient, key=lambda each: each.rank)
+            last = max(impatient, key=lambda each: each.rank, default=waiting)
+            if len(impatient) > MAX_WAITING and last.budget.spent:
                 self._waiting.remove(last)
                 last.settled.set()
             return waiting

@@ -216,7 +216,7 @@ def test_the_quick_form_measures_a_real_service(tmp_path):
     assert extras.keys() == {"changes", "readiness", "memory", "processor"}
     assert extras["changes"]["with_it"] > 0
     assert extras["changes"]["late"] == 0
-    assert all(each["errors"] == {} for each in extras.values())
+    assert {name: each["errors"] for name, each in extras.items()} == {key: {} for key in extras}
     assert extras["readiness"]["statuses"] == [200]
     assert extras["processor"]["api_ms"] > 0
     assert extras["processor"]["other_processes_ms"] > 0  # decoding, which is not the API's

@@ -89,6 +89,19 @@ def test_of_too_many_that_wait_the_one_that_has_had_most_is_refused(monkeypatch)
     patient.release()
 
 
+def test_requests_that_have_had_nothing_all_wait_however_many_they_are(monkeypatch):
+    monkeypatch.setattr(turns, "MAX_WAITING", 2)
+    under_test = Turns(1, 1)
+    first = Held(under_test, spent(0))
+    assert first.inside.wait(30)
+    new = [waiting(under_test, spent(0)) for _ in range(6)]
+    for held, after in zip([first, *new], new, strict=False):
+        held.release()
+        assert after.inside.wait(30)
+    new[-1].release()
+    assert all(held.refusal is None for held in new)
+
+
 def test_nobody_waits_for_ever(monkeypatch):
     monkeypatch.setattr(turns, "PATIENCE", 0.01)
     under_test = Turns(1, 1)

@@ -148,14 +148,14 @@ class Connection:
             waiting, self._calls = list(self._calls.values()), {}
         for future in waiting:
             future.set_exception(lost())
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> int:
-        """End the process if it runs; return its status."""
+        """End the process if it runs, and remove its folder; return its status."""
         self._process.kill()
         status = self._process.wait()
         assert self._process.stdout
         self._process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
         return status
 
 

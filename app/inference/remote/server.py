@@ -10,10 +10,12 @@ waits with it; other calls each take a thread of a pool.
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -165,6 +167,7 @@ def main() -> None:
         raise SystemExit(1) from error
     print(json.dumps({"device": engine.device_name}), flush=True)
     server.serve(parent)
+    shutil.rmtree(Path(address.removeprefix("ipc://")).parent, ignore_errors=True)
     os._exit(0)  # whatever still computes
 
 

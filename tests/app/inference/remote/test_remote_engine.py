@@ -181,9 +181,11 @@ def test_a_process_that_does_not_forget_in_time_is_ended(stage, monkeypatch):
     assert stage.there.pid != pid
 
 
-def test_a_device_that_is_not_there_is_said_at_once(tmp_path):
+def test_a_device_that_is_not_there_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(UnknownDevice, match="torch cannot compute on a device 'cuda:77'"):
         RemoteEngine(Settings(data_dir=tmp_path, engine="process", device="cuda:77"))
+    assert list(tmp_path.glob("tangent-engine-*")) == []
 
 
 PARENT = """
@@ -201,13 +203,15 @@ time.sleep(600)
 
 def test_the_process_ends_with_the_one_that_asks_which_has_no_torch(tmp_path):
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         pid = int(parent.stdout.readline())
         parent.kill()
     end = time.monotonic() + SECONDS
     while is_running(pid):
         assert time.monotonic() < end, "the engine has outlived its parent"
         time.sleep(0.1)
+    assert list(tmp_path.glob("tangent-engine-*")) == []
 
 
 def is_running(pid: int) -> bool:

@@ -17,12 +17,14 @@ from typing import Any
 import zmq
 
 from app.errors import NotReady
+from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import error_of, packed, unpacked
 from app.settings import SECRET, Settings
 
 MODULE = "app.inference.remote.server"
 POLL_MILLISECONDS = 200  # between two looks at whether the process lives
 RETRY_SECONDS = 2
+MAX_PARENT = 60  # characters of the path that a folder with a socket is made in
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +38,19 @@ def lost() -> NotReady:
     )
 
 
+def _made_folder() -> Path:
+    """Make a folder that is closed to other users; a socket's path has a short bound."""
+    parent = tempfile.gettempdir()
+    where = parent if len(parent) <= MAX_PARENT else "/tmp"  # noqa: S108
+    return Path(tempfile.mkdtemp(prefix="tangent-engine-", dir=where))
+
+
 class Connection:
     """A process, from its start to its end; it is not started again."""
 
     def __init__(self, settings: Settings) -> None:
         """Start the process; `listen` waits for it."""
-        self._folder = Path(tempfile.mkdtemp(prefix="tangent-engine-"))  # closed to other users
+        self._folder = _made_folder()
         self._address = f"ipc://{self._folder}/calls"
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, self._address, str(os.getpid())],
@@ -53,7 +62,7 @@ class Connection:
         self._calls: dict[bytes, Future[Any]] = {}
         self._count, self._has_ended = 0, False
         self._outbox: SimpleQueue[list[Any]] = SimpleQueue()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._wake_up = WakeUp()
 
     def _tell(self, settings: Settings) -> None:
         assert self._process.stdin
@@ -96,8 +105,10 @@ class Connection:
         self._send([number])
 
     def _send(self, frames: list[Any]) -> None:
-        self._outbox.put(frames)
-        os.eventfd_write(self._wake, 1)
+        with self._lock:
+            if not self._has_ended:
+                self._outbox.put(frames)
+                self._wake_up.call()
 
     def listen(self) -> None:
         """Send calls and take answers until the process ends; then refuse all that wait."""
@@ -107,12 +118,12 @@ class Connection:
         socket.connect(self._address)
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
-        poller.register(self._wake, zmq.POLLIN)
+        poller.register(self._wake_up.fd, zmq.POLLIN)
         try:
             while self._process.poll() is None:
                 ready = dict(poller.poll(POLL_MILLISECONDS))
-                if self._wake in ready:
-                    os.eventfd_read(self._wake)
+                if self._wake_up.fd in ready:
+                    self._wake_up.clear()
                     self._send_calls(socket)
                 if socket in ready:
                     self._take_answers(socket)
@@ -146,6 +157,7 @@ class Connection:
         with self._lock:
             self._has_ended = True
             waiting, self._calls = list(self._calls.values()), {}
+            self._wake_up.close()
         for future in waiting:
             future.set_exception(lost())
 

@@ -24,6 +24,7 @@ import zmq
 from app.files.blobs import LocalBlobs
 from app.inference.engine.engine import Engine
 from app.inference.engine.metrics import EngineMetrics
+from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import Frames, packed, told, unpacked
 from app.settings import Settings
 
@@ -51,7 +52,7 @@ class Server:
         self._socket.set_hwm(0)  # the queue of images has a bound, and answers must not be lost
         self._socket.bind(address)
         self._outbox: SimpleQueue[Frames] = SimpleQueue()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._wake_up = WakeUp()
         self._open: set[bytes] = set()  # calls that are not answered yet
         self._left: set[bytes] = set()  # those of them whose clients have left
 
@@ -59,11 +60,11 @@ class Server:
         """Answer until the parent process has ended."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake, zmq.POLLIN)
+        poller.register(self._wake_up.fd, zmq.POLLIN)
         while os.getppid() == parent:
             ready = dict(poller.poll(POLL_MILLISECONDS))
-            if self._wake in ready:
-                os.eventfd_read(self._wake)
+            if self._wake_up.fd in ready:
+                self._wake_up.clear()
                 self._send_answers()
             if self._socket in ready:
                 self._receive()
@@ -140,7 +141,7 @@ class Server:
         else:
             frames = packed(["value", value])
         self._outbox.put([client, number, *frames])
-        os.eventfd_write(self._wake, 1)
+        self._wake_up.call()
 
     def _send_answers(self) -> None:
         while True:

@@ -129,7 +129,7 @@ class Connection:
                     self._take_answers(socket)
         finally:
             socket.close()
-            self._end()
+            self.end()
 
     def _send_calls(self, socket: Any) -> None:
         while True:
@@ -153,7 +153,8 @@ class Connection:
                 else:
                     future.set_exception(error_of(value))
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Refuse all calls, those that wait too; call this from the thread that would listen."""
         with self._lock:
             self._has_ended = True
             waiting, self._calls = list(self._calls.values()), {}

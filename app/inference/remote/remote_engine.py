@@ -80,6 +80,8 @@ class RemoteEngine:
                 self._changed.notify_all()
             if "device" in about:
                 connection.listen()
+            else:
+                connection.end()
             with self._changed:
                 self._connection = None
             status = connection.close()

@@ -119,6 +119,8 @@ def _opened_engine(settings: Settings) -> AnyEngine:
         return opened_engine(settings, LocalBlobs(settings.data_dir / "blobs"))
     except UnknownDevice as error:
         raise BadSettings(f"TANGENT_DEVICE is {settings.device!r}: {error}") from None
+    except RuntimeError as error:
+        raise BadSettings(f"{error}: its lines above say why, mostly memory") from None
 
 
 def _make_default_space(settings: Settings, engine: AnyEngine) -> None:

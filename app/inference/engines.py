@@ -17,6 +17,7 @@ def opened_engine(settings: Settings, blobs: LocalBlobs) -> AnyEngine:
 
     Raises:
         TangentError: it cannot compute on the device of the settings.
+        RuntimeError: its process did not start.
     """
     if settings.engine == "process":
         from app.inference.remote.remote_engine import RemoteEngine

@@ -9,8 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import transaction
-from app.database.tables import Component, ComponentEvent, Dataset, Receipt, now
+from app.database.tables import Component, ComponentEvent, Dataset, now
 from app.store import components, scrub_turns, workers
+from app.store.ledger_order import receipts_so_far
 from app.store.members import is_damaged
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def read(sessions: sessionmaker[Session], *, dead_seconds: float) -> Counts | No
 
 def deletions_so_far(session: Session) -> int:
     """Return the number of the last receipt, which grows with every deletion in any process."""
-    return session.scalar(select(func.max(Receipt.number))) or 0
+    return session.scalar(select(receipts_so_far())) or 0
 
 
 def damaged(session: Session) -> dict[str, int]:

@@ -18,7 +18,7 @@ DATED = ("app.database.columns", "app.database.jobs", "app.schemas.keys")
 
 
 class Clock:
-    """What the acting process takes for the present."""
+    """The clock of the process that acts."""
 
     offset = 0.0  # seconds
 

@@ -49,14 +49,22 @@ class Connection:
     """A process, from its start to its end; it is not started again."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start the process; `listen` waits for it."""
+        """Start the process; `listen` waits for it.
+
+        Raises:
+            OSError: the system starts no process now.
+        """
         self._folder = _made_folder()
         self._address = f"ipc://{self._folder}/calls"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, self._address, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", MODULE, self._address, str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        except OSError:
+            self._folder.rmdir()
+            raise
         self._tell(settings)
         self._lock = Lock()
         self._calls: dict[bytes, Future[Any]] = {}

@@ -38,7 +38,7 @@ FORGET_SECONDS = 5.0
 METRICS_SECONDS = 1.0
 LOOK_SECONDS = 0.1  # between two looks at whether the client still waits
 RESTART_SECONDS = (0.5, 30.0)  # pause before the process is started again: first, longest
-NO_ENGINE: dict[str, Any] = {"kind": "EngineFault", "text": "the engine process ended at its start"}
+NO_ENGINE: dict[str, Any] = {"kind": "EngineFault", "text": "the engine process did not start"}
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class RemoteEngine:
 
         Raises:
             TangentError: the engine cannot compute on the device of the settings.
+            EngineFault: the process did not start.
         """
         self._settings = settings
         self._changed = Condition()
@@ -70,29 +71,41 @@ class RemoteEngine:
     def _keep(self) -> None:
         pause = RESTART_SECONDS[0]
         while not self._is_closed:
-            began, connection = monotonic(), Connection(self._settings)
-            about = connection.opening()
-            with self._changed:
-                if "device" in about:
-                    self.device_name, self._connection = about["device"], connection
-                elif not self.device_name:
-                    self._fault = about.get("error", NO_ENGINE)
-                self._changed.notify_all()
-            if "device" in about:
-                connection.listen()
-            else:
-                connection.end()
-            with self._changed:
-                self._connection = None
-            status = connection.close()
+            began = monotonic()
+            try:
+                end = f"ended with status {self._run(Connection(self._settings))}"
+            except OSError as error:  # too many processes, too little memory: that passes
+                end = f"could not be started ({error})"
+                self._note_opening({}, None)
             if self._is_closed or self._fault is not None:
                 return
-            log.error("the engine process ended with status %d and is started again", status)
+            log.error("the engine process %s and is started again", end)
             if monotonic() - began > RESTART_SECONDS[1]:
                 pause = RESTART_SECONDS[0]
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed, pause)
             pause = min(2 * pause, RESTART_SECONDS[1])
+
+    def _run(self, connection: Connection) -> int:
+        """Let the process answer until it ends; return its status."""
+        about = connection.opening()
+        self._note_opening(about, connection)
+        if "device" in about:
+            connection.listen()
+        else:
+            connection.end()
+        with self._changed:
+            self._connection = None
+        return connection.close()
+
+    def _note_opening(self, about: dict[str, Any], connection: Connection | None) -> None:
+        """Note that the process can answer, or why the first one of all cannot."""
+        with self._changed:
+            if "device" in about:
+                self.device_name, self._connection = about["device"], connection
+            elif not self.device_name:
+                self._fault = about.get("error", NO_ENGINE)
+            self._changed.notify_all()
 
     @property
     def pid(self) -> int | None:

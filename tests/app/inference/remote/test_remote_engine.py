@@ -188,6 +188,36 @@ def test_a_device_that_is_not_there_is_said_at_once(tmp_path, monkeypatch):
     assert list(tmp_path.glob("tangent-engine-*")) == []
 
 
+def test_a_process_that_cannot_be_started_is_said_at_once(tmp_path, monkeypatch):
+    def refused(*given, **named):
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr("app.inference.remote.connection.subprocess.Popen", refused)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(EngineFault, match="the engine process did not start"):
+        RemoteEngine(Settings(data_dir=tmp_path, engine="process", device="cpu"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_cannot_be_started_again_is_tried_again(stage, monkeypatch):
+    stage.ask_until_it_answers()
+    real, refusals = subprocess.Popen, []
+
+    def refused_once(*given, **named):
+        if not refusals:
+            refusals.append(1)
+            raise BlockingIOError("no more processes")
+        return real(*given, **named)
+
+    monkeypatch.setattr("app.inference.remote.connection.subprocess.Popen", refused_once)
+    pid = stage.there.pid
+    os.kill(pid, signal.SIGKILL)
+    while stage.there.pid == pid:
+        time.sleep(0.05)
+    stage.ask_until_it_answers()
+    assert refusals
+
+
 PARENT = """
 import sys, time
 from pathlib import Path

@@ -7,6 +7,8 @@ precedes the first effect leaves nothing, so that a death before an effect is on
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from threading import Event
+from unittest.mock import patch
 
 import pytest
 
@@ -56,3 +58,21 @@ def test_a_fault_at_any_effect_leaves_all_of_the_request_or_nothing(
             if not history.struck:
                 break
     assert effect > 1, "a request has a commit at least"
+
+
+def test_the_death_of_one_process_takes_no_lease_from_the_other(
+    migrated: Path, tmp_path: Path, trainings
+):
+    with simulated(tmp_path, migrated, trainings) as history:
+        lease, renewed = history.processes[1].service.state.lease, Event()
+        history.coming = 1, Fault.DIES_BEFORE
+
+        def renew_while_dead(_: int) -> None:
+            assert history.plan.dead
+            with patch.object(lease, "_hold", lambda *_: renewed.set()):
+                lease.renew_soon()
+                renewed.wait(5)
+
+        with patch.object(history, "restart", renew_while_dead):
+            history.upload(FILES)
+        assert renewed.is_set()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from threading import current_thread
+from threading import Thread, current_thread
 from typing import Any
 from unittest.mock import patch
 
@@ -53,6 +53,7 @@ class Plan:
 
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
+        self.spared: set[Thread] = set()  # of a process that lives on whatever strikes the other
         self.seen: list[str] = []  # effects since the plan was armed
         self.clear()
 
@@ -78,7 +79,7 @@ class Plan:
 
         A fault that needs a line to `cut` waits for an effect that has one.
         """
-        if self.dead:
+        if self.stops_this_thread():
             raise Dead(name)
         if current_thread().name == "lease":  # it acts at times of its own, in no request
             return act()
@@ -107,6 +108,10 @@ class Plan:
     def _die(self, name: str) -> None:
         self.dead = True
         raise Dead(name)
+
+    def stops_this_thread(self) -> bool:
+        """Return whether the thread that asks belongs to a process that has died."""
+        return self.dead and current_thread() not in self.spared
 
     def holds(self, path: Any) -> bool:
         """Return whether the path lies below the folder; one relative to a descriptor does not."""
@@ -180,7 +185,7 @@ def _flushing(plan: Plan, original: Callable[[int], None]) -> Callable[[int], No
 
 def _opening(plan: Plan, original: Callable[..., Any]) -> Callable[..., Any]:
     def act(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
-        if plan.dead and WRITING & set(mode) and plan.holds(file):
+        if plan.stops_this_thread() and WRITING & set(mode) and plan.holds(file):
             raise Dead("open")
         return original(file, mode, *more, **options)
 
@@ -188,7 +193,7 @@ def _opening(plan: Plan, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _stop_if_dead(plan: Plan) -> None:
-    if plan.dead:
+    if plan.stops_this_thread():
         raise Dead("statement")
 
 

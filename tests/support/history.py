@@ -99,6 +99,7 @@ class History:
         A process that died is started again.
         """
         if self.coming is not None:
+            self.plan.spared = self.processes[1 - self.acting].threads
             self.plan.arm(*self.coming)
             self.coming = None
         try:

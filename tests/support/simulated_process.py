@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from threading import enumerate as enumerate_threads
 from typing import Any
 from unittest.mock import patch
 
@@ -43,7 +44,10 @@ def application(which: int) -> FastAPI:
 
 @dataclass
 class Process:
-    """One API process: its application and a client that speaks to it directly."""
+    """One API process: its application and a client that speaks to it directly.
+
+    `threads` are those that it started: they live and die with it.
+    """
 
     which: int
     settings: Settings
@@ -52,7 +56,9 @@ class Process:
         self.app = application(self.which)
         self.app.state.settings = self.settings
         self._context = opened(self.app, self.settings)
+        others = set(enumerate_threads())
         self._context.__enter__()
+        self.threads = set(enumerate_threads()) - others
         client = DirectClient(self.app)  # a lifespan is not run
         self.service = Service(self.app, self.settings, "http://127.0.0.1", client)
 

@@ -6,6 +6,7 @@ The part before is a `Geometry`, which a process without torch can apply.
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from tangent.errors import UnsupportedModel
 
 RESIZINGS = ("Resize", "ResizeKeepRatio")
 CROPS = ("CenterCrop", "CenterCropOrPad")
+TENSOR, NORMALIZE = "MaybeToTensor", "Normalize"  # what follows them, for nearly all of timm
 
 
 class Preprocessing:
@@ -32,13 +34,23 @@ class Preprocessing:
             )
         self.geometry = _geometry(*transforms[:2])
         self._numbers: Sequence[Callable[[Any], Any]] = transforms[2:]
+        self._normalizes = names[2:] == [TENSOR, NORMALIZE]
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the network's input."""
-        return self.normalize(self.geometry.apply(image))
+        return self._input(self.geometry.apply(image))
 
-    def normalize(self, pixels: Image.Image) -> Tensor:
-        """Return the network's input from an image that the geometry was applied to."""
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Return the network's inputs (B, 3, S, S) from the pixels of images, uint8 (B, S, S, 3).
+
+        The geometry was applied to them. Every bit is as if each image came by itself.
+        """
+        if self._normalizes:
+            numbers = pixels.permute(0, 3, 1, 2).contiguous().to(torch.get_default_dtype())
+            return cast(Tensor, self._numbers[1](numbers.div_(255)))
+        return torch.stack([self._input(Image.fromarray(each.numpy())) for each in pixels])
+
+    def _input(self, pixels: Image.Image) -> Tensor:
         numbers: Any = pixels
         for step in self._numbers:
             numbers = step(numbers)

@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 import tangent
-from app.inference.models import Written
+from app.inference.engine.values import inputs_of
+from app.inference.models import Pixels, Written
 
 
 def changed(
     space: tangent.Space,
     component: tangent.Component,
-    images: Sequence[torch.Tensor],
+    pixels: Pixels,
     labels: Sequence[str],
     names: Mapping[str, str],
 ) -> tangent.Component:
@@ -21,8 +20,8 @@ def changed(
     Raises:
         NotDowndatable: it has to be trained.
     """
-    if images:
-        component = tangent.without(space, component, torch.stack(list(images)), labels)
+    if pixels:
+        component = tangent.without(space, component, inputs_of(space, pixels), labels)
     return tangent.renamed(space, component, names) if names else component
 
 

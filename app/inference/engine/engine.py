@@ -13,7 +13,6 @@ from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 
 import tangent
@@ -146,7 +145,7 @@ class Engine(Calculations):
         space, started = self.opened(model.space), perf_counter()
         delta = self.delta(model)
         composed = perf_counter() - started
-        order = Order(space, inputs_of(space, pixels), delta, company, is_wanted)
+        order = Order(space, pixels, delta, company, is_wanted)
         passed: Future[Passed] = Future()
 
         def end(done: "Future[torch.Tensor]") -> None:
@@ -185,7 +184,7 @@ class Engine(Calculations):
         space = self.opened(model.space)
         parts = [(self._loaded.get(source), weight) for source, weight in model.parts]
         shas = [source.sha256 for source, _ in model.parts]
-        images, turn = torch.stack(inputs_of(space, pixels)), self.batches.turn
+        images, turn = inputs_of(space, pixels), self.batches.turn
         found = attribute(space, images, parts, model.rule, shas=shas, turn=turn)
         return attributed(found)
 
@@ -198,9 +197,7 @@ class Engine(Calculations):
         """
         space, parts = self.opened(key), [self._loaded.get(source) for source in sources]
         with self.batches.turn:
-            base, moved = logits_by_component(
-                space, torch.stack(inputs_of(space, pixels)), parts, labels
-            )
+            base, moved = logits_by_component(space, inputs_of(space, pixels), parts, labels)
         return effects_of(base, moved)
 
     def change(
@@ -220,10 +217,10 @@ class Engine(Calculations):
         """
         space = self.opened(key)
         component = self._loaded.get(source)
-        images = inputs_of(space, [image for image, _ in removed])
+        pixels = [image for image, _ in removed]
         with self.batches.turn:
             changed = changes.changed(
-                space, component, images, [label for _, label in removed], renamed or {}
+                space, component, pixels, [label for _, label in removed], renamed or {}
             )
         return changes.written(changed, path)
 
@@ -288,8 +285,9 @@ class Engine(Calculations):
         if monotonic() - self._forwarded_at < CANARY_SECONDS:
             return
         space = self.opened(key)
-        grey = PIL.Image.new("RGB", (space.image_size, space.image_size), (128, 128, 128))
-        order = Order(space, [space.preprocess(grey)], nothing(space), "mixed", lambda: True)
+        height, width = space.preprocess.geometry.crop
+        grey = np.full((height, width, 3), 128, np.uint8)
+        order = Order(space, [grey], nothing(space), "mixed", lambda: True)
         self.batches.run(order)
 
     def close(self) -> None:

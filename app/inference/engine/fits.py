@@ -31,7 +31,7 @@ def fit(problem: WeightProblem) -> Weights:
 def _examples(chunks: Sequence[Effects], truth: Sequence[int]) -> Examples:
     return examples_of(
         [
-            (torch.from_numpy(each.base), [torch.from_numpy(moved) for moved in each.moved])
+            (torch.tensor(each.base), [torch.tensor(moved) for moved in each.moved])  # writable
             for each in chunks
         ],
         truth,

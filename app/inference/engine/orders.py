@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 import tangent
+from app.inference.engine.values import inputs_of
+from app.inference.models import Pixels
 
 LARGE_IMAGE = 128  # pixels of a side, from which a few images fill a processor's caches
-Images = Sequence[torch.Tensor]
+Images = Pixels | Sequence[torch.Tensor]  # all pixels, or all inputs of the network (3, S, S)
 # `mixed`: in batches with other requests' images. `each`: every image in a pass of its own, whose
 # bits depend on nothing else. `together`: in one call of `Space.logits`, as others compute it too.
 Company = Literal["mixed", "each", "together"]
@@ -46,14 +48,14 @@ class Order:
         """The seconds until its first batch began."""
         return (self.begun or perf_counter()) - self.since
 
-    def take(self, most: int) -> list[torch.Tensor]:
+    def take(self, most: int) -> list[Any]:
         """Return the next images, at most so many."""
         images = list(self.images[self.taken : self.taken + most])
         self.taken += len(images)
         return images
 
 
-Batch = list[tuple[Order, list[torch.Tensor]]]
+Batch = list[tuple[Order, list[Any]]]
 
 
 def mixable(queue: deque[Order]) -> list[Order]:
@@ -66,7 +68,8 @@ def mixable(queue: deque[Order]) -> list[Order]:
 def logits_of(batch: Batch) -> list[torch.Tensor]:
     """Return the logits (images, labels of its delta) of every order's part."""
     space = batch[0][0].space
-    images = torch.stack([image for _, images in batch for image in images])
+    given = [image for _, images in batch for image in images]
+    images = torch.stack(given) if torch.is_tensor(given[0]) else inputs_of(space, given)
     deltas = list({id(order.delta): order.delta for order, _ in batch}.values())
     counts = [len(images) for _, images in batch]
     if len(deltas) == 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import PIL.Image
+import numpy as np
 import torch
 
 import tangent
@@ -50,9 +50,9 @@ def described(space: tangent.Space) -> OpenedSpace:
     )
 
 
-def inputs_of(space: tangent.Space, pixels: Pixels) -> list[torch.Tensor]:
-    """Return the network's inputs (3, S, S) from pixels."""
-    return [space.preprocess.normalize(PIL.Image.fromarray(each)) for each in pixels]
+def inputs_of(space: tangent.Space, pixels: Pixels) -> torch.Tensor:
+    """Return the network's inputs (B, 3, S, S) from pixels."""
+    return space.preprocess.normalize(torch.from_numpy(np.stack(pixels)))
 
 
 def _plain(answer: Answer) -> Logits:

@@ -149,13 +149,13 @@ class Connection:
     def _take_answers(self, socket: Any) -> None:
         while True:
             try:
-                number, *message = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                number, *message = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             with self._lock:
-                future = self._calls.pop(number.bytes, None)
+                future = self._calls.pop(number, None)
             if future is not None:
-                kind, value = unpacked([frame.buffer for frame in message])
+                kind, value = unpacked(message)
                 if kind == "value":
                     future.set_result(value)
                 else:

@@ -72,11 +72,10 @@ class Server:
     def _receive(self) -> None:
         while True:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                client, number, *message = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            client, number, *message = (frame.buffer for frame in frames)
-            self._take(bytes(client), bytes(number), message)
+            self._take(client, number, message)
 
     def _take(self, client: bytes, number: bytes, message: Frames) -> None:
         if not message:

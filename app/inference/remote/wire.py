@@ -1,13 +1,15 @@
 """Messages between a service and its engine process: JSON, and the bytes of arrays beside it.
 
 A message is a list of frames. The first is JSON in which {"$": kind, …} stands for what JSON lacks:
-arrays, paths, tuples and the plain values of app.inference.models; arrays follow as frames. Nothing
-in a message can name anything else, so that reading one runs no code of the sender's.
+arrays, paths, tuples and the plain values of app.inference.models. Arrays follow as frames, and so
+do models: most calls are about one of a few, whose text is written and read once. Nothing in a
+message can name anything else, so that reading one runs no code of the sender's.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ from tangent.components.source import Source
 VALUES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(models.SpaceKey, models.OpenedSpace, models.Model, models.Passed, models.Logits),
+        *(models.SpaceKey, models.OpenedSpace, models.Passed, models.Logits),
         *(models.Attributed, models.Effects, models.WeightProblem, models.Weights),
         *(models.Examined, models.MergePlan, models.Written, Geometry, Source),
     )
 }
 Frames = list[Any]  # bytes, or objects with the buffer protocol
+MODELS = 512  # of which each side keeps the texts
+MAX_PARTS = 100  # of such a model; of larger ones, 512 would take too much memory
 
 
 class EngineFault(RuntimeError):
@@ -37,9 +41,12 @@ class EngineFault(RuntimeError):
 
 def packed(value: Any) -> Frames:
     """Return the frames of a message."""
-    arrays: list[np.ndarray] = []
-    text = json.dumps(_coded(value, arrays), separators=(",", ":")).encode()
-    return [text, *arrays]
+    more: Frames = []
+    return [_text(_coded(value, more)), *more]
+
+
+def _text(coded: Any) -> bytes:
+    return json.dumps(coded, separators=(",", ":")).encode()
 
 
 def unpacked(frames: Sequence[Any]) -> Any:
@@ -47,12 +54,27 @@ def unpacked(frames: Sequence[Any]) -> Any:
     return _decoded(json.loads(bytes(frames[0])), frames[1:])
 
 
-def _coded(value: Any, arrays: list[np.ndarray]) -> Any:
+def _model_text(model: models.Model) -> bytes:
+    return _text(_coded(tuple(model), []))
+
+
+def _model_of(text: bytes) -> models.Model:
+    return models.Model(*_decoded(json.loads(text), ()))
+
+
+_kept_text, _kept_model = lru_cache(MODELS)(_model_text), lru_cache(MODELS)(_model_of)
+
+
+def _coded(value: Any, more: Frames) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray):
-        arrays.append(np.ascontiguousarray(value))
-        return {"$": "array", "at": len(arrays), "type": value.dtype.str, "shape": value.shape}
+        more.append(np.ascontiguousarray(value))
+        return {"$": "array", "at": len(more), "type": value.dtype.str, "shape": value.shape}
+    if isinstance(value, models.Model):
+        is_small = len(value.parts) <= MAX_PARTS
+        more.append((_kept_text if is_small else _model_text)(value))
+        return {"$": "model", "at": len(more), "small": is_small}
     if isinstance(value, Path):
         return {"$": "path", "of": str(value)}
     kind = type(value).__name__
@@ -62,14 +84,14 @@ def _coded(value: Any, arrays: list[np.ndarray]) -> Any:
             if is_dataclass(value)
             else list(value)
         )
-        return {"$": kind, "of": [_coded(part, arrays) for part in parts]}
+        return {"$": kind, "of": [_coded(part, more) for part in parts]}
     if isinstance(value, dict):
-        pairs = [[_coded(key, arrays), _coded(one, arrays)] for key, one in value.items()]
+        pairs = [[_coded(key, more), _coded(one, more)] for key, one in value.items()]
         return {"$": "dict", "of": pairs}
     if isinstance(value, tuple):
-        return {"$": "tuple", "of": [_coded(part, arrays) for part in value]}
+        return {"$": "tuple", "of": [_coded(part, more) for part in value]}
     if isinstance(value, list):
-        return [_coded(part, arrays) for part in value]
+        return [_coded(part, more) for part in value]
     raise TypeError(f"a message cannot hold {type(value).__name__}")
 
 
@@ -82,6 +104,9 @@ def _decoded(coded: Any, frames: Sequence[Any]) -> Any:
     if kind == "array":
         flat = np.frombuffer(frames[coded["at"] - 1], np.dtype(coded["type"]))
         return flat.reshape(coded["shape"])
+    if kind == "model":
+        read = _kept_model if coded["small"] else _model_of
+        return read(bytes(frames[coded["at"] - 1]))
     if kind == "path":
         return Path(coded["of"])
     if kind == "dict":

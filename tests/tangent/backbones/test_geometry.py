@@ -37,13 +37,27 @@ def test_a_geometry_and_the_numbers_after_it_are_the_transforms(mode, interpolat
     )
     preprocess = Preprocessing(transforms.transforms)
     geometry = Geometry.of(json.loads(json.dumps(preprocess.geometry.fields())))
-    for size in SIZES if mode != "border" else ORDINARY:
-        image = noise(*size)
+    images = [noise(*size) for size in (SIZES if mode != "border" else ORDINARY)]
+    pixels = [geometry.apply(image).tobytes() for image in images]
+    carried = torch.tensor([list(each) for each in pixels], dtype=torch.uint8)
+    inputs = preprocess.normalize(carried.view(-1, *sides, 3))
+    assert inputs.is_contiguous()
+    for image, found in zip(images, inputs, strict=True):
         expected = transforms(image)
-        pixels = geometry.apply(image).tobytes()
-        carried = Image.frombytes("RGB", (sides[1], sides[0]), pixels)
-        assert torch.equal(preprocess.normalize(carried), expected)
+        assert torch.equal(found, expected)
         assert torch.equal(preprocess(image), expected)
+
+
+def test_numbers_that_are_made_in_another_way_are_made_image_by_image():
+    usual = create_transform(input_size=(3, 32, 32), is_training=False).transforms
+    inverted = [*usual[:3], lambda numbers: 1 - numbers, usual[3]]
+    images = [noise(32, 32), noise(33, 32)]
+    preprocess = Preprocessing(inverted)
+    pixels = [np.asarray(preprocess.geometry.apply(image)) for image in images]
+    stacked = torch.from_numpy(np.stack(pixels))
+    found = preprocess.normalize(stacked)
+    assert torch.equal(found, torch.stack([preprocess(image) for image in images]))
+    assert not torch.equal(found, Preprocessing(usual).normalize(stacked))
 
 
 def test_of_an_image_that_keeps_its_ratio_one_row_is_left_at_least():

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-import PIL.Image
+import numpy as np
 import torch
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -97,13 +97,13 @@ class ImageSource:
     def _batch(self, pack: int, part: list[Entry]) -> Tensor:
         files = [_file(pack, entry) for entry in part]
         budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
-        inputs: list[Tensor] = []
+        pixels: list[np.ndarray] = []
         decoded = self._decoder.pixels(files, self._preprocess.geometry, budget)
         for entry, found in zip(part, decoded, strict=True):
             if isinstance(found, BadImage):
                 raise datasets.unreadable(entry.path, found.reason) from found
-            inputs.append(self._preprocess.normalize(PIL.Image.fromarray(found)))
-        return torch.stack(inputs)
+            pixels.append(found)
+        return self._preprocess.normalize(torch.from_numpy(np.stack(pixels)))
 
 
 def _file(pack: int, entry: Entry) -> bytes:

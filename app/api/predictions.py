@@ -1,6 +1,5 @@
 """Predictions of images by a selection of components; nothing is stored."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -8,13 +7,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.http import problems
 from app.api.http.deps import PartsDep, ThreadsDep, TicketDep
 from app.api.http.leased_answers import LeasedAnswer
-from app.api.http.prediction_forms import PredictionRequest, in_three_forms, prediction_parser
+from app.api.http.prediction_forms import Parsing, in_three_forms, prediction_parser
 from app.api.http.scopes import ScopedRoute
 from app.errors import Problem
-from app.inference.deletion_gate import Ticket
-from app.operations.prediction import Answer
-from app.operations.prediction import predict as predicted
-from app.parts import Parts
+from app.operations.prediction import Answer, Prediction, Work
 from app.schemas import predictions as schemas
 from app.schemas.problems import ProblemOut
 from app.schemas.problems import problems as problem_answers
@@ -33,7 +29,7 @@ router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=Scop
 )
 async def predict(
     request: Request,
-    parse: Annotated[Callable[[], PredictionRequest], Depends(prediction_parser)],
+    parsing: Annotated[Parsing, Depends(prediction_parser)],
     parts: PartsDep,
     threads: ThreadsDep,
     ticket: TicketDep,
@@ -44,17 +40,22 @@ async def predict(
     `return=contributions,leave_one_out` each answer has the contribution of every component to its
     logits, and the answer without the component.
     """
+    turns = threads.predictions
 
-    def predict_in_thread() -> Response:
-        asked = parse()
+    async def answer() -> Response:
+        asked = await parsing.result(turns.call)
         parts.count_images(len(asked.images))
-        return LeasedAnswer(ticket, lambda: _answer(request, parts, ticket, asked))
+        work = Work(parts, ticket, asked.query, asked.images, turns.call)
 
-    return await threads.predictions.run(request, ticket, predict_in_thread)
+        async def make() -> Response:
+            return _response(request, await work.predict())
+
+        return LeasedAnswer(ticket, await make(), make)
+
+    return await turns.run(ticket, answer)
 
 
-def _answer(request: Request, parts: Parts, ticket: Ticket, asked: PredictionRequest) -> Response:
-    prediction = predicted(parts, ticket, asked.query, asked.images)
+def _response(request: Request, prediction: Prediction) -> Response:
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
     answer = schemas.PredictionOut(
         **prediction.selection,
@@ -63,7 +64,7 @@ def _answer(request: Request, parts: Parts, ticket: Ticket, asked: PredictionReq
     )
     steps = ", ".join(f"{step};dur={took}" for step, took in milliseconds.items())
     return Response(
-        # FastAPI would take another thread to serialize a model, with the gate still held.
+        # FastAPI would take a thread to serialize a model.
         answer.model_dump_json(exclude_unset=True),
         media_type="application/json",
         headers={"Server-Timing": steps},

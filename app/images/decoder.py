@@ -34,6 +34,15 @@ def _together(files: Sequence[bytes], start: int, most: int) -> Sequence[bytes]:
     return files[start:end]
 
 
+def _order_of(geometry: Geometry) -> dict[str, Any]:
+    return {"task": "pixels", "geometry": geometry.fields()}
+
+
+def _pixels(answer: Answer) -> np.ndarray:
+    shape = answer[0]["height"], answer[0]["width"], 3
+    return np.frombuffer(answer[1], np.uint8).reshape(shape)
+
+
 def _epitaph(died: Died, order: dict[str, Any]) -> dict[str, Any]:
     """Return what stands for the answer of a worker that died."""
     if died.status >= 0:  # a fault of the service, not of the image
@@ -99,15 +108,31 @@ class Decoder:
         self, files: Sequence[bytes], geometry: Geometry, budget: Budget
     ) -> list[np.ndarray | BadImage]:
         """Return every file's pixels in this geometry, uint8 (height, width, 3), or its fault."""
-        order = {"task": "pixels", "geometry": geometry.fields()}
         return [
-            answer
-            if isinstance(answer, BadImage)
-            else np.frombuffer(answer[1], np.uint8).reshape(
-                answer[0]["height"], answer[0]["width"], 3
-            )
-            for answer in self._answers(order, files, budget)
+            answer if isinstance(answer, BadImage) else _pixels(answer)
+            for answer in self._answers(_order_of(geometry), files, budget)
         ]
+
+    def pixels_together(
+        self, files: Sequence[bytes], geometry: Geometry, budgets: Sequence[Budget]
+    ) -> list[np.ndarray | BadImage | None]:
+        """Return the pixels of small files of several requests, by one order to a worker.
+
+        Each takes from the budget at its place. None for a file that needs an order of its own.
+        """
+        request = Request(_order_of(geometry), Budget(), self._interruptions)
+        found: list[np.ndarray | BadImage | None] = [None] * len(files)
+        try:
+            answers = self._light(request, files)
+        except Died:  # one of them is heavy or crashes the decoder
+            return found
+        for place, answer in enumerate(answers):
+            budgets[place].spend(answer[0]["seconds"])
+            if "reason" in answer[0]:
+                found[place] = BadImage(answer[0]["reason"], answer[0]["pixels"])
+            elif "heavy" not in answer[0]:
+                found[place] = _pixels(answer)
+        return found
 
     def thumbnail(self, file: bytes, size: int, budget: Budget) -> tuple[bytes, str]:
         """Return the image within a square of `size` pixels, and its media type.

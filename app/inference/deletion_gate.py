@@ -1,6 +1,6 @@
 """The gate between answers and deletions: many answers at once, or one deletion alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Condition
 from time import monotonic
@@ -91,6 +91,10 @@ class Ticket:
         self.has_left = False  # the client has closed its connection
         self.transfers, self.client = transfers or Transfers(), client
         self.transfer: Transfer | None = None
+
+    def when_client_leaves(self, call: Callable[[], None]) -> AbstractContextManager[None]:
+        """Have `call` called on the event loop if the client closes its connection in the block."""
+        return nullcontext() if self.client is None else self.client.watched(call)
 
     def enter(self) -> None:
         """Enter the gate, waiting for a deletion to end; do nothing if it is inside."""

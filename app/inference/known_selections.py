@@ -49,16 +49,30 @@ class KnownSelections:
             Problem: as `compositions.resolve`.
         """
         epoch, key = self.lease.held(), _key(reading, query)
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and kept.epoch == epoch and kept.version == self._version.latest():
-            return epoch, kept.selection
+        known = self._known(epoch, key)
+        if known is not None:
+            return epoch, known
         with transaction(reading) as session:
             # Before the rows: of a change in between, the version is then too old, not too new.
             version = selection_version.read(session)
             selection = resolve(session, query)
         self._keep(key, Kept(epoch, version, selection))
         return epoch, selection
+
+    def known(
+        self, reading: sessionmaker[Session], query: SelectionQuery
+    ) -> tuple[int, Selection] | None:
+        """Return what `find` would, if that takes no time; else None."""
+        epoch = self.lease.epoch
+        found = None if epoch is None else self._known(epoch, _key(reading, query))
+        return None if epoch is None or found is None else (epoch, found)
+
+    def _known(self, epoch: int, key: Hashable) -> Selection | None:
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is None or kept.epoch != epoch or kept.version != self._version.latest():
+            return None
+        return kept.selection
 
     def forget(self) -> None:
         """Read every selection anew: something that one names is not there."""

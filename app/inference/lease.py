@@ -115,6 +115,12 @@ class Lease:
         with self._changed:
             yield self.covers(epoch)
 
+    @property
+    def epoch(self) -> int | None:
+        """The epoch as of which to answer; None if no lease is held at this moment."""
+        with self._changed:
+            return self._epoch if self._is_held() else None
+
     def held(self) -> int:
         """Return the epoch as of which to answer; wait for a renewal that is under way.
 

@@ -6,6 +6,7 @@ tried again after RETRY_SECONDS, as its weights may be back.
 
     facts = spaces.of(row)                          opened, or the reason why it does not open
     pixels = spaces.pixels(row, files, budget)      as its geometry makes them of image files
+    future = spaces.decoding.pixels(file, …)        the same for a small one, with other requests'
     passed = engine.run(spaces.model(row, members, rule), pixels)
 """
 
@@ -21,6 +22,7 @@ from app.database.tables import Component, Space
 from app.images.budget import Budget
 from app.images.decoder import decoder_of
 from app.images.image_files import BadImage
+from app.images.shared_orders import SharedOrders
 from app.inference.models import Model, OpenedSpace, Source, SpaceKey
 from app.inference.space_cache import SpaceCache
 from app.settings import Settings
@@ -62,6 +64,7 @@ class OpenedSpaces:
         """`open_` opens a space from its weights as they are now."""
         self._cache = SpaceCache[OpenedSpace](open_)
         self._precision, self._decoder = settings.precision, decoder_of(settings)
+        self.decoding = SharedOrders(self._decoder)
         self._faults: dict[str, Fault] = {}  # by the space's name
         self._seen: set[tuple[str, str]] = set()  # names and fingerprints that have opened so
 
@@ -76,6 +79,11 @@ class OpenedSpaces:
             SpaceUnavailable: `space_changed` or `space_unavailable`.
         """
         return self._of(row, self._key(row))
+
+    def has(self, row: Space) -> bool:
+        """Return whether the row's space is in memory, so that nothing here takes time."""
+        space = self._cache.held(self._key(row))
+        return space is not None and space.fingerprint == row.fingerprint
 
     def key(self, row: Space, *, precision: str | None = None) -> SpaceKey:
         """Return the arguments by which the row's space has opened, by default as for answers.
@@ -157,8 +165,9 @@ class OpenedSpaces:
         return len(self._faults)
 
     def close(self) -> None:
-        """Forget the spaces."""
+        """Forget the spaces; end what decodes for them."""
         self._cache.close()
+        self.decoding.close()
 
     def _note(self, row: Space, error: SpaceUnavailable) -> None:
         error.extra["retry_after"] = RETRY_SECONDS

@@ -1,11 +1,15 @@
 """A request's selection, read so that no deletion happens between reading and answering.
 
-Within this process the gate separates deletions and answers. Deletions by other processes end the
-lease as of which the selection was read; the work then repeats, as of another.
+    answer = read_consistently(…, work)         in a thread, which deletions here wait for
+    answer = await read_as_of_now(…, work)      which no deletion waits for
+
+A deletion ends the lease as of which the selection was read, in every process. If that comes before
+the answer, the work repeats as of another epoch, unless it would have the same parts.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -15,6 +19,7 @@ from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engines import AnyEngine
 from app.inference.known_selections import KnownSelections
+from app.inference.lease import Lease
 from app.schemas.predictions import SelectionQuery
 from app.store import damage
 from app.store.compositions import Selection
@@ -23,6 +28,29 @@ from app.store.members import DAMAGED
 ATTEMPTS = 5
 
 Result = TypeVar("Result")
+
+
+class Reading(Protocol):
+    """What a selection is read with, see app.parts."""
+
+    @property
+    def reading(self) -> sessionmaker[Session]: ...
+    @property
+    def sessions(self) -> sessionmaker[Session]: ...
+    @property
+    def blobs(self) -> LocalBlobs: ...
+    @property
+    def engine(self) -> AnyEngine: ...
+    @property
+    def selections(self) -> KnownSelections: ...
+    @property
+    def lease(self) -> Lease: ...
+
+
+class Call(Protocol):
+    """Runs a function in a thread, and returns what it returns."""
+
+    async def __call__(self, function: Callable[[], Result], /) -> Result: ...
 
 
 def contents(selection: Selection) -> list[str]:
@@ -95,6 +123,60 @@ def read_consistently(
                 ticket.epoch = epoch
             return result
     raise _changing()
+
+
+async def read_as_of_now(
+    parts: Reading,
+    query: SelectionQuery,
+    work: Callable[[Selection], Awaitable[Result]],
+    *,
+    ticket: Ticket,
+    call: Call,
+    made: "tuple[Selection, Result] | None" = None,
+) -> tuple[Selection, Result]:
+    """Return the selection as of now, and the result of `work` on it; note the epoch in `ticket`.
+
+    `call` runs in a thread what may take time. `made` was returned before: if the selection still
+    has the same parts, its result is as good now.
+
+    Raises:
+        NotReady, Problem: as `read_consistently`.
+    """
+    attempts = 0
+    while attempts < ATTEMPTS:
+        known = parts.selections.known(parts.reading, query)
+        if known is None:
+            known = await call(lambda: parts.selections.find(parts.reading, query))
+        epoch, selection = known
+        if not parts.engine.respects(epoch):
+            await call(lambda: parts.engine.respect(epoch))  # noqa: B023  it is awaited here
+        if made is None or not _same_parts(made[0], selection):
+            try:
+                made = selection, await work(selection)
+            except DamagedFile as lost:  # or deleted in between
+                note = partial(damage.note, parts.sessions, parts.blobs, lost)
+                attempts += not await call(note)
+                parts.selections.forget()
+                continue
+        attempts += 1
+        if parts.lease.covers(epoch):
+            ticket.epoch = epoch
+            return selection, made[1]
+    raise _changing()
+
+
+def _same_parts(one: Selection, other: Selection) -> bool:
+    """Return whether both selections give the same answer, in every field of it."""
+    return one is other or _described(one) == _described(other)
+
+
+def _described(selection: Selection) -> tuple[Any, ...]:
+    refinement = selection.refinement
+    return (
+        selection_fields(selection),
+        refinement and (refinement.id, refinement.status, refinement.sha256),
+        *(selection.retraining, selection.damaged, selection.to_refine),
+    )
 
 
 def _changing() -> NotReady:

@@ -1,20 +1,28 @@
-"""Predictions: images through a selection of components; nothing is stored."""
+"""Predictions: images through a selection of components; nothing is stored.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+A prediction runs on the event loop. It hands to a thread only what may take time, so that many of
+them wait for decoding and for the engine in no thread at all.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from app.database.tables import Component
-from app.errors import Invalid, Problem
+from app.errors import Invalid, NotReady, Problem
 from app.images.budget import REQUEST_TIMES, Budget, TooExpensive
 from app.images.image_files import BadImage
+from app.images.shared_orders import SMALL_BYTES
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
-from app.inference.models import Company, Left
+from app.inference.models import Company, Model, Passed
 from app.inference.selection import (
+    Call,
     contents,
-    read_consistently,
+    read_as_of_now,
     selection_fields,
     unavailable_components,
 )
@@ -22,8 +30,11 @@ from app.parts import Parts
 from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
 from app.store import refinements
 from app.store.compositions import Selection
+from tangent.backbones.geometry import Geometry
 
 STEPS = ("queue", "decode", "compose", "forward")
+ENGINE_SECONDS = 120.0  # for the passes of one prediction, with their waiting
+FEW_RANKED = 500  # labels of all images, ranked without a thread
 Answer = dict[str, Any] | Problem  # the fields of a schemas.Result, or what is wrong with the image
 
 
@@ -36,68 +47,130 @@ class Prediction:
     seconds: dict[str, float]  # of each of STEPS
 
 
-@dataclass
 class Work:
-    """A prediction in progress: a network input or a problem for every image."""
+    """One request's prediction, which may have to be made again."""
 
-    parts: Parts
-    query: PredictionQuery
-    images: list[bytes | Problem]
-    budget: Budget  # of the images together
-    is_wanted: Callable[[], bool] = lambda: True  # whether the client still waits
-    inputs: list[Any] | None = None  # pixels or a Problem for each image
-    inputs_of: str | None = None  # the fingerprint of the space that the inputs are for
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+    def __init__(
+        self,
+        parts: Parts,
+        ticket: Ticket,
+        query: PredictionQuery,
+        images: list[bytes | Problem],
+        call: Call,
+    ) -> None:
+        """`call` runs a function in a thread."""
+        self.parts, self.ticket, self.query, self.images = parts, ticket, query, images
+        self._call = call
+        self._budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
+        self._inputs: list[Any] = []  # pixels or a Problem for each image …
+        self._inputs_of: str | None = None  # … for the space of this fingerprint
+        self._made: tuple[Selection, list[Answer]] | None = None
+        self.seconds = dict.fromkeys(STEPS, 0.0)
+        self.attributes = bool(attribution.ATTRIBUTING & set(query.return_))
 
-    def __post_init__(self) -> None:
-        self.attributes = bool(attribution.ATTRIBUTING & set(self.query.return_))
-
-    def prepare(self, selection: Selection) -> None:
-        """Decode the images, unless they were decoded for the selection's space.
+    async def predict(self) -> Prediction:
+        """Answer every image, as of the epoch that the ticket then has.
 
         Raises:
-            Left: nobody waits for the answer.
+            Invalid: `too_many_attributions`, `unknown_label`.
+            Problem: as `read_as_of_now`.
         """
-        if not self.is_wanted():
-            raise Left
+        started, ticket = perf_counter(), self.ticket
+        parts, query = self.parts, self.query
+        self._made = await read_as_of_now(
+            *(parts, query, self._answer), ticket=ticket, call=self._call, made=self._made
+        )
+        selection, answers = self._made
+        self._count(answers, perf_counter() - started)
+        refinement = None if self.attributes else await self._refinement(selection)
+        described = selection_fields(self._answering(selection)) | {
+            "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
+            "retraining": selection.retraining,
+            "unavailable_components": unavailable_components(selection),
+        }
+        ticket.hand_over(contents(selection))
+        return Prediction(described, answers, self.seconds)
+
+    def _answering(self, selection: Selection) -> Selection:
+        """Return the selection as it answers: only the one-shot answer of `joint` has parts."""
+        return replace(selection, refinement=None) if self.attributes else selection
+
+    async def _answer(self, whole: Selection) -> list[Answer]:
+        """Return every image's answer by the selection."""
+        selection = self._answering(whole)
         if self.attributes:
             count = len(selection.members), len(self.images)
             attribution.check_cost(*count, self.parts.settings)
-        if self.inputs_of != selection.space.fingerprint:
-            self.inputs = self._timed("decode", self._decode, selection)
-            self.inputs_of = selection.space.fingerprint
-
-    def run(self, selection: Selection) -> tuple[Selection, list[Answer]]:
-        """Return every image's answer, and the selection that has answered."""
-        assert self.inputs is not None, "prepare comes first"
-        if self.attributes:
-            selection = replace(selection, refinement=None)  # only the one-shot answer has parts
-        spaces, engine = self.parts.spaces, self.parts.engine
-        model = spaces.model(selection.space, *selection.served)
+        spaces = self.parts.spaces
+        opened = partial(_opened, self.parts, selection)
+        geometry, model = opened() if spaces.has(selection.space) else await self._call(opened)
+        if self._inputs_of != selection.space.fingerprint:
+            self._inputs = await self._decoded(selection, geometry)
+            self._inputs_of = selection.space.fingerprint
         if self.query.labels is not None:  # an unknown one is found before the images are computed
-            ranking.columns(self._timed("compose", engine.compose, model), self.query.labels)
-        good = [item for item in self.inputs if not isinstance(item, Problem)]
+            composed = partial(self._timed, "compose", self.parts.engine.compose, model)
+            ranking.columns(await self._call(composed), self.query.labels)
+        good = [item for item in self._inputs if not isinstance(item, Problem)]
         answers: Iterator[dict[str, Any]] = iter(())
         if good:
-            company: Company = "each" if self.query.deterministic else "mixed"
-            passed = engine.run(model, good, company=company, is_wanted=self.is_wanted)
-            self.seconds["compose"] += passed.compose
-            self.seconds["queue"] += passed.queue
-            self.seconds["forward"] += passed.forward
-            columns = ranking.columns(passed.labels, self.query.labels)
-            ranked = ranking.rankings(passed.logits, passed.labels, columns, self.query)
-            answers = iter(self._answers(selection, good, ranked))
-        return selection, [
-            item if isinstance(item, Problem) else next(answers) for item in self.inputs
+            passed = await self._passed(model, good)
+            finish = partial(self._answers, selection, good, passed)
+            few = len(good) * min(self.query.top_k, len(passed.labels)) <= FEW_RANKED
+            answers = iter(finish() if few and not self.attributes else await self._call(finish))
+        return [item if isinstance(item, Problem) else next(answers) for item in self._inputs]
+
+    async def _decoded(self, selection: Selection, geometry: Geometry) -> list[Any]:
+        """Return the network's input, or a problem, for every image."""
+        files = [image for image in self.images if not isinstance(image, Problem)]
+        spaces, started = self.parts.spaces, perf_counter()
+        if len(files) == 1 and len(files[0]) <= SMALL_BYTES:
+            shared = spaces.decoding.pixels(files[0], geometry, self._budget)
+            pixels = [await asyncio.wrap_future(shared)]
+        else:
+            pixels = await self._call(partial(spaces.pixels, selection.space, files, self._budget))
+        self.seconds["decode"] += perf_counter() - started
+        found = iter(pixels)
+        return [
+            image if isinstance(image, Problem) else _input(next(found)) for image in self.images
         ]
 
+    async def _passed(self, model: Model, good: list[Any]) -> Passed:
+        """Pass the images through the model, in batches with those of other requests."""
+        company: Company = "each" if self.query.deterministic else "mixed"
+        engine = self.parts.engine
+        begin = partial(engine.begin, model, good, company=company)
+        passing = begin() if engine.begins_at_once(model) else await self._call(begin)
+        try:
+            async with asyncio.timeout(ENGINE_SECONDS):
+                passed = await asyncio.wrap_future(passing)
+        except TimeoutError:
+            raise NotReady(
+                "engine_late",
+                f"the engine has not answered within {ENGINE_SECONDS:g} s: try again later",
+                retry_after=5,
+            ) from None
+        for step in ("compose", "queue", "forward"):
+            self.seconds[step] += getattr(passed, step)
+        return passed
+
     def _answers(
-        self, selection: Selection, inputs: list[Any], ranked: list[list[Ranked]]
+        self, selection: Selection, inputs: list[Any], passed: Passed
     ) -> list[dict[str, Any]]:
         """Return every image's ranking, with its attribution if the query requests one."""
-        answers: list[dict[str, Any]] = [{"predictions": ranking} for ranking in ranked]
-        if not self.attributes:
-            return answers
+        columns = ranking.columns(passed.labels, self.query.labels)
+        ranked = ranking.rankings(passed.logits, passed.labels, columns, self.query)
+        answers: list[dict[str, Any]] = [{"predictions": each} for each in ranked]
+        if self.attributes:
+            self._add_attributions(answers, selection, inputs, ranked)
+        return answers
+
+    def _add_attributions(
+        self,
+        answers: list[dict[str, Any]],
+        selection: Selection,
+        inputs: list[Any],
+        ranked: list[list[Ranked]],
+    ) -> None:
         model = self.parts.spaces.model(selection.space, selection.members, selection.rule)
         ids = [part.id for part, _ in selection.members]
         size = 1 if self.query.deterministic else len(inputs)
@@ -106,7 +179,6 @@ class Work:
             found = self._timed("forward", self.parts.engine.attribution, model, inputs[some])
             added = attribution.attributions(found, ids, self.query, ranked[some])
             answers[some] = [a | more for a, more in zip(answers[some], added, strict=True)]
-        return answers
 
     def _timed(self, step: str, function: Any, *given: Any) -> Any:
         started = perf_counter()
@@ -115,12 +187,38 @@ class Work:
         finally:
             self.seconds[step] += perf_counter() - started
 
-    def _decode(self, selection: Selection) -> list[Any]:
-        files = [image for image in self.images if not isinstance(image, Problem)]
-        found = iter(self.parts.spaces.pixels(selection.space, files, self.budget))
-        return [
-            image if isinstance(image, Problem) else _input(next(found)) for image in self.images
-        ]
+    def _count(self, answers: list[Answer], seconds: float) -> None:
+        metrics = self.parts.metrics
+        metrics.decode_seconds.observe(self.seconds["decode"])
+        metrics.prediction_seconds.observe(seconds)
+        metrics.prediction_images.observe(len(answers))
+        for answer in answers:
+            metrics.predictions.labels("error" if isinstance(answer, Problem) else "ok").inc()
+
+    async def _refinement(self, selection: Selection) -> Component | None:
+        """Return the selection's refinement; queue it if it is to have one and has none yet.
+
+        Components that a request names for itself are not refined: there may be many such requests.
+        """
+        if selection.refinement is not None or not selection.to_refine:
+            return selection.refinement
+        parts = self.parts
+        return await self._call(
+            lambda: refinements.ensure(
+                parts.sessions,
+                parts.jobs,
+                parts.blobs,
+                space=selection.space,
+                members=selection.members,
+                composition=selection.composition.name if selection.composition else None,
+            )
+        )
+
+
+def _opened(parts: Parts, selection: Selection) -> tuple[Geometry, Model]:
+    """Return what the selection's space makes of images, and the selection's model."""
+    geometry = parts.spaces.of(selection.space).geometry
+    return geometry, parts.spaces.model(selection.space, *selection.served)
 
 
 def _input(found: Any) -> Any:
@@ -129,60 +227,3 @@ def _input(found: Any) -> Any:
     if isinstance(found, BadImage):
         return Invalid("bad_image", f"{found.reason}: send a JPEG, PNG or WebP image file")
     return found
-
-
-def predict(
-    parts: Parts, ticket: Ticket, query: PredictionQuery, images: list[bytes | Problem]
-) -> Prediction:
-    """Answer every image; deletions wait from the decoded images until the answers are made.
-
-    Raises:
-        Invalid: `too_many_attributions`, `unknown_label`.
-        Left: the client has closed its connection.
-        Problem: as `read_consistently`.
-    """
-    started = perf_counter()
-    budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
-    work = Work(parts, query, images, budget, lambda: not ticket.has_left)
-    selection, answers = read_consistently(
-        parts.reading,
-        parts.engine,
-        query,
-        work.run,
-        sessions=parts.sessions,
-        blobs=parts.blobs,
-        selections=parts.selections,
-        prepare=work.prepare,
-        ticket=ticket,
-    )
-    metrics = parts.metrics
-    metrics.decode_seconds.observe(work.seconds["decode"])
-    metrics.prediction_seconds.observe(perf_counter() - started)
-    metrics.prediction_images.observe(len(answers))
-    for answer in answers:
-        metrics.predictions.labels("error" if isinstance(answer, Problem) else "ok").inc()
-    refinement = None if work.attributes else _refinement(parts, selection)
-    described = selection_fields(selection) | {
-        "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
-        "retraining": selection.retraining,
-        "unavailable_components": unavailable_components(selection),
-    }
-    ticket.hand_over(contents(selection))
-    return Prediction(described, answers, work.seconds)
-
-
-def _refinement(parts: Parts, selection: Selection) -> Component | None:
-    """Return the selection's refinement; queue it if it is to have one and has none yet.
-
-    Components that a request names for itself are not refined: there may be many such requests.
-    """
-    if selection.refinement is not None or not selection.to_refine:
-        return selection.refinement
-    return refinements.ensure(
-        parts.sessions,
-        parts.jobs,
-        parts.blobs,
-        space=selection.space,
-        members=selection.members,
-        composition=selection.composition.name if selection.composition else None,
-    )

@@ -13,8 +13,9 @@ import logging
 import socket
 import struct
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import h11
@@ -138,6 +139,7 @@ class ClientConnection(H11Protocol):
         self._received, self._refused, self._address = 0, False, ""
         self._head_since: float | None = None
         self._sending, self._taking = Span(), Span()
+        self._when_lost: Callable[[], None] | None = None
         self._watcher: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -156,6 +158,8 @@ class ClientConnection(H11Protocol):
         if not self._refused:
             self.bounds.leave(self._address)
         super().connection_lost(exc)
+        if self._when_lost is not None:
+            self._when_lost()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -186,6 +190,17 @@ class ClientConnection(H11Protocol):
             done.result(CUT_SECONDS)
         except TimeoutError:  # the deletion is made: what is left of it must go on
             log.error("a transfer of what was deleted has not ended within %g s", CUT_SECONDS)
+
+    @contextmanager
+    def watched(self, call: Callable[[], None]) -> Iterator[None]:
+        """Call `call` if the connection is lost in the block."""
+        self._when_lost = call
+        try:
+            if self.transport.is_closing():
+                call()
+            yield
+        finally:
+            self._when_lost = None
 
     def has_unsent(self) -> bool:
         """Return whether bytes wait in this process for the client to take others."""

@@ -31,6 +31,9 @@ class Client(Protocol):
     def has_unsent(self) -> bool:
         """Return whether anything waits; call this from the connection's own thread."""
 
+    def watched(self, call: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `call`, from the connection's own thread, if the client leaves in the block."""
+
     def send_under(self, permit: Permit | None) -> None:
         """Hold the bytes that follow, an answer that needs this permit.
 

@@ -5,16 +5,14 @@ this one may be stopped for any time. So the lease is looked at last of all: her
 still be another answer, and again right before the bytes go to the connection.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from app.errors import NotReady
 from app.inference.deletion_gate import Ticket
-from app.inference.models import Left
 
 ATTEMPTS = 5
 
@@ -23,12 +21,13 @@ class LeasedAnswer(Response):
     """An answer as of its ticket's epoch; if the lease of that has ended, it is made again."""
 
     def __init__(
-        self, ticket: Ticket, make: Callable[[], Response] | None, made: Response | None = None
+        self,
+        ticket: Ticket,
+        made: Response,
+        make: Callable[[], Awaitable[Response]] | None = None,
     ) -> None:
-        """`made` is an answer that cannot be made again; with `make`, that makes it here."""
-        assert make or made, "there is nothing to send"
-        self.ticket, self.make = ticket, make
-        self.made = made or make()  # type: ignore[misc]
+        """`make` makes the answer `made` again; without it, that cannot be made again."""
+        self.ticket, self.made, self.make = ticket, made, make
         self.status_code, self.background = self.made.status_code, self.made.background
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,11 +37,8 @@ class LeasedAnswer(Response):
             NotReady: `answer_overtaken`.
         """
         for attempt in range(ATTEMPTS):
-            if attempt:
-                try:
-                    self.made = await run_in_threadpool(self._made_again)
-                except Left:
-                    return
+            if attempt and self.make is not None:
+                self.made = await self.make()
             if self.ticket.is_current:
                 await _send_under_lease(self.made, self.ticket, scope, receive, send)
                 return
@@ -51,17 +47,13 @@ class LeasedAnswer(Response):
                 break
         raise _overtaken()
 
-    def _made_again(self) -> Response:
-        assert self.make is not None
-        return self.make()
-
 
 def bound(answer: Response, request: Request) -> Response:
     """Return the answer, bound to the lease of the request's ticket if it has one."""
     ticket: Ticket | None = getattr(request.state, "ticket", None)
     if ticket is None or ticket.epoch is None or isinstance(answer, LeasedAnswer):
         return answer
-    return LeasedAnswer(ticket, None, answer)
+    return LeasedAnswer(ticket, answer)
 
 
 async def _send_under_lease(answer: Response, ticket: Ticket, *asgi: Any) -> None:

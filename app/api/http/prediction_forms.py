@@ -19,6 +19,7 @@ from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.api.http.faults_in_words import UNREADABLE
 from app.api.http.spooling import SpoolingRequest
 from app.errors import Invalid, Malformed, Problem, TooLarge, Unsupported
+from app.inference.selection import Call
 from app.schemas.predictions import (
     DETERMINISTIC,
     JOINT,
@@ -39,6 +40,7 @@ RAW = (
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
 OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
 IS_JSON = re.compile(r"application/([^/]+\+)?json")
+FEW_BYTES = 64 * 2**10  # of text, parsed without a thread
 Fields = list[tuple[str, str]]
 
 
@@ -50,14 +52,28 @@ class PredictionRequest:
     images: list[bytes | Problem]
 
 
-async def prediction_parser(request: Request) -> Callable[[], PredictionRequest]:
-    """Read a request of any of the three media types; return the function that parses it.
+@dataclass(frozen=True)
+class Parsing:
+    """A request that was read, and is still to be parsed."""
 
-    Parsing megabytes takes a while and would block the event loop: call the function in a thread.
-    It raises:
-        TooLarge: `request_too_large`, for a form with too many values.
-        Invalid: `no_images`, `too_many_images`.
-        RequestValidationError: for the other fields.
+    parse: Callable[[], PredictionRequest]
+    size: int  # bytes or characters of its text
+    settings: Settings
+
+    async def result(self, call: Call) -> PredictionRequest:
+        """Return the parsed request; `call` runs in a thread what would block the event loop.
+
+        Raises:
+            TooLarge: `request_too_large`, for a form with too many values.
+            Invalid: `no_images`, `too_many_images`.
+            RequestValidationError: for the other fields.
+        """
+        found = self.parse() if self.size <= FEW_BYTES else await call(self.parse)
+        return _counted(found, self.settings)
+
+
+async def prediction_parser(request: Request) -> Parsing:
+    """Read a request of any of the three media types.
 
     Raises:
         Unsupported: `unsupported_media_type`.
@@ -65,21 +81,22 @@ async def prediction_parser(request: Request) -> Callable[[], PredictionRequest]
     """
     settings: Settings = request.app.state.settings
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if IS_JSON.fullmatch(media_type):
+        body = await request.body()
+        return Parsing(partial(_from_json, body), len(body), settings)
     if media_type == "multipart/form-data":
-        parse = partial(_from_fields, "body", *await _read_form(request, settings))
-    elif IS_JSON.fullmatch(media_type):
-        parse = partial(_from_json, await request.body())
+        where, (fields, images) = "body", await _read_form(request, settings)
     elif media_type in RAW or media_type.startswith("image/"):  # its bytes tell what it is
         body = await request.body()
-        fields = request.query_params.multi_items()
-        parse = partial(_from_fields, "query", fields, [body] if body else [])
+        where, fields, images = "query", request.query_params.multi_items(), [body] if body else []
     else:
         raise Unsupported(
             "unsupported_media_type",
             f"a prediction cannot be read from {media_type or 'a body without Content-Type'}: send "
             f"multipart/form-data with images=<file>, a raw {', '.join(RAW)}, or application/json",
         )
-    return lambda: _counted(parse(), settings)
+    size = sum(len(name) + len(text) for name, text in fields)
+    return Parsing(partial(_from_fields, where, fields, images), size, settings)
 
 
 def _counted(found: PredictionRequest, settings: Settings) -> PredictionRequest:

@@ -8,6 +8,7 @@ part in many batches, and holds up nobody.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from threading import Condition, Thread
 from time import perf_counter
 
@@ -21,7 +22,6 @@ from app.inference.engine.orders import (
     logits_of,
     mixable,
 )
-from app.inference.models import Left
 
 RETRY_SECONDS = 1
 
@@ -62,7 +62,7 @@ class Batches:
         Raises:
             TooManyRequests: `queue_full`.
             NotReady: `service_stopping`.
-            Left: `is_wanted` returned False before the last batch.
+            CancelledError: `is_wanted` returned False before the last batch.
         """
         self.enqueue(order)
         return order.done.result()
@@ -190,7 +190,7 @@ class Batches:
     def _drop_unwanted(self, queue: deque[Order]) -> None:
         for order in [each for each in queue if not each.is_wanted()]:
             queue.remove(order)
-            order.done.set_exception(Left())
+            order.done.set_exception(CancelledError())
 
     def _compute(self, batch: Batch) -> None:
         """Run the batch; if that fails, each order's part alone, so that none fails for others."""

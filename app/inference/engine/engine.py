@@ -5,7 +5,7 @@ another. Everything it holds can be made again from blobs: opened spaces, loaded
 composed deltas with the sums that the next composition continues.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
@@ -121,17 +121,15 @@ class Engine(Calculations):
         pixels: Pixels,
         *,
         company: Company = "mixed",
-        is_wanted: Callable[[], bool] = lambda: True,
     ) -> Passed:
         """Pass the images through the model, in batches with those of other requests.
 
         Raises:
             DamagedFile: as `compose`.
             TooManyRequests: `queue_full`.
-            Left: `is_wanted` returned False while they waited.
             Invalid: `weights_too_large`.
         """
-        return self.begin(model, pixels, company=company, is_wanted=is_wanted).result()
+        return self.begin(model, pixels, company=company).result()
 
     def begin(
         self,
@@ -139,16 +137,20 @@ class Engine(Calculations):
         pixels: Pixels,
         *,
         company: Company = "mixed",
-        is_wanted: Callable[[], bool] = lambda: True,
     ) -> "Future[Passed]":
-        """Compose the model and let the images wait for their batches; see `run`."""
+        """Compose the model and let the images wait for their batches; see `run`.
+
+        What still waits when the future is cancelled is not computed.
+        """
         space, started = self.opened(model.space), perf_counter()
         delta = self.delta(model)
         composed = perf_counter() - started
-        order = Order(space, pixels, delta, company, is_wanted)
         passed: Future[Passed] = Future()
+        order = Order(space, pixels, delta, company, lambda: not passed.cancelled())
 
         def end(done: "Future[torch.Tensor]") -> None:
+            if not passed.set_running_or_notify_cancel():
+                return
             try:
                 logits = done.result()
                 check_finite(logits)
@@ -165,8 +167,8 @@ class Engine(Calculations):
         order.done.add_done_callback(end)
         return passed
 
-    def is_composed(self, model: Model) -> bool:
-        """Return whether space and model are in memory, so that `begin` takes no time."""
+    def begins_at_once(self, model: Model) -> bool:
+        """Return whether `begin` takes no time, as space and model are in memory."""
         space = self._spaces.held(model.space)
         return space is not None and self._composed.has(space, model.parts, model.rule)
 
@@ -263,6 +265,10 @@ class Engine(Calculations):
             self._loaded.forget(shas)
             self._epoch += 1
             self._release(found)
+
+    def respects(self, epoch: int) -> bool:
+        """Return whether `respect` of this epoch has nothing to do."""
+        return epoch == self._epoch
 
     def respect(self, epoch: int) -> None:
         """Drop the composed deltas if a process has deleted; `epoch` is the last receipt's number.

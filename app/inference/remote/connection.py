@@ -91,8 +91,8 @@ class Connection:
         line = self._process.stdout.readline()
         return json.loads(line) if line else {}
 
-    def call(self, name: str, given: Sequence[Any], named: dict[str, Any]) -> "Call":
-        """Send a call; its future has the answer.
+    def call(self, name: str, given: Sequence[Any], named: dict[str, Any]) -> "Future[Any]":
+        """Send a call; its future has the answer. To cancel it is to tell the engine so.
 
         Raises:
             NotReady: `engine_restarting`.
@@ -106,10 +106,13 @@ class Connection:
             number = self._count.to_bytes(8, "big")
             self._calls[number] = future
         self._send([number, *frames])
-        return Call(self, number, future)
+        future.add_done_callback(lambda done: self._drop(number) if done.cancelled() else None)
+        return future
 
-    def drop(self, number: bytes) -> None:
+    def _drop(self, number: bytes) -> None:
         """Tell the engine that nobody waits for this call any more."""
+        with self._lock:
+            self._calls.pop(number, None)
         self._send([number])
 
     def _send(self, frames: list[Any]) -> None:
@@ -154,7 +157,7 @@ class Connection:
                 return
             with self._lock:
                 future = self._calls.pop(number, None)
-            if future is not None:
+            if future is not None and future.set_running_or_notify_cancel():
                 kind, value = unpacked(message)
                 if kind == "value":
                     future.set_result(value)
@@ -168,7 +171,8 @@ class Connection:
             waiting, self._calls = list(self._calls.values()), {}
             self._wake_up.close()
         for future in waiting:
-            future.set_exception(lost())
+            if future.set_running_or_notify_cancel():
+                future.set_exception(lost())
 
     def close(self) -> int:
         """End the process if it runs, and remove its folder; return its status."""
@@ -178,14 +182,3 @@ class Connection:
         self._process.stdout.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         return status
-
-
-class Call:
-    """A call that was sent."""
-
-    def __init__(self, connection: Connection, number: bytes, future: "Future[Any]") -> None:
-        self._connection, self._number, self.future = connection, number, future
-
-    def drop(self) -> None:
-        """Tell the engine that nobody waits for the answer any more."""
-        self._connection.drop(self._number)

@@ -1,7 +1,8 @@
 """An engine in another process, with the methods of `Engine`; it is started again when it ends."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from pathlib import Path
 from threading import Condition, Thread
@@ -16,7 +17,6 @@ from app.inference.models import (
     Company,
     Effects,
     Examined,
-    Left,
     MergePlan,
     Model,
     OpenedSpace,
@@ -36,7 +36,6 @@ ANSWER_SECONDS = 120.0  # for an answer, with its waiting
 WORK_SECONDS = 900.0  # for any other call: a space may be downloaded first
 FORGET_SECONDS = 5.0
 METRICS_SECONDS = 1.0
-LOOK_SECONDS = 0.1  # between two looks at whether the client still waits
 RESTART_SECONDS = (0.5, 30.0)  # pause before the process is started again: first, longest
 NO_ENGINE: dict[str, Any] = {"kind": "EngineFault", "text": "the engine process did not start"}
 
@@ -113,37 +112,24 @@ class RemoteEngine:
         connection = self._connection
         return connection.pid if connection else None
 
-    def _ask(self, name: str, *given: Any, within: float = WORK_SECONDS, **named: Any) -> Any:
-        return self._wait(name, given, named, within, lambda: True)
-
-    def _wait(
-        self,
-        name: str,
-        given: Sequence[Any],
-        named: dict[str, Any],
-        within: float,
-        is_wanted: Callable[[], bool],
-    ) -> Any:
+    def _call(self, name: str, *given: Any, **named: Any) -> "Future[Any]":
         connection = self._connection
         if connection is None:
             raise lost()
-        call, end = connection.call(name, given, named), monotonic() + within
-        while True:
-            try:
-                return call.future.result(min(LOOK_SECONDS, max(0.0, end - monotonic())))
-            except Late:
-                if call.future.done():
-                    raise
-            if not is_wanted():
-                call.drop()
-                raise Left
-            if monotonic() >= end:
-                call.drop()
-                raise NotReady(
-                    "engine_late",
-                    f"the engine has not answered within {within:g} s: try again later",
-                    retry_after=5,
-                )
+        return connection.call(name, given, named)
+
+    def _ask(self, name: str, *given: Any, within: float = WORK_SECONDS, **named: Any) -> Any:
+        answer = self._call(name, *given, **named)
+        try:
+            return answer.result(within)
+        except Late:
+            if not answer.cancel():
+                return answer.result()  # or the call's own error of this kind
+            raise NotReady(
+                "engine_late",
+                f"the engine has not answered within {within:g} s: try again later",
+                retry_after=5,
+            ) from None
 
     def open(self, key: SpaceKey, *, again: bool = False) -> OpenedSpace:
         """As `Engine.open`."""
@@ -170,11 +156,19 @@ class RemoteEngine:
         pixels: Pixels,
         *,
         company: Company = "mixed",
-        is_wanted: Callable[[], bool] = lambda: True,
     ) -> Passed:
         """As `Engine.run`."""
-        named = {"company": company}
-        return self._wait("run", [model, list(pixels)], named, ANSWER_SECONDS, is_wanted)
+        return self._ask("run", model, list(pixels), company=company, within=ANSWER_SECONDS)
+
+    def begin(
+        self, model: Model, pixels: Pixels, *, company: Company = "mixed"
+    ) -> "Future[Passed]":
+        """As `Engine.begin`."""
+        return self._call("run", model, list(pixels), company=company)
+
+    def begins_at_once(self, _model: Model) -> bool:
+        """As `Engine.begins_at_once`; here `begin` never takes time, as it only sends."""
+        return True
 
     def attribution(self, model: Model, pixels: Pixels) -> Attributed:
         """As `Engine.attribution`."""
@@ -238,9 +232,13 @@ class RemoteEngine:
             if connection is not None:
                 connection.close()
 
+    def respects(self, epoch: int) -> bool:
+        """As `Engine.respects`."""
+        return epoch == self._respected
+
     def respect(self, epoch: int) -> None:
         """As `Engine.respect`; asks nothing if this epoch is the last one that was told."""
-        if epoch != self._respected:
+        if not self.respects(epoch):
             self._ask("respect", epoch)
             self._respected = epoch
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any
 
 import zmq
@@ -53,8 +54,9 @@ class Server:
         self._socket.bind(address)
         self._outbox: SimpleQueue[Frames] = SimpleQueue()
         self._wake_up = WakeUp()
-        self._open: set[bytes] = set()  # calls that are not answered yet
-        self._left: set[bytes] = set()  # those of them whose clients have left
+        self._lock = Lock()
+        # Calls that somebody waits for, with the futures of those whose images wait.
+        self._open: dict[bytes, Future[Any] | None] = {}
 
     def serve(self, parent: int) -> None:
         """Answer until the parent process has ended."""
@@ -79,9 +81,9 @@ class Server:
 
     def _take(self, client: bytes, number: bytes, message: Frames) -> None:
         if not message:
-            self._left |= {number} & self._open
+            self._drop(number)
             return
-        self._open.add(number)
+        self._open[number] = None
 
         def answer(value: Any, error: BaseException | None = None) -> None:
             self._answer(client, number, value, error)
@@ -97,24 +99,36 @@ class Server:
         except BaseException as error:
             answer(None, error)
 
+    def _drop(self, number: bytes) -> None:
+        """Forget a call that nobody waits for any more, and its images."""
+        with self._lock:
+            passed = self._open.pop(number, None)
+        if passed is not None:
+            passed.cancel()
+
     def _run(
         self, number: bytes, given: list[Any], named: dict[str, Any], answer: Callable[..., None]
     ) -> None:
         def begin() -> None:
             try:
-                passed = self._engine.begin(
-                    *given, **named, is_wanted=lambda: number not in self._left
-                )
+                passed = self._engine.begin(*given, **named)
             except BaseException as error:
                 answer(None, error)
-            else:
-                passed.add_done_callback(end)
+                return
+            with self._lock:
+                is_wanted = number in self._open
+                if is_wanted:
+                    self._open[number] = passed
+            if not is_wanted:
+                passed.cancel()
+            passed.add_done_callback(end)
 
         def end(passed: "Future[Any]") -> None:
-            error = passed.exception()
-            answer(None if error else passed.result(), error)
+            if not passed.cancelled():
+                error = passed.exception()
+                answer(None if error else passed.result(), error)
 
-        if self._engine.is_composed(given[0]):
+        if self._engine.begins_at_once(given[0]):
             begin()
         else:
             self._threads.submit(begin)
@@ -148,9 +162,11 @@ class Server:
                 frames = self._outbox.get_nowait()
             except Empty:
                 return
-            self._open.discard(frames[1])
-            self._left.discard(frames[1])
-            self._socket.send_multipart(frames, copy=False)
+            with self._lock:
+                is_wanted = frames[1] in self._open
+                self._open.pop(frames[1], None)
+            if is_wanted:
+                self._socket.send_multipart(frames, copy=False)
 
 
 def main() -> None:

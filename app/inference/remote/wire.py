@@ -125,7 +125,7 @@ def told(error: BaseException) -> dict[str, Any]:
             base.__name__ for base in type(error).__mro__ if hasattr(problems, base.__name__)
         )
         return {"kind": kind, "code": error.code, "text": error.detail, "extra": error.extra}
-    if isinstance(error, errors.TangentError | models.Left | MemoryError):
+    if isinstance(error, errors.TangentError | MemoryError):
         return {"kind": kind, "text": str(error)}
     return {"kind": "EngineFault", "text": f"{kind}: {error}"}
 
@@ -137,8 +137,6 @@ def error_of(told: dict[str, Any]) -> BaseException:
         return DamagedFile(told["key"], told["sha256"], told["fault"])
     if "code" in told:
         return getattr(problems, kind)(told["code"], text, **told["extra"])
-    if kind == models.Left.__name__:
-        return models.Left(text)
     if kind == MemoryError.__name__:
         return MemoryError(text)
     found = getattr(errors, kind, None)

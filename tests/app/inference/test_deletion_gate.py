@@ -1,4 +1,4 @@
-"""The gate: a deletion waits for answers in flight; no later answer contains what it deleted."""
+"""A deletion waits for what reads files; no later answer contains what it deleted."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import NotReady
 from app.inference.deletion_gate import Gate, Ticket
-from app.inference.engine.engine import Engine
+from tests.support.held_passes import HeldPasses
 from tests.support.images import image
 from tests.support.service import Service
 
@@ -108,8 +108,11 @@ def test_a_ticket_leaves_once() -> None:
         pass
 
 
-def ask(service: Service) -> httpx.Response:
-    return service.client.post("/v1/predictions", content=image("cat", 77), headers=PNG)
+def ask(service: Service, components: str = "") -> httpx.Response:
+    query = {"components": components}
+    return service.client.post(
+        "/v1/predictions", content=image("cat", 77), headers=PNG, params=query
+    )
 
 
 def used(answer: httpx.Response) -> set[str]:
@@ -117,28 +120,30 @@ def used(answer: httpx.Response) -> set[str]:
     return {part["id"] for part in answer.json()["components"]}
 
 
-def test_a_deletion_answers_after_the_predictions_that_contain_it(
+def test_a_deletion_waits_for_no_prediction_and_none_contains_what_it_deleted(
     service: Service, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = service.component({"cat": 2}), service.component({"dog": 2})
-    forward, inside, go = Engine.run, threading.Event(), threading.Event()
+    held = HeldPasses(monkeypatch)
+    asked = [pool.submit(ask, service) for _ in range(60)]  # more than are made at a time
+    held.wait_for_one()
+    assert service.client.delete(f"/v1/components/{one}").status_code == 200
+    assert not any(each.done() for each in asked)
+    held.go.set()
+    assert [used(each.result(60)) for each in asked] == [{two}] * 60
 
-    def slow(self: Engine, *given: Any, **more: Any) -> Any:
-        inside.set()
-        assert go.wait(30)
-        return forward(self, *given, **more)
 
-    monkeypatch.setattr(Engine, "run", slow)
-    early = pool.submit(ask, service)
-    assert inside.wait(30)
-    deletion = pool.submit(service.client.delete, f"/v1/components/{one}")
-    assert not settled(deletion)
-    late = [pool.submit(ask, service) for _ in range(60)]  # more than the service has threads
-    assert not settled(deletion)
-    go.set()
-    assert used(early.result(60)) == {one, two}
-    assert deletion.result(60).status_code == 200
-    assert [used(each.result(60)) for each in late] == [{two}] * 60
+def test_a_prediction_without_what_is_deleted_is_not_computed_again(
+    service: Service, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = service.component({"cat": 2}), service.component({"dog": 2})
+    held = HeldPasses(monkeypatch)
+    asked = pool.submit(ask, service, kept)
+    held.wait_for_one()
+    assert service.client.delete(f"/v1/components/{gone}").status_code == 200
+    held.go.set()
+    assert used(asked.result(60)) == {kept}
+    assert len(held.begun) == 1
 
 
 def test_under_load_no_answer_asked_for_after_a_deletion_contains_it(

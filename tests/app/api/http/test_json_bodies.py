@@ -127,7 +127,7 @@ def test_a_form_has_no_more_values_than_a_json_body(two: TwoComponents, field: s
     problem(answer, 413, "request_too_large")
 
 
-def test_a_prediction_in_json_is_read_off_the_event_loop(
+def test_a_long_prediction_in_json_is_read_off_the_event_loop(
     two: TwoComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looping, read = [], prediction_forms._from_json
@@ -142,7 +142,9 @@ def test_a_prediction_in_json_is_read_off_the_event_loop(
 
     monkeypatch.setattr(prediction_forms, "_from_json", watched)
     assert two.ask().status_code == 200
-    assert looping == [False]
+    monkeypatch.setattr(prediction_forms, "FEW_BYTES", 100)
+    assert two.ask().status_code == 200
+    assert looping == [True, False]
 
 
 class Compared(str):

@@ -1,17 +1,17 @@
 """Predictions wait for each other in a bounded queue, and nothing else waits behind them."""
 
+import asyncio
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 import httpx
 import pytest
 
-from app.operations.prediction import Work
+from app.operations.prediction import Prediction, Work
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -26,14 +26,15 @@ class Held:
     """Predictions that are held back when their work begins, until `go`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        prepare, self.begun, self.go = Work.prepare, [], threading.Event()
+        predict, self.begun, self.go = Work.predict, [], threading.Event()
 
-        def wait(work: Work, selection: Any) -> None:
+        async def wait(work: Work) -> Prediction:
             self.begun.append(work)
-            assert self.go.wait(60)
-            prepare(work, selection)
+            while not self.go.is_set():
+                await asyncio.sleep(0.01)
+            return await predict(work)
 
-        monkeypatch.setattr(Work, "prepare", wait)
+        monkeypatch.setattr(Work, "predict", wait)
 
 
 @pytest.fixture
@@ -128,13 +129,13 @@ def test_images_of_clients_that_left_are_not_computed(bounded: Service, held: He
 def test_what_a_client_has_left_behind_is_not_decoded(
     bounded: Service, held: Held, monkeypatch: pytest.MonkeyPatch
 ):
-    decoded, decode = [], Work._decode
+    decoded, decode = [], Work._decoded
     monkeypatch.setattr(
-        Work, "_decode", lambda work, *given: (decoded.append(given), decode(work, *given))[1]
+        Work, "_decoded", lambda work, *given: (decoded.append(given), decode(work, *given))[1]
     )
     with send(bounded):
         until(lambda: len(held.begun) == 1)
-    until(lambda: not held.begun[0].is_wanted())
+    until(lambda: held.begun[0].ticket.has_left)
     held.go.set()
     assert ask(bounded).status_code == 200
     assert len(decoded) == 1

@@ -1,7 +1,7 @@
 """Batches: what they mix, whom they take, and what each order gets whatever else is in them."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from time import sleep
 
 import pytest
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from app.errors import NotReady, TooManyRequests
 from app.inference.engine.batches import Batches
 from app.inference.engine.orders import Order
-from app.inference.models import Left
 from tests.support.models import images, relative, space
 from tests.support.random_components import delta
 
@@ -157,7 +156,7 @@ def test_images_of_a_client_that_has_left_are_not_computed(watched, threads):
     found = watched.begin(
         threads, (where, images(16, 4), each, gone), (where, images(16, 2), each, {})
     )
-    with pytest.raises(Left):
+    with pytest.raises(CancelledError):
         found[0].result(SECONDS)
     assert rows(found[1]).shape[0] == 2
     assert watched.seen == [("head", [2])]

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from app.inference.models import Model, SpaceKey
 from app.store import compositions
 from tangent.components.source import Source
 from tangent.composition.incremental import IncrementalComposition
+from tests.support.held_passes import HeldPasses
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -159,17 +161,14 @@ def test_another_process_deletion_during_the_forward_pass_is_noticed(
     first = serve()
     one, two = first.component({"cat": 2}), first.component({"dog": 2})
     second = serve(data_dir=first.settings.data_dir)
-    forward, deleted = Engine.run, []
-
-    def overtaken(self: Engine, *given: Any, **more: Any) -> Any:
-        logits = forward(self, *given, **more)
-        if self is first.state.engine and not deleted:
-            deleted.append(second.client.delete(f"/v1/components/{one}"))
-        return logits
-
-    monkeypatch.setattr(Engine, "run", overtaken)
-    answer = predict(first)
-    assert deleted[0].status_code == 200
+    held = HeldPasses(monkeypatch)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(predict, first)
+        held.wait_for_one()
+        assert second.client.delete(f"/v1/components/{one}").status_code == 200
+        held.go.set()
+        answer = asked.result(60)
+    assert len(held.begun) == 2
     assert used(answer) == {two}
     labels = {each["label"] for each in answer.json()["results"][0]["predictions"]}
     assert labels == {"dog"}

@@ -1,6 +1,7 @@
 """An engine in a process of its own answers as one in this process, and may end at any time."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.engine.engine import Engine
 from app.inference.engine.metrics import EngineMetrics
-from app.inference.models import Left, Model, SpaceKey, WeightProblem
+from app.inference.models import Model, SpaceKey, WeightProblem
 from app.inference.remote.remote_engine import RemoteEngine
 from app.inference.remote.wire import EngineFault
 from app.settings import Settings
@@ -73,7 +74,7 @@ def test_both_have_the_same_methods():
     def public(kind):
         return {name for name in dir(kind) if not name.startswith("_")}
 
-    inside = {"begin", "is_composed", "delta", "opened"}  # a process offers these to itself alone
+    inside = {"delta", "opened"}  # a process offers these to itself alone
     assert public(Engine) - inside == public(RemoteEngine) - {"pid"}
 
 
@@ -161,12 +162,31 @@ def test_calls_of_a_process_that_is_killed_are_refused_and_it_is_started_again(s
     assert stage.there.pid != pid
 
 
-def test_nobody_waits_for_a_client_that_has_left(stage):
+def batches(engine) -> float:
+    found = re.search(r"tangent_inference_batch_size_count (\S+)", engine.metrics_text())
+    return float(found[1])
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed(stage):
     stage.ask_until_it_answers()
+    before = batches(stage.there)
     os.kill(stage.there.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(Left):
-            stage.there.run(stage.model(), PICTURES, is_wanted=lambda: False)
+        asked = [stage.there.begin(stage.model(), PICTURES, company="each") for _ in range(20)]
+        assert all(each.cancel() for each in asked)
+    finally:
+        os.kill(stage.there.pid, signal.SIGCONT)
+    stage.there.run(stage.model(), PICTURES)
+    assert batches(stage.there) < before + 20  # it may have begun some that came first
+
+
+def test_an_answer_that_comes_late_is_refused(stage, monkeypatch):
+    stage.ask_until_it_answers()
+    monkeypatch.setattr("app.inference.remote.remote_engine.ANSWER_SECONDS", 0.2)
+    os.kill(stage.there.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(NotReady, match=r"has not answered within 0\.2 s"):
+            stage.there.run(stage.model(), PICTURES)
     finally:
         os.kill(stage.there.pid, signal.SIGCONT)
 

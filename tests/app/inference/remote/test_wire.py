@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import NotReady, TooManyRequests
 from app.files.component_files import DamagedFile
-from app.inference.models import Attributed, Left, Logits, Model, SpaceKey
+from app.inference.models import Attributed, Logits, Model, SpaceKey
 from app.inference.remote.wire import EngineFault, error_of, packed, told, unpacked
 from app.store.spaces import SpaceUnavailable
 from tangent.components.source import Source
@@ -72,7 +72,6 @@ def test_a_message_names_no_class_but_those_of_the_list():
         TooManyRequests("queue_full", "too many wait", retry_after=1),
         DamagedFile("components/cmp_1/a", "12", "is missing"),
         BadComponent("it is none"),
-        Left(),
         MemoryError("no room"),
     ],
 )

@@ -1,0 +1,114 @@
+"""Small images of many requests are decoded together, and none is another's trouble."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from threading import Event, Semaphore
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.errors import NotReady
+from app.images.budget import Budget
+from app.images.decoder import Decoder
+from app.images.image_files import BadImage, decode
+from app.images.shared_orders import ORDERS, SharedOrders
+from tangent.backbones.geometry import Geometry
+from tests.support.archives import noise
+from tests.support.costly_images import jpeg_of_scans
+from tests.support.decoding import Limits
+
+SECONDS = 60
+HEAVY = jpeg_of_scans(1000, 1000, 20_000)  # takes longer than the limit
+GEOMETRY = Geometry("shorter", (9, 9), Image.Resampling.BICUBIC, (8, 8))
+LARGER = Geometry("shorter", (18, 18), Image.Resampling.BICUBIC, (16, 16))
+
+
+class Stage:
+    """Shared orders whose work waits for `go`; `orders` has the number of images in each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.decoder, self.go, self.orders = Decoder(Limits()), Event(), []
+        self.begun = Semaphore(0)  # orders, those that wait for `go` too
+        together = Decoder.pixels_together
+
+        def held(decoder, files, *given):
+            self.begun.release()
+            assert self.go.wait(SECONDS)
+            self.orders.append(len(files))
+            return together(decoder, files, *given)
+
+        monkeypatch.setattr(Decoder, "pixels_together", held)
+        self.shared = SharedOrders(self.decoder)
+
+    def ask(self, file: bytes, geometry: Geometry = GEOMETRY, budget=None) -> "Future":
+        return self.shared.pixels(file, geometry, budget or Budget(6.0))
+
+
+@pytest.fixture
+def stage(monkeypatch) -> Iterator[Stage]:
+    found = Stage(monkeypatch)
+    yield found
+    found.go.set()
+    found.shared.close()
+    found.decoder.close()
+
+
+def made_here(file: bytes, geometry: Geometry) -> np.ndarray:
+    return np.asarray(geometry.apply(decode(file, Limits())))
+
+
+def test_images_that_wait_go_together_and_each_has_its_own_pixels(stage):
+    files = [noise(number, size=5 + number) for number in range(20)]
+    asked = [stage.ask(file) for file in files]
+    stage.go.set()
+    for file, found in zip(files, asked, strict=True):
+        np.testing.assert_array_equal(found.result(SECONDS), made_here(file, GEOMETRY))
+    assert len(stage.orders) <= ORDERS + 1
+    assert sum(stage.orders) == len(files)
+
+
+def test_images_of_several_geometries_do_not_share_an_order(stage):
+    files = [noise(number) for number in range(8)]
+    kinds = [GEOMETRY, LARGER] * 4
+    asked = [stage.ask(file, kind) for file, kind in zip(files, kinds, strict=True)]
+    stage.go.set()
+    for file, kind, found in zip(files, kinds, asked, strict=True):
+        np.testing.assert_array_equal(found.result(SECONDS), made_here(file, kind))
+    assert stage.orders == [1] * 8
+
+
+def test_a_bad_image_or_one_that_kills_its_worker_is_its_own_fault_alone(stage):
+    good = [noise(number) for number in range(6)]
+    budgets = [Budget(6.0) for _ in range(8)]
+    files = [*good[:3], b"no image", HEAVY, *good[3:]]
+    asked = [stage.ask(*each) for each in zip(files, [GEOMETRY] * 8, budgets, strict=True)]
+    stage.go.set()
+    found = [each.result(SECONDS) for each in asked]
+    for file, pixels in zip(good, found[:3] + found[5:], strict=True):
+        np.testing.assert_array_equal(pixels, made_here(file, GEOMETRY))
+    assert all(isinstance(each, BadImage) for each in found[3:5])
+    assert all(budget.spent > 0 for budget in budgets)
+    assert budgets[0].spent < budgets[4].spent
+
+
+def test_an_image_of_a_client_that_has_left_is_not_decoded(stage):
+    first = []
+    for number in range(ORDERS):
+        first.append(stage.ask(noise(number)))
+        assert stage.begun.acquire(timeout=SECONDS)
+    left, kept = stage.ask(noise(8)), stage.ask(noise(9))
+    assert left.cancel()
+    stage.go.set()
+    assert kept.result(SECONDS).shape == (8, 8, 3)
+    assert [each.result(SECONDS).shape for each in first] == [(8, 8, 3)] * ORDERS
+    assert sum(stage.orders) == ORDERS + 1
+
+
+def test_at_the_end_of_the_service_those_that_wait_are_told(stage, monkeypatch):
+    def stopped(*given):
+        raise NotReady("service_stopping", "the service is stopping: send the request again")
+
+    monkeypatch.setattr(Decoder, "pixels_together", stopped)
+    with pytest.raises(NotReady, match="the service is stopping"):
+        stage.ask(noise(1)).result(SECONDS)

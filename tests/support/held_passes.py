@@ -1,0 +1,50 @@
+"""The passes of predictions, held back until a test lets them go."""
+
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from app.inference.engine.engine import Engine
+
+SECONDS = 60.0
+
+
+class HeldPasses:
+    """Every pass that an engine of this process begins, until the test ends; none ends before `go`.
+
+    `begun` has the model of each.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: list[Any] = []
+        self.go = threading.Event()
+        begin = Engine.begin
+
+        def held(engine: Engine, *given: Any, **more: Any) -> Future[Any]:
+            self.begun.append(given[0])
+            passed: Future[Any] = Future()
+            threading.Thread(
+                target=self._run, args=(passed, begin, engine, *given), kwargs=more
+            ).start()
+            return passed
+
+        monkeypatch.setattr(Engine, "begin", held)
+
+    def wait_for_one(self) -> None:
+        """Wait until a pass has begun."""
+        end = time.monotonic() + SECONDS
+        while not self.begun:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def _run(self, passed: Future[Any], begin: Any, *given: Any, **more: Any) -> None:
+        assert self.go.wait(SECONDS)
+        if not passed.set_running_or_notify_cancel():
+            return
+        try:
+            passed.set_result(begin(*given, **more).result(SECONDS))
+        except Exception as error:
+            passed.set_exception(error)

@@ -8,121 +8,42 @@ clients that wait for an answer are not concerned.
 """
 
 import asyncio
-import json
 import logging
 import socket
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import Any, cast
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.server.connection_bounds import Bounds, Span
+from app.server.counting_transport import Counting
+from app.server.refusals import HeadTooLarge, too_many_connections, unreadable
 from app.server.transfers import CLIENT, Permit
 from app.settings import Settings
 
-MIN_BYTES = 16 * 2**10
+MAX_HEAD_BYTES = 64 * 2**10  # of a request's line and headers
 MAX_WATCH_SECONDS = 1.0  # between two looks at a connection
 CUT_SECONDS = 5.0  # for the event loop to close a connection
 REFUSED_SECONDS = 1.0  # for a client beyond the bounds to ask and to read that it is refused
-REFUSAL = {
-    "type": "about:blank",
-    "title": "Not ready",
-    "status": 503,
-    "detail": "the service has as many connections as it takes: close some, or try again later",
-    "code": "too_many_connections",
-}
 log = logging.getLogger(__name__)
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: drop what the system still holds for the client
 
 
-class Bounds:
-    """The connections of one server, and the most that it takes."""
+class Reading(Enum):
+    """The part of a request that is being read."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.seconds = settings.client_seconds
-        self._most, self._most_of_one = (
-            settings.max_connections,
-            settings.max_connections_per_address,
-        )
-        self._open = Counter[str]()
-
-    def admit(self, address: str) -> bool:
-        """Count a connection from this address; return False if there are too many."""
-        if self._open.total() >= self._most or self._open[address] >= self._most_of_one:
-            return False
-        self._open[address] += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        """Count a connection less."""
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
+    NOTHING = "between two requests"
+    HEAD = "its line and headers"
+    BODY = "its body"
 
 
-class Counting:
-    """A transport that counts the bytes written to it, and may need a permit for them.
-
-    Head and body of an answer under a permit go in one call: the answer is whole, or it is not.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport, self.written = transport, 0
-        self._permit: Permit | None = None
-        self._held = b""  # until the answer under the permit is whole
-
-    def write(self, data: bytes) -> None:
-        if self._permit is None:
-            self._write(data)
-        else:
-            self._held += data
-
-    def send_under(self, permit: Permit | None) -> None:
-        """Hold what is written from here on until the next call, which asks this permit for it."""
-        asked, held = self._permit, self._held
-        self._permit, self._held = permit, b""
-        if asked is None or not held:
-            return
-        with asked() as granted:
-            if granted:
-                self._write(held)
-        if not granted:
-            self._transport.abort()
-
-    def close(self) -> None:
-        """Close the connection once what is held is written."""
-        self.send_under(None)
-        self._transport.close()
-
-    def _write(self, data: bytes) -> None:
-        self.written += len(data)
-        self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-class Span:
-    """The time since which a client has moved too few bytes."""
-
-    def __init__(self) -> None:
-        self._since, self._bytes = 0.0, -1
-
-    def is_over(self, now: float, moved: int, seconds: float, *, waiting: bool) -> bool:
-        """Return whether the service has waited this long for MIN_BYTES."""
-        if not waiting:
-            self._bytes = -1
-        elif self._bytes < 0 or moved - self._bytes >= MIN_BYTES:
-            self._since, self._bytes = now, moved
-        return self._bytes >= 0 and now - self._since > seconds
-
-
-class ClientConnection(H11Protocol):
+class ClientConnection(HttpToolsProtocol):
     """One connection; in the scope of its requests as a `Client` of app.server.transfers."""
 
     bounds: Bounds
@@ -137,6 +58,7 @@ class ClientConnection(H11Protocol):
 
         self.app = with_client
         self._received, self._refused, self._address = 0, False, ""
+        self._reading, self._head_bytes, self._upgrades = Reading.NOTHING, 0, False
         self._head_since: float | None = None
         self._sending, self._taking = Span(), Span()
         self._when_lost: Callable[[], None] | None = None
@@ -163,11 +85,61 @@ class ClientConnection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
-            self._refuse()
+            self._end_with(too_many_connections())
             return
         self._received += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._end_with(unreadable(error))
         self._note_head()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse what has come; a client's wish for another protocol is left unheard."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            kept = [each for each in self.headers if each[0] not in (b"upgrade", b"connection")]
+            lines = [b"%s: %s" % each for each in kept]
+            first = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
+            self.parser, self._upgrades = httptools.HttpRequestParser(self), False
+            rest = data[upgrade.args[0] :]
+            self._feed(b"\r\n".join([first, *lines, b"", rest]))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading, self._head_bytes = Reading.HEAD, 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count_head(len(name) + len(value) + len(b": \r\n"))
+
+    def on_headers_complete(self) -> None:
+        self._upgrades = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if not self._upgrades:
+            self._reading = Reading.BODY
+            if self.url == b"*":  # of OPTIONS: the whole server
+                self.url = b"/"
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._upgrades:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._upgrades:
+            self._reading = Reading.NOTHING
+            super().on_message_complete()
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:  # the parser ends at this, and the request with it
+            raise HeadTooLarge(f"more than {MAX_HEAD_BYTES} bytes")
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -210,21 +182,16 @@ class ClientConnection(H11Protocol):
         """Hold the bytes of an answer that needs this permit; with None, ask it and send them."""
         cast(Counting, self.transport).send_under(permit)
 
-    def _refuse(self) -> None:
-        if self.transport.is_closing():
-            return
-        body = json.dumps(REFUSAL).encode()
-        head = (
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-            f"Content-Length: {len(body)}\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+    def _end_with(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
 
     def _note_head(self) -> None:
         """Note the time since which a request's head is expected; none between two requests."""
-        between = self.timeout_keep_alive_task is not None and not self.conn.trailing_data[0]
-        if self.conn.their_state is not h11.IDLE or between:
+        answered = self.cycle is None or self.cycle.response_complete
+        between = self.timeout_keep_alive_task is not None or not answered
+        if self._reading is Reading.BODY or (self._reading is Reading.NOTHING and between):
             self._head_since = None
         elif self._head_since is None:
             self._head_since = self.loop.time()
@@ -250,7 +217,7 @@ class ClientConnection(H11Protocol):
     def _awaits_body(self) -> bool:
         """Return whether a body is due; also one that nobody reads, after an early answer."""
         return (
-            self.conn.their_state is h11.SEND_BODY
+            self._reading is Reading.BODY
             and not self.cycle.waiting_for_100_continue
             and not self.flow.read_paused
         )

@@ -135,5 +135,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
     app.include_router(checked(meta.v1), prefix="/v1")
     app.include_router(meta.router)
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)
+    direct = {("POST", "/v1/predictions"): predictions.DIRECT}
+    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, direct=direct)
     return app

@@ -1,11 +1,12 @@
 """Predictions of images by a selection of components; nothing is stored."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
 from app.api.http.deps import PartsDep, ThreadsDep, TicketDep
+from app.api.http.direct import DirectRoute
 from app.api.http.leased_answers import LeasedAnswer
 from app.api.http.prediction_forms import Parsing, in_three_forms, prediction_parser
 from app.api.http.scopes import ScopedRoute
@@ -76,3 +77,6 @@ def _result(request: Request, index: int, answer: Answer) -> schemas.Result:
         document = problems.of(request.scope, answer)
         return schemas.Result(index=index, error=ProblemOut(**document))
     return schemas.Result(index=index, **answer)
+
+
+DIRECT = DirectRoute(cast(ScopedRoute, router.routes[0]), prediction_parser)

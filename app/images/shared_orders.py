@@ -6,7 +6,7 @@ next ones gather, and go together; one that comes when nothing is being decoded 
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from threading import Condition, Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +36,8 @@ class SharedOrders:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._lock, self._waiting, self._running = Lock(), deque[_Image](), 0
-        self._threads = ThreadPoolExecutor(ORDERS, thread_name_prefix="decoding")
+        self._changed, self._waiting = Condition(), deque[_Image]()
+        self._threads, self._is_closed = 0, False
         self._alone = ThreadPoolExecutor(WORKERS, thread_name_prefix="decoding-alone")
 
     def pixels(self, file: bytes, geometry: Geometry, budget: Budget) -> "Future[Pixels]":
@@ -46,52 +46,55 @@ class SharedOrders:
         Its errors are those of `Decoder.pixels`.
         """
         image = _Image(file, geometry, budget, Future())
-        with self._lock:
+        with self._changed:
             self._waiting.append(image)
-            if self._running < ORDERS:
-                self._running += 1
-                self._threads.submit(self._work)
+            if self._threads < ORDERS:
+                self._threads += 1
+                Thread(target=self._work, name="decoding", daemon=True).start()
+            self._changed.notify()
         return image.pixels
 
     def close(self) -> None:
         """End the threads once they have nothing to do."""
-        self._threads.shutdown(wait=False)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
         self._alone.shutdown(wait=False)
 
     def _work(self) -> None:
         while images := self._next():
-            try:
-                found = self._decoder.pixels_together(
-                    *([each.file for each in images], images[0].geometry),
-                    [each.budget for each in images],
-                )
-            except BaseException as error:
-                for each in images:
-                    each.pixels.set_exception(error)
-                continue
-            for each, pixels in zip(images, found, strict=True):
-                if pixels is None:
-                    self._alone.submit(self._decode_alone, each)
-                else:
-                    each.pixels.set_result(pixels)
+            wanted = [each for each in images if each.pixels.set_running_or_notify_cancel()]
+            if wanted:
+                self._decode(wanted)
 
     def _next(self) -> list[_Image]:
-        """Take the images of the next order, which have one geometry; none if none waits."""
+        """Wait for images, and take those of the next order, of one geometry; none at the end."""
         taken: list[_Image] = []
         size = 0
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
             while self._waiting and len(taken) < MAX_TOGETHER:
                 each = self._waiting[0]
                 size += len(each.file)
-                other = taken and each.geometry != taken[0].geometry
-                if other or (taken and size > MAX_TOGETHER_BYTES):
+                is_other = bool(taken) and each.geometry != taken[0].geometry
+                if is_other or (taken and size > MAX_TOGETHER_BYTES):
                     break
                 taken.append(self._waiting.popleft())
-            if not taken:
-                self._running -= 1
-        return [each for each in taken if each.pixels.set_running_or_notify_cancel()] or (
-            self._next() if taken else []
-        )
+        return taken
+
+    def _decode(self, images: list[_Image]) -> None:
+        files, budgets = [each.file for each in images], [each.budget for each in images]
+        try:
+            found = self._decoder.pixels_together(files, images[0].geometry, budgets)
+        except BaseException as error:
+            for each in images:
+                each.pixels.set_exception(error)
+            return
+        for each, pixels in zip(images, found, strict=True):
+            if pixels is None:
+                self._alone.submit(self._decode_alone, each)
+            else:
+                each.pixels.set_result(pixels)
 
     def _decode_alone(self, image: _Image) -> None:
         try:

@@ -51,15 +51,15 @@ async def storable(request: Request) -> None:
         raise RequestValidationError(wrong)
 
 
-async def _parts(request: Request) -> Parts:
+def parts(request: Request) -> Parts:
     """Return the parts, bound to the request's caller and act below /v1."""
-    parts: Parts = request.app.state.parts
+    found: Parts = request.app.state.parts
     scope, caller = request.scope, request.state.caller
     if caller is None:
-        return parts
+        return found
     action = f"{request.method} {route_of(scope)}"
     objects = tuple(_object(request, *named) for named in request.path_params.items())
-    return parts.bound(caller, Act(caller.id, action, objects, request.state.request_id))
+    return found.bound(caller, Act(caller.id, action, objects, request.state.request_id))
 
 
 def _object(request: Request, name: str, value: str) -> str:
@@ -71,9 +71,18 @@ def _noun(request: Request) -> str:
     return request.scope["path"].split("/")[2].removesuffix("s")
 
 
-async def _threads(request: Request) -> ThreadPools:
+async def _parts(request: Request) -> Parts:
+    return parts(request)
+
+
+def threads(request: Request) -> ThreadPools:
+    """Return the application's pools of threads."""
     pools: ThreadPools = request.app.state.threads
     return pools
+
+
+async def _threads(request: Request) -> ThreadPools:
+    return threads(request)
 
 
 PartsDep = Annotated[Parts, Depends(_parts)]
@@ -89,14 +98,20 @@ def _read_session(parts: PartsDep) -> Iterator[Session]:
         yield session
 
 
-async def _ticket(request: Request, parts: PartsDep) -> AsyncIterator[Ticket]:
+def ticket(request: Request, parts: Parts) -> Ticket:
+    """Return a ticket for the request's answer; it is to be finished once that is sent."""
     client = request.scope.get("extensions", {}).get(CLIENT)
-    ticket = Ticket(parts.gate, parts.transfers, client, parts.lease)
-    request.state.ticket = ticket  # for app.api.http.leased_answers
+    made = Ticket(parts.gate, parts.transfers, client, parts.lease)
+    request.state.ticket = made  # for app.api.http.leased_answers
+    return made
+
+
+async def _ticket(request: Request, parts: PartsDep) -> AsyncIterator[Ticket]:
+    made = ticket(request, parts)
     try:
-        yield ticket
+        yield made
     finally:
-        ticket.finish()  # the connection has the answer: the default scope, "request"
+        made.finish()  # the connection has the answer: the default scope, "request"
 
 
 SessionDep = Annotated[Session, Depends(_session, scope="function")]

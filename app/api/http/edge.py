@@ -3,6 +3,7 @@
 import logging
 import re
 from asyncio import CancelledError
+from collections.abc import Mapping
 from contextlib import ExitStack
 from secrets import token_hex
 from time import perf_counter
@@ -88,7 +89,16 @@ class Edge:
     An error without another answer becomes a 503 or 507 here if it is an outage, else a 500.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        direct: Mapping[tuple[str, str], ASGIApp],
+    ) -> None:
+        """`direct` has the methods and paths that are answered past the application."""
+        self._direct = direct
         self.app, self.settings, self.metrics = app, settings, metrics
         self._memory = BodyMemory()
         self._shared = CORSMiddleware(
@@ -179,7 +189,8 @@ class Edge:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
+            app = self._direct.get((scope["method"], scope["path"]), self.app)
+            await app(scope, receive, send)
             return
         got, send_head = head.as_get(scope, send)
         try:

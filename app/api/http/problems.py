@@ -1,6 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457) with a stable `code`."""
 
 import json
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -172,9 +173,23 @@ async def _http(request: Request, error: HTTPException) -> Response:
     return ProblemResponse(body, error.status_code, headers=headers)
 
 
+HANDLERS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+    Problem: _problem,
+    TangentError: _tangent,
+    RequestValidationError: _validation,
+    HTTPException: _http,
+}
+
+
 def add_handlers(app: FastAPI) -> None:
     """Give the application one handler for each family of errors."""
-    app.add_exception_handler(Problem, _problem)  # type: ignore[arg-type]
-    app.add_exception_handler(TangentError, _tangent)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    for family, handler in HANDLERS.items():
+        app.add_exception_handler(family, handler)
+
+
+async def answer_to(request: Request, error: Exception) -> Response | None:
+    """Return the answer to an error, as the application's handlers make it; None if they do not."""
+    for family, handler in HANDLERS.items():
+        if isinstance(error, family):
+            return await handler(request, error)
+    return None

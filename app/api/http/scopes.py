@@ -84,9 +84,7 @@ class ScopedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        assert self.methods is not None
-        (method,) = self.methods
-        needed = scope_of(method, self.path)
+        needed = needed_scope(self)
 
         async def scoped(request: Request) -> Response:
             try:
@@ -96,6 +94,13 @@ class ScopedRoute(APIRoute):
             return leased_answers.bound(await handle(request), request)
 
         return scoped
+
+
+def needed_scope(route: ScopedRoute) -> str:
+    """Return the scope that a route needs."""
+    assert route.methods is not None
+    (method,) = route.methods
+    return scope_of(method, route.path)
 
 
 def checked(router: APIRouter) -> APIRouter:

@@ -34,11 +34,12 @@ WITHOUT_TORCH = (
 # A part of the project -> the parts it may import. The first prefix that fits a module decides. The
 # places where everything is put together may import all.
 ROOTS = ("app", "app.main")
-BELOW_DATABASE = ("app.errors", "app.settings", "app.addresses")
+BELOW_DATABASE = ("app.errors", "app.settings")
 DATABASE = ("app.database", *BELOW_DATABASE)
 BELOW_FILES = ("app.archives", "app.images", *DATABASE)
 STORE = ("app.store", "app.files", "app.access", *BELOW_FILES)
-BELOW_INFERENCE = (*STORE, "app.schemas", "app.server.metrics", "app.server.transfers", "tangent")
+OF_SERVER = ("app.server.metrics", "app.server.transfers", "app.server.logs")
+BELOW_INFERENCE = (*STORE, "app.schemas", *OF_SERVER, "tangent")
 PARTS = ("app.parts", "app.inference", *BELOW_INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),
@@ -46,8 +47,8 @@ MAY_IMPORT = {
     "tangent.backbones.geometry": (),
     "tangent": ("tangent",),
     "app.errors": (),
-    "app.addresses": (),
-    "app.settings": ("app.addresses",),
+    "app.settings.addresses": (),
+    "app.settings": ("app.settings",),
     "app.server": ("app.server", "app.settings"),
     "app.images": ("app.errors", "app.images", "tangent.backbones.geometry"),
     "app.archives": ("app.errors", "app.archives", "app.images", "tangent.components.labels"),
@@ -70,7 +71,7 @@ MAY_IMPORT = {
     "app.demo": ("app.demo", "tangent.vocabulary"),
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.files", "app.database", "app.settings"),
-        *("app.images", "app.errors"),
+        *("app.images", "app.errors", "app.server.logs"),
     ),
     "migrations": ("migrations", "app.database", "app.settings"),
 }

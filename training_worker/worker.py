@@ -22,6 +22,7 @@ from app.database.jobs import (
 from app.database.migrate import is_current
 from app.database.sessions import fold_log
 from app.files import folder_identity, folder_lock
+from app.server.logs import set_up_logs, take_over_logs
 from app.settings import Settings
 from training_worker.attempts import Attempts
 from training_worker.ending import Ending
@@ -31,13 +32,6 @@ from training_worker.scrubbing import Scrubbing
 POLL_SECONDS = 0.25  # between two polls of an empty queue
 
 log = logging.getLogger(__name__)
-
-
-def configure_logging() -> None:
-    """Log our own lines to stderr from INFO on, other lines from WARNING on."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("training_worker").setLevel(logging.INFO)
-    logging.getLogger("dbos").addFilter(is_news)
 
 
 def is_news(record: logging.LogRecord) -> bool:
@@ -60,7 +54,8 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
         NotMigrated: before anything was done.
         BadSettings: folder and database do not belong together; before anything was done.
     """
-    configure_logging()
+    set_up_logs(settings, "worker")
+    logging.getLogger("dbos").addFilter(is_news)
     if not is_current(settings):
         raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
     with folder_lock.shared(settings):
@@ -106,6 +101,7 @@ class Worker:
                 **engine_options(self.settings),
             }
         )
+        take_over_logs()
         register(self.attempts)
         DBOS.listen_queues([QUEUE])
         DBOS.launch()

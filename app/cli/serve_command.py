@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import make_url
 
 from app.database.sessions import fold_log, open_engine, session_factory, transaction
 from app.files import folder_identity, folder_lock
@@ -24,6 +25,7 @@ from app.inference.models import SpaceKey
 from app.main import create_app
 from app.server import http_protocol
 from app.server.embedded_worker import EmbeddedWorker
+from app.server.logs import set_up_logs
 from app.settings import BadSettings, Settings
 from app.store import spaces
 from tangent.errors import TangentError, UnknownDevice
@@ -43,6 +45,7 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
         BadSettings: the address is in use, the default space cannot be opened, the device or the
             key that signs receipts cannot be used, or the folder belongs to another database.
     """
+    set_up_logs(settings, "api")
     app = create_app(settings)
     _allow_open_files(settings)
     with folder_lock.shared(settings) as app.state.alone_at:
@@ -50,12 +53,23 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
         listener = _listen(settings)
         app.state.engine = _opened_engine(settings)
         _make_default_space(settings, app.state.engine)
+        _say(settings, app, with_worker=with_worker)
         try:
             status = _run(app, listener, EmbeddedWorker(settings) if with_worker else None)
         finally:
             fold_log(open_engine(settings))
     _leave(status)
     return status
+
+
+def _say(settings: Settings, app: FastAPI, *, with_worker: bool) -> None:
+    """Say in the log what is served, a line each."""
+    log.info("version %s", app.version)
+    log.info("data folder %s", settings.data_dir.absolute())
+    log.info("database %s", make_url(settings.sql_url).render_as_string(hide_password=True))
+    log.info("backbone %s, scope %s", settings.backbone, settings.scope)
+    log.info("device %s, engine %s", app.state.engine.device_name, settings.engine)
+    log.info("worker %s", "beside the API" if with_worker else "none here")
 
 
 def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -> int:
@@ -72,6 +86,7 @@ def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -
         config = uvicorn.Config(
             app,
             http=http_protocol.protocol(settings),
+            log_config=None,
             log_level="warning",
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=GRACE_SECONDS,

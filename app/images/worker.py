@@ -168,6 +168,7 @@ def main() -> None:
     parent, max_bytes, max_pixels = map(int, sys.argv[1:])
     die_with_parent(parent)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's, which has images to finish
     limits = SimpleNamespace(max_image_bytes=max_bytes, max_image_pixels=max_pixels)
     image_files.Image.init()  # imports Pillow's formats, before any limit holds
     serve(sys.stdin.buffer, sys.stdout.buffer, limits)

@@ -1,4 +1,7 @@
-"""The gate between answers and deletions: many answers at once, or one deletion alone."""
+"""The gate between answers and deletions: many answers at once, or one deletion alone.
+
+Predictions do not enter it: they are made again if a deletion overtakes them.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,10 +16,10 @@ from app.server.transfers import Client, Transfer, Transfers
 class Gate:
     """A readers–writer lock whose waiting writer goes before new readers.
 
-    An answer enters before it uses components, and leaves when it is made; from then on it is a
-    transfer, which a deletion of its contents ends. So nothing waits for a client. If a deletion
-    came between the reading of the components' rows and the entrance, `read_consistently` finds
-    out.
+    An evaluation or a download enters before it uses components, and leaves when it is made; from
+    then on it is a transfer, which a deletion of its contents ends. So nothing waits for a client.
+    If a deletion came between the reading of the components' rows and the entrance,
+    `read_consistently` finds out.
     """
 
     def __init__(self, patience: float = 60.0) -> None:

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class Reading(Protocol):
-    """What a selection is read with, see app.parts."""
+    """The parts that a selection is read with, see app.parts."""
 
     @property
     def reading(self) -> sessionmaker[Session]: ...

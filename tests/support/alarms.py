@@ -31,6 +31,9 @@ def codes_of_outages() -> set[str]:
             code = node.args[0]
             if isinstance(code, ast.Constant):
                 codes.add(str(code.value))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "refusal":
+            status, code = node.args[:2]
+            codes |= {ast.literal_eval(code)} if ast.unparse(status) in ("503", "507") else set()
         elif isinstance(node, ast.Dict):
             codes |= _written_out(node)
     return codes

@@ -18,6 +18,7 @@ from app.api.http.methods import methods_of
 from app.api.http.security_headers import protected
 from app.database import outages
 from app.errors import Misdirected, NotReady, Problem
+from app.server.logs import FIELDS, REQUEST_ID, access_log
 from app.server.metrics import Metrics
 from app.settings import Settings
 
@@ -74,9 +75,13 @@ def _failure(scope: Scope, error: Exception) -> Response:
 
 def _described(scope: Scope) -> str:
     """Return the request's id, caller and route for the log: no path, no key and no name."""
+    ident = scope["state"]["request_id"]
+    return f"request {ident} by {_caller(scope)}: {_method(scope)} {route_of(scope)}"
+
+
+def _caller(scope: Scope) -> str:
     caller = scope["state"].get("caller")
-    by = caller.id if caller else "nobody"
-    return f"request {scope['state']['request_id']} by {by}: {_method(scope)} {route_of(scope)}"
+    return caller.id if caller else "nobody"
 
 
 def _method(scope: Scope) -> str:
@@ -115,6 +120,7 @@ class Edge:
             return
         ident = request_id(scope)
         scope.setdefault("state", {})["request_id"] = ident
+        REQUEST_ID.set(ident)  # of this task alone, and of the threads that it calls
         status, started, send = 0, perf_counter(), protected(scope, send)
         origin = origins.origin_of(scope)
         shared = origin is not None and origins.allows_origin(origin, self.settings)
@@ -139,8 +145,7 @@ class Edge:
                     raise  # half an answer is out: only the closed connection can tell the client
                 await failure(scope, receive, with_id)
             finally:
-                self._measure(scope, status, perf_counter() - started)
-                log.info("%s: %d", _described(scope), status)
+                self._note(scope, status, perf_counter() - started)
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse requests of other sites' pages; answer OPTIONS."""
@@ -198,7 +203,13 @@ class Edge:
         finally:
             head.copy_route(got, scope)
 
-    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count the answer, and write its line of the access log."""
         route = route_of(scope)
+        if access_log.isEnabledFor(logging.INFO):
+            fields = {"method": _method(scope), "route": route, "status": status}
+            fields |= {"milliseconds": round(1000 * seconds, 1), "caller": _caller(scope)}
+            said = "{method} {route} {status} in {milliseconds} ms by {caller}".format(**fields)
+            access_log.info(said, extra={FIELDS: fields})
         self.metrics.requests.labels(_method(scope), route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)

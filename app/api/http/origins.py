@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from app.addresses import is_loopback
 from app.errors import Forbidden, Malformed, Misdirected, Problem
 from app.settings import Settings
+from app.settings.addresses import is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OWN_SITE = (b"same-origin", b"none")

@@ -115,13 +115,7 @@ class Engine(Calculations):
         """Return the model's composed delta itself, as `compose`."""
         return self._composed.get(self.opened(model.space), model.parts, model.rule)
 
-    def run(
-        self,
-        model: Model,
-        pixels: Pixels,
-        *,
-        company: Company = "mixed",
-    ) -> Passed:
+    def run(self, model: Model, pixels: Pixels, *, company: Company = "mixed") -> Passed:
         """Pass the images through the model, in batches with those of other requests.
 
         Raises:
@@ -132,11 +126,7 @@ class Engine(Calculations):
         return self.begin(model, pixels, company=company).result()
 
     def begin(
-        self,
-        model: Model,
-        pixels: Pixels,
-        *,
-        company: Company = "mixed",
+        self, model: Model, pixels: Pixels, *, company: Company = "mixed"
     ) -> "Future[Passed]":
         """Compose the model and let the images wait for their batches; see `run`.
 

@@ -27,6 +27,7 @@ from app.inference.engine.engine import Engine
 from app.inference.engine.metrics import EngineMetrics
 from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import Frames, packed, told, unpacked
+from app.server.logs import set_up_logs
 from app.settings import Settings
 
 POLL_MILLISECONDS = 500  # between two looks at whether the parent lives
@@ -172,9 +173,10 @@ class Server:
 def main() -> None:
     """Open the engine and answer until the parent ends."""
     address, parent = sys.argv[1], int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's to handle
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for number in (signal.SIGINT, signal.SIGTERM):  # they come to all processes of a service
+        signal.signal(number, signal.SIG_IGN)  # the parent ends, and then this one does
     settings = Settings(**json.load(sys.stdin))
+    set_up_logs(settings, "engine")
     try:
         engine = Engine(settings, LocalBlobs(settings.data_dir / "blobs"), EngineMetrics())
         server = Server(engine, address)

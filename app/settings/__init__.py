@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from app.addresses import (
+from app.settings.addresses import (
     fault_of_database,
     fault_of_host,
     fault_of_key,
@@ -17,13 +17,14 @@ from app.addresses import (
     listed,
     sqlalchemy_url,
 )
+from app.settings.limits import Limits
 
 SECRET = ("api_key", "database_url")  # settings whose values are not shown
 FAULT_OF = {"host": fault_of_host, "database_url": fault_of_database, "api_key": fault_of_key}
 SERVICE_LINK = re.compile(r"[a-z]+://")  # of Kubernetes, for a Service that is called tangent
 
 
-class Settings(BaseSettings):
+class Settings(Limits):
     """Read from `TANGENT_<NAME>` variables; every field is a row of docs/settings.md."""
 
     model_config = SettingsConfigDict(env_prefix="TANGENT_", frozen=True, extra="forbid")
@@ -101,54 +102,6 @@ class Settings(BaseSettings):
     max_waiting_images: int = Field(
         2_048, ge=1, description="images that wait for a batch; beyond, the answer is 429"
     )
-    max_upload_bytes: int = Field(
-        2 * 2**30, ge=1, description="maximum size of a dataset archive, in bytes"
-    )
-    max_concurrent_uploads: int = Field(
-        2, ge=1, description="archives checked at the same time; further uploads wait"
-    )
-    max_dataset_images: int = Field(
-        100_000, ge=1, description="maximum number of images in a dataset"
-    )
-    max_dataset_bytes: int = Field(
-        8 * 2**30, ge=1, description="maximum unpacked size of an archive, in bytes"
-    )
-    max_labels: int = Field(
-        1_000, ge=1, description="maximum number of labels in a dataset or space"
-    )
-    max_image_bytes: int = Field(
-        20 * 2**20, ge=1, description="maximum size of an image file, in bytes"
-    )
-    max_image_pixels: int = Field(
-        50_000_000, ge=1, description="maximum number of pixels in a decoded image"
-    )
-    max_decode_seconds: float = Field(
-        5.0,
-        gt=0,
-        description="seconds of a processor for decoding an image; six times that for a prediction",
-    )
-    max_request_bytes: int = Field(
-        64 * 2**20, ge=1, description="maximum size of any other request body, in bytes"
-    )
-    max_prediction_images: int = Field(
-        64, ge=1, description="maximum number of images in a prediction"
-    )
-    max_components: int = Field(
-        1_000, ge=1, description="maximum number of components in a composition"
-    )
-    max_attributed_components: int = Field(
-        64, ge=1, description="maximum number of components in an attribution or a weight fit"
-    )
-    max_attributions: int = Field(
-        1_024,
-        ge=1,
-        description="maximum number of images × components in an answer with attributions",
-    )
-    max_solve_numbers: int = Field(
-        2**25,
-        ge=1,
-        description="maximum number of images × labels × components in a weight fit, 8 bytes each",
-    )
     worker_heartbeat_seconds: float = Field(
         2.0, gt=0, description="seconds between a worker's heartbeats"
     )
@@ -165,24 +118,13 @@ class Settings(BaseSettings):
     scrub_period_seconds: float = Field(
         7 * 86400.0, gt=0, description="seconds from the begin of one such reading to the next's"
     )
-    client_seconds: float = Field(
-        30.0,
-        gt=0,
-        description="seconds for a request's head, and for each further 16 KiB that a client sends "
-        "or takes; slower connections are closed",
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lines of the log from this level on"
     )
-    keep_alive_seconds: int = Field(
-        75, ge=1, description="seconds that an idle connection stays open; more than a proxy's"
+    log_format: Literal["text", "json"] = Field(
+        "text", description="form of the log's lines, those of worker and engine too"
     )
-    max_connections: int = Field(
-        1_000, ge=1, description="maximum number of open connections; others are answered 503"
-    )
-    max_connections_per_address: int = Field(
-        500, ge=1, description="maximum number of open connections from one address"
-    )
-    max_event_streams: int = Field(
-        200, ge=1, description="maximum number of open event streams; others are answered 503"
-    )
+    access_log: bool = Field(False, description="whether each request has a line of the log")
     lease_seconds: float = Field(2.0, ge=0.1, description="seconds of a lease, see deletion.md")
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 
@@ -236,11 +178,6 @@ class Settings(BaseSettings):
                 "or listen on 127.0.0.1"
             )
         return self
-
-    @property
-    def max_archive_entries(self) -> int:
-        """The most files and folders of an archive: its images, a file beside each, and more."""
-        return 2 * self.max_dataset_images + 1000
 
     @model_validator(mode="after")
     def _any_host_needs_a_key(self) -> Self:

@@ -1,0 +1,80 @@
+"""The settings that bound what a request may take, and how many there may be."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class Limits(BaseSettings):
+    """A part of app.settings.Settings."""
+
+    max_upload_bytes: int = Field(
+        2 * 2**30, ge=1, description="maximum size of a dataset archive, in bytes"
+    )
+    max_concurrent_uploads: int = Field(
+        2, ge=1, description="archives checked at the same time; further uploads wait"
+    )
+    max_dataset_images: int = Field(
+        100_000, ge=1, description="maximum number of images in a dataset"
+    )
+    max_dataset_bytes: int = Field(
+        8 * 2**30, ge=1, description="maximum unpacked size of an archive, in bytes"
+    )
+    max_labels: int = Field(
+        1_000, ge=1, description="maximum number of labels in a dataset or space"
+    )
+    max_image_bytes: int = Field(
+        20 * 2**20, ge=1, description="maximum size of an image file, in bytes"
+    )
+    max_image_pixels: int = Field(
+        50_000_000, ge=1, description="maximum number of pixels in a decoded image"
+    )
+    max_decode_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="seconds of a processor for decoding an image; six times that for a prediction",
+    )
+    max_request_bytes: int = Field(
+        64 * 2**20, ge=1, description="maximum size of any other request body, in bytes"
+    )
+    max_prediction_images: int = Field(
+        64, ge=1, description="maximum number of images in a prediction"
+    )
+    max_components: int = Field(
+        1_000, ge=1, description="maximum number of components in a composition"
+    )
+    max_attributed_components: int = Field(
+        64, ge=1, description="maximum number of components in an attribution or a weight fit"
+    )
+    max_attributions: int = Field(
+        1_024,
+        ge=1,
+        description="maximum number of images × components in an answer with attributions",
+    )
+    max_solve_numbers: int = Field(
+        2**25,
+        ge=1,
+        description="maximum number of images × labels × components in a weight fit, 8 bytes each",
+    )
+    client_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="seconds for a request's head, and for each further 16 KiB that a client sends "
+        "or takes; slower connections are closed",
+    )
+    keep_alive_seconds: int = Field(
+        75, ge=1, description="seconds that an idle connection stays open; more than a proxy's"
+    )
+    max_connections: int = Field(
+        1_000, ge=1, description="maximum number of open connections; others are answered 503"
+    )
+    max_connections_per_address: int = Field(
+        500, ge=1, description="maximum number of open connections from one address"
+    )
+    max_event_streams: int = Field(
+        200, ge=1, description="maximum number of open event streams; others are answered 503"
+    )
+
+    @property
+    def max_archive_entries(self) -> int:
+        """The most files and folders of an archive: its images, a file beside each, and more."""
+        return 2 * self.max_dataset_images + 1000

@@ -18,6 +18,7 @@ from app.api import (
     datasets,
     derivations,
     evaluations,
+    inference_protocol,
     keys,
     meta,
     predictions,
@@ -134,6 +135,8 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
     app.include_router(checked(meta.v1), prefix="/v1")
+    app.include_router(checked(inference_protocol.router), dependencies=[Depends(storable)])
+    app.include_router(inference_protocol.open_router)
     app.include_router(meta.router)
     direct = {("POST", "/v1/predictions"): predictions.DIRECT}
     app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, direct=direct)

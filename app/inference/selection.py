@@ -3,8 +3,9 @@
     answer = read_consistently(…, work)         in a thread, which deletions here wait for
     answer = await read_as_of_now(…, work)      which no deletion waits for
 
-A deletion ends the lease as of which the selection was read, in every process. If that comes before
-the answer, the work repeats as of another epoch, unless it would have the same parts.
+A deletion ends the lease as of which the selection was read, in every process; any other change of
+a selection raises a version. If that comes before the answer, the selection is read again, and the
+work repeats unless it would have the same parts.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,6 @@ from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engines import AnyEngine
 from app.inference.known_selections import KnownSelections
-from app.inference.lease import Lease
 from app.schemas.predictions import SelectionQuery
 from app.store import damage
 from app.store.compositions import Selection
@@ -43,8 +43,6 @@ class Reading(Protocol):
     def engine(self) -> AnyEngine: ...
     @property
     def selections(self) -> KnownSelections: ...
-    @property
-    def lease(self) -> Lease: ...
 
 
 class Call(Protocol):
@@ -142,14 +140,11 @@ async def read_as_of_now(
     Raises:
         NotReady, Problem: as `read_consistently`.
     """
-    attempts = 0
+    attempts, read = 0, await _read(parts, query, call)
     while attempts < ATTEMPTS:
-        known = parts.selections.known(parts.reading, query)
-        if known is None:
-            known = await call(lambda: parts.selections.find(parts.reading, query))
-        epoch, selection = known
+        epoch, selection = read
         if not parts.engine.respects(epoch):
-            await call(lambda: parts.engine.respect(epoch))  # noqa: B023  it is awaited here
+            await call(partial(parts.engine.respect, epoch))
         if made is None or not _same_parts(made[0], selection):
             try:
                 made = selection, await work(selection)
@@ -157,12 +152,22 @@ async def read_as_of_now(
                 note = partial(damage.note, parts.sessions, parts.blobs, lost)
                 attempts += not await call(note)
                 parts.selections.forget()
+                read = await _read(parts, query, call)
                 continue
         attempts += 1
-        if parts.lease.covers(epoch):
+        read = await _read(parts, query, call)
+        if read[0] == epoch and _same_parts(selection, read[1]):
             ticket.epoch = epoch
             return selection, made[1]
     raise _changing()
+
+
+async def _read(parts: Reading, query: SelectionQuery, call: Call) -> tuple[int, Selection]:
+    """Return the epoch as of which to answer, and the query's selection, as they are now."""
+    known = parts.selections.known(parts.reading, query)
+    if known is not None:
+        return known
+    return await call(lambda: parts.selections.find(parts.reading, query))
 
 
 def _same_parts(one: Selection, other: Selection) -> bool:

@@ -5,11 +5,13 @@ them wait for decoding and for the engine in no thread at all.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from app.database.tables import Component
 from app.errors import Invalid, NotReady, Problem
@@ -36,6 +38,24 @@ STEPS = ("queue", "decode", "compose", "forward")
 ENGINE_SECONDS = 120.0  # for the passes of one prediction, with their waiting
 FEW_RANKED = 500  # labels of all images, ranked without a thread
 Answer = dict[str, Any] | Problem  # the fields of a schemas.Result, or what is wrong with the image
+Image = bytes | np.ndarray | Problem  # a file, pixels of the space's size, or what is wrong with it
+
+
+class Through(NamedTuple):
+    """Images that went through a selection's model."""
+
+    selection: Selection
+    inputs: list[Any]  # pixels or a Problem for each image
+    passed: Passed | None  # of those that have pixels; None if there is none
+
+
+class Logits(NamedTuple):
+    """The images' logits by a composition of this version, and the problems of some."""
+
+    version: str
+    labels: tuple[str, ...]
+    logits: np.ndarray  # float32 (images, labels); of those without a problem
+    problems: list[Problem | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class Work:
         parts: Parts,
         ticket: Ticket,
         query: PredictionQuery,
-        images: list[bytes | Problem],
+        images: Sequence[Image],
         call: Call,
     ) -> None:
         """`call` runs a function in a thread."""
@@ -64,7 +84,7 @@ class Work:
         self._budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
         self._inputs: list[Any] = []  # pixels or a Problem for each image …
         self._inputs_of: str | None = None  # … for the space of this fingerprint
-        self._made: tuple[Selection, list[Answer]] | None = None
+        self._made: tuple[Selection, Any] | None = None
         self.seconds = dict.fromkeys(STEPS, 0.0)
         self.attributes = bool(attribution.ATTRIBUTING & set(query.return_))
 
@@ -91,12 +111,41 @@ class Work:
         ticket.hand_over(contents(selection))
         return Prediction(described, answers, self.seconds)
 
+    async def logits(self) -> Logits:
+        """Return every image's logits by a composition, as of the epoch that the ticket then has.
+
+        Raises:
+            Problem: as `read_as_of_now`.
+        """
+        self._made = await read_as_of_now(
+            *(self.parts, self.query, self._pass),
+            ticket=self.ticket,
+            call=self._call,
+            made=self._made,
+        )
+        selection, through = self._made
+        problems = [item if isinstance(item, Problem) else None for item in through.inputs]
+        passed = through.passed or Passed((), np.zeros((0, 0), np.float32), 0.0, 0.0, 0.0)
+        self.ticket.hand_over(contents(selection))
+        return Logits(selection.etag or "", passed.labels, passed.logits, problems)
+
     def _answering(self, selection: Selection) -> Selection:
         """Return the selection as it answers: only the one-shot answer of `joint` has parts."""
         return replace(selection, refinement=None) if self.attributes else selection
 
     async def _answer(self, whole: Selection) -> list[Answer]:
         """Return every image's answer by the selection."""
+        selection, inputs, passed = await self._pass(whole)
+        answers: Iterator[dict[str, Any]] = iter(())
+        if passed is not None:
+            good = [item for item in inputs if not isinstance(item, Problem)]
+            finish = partial(self._answers, selection, good, passed)
+            few = len(good) * min(self.query.top_k, len(passed.labels)) <= FEW_RANKED
+            answers = iter(finish() if few and not self.attributes else await self._call(finish))
+        return [item if isinstance(item, Problem) else next(answers) for item in inputs]
+
+    async def _pass(self, whole: Selection) -> Through:
+        """Pass the images through the selection's model."""
         selection = self._answering(whole)
         if self.attributes:
             count = len(selection.members), len(self.images)
@@ -111,27 +160,25 @@ class Work:
             composed = partial(self._timed, "compose", self.parts.engine.compose, model)
             ranking.columns(await self._call(composed), self.query.labels)
         good = [item for item in self._inputs if not isinstance(item, Problem)]
-        answers: Iterator[dict[str, Any]] = iter(())
-        if good:
-            passed = await self._passed(model, good)
-            finish = partial(self._answers, selection, good, passed)
-            few = len(good) * min(self.query.top_k, len(passed.labels)) <= FEW_RANKED
-            answers = iter(finish() if few and not self.attributes else await self._call(finish))
-        return [item if isinstance(item, Problem) else next(answers) for item in self._inputs]
+        passed = await self._passed(model, good) if good else None
+        return Through(selection, self._inputs, passed)
 
     async def _decoded(self, selection: Selection, geometry: Geometry) -> list[Any]:
         """Return the network's input, or a problem, for every image."""
-        files = [image for image in self.images if not isinstance(image, Problem)]
+        files = [image for image in self.images if isinstance(image, bytes)]
         spaces, started = self.parts.spaces, perf_counter()
         if len(files) == 1 and len(files[0]) <= SMALL_BYTES:
             shared = spaces.decoding.pixels(files[0], geometry, self._budget)
             pixels = [await asyncio.wrap_future(shared)]
-        else:
+        elif files:
             pixels = await self._call(partial(spaces.pixels, selection.space, files, self._budget))
+        else:
+            pixels = []
         self.seconds["decode"] += perf_counter() - started
         found = iter(pixels)
         return [
-            image if isinstance(image, Problem) else _input(next(found)) for image in self.images
+            _input(next(found)) if isinstance(image, bytes) else _fitting(image, geometry)
+            for image in self.images
         ]
 
     async def _passed(self, model: Model, good: list[Any]) -> Passed:
@@ -219,6 +266,18 @@ def _opened(parts: Parts, selection: Selection) -> tuple[Geometry, Model]:
     """Return what the selection's space makes of images, and the selection's model."""
     geometry = parts.spaces.of(selection.space).geometry
     return geometry, parts.spaces.model(selection.space, *selection.served)
+
+
+def _fitting(image: np.ndarray | Problem, geometry: Geometry) -> np.ndarray | Problem:
+    """Return the pixels, or a problem if they are not as many as the space takes."""
+    height, width = geometry.crop
+    if isinstance(image, Problem) or image.shape == (height, width, 3):
+        return image
+    return Invalid(
+        "wrong_size",
+        f"pixels come as {height} x {width} x 3 to this space, not as "
+        f"{' x '.join(map(str, image.shape))}: resize them, or send the image file",
+    )
 
 
 def _input(found: Any) -> Any:

@@ -17,12 +17,12 @@ from training_worker.source import AHEAD, DECODERS, Entry, ImageSource, entries
 
 
 class Values:
-    """A preprocessing that keeps the grey value of an image's centre."""
+    """A preprocessing that keeps the grey value of each image's centre."""
 
     geometry = Geometry("both", (1, 1), Image.Resampling.NEAREST, (1, 1))
 
-    def normalize(self, pixels: Image.Image) -> torch.Tensor:
-        return torch.tensor(np.asarray(pixels)[0, 0, :1], dtype=torch.float32)
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels[:, 0, 0, :1].float()
 
 
 def source(tmp_path, count: int, preprocess=None) -> ImageSource:
@@ -54,7 +54,7 @@ def test_decoding_runs_ahead_by_a_bounded_number_of_batches(tmp_path):
     decoded = []
 
     class Counted(Values):
-        def normalize(self, pixels: Image.Image) -> torch.Tensor:
+        def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
             decoded.append(None)
             return super().normalize(pixels)
 

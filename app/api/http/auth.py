@@ -1,4 +1,4 @@
-"""The caller of a request below /v1, found before anything of its body is read."""
+"""The caller of a request below /v1 or /v2/models, found before anything of its body is read."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -11,12 +11,13 @@ from app.access.callers import Caller
 from app.api.http import problems
 from app.errors import Problem
 
+GUARDED = ("/v1/", "/v2/models/")
 METRICS = "/metrics"
 DOCUMENTATION = ("/docs", "/redoc", "/openapi.json", "/static-offline-docs")
 
 
 async def caller_of(scope: Scope) -> Caller | None:
-    """Return who sends the request; None outside of /v1, where nobody is asked.
+    """Return who sends the request; None outside of GUARDED, where nobody is asked.
 
     Metrics and documentation are as /v1 where the settings close them.
 
@@ -61,7 +62,7 @@ def _guarded(scope: Scope) -> bool:
         return not settings.open_metrics
     if path.startswith(DOCUMENTATION):
         return not settings.open_docs
-    return path == "/v1" or path.startswith("/v1/")
+    return path == "/v1" or path.startswith(GUARDED)
 
 
 def _token(scope: Scope) -> str | None:

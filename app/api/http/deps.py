@@ -68,7 +68,8 @@ def _object(request: Request, name: str, value: str) -> str:
 
 
 def _noun(request: Request) -> str:
-    return request.scope["path"].split("/")[2].removesuffix("s")
+    plural = request.scope["path"].split("/")[2]
+    return "composition" if plural == "models" else plural.removesuffix("s")
 
 
 async def _parts(request: Request) -> Parts:

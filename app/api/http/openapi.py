@@ -6,8 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from app.api.http.auth import GUARDED
 from app.api.http.openapi_bounds import add, tighten
-from app.api.http.scopes import PREFIX, scope_of
+from app.api.http.scopes import scope_of
 from app.schemas.predictions import PredictionIn
 from app.schemas.problems import MEDIA_TYPE, ProblemOut
 
@@ -37,6 +38,7 @@ TAGS = [
     ("receipts", "What each deletion removed and invalidated, in a hash-chained ledger."),
     ("spaces", "Backbone, scope and preprocessing that components share."),
     ("keys", "API keys, with scopes, limits and an expiry; and what was done by them."),
+    ("inference", "Compositions as models of the Open Inference Protocol, version 2."),
     ("service", "Limits, health and metrics."),
 ]
 SCHEME = "ApiKey"
@@ -51,7 +53,7 @@ KEY_ANSWERS = {
     "403": "The key lacks scope {scope}",
     "429": "Too many requests or images of this key, or wrong keys of this address",
 }
-NO_PROBLEMS = ("/livez", "/readyz", "/metrics")
+NO_PROBLEMS = ("/livez", "/readyz", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready")
 NO_DATABASE = ("/v1/limits",)
 OUTAGES = {
     "503": "Not ready, busy, or an outage of database or disk: try again after Retry-After",
@@ -86,14 +88,14 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _describe_keys(made: dict[str, Any], *, needed: bool) -> None:
-    """Describe the scope that every operation below /v1 needs, and the answers without it.
+    """Describe the scope that every operation with a caller needs, and the answers without it.
 
     Without a key in the settings, none is needed until the first one was made.
     """
     made["components"]["securitySchemes"] = {SCHEME: BEARER}
     answer = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path, operations in made["paths"].items():
-        if not path.startswith(f"{PREFIX}/"):
+        if not path.startswith(GUARDED):
             continue
         for method, operation in operations.items():
             scope = scope_of(method.upper(), path)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -69,7 +69,8 @@ class Parsing:
             RequestValidationError: for the other fields.
         """
         found = self.parse() if self.size <= FEW_BYTES else await call(self.parse)
-        return _counted(found, self.settings)
+        check_count(found.images, self.settings)
+        return found
 
 
 async def prediction_parser(request: Request) -> Parsing:
@@ -99,8 +100,13 @@ async def prediction_parser(request: Request) -> Parsing:
     return Parsing(partial(_from_fields, where, fields, images), size, settings)
 
 
-def _counted(found: PredictionRequest, settings: Settings) -> PredictionRequest:
-    images, most = found.images, settings.max_prediction_images
+def check_count(images: Sequence[object], settings: Settings) -> None:
+    """Check that a prediction has some images, and not too many.
+
+    Raises:
+        Invalid: `no_images`, `too_many_images`.
+    """
+    most = settings.max_prediction_images
     if not images:
         raise Invalid("no_images", "the request has no image: send at least one as images=<file>")
     if len(images) > most:
@@ -109,7 +115,6 @@ def _counted(found: PredictionRequest, settings: Settings) -> PredictionRequest:
             f"the request has {len(images)} images, the most is {most}: "
             "send them in several requests",
         )
-    return found
 
 
 async def _read_form(request: Request, settings: Settings) -> tuple[Fields, list[bytes | Problem]]:

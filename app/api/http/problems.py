@@ -23,6 +23,7 @@ TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
 }
 MAX_DETAIL = 4_000  # characters; a longer sentence repeats what the client sent
 MAX_POINTER = 300
+INFERENCE = "/v2/"  # clients of the Open Inference Protocol show the member `error` only
 MAX_ERRORS = 20
 RETRY_SECONDS = {503: 1, 507: 60}
 HTTP_CODES = {
@@ -61,6 +62,7 @@ def document(
         "instance": scope["path"],
         "code": code,
         "request_id": scope.get("state", {}).get("request_id", ""),
+        **({"error": _cut(detail, MAX_DETAIL)} if scope["path"].startswith(INFERENCE) else {}),
     } | extra
 
 

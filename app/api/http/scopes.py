@@ -68,6 +68,9 @@ SCOPES = {
     "POST /spaces": "train",
     "GET /spaces/{name}": "read",
     "PATCH /spaces/{name}": "train",
+    "GET /v2/models/{name}": "read",
+    "GET /v2/models/{name}/ready": "read",
+    "POST /v2/models/{name}/infer": "predict",
 }
 
 

@@ -13,6 +13,7 @@ from app.errors import NotReady
 from app.inference.deletion_gate import Gate, Ticket
 from tests.support.held_passes import HeldPasses
 from tests.support.images import image
+from tests.support.problems import problem
 from tests.support.service import Service
 
 PNG = {"Content-Type": "image/png"}
@@ -108,8 +109,8 @@ def test_a_ticket_leaves_once() -> None:
         pass
 
 
-def ask(service: Service, components: str = "") -> httpx.Response:
-    query = {"components": components}
+def ask(service: Service, components: str = "", composition: str = "") -> httpx.Response:
+    query = {"components": components, "composition": composition}
     return service.client.post(
         "/v1/predictions", content=image("cat", 77), headers=PNG, params=query
     )
@@ -144,6 +145,26 @@ def test_a_prediction_without_what_is_deleted_is_not_computed_again(
     held.go.set()
     assert used(asked.result(60)) == {kept}
     assert len(held.begun) == 1
+
+
+def test_a_prediction_that_waits_learns_what_became_of_its_composition(
+    service: Service, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = service.component({"cat": 2}), service.component({"dog": 2})
+    for name in ("gone", "other", "kept"):
+        body = {"rule": "average", "components": [{"id": one}]}
+        service.client.put(f"/v1/compositions/{name}", json=body)
+    held = HeldPasses(monkeypatch)
+    asked = {name: pool.submit(ask, service, composition=name) for name in ("gone", "other")}
+    while len(held.begun) < 2:
+        time.sleep(0.01)
+    service.client.delete("/v1/compositions/gone")
+    body = {"rule": "average", "components": [{"id": two}]}
+    service.client.put("/v1/compositions/other", json=body)
+    held.go.set()
+    problem(asked["gone"].result(60), 404, "composition_not_found")
+    assert used(asked["other"].result(60)) == {two}
+    assert used(ask(service, composition="kept")) == {one}
 
 
 def test_under_load_no_answer_asked_for_after_a_deletion_contains_it(

@@ -29,8 +29,10 @@ OPEN = (
     "/v1/limits",
     "/v1/receipts/key",
     "/v1/receipts/checkpoint",
+    *("/v2", "/v2/health/live", "/v2/health/ready"),
 )
 FILE = ("a.zip", archive({"cat": 2}), "application/zip")
+TENSOR = {"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 3]}
 EVALUATION = {"dataset_id": "ds_1", "components": [{"id": "cmp_1"}]}
 BODIES: dict[str, dict[str, Any]] = {
     "post /v1/datasets": {"files": {"file": FILE}},
@@ -43,6 +45,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "put /v1/compositions/{name}": {"json": {"rule": "joint", "components": "all"}},
     "post /v1/compositions/{name}/solve": {"json": {"dataset_id": "ds_1"}},
     "post /v1/predictions": {"files": {"images": ("a.png", image("cat", 1), "image/png")}},
+    "post /v2/models/{name}/infer": {"json": {"inputs": [TENSOR]}},
     "post /v1/evaluations": {"json": EVALUATION},
     "get /v1/receipts/consistency": {"params": {"first": 0}},
     "post /v1/keys": {"json": {"name": "a", "scopes": ["admin"]}},

@@ -1,0 +1,176 @@
+"""Inference by tensors, as the Open Inference Protocol has it, by the passes of predictions."""
+
+import base64
+import binascii
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from app.errors import Invalid, Malformed
+from app.inference import ranking
+from app.operations.prediction import Logits
+from app.schemas.inference_protocol import InferIn, InferOut, InputTensor, OutputTensor
+
+IMAGES, PIXELS = "images", "pixels"
+LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
+OUTPUTS = {LABELS: "BYTES", LOGITS: "FP32", PROBABILITIES: "FP32"}
+SIZE = "binary_data_size"
+LENGTH = struct.Struct("<I")  # before each element of a binary tensor of BYTES
+FORMS = (
+    "send one input: `images` with datatype BYTES and shape [N], or `pixels` with datatype UINT8 "
+    "and shape [N, height, width, 3]"
+)
+
+
+class Asked(NamedTuple):
+    """A request that was read."""
+
+    infer: InferIn
+    images: list[bytes | np.ndarray]
+    outputs: dict[str, bool]  # the wanted ones, and whether in binary
+
+
+def read(body: bytes, head: str | None) -> Asked:
+    """Read a request whose JSON has the length in the header `head`, or is all of the body.
+
+    Raises:
+        Malformed: `malformed_request`.
+        Invalid: `invalid_tensor`, `unknown_output`.
+    """
+    length = len(body) if head is None else int(head) if head.isdigit() else -1
+    if not 0 <= length <= len(body):
+        raise Malformed(
+            "malformed_request",
+            "Inference-Header-Content-Length is not the length of the JSON in this body",
+        )
+    try:
+        infer = InferIn.model_validate_json(body[:length])
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = "/".join(map(str, first["loc"])) or "the body"
+        raise Malformed(
+            "malformed_request", f"it is no inference request: {where}: {first['msg']}"
+        ) from None
+    if len(infer.inputs) != 1:
+        raise Invalid("invalid_tensor", f"the request has {len(infer.inputs)} inputs: {FORMS}")
+    return Asked(infer, _images(infer.inputs[0], body[length:]), _wanted(infer))
+
+
+def _wanted(infer: InferIn) -> dict[str, bool]:
+    """Return the wanted outputs, and whether in binary; all of them if none is named."""
+    usual = bool(infer.parameters.get("binary_data_output"))
+    if not infer.outputs:
+        return dict.fromkeys(OUTPUTS, usual)
+    if unknown := [each.name for each in infer.outputs if each.name not in OUTPUTS]:
+        raise Invalid(
+            "unknown_output", f"there is no output {unknown[0]!r}: ask for {', '.join(OUTPUTS)}"
+        )
+    return {each.name: bool(each.parameters.get("binary_data", usual)) for each in infer.outputs}
+
+
+def _images(tensor: InputTensor, rest: bytes) -> list[bytes | np.ndarray]:
+    size = tensor.parameters.get(SIZE)
+    if size is None and tensor.data is None:
+        raise Invalid("invalid_tensor", f"{tensor.name} has neither data nor {SIZE}")
+    if (size or 0) != len(rest):
+        raise Invalid("invalid_tensor", f"{len(rest)} bytes follow the JSON, {SIZE} is {size}")
+    if any(side < 0 for side in tensor.shape):
+        raise Invalid("invalid_tensor", f"the shape {tensor.shape} of {tensor.name} is none")
+    kind = tensor.name, tensor.datatype
+    if kind == (IMAGES, "BYTES"):
+        files = _files(rest) if tensor.data is None else _from_base64(tensor.data)
+        if len(files) != prod(tensor.shape):
+            raise Invalid(
+                "invalid_tensor", f"{IMAGES} has {len(files)} elements, its shape {tensor.shape}"
+            )
+        return list(files)
+    if kind == (PIXELS, "UINT8") and len(tensor.shape) == 4 and tensor.shape[3] == 3:
+        return list(_pixels(tensor, rest))
+    raise Invalid(
+        "invalid_tensor",
+        f"the input {tensor.name!r} of {tensor.datatype} and shape {tensor.shape} is none: {FORMS}",
+    )
+
+
+def _files(data: bytes) -> list[bytes]:
+    files, at = [], 0
+    while at < len(data):
+        if at + LENGTH.size > len(data):
+            raise Invalid("invalid_tensor", f"the bytes of {IMAGES} end within a length")
+        (length,) = LENGTH.unpack_from(data, at)
+        at += LENGTH.size
+        if at + length > len(data):
+            raise Invalid("invalid_tensor", f"the bytes of {IMAGES} end within an element")
+        files.append(data[at : at + length])
+        at += length
+    return files
+
+
+def _from_base64(values: Sequence[Any]) -> list[bytes]:
+    try:
+        return [base64.b64decode(str(value), validate=True) for value in values]
+    except (binascii.Error, ValueError):
+        raise Invalid(
+            "bad_base64", f"the data of {IMAGES} is not base64: in JSON, encode each file so"
+        ) from None
+
+
+def _pixels(tensor: InputTensor, data: bytes) -> np.ndarray:
+    count = prod(tensor.shape)
+    try:
+        flat = (
+            np.frombuffer(data, np.uint8)
+            if tensor.data is None
+            else np.array(tensor.data, np.uint8).reshape(-1)
+        )
+    except (ValueError, TypeError, OverflowError):
+        raise Invalid(
+            "invalid_tensor", f"the data of {PIXELS} are not whole numbers from 0 to 255"
+        ) from None
+    if flat.size != count:
+        raise Invalid(
+            "invalid_tensor", f"{PIXELS} has {flat.size} values, its shape {tensor.shape}"
+        )
+    return flat.reshape(tensor.shape)
+
+
+def answer(name: str, version: str, asked: Asked, found: Logits) -> tuple[bytes, int]:
+    """Return the body of an answer, and the length of its JSON.
+
+    Raises:
+        Invalid: that of the first image that has a problem, with its number.
+    """
+    for number, problem in enumerate(found.problems):
+        if problem is not None:
+            raise Invalid(problem.code, f"image {number}: {problem.detail}")
+    tensors, follow = [], []
+    for output, is_binary in asked.outputs.items():
+        tensor, data = _tensor(output, found, is_binary)
+        tensors.append(tensor)
+        follow.append(data)
+    out = InferOut(model_name=name, model_version=version, id=asked.infer.id, outputs=tensors)
+    head = out.model_dump_json(exclude_none=True).encode()
+    return head + b"".join(follow), len(head)
+
+
+def _tensor(output: str, found: Logits, is_binary: bool) -> tuple[OutputTensor, bytes]:
+    datatype = OUTPUTS[output]
+    if output == LABELS:
+        shape, values = [len(found.labels)], [label.encode() for label in found.labels]
+        data = b"".join(LENGTH.pack(len(value)) + value for value in values)
+        shown: list[Any] = list(found.labels)
+    else:
+        numbers = found.logits
+        if output == PROBABILITIES:
+            rows = [ranking.softmax(row) for row in numbers]
+            numbers = np.array(rows, np.float32).reshape(numbers.shape)
+        shape, data = list(numbers.shape), numbers.astype("<f4").tobytes()
+        shown = [] if is_binary else numbers.reshape(-1).tolist()
+    if is_binary:
+        follows = {SIZE: len(data)}
+        return OutputTensor(name=output, datatype=datatype, shape=shape, parameters=follows), data
+    return OutputTensor(name=output, datatype=datatype, shape=shape, data=shown), b""

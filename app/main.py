@@ -39,6 +39,7 @@ from app.operations.training import with_news
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
 from app.server.metrics import Metrics
+from app.server.tracing import tracing_of
 from app.settings import Settings
 from app.store import counts, damage
 from app.store import spaces as stored_spaces
@@ -97,6 +98,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await run_in_threadpool(running.__exit__, None, None, None)
+        if app.state.tracing is not None:
+            await run_in_threadpool(app.state.tracing.close)
 
 
 def _counts(app: FastAPI) -> counts.Counts | None:
@@ -108,7 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the whole service; its database must have been migrated before it starts.
 
     Raises:
-        BadSettings: the key that signs receipts cannot be used.
+        BadSettings: the key that signs receipts cannot be used, or OpenTelemetry is missing.
     """
     signer = signing.signer_of(settings)
     app = FastAPIOffline(
@@ -120,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=[{"name": name, "description": text} for name, text in openapi.TAGS],
         generate_unique_id_function=openapi.operation_id,
         lifespan=_lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # app.server.tracing has it
         redirect_slashes=False,  # a redirect's address would come from what the client says
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
@@ -139,5 +143,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(inference_protocol.open_router)
     app.include_router(meta.router)
     direct = {("POST", "/v1/predictions"): predictions.DIRECT}
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, direct=direct)
+    app.state.tracing = tracing_of(settings, app.version)
+    edge = {"settings": settings, "metrics": app.state.metrics, "tracing": app.state.tracing}
+    app.add_middleware(Edge, direct=direct, **edge)
     return app

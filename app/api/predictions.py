@@ -58,10 +58,11 @@ async def predict(
 
 def _response(request: Request, prediction: Prediction) -> Response:
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
+    request.state.steps = {f"{step}_ms": took for step, took in milliseconds.items()}
     answer = schemas.PredictionOut(
         **prediction.selection,
         results=[_result(request, *answer) for answer in enumerate(prediction.answers)],
-        timing=schemas.Timing(**{f"{step}_ms": took for step, took in milliseconds.items()}),
+        timing=schemas.Timing(**request.state.steps),
     )
     steps = ", ".join(f"{step};dur={took}" for step, took in milliseconds.items())
     return Response(

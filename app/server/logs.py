@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from opentelemetry import trace
+
 from app.settings import Settings
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -79,6 +81,8 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {"request_id": ident} if (ident := REQUEST_ID.get()) else {}
+        span = trace.get_current_span().get_span_context()
+        line |= {"trace_id": format(span.trace_id, "032x")} if span.is_valid else {}
         line |= getattr(record, FIELDS, {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

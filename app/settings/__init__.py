@@ -97,8 +97,12 @@ class Settings(Limits):
         description="maximum number of images in one forward pass; 0: what suits the device",
     )
     max_wait_ms: float = Field(0.0, ge=0, description="milliseconds that a batch waits for images")
-    max_concurrent_predictions: int = Field(40, ge=1, description="threads of predictions")
-    max_waiting_predictions: int = Field(200, ge=1, description="predictions that wait for one")
+    max_concurrent_predictions: int = Field(
+        100, ge=1, description="predictions that are made at a time"
+    )
+    max_waiting_predictions: int = Field(
+        200, ge=1, description="predictions that wait for their turn; beyond, the answer is 429"
+    )
     max_waiting_images: int = Field(
         2_048, ge=1, description="images that wait for a batch; beyond, the answer is 429"
     )
@@ -125,6 +129,11 @@ class Settings(Limits):
         "text", description="form of the log's lines, those of worker and engine too"
     )
     access_log: bool = Field(False, description="whether each request has a line of the log")
+    traces_url: str | None = Field(
+        None,
+        description="address that traces are sent to by OpenTelemetry (OTLP over HTTP), such as "
+        "http://127.0.0.1:4318/v1/traces; needs the extra `otel`",
+    )
     lease_seconds: float = Field(2.0, ge=0.1, description="seconds of a lease, see deletion.md")
     max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
 

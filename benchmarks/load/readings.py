@@ -28,7 +28,8 @@ def measure(
     found: Readings = {cell.name: [] for cell in cells}
     for number in range(rounds):
         for cell in cells:
-            reading = _read(systems, cell, seconds, found)
+            with systems.turn(cell):
+                reading = _read(systems, cell, seconds, found)
             found[cell.name].append(reading)
             told(f"round {number + 1}: {cell.name}: {reading['images_per_second']:.1f} images/s")
     return found

@@ -1,7 +1,7 @@
 """All systems of a measurement, set up and running side by side; each is idle until its turn."""
 
 import random
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -135,6 +135,11 @@ class Systems:
     def of(self, cell: Cell) -> Process | Server:
         """Return the cell's system."""
         return self.service if cell.system == TANGENT else self.servers[cell.space, cell.system]
+
+    def turn(self, cell: Cell) -> AbstractContextManager[None]:
+        """Return a context in which the cell's system runs, and those compared with do not."""
+        server = self.servers.get((cell.space, cell.system))
+        return nullcontext() if server is None else server.turn()
 
     def requests(self, cell: Cell) -> list[Request]:
         """Return the cell's requests, to be sent in turn."""

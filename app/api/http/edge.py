@@ -4,10 +4,11 @@ import logging
 import re
 from asyncio import CancelledError
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from secrets import token_hex
 from time import perf_counter
 
+from opentelemetry.trace import Span
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,7 @@ from app.database import outages
 from app.errors import Misdirected, NotReady, Problem
 from app.server.logs import FIELDS, REQUEST_ID, access_log
 from app.server.metrics import Metrics
+from app.server.tracing import Tracing, describe
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -101,9 +103,10 @@ class Edge:
         settings: Settings,
         metrics: Metrics,
         direct: Mapping[tuple[str, str], ASGIApp],
+        tracing: Tracing | None = None,
     ) -> None:
         """`direct` has the methods and paths that are answered past the application."""
-        self._direct = direct
+        self._direct, self._tracing = direct, tracing
         self.app, self.settings, self.metrics = app, settings, metrics
         self._memory = BodyMemory()
         self._shared = CORSMiddleware(
@@ -132,7 +135,8 @@ class Edge:
                 message.setdefault("headers", []).append((b"x-request-id", ident.encode()))
             await send(message)
 
-        with self.metrics.in_progress.track_inprogress():
+        traced = nullcontext() if self._tracing is None else self._tracing.request(scope["headers"])
+        with traced as span, self.metrics.in_progress.track_inprogress():
             try:
                 await (self._shared if shared else self._checked)(scope, receive, with_id)
             except CancelledError:  # the service ends, and its grace is over
@@ -145,7 +149,7 @@ class Edge:
                     raise  # half an answer is out: only the closed connection can tell the client
                 await failure(scope, receive, with_id)
             finally:
-                self._note(scope, status, perf_counter() - started)
+                self._note(scope, status, perf_counter() - started, span)
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse requests of other sites' pages; answer OPTIONS."""
@@ -203,13 +207,18 @@ class Edge:
         finally:
             head.copy_route(got, scope)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count the answer, and write its line of the access log."""
+    def _note(self, scope: Scope, status: int, seconds: float, span: Span | None) -> None:
+        """Count the answer, write its line of the access log, and describe its span."""
         route = route_of(scope)
-        if access_log.isEnabledFor(logging.INFO):
+        is_logged = access_log.isEnabledFor(logging.INFO)
+        if is_logged or span is not None:
             fields = {"method": _method(scope), "route": route, "status": status}
             fields |= {"milliseconds": round(1000 * seconds, 1), "caller": _caller(scope)}
-            said = "{method} {route} {status} in {milliseconds} ms by {caller}".format(**fields)
-            access_log.info(said, extra={FIELDS: fields})
+            fields |= scope["state"].get("steps", {})
+            if is_logged:
+                said = "{method} {route} {status} in {milliseconds} ms by {caller}".format(**fields)
+                access_log.info(said, extra={FIELDS: fields})
+            if span is not None:
+                describe(span, fields | {"request_id": scope["state"]["request_id"]})
         self.metrics.requests.labels(_method(scope), route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)

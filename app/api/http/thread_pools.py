@@ -19,6 +19,7 @@ from app.settings import Settings
 
 HEALTH_THREADS = 4
 CHANGE_THREADS = 8
+PREDICTION_THREADS = 40
 RETRY_SECONDS = 1
 CLIENT_HAS_LEFT = 499  # the status in log and metrics of an answer that nobody waits for
 
@@ -45,7 +46,7 @@ class PredictionTurns:
 
     def __init__(self, most: int, most_waiting: int) -> None:
         self._turns, self._most_waiting = asyncio.Semaphore(most), most_waiting
-        self._threads = anyio.CapacityLimiter(most)
+        self._threads = anyio.CapacityLimiter(min(most, PREDICTION_THREADS))
         self.waiting = 0  # predictions without a turn
 
     async def call(self, function: Callable[[], Result]) -> Result:

@@ -38,8 +38,8 @@ BELOW_DATABASE = ("app.errors", "app.settings")
 DATABASE = ("app.database", *BELOW_DATABASE)
 BELOW_FILES = ("app.archives", "app.images", *DATABASE)
 STORE = ("app.store", "app.files", "app.access", *BELOW_FILES)
-OF_SERVER = tuple(f"app.server.{each}" for each in ("metrics", "transfers", "logs", "tracing"))
-BELOW_INFERENCE = (*STORE, "app.schemas", *OF_SERVER, "tangent")
+OF_SERVER = ("app.server.garbage", "app.server.logs", "app.server.metrics", "app.server.tracing")
+BELOW_INFERENCE = (*STORE, "app.schemas", *OF_SERVER, "app.server.transfers", "tangent")
 PARTS = ("app.parts", "app.inference", *BELOW_INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),

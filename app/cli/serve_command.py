@@ -25,6 +25,7 @@ from app.inference.models import SpaceKey
 from app.main import create_app
 from app.server import http_protocol
 from app.server.embedded_worker import EmbeddedWorker
+from app.server.garbage import collect_rarely
 from app.server.logs import set_up_logs
 from app.settings import BadSettings, Settings
 from app.store import spaces
@@ -184,6 +185,7 @@ class Announced(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        collect_rarely()
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             host = f"[{host}]" if ":" in host else host

@@ -153,7 +153,9 @@ class Edge:
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse requests of other sites' pages; answer OPTIONS."""
-        fault, methods = origins.fault(scope, self.settings), methods_of(scope)
+        fault = origins.fault(scope, self.settings)
+        is_question = fault is not None or scope["method"] == "OPTIONS"
+        methods = methods_of(scope) if is_question else []
         if isinstance(fault, Misdirected) and not methods:
             fault = None  # there is nothing there, under whatever name
         if fault is not None:

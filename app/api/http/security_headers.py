@@ -22,7 +22,7 @@ PAGE = (
 )
 POLICY = b"content-security-policy"
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-PRIVATE = "/v1/"
+PRIVATE = ("/v1/", "/v2/models/")
 
 
 def protected(scope: Scope, send: Send) -> Send:

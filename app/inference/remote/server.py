@@ -27,6 +27,7 @@ from app.inference.engine.engine import Engine
 from app.inference.engine.metrics import EngineMetrics
 from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import Frames, packed, told, unpacked
+from app.server.garbage import collect_rarely
 from app.server.logs import set_up_logs
 from app.settings import Settings
 
@@ -183,6 +184,7 @@ def main() -> None:
     except Exception as error:
         print(json.dumps({"error": told(error)}), flush=True)
         raise SystemExit(1) from error
+    collect_rarely()
     print(json.dumps({"device": engine.device_name}), flush=True)
     server.serve(parent)
     shutil.rmtree(Path(address.removeprefix("ipc://")).parent, ignore_errors=True)

@@ -20,6 +20,7 @@ from app.database.selection_watch import known_version, listening
 from app.database.sessions import fold_log, open_engine, session_factory, with_info
 from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles
+from app.inference.answering_processes import ProcessRows
 from app.inference.deletion_gate import Gate
 from app.inference.engines import AnyEngine, opened_engine
 from app.inference.known_selections import KnownSelections
@@ -28,7 +29,6 @@ from app.inference.opened_spaces import OpenedSpaces
 from app.server.metrics import Metrics
 from app.server.transfers import Transfers
 from app.settings import Settings
-from app.store.answering_processes import ProcessRows
 
 MAX_SPACE_OPENINGS = 2
 

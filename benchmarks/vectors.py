@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from app.database.canonical_json import canonical
 from app.images import image_files
 from app.receipts import checkpoint, merkle, signing, tree
 from app.settings import Settings
-from app.store.canonical_json import canonical
 from tangent.backbones.features import STEP, Grid
 from tangent.backbones.label_head import head_rows
 from tangent.components.component import Component

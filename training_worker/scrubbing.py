@@ -7,11 +7,12 @@ import logging
 import threading
 from time import monotonic
 
+from app.database import row_damage
 from app.database.sessions import open_engine, session_factory, transaction
 from app.files.blobs import LocalBlobs
 from app.files.paced_files import Pace
 from app.settings import Settings
-from app.store import row_damage, scrub_turns
+from app.store import scrub_turns
 from app.store.scrub import FolderAway, scrub
 
 LOOK_SECONDS = 60.0  # the longest wait between two looks at whether a pass is due

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database import migrate
+from app.database import migrate, row_damage
 from app.database.audit import by_command, name_hash, note_statement
 from app.database.row_checksums import KEPT
 from app.database.sessions import (
@@ -33,7 +33,6 @@ from app.files.quarantine import Quarantine
 from app.files.sweep import UNCLAIMED_SECONDS, Survey, survey, sweep
 from app.receipts import ledger, tree
 from app.settings import BadSettings, Settings
-from app.store import row_damage
 from app.store import scrub as scrubbing
 from app.store.components import ACTIVE
 from app.store.damage import HOW_TO_MEND

@@ -51,7 +51,7 @@ from typing import Protocol
 
 from app.database.ids import new_id
 from app.errors import NotReady
-from app.store.answering_processes import Look, Process
+from app.inference.answering_processes import Look, Process
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Rows(Protocol):
-    """The processes' rows, see app.store.answering_processes."""
+    """The processes' rows, see app.inference.answering_processes."""
 
     def register(self, process_id: str, lease_seconds: float) -> None: ...
     def look(self, process_id: str) -> Look | None: ...

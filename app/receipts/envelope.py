@@ -14,9 +14,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
+from app.database.canonical_json import canonical
 from app.receipts.checkpoint import NoteSigner
 from app.receipts.signing import Ed25519PublicKey, signed
-from app.store.canonical_json import canonical
 
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.canonical_json import canonical
 from app.database.sessions import transaction
 from app.database.tables import Component, Space
 from app.files import component_files
 from app.files.blobs import LocalBlobs
-from app.store.canonical_json import canonical
 
 MAX_BYTES = 4 * 2**30  # of files that one check reads: some seconds of hashing
 

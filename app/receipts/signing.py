@@ -19,8 +19,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from app.database.canonical_json import canonical
 from app.settings import BadSettings, Settings
-from app.store.canonical_json import canonical
 
 ZEROS = "0" * 64  # the first receipt's `previous_hash`
 SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)  # the only spelling of a signature

@@ -24,11 +24,11 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.access import callers
+from app.database.ledger_order import receipts_so_far
 from app.database.row_checksums import KEPT
 from app.database.sessions import affected, hold_write_lock
 from app.database.tables import Component, ComponentEvent, Tombstone, now
 from app.errors import Conflict, Gone, NotFound, NotReady
-from app.store.ledger_order import receipts_so_far
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")

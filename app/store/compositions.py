@@ -14,13 +14,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database.canonical_json import canonical
 from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, Composition, CompositionMember, Space, now
 from app.errors import Conflict, Invalid, NotFound
 from app.files.blobs import LocalBlobs
 from app.store import components, quotas, refinements, spaces
-from app.store.canonical_json import canonical
 from app.store.composition_versions import precondition
 from app.store.members import Weighted, choose, joinable, selected, weigh
 from tangent.vocabulary import LINEAR

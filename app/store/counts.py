@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, case, extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.ledger_order import receipts_so_far
 from app.database.sessions import transaction
 from app.database.tables import Component, ComponentEvent, Dataset, now
 from app.store import components, scrub_turns, workers
-from app.store.ledger_order import receipts_so_far
 from app.store.members import is_damaged
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.database.canonical_json import canonical
 from app.database.sessions import affected
 from app.database.tables import IdempotencyKey, Tombstone
 from app.errors import Gone, Invalid
-from app.store.canonical_json import canonical
 
 
 def hash_of(request: Any) -> str:

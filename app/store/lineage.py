@@ -12,12 +12,12 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.database.ids import next_id
+from app.database.ledger_order import receipts_so_far
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, ComponentParent, Dataset, Space, now
 from app.errors import Conflict, Gone, Invalid
 from app.store import components
 from app.store.components import Queue
-from app.store.ledger_order import receipts_so_far
 from app.store.members import Weighted
 
 MAX_IDS = 500  # in one query: SQLite takes a limited number of values

@@ -15,9 +15,10 @@ from app.database.sessions import Session, transaction
 from app.database.tables import Receipt, now
 from app.errors import Gone, NotReady
 from app.files.component_files import DamagedFile
+from app.inference import answering_processes
 from app.parts import Parts
 from app.receipts.answer_hash import AnswerHashes
-from app.store import answering_processes, damage
+from app.store import damage
 from app.store.counts import deletions_so_far
 from app.unlearning import cleanup
 from app.unlearning.change import Change

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from greenlet import getcurrent, greenlet
 
+from app.inference.answering_processes import Look, Process
 from app.inference.lease import Lease
-from app.store.answering_processes import Look, Process
 
 SECONDS = 1.0  # of a lease
 MAX_SKEW = 0.02  # of a clock's rate, either way: two differ by less than the margin

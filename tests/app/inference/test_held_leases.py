@@ -11,9 +11,9 @@ import pytest
 from app.database import postgres_connections
 from app.database.lease_tables import AnsweringProcess
 from app.database.sessions import transaction
+from app.inference.answering_processes import ProcessRows
 from app.server.http_protocol import Counting
 from app.settings import Settings
-from app.store.answering_processes import ProcessRows
 from tests.support.cut_lines import proxied
 from tests.support.images import image
 from tests.support.problems import problem

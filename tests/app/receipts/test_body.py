@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from app.database.canonical_json import canonical
 from app.database.sessions import transaction
 from app.inference.deletion_gate import Ticket
 from app.receipts import body as bodies
 from app.receipts import ledger, remaining
 from app.schemas.receipts import EXAMPLE
-from app.store.canonical_json import canonical
 from tests.support.service import Service
 
 ROOT = Path(__file__).resolve().parents[3]

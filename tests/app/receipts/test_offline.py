@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
+from app.database.canonical_json import canonical
 from app.receipts import signing
 from app.receipts.offline import BadLedger, check, read
-from app.store.canonical_json import canonical
 from tests.support.ledgers import KEYS, OTHER, PRIVATE, ledger, lines
 
 

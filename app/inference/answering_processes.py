@@ -11,8 +11,8 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.lease_tables import AnsweringProcess
+from app.database.ledger_order import receipts_so_far
 from app.database.sessions import transaction
-from app.store.ledger_order import receipts_so_far
 
 
 class Look(NamedTuple):

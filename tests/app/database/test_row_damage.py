@@ -13,11 +13,11 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.cli import main
-from app.database import migrate, row_checksums, row_triggers
+from app.database import migrate, row_checksums, row_damage, row_triggers
 from app.database.sessions import affected, open_engine, session_factory, transaction
 from app.database.tables import Base, Component, Dataset
 from app.settings import Settings
-from app.store import components, row_damage
+from app.store import components
 from tests.support.client import compose, delete, predict, verify
 from tests.support.flips import damage_row, flip_bit
 from tests.support.problems import problem

@@ -117,6 +117,7 @@ class Work:
         Raises:
             Problem: as `read_as_of_now`.
         """
+        started = perf_counter()
         self._made = await read_as_of_now(
             *(self.parts, self.query, self._pass),
             ticket=self.ticket,
@@ -126,6 +127,7 @@ class Work:
         selection, through = self._made
         problems = [item if isinstance(item, Problem) else None for item in through.inputs]
         passed = through.passed or Passed((), np.zeros((0, 0), np.float32), 0.0, 0.0, 0.0)
+        self._count(through.inputs, perf_counter() - started)
         self.ticket.hand_over(contents(selection))
         return Logits(selection.etag or "", passed.labels, passed.logits, problems)
 
@@ -234,7 +236,7 @@ class Work:
         finally:
             self.seconds[step] += perf_counter() - started
 
-    def _count(self, answers: list[Answer], seconds: float) -> None:
+    def _count(self, answers: Sequence[Any], seconds: float) -> None:
         metrics = self.parts.metrics
         metrics.decode_seconds.observe(self.seconds["decode"])
         metrics.prediction_seconds.observe(seconds)

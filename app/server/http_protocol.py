@@ -97,15 +97,20 @@ class ClientConnection(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         """Parse what has come; a client's wish for another protocol is left unheard."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            kept = [each for each in self.headers if each[0] not in (b"upgrade", b"connection")]
-            lines = [b"%s: %s" % each for each in kept]
-            first = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
-            self.parser, self._upgrades = httptools.HttpRequestParser(self), False
-            rest = data[upgrade.args[0] :]
-            self._feed(b"\r\n".join([first, *lines, b"", rest]))
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_the_wish() + data[upgrade.args[0] :]
+
+    def _without_the_wish(self) -> bytes:
+        """Return the head of the request again, for a new parser, without its `Upgrade`."""
+        kept = [each for each in self.headers if each[0] not in (b"upgrade", b"connection")]
+        lines = [b"%s: %s" % each for each in kept]
+        first = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
+        self.parser, self._upgrades = httptools.HttpRequestParser(self), False
+        return b"\r\n".join([first, *lines, b"", b""])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -7,7 +7,7 @@ threads of their own. All else takes those of the framework.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -41,6 +41,12 @@ class ThreadPools:
         return await anyio.to_thread.run_sync(call, limiter=self.changes)
 
 
+def _ignore(ended: "asyncio.Task[Any]") -> None:
+    """Take the error of a call whose client has left, which nobody else does."""
+    if not ended.cancelled():
+        ended.exception()
+
+
 class PredictionTurns:
     """The predictions that are being made, and the queue of those that wait for their turn."""
 
@@ -50,8 +56,21 @@ class PredictionTurns:
         self.waiting = 0  # predictions without a turn
 
     async def call(self, function: Callable[[], Result]) -> Result:
-        """Return the function's result, from a thread of predictions."""
-        return await anyio.to_thread.run_sync(function, limiter=self._threads)
+        """Return the function's result, from a thread of predictions.
+
+        If this is cancelled, the thread stays taken until the function ends: what clients have left
+        behind never takes more threads than there are. A function that has not begun does not.
+        """
+        waiting: list[Callable[[], Result]] = [function]
+        running = asyncio.create_task(
+            anyio.to_thread.run_sync(lambda: waiting.pop()(), limiter=self._threads)
+        )
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            waiting.clear()  # with the images that it holds
+            running.add_done_callback(_ignore)
+            raise
 
     async def run(self, ticket: Ticket, make: Callable[[], Awaitable[Response]]) -> Response:
         """Return the answer that `make` makes in its turn, unless the client leaves before.

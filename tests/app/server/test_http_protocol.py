@@ -264,6 +264,15 @@ def test_a_wish_for_another_protocol_is_not_heard_and_its_request_is_answered(sh
             assert answer.startswith(b"HTTP/1.1 422") and answers(line)
 
 
+def test_a_thousand_such_wishes_at_once_are_as_many_requests(shared) -> None:
+    wish = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with connected(shared, wish * 1_000) as line:
+        data = b""
+        while data.count(b'{"status":"ok"}') < 1_000 and (piece := line.recv(2**20)):
+            data += piece
+    assert data.count(b"HTTP/1.1 200") == 1_000
+
+
 def test_requests_that_come_together_are_answered_in_turn(shared) -> None:
     with connected(shared, get("/livez") * 3) as line:
         data = b""

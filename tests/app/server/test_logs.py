@@ -17,6 +17,7 @@ import pytest
 from app.server import logs
 from app.settings import Settings
 from tests.support.command import environment
+from tests.support.workers import until
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -108,6 +109,7 @@ def test_without_the_setting_requests_have_no_line(caplog: pytest.LogCaptureFixt
 def test_with_it_each_has_one_with_its_route_and_no_path(caplog: pytest.LogCaptureFixture, service):
     with caplog.at_level(logging.INFO, "access"):
         service.client.get("/v1/datasets/ds_secret")
+        until(lambda: any(each.name == "access" for each in caplog.records))
     (line,) = [each for each in caplog.records if each.name == "access"]
     assert re.fullmatch(
         r"GET /v1/datasets/\{dataset_id\} 404 in [\d.]+ ms by local", line.getMessage()

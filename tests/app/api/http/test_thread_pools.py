@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 
 import httpx
 import pytest
 
+from app.api.http.thread_pools import PredictionTurns
 from app.operations.prediction import Prediction, Work
 from tests.support.images import image
 from tests.support.problems import problem
@@ -139,3 +141,28 @@ def test_what_a_client_has_left_behind_is_not_decoded(
     held.go.set()
     assert ask(bounded).status_code == 200
     assert len(decoded) == 1
+
+
+def test_what_clients_have_left_behind_takes_no_more_threads_than_there_are():
+    go, begun = threading.Event(), []
+
+    def work(name: str) -> None:
+        begun.append(name)
+        assert go.wait(60)
+
+    async def leave_and_come_again() -> None:
+        turns = PredictionTurns(THREADS, WAITING)
+        left = [asyncio.create_task(turns.call(partial(work, "left"))) for _ in range(THREADS + 1)]
+        while len(begun) < THREADS:
+            await asyncio.sleep(0.01)
+        for each in left:
+            each.cancel()
+        await asyncio.wait(left)
+        later = asyncio.create_task(turns.call(partial(work, "later")))
+        await asyncio.sleep(0.2)
+        assert begun == ["left"] * THREADS
+        go.set()
+        await later
+        assert begun == ["left"] * THREADS + ["later"]
+
+    asyncio.run(leave_and_come_again())

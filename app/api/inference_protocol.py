@@ -112,10 +112,10 @@ async def infer(
     head = request.headers.get(HEAD)
 
     def read() -> tensors.Asked:
-        text = body if head is None else body[: int(head) if head.isdigit() else 0]
-        if values_in(text) > MAX_JSON_VALUES:
+        length = tensors.length_of(body, head)
+        if values_in(body[:length]) > MAX_JSON_VALUES:
             raise too_many_values()
-        return tensors.read(body, head)
+        return tensors.read(body, length, parts.settings.max_prediction_images)
 
     async def answer() -> Response:
         asked = read() if len(body) <= FEW_BYTES else await turns.call(read)

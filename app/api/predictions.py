@@ -1,5 +1,6 @@
 """Predictions of images by a selection of components; nothing is stored."""
 
+from functools import partial
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -49,7 +50,10 @@ async def predict(
         work = Work(parts, ticket, asked.query, asked.images, turns.call)
 
         async def make() -> Response:
-            return _response(request, await work.predict())
+            prediction = await work.predict()
+            if prediction.is_small:
+                return _response(request, prediction)
+            return await turns.call(partial(_response, request, prediction))
 
         return LeasedAnswer(ticket, await make(), make)
 

@@ -87,6 +87,7 @@ def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -
         config = uvicorn.Config(
             app,
             http=http_protocol.protocol(settings),
+            loop="asyncio",  # writes at once, as a lease needs it; uvloop does so later
             log_config=None,
             log_level="warning",
             timeout_keep_alive=settings.keep_alive_seconds,

@@ -119,19 +119,20 @@ class Decoder:
         """Return the pixels of small files of several requests, by one order to a worker.
 
         Each takes from the budget at its place. None for a file that needs an order of its own.
+        The last ones may be left out, so that no order takes long.
         """
         request = Request(_order_of(geometry), Budget(), self._interruptions)
-        found: list[np.ndarray | BadImage | None] = [None] * len(files)
         try:
             answers = self._light(request, files)
         except Died:  # one of them is heavy or crashes the decoder
-            return found
-        for place, answer in enumerate(answers):
-            budgets[place].spend(answer[0]["seconds"])
+            return [None] * len(files)
+        found: list[np.ndarray | BadImage | None] = []
+        for answer, budget in zip(answers, budgets, strict=False):
+            budget.spend(answer[0]["seconds"])
             if "reason" in answer[0]:
-                found[place] = BadImage(answer[0]["reason"], answer[0]["pixels"])
-            elif "heavy" not in answer[0]:
-                found[place] = _pixels(answer)
+                found.append(BadImage(answer[0]["reason"], answer[0]["pixels"]))
+            else:
+                found.append(None if "heavy" in answer[0] else _pixels(answer))
         return found
 
     def thumbnail(self, file: bytes, size: int, budget: Budget) -> tuple[bytes, str]:

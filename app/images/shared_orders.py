@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from app.images.budget import Budget, TooExpensive
-from app.images.decoder import MAX_TOGETHER, MAX_TOGETHER_BYTES, WORKERS, Decoder
+from app.images.decoder import MAX_TOGETHER, MAX_TOGETHER_BYTES, Decoder
 from app.images.image_files import BadImage
 from tangent.backbones.geometry import Geometry
 
 SMALL_BYTES = 32 * 2**10  # of an image file that shares an order
 ORDERS = 2  # at a time
+ALONE = 32  # images at a time that are decoded by themselves, or wait for their turn at it
 
 Pixels = np.ndarray | BadImage
 
@@ -38,7 +39,8 @@ class SharedOrders:
         self._decoder = decoder
         self._changed, self._waiting = Condition(), deque[_Image]()
         self._threads, self._is_closed = 0, False
-        self._alone = ThreadPoolExecutor(WORKERS, thread_name_prefix="decoding-alone")
+        # More than there are workers: whose turn it is among them, `Turns` decides by budgets.
+        self._alone = ThreadPoolExecutor(ALONE, thread_name_prefix="decoding-alone")
 
     def pixels(self, file: bytes, geometry: Geometry, budget: Budget) -> "Future[Pixels]":
         """Return a future of the file's pixels in this geometry, or of what is wrong with it.
@@ -63,7 +65,12 @@ class SharedOrders:
 
     def _work(self) -> None:
         while images := self._next():
-            wanted = [each for each in images if each.pixels.set_running_or_notify_cancel()]
+            # One that an order has left out runs already.
+            wanted = [
+                each
+                for each in images
+                if each.pixels.running() or each.pixels.set_running_or_notify_cancel()
+            ]
             if wanted:
                 self._decode(wanted)
 
@@ -90,11 +97,16 @@ class SharedOrders:
             for each in images:
                 each.pixels.set_exception(error)
             return
-        for each, pixels in zip(images, found, strict=True):
-            if pixels is None:
-                self._alone.submit(self._decode_alone, each)
-            else:
+        with self._changed:  # what the order has left out, as it took long enough, is next
+            self._waiting.extendleft(reversed(images[len(found) :]))
+        for each, pixels in zip(images, found, strict=False):
+            if pixels is not None:
                 each.pixels.set_result(pixels)
+                continue
+            try:
+                self._alone.submit(self._decode_alone, each)
+            except RuntimeError as error:  # the service ends
+                each.pixels.set_exception(error)
 
     def _decode_alone(self, image: _Image) -> None:
         try:

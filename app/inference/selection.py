@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.errors import NotReady
+from app.errors import NotReady, Problem
 from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
@@ -149,10 +149,13 @@ async def read_as_of_now(
             try:
                 made = selection, await work(selection)
             except DamagedFile as lost:  # or deleted in between
-                note = partial(damage.note, parts.sessions, parts.blobs, lost)
-                attempts += not await call(note)
-                parts.selections.forget()
+                attempts += not await call(partial(_note, parts, lost))
                 read = await _read(parts, query, call)
+                continue
+            except Problem:  # it may name what has been deleted meanwhile
+                read, attempts = await _read(parts, query, call), attempts + 1
+                if read[0] == epoch and _same_parts(selection, read[1]):
+                    raise
                 continue
         attempts += 1
         read = await _read(parts, query, call)
@@ -160,6 +163,12 @@ async def read_as_of_now(
             ticket.epoch = epoch
             return selection, made[1]
     raise _changing()
+
+
+def _note(parts: Reading, lost: DamagedFile) -> bool:
+    """Note the damage, and read selections anew; return whether it is damage and not a deletion."""
+    parts.selections.forget()
+    return damage.note(parts.sessions, parts.blobs, lost)
 
 
 async def _read(parts: Reading, query: SelectionQuery, call: Call) -> tuple[int, Selection]:

@@ -8,15 +8,15 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from app.database.tables import Component
-from app.errors import Invalid, NotReady, Problem
-from app.images.budget import REQUEST_TIMES, Budget, TooExpensive
-from app.images.image_files import BadImage
+from app.errors import NotReady, Problem
+from app.images.budget import REQUEST_TIMES, Budget
 from app.images.shared_orders import SMALL_BYTES
 from app.inference import attribution, ranking
 from app.inference.deletion_gate import Ticket
@@ -28,6 +28,7 @@ from app.inference.selection import (
     selection_fields,
     unavailable_components,
 )
+from app.operations.prediction_inputs import fitting, input_of
 from app.parts import Parts
 from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
 from app.store import refinements
@@ -65,6 +66,7 @@ class Prediction:
     selection: dict[str, Any]  # the fields of a PredictionOut
     answers: list[Answer]
     seconds: dict[str, float]  # of each of STEPS
+    is_small: bool  # as an answer, so that writing it blocks nobody
 
 
 class Work:
@@ -109,7 +111,9 @@ class Work:
             "unavailable_components": unavailable_components(selection),
         }
         ticket.hand_over(contents(selection))
-        return Prediction(described, answers, self.seconds)
+        shown = sum(len(each["predictions"]) for each in answers if isinstance(each, dict))
+        is_small = shown <= FEW_RANKED and not self.attributes
+        return Prediction(described, answers, self.seconds, is_small)
 
     async def logits(self) -> Logits:
         """Return every image's logits by a composition, as of the epoch that the ticket then has.
@@ -168,20 +172,29 @@ class Work:
     async def _decoded(self, selection: Selection, geometry: Geometry) -> list[Any]:
         """Return the network's input, or a problem, for every image."""
         files = [image for image in self.images if isinstance(image, bytes)]
-        spaces, started = self.parts.spaces, perf_counter()
-        if len(files) == 1 and len(files[0]) <= SMALL_BYTES:
-            shared = spaces.decoding.pixels(files[0], geometry, self._budget)
-            pixels = [await asyncio.wrap_future(shared)]
-        elif files:
-            pixels = await self._call(partial(spaces.pixels, selection.space, files, self._budget))
-        else:
-            pixels = []
+        started = perf_counter()
+        try:
+            pixels = await self._pixels(selection, geometry, files)
+        except asyncio.CancelledError:
+            self._budget.spend(inf)  # what is still to be decoded for nobody
+            raise
         self.seconds["decode"] += perf_counter() - started
         found = iter(pixels)
         return [
-            _input(next(found)) if isinstance(image, bytes) else _fitting(image, geometry)
+            input_of(next(found)) if isinstance(image, bytes) else fitting(image, geometry)
             for image in self.images
         ]
+
+    async def _pixels(
+        self, selection: Selection, geometry: Geometry, files: Sequence[bytes]
+    ) -> Sequence[Any]:
+        spaces = self.parts.spaces
+        if len(files) == 1 and len(files[0]) <= SMALL_BYTES:
+            shared = spaces.decoding.pixels(files[0], geometry, self._budget)
+            return [await asyncio.wrap_future(shared)]
+        if not files:
+            return []
+        return await self._call(partial(spaces.pixels, selection.space, files, self._budget))
 
     async def _passed(self, model: Model, good: list[Any]) -> Passed:
         """Pass the images through the model, in batches with those of other requests."""
@@ -268,23 +281,3 @@ def _opened(parts: Parts, selection: Selection) -> tuple[Geometry, Model]:
     """Return what the selection's space makes of images, and the selection's model."""
     geometry = parts.spaces.of(selection.space).geometry
     return geometry, parts.spaces.model(selection.space, *selection.served)
-
-
-def _fitting(image: np.ndarray | Problem, geometry: Geometry) -> np.ndarray | Problem:
-    """Return the pixels, or a problem if they are not as many as the space takes."""
-    height, width = geometry.crop
-    if isinstance(image, Problem) or image.shape == (height, width, 3):
-        return image
-    return Invalid(
-        "wrong_size",
-        f"pixels come as {height} x {width} x 3 to this space, not as "
-        f"{' x '.join(map(str, image.shape))}: resize them, or send the image file",
-    )
-
-
-def _input(found: Any) -> Any:
-    if isinstance(found, TooExpensive):
-        return Invalid("image_too_expensive", found.reason)
-    if isinstance(found, BadImage):
-        return Invalid("bad_image", f"{found.reason}: send a JPEG, PNG or WebP image file")
-    return found

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import struct
 from collections.abc import Sequence
 from math import prod
@@ -19,6 +20,7 @@ IMAGES, PIXELS = "images", "pixels"
 LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
 OUTPUTS = {LABELS: "BYTES", LOGITS: "FP32", PROBABILITIES: "FP32"}
 SIZE = "binary_data_size"
+MAX_VALUES = 2**31  # of one image: more than any body holds
 LENGTH = struct.Struct("<I")  # before each element of a binary tensor of BYTES
 FORMS = (
     "send one input: `images` with datatype BYTES and shape [N], or `pixels` with datatype UINT8 "
@@ -34,19 +36,30 @@ class Asked(NamedTuple):
     outputs: dict[str, bool]  # the wanted ones, and whether in binary
 
 
-def read(body: bytes, head: str | None) -> Asked:
-    """Read a request whose JSON has the length in the header `head`, or is all of the body.
+def length_of(body: bytes, head: str | None) -> int:
+    """Return the length of the JSON: what the header `head` says, or all of the body.
 
     Raises:
         Malformed: `malformed_request`.
-        Invalid: `invalid_tensor`, `unknown_output`.
     """
-    length = len(body) if head is None else int(head) if head.isdigit() else -1
+    if head is None:
+        return len(body)
+    length = int(head) if re.fullmatch("[0-9]{1,12}", head) else -1
     if not 0 <= length <= len(body):
         raise Malformed(
             "malformed_request",
             "Inference-Header-Content-Length is not the length of the JSON in this body",
         )
+    return length
+
+
+def read(body: bytes, length: int, most: int) -> Asked:
+    """Read a request whose JSON has this length; it may have at most `most` images.
+
+    Raises:
+        Malformed: `malformed_request`.
+        Invalid: `invalid_tensor`, `too_many_images`, `unknown_output`.
+    """
     try:
         infer = InferIn.model_validate_json(body[:length])
     except ValidationError as error:
@@ -57,7 +70,7 @@ def read(body: bytes, head: str | None) -> Asked:
         ) from None
     if len(infer.inputs) != 1:
         raise Invalid("invalid_tensor", f"the request has {len(infer.inputs)} inputs: {FORMS}")
-    return Asked(infer, _images(infer.inputs[0], body[length:]), _wanted(infer))
+    return Asked(infer, _images(infer.inputs[0], body[length:], most), _wanted(infer))
 
 
 def _wanted(infer: InferIn) -> dict[str, bool]:
@@ -72,17 +85,23 @@ def _wanted(infer: InferIn) -> dict[str, bool]:
     return {each.name: bool(each.parameters.get("binary_data", usual)) for each in infer.outputs}
 
 
-def _images(tensor: InputTensor, rest: bytes) -> list[bytes | np.ndarray]:
+def _images(tensor: InputTensor, rest: bytes, most: int) -> list[bytes | np.ndarray]:
     size = tensor.parameters.get(SIZE)
     if size is None and tensor.data is None:
         raise Invalid("invalid_tensor", f"{tensor.name} has neither data nor {SIZE}")
     if (size or 0) != len(rest):
         raise Invalid("invalid_tensor", f"{len(rest)} bytes follow the JSON, {SIZE} is {size}")
-    if any(side < 0 for side in tensor.shape):
+    first, *others = tensor.shape
+    if first < 0 or any(side < 1 for side in others) or prod(others) > MAX_VALUES:
         raise Invalid("invalid_tensor", f"the shape {tensor.shape} of {tensor.name} is none")
+    if first > most or (tensor.name == IMAGES and prod(tensor.shape) > most):
+        raise Invalid(
+            "too_many_images",
+            f"the shape is {tensor.shape}, the most images are {most}: send several requests",
+        )
     kind = tensor.name, tensor.datatype
     if kind == (IMAGES, "BYTES"):
-        files = _files(rest) if tensor.data is None else _from_base64(tensor.data)
+        files = _files(rest, most) if tensor.data is None else _from_base64(tensor.data)
         if len(files) != prod(tensor.shape):
             raise Invalid(
                 "invalid_tensor", f"{IMAGES} has {len(files)} elements, its shape {tensor.shape}"
@@ -96,9 +115,11 @@ def _images(tensor: InputTensor, rest: bytes) -> list[bytes | np.ndarray]:
     )
 
 
-def _files(data: bytes) -> list[bytes]:
-    files, at = [], 0
-    while at < len(data):
+def _files(data: bytes, most: int) -> list[bytes]:
+    """Return the elements of a binary tensor; of more than `most`, the first `most` and one."""
+    files: list[bytes] = []
+    at = 0
+    while at < len(data) and len(files) <= most:
         if at + LENGTH.size > len(data):
             raise Invalid("invalid_tensor", f"the bytes of {IMAGES} end within a length")
         (length,) = LENGTH.unpack_from(data, at)
@@ -121,16 +142,12 @@ def _from_base64(values: Sequence[Any]) -> list[bytes]:
 
 def _pixels(tensor: InputTensor, data: bytes) -> np.ndarray:
     count = prod(tensor.shape)
-    try:
-        flat = (
-            np.frombuffer(data, np.uint8)
-            if tensor.data is None
-            else np.array(tensor.data, np.uint8).reshape(-1)
-        )
-    except (ValueError, TypeError, OverflowError):
-        raise Invalid(
-            "invalid_tensor", f"the data of {PIXELS} are not whole numbers from 0 to 255"
-        ) from None
+    if tensor.data is None:
+        flat = np.frombuffer(data, np.uint8)
+    elif all(type(value) is int and 0 <= value <= 255 for value in tensor.data):
+        flat = np.array(tensor.data, np.uint8)
+    else:
+        raise Invalid("invalid_tensor", f"the data of {PIXELS} are not whole numbers from 0 to 255")
     if flat.size != count:
         raise Invalid(
             "invalid_tensor", f"{PIXELS} has {flat.size} values, its shape {tensor.shape}"

@@ -22,11 +22,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.server.connection_bounds import Bounds, Span
 from app.server.counting_transport import Counting
-from app.server.refusals import HeadTooLarge, too_many_connections, unreadable
+from app.server.refusals import (
+    HeadTooLarge,
+    NotServed,
+    head_too_large,
+    too_many_connections,
+    unreadable,
+)
 from app.server.transfers import CLIENT, Permit
 from app.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 2**10  # of a request's line and headers
+MAX_UNHEARD_BYTES = MAX_HEAD_BYTES + 2**18  # and what may come in one piece
 MAX_WATCH_SECONDS = 1.0  # between two looks at a connection
 CUT_SECONDS = 5.0  # for the event loop to close a connection
 REFUSED_SECONDS = 1.0  # for a client beyond the bounds to ask and to read that it is refused
@@ -59,6 +66,7 @@ class ClientConnection(HttpToolsProtocol):
         self.app = with_client
         self._received, self._refused, self._address = 0, False, ""
         self._reading, self._head_bytes, self._upgrades = Reading.NOTHING, 0, False
+        self._unheard = 0  # bytes since a head or a piece of a body was whole
         self._head_since: float | None = None
         self._sending, self._taking = Span(), Span()
         self._when_lost: Callable[[], None] | None = None
@@ -88,11 +96,15 @@ class ClientConnection(HttpToolsProtocol):
             self._end_with(too_many_connections())
             return
         self._received += len(data)
+        self._unheard += len(data)
         self._unset_keepalive_if_required()
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            self._end_with(unreadable(error))
+            self._end_with(unreadable(error, MAX_HEAD_BYTES))
+        else:
+            if self._unheard > MAX_UNHEARD_BYTES:  # the parser holds a header that does not end
+                self._end_with(head_too_large(MAX_HEAD_BYTES))
         self._note_head()
 
     def _feed(self, data: bytes) -> None:
@@ -107,8 +119,11 @@ class ClientConnection(HttpToolsProtocol):
     def _without_the_wish(self) -> bytes:
         """Return the head of the request again, for a new parser, without its `Upgrade`."""
         kept = [each for each in self.headers if each[0] not in (b"upgrade", b"connection")]
+        if any(b"close" in value.lower() for name, value in self.headers if name == b"connection"):
+            kept.append((b"connection", b"close"))
         lines = [b"%s: %s" % each for each in kept]
-        first = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
+        version = self.parser.get_http_version().encode()
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)
         self.parser, self._upgrades = httptools.HttpRequestParser(self), False
         return b"\r\n".join([first, *lines, b"", b""])
 
@@ -125,7 +140,10 @@ class ClientConnection(HttpToolsProtocol):
         self._count_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
-        self._upgrades = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self.parser.get_method() == b"CONNECT":
+            raise NotServed("CONNECT is for proxies")  # the parser ends at this
+        self._upgrades = self.parser.should_upgrade()
+        self._unheard = 0
         if not self._upgrades:
             self._reading = Reading.BODY
             if self.url == b"*":  # of OPTIONS: the whole server
@@ -133,10 +151,12 @@ class ClientConnection(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._unheard = 0
         if not self._upgrades:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._unheard = 0
         if not self._upgrades:
             self._reading = Reading.NOTHING
             super().on_message_complete()
@@ -144,7 +164,7 @@ class ClientConnection(HttpToolsProtocol):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:  # the parser ends at this, and the request with it
-            raise HeadTooLarge(f"more than {MAX_HEAD_BYTES} bytes")
+            raise HeadTooLarge
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -11,6 +11,10 @@ class HeadTooLarge(Exception):
     """A request's line and headers have more bytes than the service reads."""
 
 
+class NotServed(Exception):
+    """A request is of a kind that no application can answer; the text says why."""
+
+
 def refusal(status: int, code: str, detail: str, **headers: Any) -> bytes:
     """Return the bytes of an answer with a problem, after which the connection closes."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
@@ -27,12 +31,18 @@ def too_many_connections() -> bytes:
     return refusal(503, "too_many_connections", detail, Retry_After=5)
 
 
-def unreadable(error: Exception) -> bytes:
-    """Return the answer to bytes that the parser refuses with this error."""
-    if isinstance(error.__context__, HeadTooLarge):
-        detail = f"the request's line and headers have {error.__context__}: send fewer or shorter"
-        return refusal(431, "head_too_large", detail)
-    said = str(error)
+def head_too_large(most: int) -> bytes:
+    """Return the answer to a head, or a trailer, of more than `most` bytes."""
+    detail = f"the request's line and headers have more than {most} bytes: send fewer or shorter"
+    return refusal(431, "head_too_large", detail)
+
+
+def unreadable(error: Exception, most: int) -> bytes:
+    """Return the answer to bytes that the parser refuses; `most` bytes of a head are read."""
+    cause = error.__context__
+    if isinstance(cause, HeadTooLarge):
+        return head_too_large(most)
+    said = str(cause if isinstance(cause, NotServed) else error)
     if "Content-Length" in said and "Transfer-Encoding" in said:
         detail = "the request has Content-Length and Transfer-Encoding: send one of them"
         return refusal(400, "ambiguous_length", detail)

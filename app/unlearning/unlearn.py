@@ -58,7 +58,10 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
     try:
         missing = parts.lease.await_others(deletion.receipt.number)
     finally:
-        cleanup.finish(deletion, parts.sessions, parts.jobs, parts.blobs)
+        try:
+            cleanup.finish(deletion, parts.sessions, parts.jobs, parts.blobs)
+        finally:
+            parts.engine.forget_what_came_back(deletion.obsolete.shas)
     parts.metrics.deletion_seconds.observe(perf_counter() - started)
     return Unlearned(deletion.receipt, [each.name for each in missing])
 

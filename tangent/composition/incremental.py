@@ -78,6 +78,11 @@ class IncrementalComposition:
             if kept.total() >= MIN_COMPONENTS and self._update(None, sums, members, kept, 1.0):
                 self._held[key] = kept, sums
 
+    def holds(self, shas: Collection[str]) -> bool:
+        """Return whether any of the held sums has one of these components in it."""
+        gone = set(shas)
+        return any(gone & set(_hashes(members)) for members, _ in self._held.values())
+
     def clear(self) -> None:
         """Drop all sums."""
         self._held.clear()

@@ -94,6 +94,13 @@ class ComposedDeltas:
             self._drop(found)
         return bool(found)
 
+    def holds(self, shas: Collection[str]) -> bool:
+        """Return whether anything in memory has one of these components in it."""
+        gone = set(shas)
+        with self._composing, self._lock:
+            found = any(gone & {sha for sha, _ in key[2]} for key in self._deltas)
+            return found or self._incremental.holds(gone)
+
     def clear(self) -> bool:
         """Drop everything; return whether there was any delta."""
         with self._composing, self._lock:

@@ -247,14 +247,20 @@ class Engine(Calculations):
     def forget(self, shas: Sequence[str]) -> None:
         """Drop every component with one of these sha256, and what was composed with it.
 
-        A deletion by this service calls this once, before the files go: the components are
-        subtracted from the sums, which stay. `respect` drops those too, after others' receipts.
+        A deletion calls this once, before the files go: components are subtracted from the sums.
         """
         with self._respecting:
             found = self._composed.forget(shas)
             self._loaded.forget(shas)
             self._epoch += 1
             self._release(found)
+
+    def forget_what_came_back(self, shas: Sequence[str]) -> None:
+        """Drop all if an overtaken prediction has loaded these again; call this without files."""
+        with self._respecting:
+            if self._composed.holds(shas) or self._loaded.holds(shas):
+                self._loaded.clear()
+                self._release(self._composed.clear())
 
     def respects(self, epoch: int) -> bool:
         """Return whether `respect` of this epoch has nothing to do."""

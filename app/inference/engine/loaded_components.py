@@ -64,6 +64,11 @@ class LoadedComponents:
             for source in [each for each in self._loaded if each.sha256 in shas]:
                 del self._loaded[source]
 
+    def holds(self, shas: Collection[str]) -> bool:
+        """Return whether one of these components is in memory."""
+        with self._lock:
+            return any(source.sha256 in shas for source in self._loaded)
+
     def clear(self) -> None:
         """Drop all components."""
         with self._lock:

@@ -225,9 +225,16 @@ class RemoteEngine:
 
     def forget(self, shas: Sequence[str]) -> None:
         """As `Engine.forget`; a process that does not answer is ended, so that it forgets too."""
+        self._have_forgotten("forget", shas)
+
+    def forget_what_came_back(self, shas: Sequence[str]) -> None:
+        """As `Engine.forget_what_came_back`; a process that does not answer is ended."""
+        self._have_forgotten("forget_what_came_back", shas)
+
+    def _have_forgotten(self, name: str, shas: Sequence[str]) -> None:
         connection = self._connection
         try:
-            self._ask("forget", list(shas), within=FORGET_SECONDS)
+            self._ask(name, list(shas), within=FORGET_SECONDS)
         except NotReady:
             if connection is not None:
                 connection.close()

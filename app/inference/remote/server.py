@@ -36,7 +36,8 @@ THREADS = 8
 CALLS = frozenset(
     (
         *("accept", "answer_hash", "attribution", "canary", "change", "compose", "effects"),
-        *("environment", "examine", "fit_weights", "forget", "hash_environment", "metrics_text"),
+        *("environment", "examine", "fit_weights", "forget", "forget_what_came_back"),
+        *("hash_environment", "metrics_text"),
         *("merges_needing_images", "open", "plan_merge", "respect"),
     )
 )

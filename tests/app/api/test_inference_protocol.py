@@ -148,7 +148,7 @@ SIZED = IMAGE | {"parameters": {"binary_data_size": 8}}
         (SIZED, b"12345678", 10**6, "malformed_request"),
         (SIZED, b"12345678", -3, "malformed_request"),
         (IMAGE | {"shape": [-1], "data": [""]}, b"", None, "invalid_tensor"),
-        (IMAGE | {"shape": [10**30], "data": [""]}, b"", None, "invalid_tensor"),
+        (IMAGE | {"shape": [10**30], "data": [""]}, b"", None, "too_many_images"),
         (IMAGE | {"shape": [0], "data": []}, b"", None, "no_images"),
         (
             {"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [0, 256, 1]},
@@ -177,3 +177,40 @@ def test_with_keys_a_model_needs_one_and_health_does_not(serve):
         assert client.get("/v2/health/live").status_code == 200
         assert client.get("/v2/models/pets").status_code == 401
         assert client.post("/v2/models/pets/infer", content=b"{}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("tensor", "code"),
+    [
+        ({"shape": [10**9, 0, 1, 3], "data": []}, "invalid_tensor"),
+        ({"shape": [10**9, 1, 1, 3], "data": []}, "too_many_images"),
+        ({"shape": [0, 10**30, 1, 3], "data": []}, "invalid_tensor"),
+        ({"shape": [1, 1, 1, 3], "data": [1.5, 2, 3]}, "invalid_tensor"),
+        ({"shape": [1, 1, 1, 3], "data": [True, 2, 3]}, "invalid_tensor"),
+        ({"shape": [1, 1, 1, 3], "data": ["1", 2, 3]}, "invalid_tensor"),
+    ],
+    ids=range(6),
+)
+def test_a_shape_that_promises_more_than_there_is_costs_nothing(served, tensor, code):
+    pixels = {"name": "pixels", "datatype": "UINT8"} | tensor
+    answer = served.client.post("/v2/models/pets/infer", json={"inputs": [pixels]})
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5_000, "1.0", "-1"])
+def test_a_length_of_the_json_that_is_none_is_refused(served, length):
+    headers = {"Inference-Header-Content-Length": length.encode("latin-1")}
+    answer = served.client.post("/v2/models/pets/infer", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+
+
+def test_many_tiny_files_are_as_many_images(served):
+    data = b"\0\0\0\0" * 100_000
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [100_000]}
+    for shape in ([100_000], [1]):
+        head = json.dumps(
+            {"inputs": [tensor | {"shape": shape, "parameters": {"binary_data_size": len(data)}}]}
+        ).encode()
+        length = {"Inference-Header-Content-Length": str(len(head))}
+        answer = served.client.post("/v2/models/pets/infer", content=head + data, headers=length)
+        assert answer.json()["code"] in ("too_many_images", "invalid_tensor")

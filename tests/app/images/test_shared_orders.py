@@ -105,6 +105,19 @@ def test_an_image_of_a_client_that_has_left_is_not_decoded(stage):
     assert sum(stage.orders) == ORDERS + 1
 
 
+def test_images_that_an_order_leaves_out_are_in_the_next_one(stage, monkeypatch):
+    together = Decoder.pixels_together
+
+    def few(decoder, files, geometry, budgets):
+        return together(decoder, files[:2], geometry, budgets)
+
+    monkeypatch.setattr(Decoder, "pixels_together", few)
+    stage.go.set()
+    files = [noise(number) for number in range(9)]
+    for file, found in zip(files, [stage.ask(file) for file in files], strict=True):
+        np.testing.assert_array_equal(found.result(SECONDS), made_here(file, GEOMETRY))
+
+
 def test_at_the_end_of_the_service_those_that_wait_are_told(stage, monkeypatch):
     def stopped(*given):
         raise NotReady("service_stopping", "the service is stopping: send the request again")

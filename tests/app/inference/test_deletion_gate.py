@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import NotReady
 from app.inference.deletion_gate import Gate, Ticket
+from app.inference.engine.engine import Engine
 from tests.support.held_passes import HeldPasses
 from tests.support.images import image
 from tests.support.problems import problem
@@ -145,6 +146,30 @@ def test_a_prediction_without_what_is_deleted_is_not_computed_again(
     held.go.set()
     assert used(asked.result(60)) == {kept}
     assert len(held.begun) == 1
+
+
+def test_a_refusal_that_a_deletion_overtakes_names_nothing_of_what_it_deleted(
+    service: Service, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, _ = service.component({"secret": 2}), service.component({"dog": 2})
+    compose, begun, go = Engine.compose, threading.Event(), threading.Event()
+
+    def held(engine: Engine, *given: Any) -> Any:
+        found = compose(engine, *given)
+        begun.set()
+        assert go.wait(60)
+        return found
+
+    monkeypatch.setattr(Engine, "compose", held)
+    query = {"labels": "unknown"}
+    asked = pool.submit(
+        service.client.post, "/v1/predictions", content=image("cat", 7), headers=PNG, params=query
+    )
+    assert begun.wait(60)
+    assert service.client.delete(f"/v1/components/{gone}").status_code == 200
+    go.set()
+    refused = problem(asked.result(60), 422, "unknown_label")
+    assert "dog" in refused["detail"] and "secret" not in refused["detail"]
 
 
 def test_a_prediction_that_waits_learns_what_became_of_its_composition(

@@ -1,61 +1,20 @@
 """Connections: what a client keeps open, sends slowly or does not read holds up nobody."""
 
 import hashlib
-import json
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from app.database.sessions import transaction
 from app.store import components
+from tests.support.connections import answers, connected, get, read_all
 from tests.support.problems import problem
 from tests.support.service import Service
 
 SCOPE = "head"
 LARGE = 24 * 2**20  # bytes: more than the buffers between a server and a client hold
-
-
-@contextmanager
-def connected(
-    service: Service, sent: bytes = b"", window: int | None = None
-) -> Iterator[socket.socket]:
-    """A raw connection; a small window makes the server wait for the client's reading."""
-    host, port = service.url.removeprefix("http://").split(":")
-    with socket.socket() as line:
-        if window:
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        line.settimeout(20)
-        line.connect((host, int(port)))
-        line.sendall(sent)
-        yield line
-
-
-def read_all(line: socket.socket) -> tuple[bytes, bool]:
-    """Return what comes until the end, and whether the end is a reset."""
-    data = bytearray()
-    try:
-        while piece := line.recv(2**16):
-            data += piece
-    except ConnectionResetError:
-        return bytes(data), True
-    return bytes(data), False
-
-
-def answers(line: socket.socket) -> bool:
-    """Return whether a GET of /livez on this connection is answered 200."""
-    line.sendall(get("/livez"))
-    data = b""
-    while not data.endswith(b'{"status":"ok"}') and (piece := line.recv(2**16)):
-        data += piece
-    return data.startswith(b"HTTP/1.1 200")
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def enlarged(service: Service, component_id: str) -> str:
@@ -222,69 +181,3 @@ def test_a_line_of_nothing_before_a_request_ends_the_connection_too(quick: Servi
         assert answers(line)
         line.sendall(b"\r\n")
         assert read_all(line)[0] == b""
-
-
-@pytest.mark.parametrize(
-    ("sent", "status", "code"),
-    [
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01", 400, "malformed_request"),  # TLS
-        (b"GET /livez HTTP/1.1\r\nBad Name: 1\r\n\r\n", 400, "malformed_request"),
-        (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed_request"),
-        (b"GET /livez HTTP/1.1\r\nX: " + b"a" * 2**17 + b"\r\n\r\n", 431, "head_too_large"),
-        (b"GET /livez HTTP/1.1\r\n" + b"X: 1\r\n" * 2**14 + b"\r\n", 431, "head_too_large"),
-        (b"GET /" + b"a" * 2**17 + b" HTTP/1.1\r\n\r\n", 431, "head_too_large"),
-    ],
-    ids=["no http", "header name", "path", "long header", "many headers", "long path"],
-)
-def test_what_is_no_request_is_answered_by_a_problem(shared, sent, status, code) -> None:
-    with connected(shared, sent) as line:
-        answer, _ = read_all(line)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"application/problem+json" in head and b"Connection: close" in head
-    assert json.loads(body)["code"] == code
-
-
-def test_a_wish_for_another_protocol_is_not_heard_and_its_request_is_answered(shared) -> None:
-    body = b'{"images": []}'
-    lines = (
-        *(b"POST /v1/predictions HTTP/1.1", b"Host: localhost", b"Content-Type: application/json"),
-        *(b"Content-Length: %d" % len(body), b"Connection: Upgrade, HTTP2-Settings"),
-        *(b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQ", b"", b""),
-    )
-    head = b"\r\n".join(lines)
-    for pause in (len(head) + len(body), len(head) + 3, len(head), 30):
-        sent = head + body
-        with connected(shared, sent[:pause]) as line:
-            time.sleep(0.05)
-            line.sendall(sent[pause:])
-            answer = b""
-            while not answer.endswith(b"}") and (piece := line.recv(2**16)):
-                answer += piece
-            assert answer.startswith(b"HTTP/1.1 422") and answers(line)
-
-
-def test_a_thousand_such_wishes_at_once_are_as_many_requests(shared) -> None:
-    wish = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-    with connected(shared, wish * 1_000) as line:
-        data = b""
-        while data.count(b'{"status":"ok"}') < 1_000 and (piece := line.recv(2**20)):
-            data += piece
-    assert data.count(b"HTTP/1.1 200") == 1_000
-
-
-def test_requests_that_come_together_are_answered_in_turn(shared) -> None:
-    with connected(shared, get("/livez") * 3) as line:
-        data = b""
-        while data.count(b'{"status":"ok"}') < 3 and (piece := line.recv(2**16)):
-            data += piece
-    assert data.count(b"HTTP/1.1 200") == 3
-
-
-@pytest.mark.parametrize(
-    ("target", "status"),
-    [(b"GET http://localhost/livez", 200), (b"OPTIONS *", 404), (b"CONNECT localhost:80", 400)],
-)
-def test_other_forms_of_a_target_are_answered(shared, target: bytes, status: int) -> None:
-    with connected(shared, target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") as line:
-        assert line.recv(2**16).startswith(b"HTTP/1.1 %d " % status)

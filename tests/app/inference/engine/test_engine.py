@@ -174,6 +174,23 @@ def test_another_process_deletion_during_the_forward_pass_is_noticed(
     assert labels == {"dog"}
 
 
+def test_what_an_overtaken_prediction_has_loaded_again_is_forgotten_with_its_files(
+    service: Service,
+) -> None:
+    one, two = service.component({"cat": 2}), service.component({"dog": 2})
+    both, engine = model(service, one, two), service.state.engine
+    gone = [model(service, one).parts[0][0].sha256]
+    for bring_back in (lambda: engine.compose(both), lambda: None):
+        engine.compose(both)
+        engine.forget(gone)
+        bring_back()
+        kept = engine.begins_at_once(both)
+        engine.forget_what_came_back(gone)
+        assert not engine.begins_at_once(both)
+        assert not engine._composed.holds(gone) and not engine._loaded.holds(gone)
+    assert not kept
+
+
 def test_the_canary_runs_only_where_no_answer_was_given_lately(service: Service) -> None:
     name = "tangent_inference_forward_seconds_count"
     service.client.get("/readyz")

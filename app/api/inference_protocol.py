@@ -69,9 +69,9 @@ def model(name: Name, parts: PartsDep, session: ReadSessionDep) -> schemas.Model
         ],
         outputs=[
             schemas.TensorMetadata(
-                name=name, datatype=kind, shape=[-1] if name == tensors.LABELS else [-1, -1]
+                name=output, datatype=kind, shape=[-1] if output == tensors.LABELS else [-1, -1]
             )
-            for name, kind in tensors.OUTPUTS.items()
+            for output, kind in tensors.OUTPUTS.items()
         ],
     )
 

@@ -13,7 +13,7 @@ from app.errors import NotReady
 from app.images.budget import Budget
 
 # Images of requests that are not patient; more only of requests that have had nothing yet, whose
-# number the threads of predictions bound.
+# number the threads that ask for decoding bound.
 MAX_WAITING = 24
 PATIENCE = 30.0  # seconds
 RETRY_SECONDS = 10

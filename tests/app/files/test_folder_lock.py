@@ -21,7 +21,7 @@ def test_the_first_to_share_a_folder_knows_that_it_was_alone(tmp_path):
 
 
 def test_on_postgres_nobody_knows_as_other_machines_may_share_the_folder(tmp_path):
-    settings = settings_of(tmp_path / "data", "postgresql://localhost/none")
+    settings = settings_of(tmp_path / "data", "postgresql://database.example/none")
     with folder_lock.shared(settings) as alone:
         assert alone is None
 

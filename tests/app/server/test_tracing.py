@@ -102,3 +102,15 @@ def test_with_it_spans_go_to_the_collector_and_its_absence_disturbs_nobody():
     with made.request([]) as span:
         tracing.describe(span, {"method": "GET", "route": "/livez", "status": 200})
     made._provider._active_span_processor.force_flush(1)
+
+
+def test_the_text_of_an_exception_is_not_exported():
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    with (
+        pytest.raises(ValueError, match="secret"),
+        tracing.Tracing(provider).request([]),
+    ):
+        raise ValueError("secret")
+    (span,) = exporter.get_finished_spans()
+    assert not span.events and "secret" not in span.to_json()

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
@@ -107,8 +108,19 @@ def _counts(app: FastAPI) -> counts.Counts | None:
     return counts.read(held.reading, dead_seconds=held.settings.worker_dead_seconds)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def _set_bounds(app: FastAPI, share: Settings) -> None:
+    """Make what bounds the requests that this process answers at a time."""
+    app.state.threads = ThreadPools(share)
+    app.state.upload_slots = UploadSlots(share.max_concurrent_uploads)
+    app.state.event_streams = EventStreams(
+        share.max_event_streams, lambda seen: with_news(app.state.parts, seen)
+    )
+
+
+def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAPI:
     """Return the whole service; its database must have been migrated before it starts.
+
+    `shared_metrics` is as for `Metrics`.
 
     Raises:
         BadSettings: the key that signs receipts cannot be used, or OpenTelemetry is missing.
@@ -127,13 +139,9 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # a redirect's address would come from what the client says
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
-    app.state.settings, app.state.metrics = settings, Metrics(app.version)
+    app.state.settings, app.state.metrics = settings, Metrics(app.version, shared_metrics)
     app.state.signer, app.state.alone_at, app.state.engine = signer, None, None
-    app.state.threads = ThreadPools(settings)
-    app.state.upload_slots = UploadSlots(settings.max_concurrent_uploads)
-    app.state.event_streams = EventStreams(
-        settings.max_event_streams, lambda seen: with_news(app.state.parts, seen)
-    )
+    _set_bounds(app, settings.share)
     app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)
     for router in ROUTERS:

@@ -152,7 +152,7 @@ def _made(
     sessions = with_info(session_factory(sql), known_version=known)
     blobs = LocalBlobs(settings.data_dir / "blobs")
     spaces = OpenedSpaces(partial(engine.open, again=True), settings)
-    metrics.spaces_unavailable.set_function(spaces.count_unavailable)
+    metrics.count_unavailable = spaces.count_unavailable
     metrics.engine_text = engine.metrics_text
     return Parts(
         settings=settings,

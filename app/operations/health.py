@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from app.database.sessions import transaction
+from app.errors import NotReady
 from app.parts import Parts
 from app.schemas.meta import Check, Ready
 from app.store import scrub_turns, spaces, workers
@@ -112,6 +113,8 @@ def _check(run: Callable[[], str], possible: bool) -> Check:
         return Check(ok=True, detail=run())
     except SpaceUnavailable as error:  # the log has the reason, once
         return Check(ok=False, detail=f"{error.code}; GET /v1/spaces has the reason")
+    except NotReady as error:  # as the engine while it is started again, of which the log has told
+        return Check(ok=False, detail=f"{error.code}: {error.detail}")
     except Exception as error:  # whatever is wrong, the answer is that the check failed
         log.exception("readiness")
         return Check(ok=False, detail=f"{type(error).__name__}; the service's log says more")

@@ -8,14 +8,12 @@ MIN_BYTES = 16 * 2**10
 
 
 class Bounds:
-    """The connections of one server, and the most that it takes."""
+    """The connections of one process, and the most that it takes."""
 
     def __init__(self, settings: Settings) -> None:
         self.seconds = settings.client_seconds
-        self._most, self._most_of_one = (
-            settings.max_connections,
-            settings.max_connections_per_address,
-        )
+        share = settings.share
+        self._most, self._most_of_one = share.max_connections, share.max_connections_per_address
         self._open = Counter[str]()
 
     def admit(self, address: str) -> bool:

@@ -1,6 +1,11 @@
-"""Prometheus metrics of one application, in a registry of its own."""
+"""Prometheus metrics of one application, in registries of its own.
+
+Where several processes answer, each counts in files of a folder that they share, and whichever is
+asked adds all up: `PROMETHEUS_MULTIPROC_DIR` must name the folder when the process starts.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
@@ -10,6 +15,7 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     Metric,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -77,6 +83,20 @@ class _CountsCollector(Collector):
         yield _trainings(counts.trainings)
 
 
+class _Unavailable(Collector):
+    """The number of spaces that did not open, asked for at every scrape."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(
+            "tangent_spaces_unavailable",
+            "spaces that did not open here as they were made; GET /v1/spaces has the reasons",
+            self._count(),
+        )
+
+
 def _components(counts: Mapping[str, int]) -> Metric:
     family = GaugeMetricFamily(
         "tangent_components",
@@ -114,14 +134,19 @@ def _trainings(outcomes: Mapping[str, Any]) -> Metric:
 class Metrics:
     """All metrics; no label holds an id, name or weight, as it would outlive a deletion."""
 
-    def __init__(self, version: str = "0") -> None:
-        self.registry = CollectorRegistry()
-        Info("tangent_build", "version of the running service", registry=self.registry).info(
+    def __init__(self, version: str = "0", shared: Path | None = None) -> None:
+        """`shared` is the folder in which several processes count; None: this one is alone."""
+        self.registry = CollectorRegistry()  # of what this process counts
+        self._shared = shared
+        self._whole = CollectorRegistry()  # of what any process says for all
+        Info("tangent_build", "version of the running service", registry=self._whole).info(
             {"version": version}
         )
         self._add_http()
         self._add_answers()
+        self.count_unavailable: Callable[[], int] = int  # the spaces that did not open here
         self.engine_text: Callable[[], str] = str  # the metrics of the engine
+        self._whole.register(_Unavailable(lambda: self.count_unavailable()))
 
     def _add_http(self) -> None:
         self.requests = self._counter(
@@ -134,7 +159,10 @@ class Metrics:
             "tangent_refused_callers", "requests below /v1 without a caller, by reason", "code"
         )
         self.in_progress = Gauge(
-            "tangent_http_requests_in_progress", "open requests", registry=self.registry
+            "tangent_http_requests_in_progress",
+            "open requests",
+            multiprocess_mode="livesum",
+            registry=self.registry,
         )
 
     def _add_answers(self) -> None:
@@ -156,12 +184,6 @@ class Metrics:
             "tangent_decode_seconds", "time to decode one request's images", SECONDS
         )
 
-        self.spaces_unavailable = Gauge(
-            "tangent_spaces_unavailable",
-            "spaces that did not open here as they were made; GET /v1/spaces has the reasons",
-            registry=self.registry,
-        )
-
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
@@ -172,8 +194,13 @@ class Metrics:
 
     def register_counts(self, read: Callable[[], Counts | None]) -> None:
         """Register the function that reads the database's counts; it returns None if it is down."""
-        self.registry.register(_CountsCollector(read))
+        self._whole.register(_CountsCollector(read))
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry) + self.engine_text().encode()
+        """Return all metrics of all processes in Prometheus' text format."""
+        counted = self.registry
+        if self._shared is not None:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted, str(self._shared))
+        texts = generate_latest(counted), generate_latest(self._whole), self.engine_text().encode()
+        return b"".join(texts)

@@ -1,7 +1,9 @@
 """All settings, in one frozen class; this is the only file that reads the environment."""
 
+import os
 import re
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +23,10 @@ from app.settings.limits import Limits
 
 SECRET = ("api_key", "database_url")  # settings whose values are not shown
 FAULT_OF = {"host": fault_of_host, "database_url": fault_of_database, "api_key": fault_of_key}
+SHARED = (  # bounds of the whole service, of which each API process has an equal share
+    *("max_connections", "max_connections_per_address", "max_event_streams"),
+    *("max_concurrent_uploads", "max_concurrent_predictions", "max_waiting_predictions"),
+)
 SERVICE_LINK = re.compile(r"[a-z]+://")  # of Kubernetes, for a Service that is called tangent
 
 
@@ -88,6 +94,12 @@ class Settings(Limits):
     )
     engine: Literal["process", "inline"] = Field(
         "process", description="where answers are computed: in their own process or the service's"
+    )
+    api_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that answer HTTP, on one engine; see sizing.md",
     )
     threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
     composition_bytes: int = Field(2**29, ge=0, description="bytes of composed deltas in memory")
@@ -199,6 +211,21 @@ class Settings(Limits):
             raise ValueError("TANGENT_ALLOWED_ORIGINS is *: list the origins of the pages")
         return self
 
+    @model_validator(mode="after")
+    def _processes_share_an_engine(self) -> Self:
+        if self.api_processes > 1 and self.engine == "inline":
+            raise ValueError(
+                f"TANGENT_API_PROCESSES is {self.api_processes} and TANGENT_ENGINE is inline: "
+                "several processes share an engine of its own process; leave TANGENT_ENGINE out"
+            )
+        return self
+
+    @cached_property
+    def share(self) -> Self:
+        """The settings with one API process's share of what bounds all of them together."""
+        shares = {name: ceil(getattr(self, name) / self.api_processes) for name in SHARED}
+        return self.model_copy(update=shares)
+
     @cached_property
     def hosts(self) -> frozenset[str]:
         """The names besides loopback ones that requests may come by; `*` for all."""
@@ -220,6 +247,11 @@ class Settings(Limits):
 
 class BadSettings(Exception):
     """Settings that cannot be used; the message has one sentence per setting."""
+
+
+def environment_with(**variables: str) -> dict[str, str]:
+    """Return this process's environment and these variables, for a process that it starts."""
+    return {**os.environ, **variables}
 
 
 def read(**flags: Any) -> Settings:

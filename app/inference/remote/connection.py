@@ -1,15 +1,7 @@
-"""One engine process and the calls that it has to answer."""
+"""One engine process as its callers see it, and the calls that it has to answer."""
 
-import json
-import logging
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
@@ -19,14 +11,10 @@ import zmq
 from app.errors import NotReady
 from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import error_of, packed, unpacked
-from app.settings import SECRET, Settings
 
-MODULE = "app.inference.remote.server"
-POLL_MILLISECONDS = 200  # between two looks at whether the process lives
 RETRY_SECONDS = 2
-MAX_PARENT = 60  # characters of the path that a folder with a socket is made in
-
-log = logging.getLogger(__name__)
+# What a socket tells that has lost its other side, or found none at its address.
+LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
 
 def lost() -> NotReady:
@@ -38,58 +26,20 @@ def lost() -> NotReady:
     )
 
 
-def _made_folder() -> Path:
-    """Make a folder that is closed to other users; a socket's path has a short bound."""
-    parent = tempfile.gettempdir()
-    where = parent if len(parent) <= MAX_PARENT else "/tmp"  # noqa: S108
-    return Path(tempfile.mkdtemp(prefix="tangent-engine-", dir=where))
-
-
 class Connection:
-    """A process, from its start to its end; it is not started again."""
+    """A connection to the process at an address, to the end of either; it is not made again.
 
-    def __init__(self, settings: Settings) -> None:
-        """Start the process; `listen` waits for it.
+    Calls must not reach the process that comes after: nobody waits for them any more.
+    """
 
-        Raises:
-            OSError: the system starts no process now.
-        """
-        self._folder = _made_folder()
-        self._address = f"ipc://{self._folder}/calls"
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, self._address, str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-        except OSError:
-            self._folder.rmdir()
-            raise
-        self._tell(settings)
+    def __init__(self, address: str) -> None:
+        """Connect to nothing yet; `listen` does it."""
+        self._address = address
         self._lock = Lock()
         self._calls: dict[bytes, Future[Any]] = {}
         self._count, self._has_ended = 0, False
         self._outbox: SimpleQueue[list[Any]] = SimpleQueue()
         self._wake_up = WakeUp()
-
-    def _tell(self, settings: Settings) -> None:
-        assert self._process.stdin
-        told = settings.model_dump(mode="json", exclude=set(SECRET), exclude_none=True)
-        try:
-            with self._process.stdin as pipe:
-                pipe.write(json.dumps(told).encode())
-        except BrokenPipeError:
-            pass  # it has ended, which `opening` finds out
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def opening(self) -> dict[str, Any]:
-        """Wait until the process can answer; return what it says of itself, or of its failure."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else {}
 
     def call(self, name: str, given: Sequence[Any], named: dict[str, Any]) -> "Future[Any]":
         """Send a call; its future has the answer. To cancel it is to tell the engine so.
@@ -122,25 +72,35 @@ class Connection:
                 self._wake_up.call()
 
     def listen(self) -> None:
-        """Send calls and take answers until the process ends; then refuse all that wait."""
+        """Send calls and take answers until the process has ended, or `end`."""
         socket: Any = zmq.Context.instance().socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, -1)
         socket.set_hwm(0)
-        socket.connect(self._address)
-        poller = zmq.Poller()
-        poller.register(socket, zmq.POLLIN)
-        poller.register(self._wake_up.fd, zmq.POLLIN)
+        watch: Any = socket.get_monitor_socket(LOST)
         try:
-            while self._process.poll() is None:
-                ready = dict(poller.poll(POLL_MILLISECONDS))
-                if self._wake_up.fd in ready:
-                    self._wake_up.clear()
-                    self._send_calls(socket)
-                if socket in ready:
-                    self._take_answers(socket)
+            socket.connect(self._address)
+            self._pass_messages(socket, watch)
         finally:
+            socket.disable_monitor()
+            watch.close(linger=0)
             socket.close()
             self.end()
+            self._wake_up.close()
+
+    def _pass_messages(self, socket: Any, watch: Any) -> None:
+        poller = zmq.Poller()
+        for each in (socket, watch, self._wake_up.fd):
+            poller.register(each, zmq.POLLIN)
+        while not self._has_ended:
+            ready = dict(poller.poll())
+            if self._wake_up.fd in ready:
+                self._wake_up.clear()
+                self._send_calls(socket)
+            if socket in ready:
+                self._take_answers(socket)
+            if watch in ready:
+                return
 
     def _send_calls(self, socket: Any) -> None:
         while True:
@@ -165,20 +125,13 @@ class Connection:
                     future.set_exception(error_of(value))
 
     def end(self) -> None:
-        """Refuse all calls, those that wait too; call this from the thread that would listen."""
+        """Refuse all calls, those that wait too."""
         with self._lock:
+            if self._has_ended:
+                return
             self._has_ended = True
             waiting, self._calls = list(self._calls.values()), {}
-            self._wake_up.close()
+            self._wake_up.call()
         for future in waiting:
             if future.set_running_or_notify_cancel():
                 future.set_exception(lost())
-
-    def close(self) -> int:
-        """End the process if it runs, and remove its folder; return its status."""
-        self._process.kill()
-        status = self._process.wait()
-        assert self._process.stdout
-        self._process.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        return status

@@ -1,12 +1,14 @@
-"""An engine in another process, with the methods of `Engine`; it is started again when it ends."""
+"""An engine in another process, with the methods of `Engine`."""
 
-import logging
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Condition, Thread
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from app.inference.models import (
     Written,
 )
 from app.inference.remote.connection import Connection, lost
+from app.inference.remote.engine_process import NO_ENGINE, EngineProcess
 from app.inference.remote.wire import error_of
 from app.settings import Settings
 
@@ -36,81 +39,60 @@ ANSWER_SECONDS = 120.0  # for an answer, with its waiting
 WORK_SECONDS = 900.0  # for any other call: a space may be downloaded first
 FORGET_SECONDS = 5.0
 METRICS_SECONDS = 1.0
-RESTART_SECONDS = (0.5, 30.0)  # pause before the process is started again: first, longest
-NO_ENGINE: dict[str, Any] = {"kind": "EngineFault", "text": "the engine process did not start"}
-
-log = logging.getLogger(__name__)
+FIRST_SECONDS = 60.0  # for the first connection, to a process that can answer
+RECONNECT_SECONDS = 0.05  # between two tries to connect
+CLOSING_SECONDS = 5.0
 
 
 class RemoteEngine:
     """Asks an engine process on behalf of any number of threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Start the process and wait until it can answer.
+    def __init__(self, settings: Settings, address: str | None = None) -> None:
+        """Wait until the engine at the address answers; without one, start an engine for this.
 
         Raises:
             TangentError: the engine cannot compute on the device of the settings.
-            EngineFault: the process did not start.
+            EngineFault: its process did not start.
         """
-        self._settings = settings
+        self._process = EngineProcess(settings) if address is None else None
+        self.address = self._process.address if self._process else str(address)
         self._changed = Condition()
-        self._connection: Connection | None = None  # one that can answer
-        self._fault: dict[str, Any] | None = None  # why the first process could not start
-        self._is_closed = False
+        self._connection: Connection | None = None  # one that answers
         self.device_name = ""
+        self.pid: int | None = None  # of the process that answers now, if any does
+        self._is_closed = False
         self._respected: int | None = None  # the last epoch that was told
-        self._keeper = Thread(target=self._keep, name="engine-keeper", daemon=True)
+        self._keeper = Thread(target=self._keep, name="engine-calls", daemon=True)
         self._keeper.start()
         with self._changed:
-            self._changed.wait_for(lambda: self._connection or self._fault)
-        if self._fault is not None:
+            has_answered = self._changed.wait_for(lambda: self._connection, FIRST_SECONDS)
+        if not has_answered:
             self.close()
-            raise error_of(self._fault)
+            raise error_of(NO_ENGINE)
 
     def _keep(self) -> None:
-        pause = RESTART_SECONDS[0]
+        """Connect, and connect again whenever the process has ended."""
         while not self._is_closed:
-            began = monotonic()
-            try:
-                end = f"ended with status {self._run(Connection(self._settings))}"
-            except OSError as error:  # too many processes, too little memory: that passes
-                end = f"could not be started ({error})"
-                self._note_opening({}, None)
-            if self._is_closed or self._fault is not None:
-                return
-            log.error("the engine process %s and is started again", end)
-            if monotonic() - began > RESTART_SECONDS[1]:
-                pause = RESTART_SECONDS[0]
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closed, pause)
-            pause = min(2 * pause, RESTART_SECONDS[1])
-
-    def _run(self, connection: Connection) -> int:
-        """Let the process answer until it ends; return its status."""
-        about = connection.opening()
-        self._note_opening(about, connection)
-        if "device" in about:
+            connection = Connection(self.address)
+            about = connection.call("about", (), {})
+            about.add_done_callback(partial(self._note_answer, connection))
             connection.listen()
-        else:
-            connection.end()
-        with self._changed:
-            self._connection = None
-        return connection.close()
+            with self._changed:
+                self._connection = self.pid = None
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._is_closed, RECONNECT_SECONDS)
 
-    def _note_opening(self, about: dict[str, Any], connection: Connection | None) -> None:
-        """Note that the process can answer, or why the first one of all cannot."""
+    def _note_answer(self, connection: Connection, about: "Future[dict[str, Any]]") -> None:
+        """Note that the process answers, and what it says of itself."""
+        if about.exception() is not None:
+            return
         with self._changed:
-            if "device" in about:
-                self.device_name, self._connection = about["device"], connection
-            elif not self.device_name:
-                self._fault = about.get("error", NO_ENGINE)
+            if self._is_closed:
+                connection.end()
+                return
+            self.device_name, self.pid = about.result()["device"], about.result()["pid"]
+            self._connection = connection
             self._changed.notify_all()
-
-    @property
-    def pid(self) -> int | None:
-        """The process that answers now, if any does."""
-        connection = self._connection
-        return connection.pid if connection else None
 
     def _call(self, name: str, *given: Any, **named: Any) -> "Future[Any]":
         connection = self._connection
@@ -232,12 +214,20 @@ class RemoteEngine:
         self._have_forgotten("forget_what_came_back", shas)
 
     def _have_forgotten(self, name: str, shas: Sequence[str]) -> None:
-        connection = self._connection
+        pid = self.pid
         try:
             self._ask(name, list(shas), within=FORGET_SECONDS)
         except NotReady:
-            if connection is not None:
-                connection.close()
+            if pid is not None:
+                self._end(pid)
+
+    def _end(self, pid: int) -> None:
+        """End the process, unless it has ended; return when it has."""
+        with self._changed:
+            if self.pid == pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._changed.wait_for(lambda: self.pid != pid)
 
     def respects(self, epoch: int) -> bool:
         """As `Engine.respects`."""
@@ -254,11 +244,13 @@ class RemoteEngine:
         self._ask("canary", key)
 
     def close(self) -> None:
-        """End the process."""
+        """End the connection, and the process that was started for it."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
             connection = self._connection
+        if self._process is not None:
+            self._process.close()
         if connection is not None:
-            connection.close()
-        self._keeper.join()
+            connection.end()
+        self._keeper.join(CLOSING_SECONDS)

@@ -1,4 +1,4 @@
-"""The engine's process: answers calls of the service that started it, and ends with it.
+"""The engine's process: answers calls of API processes, and ends with the one that started it.
 
     python -m app.inference.remote.server ADDRESS PARENT < settings.json
 
@@ -42,6 +42,8 @@ CALLS = frozenset(
     )
 )
 
+Call = tuple[bytes, bytes]  # its process's connection, and its number there
+
 log = logging.getLogger(__name__)
 
 
@@ -55,11 +57,11 @@ class Server:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.set_hwm(0)  # the queue of images has a bound, and answers must not be lost
         self._socket.bind(address)
-        self._outbox: SimpleQueue[Frames] = SimpleQueue()
+        self._outbox: SimpleQueue[tuple[Call, Frames]] = SimpleQueue()
         self._wake_up = WakeUp()
         self._lock = Lock()
         # Calls that somebody waits for, with the futures of those whose images wait.
-        self._open: dict[bytes, Future[Any] | None] = {}
+        self._open: dict[Call, Future[Any] | None] = {}
 
     def serve(self, parent: int) -> None:
         """Answer until the parent process has ended."""
@@ -80,21 +82,23 @@ class Server:
                 client, number, *message = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._take(client, number, message)
+            self._take((client, number), message)
 
-    def _take(self, client: bytes, number: bytes, message: Frames) -> None:
+    def _take(self, call: Call, message: Frames) -> None:
         if not message:
-            self._drop(number)
+            self._drop(call)
             return
-        self._open[number] = None
+        self._open[call] = None
 
         def answer(value: Any, error: BaseException | None = None) -> None:
-            self._answer(client, number, value, error)
+            self._answer(call, value, error)
 
         try:
             name, given, named = unpacked(message)
             if name == "run":
-                self._run(number, given, named, answer)
+                self._run(call, given, named, answer)
+            elif name == "about":
+                answer({"device": self._engine.device_name, "pid": os.getpid()})
             elif name in CALLS:
                 self._threads.submit(self._call, name, given, named, answer)
             else:
@@ -102,15 +106,15 @@ class Server:
         except BaseException as error:
             answer(None, error)
 
-    def _drop(self, number: bytes) -> None:
+    def _drop(self, call: Call) -> None:
         """Forget a call that nobody waits for any more, and its images."""
         with self._lock:
-            passed = self._open.pop(number, None)
+            passed = self._open.pop(call, None)
         if passed is not None:
             passed.cancel()
 
     def _run(
-        self, number: bytes, given: list[Any], named: dict[str, Any], answer: Callable[..., None]
+        self, call: Call, given: list[Any], named: dict[str, Any], answer: Callable[..., None]
     ) -> None:
         def begin() -> None:
             try:
@@ -119,9 +123,9 @@ class Server:
                 answer(None, error)
                 return
             with self._lock:
-                is_wanted = number in self._open
+                is_wanted = call in self._open
                 if is_wanted:
-                    self._open[number] = passed
+                    self._open[call] = passed
             if not is_wanted:
                 passed.cancel()
             passed.add_done_callback(end)
@@ -146,9 +150,7 @@ class Server:
         else:
             answer(value)
 
-    def _answer(
-        self, client: bytes, number: bytes, value: Any, error: BaseException | None
-    ) -> None:
+    def _answer(self, call: Call, value: Any, error: BaseException | None) -> None:
         if error is not None:
             about = told(error)
             if about["kind"] == "EngineFault":
@@ -156,20 +158,20 @@ class Server:
             frames = packed(["error", about])
         else:
             frames = packed(["value", value])
-        self._outbox.put([client, number, *frames])
+        self._outbox.put((call, frames))
         self._wake_up.call()
 
     def _send_answers(self) -> None:
         while True:
             try:
-                frames = self._outbox.get_nowait()
+                call, frames = self._outbox.get_nowait()
             except Empty:
                 return
             with self._lock:
-                is_wanted = frames[1] in self._open
-                self._open.pop(frames[1], None)
-            if is_wanted:
-                self._socket.send_multipart(frames, copy=False)
+                is_wanted = call in self._open
+                self._open.pop(call, None)
+            if is_wanted:  # if its process has ended meanwhile, the socket drops the answer
+                self._socket.send_multipart([*call, *frames], copy=False)
 
 
 def main() -> None:

@@ -16,12 +16,12 @@ from tests.support.workers import until
 
 STUCK = """
 import sys, time
-from app.cli import serve_command
+from app.cli import api_server, serve_command
 from app.settings import read
 from app.store import datasets
 
 datasets.list_ = lambda *_, **__: time.sleep(600)
-serve_command.GRACE_SECONDS = 1
+api_server.GRACE_SECONDS = 1
 settings = read(host="127.0.0.1", port=0, data_dir=sys.argv[1])
 sys.exit(serve_command.serve(settings, with_worker=False))
 """

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
-from app.cli.serve_command import Announced
+from app.cli.api_server import ApiServer
 from tests.support import costly_images
 from tests.support.archives import archive, noise
 from tests.support.images import image
@@ -155,7 +155,7 @@ def test_thumbnails_of_large_images_take_their_turns(
 def test_a_service_that_is_to_end_refuses_the_images_in_decoding(
     serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.serve_command.DECODE_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("app.cli.api_server.DECODE_GRACE_SECONDS", 0.0)
     service = serve(max_decode_seconds=100.0)
     service.component({"cat": 2, "dog": 2})
     slow = costly_images.jpeg_of_scans(2000, 2000, 200_000)
@@ -164,7 +164,8 @@ def test_a_service_that_is_to_end_refuses_the_images_in_decoding(
         while not service.state.spaces._decoder._busy:
             assert not decoding.done()
         with suppress(TimeoutError):
-            ending = Announced(uvicorn.Config(service.app))._refuse_decoding()
+            server = ApiServer(uvicorn.Config(service.app), print, print)
+            ending = server._refuse_decoding()
             asyncio.run(asyncio.wait_for(ending, 1.0))
         answer = decoding.result(30)
     assert (answer.status_code, answer.json()["code"]) == (503, "service_stopping")

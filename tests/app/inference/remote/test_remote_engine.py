@@ -212,7 +212,7 @@ def test_a_process_that_cannot_be_started_is_said_at_once(tmp_path, monkeypatch)
     def refused(*given, **named):
         raise BlockingIOError("no more processes")
 
-    monkeypatch.setattr("app.inference.remote.connection.subprocess.Popen", refused)
+    monkeypatch.setattr("app.inference.remote.engine_process.subprocess.Popen", refused)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(EngineFault, match="the engine process did not start"):
         RemoteEngine(Settings(data_dir=tmp_path, engine="process", device="cpu"))
@@ -229,7 +229,7 @@ def test_a_process_that_cannot_be_started_again_is_tried_again(stage, monkeypatc
             raise BlockingIOError("no more processes")
         return real(*given, **named)
 
-    monkeypatch.setattr("app.inference.remote.connection.subprocess.Popen", refused_once)
+    monkeypatch.setattr("app.inference.remote.engine_process.subprocess.Popen", refused_once)
     pid = stage.there.pid
     os.kill(pid, signal.SIGKILL)
     while stage.there.pid == pid:

@@ -1,0 +1,125 @@
+"""One API process: an application under uvicorn, which ends cleanly and in time."""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from time import sleep
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.images.decoder import decoder_of
+from app.server import http_protocol
+from app.server.garbage import collect_rarely
+from app.settings import Settings
+
+DECODE_GRACE_SECONDS = 3  # for images that are being decoded
+FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
+GRACE_SECONDS = 10  # for open connections
+END_SECONDS = 25  # from a signal to the end of the process, whatever it waits for
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    app: FastAPI,
+    listener: socket.socket,
+    announce: Callable[[socket.socket], object],
+    end: Callable[[], object] = lambda: None,
+) -> int:
+    """Run the application until a signal to end; return the exit status.
+
+    `announce` is called once it answers, and `end` at the signal.
+    """
+    settings: Settings = app.state.settings
+    _allow_open_files(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn handles the signals, then raises them again.
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(
+        app,
+        http=http_protocol.protocol(settings),
+        loop="asyncio",  # writes at once, as a lease needs it; uvloop does so later
+        log_config=None,
+        log_level="warning",
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = ApiServer(config, announce, end)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def leave(status: int) -> None:
+    """End the process now if a request still computes in a thread, which nothing can interrupt."""
+    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    busy = [thread.name for thread in others if not thread.daemon and thread.is_alive()]
+    if busy:
+        log.warning("ending although work goes on in %s", ", ".join(busy))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _allow_open_files(settings: Settings) -> None:
+    """Raise this process's limit of open files towards two for each connection and some more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * settings.share.max_connections + FILES_FOR_THE_REST
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _end_late() -> None:
+    sleep(END_SECONDS)
+    log.warning("the service could not end cleanly within %g s, and ends now", END_SECONDS)
+    os._exit(1)
+
+
+class ApiServer(uvicorn.Server):
+    """Tells when it answers; its end has a bound and decodes no images."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        announce: Callable[[socket.socket], object],
+        end: Callable[[], object],
+    ) -> None:
+        super().__init__(config)
+        self._announce, self._end = announce, end
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the end: of the requests and, at the latest, of the process."""
+        if not self.should_exit:
+            threading.Thread(target=_end_late, name="end", daemon=True).start()
+            self._end()
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        collect_rarely()
+        if self.started and sockets:
+            self._announce(sockets[0])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        refusing = asyncio.create_task(self._refuse_decoding())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            refusing.cancel()
+
+    async def _refuse_decoding(self) -> None:
+        """Give images in decoding a while, then refuse all, so that their requests are answered."""
+        decoder = decoder_of(self.config.app.state.settings)  # type: ignore[union-attr]
+        await asyncio.sleep(DECODE_GRACE_SECONDS)
+        while True:
+            decoder.interrupt()
+            await asyncio.sleep(0.2)  # a request may have begun to decode just now

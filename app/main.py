@@ -19,6 +19,7 @@ from app.api import (
     datasets,
     derivations,
     evaluations,
+    images,
     inference_protocol,
     keys,
     meta,
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 ROUTERS = [
     *(datasets.uploads, datasets.router, components.router, derivations.router),
     *(compositions.router, predictions.router, evaluations.router, receipts.router, spaces.router),
-    *(keys.router, audit.router),
+    *(images.router, keys.router, audit.router),
 ]
 
 
@@ -146,7 +147,7 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
     problems.add_handlers(app)
     for router in ROUTERS:
         app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
-    app.include_router(checked(meta.v1), prefix="/v1")
+    app.include_router(checked(meta.v1), prefix="/v1", dependencies=[Depends(storable)])
     app.include_router(checked(inference_protocol.router), dependencies=[Depends(storable)])
     app.include_router(inference_protocol.open_router)
     app.include_router(meta.router)

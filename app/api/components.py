@@ -18,7 +18,7 @@ from app.api.http.deps import (
 )
 from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
-from app.operations.component_import import import_component
+from app.operations.component_import import Received, import_component
 from app.operations.downloads import component_file
 from app.operations.recomputation import verify_component
 from app.operations.training import cancel_training, events_after, queue_training, retrain
@@ -75,12 +75,15 @@ def import_(
     once: OnceDep,
     response: Response,
     name: Annotated[Name | None, Form()] = None,
+    allow_duplicate: Annotated[
+        bool, Form(description="import a file that a component of the space has already")
+    ] = False,
 ) -> ImportedComponent:
     """Takes a file from `GET …/delta` of a service with the same space; it is ready at once.
 
-    `warnings` names a component that has the same file already: with both, its images count twice.
+    A file that a ready component has already is refused, as answers by both count its images twice.
     """
-    shown = import_component(parts, file.file, file.filename, name, once)
+    shown = import_component(parts, Received(file.file, file.filename, name, allow_duplicate), once)
     response.headers["Location"] = f"/v1/components/{shown.id}"
     return shown
 

@@ -71,7 +71,9 @@ class Image(Sealed, Base):
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
     path: Mapped[str]  # in the archive
     label: Mapped[str]
-    sha256: Mapped[str]  # of the file's bytes
+    sha256: Mapped[str] = mapped_column(index=True)  # of the file's bytes
+    # None: too even to have one, or of before there were any; see app.images.perceptual_hash
+    perceptual_hash: Mapped[str | None]
     copies: Mapped[int] = mapped_column(default=1)  # files of the archive with this label and bytes
     media_type: Mapped[str]
     width: Mapped[int]

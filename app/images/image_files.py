@@ -20,12 +20,13 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image, PngImagePlugin
 
 from app.images import file_kinds, samples
+from app.images.perceptual_hash import perceptual_hash
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -80,11 +81,12 @@ class BadImage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The media type of an image file, and its width and height when upright."""
+    """The media type of an image file, and its width, height and perceptual hash when upright."""
 
     media_type: str
     width: int
     height: int
+    perceptual_hash: str | None = field(default=None, compare=False)  # None: too even for one
 
 
 def decode(data: bytes, limits: Limits, on_header: OnHeader = int) -> Image.Image:
@@ -106,10 +108,9 @@ def examine(data: bytes, limits: Limits, on_header: OnHeader = int) -> Facts:
         BadImage: as `decode`.
     """
     with _loaded(data, limits, on_header) as image:
-        width, height = image.size
-        if _orientation(image) >= 5:
-            width, height = height, width
-        return Facts(MEDIA_TYPES[str(image.format)], width, height)
+        upright = _upright(samples.rgb(image, _depth(data)), _orientation(image))
+        media_type, seen = MEDIA_TYPES[str(image.format)], perceptual_hash(upright)
+        return Facts(media_type, *upright.size, seen)
 
 
 def thumbnail(

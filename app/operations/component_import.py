@@ -2,12 +2,12 @@
 
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from app.database.ids import next_id
 from app.database.sessions import Session, hold_write_lock, transaction
 from app.database.tables import Component, Space
-from app.errors import Invalid
+from app.errors import Conflict, Invalid
 from app.files.intents import Intent, store
 from app.images import file_kinds
 from app.inference.models import Examined, Written
@@ -25,22 +25,30 @@ SAME_FILE = (
 )
 
 
-def import_component(
-    parts: Parts, file: BinaryIO, filename: str | None, name: str | None, once: Once
-) -> ImportedComponent:
+class Received(NamedTuple):
+    """An uploaded file and the fields of its form."""
+
+    file: BinaryIO
+    filename: str | None
+    name: str | None
+    allow_duplicate: bool = False
+
+
+def import_component(parts: Parts, received: Received, once: Once) -> ImportedComponent:
     """Import the file, once for an idempotency key.
 
     Raises:
+        Conflict: `component_duplicate`, with the ids as `duplicate_of`.
         BadComponent, BadHyperparameter, FingerprintMismatch: the file cannot serve here.
         Invalid: `too_many_labels`.
         Forbidden: `quota_exceeded`.
         Invalid, Gone: as `Once.run`.
     """
-    written, space, stored = _accept(parts, file)
+    written, space, stored = _accept(parts, received.file)
     key = stored.key
     row = Component(
         id=key.split("/")[1],
-        name=name or _name_of(filename),
+        name=received.name or _name_of(received.filename),
         space=space.name,
         hyperparameters=written.hyperparameters,
         seed=written.seed,
@@ -53,6 +61,8 @@ def import_component(
 
     def add(session: Session) -> str:
         hold_write_lock(session)
+        if not received.allow_duplicate:
+            _check_new(session, row)
         quotas.check(session, max_bytes=row.bytes or 0, max_components=1)
         added = lineage.add_import(session, row, written.derived)
         stored.settle(session)
@@ -67,7 +77,18 @@ def import_component(
 def _shown(session: Session, component_id: str) -> ImportedComponent:
     added = components.get(session, component_id)
     same = lineage.of_same_file(session, added)
-    return ImportedComponent.of(added, [f"{', '.join(same)} {SAME_FILE}"] if same else [])
+    warnings = [f"{', '.join(same)} {SAME_FILE}"] if same else []
+    return ImportedComponent.of(added, warnings, same)
+
+
+def _check_new(session: Session, row: Component) -> None:
+    if same := lineage.of_same_file(session, row):
+        raise Conflict(
+            "component_duplicate",
+            f"{', '.join(same)} of space {row.space!r} has the same file, so that answers by both "
+            "would count its images twice: use that component, or send allow_duplicate=true",
+            duplicate_of=same,
+        )
 
 
 def _name_of(filename: str | None) -> str:

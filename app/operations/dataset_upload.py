@@ -56,7 +56,8 @@ def upload_dataset(parts: Parts, archive: Archive, once: Once) -> UploadedDatase
         )
         trained = datasets.first_component(session, dataset_id) if archive.train else None
         shown = None if trained is None else ComponentOut.of(trained)
-        return UploadedDataset.of(datasets.get(session, dataset_id), shown)
+        dataset = datasets.get(session, dataset_id)
+        return UploadedDataset.of(dataset, shown, datasets.sharing(session, dataset_id))
 
 
 def _add(

@@ -147,10 +147,14 @@ class ImportedComponent(ComponentOut):
     """A component from another service's file."""
 
     warnings: list[str] = Field([], description="on what may not be as meant")
+    duplicate_of: list[str] = Field(
+        [], description="ready components of the space with the same file; the first ten"
+    )
 
     @classmethod
-    def of(cls, row: Any, warnings: Sequence[str] = ()) -> Self:
-        return cls(**ComponentOut.of(row).model_dump(), warnings=list(warnings))
+    def of(cls, row: Any, warnings: Sequence[str] = (), duplicate_of: Sequence[str] = ()) -> Self:
+        shown = ComponentOut.of(row).model_dump()
+        return cls(**shown, warnings=list(warnings), duplicate_of=list(duplicate_of))
 
 
 class EventOut(BaseModel):

@@ -1,5 +1,6 @@
 """Datasets and their images as they are shown."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -108,15 +109,33 @@ class DatasetOut(DatasetSummary):
         return cls.model_validate(shown | {"warnings": (row.files or {}).get("warnings", [])})
 
 
+class SharingDataset(BaseModel):
+    """Another dataset with some of the same images."""
+
+    dataset_id: str
+    images: int = Field(description="how many of the images it holds too, byte for byte")
+
+
 class UploadedDataset(DatasetOut):
     """A new dataset; with `train=true`, also the component that is being trained from it."""
 
     component: ComponentOut | None = None
+    duplicate_of: list[SharingDataset] = Field(
+        [],
+        description="the ten datasets that hold most of its images already: components of both "
+        "count such images twice, and a deletion from one leaves them in the other",
+    )
 
     @classmethod
-    def of(cls, row: Any, component: ComponentOut | None = None) -> Self:
-        shown = DatasetOut.of(row)
-        return cls(**shown.model_dump(), component=component)
+    def of(
+        cls,
+        row: Any,
+        component: ComponentOut | None = None,
+        sharing: Sequence[tuple[str, int]] = (),
+    ) -> Self:
+        shown = DatasetOut.of(row).model_dump()
+        same = [SharingDataset(dataset_id=id_, images=images) for id_, images in sharing]
+        return cls(**shown, component=component, duplicate_of=same)
 
 
 class Relabelling(Given):

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.schemas.datasets import SharingDataset
+
 
 class ChangedComposition(BaseModel):
     """A composition that would answer without the component."""
@@ -31,6 +33,20 @@ class AnswersOut(LabelChange):
     labels: dict[str, LabelChange] = Field(description="by true label")
 
 
+class AlsoHeld(BaseModel):
+    """Other holders of the data that the deletion is to remove, which would stay."""
+
+    datasets: list[SharingDataset] = Field(
+        description="its own dataset, with all its images, and the ten others that hold most of "
+        "the same images, byte for byte; empty for an imported component"
+    )
+    components: list[str] = Field(description="of the space, with the same file")
+    cannot_be_looked_into: list[str] = Field(
+        description="imported components of the space: their files do not say what images they "
+        "were trained from; the first ten"
+    )
+
+
 class PreviewOut(BaseModel):
     """The changes that `DELETE` of the component would make; nothing has been changed."""
 
@@ -50,6 +66,11 @@ class PreviewOut(BaseModel):
                     }
                 ],
                 "evaluations": 2,
+                "also_held": {
+                    "datasets": [{"dataset_id": "ds_0190", "images": 359}],
+                    "components": [],
+                    "cannot_be_looked_into": ["cmp_0177"],
+                },
                 "answers": {
                     "dataset_id": "ds_0190",
                     "rule": "joint",
@@ -78,4 +99,5 @@ class PreviewOut(BaseModel):
     labels_gone: list[str] = Field(description="that nothing else in the space knows")
     compositions: list[ChangedComposition] = Field(description="by name")
     evaluations: int = Field(description="how many would be invalidated")
+    also_held: AlsoHeld
     answers: AnswersOut | None = Field(description="null without a dataset_id")

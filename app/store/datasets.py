@@ -1,20 +1,20 @@
 """Datasets and their images: rows here, the image files in one pack a dataset among the blobs."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO
 
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session, defer, sessionmaker
+from sqlalchemy import distinct, func, insert, select
+from sqlalchemy.orm import Session, aliased, defer, sessionmaker
 
 from app.access import callers
 from app.archives import packs, uploads
 from app.archives.entries import Limits
 from app.archives.uploads import LabelledImage, Upload
 from app.database.ids import next_id
-from app.database.row_checksums import KEPT
+from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image, Tombstone
 from app.errors import Gone, Invalid, NotFound, NotReady
@@ -25,6 +25,7 @@ from tangent.components.labels import tidy
 ROWS_AT_ONCE = 2000
 PACK = "images.pack"
 IMAGE_DAMAGED = "image_damaged"  # code of a failed training
+HOLDING = ("queued", "training", "ready")  # statuses of components with a dataset's images
 SCRATCH = "upload"  # prefix of the packs being written
 
 
@@ -175,6 +176,54 @@ def _check_not_deleted(session: Session, dataset_id: str, image_id: str) -> None
         )
 
 
+def same_bytes(session: Session, sha256: str, *, after: str | None, limit: int) -> list[Image]:
+    """Return the images after the cursor, of all datasets, whose files have this hash."""
+    query = select(Image).join(Dataset, Dataset.id == Image.dataset_id)
+    query = query.where(Image.sha256 == sha256, *callers.seen(session, Dataset.space))
+    if after is not None:
+        query = query.where(Image.id > after)
+    return list(session.scalars(query.order_by(Image.id).limit(limit).execution_options(**KEPT)))
+
+
+def images_by_id(session: Session, ids: Sequence[str]) -> dict[str, Image]:
+    """Return these images by their ids, damaged rows left out."""
+    found = session.scalars(select(Image).where(Image.id.in_(ids)).execution_options(**KEPT))
+    return {row.id: row for row in found if not was_kept(row)}
+
+
+def hashes(session: Session) -> Iterator[tuple[str, str, str | None]]:
+    """Yield id, SHA-256 and perceptual hash of every image that the caller may see."""
+    query = select(Image.id, Image.sha256, Image.perceptual_hash)
+    query = query.join(Dataset, Dataset.id == Image.dataset_id)
+    visible = query.where(*callers.seen(session, Dataset.space))
+    for row in session.execute(visible.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield row.id, row.sha256, row.perceptual_hash
+
+
+def sharing(session: Session, dataset_id: str, limit: int = 10) -> list[tuple[str, int]]:
+    """Return other datasets that hold images of this one, with their number, most first."""
+    other, mine = aliased(Image), select(Image.sha256).where(Image.dataset_id == dataset_id)
+    number = func.count(distinct(other.sha256))
+    query = select(other.dataset_id, number).join(Dataset, Dataset.id == other.dataset_id)
+    query = query.where(other.sha256.in_(mine), other.dataset_id != dataset_id)
+    query = query.where(*callers.seen(session, Dataset.space)).group_by(other.dataset_id)
+    ordered = query.order_by(number.desc(), other.dataset_id).limit(limit)
+    return [(id_, count) for id_, count in session.execute(ordered)]
+
+
+def trained_from(session: Session, dataset_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the ids of the components that hold, or will hold, each dataset's images."""
+    found: dict[str, list[str]] = {id_: [] for id_ in dataset_ids}
+    query = select(Component.dataset_id, Component.id).where(
+        Component.dataset_id.in_(dataset_ids),
+        Component.derived.is_(None),
+        Component.status.in_(HOLDING),
+    )
+    for dataset_id, component_id in session.execute(query.order_by(Component.id)):
+        found[str(dataset_id)].append(component_id)
+    return found
+
+
 def rows(session: Session, dataset_id: str) -> list[Image]:
     """Return all images by (label, sha256, id): an order that does not depend on the archive's."""
     found = session.scalars(select(Image).where(Image.dataset_id == dataset_id))
@@ -221,6 +270,7 @@ def _rows(dataset_id: str, images: Iterable[LabelledImage]) -> Iterator[dict[str
             "path": found.path,
             "label": label,
             "sha256": found.sha256.hex(),
+            "perceptual_hash": found.facts.perceptual_hash,
             "copies": copies,
             "media_type": found.facts.media_type,
             "width": found.facts.width,

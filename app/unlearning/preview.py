@@ -21,8 +21,9 @@ from app.inference.models import Model
 from app.inference.selection import read_consistently
 from app.operations.dataset_pass import dataset_pass
 from app.parts import Parts
+from app.schemas.datasets import SharingDataset
 from app.schemas.predictions import SelectionQuery
-from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
+from app.schemas.previews import AlsoHeld, AnswersOut, ChangedComposition, LabelChange, PreviewOut
 from app.store import components, datasets, fitted_weights, lineage
 from app.store.compositions import Selection
 from app.store.members import in_all
@@ -64,6 +65,7 @@ def preview_rows(session: Session, component_id: str) -> PreviewOut:
         labels_gone=_labels_gone(session, row, gone),
         compositions=_compositions(session, row, gone),
         evaluations=_evaluations(session, gone),
+        also_held=_also_held(session, row),
         answers=None,
     )
 
@@ -108,6 +110,25 @@ def _evaluations(session: Session, gone: list[str]) -> int:
     members = EvaluationMember.component_id.in_(gone), EvaluationMember.used
     using = *members, Evaluation.status == "ready"
     return session.scalar(query.where(*using)) or 0
+
+
+def _also_held(session: Session, row: Component) -> AlsoHeld:
+    """Return what else holds the images of a component, which its deletion leaves."""
+    imported = select(Component.id).where(
+        Component.space == row.space,
+        Component.id != row.id,
+        Component.dataset_id.is_(None),
+        Component.derived.is_(None),
+        Component.status == "ready",
+    )
+    own = session.get(Dataset, row.dataset_id) if row.dataset_id else None
+    sharing = [] if own is None else [(own.id, own.num_images)]
+    sharing += [] if own is None else datasets.sharing(session, own.id)
+    return AlsoHeld(
+        datasets=[SharingDataset(dataset_id=id_, images=count) for id_, count in sharing],
+        components=lineage.of_same_file(session, row) if row.sha256 else [],
+        cannot_be_looked_into=list(session.scalars(imported.order_by(Component.id).limit(10))),
+    )
 
 
 def _answers(

@@ -72,7 +72,11 @@ def _added(systems: Systems, client: httpx.Client, train: bool) -> tuple[str, fl
         _wait_until_ready(client, component)
         return component, uploaded - began, time.monotonic() - uploaded
     content = systems.component_files("default")[0].read_bytes()
-    imported = client.post("/v1/components/import", files={"file": ("more.safetensors", content)})
+    imported = client.post(
+        "/v1/components/import",
+        files={"file": ("more.safetensors", content)},
+        data={"allow_duplicate": "true"},
+    )
     return imported.raise_for_status().json()["id"], uploaded - began, None
 
 

@@ -118,7 +118,11 @@ class Systems:
                 client.post("/v1/spaces", json=space).raise_for_status()
             ids = []
             for path in self.component_files(served.name):
-                answer = client.post("/v1/components/import", files={"file": path.open("rb")})
+                answer = client.post(
+                    "/v1/components/import",
+                    files={"file": path.open("rb")},
+                    data={"allow_duplicate": "true"},
+                )
                 ids.append(answer.raise_for_status().json()["id"])
             for name, content in _compositions(served, ids).items():
                 client.put(f"/v1/compositions/{name}", json=content).raise_for_status()

@@ -152,7 +152,12 @@ class History:
         if sent.status_code != 200:
             return
         files = {"file": ("copy.safetensors", sent.content)}
-        answer = self.attempt(lambda: client.post("/v1/components/import", files=files), 201)
+        answer = self.attempt(
+            lambda: client.post(
+                "/v1/components/import", files=files, data={"allow_duplicate": "true"}
+            ),
+            201,
+        )
         for copy in self._made("components", answer):
             self.model.components[copy] = None
             self.model.imported[copy] = self.images_of(component_id)

@@ -73,4 +73,6 @@ def by_name(service: Service, *ids: str, rule: str = "average") -> httpx.Respons
 
 def imported(service: Service, data: bytes, name: str = "brought") -> httpx.Response:
     files = {"file": (f"{name}.safetensors", data, "application/octet-stream")}
-    return service.client.post("/v1/components/import", files=files)
+    return service.client.post(
+        "/v1/components/import", files=files, data={"allow_duplicate": "true"}
+    )

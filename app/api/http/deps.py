@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
+from app.api.http.query_names import unknown
 from app.api.http.thread_pools import ThreadPools
 from app.database.audit import Act, name_hash
 from app.database.sessions import Session, transaction
@@ -30,7 +31,7 @@ from app.server.transfers import CLIENT
 
 
 async def storable(request: Request) -> None:
-    """Refuse texts in the path and the query that cannot be stored.
+    """Refuse texts in path and query that cannot be stored, and parameters that there are not.
 
     Raises:
         NotFound: for the id or name in a path.
@@ -47,6 +48,8 @@ async def storable(request: Request) -> None:
         for name, value in request.query_params.multi_items()
         if (why := fault(name) or fault(value))
     ]
+    if request.query_params:
+        wrong = wrong or unknown(request.query_params, request.scope["route"].query_names)
     if wrong:
         raise RequestValidationError(wrong)
 

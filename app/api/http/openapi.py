@@ -31,6 +31,7 @@ Lists are pages: ask for the next one with `?after=<next>`. Creating POSTs take 
 """
 TAGS = [
     ("datasets", "Labelled images, as uploaded and validated."),
+    ("images", "Where an image is held: by its bytes, or by its looks."),
     ("components", "Tangent vectors, each trained from one dataset, or derived from others."),
     ("compositions", "Named choices of components, weights and a rule."),
     ("predictions", "Images through a composition; nothing is stored."),

@@ -7,6 +7,7 @@ included.
 """
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +16,7 @@ from fastapi.routing import APIRoute
 from app.access.callers import Caller
 from app.api.http import leased_answers
 from app.api.http.auth import refusal
+from app.api.http.query_names import names_of
 from app.errors import Forbidden
 
 PREFIX = "/v1"
@@ -50,6 +52,8 @@ SCOPES = {
     "POST /evaluations": "predict",
     "GET /evaluations/{evaluation_id}": "read",
     "DELETE /evaluations/{evaluation_id}": "predict",
+    "GET /images": "read",
+    "POST /images/search": "read",
     "GET /keys": "admin",
     "POST /keys": "admin",
     "GET /keys/{key_id}": "admin",
@@ -84,6 +88,11 @@ class ScopedRoute(APIRoute):
 
     Its answers leave under the lease as of which they were made.
     """
+
+    @cached_property
+    def query_names(self) -> tuple[str, ...]:
+        """The names of its query parameters."""
+        return names_of(self)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

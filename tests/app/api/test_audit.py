@@ -37,7 +37,9 @@ def test_every_kind_of_change_is_in_the_log_with_its_ids(service: Service):
     body = {"dataset_id": dataset, "components": [{"id": component}]}
     evaluation = client.post("/v1/evaluations", json=body).json()["id"]
     file = client.get(f"/v1/components/{component}/delta").content
-    imported = client.post("/v1/components/import", files={"file": (SECRET, file)}).json()["id"]
+    imported = client.post(
+        "/v1/components/import", files={"file": (SECRET, file)}, data={"allow_duplicate": "true"}
+    ).json()["id"]
     space = {"name": f"of-{SECRET}", "backbone": "resnet_micro_32", "scope": "head"}
     assert client.post("/v1/spaces", json=space).status_code == 201
     queued = service.queued(dataset)

@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 import tangent
+from tests.support.client import delete
 from tests.support.problems import problem
 from tests.support.service import Service
 
@@ -54,6 +55,7 @@ def test_a_range_that_is_none_is_passed_over(shared, ready, given):
 
 
 def imported(service: Service, data: bytes, filename: str = "north.safetensors", **more):
+    more["data"] = more.pop("form", {"allow_duplicate": "true"})
     files = {"file": (filename, data, "application/octet-stream")}
     return service.client.post("/v1/components/import", files=files, **more)
 
@@ -108,6 +110,20 @@ def test_a_second_import_of_a_file_is_told(shared, ready, serve):
     assert first["warnings"] == []
     second = imported(other, data).json()
     assert f"{first['id']} of this space has the same file" in second["warnings"][0]
+    assert second["duplicate_of"] == [first["id"]]
+
+
+def test_a_second_import_of_a_file_is_refused_unless_it_is_meant(shared, ready, serve):
+    data = shared.client.get(f"/v1/components/{ready}/delta").content
+    other = serve()
+    first = imported(other, data, form={"allow_duplicate": "false"}).json()
+    again = problem(
+        imported(other, data, form={"allow_duplicate": "false"}), 409, "component_duplicate"
+    )
+    assert again["duplicate_of"] == [first["id"]] and "allow_duplicate=true" in again["detail"]
+    assert len(list(other.state.blobs.keys())) == 1
+    delete(other, f"components/{first['id']}")
+    assert imported(other, data, form={"allow_duplicate": "false"}).status_code == 201
 
 
 def test_a_component_that_was_cut_off_is_told_so(shared, ready):

@@ -169,7 +169,9 @@ def test_a_late_retry_of_an_import_does_not_import_again(service: Service) -> No
     def imported() -> httpx.Response:
         files = {"file": ("a.safetensors", data, "application/octet-stream")}
         headers = {"Idempotency-Key": "k1"}
-        return service.client.post("/v1/components/import", files=files, headers=headers)
+        return service.client.post(
+            "/v1/components/import", files=files, data={"allow_duplicate": "true"}, headers=headers
+        )
 
     service.client.delete(f"/v1/components/{imported().json()['id']}")
     before = list(service.state.blobs.keys())

@@ -21,6 +21,8 @@ GET /v1/datasets/{dataset_id}/images/{image_id}
 DELETE /v1/datasets/{dataset_id}
 DELETE /v1/datasets/{dataset_id}/images/{image_id}
 POST /v1/datasets/{dataset_id}/labels
+GET /v1/images
+POST /v1/images/search
 POST /v1/components
 POST /v1/components/import
 POST /v1/components/derive

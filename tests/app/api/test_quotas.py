@@ -88,11 +88,14 @@ def test_imported_components_count_as_bytes(guarded: Service):
     file = guarded.client.get(f"/v1/components/{component_id}/delta").content
     with by(guarded, *USER, limits={"max_bytes": 2 * len(file) - 1}) as client:
         sent = {"file": ("a.safetensors", file)}
-        answer = client.post("/v1/components/import", files=sent)
+        answer = client.post("/v1/components/import", files=sent, data={"allow_duplicate": "true"})
         assert answer.status_code == 201, answer.text
         size = answer.json()["bytes"]
         exceeded(
-            client.post("/v1/components/import", files=sent), "max_bytes", 2 * len(file) - 1, size
+            client.post("/v1/components/import", files=sent, data={"allow_duplicate": "true"}),
+            "max_bytes",
+            2 * len(file) - 1,
+            size,
         )
     assert len(list(guarded.state.blobs.keys("components"))) == 2
 
@@ -155,7 +158,11 @@ def test_a_key_keeps_no_more_components_than_its_quota_whatever_became_of_them(g
         parent = {"operator": "task_arithmetic", "parents": [{"id": dataset["component"]["id"]}]}
         exceeded(client.post("/v1/components/derive", json=parent), "max_components", 2, 2)
         file = client.get(f"/v1/components/{dataset['component']['id']}/delta").content
-        answer = client.post("/v1/components/import", files={"file": ("a.safetensors", file)})
+        answer = client.post(
+            "/v1/components/import",
+            files={"file": ("a.safetensors", file)},
+            data={"allow_duplicate": "true"},
+        )
         exceeded(answer, "max_components", 2, 2)
 
         assert client.delete(f"/v1/components/{cancelled}").status_code == 200

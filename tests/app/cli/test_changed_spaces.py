@@ -69,7 +69,11 @@ def refused(service: Service, dataset_id: str, delta: bytes) -> list[Any]:
             files={"file": ("images.zip", archive({"emu": 2}))},
             data={"train": "true"},
         ),
-        post("/v1/components/import", files={"file": ("c.safetensors", delta)}),
+        post(
+            "/v1/components/import",
+            files={"file": ("c.safetensors", delta)},
+            data={"allow_duplicate": "true"},
+        ),
     ]
 
 
@@ -152,7 +156,9 @@ def test_retrained_components_equal_those_of_a_service_that_never_had_the_old_we
     ids = {name: first.component(each) for name, each in counts.items()}
     delta = first.client.get(f"/v1/components/{ids['one']}/delta").content
     imported = first.client.post(
-        "/v1/components/import", files={"file": ("i.safetensors", delta)}
+        "/v1/components/import",
+        files={"file": ("i.safetensors", delta)},
+        data={"allow_duplicate": "true"},
     ).json()["id"]
     body = {"parents": [{"id": each} for each in ids.values()], "operator": "task_arithmetic"}
     derived = first.client.post("/v1/components/derive", json=body).json()["id"]

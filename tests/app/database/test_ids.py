@@ -91,7 +91,9 @@ def test_imports_evaluations_and_keys_are_in_order_too(service, clock):
 
     def make() -> list[str]:
         sent = {"file": ("a.safetensors", file)}
-        imported = service.client.post("/v1/components/import", files=sent)
+        imported = service.client.post(
+            "/v1/components/import", files=sent, data={"allow_duplicate": "true"}
+        )
         evaluation = service.client.post("/v1/evaluations", json={"dataset_id": dataset})
         key = service.client.post("/v1/keys", json={"name": "k", "scopes": ["admin"]})
         service.client.headers["Authorization"] = f"Bearer {key.json()['key']}"

@@ -107,7 +107,9 @@ def test_an_imported_component_keeps_its_file(cutting: Cutting):
     cut.after(b"INSERT INTO component ")
 
     file = {"file": ("a.safetensors", delta)}
-    answer = service.client.post("/v1/components/import", files=file)
+    answer = service.client.post(
+        "/v1/components/import", files=file, data={"allow_duplicate": "true"}
+    )
 
     assert cut.done.is_set()
     assert answer.status_code == 201, answer.text

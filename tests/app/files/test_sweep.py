@@ -220,6 +220,7 @@ def test_what_is_stored_leaves_no_intent(either):
         answer = service.client.post(
             "/v1/components/import",
             files={"file": ("a.safetensors", delta)},
+            data={"allow_duplicate": "true"},
             headers={"Idempotency-Key": key},
         )
         assert answer.status_code == 201, answer.text

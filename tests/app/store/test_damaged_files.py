@@ -159,7 +159,9 @@ def test_only_failed_components_with_a_dataset_are_trained_again(service):
     retrain = f"/v1/components/{part}/retrain"
     problem(service.client.post(retrain), 409, "component_not_failed")
     files = {"file": ("c.safetensors", delta(service, part).content)}
-    imported = service.client.post("/v1/components/import", files=files).json()["id"]
+    imported = service.client.post(
+        "/v1/components/import", files=files, data={"allow_duplicate": "true"}
+    ).json()["id"]
     flip(path_of(service, imported))
     predict(service)
     answer = service.client.post(f"/v1/components/{imported}/retrain")

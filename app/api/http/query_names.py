@@ -1,0 +1,35 @@
+"""The names of a route's query parameters; others are refused, as their sender means something."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+
+
+def names_of(route: APIRoute) -> tuple[str, ...]:
+    """Return the names that the route's part of the document has."""
+    declared = get_flat_params(route.dependant)
+    described = (route.openapi_extra or {}).get("parameters", [])
+    names = [each.alias for each in declared if isinstance(each.field_info, Query)]
+    names += [each["name"] for each in described if each["in"] == "query"]
+    return tuple(sorted(set(names)))
+
+
+def unknown(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the errors of those given names that are not known."""
+    return [
+        {"type": "unknown_parameter", "loc": ("query", name), "msg": _told(name, known)}
+        for name in given
+        if name not in known
+    ]
+
+
+def _told(name: str, known: Sequence[str]) -> str:
+    if nearest := get_close_matches(name[:64], known, 1):
+        return f"there is no such parameter: did you mean {nearest[0]!r}?"
+    if known:
+        return f"there is no such parameter: there are {', '.join(known)}"
+    return "there is no such parameter, as this route has none: leave it out"

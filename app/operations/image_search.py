@@ -1,0 +1,92 @@
+"""Searches for images: by the hash of their bytes, and by their looks."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from app.database.row_checksums import was_kept
+from app.database.sessions import transaction
+from app.database.tables import Image
+from app.errors import Invalid
+from app.images.budget import REQUEST_TIMES, Budget
+from app.images.decoder import decoder_of
+from app.images.image_files import Facts
+from app.images.perceptual_hash import distance
+from app.operations.prediction_inputs import input_of
+from app.parts import Parts
+from app.schemas.images import HeldImage, ImageSearchOut, NearImage
+from app.store import datasets
+
+SHOWN = 100  # images of either kind in one answer
+
+
+class Near(NamedTuple):
+    """An image by its distance, and by its id among those of one distance."""
+
+    distance: int
+    id: str
+
+
+def search_images(parts: Parts, data: bytes, most_distance: int) -> ImageSearchOut:
+    """Return the images that are this one, or differ from it in so many bits at most.
+
+    Raises:
+        Invalid: `bad_image`, `image_too_expensive`.
+        NotReady: as the decoder.
+    """
+    seen = _facts(parts, data).perceptual_hash
+    sha256 = hashlib.sha256(data).hexdigest()
+    with transaction(parts.reading) as session:
+        exact = datasets.same_bytes(session, sha256, after=None, limit=SHOWN + 1)
+        near, not_compared = _near(session, seen, sha256, most_distance)
+        rows = datasets.images_by_id(session, [each.id for each in near[:SHOWN]])
+        found = held(session, [*exact[:SHOWN], *rows.values()])
+    return ImageSearchOut(
+        sha256=sha256,
+        perceptual_hash=seen,
+        exact=[found[row.id] for row in exact[:SHOWN] if row.id in found],
+        near=[
+            NearImage(**found[each.id].model_dump(), distance=each.distance)
+            for each in near[:SHOWN]
+            if each.id in found
+        ],
+        has_more=max(len(exact), len(near)) > SHOWN,
+        not_compared=not_compared,
+    )
+
+
+def held(session: Session, rows: Sequence[Image]) -> dict[str, HeldImage]:
+    """Return the views of these images by their ids, damaged rows left out."""
+    of = datasets.trained_from(session, {row.dataset_id for row in rows if not was_kept(row)})
+    return {row.id: HeldImage.of(row, of[row.dataset_id]) for row in rows if not was_kept(row)}
+
+
+def _facts(parts: Parts, data: bytes) -> Facts:
+    [found] = decoder_of(parts.settings).examine([data], Budget(times=REQUEST_TIMES))
+    checked = input_of(found)
+    if isinstance(checked, Invalid):
+        raise checked
+    facts: Facts = checked
+    return facts
+
+
+def _near(
+    session: Session, seen: str | None, sha256: str, most_distance: int
+) -> tuple[list[Near], int]:
+    """Return the nearest images, one more than are shown, and how many could not be compared."""
+    not_compared = 0
+
+    def candidates() -> Iterable[Near]:
+        nonlocal not_compared
+        for id_, its_sha256, its_hash in datasets.hashes(session):
+            if its_hash is None:
+                not_compared += its_sha256 != sha256
+            elif seen is not None and its_sha256 != sha256:
+                found = Near(distance(seen, its_hash), id_)
+                if found.distance <= most_distance:
+                    yield found
+
+    return nsmallest(SHOWN + 1, candidates()), not_compared

@@ -50,6 +50,7 @@ class PreviewOut(BaseModel):
                     }
                 ],
                 "evaluations": 2,
+                "batch_predictions": 1,
                 "answers": {
                     "dataset_id": "ds_0190",
                     "rule": "joint",
@@ -78,4 +79,5 @@ class PreviewOut(BaseModel):
     labels_gone: list[str] = Field(description="that nothing else in the space knows")
     compositions: list[ChangedComposition] = Field(description="by name")
     evaluations: int = Field(description="how many would be invalidated")
+    batch_predictions: int = Field(description="how many would be invalidated")
     answers: AnswersOut | None = Field(description="null without a dataset_id")

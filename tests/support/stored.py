@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
-from tests.support.client import compose, delete, predict
+from tests.support.client import WAIT, compose, delete, predict
 from tests.support.images import image
 from tests.support.service import KEY_FREE, Service
 
@@ -34,7 +34,7 @@ def fill(service: Service) -> Filled:
     compose(service, "both", [kept, other], rule="joint")
     dataset = service.client.get(f"/v1/components/{kept}").json()["dataset_id"]
     body = {"dataset_id": dataset, "composition": "both"}
-    assert service.client.post("/v1/evaluations", json=body).status_code == 201
+    assert service.client.post("/v1/evaluations", json=body, headers=WAIT).status_code == 201
     delete(service, f"components/{gone}")
     images = service.client.get(f"/v1/datasets/{dataset}/images").json()["data"]
     delete(service, f"datasets/{dataset}/images/{images[0]['id']}")

@@ -10,6 +10,7 @@ import pytest
 
 from app.images.decoder import Decoder
 from app.images.image_files import Facts
+from tests.support.client import WAIT
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -89,7 +90,7 @@ def refused(answer: httpx.Response) -> None:
 def test_an_evaluation_on_a_stored_thin_image_is_refused_with_its_path(
     two: TwoComponents, stored: str
 ) -> None:
-    refused(two.service.client.post("/v1/evaluations", json={"dataset_id": stored}))
+    refused(two.service.client.post("/v1/evaluations", json={"dataset_id": stored}, headers=WAIT))
 
 
 def test_a_thumbnail_of_a_stored_thin_image_is_refused_and_its_bytes_are_given(

@@ -65,7 +65,8 @@ OUTAGES = {
 
 def operation_id(route: APIRoute) -> str:
     """Return the operation's id: the tag and the route function's name, `datasets_upload`."""
-    return f"{route.tags[0]}_{route.name}" if route.tags else route.name
+    name = f"{route.tags[0]}_{route.name}" if route.tags else route.name
+    return name.replace("-", "_")
 
 
 def document(app: FastAPI) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def test_a_key_keeps_no_more_evaluations_than_its_quota(guarded: Service):
         problem(client.delete(f"/v1/evaluations/{made['id']}"), 404, "evaluation_not_found")
         with by(guarded, *USER) as other:
             once = other.post("/v1/evaluations", json=body, headers={"Idempotency-Key": "a"})
-        assert once.status_code == 201
+        assert once.status_code == 202
 
 
 def test_a_key_has_no_more_requests_open_than_its_limit(guarded: Service):

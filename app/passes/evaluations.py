@@ -59,15 +59,9 @@ def add(
     require_unchanged(session, [*selection["components"], *model["parts"]], dataset)
     queue.check_room(session, max_queued)
     quotas.check(session, max_evaluations=1)
-    row = Evaluation(
-        space=selection["space"],
-        dataset_id=dataset.id,
-        status="queued",
-        selection={**selection, UNAVAILABLE: list(unavailable)},
-        model=dict(model),
-        total=dataset.num_images,
-        created_by=callers.key_id_of(session),
-    )
+    row = Evaluation(space=selection["space"], dataset_id=dataset.id, status="queued")
+    row.selection, row.model = {**selection, UNAVAILABLE: list(unavailable)}, dict(model)
+    row.total, row.created_by = dataset.num_images, callers.key_id_of(session)
     session.add(row)
     session.flush()
     for component_id in sorted(queue.used_by(selection, model)):

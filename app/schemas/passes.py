@@ -8,7 +8,7 @@ PassStatus = Literal["queued", "running", "ready", "failed", "cancelled", "inval
 
 
 class PassProgress(BaseModel):
-    """How many images have been computed, noted every few seconds."""
+    """The number of images that have been computed, noted every few seconds."""
 
     done: int
     total: int

@@ -109,13 +109,13 @@ class Settings(Limits):
     worker_heartbeat_seconds: float = Field(
         2.0,
         gt=0,
-        description="seconds between a worker's heartbeats, or an API process's for its passes",
+        description="seconds between a worker's heartbeats, or an API process's for its jobs",
     )
     worker_dead_seconds: float = Field(
         15.0,
         gt=0,
         description="seconds without a heartbeat after which a worker's trainings, or an API "
-        "process's passes, go to others",
+        "process's jobs, go to others",
     )
     scrub_bytes_per_second: int = Field(
         10 * 2**20,

@@ -32,7 +32,7 @@ MEMBERS: dict[type[Pass], Any] = {
 
 
 class Invalidation(NamedTuple):
-    """What a receipt lists, and the files that go with it."""
+    """The results that were invalidated, for the receipt, and the files that go with them."""
 
     invalidated: Invalidated
     files: list[str]  # keys of blobs that no row names any more

@@ -23,6 +23,8 @@ SCOPE = "head"
 DEAD_SECONDS = 1.0
 HELD_MS = 4000.0  # that a process waits for more images of a batch, so that a chunk takes as long
 
+PATIENCE = 120.0  # seconds, for what takes a few on an idle machine
+
 Serve = Callable[..., Service]
 
 
@@ -94,10 +96,14 @@ def row(here: Service, path: str) -> Any:
         return session.get_one(table, path.rpartition("/")[2])
 
 
-def is_computed(here: Service, path: str) -> bool:
-    """Return whether some process has begun, and given a sign of life."""
-    found = row(here, path)
-    return found.status == "running" and found.beats > 0
+def wait_until_computed(here: Service, path: str) -> None:
+    """Wait until some process has begun, and given a sign of life."""
+
+    def is_computed() -> bool:
+        found = row(here, path)
+        return found.status == "running" and found.beats > 0
+
+    wait_for(is_computed, PATIENCE)
 
 
 def checked(here: Service, path: str, *, attempt: int) -> dict[str, Any]:
@@ -118,7 +124,7 @@ def test_what_a_killed_process_has_begun_is_finished_by_another_one_once(
     here: Service, claims: Claims, path: str
 ) -> None:
     with other(here) as killed:
-        wait_for(lambda: is_computed(here, path))
+        wait_until_computed(here, path)
         killed.kill()
         killed.join()
         assert row(here, path).status == "running"
@@ -131,7 +137,7 @@ def test_a_process_that_was_stopped_and_comes_back_publishes_nothing(
     here: Service, claims: Claims, path: str
 ) -> None:
     with other(here) as stopped:
-        wait_for(lambda: is_computed(here, path))
+        wait_until_computed(here, path)
         os.kill(stopped.pid, signal.SIGSTOP)
         claims.allowed = True
         found = checked(here, path, attempt=2)
@@ -139,7 +145,7 @@ def test_a_process_that_was_stopped_and_comes_back_publishes_nothing(
         os.kill(stopped.pid, signal.SIGCONT)
         # It goes on with its chunk, finds that it has lost, and takes the next one.
         following = evaluation(here)
-        wait_for(lambda: is_computed(here, following))
+        wait_until_computed(here, following)
         checked(here, path, attempt=2)
         assert here.client.get(f"/v1/{path}").json() == found
 
@@ -148,7 +154,7 @@ def test_a_process_that_ends_hands_back_what_it_computes(
     here: Service, claims: Claims, path: str
 ) -> None:
     with other(here) as ending:
-        wait_for(lambda: is_computed(here, path))
+        wait_until_computed(here, path)
         began = time.monotonic()
         ending.terminate()
         ending.join(30)
@@ -162,7 +168,7 @@ def test_a_process_that_ends_hands_back_what_it_computes(
 
 def test_a_start_takes_up_what_was_left_before(here: Service, path: str) -> None:
     with other(here) as killed:
-        wait_for(lambda: is_computed(here, path))
+        wait_until_computed(here, path)
         killed.kill()
         killed.join()
     with other(here, max_wait_ms=0):
@@ -174,7 +180,7 @@ def test_what_ends_its_process_again_and_again_fails(
 ) -> None:
     for attempt in (1, 2):
         with other(here) as killed:
-            wait_for(lambda number=attempt: row(here, path).attempt == number)
+            wait_for(lambda number=attempt: row(here, path).attempt == number, PATIENCE)
             killed.kill()
             killed.join()
     claims.allowed = True
@@ -205,7 +211,7 @@ def test_a_deletion_by_another_process_ends_what_this_one_computes(
 ) -> None:
     part = here.client.get("/v1/components").json()["data"][0]["id"]
     with other(here):
-        wait_for(lambda: is_computed(here, path))
+        wait_until_computed(here, path)
         receipt = here.client.delete(f"/v1/components/{part}").json()
         found = until_ended(here, path)
         assert (found["status"], found["invalidated_by"]) == ("invalidated", receipt["id"])

@@ -170,6 +170,7 @@ def publish(
 
 def fail(session: Session, blobs: LocalBlobs, held: Held, code: str, detail: str) -> bool:
     """End the batch prediction with an error; its archive goes. False if the attempt has ended."""
+    hold_write_lock(session)  # a backup's last try holds it while it reads the files
     if not queue.fail(session, held, code, detail):
         return False
     drop_archive(session, blobs, held.id)
@@ -183,6 +184,7 @@ def cancel(session: Session, blobs: LocalBlobs, id_: str) -> BatchPrediction:
         Conflict: `batch_prediction_finished`.
         NotFound: as `get`.
     """
+    hold_write_lock(session)
     row = get(session, id_)
     queue.cancel(session, row)
     drop_archive(session, blobs, id_)
@@ -207,6 +209,7 @@ def remove(session: Session, blobs: LocalBlobs, id_: str) -> None:
     Raises:
         NotFound: as `get`.
     """
+    hold_write_lock(session)
     row = get(session, id_)
     for key in keys_of(row):
         give_up(session, blobs, key)

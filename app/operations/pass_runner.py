@@ -72,7 +72,7 @@ class Runner:
 
     def claim(self) -> Held | None:
         """Begin an attempt at the oldest pass that nobody computes; None if there is none."""
-        with transaction(self._parts.reading) as session:
+        with transaction(self._parts.health) as session:  # which takes no request's connection
             waiting = queue.waiting(session)
         free = [each for each in self._noted(waiting) if self._may(each)]
         for seen in free:

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from app import parts
 from app.api import (
     audit,
+    batch_predictions,
     components,
     compositions,
     datasets,
@@ -37,6 +38,7 @@ from app.api.http.upload_slots import UploadSlots
 from app.database.sessions import transaction
 from app.database.tables import Space
 from app.files import folder_identity, folder_lock, private_folder
+from app.operations import pass_runner
 from app.operations.training import with_news
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
@@ -52,7 +54,7 @@ log = logging.getLogger(__name__)
 ROUTERS = [
     *(datasets.uploads, datasets.router, components.router, derivations.router),
     *(compositions.router, predictions.router, evaluations.router, receipts.router, spaces.router),
-    *(images.router, keys.router, audit.router),
+    *(batch_predictions.router, images.router, keys.router, audit.router),
 ]
 
 
@@ -78,7 +80,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             damage.mend(made.sessions, made.blobs)
             _warm(made, space)
             state.parts = made
-            with made.lease.kept():
+            with made.lease.kept(), pass_runner.running(made):
                 yield
 
 

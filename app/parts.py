@@ -26,6 +26,7 @@ from app.inference.engines import AnyEngine, opened_engine
 from app.inference.known_selections import KnownSelections
 from app.inference.lease import Lease
 from app.inference.opened_spaces import OpenedSpaces
+from app.passes.bell import Bell
 from app.server.metrics import Metrics
 from app.server.transfers import Transfers
 from app.settings import Settings
@@ -74,6 +75,7 @@ class Parts:
     space_openings: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_SPACE_OPENINGS)
     )
+    passes: Bell = field(default_factory=Bell)  # rings when this process has queued one
     gate: Gate = field(default_factory=Gate)
     transfers: Transfers = field(default_factory=Transfers)
     caller: Caller = LOCAL_CALLER  # of the request that they are bound to

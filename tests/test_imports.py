@@ -15,6 +15,7 @@ ALL_CODE = (*PACKAGES, "benchmarks", "tests")
 OURS = set(PACKAGES) | {"benchmarks", "tests"}
 LONGEST_FILE = 300
 WITHOUT_TORCH = (
+    "app.passes",
     "app.store",
     "app.files",
     "app.database",
@@ -40,7 +41,7 @@ BELOW_FILES = ("app.archives", "app.images", *DATABASE)
 STORE = ("app.store", "app.files", "app.access", *BELOW_FILES)
 OF_SERVER = ("app.server.garbage", "app.server.logs", "app.server.metrics", "app.server.tracing")
 BELOW_INFERENCE = (*STORE, "app.schemas", *OF_SERVER, "app.server.transfers", "tangent")
-PARTS = ("app.parts", "app.inference", *BELOW_INFERENCE)
+PARTS = ("app.parts", "app.passes", "app.inference", *BELOW_INFERENCE)
 MAY_IMPORT = {
     "tangent.vocabulary": (),
     "tangent.components.labels": (),
@@ -58,7 +59,8 @@ MAY_IMPORT = {
     "app.access": ("app.access", *DATABASE),
     "app.store": (*STORE, "tangent.vocabulary", "tangent.components.labels", "tangent.errors"),
     "app.inference": ("app.inference", *BELOW_INFERENCE),
-    "app.parts": ("app.inference", *BELOW_INFERENCE),
+    "app.parts": ("app.passes.bell", "app.inference", *BELOW_INFERENCE),
+    "app.passes": ("app.passes", *STORE),
     "app.receipts": ("app.receipts", *PARTS),
     "app.operations": ("app.operations", *PARTS),
     "app.unlearning": ("app.unlearning", "app.receipts", "app.operations.dataset_pass", *PARTS),
@@ -90,6 +92,7 @@ ONLY_IN = {
     "sklearn": ("app.demo", "benchmarks", "tests"),
 }
 NEVER = {
+    "app.passes": ("fastapi", "starlette", "torch", "timm"),
     "tangent": ("fastapi", "sqlalchemy", "pydantic", "httpx", "dbos"),
     "training_worker": ("fastapi", "httpx"),
     "app.store": ("fastapi", "starlette", "torch", "timm"),

@@ -35,6 +35,7 @@ class KeyLimits:
     max_spaces: int | None = None
     max_compositions: int | None = None
     max_evaluations: int | None = None
+    max_batch_predictions: int | None = None
     max_concurrent_requests: int | None = None
 
 

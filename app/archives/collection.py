@@ -103,6 +103,11 @@ class Collection:
         if not self._accepted:
             raise self._nothing()
 
+    @property
+    def images(self) -> list[AcceptedImage]:
+        """The accepted images, labelled or not, in the archive's order."""
+        return self._accepted
+
     def labelled(self) -> list[tuple[str, AcceptedImage]]:
         """Return the labelled images; reject the images without a label."""
         by_manifest = self._manifest.has_rows

@@ -86,16 +86,25 @@ def report_full_disk(what: str) -> Iterator[None]:
         ) from error
 
 
-def _receive(file: BinaryIO, pack: Path, limits: Limits, code_page: str | None) -> Upload:
+def measure(file: BinaryIO, limits: Limits) -> tuple[int, str]:
+    """Return the archive's size and SHA-256.
+
+    Raises:
+        TooLarge: `archive_too_large`.
+    """
     size = file.seek(0, io.SEEK_END)
     if size > limits.max_upload_bytes:
         raise TooLarge(
             "archive_too_large",
             f"the archive has {size} bytes, more than the {limits.max_upload_bytes} allowed: "
-            "split it into several datasets",
+            "split it into several",
         )
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    return size, hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _receive(file: BinaryIO, pack: Path, limits: Limits, code_page: str | None) -> Upload:
+    size, digest = measure(file, limits)
     with PackWriter(pack) as writer:
         collection = Collection(size, writer, limits, code_page)
         collection.read(file)

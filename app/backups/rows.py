@@ -22,6 +22,7 @@ from app.database import row_checksums
 from app.database.tables import (
     AnsweringProcess,
     Base,
+    BatchPrediction,
     BlobIntent,
     Component,
     DatabaseIdentity,
@@ -119,9 +120,17 @@ def head(session: Session) -> Head:
 def blob_keys(session: Session) -> dict[str, str | None]:
     """Return the key of every blob that a row names, with the SHA-256 that the row knows."""
     packs = session.scalars(select(Dataset.pack_key).order_by(Dataset.id))
-    files = select(Component.blob_key, Component.sha256).where(Component.blob_key.is_not(None))
-    known = {key: sha256 for key, sha256 in session.execute(files.order_by(Component.id))}  # noqa: C416
-    return dict.fromkeys(packs, None) | {str(key): sha256 for key, sha256 in known.items()}
+    found: dict[str, str | None] = dict.fromkeys(packs, None)
+    batch = BatchPrediction
+    for key, sha256, id_ in (
+        (Component.blob_key, Component.sha256, Component.id),
+        (batch.jsonl_key, batch.jsonl_sha256, batch.id),
+        (batch.csv_key, batch.csv_sha256, batch.id),
+    ):
+        named = session.execute(select(key, sha256).where(key.is_not(None)).order_by(id_))
+        found |= {str(row[0]): row[1] for row in named}
+    archives = select(batch.archive_key).where(batch.archive_key.is_not(None)).order_by(batch.id)
+    return found | {str(key): None for key in session.scalars(archives)}
 
 
 def damaged(session: Session, table: Table) -> list[tuple[Any, ...]]:

@@ -18,19 +18,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.database import migrate, row_damage
 from app.database.audit import by_command, name_hash, note_statement
 from app.database.row_checksums import KEPT
-from app.database.sessions import (
-    frozen_view,
-    open_engine,
-    session_factory,
-    transaction,
-    with_info,
-)
+from app.database.sessions import frozen_view, open_engine, session_factory, transaction, with_info
 from app.database.tables import Component, Dataset, Image
 from app.files import erasure, folder_identity
 from app.files.blobs import LocalBlobs
 from app.files.paced_files import Pace
 from app.files.quarantine import Quarantine
 from app.files.sweep import UNCLAIMED_SECONDS, Survey, survey, sweep
+from app.passes import queue
 from app.receipts import ledger, tree
 from app.settings import BadSettings, Settings
 from app.store import scrub as scrubbing
@@ -40,7 +35,7 @@ from app.store.members import is_damaged
 
 MIN_FREE_BYTES = 2**30  # with less, an upload or a training may not fit
 SETTLE = "`tangent doctor --settle`"
-ID = re.compile(r"\b(cmp|ds)_[0-9a-f]{24}\b")
+ID = re.compile(r"\b(bp|cmp|ds)_[0-9a-f]{24}\b")
 
 
 @dataclass(frozen=True)
@@ -259,8 +254,9 @@ def _unnamed(seen: Survey) -> Iterator[Finding]:
 def _how_to_mend(key: str) -> str:
     folder, _, rest = key.partition("/")
     subject_id = rest.partition("/")[0]
+    route = f"{folder.replace('_', '-')}/{subject_id}"
     query = "?cascade=true" if folder == "datasets" else ""
-    return f"put it back from a backup, or DELETE /v1/{folder}/{subject_id}{query}"
+    return f"put it back from a backup, or DELETE /v1/{route}{query}"
 
 
 def _cut(session: Session, blobs: LocalBlobs) -> Iterator[tuple[str, int, int]]:
@@ -283,6 +279,7 @@ def _left_over(sessions: sessionmaker[Session], blobs: LocalBlobs) -> list[Path]
     """Return what lies in the scratch folder and belongs to no work under way."""
     with frozen_view(sessions) as session:
         active = set(session.scalars(select(Component.id).where(Component.status.in_(ACTIVE))))
+        active.update(each.id for each in queue.waiting(session))
     limit = time.time() - UNCLAIMED_SECONDS
     return [
         path

@@ -34,6 +34,7 @@ class ApiKey(Sealed, Base):
     max_spaces: Mapped[int | None]
     max_compositions: Mapped[int | None]
     max_evaluations: Mapped[int | None]
+    max_batch_predictions: Mapped[int | None]
     # requests that are open at a time, by process; None: any number
     max_concurrent_requests: Mapped[int | None]
 

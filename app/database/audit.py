@@ -22,6 +22,7 @@ from app.database.row_checksums import KEPT
 from app.database.tables import (
     ApiKey,
     AuditEntry,
+    BatchPrediction,
     BlobIntent,
     Component,
     Composition,
@@ -34,7 +35,7 @@ from app.database.tables import (
 MAX_OBJECTS = 100  # in one entry
 DONE = "done"  # the outcome of a change; what was refused or failed has changed nothing
 NO_CHANGE = (BlobIntent,)  # the service's own notes
-WITH_ID = (ApiKey, Component, Dataset, Evaluation, Receipt)
+WITH_ID = (ApiKey, BatchPrediction, Component, Dataset, Evaluation, Receipt)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ from app.database.columns import Base, Sealed, Sequence, now, stamp
 from app.database.ids import ordered
 from app.database.lease_tables import AnsweringProcess as AnsweringProcess
 from app.database.lease_tables import SelectionVersion as SelectionVersion
+from app.database.pass_tables import BatchPrediction as BatchPrediction
+from app.database.pass_tables import BatchPredictionMember as BatchPredictionMember
+from app.database.pass_tables import Evaluation as Evaluation
+from app.database.pass_tables import EvaluationMember as EvaluationMember
 from app.database.process_tables import ReaperLease as ReaperLease
 from app.database.process_tables import Scrub as Scrub
 from app.database.process_tables import Worker as Worker
@@ -182,32 +186,6 @@ class CompositionMember(Sealed, Base):
         ForeignKey("component.id"), primary_key=True, index=True
     )
     weight: Mapped[float | None]  # None: by the rule
-
-
-class Evaluation(Sealed, Base):
-    __tablename__ = "evaluation"
-
-    id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ev"))
-    space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
-    dataset_id: Mapped[str | None] = mapped_column(
-        ForeignKey("dataset.id", ondelete="SET NULL"), index=True
-    )
-    status: Mapped[str]  # ready, invalidated
-    selection: Mapped[dict[str, Any]]  # composition, rule, components [{id, weight, sha256}]
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    invalidated_by: Mapped[str | None]  # receipt
-    created_by: Mapped[str | None]  # a key's id, for its quotas
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class EvaluationMember(Sealed, Base):
-    __tablename__ = "evaluation_member"
-
-    evaluation_id: Mapped[str] = mapped_column(
-        ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True
-    )
-    component_id: Mapped[str] = mapped_column(primary_key=True, index=True)
-    used: Mapped[bool] = mapped_column(default=True)  # False: the result is without it, see damage
 
 
 class Receipt(Sealed, Base):

@@ -18,12 +18,17 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import frozen_view, transaction
-from app.database.tables import BlobIntent, Component, Dataset, Tombstone
+from app.database.tables import BatchPrediction, BlobIntent, Component, Dataset, Tombstone
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.quarantine import Quarantine
 
 UNCLAIMED_SECONDS = 3600  # a younger blob may be between its intent and its row
 AT_ONCE = 500
+KEYS_OF_BATCHES = (
+    BatchPrediction.archive_key,
+    BatchPrediction.jsonl_key,
+    BatchPrediction.csv_key,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +111,8 @@ def survey(
 
 def _named(session: Session) -> Iterable[Iterable[str]]:
     yield session.scalars(select(Dataset.pack_key))
-    yield session.scalars(select(Component.blob_key).where(Component.blob_key.is_not(None)))
+    for column in (Component.blob_key, *KEYS_OF_BATCHES):
+        yield session.scalars(select(column).where(column.is_not(None)))
 
 
 def _deleted(session: Session, keys: Iterable[str]) -> list[str]:

@@ -10,8 +10,9 @@ from tangent.backbones.geometry import Geometry
 from tangent.components.source import Source
 
 # `mixed`: in batches with other requests' images. `each`: every image in a pass of its own, whose
-# bits depend on nothing else.
-Company = Literal["mixed", "each"]
+# bits depend on nothing else. `alone`: in batches of the request's own images, whose bits depend on
+# these and on the size of a batch; batches of others come between them.
+Company = Literal["mixed", "each", "alone"]
 Pixels = Sequence[np.ndarray]  # uint8 (height, width, 3) each, as the space's geometry makes them
 
 

@@ -1,80 +1,115 @@
 """A pass over a dataset's images, a chunk at a time; a deletion ends the pass."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from app.database.sessions import transaction
-from app.database.tables import Dataset, Image
+from app.database.tables import Dataset, Image, Space
 from app.files.blobs import BlobMissing
 from app.files.component_files import DamagedFile
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
 from app.inference.selection import selection_fields
 from app.parts import Parts
-from app.store import damage, datasets, evaluations
+from app.store import damage, datasets
 from app.store.compositions import Selection
+from app.store.members import require_unchanged
 
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class Source:
+    """A dataset's images for the components of a selection, both as they were at the begin."""
+
+    space: Space
+    components: Sequence[Mapping[str, Any]]  # an id and a sha256 each
+    dataset: Dataset
+
+    @classmethod
+    def of(cls, selection: Selection, dataset: Dataset) -> "Source":
+        """Return the dataset's images for the selection's components."""
+        return cls(selection.space, selection_fields(selection)["components"], dataset)
+
+    def require(self, parts: Parts) -> None:
+        """Check that nothing has changed.
+
+        Raises:
+            Gone, Conflict: as `require_unchanged`.
+        """
+        with transaction(parts.reading) as session:
+            require_unchanged(session, self.components, self.dataset)
+
+
 def dataset_pass(
     parts: Parts,
-    selection: Selection,
-    dataset: Dataset,
+    source: Source,
     work: Callable[[list[Any]], Result],
     *,
     chunk: int,
     labels: Collection[str] | None = None,
+    is_patient: bool = False,
 ) -> Iterator[tuple[list[Image], Result]]:
     """Yield image rows with the result of `work` on their pixels, at most `chunk` at a time.
 
-    `labels` restricts the pass to images of these labels. `dataset` is the row as it was when the
-    work began.
+    `labels` restricts the pass to images of these labels. A patient one waits for its turns at
+    decoding as long as it takes.
 
     Raises:
-        Gone, Conflict: as `evaluations.require`, before each chunk.
+        Gone, Conflict: as `require_unchanged`, before each chunk.
         NotReady: `image_damaged`.
         Invalid: `image_unreadable`.
     """
-    described, after = selection_fields(selection), None
-    budget = Budget(times=ACCEPTED_TIMES)
-    while True:
-        with transaction(parts.reading) as session:
-            evaluations.require(session, described, dataset)
-            rows = datasets.images(session, dataset.id, label=None, after=after, limit=chunk)
-        if not rows:
-            return
-        after = rows[-1].id
+    budget = Budget(times=ACCEPTED_TIMES, is_patient=is_patient)
+    for rows in image_rows(parts, source, chunk=chunk):
         known = [row for row in rows if labels is None or row.label in labels]
         if known:
-            files = [_file(parts, described, dataset, row) for row in known]
+            files = [read_image(parts, source, row) for row in known]
             try:
-                result = work(_pixels(parts, selection, known, files, budget))
+                result = work(_pixels(parts, source.space, known, files, budget))
             except DamagedFile:
-                with transaction(parts.reading) as session:  # deleted just now?
-                    evaluations.require(session, described, dataset)
+                source.require(parts)  # deleted just now?
                 raise
             yield known, result
 
 
-def _file(parts: Parts, described: dict[str, Any], dataset: Dataset, row: Image) -> bytes:
+def image_rows(parts: Parts, source: Source, *, chunk: int) -> Iterator[list[Image]]:
+    """Yield the dataset's rows in the archive's order, at most `chunk` at a time.
+
+    Raises:
+        Gone, Conflict: as `require_unchanged`, before each chunk.
+    """
+    after = None
+    while True:
+        with transaction(parts.reading) as session:
+            require_unchanged(session, source.components, source.dataset)
+            rows = datasets.images(session, source.dataset.id, label=None, after=after, limit=chunk)
+        if not rows:
+            return
+        after = rows[-1].id
+        yield rows
+
+
+def read_image(parts: Parts, source: Source, row: Image) -> bytes:
+    """Return the image's file.
+
+    Raises:
+        NotReady: `image_damaged`.
+        Gone, Conflict: as `require_unchanged`.
+    """
     try:
-        return datasets.read(parts.blobs, dataset, row)
+        return datasets.read(parts.blobs, source.dataset, row)
     except BlobMissing as missing:
-        with transaction(parts.reading) as session:  # deleted by another process just now?
-            evaluations.require(session, described, dataset)
-        damage.note_images(parts.sessions, dataset.id, [row.id])
+        source.require(parts)  # deleted by another process just now?
+        damage.note_images(parts.sessions, source.dataset.id, [row.id])
         raise datasets.damaged(missing) from None
 
 
 def _pixels(
-    parts: Parts,
-    selection: Selection,
-    rows: list[Image],
-    files: list[bytes],
-    budget: Budget,
+    parts: Parts, space: Space, rows: list[Image], files: list[bytes], budget: Budget
 ) -> list[Any]:
-    pixels = parts.spaces.pixels(selection.space, files, budget)
+    pixels = parts.spaces.pixels(space, files, budget)
     for row, found in zip(rows, pixels, strict=True):
         if isinstance(found, BadImage):
             raise datasets.unreadable(row.path, found.reason) from found

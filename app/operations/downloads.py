@@ -5,6 +5,7 @@ from typing import BinaryIO, NamedTuple
 
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image
+from app.errors import NotReady
 from app.files.blobs import BlobMissing
 from app.files.component_files import DamagedFile
 from app.images.budget import ACCEPTED_TIMES, Budget
@@ -12,13 +13,15 @@ from app.images.decoder import decoder_of
 from app.images.image_files import BadImage
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
+from app.passes import batch_predictions
+from app.schemas.batch_predictions import Format
 from app.store import components, damage, datasets
 
 IsKnown = Callable[[str], bool]  # whether the client has the file of this version
 
 
-class ComponentFile(NamedTuple):
-    """A component's file, open and intact; none if the client has this version."""
+class StoredFile(NamedTuple):
+    """An open and intact file of a component or of results; none if the client has this version."""
 
     version: str
     file: BinaryIO | None
@@ -35,7 +38,7 @@ class ImageFile(NamedTuple):
 
 def component_file(
     parts: Parts, reader: Ticket, component_id: str, is_known: IsKnown
-) -> ComponentFile:
+) -> StoredFile:
     """Return the component's file; a deletion of it ends its transfer.
 
     Raises:
@@ -52,15 +55,50 @@ def component_file(
 
     if is_known(version):
         reader.leave()
-        return ComponentFile(version, None, is_stored)
+        return StoredFile(version, None, is_stored)
     reader.hand_over([component_id, version])  # reading the file through takes its time
     try:
-        return ComponentFile(version, parts.checked.open(parts.blobs, key, version), is_stored)
+        return StoredFile(version, parts.checked.open(parts.blobs, key, version), is_stored)
     except DamagedFile as lost:
         damage.note(parts.sessions, parts.blobs, lost)
         with transaction(parts.reading) as session:  # deleted just now?
             components.ready(session, component_id)
         raise
+
+
+def results_file(
+    parts: Parts, reader: Ticket, id_: str, format_: Format, is_known: IsKnown
+) -> StoredFile:
+    """Return a file of a batch prediction's results; a deletion of what made it ends its transfer.
+
+    Raises:
+        NotReady: `results_damaged`.
+        Conflict, NotFound, Gone: as `batch_predictions.finished`.
+    """
+    reader.enter()
+    with transaction(parts.reading) as session:
+        row = batch_predictions.finished(session, id_)
+    files = {"jsonl": (row.jsonl_key, row.jsonl_sha256), "csv": (row.csv_key, row.csv_sha256)}
+    key, version = (str(each) for each in files[format_])
+
+    def is_stored() -> bool:
+        return parts.blobs.path(key, must_exist=False).exists()
+
+    if is_known(version):
+        reader.leave()
+        return StoredFile(version, None, is_stored)
+    used = [part[name] for part in row.selection["components"] for name in ("id", "sha256")]
+    reader.hand_over([id_, version, *used, *([row.dataset_id] if row.dataset_id else [])])
+    try:
+        return StoredFile(version, parts.checked.open(parts.blobs, key, version), is_stored)
+    except DamagedFile as lost:
+        with transaction(parts.reading) as session:  # deleted just now?
+            batch_predictions.finished(session, id_)
+        raise NotReady(
+            "results_damaged",
+            f"the file {key} {lost.fault}: restore it, or DELETE the batch prediction and request "
+            "another one",
+        ) from lost
 
 
 def image_file(

@@ -1,87 +1,122 @@
-"""Evaluations: a dataset's images through a selection; only the counts are stored."""
+"""Evaluations: a dataset's images through a selection; only the counts are stored.
+
+A request queues one, and app.operations.pass_runner has it computed.
+"""
 
 from collections import Counter, defaultdict
+from functools import partial
 from typing import Any
 
 from app.database.sessions import transaction
-from app.database.tables import Dataset
 from app.inference.deletion_gate import Ticket
-from app.inference.models import Model, Passed
-from app.inference.selection import (
-    contents,
-    read_consistently,
-    selection_fields,
-    unavailable_components,
-)
-from app.operations.dataset_pass import dataset_pass
+from app.inference.models import Passed
+from app.operations.dataset_pass import Source, dataset_pass
+from app.operations.pass_attempts import CHUNK, Attempt, Lost
+from app.operations.pass_models import fix, open_fixed
 from app.parts import Parts
+from app.passes import evaluations, queue
 from app.schemas.evaluations import EvaluationIn, EvaluationOut
-from app.store import datasets, evaluations, quotas
-from app.store.compositions import Selection
+from app.store import datasets, quotas
 from app.store.idempotency import Once
 
-CHUNK = 64  # images in memory at a time
 
-
-def evaluate(parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once) -> EvaluationOut:
-    """Evaluate the selection and store the result, once for an idempotency key.
+def queue_evaluation(
+    parts: Parts, ticket: Ticket, request: EvaluationIn, once: Once
+) -> EvaluationOut:
+    """Queue the evaluation of the selection as it is now, once for an idempotency key.
 
     Raises:
         Forbidden: `quota_exceeded`.
-        NotFound, Gone, Conflict, Invalid, NotReady: as `read_consistently` and `dataset_pass`.
+        TooManyRequests: `queue_full`.
+        NotFound, Gone, Conflict, Invalid, NotReady: as `fix`, and as `evaluations.add`.
     """
     with transaction(parts.reading) as session:
         dataset = datasets.get(session, request.dataset_id)
         if (known := once.known(session, request)) is not None:
             return EvaluationOut.of(evaluations.get(session, known))
+        queue.check_room(session, parts.settings.max_queued_jobs)
         quotas.check(session, max_evaluations=1)
     parts.count_images(dataset.num_images)
-    # Only composing and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
-    selection, model = read_consistently(
-        parts.reading,
-        parts.engine,
-        request,
-        lambda found: (found, _composed(parts, found)),
-        sessions=parts.sessions,
-        blobs=parts.blobs,
-        selections=parts.selections,
-    )
-    ticket.leave()
-    used, missed = selection_fields(selection), unavailable_components(selection)
-    result = _evaluated(parts, selection, model, dataset)
-    ticket.read_as_of_now()
-    ticket.enter()
+    fixed = fix(parts, request)
     with transaction(parts.sessions) as session:
 
-        def store() -> str:
+        def add() -> str:
             return evaluations.add(
-                session, selection=used, unavailable=missed, dataset=dataset, result=result
+                session,
+                selection=fixed.selection,
+                unavailable=fixed.unavailable,
+                model=fixed.model,
+                dataset=dataset,
+                max_queued=parts.settings.max_queued_jobs,
             ).id
 
-        row = evaluations.get(session, once.run(session, request, store))
+        row = evaluations.get(session, once.run(session, request, add, status=202))
         shown = EvaluationOut.of(row)
-    ticket.hand_over([dataset.id, *contents(selection)])
+    ticket.leave()
+    parts.passes.ring()
     return shown
 
 
-def _composed(parts: Parts, selection: Selection) -> Model:
-    """Return the selection's model, composed, so that a missing file is noticed now."""
-    model = parts.spaces.model(selection.space, *selection.served)
-    parts.engine.compose(model)
-    return model
+def ended_evaluation(parts: Parts, ticket: Ticket, evaluation_id: str) -> EvaluationOut | None:
+    """Return the evaluation, if it has ended, as of the epoch that the ticket then has.
+
+    Raises:
+        NotFound: `evaluation_not_found`.
+        NotReady: `lease_expired`.
+    """
+    read = partial(evaluations.get, evaluation_id=evaluation_id)
+    with transaction(parts.reading) as session:
+        if read(session).status in queue.ACTIVE:
+            return None
+    ticket.read_as_of_now()
+    with transaction(parts.reading) as session:
+        shown = EvaluationOut.of(read(session))
+    ticket.hand_over(_contents(shown))
+    return shown
 
 
-def _evaluated(
-    parts: Parts, selection: Selection, model: Model, dataset: Dataset
-) -> dict[str, Any]:
-    """Return the counts over all images of the dataset."""
+def cancel_evaluation(parts: Parts, evaluation_id: str) -> EvaluationOut:
+    """Cancel the evaluation; from the commit on it is cancelled, and whoever computes it notices.
+
+    Raises:
+        Conflict, NotFound: as `evaluations.cancel`.
+    """
+    with transaction(parts.sessions) as session:
+        return EvaluationOut.of(evaluations.cancel(session, evaluation_id))
+
+
+def compute(parts: Parts, attempt: Attempt) -> None:
+    """Count the answers to all images of the dataset, and publish the counts.
+
+    Raises:
+        Lost, Stopping: the attempt is over, or the process.
+        Problem: as `dataset_pass` and the engine.
+    """
+    with transaction(parts.reading) as session:
+        row = evaluations.get(session, attempt.held.id)
+        if row.dataset_id is None or row.model is None:
+            raise Lost
+        dataset = datasets.get(session, row.dataset_id)
+        opened = open_fixed(parts, session, row)
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def passed(pixels: list[Any]) -> Passed:
-        return parts.engine.run(model, pixels)
+        return attempt.passed(opened.model, pixels, "mixed")
 
-    for rows, found in dataset_pass(parts, selection, dataset, passed, chunk=CHUNK):
-        for row, column in zip(rows, found.logits.argmax(axis=1), strict=True):
-            confusion[row.label][found.labels[column]] += 1
-    return evaluations.result_of(confusion)
+    source = Source(opened.space, opened.parts, dataset)
+    for rows, found in dataset_pass(parts, source, passed, chunk=CHUNK, is_patient=True):
+        for image, column in zip(rows, found.logits.argmax(axis=1), strict=True):
+            confusion[image.label][found.labels[column]] += 1
+        attempt.done += len(rows)
+    result = evaluations.result_of(confusion)
+    attempt.check()
+    with transaction(parts.sessions) as session:
+        if not evaluations.publish(session, attempt.held, result):
+            raise Lost
+
+
+def _contents(shown: EvaluationOut) -> list[str]:
+    """Return what the answer was made of, in the terms of `Ticket.hand_over`."""
+    used = [part.sha256 for part in shown.components]
+    return [*used, shown.dataset_id] if shown.dataset_id else used

@@ -10,7 +10,7 @@ from app.inference.deletion_gate import Ticket
 from app.inference.models import Effects, WeightProblem
 from app.inference.opened_spaces import source_of
 from app.inference.selection import contents, read_consistently, selection_fields
-from app.operations.dataset_pass import dataset_pass
+from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
 from app.schemas.compositions import CompositionOut, SolveIn
 from app.schemas.predictions import SelectionQuery
@@ -138,7 +138,8 @@ def _gathered(parts: Parts, selection: Selection, dataset: Dataset) -> Gathered:
     def effects(pixels: list[Any]) -> Effects:
         return parts.engine.effects(key, sources, pixels, labels)
 
-    for rows, chunk in dataset_pass(parts, selection, dataset, effects, chunk=CHUNK, labels=labels):
+    images = Source.of(selection, dataset)
+    for rows, chunk in dataset_pass(parts, images, effects, chunk=CHUNK, labels=labels):
         found.chunks.append(chunk)
         found.truth += [labels.index(row.label) for row in rows]
         found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]

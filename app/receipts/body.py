@@ -99,6 +99,7 @@ class Invalidated:
     compositions: tuple[ChangedComposition, ...]
     solved_weights: tuple[str, ...]  # names of compositions
     evaluations: tuple[str, ...]  # ids
+    batch_predictions: tuple[str, ...] | None = None  # ids; None where there are none
 
 
 @dataclass(frozen=True, kw_only=True)

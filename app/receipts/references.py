@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.database.jobs import records_of
 from app.database.tables import (
+    BatchPrediction,
+    BatchPredictionMember,
     Component,
     ComponentEvent,
     ComponentParent,
@@ -28,7 +30,8 @@ from app.files import erasure
 from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
 
-ANSWERS = Evaluation.selection, Evaluation.result
+ANSWERS = Evaluation.selection, Evaluation.model, Evaluation.result, Evaluation.error
+BATCHES = BatchPrediction.selection, BatchPrediction.model, BatchPrediction.error
 CHECKED = (
     "rows",
     "parents",
@@ -37,6 +40,7 @@ CHECKED = (
     "events",
     "compositions",
     "evaluations",
+    "batch_predictions",
     "idempotency_keys",
     "job_records",
     "blobs",
@@ -61,6 +65,9 @@ def count(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, 
         "evaluations": _rows(session, EvaluationMember.component_id.in_(ids))
         + _rows(session, Evaluation.dataset_id.in_(ids))
         + _rows(session, or_(False, *(_mentions(id_, *ANSWERS) for id_ in ids))),
+        "batch_predictions": _rows(session, BatchPredictionMember.component_id.in_(ids))
+        + _rows(session, BatchPrediction.dataset_id.in_(ids))
+        + _rows(session, or_(False, *(_mentions(id_, *BATCHES) for id_ in ids))),
         "idempotency_keys": _rows(session, IdempotencyKey.resource_id.in_(ids)),
         "job_records": len(records_of(session, ids)),
         "blobs": sum(_files(blobs, folder) for id_ in ids for folder in folders(id_)),

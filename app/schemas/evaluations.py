@@ -1,10 +1,11 @@
 """Evaluations: the request with a dataset and a selection, and the counts of right labels."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.schemas.passes import PassError, PassProgress, PassStatus
 from app.schemas.predictions import (
     SelectionQuery,
     UnavailableComponent,
@@ -32,13 +33,15 @@ class LabelResult(BaseModel):
 
 
 class EvaluationOut(BaseModel):
-    """The result of an evaluation; its numbers become null once a part of it is deleted."""
+    """An evaluation; its numbers are null until it is ready, and once a part of it is deleted."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
                 "id": "ev_0190",
                 "status": "ready",
+                "progress": {"done": 40, "total": 40},
+                "error": None,
                 "dataset_id": "ds_0190",
                 "space": "default",
                 "fingerprint": "5f0c…",
@@ -52,12 +55,16 @@ class EvaluationOut(BaseModel):
                 "confusion": {"seven": {"seven": 19, "one": 1}},
                 "invalidated_by": None,
                 "created_at": "2025-01-31T09:30:00.123456Z",
+                "started_at": "2025-01-31T09:30:00.234567Z",
+                "finished_at": "2025-01-31T09:30:02.345678Z",
             }
         }
     )
 
     id: str
-    status: Literal["ready", "invalidated"]
+    status: PassStatus
+    progress: PassProgress
+    error: PassError | None = Field(None, description="what made it fail")
     dataset_id: str | None
     space: str
     fingerprint: str
@@ -76,6 +83,8 @@ class EvaluationOut(BaseModel):
     )
     invalidated_by: str | None = Field(description="the receipt of the deletion")
     created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
 
     @classmethod
     def of(cls, row: Any) -> Self:
@@ -84,9 +93,13 @@ class EvaluationOut(BaseModel):
         return cls(
             id=row.id,
             status=row.status,
+            progress=PassProgress(done=row.done, total=row.total),
+            error=row.error and PassError(**row.error),
             dataset_id=row.dataset_id,
             invalidated_by=row.invalidated_by,
             created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
             **row.selection,
             **(empty | (row.result or {})),
         )

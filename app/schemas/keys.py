@@ -42,6 +42,7 @@ class KeyLimits(Given):
     max_spaces: Count | None = Field(None, description="that it owns")
     max_compositions: Count | None = Field(None, description="that it has made and are there")
     max_evaluations: Count | None = Field(None, description="that it has made and are there")
+    max_batch_predictions: Count | None = Field(None, description="that it has made and are there")
     max_concurrent_requests: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = Field(
         None, description="open at a time, streams and downloads too, in each API process"
     )

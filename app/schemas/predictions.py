@@ -62,8 +62,8 @@ def _with_numbers(values: list[str]) -> list[str]:
     return values if {"logits", "probabilities"} & set(values) else [*values, *NUMBERS]
 
 
-class PredictionQuery(SelectionQuery):
-    """A prediction without its images."""
+class RankingQuery(SelectionQuery):
+    """A selection, and the labels to rank by its answers."""
 
     top_k: int = Field(5, ge=1, le=1000, description="most labels in an image's answer")
     labels: (
@@ -76,12 +76,17 @@ class PredictionQuery(SelectionQuery):
     ) = Field(
         None, description="rank these labels only; each must be one of the selected components"
     )
+    deterministic: bool = Field(False, description=DETERMINISTIC)
+
+
+class PredictionQuery(RankingQuery):
+    """A prediction without its images."""
+
     return_: Annotated[
         list[Literal["logits", "probabilities", "contributions", "leave_one_out"]],
         Field(min_length=1, max_length=MAX_LISTED),
         AfterValidator(_with_numbers),
     ] = Field(["logits", "probabilities"], alias="return", description=RETURN)
-    deterministic: bool = Field(False, description=DETERMINISTIC)
 
 
 class EncodedImage(Closed):

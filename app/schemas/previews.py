@@ -66,6 +66,7 @@ class PreviewOut(BaseModel):
                     }
                 ],
                 "evaluations": 2,
+                "batch_predictions": 1,
                 "also_held": {
                     "datasets": [{"dataset_id": "ds_0190", "images": 359}],
                     "components": [],
@@ -99,5 +100,6 @@ class PreviewOut(BaseModel):
     labels_gone: list[str] = Field(description="that nothing else in the space knows")
     compositions: list[ChangedComposition] = Field(description="by name")
     evaluations: int = Field(description="how many would be invalidated")
+    batch_predictions: int = Field(description="how many would be invalidated")
     also_held: AlsoHeld
     answers: AnswersOut | None = Field(description="null without a dataset_id")

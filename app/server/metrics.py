@@ -46,6 +46,8 @@ class Counts(Protocol):
     @property
     def damaged(self) -> Mapping[str, int]: ...
     @property
+    def passes(self) -> Mapping[tuple[str, str], int]: ...
+    @property
     def scrubbed_at(self) -> float: ...
 
 
@@ -80,6 +82,7 @@ class _CountsCollector(Collector):
             counts.scrubbed_at,
         )
         yield _components(counts.components)
+        yield _passes(counts.passes)
         yield _trainings(counts.trainings)
 
 
@@ -105,6 +108,17 @@ def _components(counts: Mapping[str, int]) -> Metric:
     )
     for status, number in counts.items():
         family.add_metric([status], number)
+    return family
+
+
+def _passes(counts: Mapping[tuple[str, str], int]) -> Metric:
+    family = GaugeMetricFamily(
+        "tangent_jobs",
+        "evaluations and batch predictions, by kind and status",
+        labels=["kind", "status"],
+    )
+    for labels, number in counts.items():
+        family.add_metric(labels, number)
     return family
 
 

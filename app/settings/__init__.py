@@ -119,12 +119,15 @@ class Settings(Limits):
         2_048, ge=1, description="images that wait for a batch; beyond, the answer is 429"
     )
     worker_heartbeat_seconds: float = Field(
-        2.0, gt=0, description="seconds between a worker's heartbeats"
+        2.0,
+        gt=0,
+        description="seconds between a worker's heartbeats, or an API process's for its jobs",
     )
     worker_dead_seconds: float = Field(
         15.0,
         gt=0,
-        description="seconds without a heartbeat after which a worker's jobs go to other workers",
+        description="seconds without a heartbeat after which a worker's trainings, or an API "
+        "process's jobs, go to others",
     )
     scrub_bytes_per_second: int = Field(
         10 * 2**20,

@@ -39,6 +39,12 @@ class Limits(BaseSettings):
     max_prediction_images: int = Field(
         64, ge=1, description="maximum number of images in a prediction"
     )
+    max_queued_jobs: int = Field(
+        1_000,
+        ge=1,
+        description="maximum number of evaluations and batch predictions that wait or run; beyond, "
+        "the answer is 429",
+    )
     max_components: int = Field(
         1_000, ge=1, description="maximum number of components in a composition"
     )

@@ -9,8 +9,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.ledger_order import receipts_so_far
+from app.database.pass_tables import STATUSES
 from app.database.sessions import transaction
-from app.database.tables import Component, ComponentEvent, Dataset, now
+from app.database.tables import (
+    BatchPrediction,
+    Component,
+    ComponentEvent,
+    Dataset,
+    Evaluation,
+    now,
+)
 from app.store import components, scrub_turns, workers
 from app.store.members import is_damaged
 
@@ -41,6 +49,7 @@ class Counts:
     receipts: int
     workers: int  # with a recent sign of life
     damaged: dict[str, int] = field(default_factory=dict)  # kind -> how many are known to be so
+    passes: dict[tuple[str, str], int] = field(default_factory=dict)  # kind, status -> how many
     scrubbed_at: float = 0.0  # the end of the last whole scrub, in seconds of Unix; 0: never
 
 
@@ -87,8 +96,20 @@ def _read(session: Session, dead_seconds: float) -> Counts:
         receipts=deletions_so_far(session),
         workers=len(workers.alive(session, dead_seconds=dead_seconds)),
         damaged=damaged(session),
+        passes=_passes(session),
         scrubbed_at=0.0 if scrubbed is None else scrubbed.timestamp(),
     )
+
+
+def _passes(session: Session) -> dict[tuple[str, str], int]:
+    """Return the number of evaluations and batch predictions by kind and status."""
+    counts: dict[tuple[str, str], int] = {}
+    for table in (Evaluation, BatchPrediction):
+        kind = table.__tablename__
+        counts |= dict.fromkeys(((kind, status) for status in STATUSES), 0)
+        by_status = select(table.status, func.count()).group_by(table.status)
+        counts |= {(kind, status): number for status, number in session.execute(by_status)}
+    return counts
 
 
 def _queued_seconds(session: Session) -> float:

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from app.database.sessions import hold_write_lock
 from app.database.tables import Composition, Dataset
 from app.errors import Conflict
-from app.store import compositions, evaluations
+from app.store import compositions
+from app.store.members import require_unchanged
 
 SETTINGS = ("objective", "l2", "constraint")  # the settings that stay after an invalidation
 
@@ -39,7 +40,7 @@ def store(
         NotFound: as `compositions.get`.
     """
     hold_write_lock(session)
-    evaluations.require(session, selection, dataset)
+    require_unchanged(session, selection["components"], dataset)
     row = compositions.get(session, name)
     session.refresh(row, with_for_update=True)
     if compositions.etag(row) != etag:

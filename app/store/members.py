@@ -1,17 +1,17 @@
 """The members of a selection: ready components of one space, with weights that the rule takes."""
 
 import math
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, case, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import callers
 from app.database.row_checksums import KEPT, was_kept
-from app.database.tables import Component, Space
+from app.database.tables import Component, Dataset, Space
 from app.errors import Conflict, Invalid
-from app.store import components
+from app.store import components, datasets
 from tangent.vocabulary import RULES, weight_fault
 
 RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration yet
@@ -81,6 +81,33 @@ def selected(session: Session, space: Space, ids: Collection[str]) -> list[Compo
     rows = _named(session, space, ids)
     _check_ready(session, space, rows)
     return rows
+
+
+def require_unchanged(
+    session: Session, parts: Sequence[Mapping[str, Any]], dataset: Dataset | None
+) -> None:
+    """Check that a dataset and components still exist as they were when the work began.
+
+    `parts` have an `id` and a `sha256` each; `dataset` is the row as it was read then.
+
+    Raises:
+        Gone: the dataset's or a component's.
+        Conflict: `dataset_changed` if an image was deleted or a label renamed since;
+            `selection_changed` if a component is another one by now.
+    """
+    if dataset is not None:
+        revision = dataset.revision  # before the row, which may be the same object, is read again
+        if datasets.get(session, dataset.id).revision != revision:
+            raise Conflict(
+                "dataset_changed",
+                f"images or labels of dataset {dataset.id} changed in the meantime: ask again",
+            )
+    for part in parts:
+        if components.get(session, part["id"]).sha256 != part["sha256"]:
+            raise Conflict(
+                "selection_changed",
+                f"component {part['id']} changed in the meantime: ask again",
+            )
 
 
 def _all(session: Session, space: Space) -> list[Component]:

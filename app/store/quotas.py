@@ -14,7 +14,15 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.access.callers import caller_of
-from app.database.tables import ApiKey, Component, Composition, Dataset, Evaluation, Space
+from app.database.tables import (
+    ApiKey,
+    BatchPrediction,
+    Component,
+    Composition,
+    Dataset,
+    Evaluation,
+    Space,
+)
 from app.errors import Forbidden
 from app.store.components import ACTIVE
 
@@ -63,7 +71,11 @@ def _sum(maker: Any, size: Any) -> Used:
 
 
 def _bytes(session: Session, key: ApiKey) -> int:
-    parts = (Dataset.created_by, Dataset.pack_bytes), (Component.created_by, Component.bytes)
+    parts = (
+        (Dataset.created_by, Dataset.pack_bytes),
+        (Component.created_by, Component.bytes),
+        (BatchPrediction.created_by, BatchPrediction.bytes),
+    )
     return sum(_sum(*columns)(session, key) for columns in parts)
 
 
@@ -75,4 +87,5 @@ USED: Mapping[str, Used] = {
     "max_spaces": _rows(Space.owner),
     "max_compositions": _rows(Composition.created_by),
     "max_evaluations": _rows(Evaluation.created_by),
+    "max_batch_predictions": _rows(BatchPrediction.created_by),
 }

@@ -23,13 +23,15 @@ from app.files import erasure
 from app.files import sweep as orphans
 from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
+from app.passes import batch_predictions
 from app.receipts import references
 from app.store import datasets
 from app.unlearning.deletion import Deletion
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = (datasets.SCRATCH, "import", "backup")  # prefixes of what a killed process left
+# Prefixes of what a killed process left.
+INTERRUPTED = (datasets.SCRATCH, batch_predictions.SCRATCH, "import", "backup")
 
 
 class Jobs(Protocol):
@@ -75,12 +77,14 @@ def _steps(
         for subject_id in obsolete.subject_ids:
             for folder in references.folders(subject_id):
                 yield partial(_delete_folder, store, folder)
+        for id_ in obsolete.passes:  # also what an attempt that died has left there
+            yield partial(_delete_folder, store, f"{batch_predictions.FOLDER}/{id_}")
     for job_id in obsolete.training:
         yield partial(jobs.cancel, job_id)
     if obsolete.jobs:
         yield partial(jobs.forget, obsolete.jobs)
     # After the cancelling: a training may have made more until it noticed.
-    for subject_id in obsolete.subject_ids:
+    for subject_id in (*obsolete.subject_ids, *obsolete.passes):
         yield partial(_delete_scratch_of, blobs, subject_id)
     yield partial(_delete_scratch, obsolete.scratch)
     yield partial(scrub, sessions)
@@ -128,7 +132,8 @@ def recover(
     for prefix in INTERRUPTED:
         _delete_scratch(path for path in blobs.scratch_of(prefix) if path.stat().st_mtime < old)
     # Of components, files only: a folder is a training's, whose next attempt removes it.
-    saved = (path for path in blobs.scratch.glob("cmp_*") if path.is_file())
+    made = ("cmp_*", f"{batch_predictions.PREFIX}_*")
+    saved = (path for each in made for path in blobs.scratch.glob(each) if path.is_file())
     _delete_scratch(path for path in saved if path.stat().st_mtime < old)
     if deleted:
         scrub(sessions)

@@ -6,8 +6,8 @@
 
 The order never changes. The write lock is held and the rows are locked. Then `apply` notes the
 spaces as they are · takes the components, and weights fitted with them, out of compositions, and
-invalidates evaluations · deletes and edits rows · sets tombstones · notes the spaces again ·
-appends the receipt.
+invalidates evaluations and batch predictions · deletes and edits rows · sets tombstones · notes the
+spaces again · appends the receipt.
 """
 
 import secrets
@@ -25,6 +25,7 @@ from app.archives.packs import Place
 from app.database.jobs import records_of
 from app.database.sessions import affected
 from app.database.tables import (
+    BatchPredictionMember,
     Component,
     ComponentEvent,
     ComponentParent,
@@ -79,7 +80,8 @@ class Obsolete:
     shas: list[str]  # of component files, for the caches of what was composed of them
     training: list[str]  # jobs that may be running
     jobs: list[str]  # jobs of which the engine has records
-    files: list[str]  # keys of blobs that were replaced
+    files: list[str]  # keys of blobs that were replaced, or made with what is gone
+    passes: list[str]  # ids of batch predictions that were made with it
     scratch: list[Path]  # of attempts that were lost
 
 
@@ -135,6 +137,7 @@ def _obsolete(session: Session, change: Change) -> Obsolete:
         training=[row.job_id for row in [*lost, *ended]],
         jobs=sorted(records_of(session, ids)) if ids else [],
         files=[str(row.blob_key) for row in kept if row.sha256],
+        passes=[],
         scratch=change.edit.scratch if change.edit else [],
     )
 
@@ -145,8 +148,10 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
     salt = secrets.token_hex(16)
     archive = salted(salt, dataset.sha256) if dataset and dataset.sha256 else None
     image_hashes = None if images is None else tuple(salted(salt, row.sha256) for row in images)
-    invalidated = invalidation.invalidate(session, change)
-    removed = [_file(row) for row in change.stored]
+    invalidated, files, removed_files = invalidation.invalidate(session, change)
+    obsolete.files.extend(files)
+    obsolete.passes.extend(invalidated.batch_predictions or ())
+    removed = [_file(row) for row in change.stored] + removed_files
     if change.edit is None and obsolete.jobs:
         removed.append(Removed(kind="job_records", count=len(obsolete.jobs)))
     removed += _delete_rows(session, change)
@@ -172,6 +177,9 @@ def _delete_rows(session: Session, change: Change) -> list[Removed]:
     rows: dict[str, Delete] = {
         "evaluation_members": delete(EvaluationMember).where(
             EvaluationMember.component_id.in_(ids)
+        ),
+        "batch_prediction_members": delete(BatchPredictionMember).where(
+            BatchPredictionMember.component_id.in_(ids)
         ),
         "events": delete(ComponentEvent).where(ComponentEvent.component_id.in_(ids)),
         "parents": delete(ComponentParent).where(ours),

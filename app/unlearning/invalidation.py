@@ -1,19 +1,45 @@
-"""Invalidation of solved weights and evaluations that were made with data that goes or changes."""
+"""Invalidation of what was made with data that goes or changes.
+
+It is solved weights, evaluations and batch predictions: also those that are queued, and those that
+some process is computing now, which then cannot publish anything.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from app.database.tables import Composition, CompositionMember, Evaluation, EvaluationMember, now
-from app.receipts.body import ChangedComposition, Invalidated
+from app.database.tables import (
+    BatchPrediction,
+    BatchPredictionMember,
+    Composition,
+    CompositionMember,
+    Evaluation,
+    EvaluationMember,
+    now,
+)
+from app.passes import batch_predictions
+from app.passes.queue import UNAVAILABLE, Pass
+from app.receipts.body import ChangedComposition, Invalidated, Removed
 from app.store import compositions, fitted_weights
-from app.store.evaluations import UNAVAILABLE
 from app.unlearning.change import Change
 
+MEMBERS: dict[type[Pass], Any] = {
+    Evaluation: (EvaluationMember, EvaluationMember.evaluation_id),
+    BatchPrediction: (BatchPredictionMember, BatchPredictionMember.batch_prediction_id),
+}
 
-def invalidate(session: Session, change: Change) -> Invalidated:
+
+class Invalidation(NamedTuple):
+    """The results that were invalidated, for the receipt, and the files that go with them."""
+
+    invalidated: Invalidated
+    files: list[str]  # keys of blobs that no row names any more
+    removed: list[Removed]
+
+
+def invalidate(session: Session, change: Change) -> Invalidation:
     """Invalidate all that used one of the components or the dataset.
 
     Removed components leave their compositions. Components of a dataset that stays keep their
@@ -25,13 +51,23 @@ def invalidate(session: Session, change: Change) -> Invalidated:
     dataset = edit.dataset if edit else change.dataset
     using, dataset_id = [*changed, *gone], dataset.id if dataset else None
     changed_rows, unsolved = _compositions(session, using, gone, dataset_id, change.receipt_id)
-    evaluations = _evaluations(session, using, dataset_id, change.receipt_id)
-    _forget_unavailable(session, gone)
-    return Invalidated(
+    found: dict[type[Pass], list[Any]] = {}
+    for table in MEMBERS:
+        found[table] = _using(session, table, using, dataset_id)
+    files, removed = _files(found[BatchPrediction])
+    for row in (*found[Evaluation], *found[BatchPrediction]):
+        _clear(row, using, change.receipt_id)
+    session.flush()
+    for table in MEMBERS:
+        _forget_unavailable(session, table, gone)
+    ids = {table: tuple(row.id for row in rows) for table, rows in found.items()}
+    invalidated = Invalidated(
         compositions=tuple(changed_rows),
         solved_weights=tuple(unsolved),
-        evaluations=tuple(evaluations),
+        evaluations=ids[Evaluation],
+        batch_predictions=ids[BatchPrediction] or None,
     )
+    return Invalidation(invalidated, files, removed)
 
 
 def _compositions(
@@ -71,28 +107,51 @@ def _locked(session: Session, ids: Sequence[str], dataset_id: str | None) -> lis
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
 
-def _evaluations(
-    session: Session, ids: Sequence[str], dataset_id: str | None, receipt_id: str
-) -> list[str]:
-    """Clear every evaluation that used one of the components or the dataset; return their ids."""
-    used = EvaluationMember.component_id.in_(ids), EvaluationMember.used
-    using = select(EvaluationMember.evaluation_id).where(*used)
-    condition: ColumnElement[bool] = Evaluation.id.in_(using)
+def _using(
+    session: Session, table: type[Pass], ids: Sequence[str], dataset_id: str | None
+) -> list[Any]:
+    """Lock and return the passes that use one of the components or the dataset, by id.
+
+    Whatever their status: one that has failed may name in its error what is deleted.
+    """
+    member, of = MEMBERS[table]
+    condition: ColumnElement[bool] = table.id.in_(
+        select(of).where(member.component_id.in_(ids), member.used)
+    )
     if dataset_id is not None:
-        condition = or_(condition, Evaluation.dataset_id == dataset_id)
-    rows = list(session.scalars(select(Evaluation).where(condition).order_by(Evaluation.id)))
+        condition = or_(condition, table.dataset_id == dataset_id)
+    query = select(table).where(condition).order_by(table.id).with_for_update()
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
+    """Take out of a pass whatever was made with these components or its dataset."""
+    row.selection = row.selection | {"components": _kept(row.selection, ids)}
+    row.status, row.invalidated_by = "invalidated", receipt_id
+    row.model = row.error = row.holder = None
+    if row.finished_at is None:
+        row.finished_at = now()
+    if isinstance(row, Evaluation):
+        row.result = None
+    else:
+        row.archive_key = row.jsonl_key = row.csv_key = None
+        row.jsonl_sha256 = row.csv_sha256 = row.bytes = None
+
+
+def _files(rows: Sequence[BatchPrediction]) -> tuple[list[str], list[Removed]]:
+    """Return the keys of the rows' blobs, and what a receipt says of them."""
+    keys = [key for row in rows for key in batch_predictions.keys_of(row)]
+    size = sum(row.bytes or 0 for row in rows)
+    removed = [Removed(kind="batch_prediction_files", count=len(keys), bytes=size)] if keys else []
+    return keys, removed
+
+
+def _forget_unavailable(session: Session, table: type[Pass], gone: Sequence[str]) -> None:
+    """Take these components out of passes that were made without them, and stay valid."""
+    member, of = MEMBERS[table]
+    using = select(of).where(member.component_id.in_(gone), member.used.is_(False))
+    rows: list[Any] = list(session.scalars(select(table).where(table.id.in_(using))))
     for row in rows:
-        row.selection = row.selection | {"components": _kept(row.selection, ids)}
-        row.result, row.status, row.invalidated_by = None, "invalidated", receipt_id
-    session.flush()
-    return [row.id for row in rows]
-
-
-def _forget_unavailable(session: Session, gone: Sequence[str]) -> None:
-    """Take these components out of evaluations that were made without them, and stay valid."""
-    mine = EvaluationMember.component_id.in_(gone), EvaluationMember.used.is_(False)
-    using = select(EvaluationMember.evaluation_id).where(*mine)
-    for row in session.scalars(select(Evaluation).where(Evaluation.id.in_(using))):
         missed = row.selection[UNAVAILABLE]
         kept = [part for part in missed if part["id"] not in gone]
         row.selection = row.selection | {UNAVAILABLE: kept}

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import transaction
 from app.database.tables import (
+    BatchPrediction,
+    BatchPredictionMember,
     Component,
     Composition,
     CompositionMember,
@@ -19,8 +21,9 @@ from app.database.tables import (
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Model
 from app.inference.selection import read_consistently
-from app.operations.dataset_pass import dataset_pass
+from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
+from app.passes.queue import ACTIVE
 from app.schemas.datasets import SharingDataset
 from app.schemas.predictions import SelectionQuery
 from app.schemas.previews import AlsoHeld, AnswersOut, ChangedComposition, LabelChange, PreviewOut
@@ -64,7 +67,10 @@ def preview_rows(session: Session, component_id: str) -> PreviewOut:
         derived=derived,
         labels_gone=_labels_gone(session, row, gone),
         compositions=_compositions(session, row, gone),
-        evaluations=_evaluations(session, gone),
+        evaluations=_passes(session, Evaluation, EvaluationMember.evaluation_id, gone),
+        batch_predictions=_passes(
+            session, BatchPrediction, BatchPredictionMember.batch_prediction_id, gone
+        ),
         also_held=_also_held(session, row),
         answers=None,
     )
@@ -103,13 +109,12 @@ def _compositions(session: Session, row: Component, gone: list[str]) -> list[Cha
     ]
 
 
-def _evaluations(session: Session, gone: list[str]) -> int:
-    query = select(func.count(distinct(Evaluation.id))).join(
-        EvaluationMember, EvaluationMember.evaluation_id == Evaluation.id
-    )
-    members = EvaluationMember.component_id.in_(gone), EvaluationMember.used
-    using = *members, Evaluation.status == "ready"
-    return session.scalar(query.where(*using)) or 0
+def _passes(session: Session, table: Any, of: Any, gone: list[str]) -> int:
+    """Return how many evaluations, or batch predictions, are made or being made with these."""
+    member = of.class_
+    query = select(func.count(distinct(table.id))).join(member, of == table.id)
+    members = member.component_id.in_(gone), member.used
+    return session.scalar(query.where(*members, table.status.in_((*ACTIVE, "ready")))) or 0
 
 
 def _also_held(session: Session, row: Component) -> AlsoHeld:
@@ -156,7 +161,8 @@ def _answers(
     def both(pixels: list[Any]) -> tuple[list[Any], list[Any]]:
         return _first_labels(parts, pixels, before), _first_labels(parts, pixels, after)
 
-    for rows, (old, new) in dataset_pass(parts, selection, dataset, both, chunk=CHUNK):
+    images = Source.of(selection, dataset)
+    for rows, (old, new) in dataset_pass(parts, images, both, chunk=CHUNK):
         for row, old_label, new_label in zip(rows, old, new, strict=True):
             counts[row.label].update(
                 {

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_28_image_hashes"
-down_revision = "2026_11_28_selection_version"
+down_revision = "2026_11_28_passes"
 branch_labels = None
 depends_on = None
 

@@ -1,11 +1,15 @@
 """The verbs of a client of the service: upload, delete, verify, predict and compose."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 
 from tests.support.images import image
 from tests.support.service import Service
+
+WAIT = {"Prefer": "wait"}  # headers of a request for an evaluation that is answered at its end
 
 
 def upload(service: Service, packed: bytes, **more: Any) -> dict[str, Any]:
@@ -56,3 +60,39 @@ def compose(
     answer = service.client.put(f"/v1/compositions/{name}", json=body)
     assert answer.status_code in ((200, 201) if status is None else (status,)), answer.text
     return answer.json()
+
+
+def until_ended(service: Service, path: str, seconds: float = 60.0) -> dict[str, Any]:
+    """Return the evaluation or batch prediction at this path, once it has ended."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = service.client.get(f"/v1/{path}")
+        assert answer.status_code == 200, answer.text
+        if answer.json()["status"] not in ("queued", "running"):
+            return answer.json()
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.02)
+
+
+def delete_image(service: Service, _component_id: str, dataset_id: str) -> dict[str, Any]:
+    """Delete the dataset's first image; return the receipt."""
+    images = service.client.get(f"/v1/datasets/{dataset_id}/images").json()["data"]
+    return delete(service, f"datasets/{dataset_id}/images/{images[0]['id']}")
+
+
+def rename(service: Service, _component_id: str, dataset_id: str) -> dict[str, Any]:
+    """Rename a label of the dataset; return the receipt."""
+    path = f"/v1/datasets/{dataset_id}/labels"
+    answer = service.client.post(path, json={"rename": {"cat": "tiger"}})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["receipt"]
+
+
+# What removes something that an answer was made of: a component, or a dataset of which no
+# component was trained.
+DELETIONS: dict[str, Callable[[Service, str, str], dict[str, Any]]] = {
+    "component": lambda service, component_id, _: delete(service, f"components/{component_id}"),
+    "dataset": lambda service, _, dataset_id: delete(service, f"datasets/{dataset_id}"),
+    "image": delete_image,
+    "labels": rename,
+}

@@ -35,8 +35,12 @@ class HeldPasses:
 
     def wait_for_one(self) -> None:
         """Wait until a pass has begun."""
+        self.wait_for(1)
+
+    def wait_for(self, number: int) -> None:
+        """Wait until so many passes have begun."""
         end = time.monotonic() + SECONDS
-        while not self.begun:
+        while len(self.begun) < number:
             assert time.monotonic() < end
             time.sleep(0.01)
 

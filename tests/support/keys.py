@@ -30,9 +30,9 @@ def by(service: Service, *scopes: str, **body: Any) -> Iterator[httpx.Client]:
         yield client
 
 
-def wait_for(read: Callable[[], Any]) -> Any:
+def wait_for(read: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Return what `read` returns once it is true."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + seconds
     while not (found := read()):
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from app.cli import serve_command
 from app.settings import Settings
 from tests.support.command import environment
+from tests.support.processes import CONTEXT
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/docs")
 
@@ -39,3 +42,19 @@ def serving(settings: Settings, folder: Path) -> Iterator[Serving]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def _serve(settings: Settings) -> None:
+    sys.exit(serve_command.serve(settings, with_worker=False))
+
+
+@contextmanager
+def serving_unasked(settings: Settings) -> Iterator[BaseProcess]:
+    """Run a service that nobody asks anything, in a process that has the code loaded."""
+    process = CONTEXT.Process(target=_serve, args=(settings.model_copy(update={"port": 0}),))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()

@@ -20,7 +20,8 @@ MAX_JSON_VALUES = 100_000
 FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
 MAX_BYTES_IN_MEMORY = 256 * 2**20  # of all bodies that are being read or answered
 ALWAYS_TAKEN = 2**20  # of a body, however many others there are
-TO_DISK = ("/v1/datasets", "/v1/components/import")  # bodies that are spooled
+ARCHIVES = ("/v1/datasets", "/v1/batch-predictions")  # routes that take one
+TO_DISK = (*ARCHIVES, "/v1/components/import")  # bodies that are spooled
 RETRY_SECONDS = 5
 LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it may lose the answer
 
@@ -31,7 +32,8 @@ class BodyTooLarge(Exception):
 
 def limit_of(scope: Scope, settings: Settings) -> int:
     """Return the most bytes that this request's body may have."""
-    if scope["method"] == "POST" and scope["path"].rstrip("/") == "/v1/datasets":
+    is_archive = scope["method"] == "POST" and scope["path"].rstrip("/") in ARCHIVES
+    if is_archive and not _is_json(scope):
         return settings.max_upload_bytes + FORM_OVERHEAD
     if _is_json(scope) and scope["path"].rstrip("/") != "/v1/predictions":
         return min(MAX_JSON_BYTES, settings.max_request_bytes)

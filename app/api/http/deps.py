@@ -72,7 +72,8 @@ def _object(request: Request, name: str, value: str) -> str:
 
 def _noun(request: Request) -> str:
     plural = request.scope["path"].split("/")[2]
-    return "composition" if plural == "models" else plural.removesuffix("s")
+    singular = "composition" if plural == "models" else plural.removesuffix("s")
+    return singular.replace("-", "_")
 
 
 async def _parts(request: Request) -> Parts:

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from app.api.http.auth import GUARDED
 from app.api.http.openapi_bounds import add, tighten
 from app.api.http.scopes import scope_of
+from app.schemas.batch_predictions import BatchPredictionIn
 from app.schemas.predictions import PredictionIn
 from app.schemas.problems import MEDIA_TYPE, ProblemOut
 
@@ -36,6 +37,7 @@ TAGS = [
     ("compositions", "Named choices of components, weights and a rule."),
     ("predictions", "Images through a composition; nothing is stored."),
     ("evaluations", "A dataset through a composition: accuracy, per label, confusion."),
+    ("batch-predictions", "All images of a dataset or an archive, as files of results."),
     ("receipts", "What each deletion removed and invalidated, in a hash-chained ledger."),
     ("spaces", "Backbone, scope and preprocessing that components share."),
     ("keys", "API keys, with scopes, limits and an expiry; and what was done by them."),
@@ -64,7 +66,8 @@ OUTAGES = {
 
 def operation_id(route: APIRoute) -> str:
     """Return the operation's id: the tag and the route function's name, `datasets_upload`."""
-    return f"{route.tags[0]}_{route.name}" if route.tags else route.name
+    name = f"{route.tags[0]}_{route.name}" if route.tags else route.name
+    return name.replace("-", "_")
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -80,7 +83,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
             routes=app.routes,
         )
-        add(made, PredictionIn)  # parsed by the route itself, so FastAPI does not know it
+        for parsed in (PredictionIn, BatchPredictionIn):  # by routes themselves, not by FastAPI
+            add(made, parsed)
         tighten(made, app.state.settings)
         _describe_problems(made)
         _describe_keys(made, needed=app.state.settings.api_key is not None)

@@ -140,15 +140,15 @@ async def _read_form(request: Request, settings: Settings) -> tuple[Fields, list
 def _from_fields(where: str, fields: Fields, images: list[bytes | Problem]) -> PredictionRequest:
     if sum(values_in(text.encode(errors="replace")) for _, text in fields) > MAX_JSON_VALUES:
         raise too_many_values()
-    return PredictionRequest(_checked(PredictionQuery, _named(fields), where), images)
+    return PredictionRequest(checked(PredictionQuery, named(fields), where), images)
 
 
 def _from_json(body: bytes) -> PredictionRequest:
-    query = _checked(PredictionIn, _in_utf8(body), "body")
+    query = checked(PredictionIn, in_utf8(body), "body")
     return PredictionRequest(query, [_decoded(image) for image in query.images])
 
 
-def _in_utf8(body: bytes) -> bytes:
+def in_utf8(body: bytes) -> bytes:
     """Return JSON in UTF-8 without a byte order mark, from any encoding of Unicode."""
     encoding = json.detect_encoding(body)
     try:
@@ -182,7 +182,7 @@ def _too_large(settings: Settings) -> Problem:
     )
 
 
-def _named(items: Fields) -> dict[str, Any]:
+def named(items: Fields) -> dict[str, Any]:
     """Return form or query fields as the JSON body would have them.
 
     Raises:
@@ -213,7 +213,12 @@ def _listed(name: str, text: str) -> list[Any]:
     return [{"id": part} for part in parts] if name == "components" else parts
 
 
-def _checked(model: type[Any], given: bytes | dict[str, Any], where: str) -> Any:
+def checked(model: type[Any], given: bytes | dict[str, Any], where: str) -> Any:
+    """Return the model of JSON, or of fields.
+
+    Raises:
+        RequestValidationError: with the places of what does not fit.
+    """
     try:
         if isinstance(given, bytes):
             return model.model_validate_json(given)
@@ -250,16 +255,23 @@ def _wrong(location: tuple[str, ...], text: str) -> RequestValidationError:
     return RequestValidationError([{"type": "value_error", "loc": location, "msg": text}])
 
 
-def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the three forms for the OpenAPI document; `model` is the one of the JSON form."""
-    text, file = {"type": "string"}, {"type": "string", "format": "binary"}
-    fields: dict[str, Any] = {
+def selection_fields() -> dict[str, Any]:
+    """Return the fields of a form that name a selection and labels, for the OpenAPI document."""
+    text = {"type": "string"}
+    return {
         "composition": text | {"maxLength": MAX_NAME},
         "components": text | {"description": "ids with commas, or a JSON list of {id, weight?}"},
         "space": text | {"maxLength": MAX_NAME},
         "rule": text | {"enum": list(RULES), "description": JOINT},
         "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
         "labels": text | {"description": "labels with commas, or a JSON list"},
+    }
+
+
+def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the three forms for the OpenAPI document; `model` is the one of the JSON form."""
+    text, file = {"type": "string"}, {"type": "string", "format": "binary"}
+    fields = selection_fields() | {
         "return": text | {"default": "logits,probabilities", "description": RETURN},
         "deterministic": {"type": "boolean", "default": False, "description": DETERMINISTIC},
     }

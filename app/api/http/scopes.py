@@ -22,6 +22,12 @@ from app.errors import Forbidden
 PREFIX = "/v1"
 SCOPES = {
     "GET /audit": "admin",
+    "GET /batch-predictions": "read",
+    "POST /batch-predictions": "predict",
+    "GET /batch-predictions/{batch_prediction_id}": "read",
+    "DELETE /batch-predictions/{batch_prediction_id}": "predict",
+    "POST /batch-predictions/{batch_prediction_id}/cancel": "predict",
+    "GET /batch-predictions/{batch_prediction_id}/results": "read",
     "GET /components": "read",
     "POST /components": "train",
     "POST /components/derive": "train",
@@ -52,6 +58,7 @@ SCOPES = {
     "POST /evaluations": "predict",
     "GET /evaluations/{evaluation_id}": "read",
     "DELETE /evaluations/{evaluation_id}": "predict",
+    "POST /evaluations/{evaluation_id}/cancel": "predict",
     "GET /images": "read",
     "POST /images/search": "read",
     "GET /keys": "admin",

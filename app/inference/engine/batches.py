@@ -160,7 +160,7 @@ class Batches:
 
     def _size(self, first: Order) -> int:
         """Return the most images of the batch that this order is the first of."""
-        if first.company == "mixed":
+        if first.company in ("mixed", "alone"):
             return self._most_images or best_size(first.space)
         return 1 if first.company == "each" else len(first.images)
 
@@ -180,6 +180,8 @@ class Batches:
                 parts[order] += order.take(size - sum(map(len, parts.values())))
                 if order.taken == len(order.images):
                     queue.remove(order)
+            if orders[0].company == "alone" and orders[0] in queue:
+                queue.rotate(-1)  # the others are next
             batch = list(parts.items())
         if queue:
             self._queues.move_to_end(space)

@@ -16,8 +16,9 @@ from app.inference.models import Pixels
 LARGE_IMAGE = 128  # pixels of a side, from which a few images fill a processor's caches
 Images = Pixels | Sequence[torch.Tensor]  # all pixels, or all inputs of the network (3, S, S)
 # `mixed`: in batches with other requests' images. `each`: every image in a pass of its own, whose
-# bits depend on nothing else. `together`: in one call of `Space.logits`, as others compute it too.
-Company = Literal["mixed", "each", "together"]
+# bits depend on nothing else. `alone`: in batches of the order's own images. `together`: in one
+# call of `Space.logits`, as others compute it too.
+Company = Literal["mixed", "each", "alone", "together"]
 
 
 def best_size(space: tangent.Space) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from app import cli
 from app.database.audit import name_hash
-from tests.support.client import compose, predict
+from tests.support.client import WAIT, compose, predict
 from tests.support.images import archive
 from tests.support.keys import by, made, wait_for
 from tests.support.problems import problem
@@ -35,7 +35,7 @@ def test_every_kind_of_change_is_in_the_log_with_its_ids(service: Service):
     component = service.train(service.queued(dataset, name=SECRET))
     composition = compose(service, SECRET, [component])
     body = {"dataset_id": dataset, "components": [{"id": component}]}
-    evaluation = client.post("/v1/evaluations", json=body).json()["id"]
+    evaluation = client.post("/v1/evaluations", json=body, headers=WAIT).json()["id"]
     file = client.get(f"/v1/components/{component}/delta").content
     imported = client.post(
         "/v1/components/import", files={"file": (SECRET, file)}, data={"allow_duplicate": "true"}

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from app.database.sessions import transaction
 from app.database.tables import IdempotencyKey, Tombstone
+from tests.support.client import WAIT
 from tests.support.images import archive
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -23,7 +24,7 @@ def upload(service: Service, key: str, counts: dict[str, int], **fields: str) ->
 
 
 def evaluate(service: Service, key: str | None, **body: Any) -> httpx.Response:
-    headers = {} if key is None else {"Idempotency-Key": key}
+    headers = WAIT if key is None else WAIT | {"Idempotency-Key": key}
     return service.client.post("/v1/evaluations", json=body, headers=headers)
 
 

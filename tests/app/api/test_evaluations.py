@@ -1,14 +1,20 @@
 """Evaluations: the counts equal the ones of predictions, and a deletion removes them."""
 
-import threading
+import time
 from collections import Counter
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
 import pytest
 
+from app.errors import Invalid
 from app.inference.engine.engine import Engine
 from app.operations import evaluation
+from app.operations.pass_attempts import Attempt
+from tests.support.client import DELETIONS, WAIT, delete, until_ended
+from tests.support.held_passes import HeldPasses
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -16,7 +22,9 @@ from tests.support.two_components import TwoComponents
 
 
 def evaluate(service: Service, dataset_id: str, **selection: Any) -> dict[str, Any]:
-    answer = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id} | selection)
+    answer = service.client.post(
+        "/v1/evaluations", json={"dataset_id": dataset_id} | selection, headers=WAIT
+    )
     assert answer.status_code == 201, answer.text
     assert answer.headers["location"] == f"/v1/evaluations/{answer.json()['id']}"
     return answer.json()
@@ -86,7 +94,7 @@ def test_what_cannot_be_evaluated_is_refused(two: TwoComponents) -> None:
     client = two.service.client
 
     def post(**body: Any) -> httpx.Response:
-        return client.post("/v1/evaluations", json=body)
+        return client.post("/v1/evaluations", json=body, headers=WAIT)
 
     dataset_id = two.service.dataset({"cat": 1}, start=800)
     problem(post(dataset_id="ds_none"), 404, "dataset_not_found")
@@ -110,32 +118,142 @@ def test_deleting_a_component_invalidates_what_it_took_part_in(service: Service)
     assert service.client.get(f"/v1/evaluations/{alone['id']}").json() == alone
 
 
-def test_a_deletion_in_the_middle_ends_the_evaluation(
+def queue(service: Service, dataset_id: str, **selection: Any) -> dict[str, Any]:
+    answer = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id} | selection)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/v1/evaluations/{answer.json()['id']}"
+    return answer.json()
+
+
+def test_an_evaluation_is_queued_and_shows_how_far_it_is(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "CHUNK", 1)
+    service.component({"cat": 3, "dog": 3})
+    dataset_id = service.dataset({"cat": 3}, start=50)
+    held = HeldPasses(monkeypatch)
+    queued = queue(service, dataset_id)
+    assert (queued["status"], queued["progress"]) == ("queued", {"done": 0, "total": 3})
+    assert queued["accuracy"] is queued["finished_at"] is queued["error"] is None
+    held.wait_for_one()
+    running = service.client.get(f"/v1/evaluations/{queued['id']}").json()
+    assert (running["status"], running["accuracy"]) == ("running", None)
+    held.go.set()
+    found = until_ended(service, f"evaluations/{queued['id']}")
+    assert (found["status"], found["progress"]) == ("ready", {"done": 3, "total": 3})
+    assert found["num_images"] == 3
+    assert found["created_at"] <= found["started_at"] <= found["finished_at"]
+
+
+def test_a_client_says_how_long_it_waits(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.component({"cat": 3, "dog": 3})
+    dataset_id = service.dataset({"cat": 3}, start=50)
+    held = HeldPasses(monkeypatch)
+
+    def post(prefer: str) -> httpx.Response:
+        headers = {"Prefer": prefer}
+        body = {"dataset_id": dataset_id}
+        return service.client.post("/v1/evaluations", json=body, headers=headers)
+
+    late = post("respond-async, wait=0")
+    assert (late.status_code, late.headers["preference-applied"]) == (202, "wait")
+    assert late.json()["status"] == "queued"
+    other = post("respond-async")
+    assert other.status_code == 202
+    assert "preference-applied" not in other.headers
+    held.go.set()
+    answer = post("wait=30")
+    assert (answer.status_code, answer.headers["preference-applied"]) == (201, "wait")
+    assert (answer.json()["status"], answer.json()["num_images"]) == ("ready", 3)
+
+
+def test_a_cancelled_evaluation_stops_and_has_no_numbers(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.component({"cat": 3, "dog": 3})
+    dataset_id = service.dataset({"cat": 3}, start=50)
+    held = HeldPasses(monkeypatch)
+    path = f"/v1/evaluations/{queue(service, dataset_id)['id']}"
+    held.wait_for_one()
+    cancelled = service.client.post(f"{path}/cancel").json()
+    assert (cancelled["status"], cancelled["accuracy"]) == ("cancelled", None)
+    held.go.set()
+    evaluate(service, dataset_id)  # by the same thread, after it has left the other one
+    assert service.client.get(path).json() == cancelled
+    refused = problem(service.client.post(f"{path}/cancel"), 409, "evaluation_finished")
+    assert "cancelled already" in refused["detail"]
+    problem(service.client.post("/v1/evaluations/ev_none/cancel"), 404, "evaluation_not_found")
+
+
+def test_an_evaluation_that_cannot_be_computed_says_why(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.component({"cat": 3, "dog": 3})
+    dataset_id = service.dataset({"cat": 3}, start=50)
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise Invalid("weights_too_large", "the weights are too large")
+
+    monkeypatch.setattr(Engine, "begin", failing)
+    answer = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id}, headers=WAIT)
+    assert (answer.status_code, answer.json()["status"]) == (201, "failed")
+    error = {"code": "weights_too_large", "detail": "the weights are too large"}
+    assert (answer.json()["error"], answer.json()["accuracy"]) == (error, None)
+
+
+def test_no_more_evaluations_wait_than_may(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(max_queued_jobs=2)
+    service.component({"cat": 3, "dog": 3})
+    dataset_id = service.dataset({"cat": 3}, start=50)
+    held = HeldPasses(monkeypatch)
+    made = [queue(service, dataset_id)["id"] for _ in range(2)]
+    answer = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id})
+    assert "the most are 2" in problem(answer, 429, "queue_full")["detail"]
+    assert int(answer.headers["retry-after"]) >= 1
+    service.client.post(f"/v1/evaluations/{made[1]}/cancel")
+    queue(service, dataset_id)
+    held.go.set()
+
+
+@pytest.mark.parametrize("what", ["component", "dataset", "image", "labels"])
+def test_a_deletion_in_the_middle_ends_the_evaluation(
+    service: Service, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    part = service.component({"cat": 3, "dog": 3})
+    dataset_id = service.dataset({"cat": 3, "dog": 1}, start=50)
+    held = HeldPasses(monkeypatch)
+    running, queued = (queue(service, dataset_id)["id"] for _ in range(2))
+    held.wait_for_one()
+    receipt = DELETIONS[what](service, part, dataset_id)  # it does not wait
+    held.go.set()
+    assert set(receipt["body"]["invalidated"]["evaluations"]) == {running, queued}
+    for id_ in (running, queued):
+        found = until_ended(service, f"evaluations/{id_}")
+        assert (found["status"], found["invalidated_by"]) == ("invalidated", receipt["id"])
+        assert found["accuracy"] is found["confusion"] is found["error"] is None
+    verified = service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()
+    assert verified["ok"], verified
+
+
+def test_nothing_is_published_by_an_attempt_that_a_deletion_has_ended(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = service.component({"cat": 3, "dog": 3})
     dataset_id = service.dataset({"cat": 3}, start=50)
-    reached, deleted = threading.Event(), threading.Event()
-    forward = Engine.run
+    check, receipts = Attempt.check, SimpleQueue[dict[str, Any]]()
+    deletions = iter([f"components/{part}"])
 
-    def waiting(self: Engine, *given: Any, **more: Any) -> Any:
-        reached.set()
-        assert deleted.wait(30)
-        return forward(self, *given, **more)
+    def late(attempt: Attempt) -> None:
+        check(attempt)
+        if attempt.done == 3:  # all is counted, and nothing is stored yet
+            for path in deletions:
+                receipts.put(delete(service, path))
 
-    monkeypatch.setattr(Engine, "run", waiting)
-    answers: list[httpx.Response] = []
-
-    def run() -> None:
-        answers.append(service.client.post("/v1/evaluations", json={"dataset_id": dataset_id}))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert reached.wait(30)
-    with httpx.Client(base_url=service.url, trust_env=False, timeout=30) as client:
-        assert client.delete(f"/v1/components/{part}").status_code == 200  # it does not wait
-    deleted.set()
-    thread.join(30)
-    problem(answers[0], 410, "component_deleted")
-    assert service.client.get("/v1/evaluations").json()["data"] == []
+    monkeypatch.setattr(Attempt, "check", late)
+    found = until_ended(service, f"evaluations/{queue(service, dataset_id)['id']}")
+    receipt = receipts.get(timeout=30)
+    assert (found["status"], found["invalidated_by"]) == ("invalidated", receipt["id"])
+    time.sleep(0.5)  # for what must not come
+    assert service.client.get(f"/v1/evaluations/{found['id']}").json() == found
+    assert found["accuracy"] is found["confusion"] is None

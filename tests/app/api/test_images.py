@@ -34,9 +34,9 @@ def search(client, data: bytes, query: str = ""):
     return client.post(f"/v1/images/search{query}", files={"image": ("a.png", data)})
 
 
-def made_by(admin: httpx.Client, scope: str) -> str:
-    """A new key with this scope."""
-    answer = admin.post("/v1/keys", json={"name": "k", "scopes": [scope]})
+def made_by(admin: httpx.Client, *scopes: str) -> str:
+    """A new key with these scopes."""
+    answer = admin.post("/v1/keys", json={"name": "k", "scopes": scopes})
     assert answer.status_code == 201, answer.text
     return answer.json()["key"]
 
@@ -163,7 +163,7 @@ def test_a_key_finds_only_what_it_may_see(held):
     space = {"name": "mine", "backbone": "resnet_micro_32", "scope": "head"}
     with (
         by(service, "admin") as admin,
-        sending(service, made_by(admin, "train")) as owner,
+        sending(service, made_by(admin, "train", "read")) as owner,
         sending(service, made_by(admin, "read")) as stranger,
     ):
         assert owner.post("/v1/spaces", json=space).status_code == 201

@@ -165,6 +165,7 @@ def test_limits_are_shown_as_they_were_given(guarded):
     limits = {"requests_per_second": 5.0, "images_per_second": None, "max_bytes": 2**40}
     limits |= {"max_datasets": 3, "max_queued_trainings": 0, "max_components": 4, "max_spaces": 1}
     limits |= {"max_compositions": 0, "max_evaluations": None, "max_concurrent_requests": 2}
+    limits["max_batch_predictions"] = 5
     key = made(guarded, "read", limits=limits)
     assert guarded.client.get(f"/v1/keys/{key['id']}").json()["limits"] == limits
 

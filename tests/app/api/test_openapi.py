@@ -46,6 +46,13 @@ POST /v1/evaluations
 GET /v1/evaluations
 GET /v1/evaluations/{evaluation_id}
 DELETE /v1/evaluations/{evaluation_id}
+POST /v1/evaluations/{evaluation_id}/cancel
+POST /v1/batch-predictions
+GET /v1/batch-predictions
+GET /v1/batch-predictions/{batch_prediction_id}
+DELETE /v1/batch-predictions/{batch_prediction_id}
+POST /v1/batch-predictions/{batch_prediction_id}/cancel
+GET /v1/batch-predictions/{batch_prediction_id}/results
 GET /v1/receipts
 GET /v1/receipts/head
 GET /v1/receipts/key

@@ -12,6 +12,7 @@ import tangent
 from app.database.sessions import transaction
 from app.store import components, datasets, spaces
 from tangent.training.refine import refine
+from tests.support.client import WAIT
 from tests.support.merging import imported, logits, made, predict, show
 from tests.support.problems import problem
 from tests.support.refinements import ask, refined, stocked
@@ -180,7 +181,7 @@ def test_a_deletion_finds_what_a_replaced_refinement_was_used_for(blocks):
     dataset = blocks.dataset({"cat": 2, "cow": 2}, start=50)
     first = refined(blocks)["refinement"]["id"]
     asked = {"dataset_id": dataset, "rule": "average", "components": [{"id": first}]}
-    evaluation = blocks.client.post("/v1/evaluations", json=asked).json()["id"]
+    evaluation = blocks.client.post("/v1/evaluations", json=asked, headers=WAIT).json()["id"]
     blocks.component({"hen": 4, "owl": 3}, space="blocks")
     assert ask(blocks)["refinement"]["id"] != first
     scratch = blocks.state.blobs.scratch_path(first)
@@ -245,9 +246,14 @@ def test_a_cancelled_refinement_is_not_queued_again(blocks):
 def test_an_evaluation_says_how_near_its_answers_were(blocks):
     dataset = blocks.dataset({"cat": 2, "cow": 2}, start=50)
     asked = {"dataset_id": dataset, "space": "blocks", "rule": "joint"}
-    assert blocks.client.post("/v1/evaluations", json=asked).json()["joint"] == "one_shot"
+    assert (
+        blocks.client.post("/v1/evaluations", json=asked, headers=WAIT).json()["joint"]
+        == "one_shot"
+    )
     refined(blocks)
-    assert blocks.client.post("/v1/evaluations", json=asked).json()["joint"] == "refined"
+    assert (
+        blocks.client.post("/v1/evaluations", json=asked, headers=WAIT).json()["joint"] == "refined"
+    )
 
 
 def test_where_joint_is_exact_there_is_nothing_to_refine(service):

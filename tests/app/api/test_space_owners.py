@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.client import WAIT
 from tests.support.images import archive, image
 from tests.support.keys import made, sending
 from tests.support.problems import problem
@@ -59,7 +60,7 @@ def test_a_space_of_somebody_else_and_all_in_it_do_not_exist(parties: Parties):
     composed = {"space": "mine", "rule": "average", "components": "all"}
     assert parties.owner.put("/v1/compositions/ours", json=composed).status_code == 201
     selection = {"dataset_id": dataset_id, "composition": "ours"}
-    evaluation = parties.owner.post("/v1/evaluations", json=selection)
+    evaluation = parties.owner.post("/v1/evaluations", json=selection, headers=WAIT)
     assert evaluation.status_code == 201, evaluation.text
     shown = f"/v1/evaluations/{evaluation.json()['id']}"
     images = parties.owner.get(f"/v1/datasets/{dataset_id}/images").json()["data"]

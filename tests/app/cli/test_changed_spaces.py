@@ -10,7 +10,7 @@ import safetensors.torch
 import tangent
 from app.cli import main
 from app.inference import opened_spaces
-from tests.support.client import compose, delete, predict, upload, verify
+from tests.support.client import WAIT, compose, delete, predict, upload, verify
 from tests.support.images import archive
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -62,7 +62,7 @@ def refused(service: Service, dataset_id: str, delta: bytes) -> list[Any]:
     post = service.client.post
     return [
         predict(service),
-        post("/v1/evaluations", json={"dataset_id": dataset_id}),
+        post("/v1/evaluations", json={"dataset_id": dataset_id}, headers=WAIT),
         post("/v1/components", json={"dataset_id": dataset_id}),
         post(
             "/v1/datasets",

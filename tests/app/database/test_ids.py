@@ -7,6 +7,7 @@ import pytest
 
 from app.database import ids
 from app.database.ids import new_id
+from tests.support.client import WAIT
 from tests.support.service import Service
 
 SCOPE = "head"
@@ -94,7 +95,9 @@ def test_imports_evaluations_and_keys_are_in_order_too(service, clock):
         imported = service.client.post(
             "/v1/components/import", files=sent, data={"allow_duplicate": "true"}
         )
-        evaluation = service.client.post("/v1/evaluations", json={"dataset_id": dataset})
+        evaluation = service.client.post(
+            "/v1/evaluations", json={"dataset_id": dataset}, headers=WAIT
+        )
         key = service.client.post("/v1/keys", json={"name": "k", "scopes": ["admin"]})
         service.client.headers["Authorization"] = f"Bearer {key.json()['key']}"
         return [answer.json()["id"] for answer in (imported, evaluation, key)]

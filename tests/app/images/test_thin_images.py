@@ -10,6 +10,7 @@ import pytest
 
 from app.images.decoder import Decoder
 from app.images.image_files import Facts
+from tests.support.client import WAIT
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -86,10 +87,15 @@ def refused(answer: httpx.Response) -> None:
     assert "thin.png" in document["detail"] and "delete this image" in document["detail"]
 
 
-def test_an_evaluation_on_a_stored_thin_image_is_refused_with_its_path(
+def test_an_evaluation_on_a_stored_thin_image_fails_with_its_path(
     two: TwoComponents, stored: str
 ) -> None:
-    refused(two.service.client.post("/v1/evaluations", json={"dataset_id": stored}))
+    body = {"dataset_id": stored}
+    answer = two.service.client.post("/v1/evaluations", json=body, headers=WAIT)
+    assert (answer.status_code, answer.json()["status"]) == (201, "failed")
+    error = answer.json()["error"]
+    assert error["code"] == "image_unreadable"
+    assert "thin.png" in error["detail"] and "delete this image" in error["detail"]
 
 
 def test_a_thumbnail_of_a_stored_thin_image_is_refused_and_its_bytes_are_given(

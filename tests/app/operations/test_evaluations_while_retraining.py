@@ -1,10 +1,12 @@
 """While components retrain: the answers without them, and the weights fitted with them."""
 
+from queue import SimpleQueue
+
 import pytest
 
 from app.database.sessions import transaction
-from app.store import evaluations
-from tests.support.client import compose, delete, predict
+from app.passes import evaluations
+from tests.support.client import WAIT, compose, delete, predict
 from tests.support.merging import derived
 from tests.support.service import Service
 from tests.support.unlearning import SPACES, image_id
@@ -97,7 +99,9 @@ def test_what_was_fitted_or_measured_with_the_image_is_invalidated(two):
         answer = service.client.post(f"/v1/compositions/{name}/solve", json=body)
         assert answer.status_code == 200, answer.text
     evaluated = [
-        service.client.post("/v1/evaluations", json={"dataset_id": each} | asked).json()["id"]
+        service.client.post(
+            "/v1/evaluations", json={"dataset_id": each} | asked, headers=WAIT
+        ).json()["id"]
         for each, asked in (
             (other, {"composition": "solved"}),
             (dataset_of(service, pets), {"components": [{"id": stock}]}),
@@ -129,23 +133,24 @@ def test_what_was_fitted_or_measured_with_the_image_is_invalidated(two):
         assert service.client.post(f"/v1/receipts/{each['id']}/verify").json()["ok"]
 
 
-def test_an_evaluation_that_the_change_overtakes_is_not_stored(two, monkeypatch):
+def test_an_evaluation_that_the_change_overtakes_has_no_numbers(two, monkeypatch):
     service, pets, stock = two
-    dataset_id, once = dataset_of(service, pets), []
+    dataset_id, receipts, images = dataset_of(service, pets), SimpleQueue(), iter([("cat", 3)])
     result_of = evaluations.result_of
 
     def overtaken(confusion):
-        if not once:
-            once.append(remove(service, pets, ("cat", 3)))
+        for content in images:
+            receipts.put(remove(service, pets, content))
         return result_of(confusion)
 
     monkeypatch.setattr(evaluations, "result_of", overtaken)
     body = {"dataset_id": dataset_id, "components": [{"id": stock}]}
-    answer = service.client.post("/v1/evaluations", json=body)
+    answer = service.client.post("/v1/evaluations", json=body, headers=WAIT)
 
-    assert (answer.status_code, answer.json()["code"]) == (409, "dataset_changed")
-    assert service.client.get("/v1/evaluations").json()["data"] == []
-    again = service.client.post("/v1/evaluations", json=body)
+    found = answer.json()
+    assert (answer.status_code, found["status"]) == (201, "invalidated")
+    assert (found["invalidated_by"], found["num_images"]) == (receipts.get(timeout=30)["id"], None)
+    again = service.client.post("/v1/evaluations", json=body, headers=WAIT)
     assert (again.status_code, again.json()["num_images"]) == (201, 23)
 
 

@@ -10,7 +10,7 @@ import pytest
 from app.cli import main
 from app.files import component_files
 from app.store import damage
-from tests.support.client import compose, delete, predict, verify
+from tests.support.client import WAIT, compose, delete, predict, verify
 from tests.support.problems import problem
 from tests.support.service import Service
 from tests.support.unlearning import delta, image_id
@@ -65,7 +65,9 @@ def test_the_others_answer_and_the_answer_says_so(service, how):
     assert service.client.get("/v1/spaces/default").json()["labels"] == ["cat"]
     assert service.client.get("/readyz").json()["status"] == "ok"
     for body in ({}, {"composition": "everyone"}):
-        shown = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id} | body)
+        shown = service.client.post(
+            "/v1/evaluations", json={"dataset_id": dataset_id} | body, headers=WAIT
+        )
         assert shown.json()["unavailable_components"] == unavailable(bad)
     for fields in ({"composition": "named"}, {"components": f'[{{"id": "{bad}"}}]'}):
         document = problem(predict(service, **fields), 503, "component_damaged")
@@ -219,7 +221,9 @@ def test_an_evaluation_keeps_what_it_was_without_and_stays_valid_when_that_is_de
     good, bad = service.component({"cat": 4}), service.component({"dog": 4})
     dataset_id = row_of(service, good)["dataset_id"]
     flip(path_of(service, bad))
-    made = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id}).json()
+    made = service.client.post(
+        "/v1/evaluations", json={"dataset_id": dataset_id}, headers=WAIT
+    ).json()
     assert made["unavailable_components"] == unavailable(bad)
     assert evaluation(service, made["id"]) == made
     assert preview(service, bad).json()["evaluations"] == 0

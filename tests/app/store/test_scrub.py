@@ -13,7 +13,7 @@ from app.database.tables import Scrub
 from app.files.paced_files import Pace
 from app.store import scrub_turns
 from app.store.scrub import FolderAway, Read, scrub
-from tests.support.client import delete, predict, verify
+from tests.support.client import WAIT, delete, predict, verify
 from tests.support.problems import problem
 from tests.support.service import Service
 from tests.support.unlearning import image_id
@@ -151,12 +151,15 @@ def test_an_evaluation_or_a_preview_that_meets_a_damaged_image_says_so_and_marks
     flip(path_of(service, f"datasets/{dataset_id}"))
 
     if asked == "evaluation":
-        answer = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id})
+        body = {"dataset_id": dataset_id}
+        answer = service.client.post("/v1/evaluations", json=body, headers=WAIT)
+        assert (answer.status_code, answer.json()["status"]) == (201, "failed")
+        assert answer.json()["error"]["code"] == "image_damaged"
     else:
         path = f"/v1/components/{part}/deletion-preview"
         answer = service.client.get(path, params={"dataset_id": dataset_id})
+        problem(answer, 503, "image_damaged")
 
-    problem(answer, 503, "image_damaged")
     assert shown(service, f"datasets/{dataset_id}")["damaged_images"] == 1
 
 

@@ -20,6 +20,7 @@ from app.database.sessions import transaction
 from app.inference.models import Model
 from app.settings import Settings
 from app.store import compositions
+from tests.support.client import WAIT
 from tests.support.images import image
 from tests.support.service import KEY_FREE, Service, running
 
@@ -234,7 +235,9 @@ def test_an_evaluation_made_afterwards_is_the_same_bytes(worlds):
     found = []
     for world in worlds:
         dataset_id = world.get(f"components/{world.ids['default']['A']}")["dataset_id"]
-        answer = world.service.client.post("/v1/evaluations", json={"dataset_id": dataset_id})
+        answer = world.service.client.post(
+            "/v1/evaluations", json={"dataset_id": dataset_id}, headers=WAIT
+        )
         assert answer.status_code == 201, answer.text
         found.append(world.comparable(answer.json()))
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.inference.deletion_gate import Ticket
+from tests.support.client import WAIT
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -171,7 +172,7 @@ def test_an_answer_that_was_stored_says_that_it_was_overtaken(
     held = HeldBack(monkeypatch)
     body = {"dataset_id": dataset_id, "components": [{"id": gone}, {"id": left}]}
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(second.client.post, "/v1/evaluations", json=body)
+        coming = pool.submit(second.client.post, "/v1/evaluations", json=body, headers=WAIT)
         assert held.made.wait(60)
         assert first.client.delete(f"/v1/components/{gone}").status_code == 200
         held.go.set()

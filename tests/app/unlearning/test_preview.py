@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.unlearning import preview as previews
-from tests.support.client import compose
+from tests.support.client import WAIT, compose
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -53,7 +53,9 @@ def test_the_deletion_does_what_its_preview_predicted(either, monkeypatch):
     solved = service.client.post("/v1/compositions/fitted/solve", json={"dataset_id": labelled})
     assert solved.status_code == 200, solved.text
     for body in ({}, {"components": [{"id": rest[0]}]}):
-        made = service.client.post("/v1/evaluations", json={"dataset_id": dataset_id} | body)
+        made = service.client.post(
+            "/v1/evaluations", json={"dataset_id": dataset_id} | body, headers=WAIT
+        )
         assert made.status_code == 201
     held, before = state(service), best(service, 70)
 

@@ -47,6 +47,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/predictions": {"files": {"images": ("a.png", image("cat", 1), "image/png")}},
     "post /v2/models/{name}/infer": {"json": {"inputs": [TENSOR]}},
     "post /v1/evaluations": {"json": EVALUATION},
+    "post /v1/batch-predictions": {"json": EVALUATION},
     "get /v1/receipts/consistency": {"params": {"first": 0}},
     "post /v1/keys": {"json": {"name": "a", "scopes": ["admin"]}},
     "patch /v1/spaces/{name}": {"json": {"shared": True}},
@@ -58,7 +59,12 @@ def ask(service: Service, name: str, **ids: str) -> httpx.Response:
     """Send a request that the operation accepts, with an Idempotency-Key."""
     method, path = name.split()
     named = {"dataset_id": "ds_1", "component_id": "cmp_1", "image_id": "img_1", "name": "x"}
-    others = {"evaluation_id": "ev_1", "receipt_id": "rcpt_1", "key_id": "key_1"}
+    others = {
+        "evaluation_id": "ev_1",
+        "batch_prediction_id": "bp_1",
+        "receipt_id": "rcpt_1",
+        "key_id": "key_1",
+    }
     address = path.format(**(named | others | ids))
     headers = {"Idempotency-Key": "k"} if method == "post" else {}
     return service.client.request(method, address, headers=headers, **BODIES.get(name, {}))

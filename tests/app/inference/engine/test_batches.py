@@ -122,6 +122,28 @@ def test_images_that_go_together_have_the_bits_of_one_call(watched, threads):
     assert torch.equal(rows(found[1]), where.logits(x, each))
 
 
+def test_many_images_of_one_order_hold_up_no_order_that_comes_after(watched, threads):
+    where = space("mini", "head")
+    each, many, few = delta(where, 0), images(16, 64), images(16, 2)
+    large, *small = watched.begin(threads, *[(where, x, each, {}) for x in (many, few, few)])
+    for future in small:
+        rows(future)
+    assert len(watched.seen) <= 3 and not large.done()  # of the eight and more that it takes
+    assert rows(large).shape[0] == 64
+
+
+def test_an_order_alone_shares_no_batch_and_lets_others_between_its_own(watched, threads):
+    where = space("mini", "last-block")
+    x, each = images(16, 20), delta(where, 0)
+    noise = (where, images(16, 3), delta(where, 1), {})
+    alone, *others = watched.begin(threads, (where, x, each, {"company": "alone"}), noise, noise)
+    expected = [where.logits(x[start : start + 8], each) for start in (0, 8, 16)]
+    assert torch.equal(rows(alone), torch.cat(expected))
+    for future in others:
+        rows(future)
+    assert [parts for _, parts in watched.seen] == [[8], [3, 3], [8], [4]]
+
+
 def test_a_fault_of_one_order_is_its_own_only(watched, threads):
     where = space("mini", "head")
     each, wrong = delta(where, 0), [torch.zeros(3, 5, 5)]

@@ -10,10 +10,12 @@ from app.access import callers
 from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock
 from app.database.tables import Dataset, Evaluation, EvaluationMember, IdempotencyKey
-from app.errors import Conflict, NotFound
-from app.store import components, datasets, quotas
+from app.errors import NotFound
+from app.passes import queue
+from app.passes.queue import UNAVAILABLE, Held
+from app.store import quotas
+from app.store.members import require_unchanged
 
-UNAVAILABLE = "unavailable_components"  # of a selection; those of before have none
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 
 
@@ -33,62 +35,37 @@ def result_of(confusion: Counts) -> dict[str, Any]:
     }
 
 
-def require(session: Session, selection: Mapping[str, Any], dataset: Dataset) -> None:
-    """Check that the evaluation's dataset and components still exist unchanged.
-
-    `dataset` is the row as it was read when the evaluation began.
-
-    Raises:
-        Gone: the dataset's or a component's.
-        Conflict: `dataset_changed` if an image was deleted or a label renamed since;
-            `selection_changed` if a component is not the one that was evaluated.
-    """
-    revision = dataset.revision  # before the row, which may be the same object, is read again
-    if datasets.get(session, dataset.id).revision != revision:
-        raise Conflict(
-            "dataset_changed",
-            f"images or labels of dataset {dataset.id} changed in the meantime: ask again",
-        )
-    for part in selection["components"]:
-        if components.get(session, part["id"]).sha256 != part["sha256"]:
-            raise Conflict(
-                "selection_changed",
-                f"component {part['id']} changed during the evaluation: evaluate again",
-            )
-
-
 def add(
     session: Session,
     *,
     selection: Mapping[str, Any],
     unavailable: Sequence[Mapping[str, str]],
+    model: Mapping[str, Any],
     dataset: Dataset,
-    result: Mapping[str, Any],
+    max_queued: int,
 ) -> Evaluation:
-    """Store an evaluation, unless a deletion has come in between.
+    """Queue an evaluation, unless a deletion has come in between.
 
-    `unavailable` are the components that the result is without, as they are shown.
+    `model` is what is computed for the selection; `unavailable` are the components that it is
+    without, as they are shown.
 
     Raises:
-        Gone, Conflict: as `require`.
+        Gone, Conflict: as `require_unchanged`.
+        TooManyRequests: `queue_full`.
         Forbidden: `quota_exceeded`.
     """
     # A deletion either sees the evaluation and invalidates it, or comes before it.
     hold_write_lock(session)
-    require(session, selection, dataset)
+    require_unchanged(session, [*selection["components"], *model["parts"]], dataset)
+    queue.check_room(session, max_queued)
     quotas.check(session, max_evaluations=1)
-    row = Evaluation(
-        space=selection["space"],
-        dataset_id=dataset.id,
-        status="ready",
-        selection={**selection, UNAVAILABLE: list(unavailable)},
-        result=dict(result),
-        created_by=callers.key_id_of(session),
-    )
+    row = Evaluation(space=selection["space"], dataset_id=dataset.id, status="queued")
+    row.selection, row.model = {**selection, UNAVAILABLE: list(unavailable)}, dict(model)
+    row.total, row.created_by = dataset.num_images, callers.key_id_of(session)
     session.add(row)
     session.flush()
-    for part in selection["components"]:
-        session.add(EvaluationMember(evaluation_id=row.id, component_id=part["id"]))
+    for component_id in sorted(queue.used_by(selection, model)):
+        session.add(EvaluationMember(evaluation_id=row.id, component_id=component_id))
     for part in unavailable:
         session.add(EvaluationMember(evaluation_id=row.id, component_id=part["id"], used=False))
     session.flush()
@@ -96,18 +73,36 @@ def add(
 
 
 def get(session: Session, evaluation_id: str) -> Evaluation:
-    """Return the evaluation with this id, if the session's caller may see it.
+    """Return the evaluation with this id as it is now, if the session's caller may see it.
 
     Raises:
         NotFound: `evaluation_not_found`.
     """
-    row = session.get(Evaluation, evaluation_id)
+    row = session.get(Evaluation, evaluation_id, populate_existing=True)
     if row is None or not callers.sees(session, row.space):
         raise NotFound(
             "evaluation_not_found",
             f"no evaluation {evaluation_id!r}: GET /v1/evaluations lists those there are",
         )
     return row
+
+
+def cancel(session: Session, evaluation_id: str) -> Evaluation:
+    """End the evaluation, and return it.
+
+    Raises:
+        Conflict: `evaluation_finished`.
+        NotFound: as `get`.
+    """
+    row = get(session, evaluation_id)
+    queue.cancel(session, row)
+    return row
+
+
+def publish(session: Session, held: Held, result: Mapping[str, Any]) -> bool:
+    """Store the result; False if the attempt has ended, or a deletion has come in between."""
+    hold_write_lock(session)
+    return queue.publish(session, held, result=dict(result))
 
 
 def remove(session: Session, evaluation_id: str) -> None:

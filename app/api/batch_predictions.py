@@ -1,0 +1,160 @@
+"""Batch predictions: a dataset's or an archive's images, computed in the background, as files."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from app.api.http import etags
+from app.api.http.batch_forms import BatchRoute, Sent, batch_parser, in_two_forms
+from app.api.http.deps import OnceDep, PageDep, PartsDep, ReadSessionDep, TicketDep
+from app.api.http.open_file import OpenFileResponse
+from app.operations.batch_prediction import (
+    Archive,
+    cancel_batch_prediction,
+    delete_batch_prediction,
+    queue_of_archive,
+    queue_of_dataset,
+)
+from app.operations.downloads import results_file
+from app.passes import batch_predictions
+from app.schemas.batch_predictions import BatchPredictionIn, BatchPredictionOut, Format
+from app.schemas.pages import Listing
+from app.schemas.problems import problems
+
+router = APIRouter(prefix="/batch-predictions", tags=["batch-predictions"], route_class=BatchRoute)
+Id = Annotated[str, Path(alias="batch_prediction_id", max_length=64)]
+MEDIA_TYPES: dict[Format, str] = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Predict many images",
+    openapi_extra=in_two_forms(),
+    responses=problems(400, 404, 409, 410, 413, 415, 422, 429, 503),
+)
+async def create(
+    request: Request,
+    sent: Annotated[Sent, Depends(batch_parser)],
+    parts: PartsDep,
+    once: OnceDep,
+    ticket: TicketDep,
+    response: Response,
+) -> BatchPredictionOut:
+    """Queues the images of a dataset, or of an archive, whose files are checked before the answer.
+
+    An archive needs no folders and no labels. The selection is that of now: what becomes ready
+    later has no part in it, and a deletion of a part ends it as `invalidated`. Location shows its
+    progress, and its results when it is `ready`. The archive's images are kept until it has ended.
+    """
+    if isinstance(sent.options, BatchPredictionIn):
+        queue = partial(queue_of_dataset, parts, ticket, sent.options, once)
+        shown = await run_in_threadpool(queue)
+    else:
+        assert sent.file is not None
+        archive = Archive(sent.file, sent.code_page)
+        slots = request.app.state.upload_slots
+        await slots.take()
+        try:
+            queue = partial(queue_of_archive, parts, ticket, archive, sent.options, once)
+            shown = await run_in_threadpool(queue)
+        finally:
+            slots.give_back()
+    response.headers["Location"] = f"/v1/batch-predictions/{shown.id}"
+    return shown
+
+
+@router.get("", summary="List batch predictions", responses=problems(422))
+def list_(
+    session: ReadSessionDep,
+    page: PageDep,
+    dataset_id: Annotated[str | None, Query(max_length=64)] = None,
+) -> Listing[BatchPredictionOut]:
+    """Lists batch predictions by age, a page at a time; `dataset_id` narrows the list."""
+    rows = batch_predictions.list_(
+        session, after=page.after, limit=page.limit + 1, dataset_id=dataset_id
+    )
+    return page.listing(rows, BatchPredictionOut.listed)
+
+
+@router.get("/{batch_prediction_id}", summary="Show a batch prediction", responses=problems(404))
+def get(session: ReadSessionDep, id_: Id) -> BatchPredictionOut:
+    """Shows status and progress, and what of the archive has no line in the results."""
+    return BatchPredictionOut.of(batch_predictions.get(session, id_))
+
+
+@router.post(
+    "/{batch_prediction_id}/cancel",
+    summary="Cancel a batch prediction",
+    responses=problems(404, 409),
+)
+def cancel(id_: Id, parts: PartsDep) -> BatchPredictionOut:
+    """Cancels it at once, and removes its archive; its computing stops within a few seconds."""
+    return cancel_batch_prediction(parts, id_)
+
+
+@router.delete(
+    "/{batch_prediction_id}",
+    status_code=204,
+    summary="Delete a batch prediction",
+    responses=problems(404),
+)
+def delete(id_: Id, parts: PartsDep) -> None:
+    """Removes its results and its archive, also while it is being computed."""
+    delete_batch_prediction(parts, id_)
+
+
+@router.get(
+    "/{batch_prediction_id}/results",
+    summary="Download the results",
+    response_class=FileResponse,
+    responses=problems(404, 409, 410, 503)
+    | {
+        200: {
+            "content": {
+                "application/jsonl": {"schema": {"type": "string"}},
+                "text/csv": {"schema": {"type": "string"}},
+            }
+        },
+        206: {"description": "the part that Range asks for"},
+        304: {"description": "it is the version of If-None-Match"},
+    },
+)
+def results(
+    id_: Id,
+    parts: PartsDep,
+    ticket: TicketDep,
+    format_: Annotated[
+        Format | None, Query(alias="format", description="else by Accept, else jsonl")
+    ] = None,
+    accept: Annotated[str, Header()] = "application/jsonl",
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Sends a line for each image, in the order of the dataset or the archive.
+
+    A line has the image's path and SHA-256, for a dataset's image its id and its own label too, and
+    the best labels as a prediction has them, or the code of what is wrong with the image. The ETag
+    is the file's SHA-256. Cells of CSV hold paths and labels as they are, whatever a spreadsheet
+    would take them for.
+    """
+    name: Format = format_ or ("csv" if "text/csv" in accept else "jsonl")
+    file = results_file(parts, ticket, id_, name, partial(etags.names, if_none_match))
+    headers = {
+        "ETag": etags.quoted(file.version),
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if file.file is None:
+        return Response(status_code=304, headers=headers)
+    return OpenFileResponse(
+        file.file,
+        ticket,
+        file.is_stored,
+        media_type=MEDIA_TYPES[name],
+        filename=f"{id_}.{name}",
+        headers=headers,
+    )

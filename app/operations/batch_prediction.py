@@ -1,0 +1,286 @@
+"""Batch predictions: all images of a dataset or an archive through a selection, as files.
+
+A request queues one, and app.operations.pass_runner has it computed. An image that cannot be read
+has its error in its line, and ends nothing.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple
+
+from app.archives import listed_packs
+from app.archives.listed_packs import DamagedPack, ListedPack
+from app.database.sessions import Session, transaction
+from app.database.tables import BatchPrediction, Dataset
+from app.errors import NotReady, Problem
+from app.files import intents
+from app.files.intents import Intent
+from app.images.budget import ACCEPTED_TIMES, Budget
+from app.inference import ranking
+from app.inference.deletion_gate import Ticket
+from app.inference.models import Company
+from app.operations.batch_results import Named, Results
+from app.operations.dataset_pass import Source, image_rows, read_image
+from app.operations.pass_attempts import CHUNK, Attempt, Lost
+from app.operations.pass_models import Fixed, Opened, fix, open_fixed
+from app.operations.prediction_inputs import input_of
+from app.parts import Parts
+from app.passes import batch_predictions, queue
+from app.passes.batch_predictions import FORMATS, SCRATCH, Result
+from app.schemas.batch_predictions import BatchOptions, BatchPredictionIn, BatchPredictionOut
+from app.schemas.predictions import PredictionQuery
+from app.store import datasets, quotas
+from app.store.idempotency import Once
+
+RANKING = ("top_k", "labels", "deterministic")  # of a request, kept until the end
+Image = tuple[Named, bytes | Problem]
+
+
+class Archive(NamedTuple):
+    """An uploaded file, and the code page of its names."""
+
+    file: BinaryIO
+    code_page: str | None = None
+
+
+def queue_of_dataset(
+    parts: Parts, ticket: Ticket, request: BatchPredictionIn, once: Once
+) -> BatchPredictionOut:
+    """Queue the prediction of a dataset's images, once for an idempotency key.
+
+    Raises:
+        Forbidden: `quota_exceeded`.
+        TooManyRequests: `queue_full`.
+        Invalid: `unknown_label`.
+        NotFound, Gone, Conflict, Invalid, NotReady: as `fix`, and as `batch_predictions.add`.
+    """
+    with transaction(parts.reading) as session:
+        dataset = datasets.get(session, request.dataset_id)
+        if (known := once.known(session, request)) is not None:
+            return BatchPredictionOut.of(batch_predictions.get(session, known))
+        _check_room(session, parts)
+    parts.count_images(dataset.num_images)
+    ticket.enter()
+    row = _row(_fixed(parts, request), request, dataset.num_images)
+    row.dataset_id = dataset.id
+    return _added(parts, ticket, once, request, row, dataset=dataset)
+
+
+def queue_of_archive(
+    parts: Parts, ticket: Ticket, archive: Archive, options: BatchOptions, once: Once
+) -> BatchPredictionOut:
+    """Check the archive, and queue the prediction of its images, once for an idempotency key.
+
+    Raises:
+        Problem: as `app.archives.listed_packs.receive`, and as `queue_of_dataset`.
+    """
+    with transaction(parts.reading) as session:  # before the archive is read, which takes long
+        _check_room(session, parts)
+    _fixed(parts, options)
+    scratch = parts.blobs.scratch_path(SCRATCH)
+    checked = listed_packs.receive(archive.file, scratch, parts.settings, archive.code_page)
+    with checked as pack:
+        parts.count_images(pack.num_images)
+        id_ = batch_predictions.new_id(parts.sessions)
+        key = batch_predictions.archive_key(id_)
+        with intents.store(parts.sessions, parts.blobs, pack.pack, key) as intent:
+            ticket.enter()
+            row = _row(_fixed(parts, options), options, pack.num_images)
+            row.id, row.bytes, row.archive = id_, pack.size, _described(pack)
+            request = {"options": options, "sha256": pack.sha256, "code_page": archive.code_page}
+            return _added(parts, ticket, once, request, row, archive=intent)
+
+
+def _check_room(session: Session, parts: Parts) -> None:
+    queue.check_room(session, parts.settings.max_queued_jobs)
+    quotas.check(session, max_batch_predictions=1)
+
+
+def _fixed(parts: Parts, options: BatchOptions) -> Fixed:
+    return fix(parts, options, lambda labels: ranking.columns(labels, options.labels))
+
+
+def _row(fixed: Fixed, options: BatchOptions, total: int) -> BatchPrediction:
+    """Return a new row, which its caller and `batch_predictions.add` complete."""
+    model = fixed.model | options.model_dump(include=set(RANKING))
+    return BatchPrediction(
+        space=fixed.selection["space"],
+        selection={**fixed.selection, queue.UNAVAILABLE: fixed.unavailable},
+        model=model,
+        total=total,
+    )
+
+
+def _described(pack: ListedPack) -> dict[str, Any]:
+    return {
+        "list_at": pack.list_at,
+        "sha256": pack.sha256,
+        "bytes": pack.bytes,
+        "num_images": pack.num_images,
+        "rejected": pack.rejected.listed,
+        "num_rejected": pack.rejected.count,
+    }
+
+
+def _added(
+    parts: Parts,
+    ticket: Ticket,
+    once: Once,
+    request: Any,
+    row: BatchPrediction,
+    *,
+    dataset: Dataset | None = None,
+    archive: Intent | None = None,
+) -> BatchPredictionOut:
+    """Store the row; leave the gate, and wake who computes it."""
+    with transaction(parts.sessions) as session:
+
+        def add() -> str:
+            return batch_predictions.add(
+                session,
+                row,
+                dataset=dataset,
+                archive=archive,
+                max_queued=parts.settings.max_queued_jobs,
+            ).id
+
+        added = once.run(session, request, add, status=202)
+        shown = BatchPredictionOut.of(batch_predictions.get(session, added))
+    ticket.leave()
+    parts.passes.ring()
+    return shown
+
+
+def cancel_batch_prediction(parts: Parts, id_: str) -> BatchPredictionOut:
+    """Cancel the batch prediction; from the commit on it is cancelled, and its archive is gone.
+
+    Raises:
+        Conflict, NotFound: as `batch_predictions.cancel`.
+    """
+    with transaction(parts.sessions) as session:
+        return BatchPredictionOut.of(batch_predictions.cancel(session, parts.blobs, id_))
+
+
+def delete_batch_prediction(parts: Parts, id_: str) -> None:
+    """Delete the batch prediction with its files, also one that is being computed.
+
+    Raises:
+        NotFound: as `batch_predictions.get`.
+    """
+    with transaction(parts.sessions) as session:
+        batch_predictions.remove(session, parts.blobs, id_)
+
+
+def compute(parts: Parts, attempt: Attempt) -> None:
+    """Write the results of all images, and publish them.
+
+    Raises:
+        Lost, Stopping: the attempt is over, or the process.
+        Problem: as the engine's, and as `require_unchanged`.
+    """
+    with transaction(parts.reading) as session:
+        row = batch_predictions.get(session, attempt.held.id)
+        if row.model is None:
+            raise Lost
+        dataset = None if row.dataset_id is None else datasets.get(session, row.dataset_id)
+        opened, model = open_fixed(parts, session, row), row.model
+    if dataset is not None:
+        images = _of_dataset(parts, Source(opened.space, opened.parts, dataset))
+    elif row.archive_key is not None:
+        images = _of_archive(parts, row.archive_key, (row.archive or {})["list_at"])
+    else:
+        raise Lost
+    query = PredictionQuery(**{name: model[name] for name in RANKING})
+    answers = partial(_answers, parts, attempt, opened, query)
+    paths = {name: parts.blobs.scratch_path(attempt.held.id) for name in FORMATS}
+    try:
+        with Results(paths, query.top_k) as results:
+            _write(attempt, images, answers, results)
+        attempt.check_row()
+        _publish(parts, attempt, results)
+    finally:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+
+
+def _of_dataset(parts: Parts, source: Source) -> Iterator[list[Image]]:
+    for rows in image_rows(parts, source, chunk=CHUNK):
+        chunk: list[Image] = []
+        for row in rows:
+            try:
+                file: bytes | Problem = read_image(parts, source, row)
+            except NotReady as damaged:
+                file = damaged
+            chunk.append((Named(row.path, row.sha256, row.id, row.label), file))
+        yield chunk
+
+
+def _of_archive(parts: Parts, key: str, list_at: int) -> Iterator[list[Image]]:
+    pack, chunk = parts.blobs.path(key, must_exist=False), list[Image]()
+    try:
+        for image in listed_packs.listed(pack, list_at):
+            try:
+                file: bytes | Problem = image.read(pack)
+            except DamagedPack as damaged:
+                file = NotReady("image_damaged", str(damaged))
+            chunk.append((Named(image.path, image.sha256), file))
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except DamagedPack as damaged:
+        raise NotReady("archive_damaged", f"{damaged}: send the archive again") from damaged
+    if chunk:
+        yield chunk
+
+
+def _write(
+    attempt: Attempt,
+    images: Iterator[list[Image]],
+    answers: Callable[[Sequence[bytes | Problem]], Iterator[Any]],
+    results: Results,
+) -> None:
+    for chunk in images:
+        found = answers([file for _, file in chunk])
+        for (named, _), answer in zip(chunk, found, strict=True):
+            results.add(named, answer)
+        attempt.done += len(chunk)
+
+
+def _answers(
+    parts: Parts,
+    attempt: Attempt,
+    opened: Opened,
+    query: PredictionQuery,
+    files: Sequence[bytes | Problem],
+) -> Iterator[Any]:
+    """Yield the ranked labels of every image, or what is wrong with it."""
+    attempt.check_row()
+    budget = Budget(times=ACCEPTED_TIMES, is_patient=True)
+    good = [file for file in files if isinstance(file, bytes)]
+    decoded = iter([input_of(each) for each in parts.spaces.pixels(opened.space, good, budget)])
+    inputs = [next(decoded) if isinstance(file, bytes) else file for file in files]
+    pixels = [each for each in inputs if not isinstance(each, Problem)]
+    ranked: Iterator[Any] = iter(())
+    if pixels:
+        company: Company = "each" if query.deterministic else "alone"
+        passed = attempt.passed(opened.model, pixels, company)
+        columns = ranking.columns(passed.labels, query.labels)
+        ranked = iter(ranking.rankings(passed.logits, passed.labels, columns, query))
+    for each in inputs:
+        yield each if isinstance(each, Problem) else next(ranked)
+
+
+def _publish(parts: Parts, attempt: Attempt, results: Results) -> None:
+    """Put the files in their places, then have the row name them: both or neither."""
+    stored: dict[str, Result] = {}
+    with ExitStack() as unless_settled:
+        for name, path in results.paths.items():
+            size = path.stat().st_size
+            key = batch_predictions.results_key(attempt.held, name)
+            blob = intents.store(parts.sessions, parts.blobs, path, key)
+            stored[name] = Result(unless_settled.enter_context(blob), results.sha256(name), size)
+        with transaction(parts.sessions) as session:
+            errors = results.num_errors
+            if not batch_predictions.publish(session, parts.blobs, attempt.held, stored, errors):
+                raise Lost

@@ -1,0 +1,223 @@
+"""Batch predictions as rows: a selection, a dataset or an archive, and two files of results.
+
+The archive's images are kept until the end, whatever it is; the results until a deletion
+invalidates them, or until they are deleted themselves.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.access import callers
+from app.database.ids import next_id
+from app.database.row_checksums import KEPT
+from app.database.sessions import hold_write_lock, transaction
+from app.database.tables import (
+    BatchPrediction,
+    BatchPredictionMember,
+    Dataset,
+    IdempotencyKey,
+)
+from app.errors import Conflict, Gone, NotFound
+from app.files.blobs import LocalBlobs
+from app.files.intents import Intent, give_up
+from app.passes import queue
+from app.passes.queue import UNAVAILABLE, Held
+from app.store import quotas
+from app.store.members import require_unchanged
+
+PREFIX = "bp"  # of ids
+FOLDER = "batch_predictions"  # of the blobs
+SCRATCH = "batch"  # prefix of archives being checked
+FORMATS = ("jsonl", "csv")
+
+
+class Result(NamedTuple):
+    """A file of results in its place, named by no row yet."""
+
+    blob: Intent
+    sha256: str
+    bytes: int
+
+
+def new_id(sessions: sessionmaker[Session]) -> str:
+    """Return an id for a batch prediction, in order after all that there are."""
+    with transaction(sessions) as session:
+        return next_id(session, PREFIX, BatchPrediction.id)
+
+
+def archive_key(id_: str) -> str:
+    """Return the key of the archive's images."""
+    return f"{FOLDER}/{id_}/images.pack"
+
+
+def results_key(held: Held, format_: str) -> str:
+    """Return the key of a file of results; every attempt has its own."""
+    return f"{FOLDER}/{held.id}/results-{held.attempt}.{format_}"
+
+
+def add(
+    session: Session,
+    row: BatchPrediction,
+    *,
+    dataset: Dataset | None,
+    archive: Intent | None,
+    max_queued: int,
+) -> BatchPrediction:
+    """Queue a batch prediction, unless a deletion has come in between.
+
+    `row` has the selection, the model and what is known of the archive.
+
+    Raises:
+        Gone, Conflict: as `require_unchanged`.
+        TooManyRequests: `queue_full`.
+        Forbidden: `quota_exceeded`.
+    """
+    hold_write_lock(session)
+    selection, model = row.selection, row.model or {}
+    require_unchanged(session, [*selection["components"], *model["parts"]], dataset)
+    queue.check_room(session, max_queued)
+    quotas.check(session, max_batch_predictions=1, max_bytes=row.bytes or 0)
+    if archive is not None:
+        archive.settle(session)
+        row.archive_key = archive.key
+    row.created_by, row.status = callers.key_id_of(session), "queued"
+    session.add(row)
+    session.flush()
+    used = dict.fromkeys(sorted(queue.used_by(selection, model)), True)
+    missed = {part["id"]: False for part in selection[UNAVAILABLE]}
+    for component_id, is_used in (missed | used).items():
+        key = {"batch_prediction_id": row.id, "component_id": component_id}
+        session.add(BatchPredictionMember(**key, used=is_used))
+    session.flush()
+    return row
+
+
+def get(session: Session, id_: str) -> BatchPrediction:
+    """Return the batch prediction with this id as it is now, if the session's caller may see it.
+
+    Raises:
+        NotFound: `batch_prediction_not_found`.
+    """
+    row = session.get(BatchPrediction, id_, populate_existing=True)
+    if row is None or not callers.sees(session, row.space):
+        raise NotFound(
+            "batch_prediction_not_found",
+            f"no batch prediction {id_!r}: GET /v1/batch-predictions lists those there are",
+        )
+    return row
+
+
+def finished(session: Session, id_: str) -> BatchPrediction:
+    """Return the batch prediction, if it has its results.
+
+    Raises:
+        Gone: `results_invalidated`, with the `receipt_id`.
+        Conflict: `batch_prediction_not_ready`.
+        NotFound: as `get`.
+    """
+    row = get(session, id_)
+    if row.status == "invalidated":
+        raise Gone(
+            "results_invalidated",
+            f"the results of {id_} were made with data that was deleted or changed, as receipt "
+            f"{row.invalidated_by} says, and are gone: request a batch prediction again",
+            receipt_id=row.invalidated_by,
+        )
+    if row.status != "ready":
+        raise Conflict(
+            "batch_prediction_not_ready",
+            f"batch prediction {id_} is {row.status}, so it has no results: "
+            f"GET /v1/batch-predictions/{id_} tells when it is ready",
+        )
+    return row
+
+
+def list_(
+    session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
+) -> list[BatchPrediction]:
+    """Return batch predictions after the id `after`, oldest first."""
+    visible = callers.seen(session, BatchPrediction.space)
+    query = select(BatchPrediction).where(*visible).order_by(BatchPrediction.id).limit(limit)
+    if after is not None:
+        query = query.where(BatchPrediction.id > after)
+    if dataset_id is not None:
+        query = query.where(BatchPrediction.dataset_id == dataset_id)
+    return list(session.scalars(query.execution_options(**KEPT)))
+
+
+def publish(
+    session: Session,
+    blobs: LocalBlobs,
+    held: Held,
+    results: Mapping[str, Result],
+    num_errors: int,
+) -> bool:
+    """Name the files of results; False if the attempt has ended, or a deletion has come between."""
+    hold_write_lock(session)
+    columns: dict[str, Any] = {"bytes": sum(each.bytes for each in results.values())}
+    for name, each in results.items():
+        columns |= {f"{name}_key": each.blob.key, f"{name}_sha256": each.sha256}
+    if not queue.publish(session, held, num_errors=num_errors, **columns):
+        return False
+    for each in results.values():
+        each.blob.settle(session)
+    drop_archive(session, blobs, held.id, is_all=False)
+    return True
+
+
+def fail(session: Session, blobs: LocalBlobs, held: Held, code: str, detail: str) -> bool:
+    """End the batch prediction with an error; its archive goes. False if the attempt has ended."""
+    hold_write_lock(session)  # a backup's last try holds it while it reads the files
+    if not queue.fail(session, held, code, detail):
+        return False
+    drop_archive(session, blobs, held.id)
+    return True
+
+
+def cancel(session: Session, blobs: LocalBlobs, id_: str) -> BatchPrediction:
+    """End the batch prediction, and return it; its archive goes.
+
+    Raises:
+        Conflict: `batch_prediction_finished`.
+        NotFound: as `get`.
+    """
+    hold_write_lock(session)
+    row = get(session, id_)
+    queue.cancel(session, row)
+    drop_archive(session, blobs, id_)
+    session.refresh(row)
+    return row
+
+
+def drop_archive(session: Session, blobs: LocalBlobs, id_: str, *, is_all: bool = True) -> None:
+    """Remove the archive's images with the transaction; they are all that the row has, or not."""
+    row = session.get_one(BatchPrediction, id_, populate_existing=True)
+    if row.archive_key is not None:
+        give_up(session, blobs, row.archive_key)
+        row.archive_key = None
+    if is_all:
+        row.bytes = None
+    session.flush()
+
+
+def remove(session: Session, blobs: LocalBlobs, id_: str) -> None:
+    """Delete the batch prediction with its files; a repetition of its request makes another one.
+
+    Raises:
+        NotFound: as `get`.
+    """
+    hold_write_lock(session)
+    row = get(session, id_)
+    for key in keys_of(row):
+        give_up(session, blobs, key)
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == row.id))
+    session.delete(row)
+    session.flush()
+
+
+def keys_of(row: BatchPrediction) -> list[str]:
+    """Return the keys of all blobs that the row names."""
+    return [key for key in (row.archive_key, row.jsonl_key, row.csv_key) if key is not None]

@@ -1,0 +1,22 @@
+"""A bell: wakes the threads of this process that wait for passes."""
+
+from threading import Condition
+
+
+class Bell:
+    """A number of rings, which nobody who waits can miss."""
+
+    def __init__(self) -> None:
+        self._changed, self._rings = Condition(), 0
+
+    def ring(self) -> None:
+        """Wake everybody who waits, or is about to."""
+        with self._changed:
+            self._rings += 1
+            self._changed.notify_all()
+
+    def wait(self, heard: int, seconds: float) -> int:
+        """Wait for more rings than were heard, for some seconds at most; return their number."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._rings != heard, seconds)
+            return self._rings

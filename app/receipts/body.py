@@ -103,6 +103,15 @@ class Invalidated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlsoHeld:
+    """The numbers of what holds deleted data, byte for byte, and stays."""
+
+    datasets: int  # with some of the images
+    images: int  # that were removed, or in the own dataset of a removed component
+    components: int  # with the same file as a removed one
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComponentOutcome:
     """The effect of a dataset's change on one component that was trained from it."""
 
@@ -146,6 +155,7 @@ class BodyV1:
     salted_image_sha256: tuple[str, ...] | None = None
     removed: tuple[Removed, ...]
     invalidated: Invalidated
+    also_held: AlsoHeld | None = None  # None: by nothing else
     components: tuple[ComponentOutcome, ...] | None = None
     labels: tuple[LostLabels, ...]
     manifests: tuple[SpaceManifest, ...]

@@ -42,6 +42,7 @@ from app.parts import Signer
 from app.receipts import ledger, remaining
 from app.receipts.body import (
     NOT_COVERED,
+    AlsoHeld,
     BodyV3,
     ComponentOutcome,
     Invalidated,
@@ -56,7 +57,7 @@ from app.receipts.body import (
 from app.receipts.remaining import Snapshot
 from app.store import components, idempotency
 from app.store.counts import deletions_so_far
-from app.unlearning import dataset_edit, invalidation
+from app.unlearning import also_held, dataset_edit, invalidation
 from app.unlearning.change import Change
 
 AnswerHash = Callable[[Session, str], dict[str, Any]]  # of a space, as the transaction sees it
@@ -101,6 +102,7 @@ class RowChanges:
     salt: str
     archive: str | None
     images: tuple[str, ...] | None  # of a dataset that stays
+    also_held: AlsoHeld | None
     invalidated: Invalidated
     removed: tuple[Removed, ...]
     outcomes: tuple[ComponentOutcome, ...] | None
@@ -148,6 +150,7 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
     salt = secrets.token_hex(16)
     archive = salted(salt, dataset.sha256) if dataset and dataset.sha256 else None
     image_hashes = None if images is None else tuple(salted(salt, row.sha256) for row in images)
+    held = also_held.of_change(session, change)
     invalidated, files, removed_files = invalidation.invalidate(session, change)
     obsolete.files.extend(files)
     obsolete.passes.extend(invalidated.batch_predictions or ())
@@ -162,7 +165,7 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
         removed += counts
     session.add_all(Tombstone(subject_id=id_, receipt_id=change.receipt_id) for id_ in gone)
     session.flush()
-    return RowChanges(salt, archive, image_hashes, invalidated, tuple(removed), outcomes)
+    return RowChanges(salt, archive, image_hashes, held, invalidated, tuple(removed), outcomes)
 
 
 def _delete_rows(session: Session, change: Change) -> list[Removed]:
@@ -221,6 +224,7 @@ def _body(
         salted_image_sha256=rows.images,
         removed=rows.removed,
         invalidated=rows.invalidated,
+        also_held=rows.also_held,
         components=rows.outcomes,
         labels=tuple(_lost_labels(rows.salt, *pair, awaited) for pair in spaces),
         manifests=tuple(_manifest(*pair) for pair in spaces),

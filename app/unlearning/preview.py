@@ -24,12 +24,12 @@ from app.inference.selection import read_consistently
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
 from app.passes.queue import ACTIVE
-from app.schemas.datasets import SharingDataset
 from app.schemas.predictions import SelectionQuery
-from app.schemas.previews import AlsoHeld, AnswersOut, ChangedComposition, LabelChange, PreviewOut
+from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
 from app.store import components, datasets, fitted_weights, lineage
 from app.store.compositions import Selection
 from app.store.members import in_all
+from app.unlearning import also_held
 
 CHUNK = 64  # images in memory at a time
 
@@ -71,7 +71,7 @@ def preview_rows(session: Session, component_id: str) -> PreviewOut:
         batch_predictions=_passes(
             session, BatchPrediction, BatchPredictionMember.batch_prediction_id, gone
         ),
-        also_held=_also_held(session, row),
+        also_held=also_held.of_component(session, row),
         answers=None,
     )
 
@@ -115,25 +115,6 @@ def _passes(session: Session, table: Any, of: Any, gone: list[str]) -> int:
     query = select(func.count(distinct(table.id))).join(member, of == table.id)
     members = member.component_id.in_(gone), member.used
     return session.scalar(query.where(*members, table.status.in_((*ACTIVE, "ready")))) or 0
-
-
-def _also_held(session: Session, row: Component) -> AlsoHeld:
-    """Return what else holds the images of a component, which its deletion leaves."""
-    imported = select(Component.id).where(
-        Component.space == row.space,
-        Component.id != row.id,
-        Component.dataset_id.is_(None),
-        Component.derived.is_(None),
-        Component.status == "ready",
-    )
-    own = session.get(Dataset, row.dataset_id) if row.dataset_id else None
-    sharing = [] if own is None else [(own.id, own.num_images)]
-    sharing += [] if own is None else datasets.sharing(session, own.id)
-    return AlsoHeld(
-        datasets=[SharingDataset(dataset_id=id_, images=count) for id_, count in sharing],
-        components=lineage.of_same_file(session, row) if row.sha256 else [],
-        cannot_be_looked_into=list(session.scalars(imported.order_by(Component.id).limit(10))),
-    )
 
 
 def _answers(

@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_images
 
 from app.operations import image_search
 from tests.support.archives import archive
-from tests.support.client import delete, upload
+from tests.support.client import delete, upload, verify
 from tests.support.keys import by, sending
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -156,6 +156,30 @@ def test_a_preview_says_what_else_holds_the_data(held):
     }
     seen = service.client.get(f"/v1/components/{copy['id']}/deletion-preview").json()["also_held"]
     assert seen == {"datasets": [], "components": [part], "cannot_be_looked_into": []}
+
+
+def test_a_receipt_counts_what_else_holds_the_data(held):
+    service, first, second, part = held
+
+    def also_held(path: str, **query: str):
+        return delete(service, path, **query)["body"].get("also_held")
+
+    image = service.client.get(f"/v1/datasets/{second['id']}/images").json()["data"][0]
+    place = f"datasets/{second['id']}/images"
+    assert also_held(f"{place}/{image['id']}") == {"datasets": 1, "images": 1, "components": 0}
+    copy = upload(service, archive({"other/a.png": TEMPLE, "more/b.png": DAHLIA}))
+    assert also_held(f"components/{part}") == {"datasets": 1, "images": 2, "components": 0}
+    receipt = delete(service, f"datasets/{first['id']}", cascade="true")
+    assert receipt["body"]["also_held"] == {"datasets": 1, "images": 2, "components": 0}
+    assert verify(service, receipt)["ok"]
+    assert also_held(f"datasets/{copy['id']}") is None
+
+
+def test_an_image_under_two_labels_is_held_by_its_own_dataset(either: Service):
+    both = upload(either, archive({"a/1.png": TEMPLE, "b/1.png": TEMPLE, "b/2.png": DAHLIA}))
+    image = either.client.get(f"/v1/datasets/{both['id']}/images").json()["data"][0]
+    receipt = delete(either, f"datasets/{both['id']}/images/{image['id']}")
+    assert receipt["body"]["also_held"] == {"datasets": 1, "images": 1, "components": 0}
 
 
 def test_a_key_finds_only_what_it_may_see(held):

@@ -1,0 +1,62 @@
+"""Other holders of what a change removes: they keep it, and its receipt says so."""
+
+from sqlalchemy import ColumnElement, distinct, func, select
+from sqlalchemy.orm import Session
+
+from app.database.tables import Component, Dataset, Image
+from app.receipts.body import AlsoHeld
+from app.schemas.datasets import SharingDataset
+from app.schemas.previews import AlsoHeld as Shown
+from app.store import datasets, lineage
+from app.unlearning.change import Change
+
+MOST = 10  # ids of each kind in a preview
+
+
+def of_change(session: Session, change: Change) -> AlsoHeld | None:
+    """Return the numbers of a change whose rows are still there; None if nothing else holds it."""
+    numbers = func.count(distinct(Image.dataset_id)), func.count(distinct(Image.sha256))
+    ((in_datasets, images),) = session.execute(select(*numbers).where(*_copies(change)))
+    gone = [row.id for row in change.components]
+    files = [row.sha256 for row in change.components if row.sha256]
+    same = select(func.count()).where(
+        Component.sha256.in_(files), Component.id.not_in(gone), Component.status == "ready"
+    )
+    copies = session.scalar(same) or 0 if files else 0
+    if not images and not copies:
+        return None
+    return AlsoHeld(datasets=in_datasets, images=images, components=copies)
+
+
+def _copies(change: Change) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of images that have the bytes of those that go, and stay."""
+    if change.edit is not None:
+        gone = change.edit.images
+        hashes = [row.sha256 for row in gone]
+        return Image.sha256.in_(hashes), Image.id.not_in([row.id for row in gone])
+    if change.dataset is not None:
+        own = Image.dataset_id == change.dataset.id
+        return Image.sha256.in_(select(Image.sha256).where(own)), ~own
+    trained = [row.dataset_id for row in change.components if row.dataset_id and not row.derived]
+    own = Image.dataset_id.in_(trained)  # which stays, as whoever deletes a component knows
+    return Image.sha256.in_(select(Image.sha256).where(own)), ~own
+
+
+def of_component(session: Session, row: Component) -> Shown:
+    """Return what the caller may see of the other holders of a component's data."""
+    imported: list[ColumnElement[bool]] = [
+        Component.space == row.space,
+        Component.id != row.id,
+        Component.dataset_id.is_(None),
+        Component.derived.is_(None),
+        Component.status == "ready",
+    ]
+    query = select(Component.id).where(*imported).order_by(Component.id).limit(MOST)
+    own = session.get(Dataset, row.dataset_id) if row.dataset_id else None
+    sharing = [] if own is None else [(own.id, own.num_images)]
+    sharing += [] if own is None else datasets.sharing(session, own.id, MOST)
+    return Shown(
+        datasets=[SharingDataset(dataset_id=id_, images=count) for id_, count in sharing],
+        components=lineage.of_same_file(session, row) if row.sha256 else [],
+        cannot_be_looked_into=list(session.scalars(query)),
+    )

@@ -68,6 +68,7 @@ class Parts:
     dataset_changes: Lock = field(default_factory=Lock)
     checked: CheckedFiles = field(default_factory=CheckedFiles)
     verifying: Lock = field(default_factory=Lock)  # one receipt at a time, as it reads many files
+    searching: Lock = field(default_factory=Lock)  # one search for an image at a time
     making_again: Lock = field(
         default_factory=Lock
     )  # one component at a time, as it takes a training

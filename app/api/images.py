@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, UploadFile
 
-from app.api.http.deps import PageDep, PartsDep, ReadSessionDep
+from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.images.perceptual_hash import BITS
 from app.operations.image_search import held, search_images
@@ -41,6 +41,7 @@ def list_(
 def search(
     image: UploadFile,
     parts: PartsDep,
+    ticket: TicketDep,
     distance: Annotated[
         int, Query(ge=0, le=BITS // 3, description=f"bits of {BITS} that may differ")
     ] = NEAR,
@@ -50,4 +51,4 @@ def search(
     Near are the same picture in another format, size, quality or brightness, and little cut. Other
     crops, mirrored or turned pictures are not found. Nothing that is sent is kept.
     """
-    return search_images(parts, image.file.read(), distance)
+    return search_images(parts, ticket, image.file.read(), distance)

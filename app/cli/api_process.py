@@ -1,4 +1,4 @@
-"""One of several API processes, on a socket and an engine that it is given.
+"""One of several API processes, on an address and an engine that it is given.
 
     python -m app.cli.api_process < JSON
 
@@ -9,12 +9,12 @@ when its standard input does, as the process that started it is gone then.
 import json
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from threading import Thread
 
 from app.cli import api_server
+from app.cli.listeners import open_beside
 from app.inference.remote.remote_engine import RemoteEngine
 from app.main import create_app
 from app.server.api_processes import READY, WORKER_FAULT
@@ -32,7 +32,7 @@ def main() -> int:
     app.state.alone_at = told["alone_at"]
     app.state.worker_fault = lambda: read_fault(folder / WORKER_FAULT)
     app.state.engine = RemoteEngine(settings, told["engine"])
-    listener = socket.socket(fileno=told["listener"])
+    listener = open_beside(told["family"], tuple(told["address"]))
     status = api_server.run(app, listener, lambda _: print(READY, flush=True))
     api_server.leave(status)
     return status

@@ -6,14 +6,12 @@ from contextlib import ExitStack
 
 from app.settings import BadSettings, Settings
 
-BACKLOG = 2048  # connections that wait to be taken
 
+def open_listener(settings: Settings) -> socket.socket:
+    """Open a socket on the settings' address; call this before anything else is started.
 
-def open_listeners(settings: Settings) -> list[socket.socket]:
-    """Open a socket for each API process; call this before anything else is started.
-
-    The system gives each new connection to one of them. A connection to a process that is started
-    again waits in its socket.
+    For several API processes it only keeps the address, on which each of them opens a socket of its
+    own: the system gives every new connection to one that answers.
 
     Raises:
         BadSettings: the address cannot be used, or another service has it.
@@ -22,19 +20,14 @@ def open_listeners(settings: Settings) -> list[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with ExitStack() as closing:  # what is open, if another one does not
-            listeners: list[socket.socket] = []
-            for number in range(settings.api_processes):
-                each = closing.enter_context(socket.socket(family, kind, protocol))
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if number == 0:  # bound alone, so that another service on this address is found
-                    each.bind(address)
-                if settings.api_processes > 1:
-                    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if number > 0:
-                    each.bind(listeners[0].getsockname())
-                listeners.append(each)
+        with ExitStack() as closing:
+            listener = closing.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)  # alone: fails if a process of another service listens there
+            if settings.api_processes > 1:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             closing.pop_all()
+            return listener
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         of_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
@@ -42,10 +35,15 @@ def open_listeners(settings: Settings) -> list[socket.socket]:
             f"cannot listen on {where} ({error.strerror}): "
             f"choose another --{'port' if of_port else 'host'}"
         ) from None
-    if len(listeners) > 1:  # connections wait in all from now on, whichever process is there
-        for each in listeners:
-            each.listen(BACKLOG)
-    return listeners
+
+
+def open_beside(family: int, address: tuple[object, ...]) -> socket.socket:
+    """Open one more socket on an address that `open_listener` keeps for several."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(address)
+    return listener
 
 
 def print_address(listener: socket.socket) -> None:

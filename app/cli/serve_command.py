@@ -2,13 +2,13 @@
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from app.cli import api_server
-from app.cli.listeners import open_listeners, print_address
+from app.cli.listeners import open_listener, print_address
 from app.database.sessions import fold_log, open_engine, session_factory, transaction
 from app.files import folder_identity, folder_lock
 from app.files.blobs import LocalBlobs
@@ -36,13 +36,13 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     app = create_app(settings)
     with folder_lock.shared(settings) as app.state.alone_at:
         folder_identity.claim(settings)  # inside the application an error would be a traceback
-        listeners = open_listeners(settings)
+        listener = open_listener(settings)
         app.state.engine = _opened_engine(settings)
         _make_default_space(settings, app.state.engine)
         _say(settings, app, with_worker=with_worker)
         worker = EmbeddedWorker(settings) if with_worker else None
         try:
-            status = _run(app, listeners, worker)
+            status = _run(app, listener, worker)
         finally:
             fold_log(open_engine(settings))
     api_server.leave(status)
@@ -61,32 +61,34 @@ def _say(settings: Settings, app: FastAPI, *, with_worker: bool) -> None:
         log.info("API processes %d", settings.api_processes)
 
 
-def _run(app: FastAPI, listeners: Sequence[socket.socket], worker: EmbeddedWorker | None) -> int:
+def _run(app: FastAPI, listener: socket.socket, worker: EmbeddedWorker | None) -> int:
     """Run application and worker until a signal to end; return the exit status."""
     if worker is not None:
         worker.start()
         app.state.worker_fault = lambda: worker.fault
     end_worker = worker.request_stop if worker else lambda: None
     try:
-        if len(listeners) == 1:
-            return api_server.run(app, listeners[0], print_address, end_worker)
-        return _run_several(app, listeners, end_worker)
+        if app.state.settings.api_processes == 1:
+            return api_server.run(app, listener, print_address, end_worker)
+        return _run_several(app, listener, end_worker)
     finally:
         if worker is not None:
             worker.stop()
 
 
-def _run_several(
-    app: FastAPI, listeners: Sequence[socket.socket], end_worker: Callable[[], object]
-) -> int:
-    """Run the API in a process for each listener, on the engine that is open here."""
+def _run_several(app: FastAPI, listener: socket.socket, end_worker: Callable[[], object]) -> int:
+    """Run the API in several processes, on the engine that is open here."""
     engine, state = app.state.engine, app.state
     try:
         have_answered = api_processes.run(
             state.settings,
-            listeners,
-            {"engine": engine.address, "alone_at": state.alone_at},
-            announce=lambda: print_address(listeners[0]),
+            {
+                "engine": engine.address,
+                "alone_at": state.alone_at,
+                "family": listener.family,
+                "address": listener.getsockname(),
+            },
+            announce=lambda: print_address(listener),
             end=end_worker,
             worker_fault=lambda: getattr(state, "worker_fault", lambda: None)(),
         )

@@ -15,6 +15,7 @@ from app.images.budget import REQUEST_TIMES, Budget
 from app.images.decoder import decoder_of
 from app.images.image_files import Facts
 from app.images.perceptual_hash import distance
+from app.inference.deletion_gate import Ticket
 from app.operations.prediction_inputs import input_of
 from app.parts import Parts
 from app.schemas.images import HeldImage, ImageSearchOut, NearImage
@@ -30,16 +31,21 @@ class Near(NamedTuple):
     id: str
 
 
-def search_images(parts: Parts, data: bytes, most_distance: int) -> ImageSearchOut:
+def search_images(parts: Parts, ticket: Ticket, data: bytes, most_distance: int) -> ImageSearchOut:
     """Return the images that are this one, or differ from it in so many bits at most.
 
+    A process makes one search at a time, as it reads the hashes of all images.
+
     Raises:
+        TooManyRequests: `rate_limited`.
         Invalid: `bad_image`, `image_too_expensive`.
         NotReady: as the decoder.
     """
+    parts.count_images(1)
     seen = _facts(parts, data).perceptual_hash
     sha256 = hashlib.sha256(data).hexdigest()
-    with transaction(parts.reading) as session:
+    with parts.searching, transaction(parts.reading) as session:
+        ticket.read_as_of_now()
         exact = datasets.same_bytes(session, sha256, after=None, limit=SHOWN + 1)
         near, not_compared = _near(session, seen, sha256, most_distance)
         rows = datasets.images_by_id(session, [each.id for each in near[:SHOWN]])

@@ -7,7 +7,7 @@ invalidates them, or until they are deleted themselves.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.access import callers
@@ -102,12 +102,19 @@ def get(session: Session, id_: str) -> BatchPrediction:
         NotFound: `batch_prediction_not_found`.
     """
     row = session.get(BatchPrediction, id_, populate_existing=True)
-    if row is None or not callers.sees(session, row.space):
+    if row is None or not _is_seen(session, row):
         raise NotFound(
             "batch_prediction_not_found",
             f"no batch prediction {id_!r}: GET /v1/batch-predictions lists those there are",
         )
     return row
+
+
+def _is_seen(session: Session, row: BatchPrediction) -> bool:
+    """Return whether the caller may see the selection's space, and the dataset."""
+    dataset = session.get(Dataset, row.dataset_id) if row.dataset_id else None
+    is_of_private = dataset is not None and not callers.sees(session, dataset.space)
+    return callers.sees(session, row.space) and not is_of_private
 
 
 def finished(session: Session, id_: str) -> BatchPrediction:
@@ -140,6 +147,9 @@ def list_(
 ) -> list[BatchPrediction]:
     """Return batch predictions after the id `after`, oldest first."""
     visible = callers.seen(session, BatchPrediction.space)
+    if of_dataset := callers.seen(session, Dataset.space):
+        seen = BatchPrediction.dataset_id.in_(select(Dataset.id).where(*of_dataset))
+        visible.append(or_(BatchPrediction.dataset_id.is_(None), seen))
     query = select(BatchPrediction).where(*visible).order_by(BatchPrediction.id).limit(limit)
     if after is not None:
         query = query.where(BatchPrediction.id > after)

@@ -4,15 +4,14 @@ import json
 import logging
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
-from time import monotonic
+from threading import Event, Lock, Thread, Timer
+from time import monotonic, sleep
 from typing import Any
 
 from prometheus_client.multiprocess import mark_process_dead
@@ -20,8 +19,9 @@ from prometheus_client.multiprocess import mark_process_dead
 from app.settings import Settings, environment_with
 
 MODULE = "app.cli.api_process"
+START_SECONDS = 180.0  # for a process to answer; it is ended then, and another one started
 END_SECONDS = 30.0  # for a process that was told to end, a little more than it gives itself
-LOOK_SECONDS = 0.5  # between two looks at the worker
+LOOK_SECONDS = 0.2  # between two looks at the processes and the worker
 RESTART_SECONDS = (0.1, 60.0)  # pause before a process is started again: first, longest
 READY = "ready"  # what a process says once it answers
 WORKER_FAULT = "worker-fault"  # the file with the reason why no worker runs
@@ -30,40 +30,35 @@ log = logging.getLogger(__name__)
 
 
 class ApiProcess:
-    """One process on one listening socket, which stays open while none runs."""
+    """One place for a process: a new one is started whenever the last has ended."""
 
-    def __init__(self, told: dict[str, Any], listener: socket.socket, folder: Path) -> None:
+    def __init__(self, told: dict[str, Any], folder: Path) -> None:
         """`told` goes to the process as JSON; `folder` is where all of them count."""
-        self._told = json.dumps(told | {"listener": listener.fileno(), "folder": str(folder)})
-        self._listener, self._folder = listener, folder
+        self._told, self._folder = json.dumps(told | {"folder": str(folder)}), folder
         self._lock, self._is_ending = Lock(), Event()
         self._process: subprocess.Popen[str] | None = None
         self.has_answered = False
         self.has_failed = False  # to answer at all
 
-    def keep(self, note: Callable[[], object]) -> None:
-        """Run the process until `end`, or to the end of a first one that cannot answer.
-
-        `note` is called when it answers for the first time, and at the end.
-        """
+    def keep(self) -> None:
+        """Run the process until `end`, or to the end of a first one that cannot answer."""
         pause = RESTART_SECONDS[0]
         while not self._is_ending.is_set():
             began = monotonic()
-            status = self._run(note)
+            status = self._run()
             if self._is_ending.is_set():
-                break
+                return
             if not self.has_answered:
                 log.error("an API process ended with status %s before it answered", status)
                 self.has_failed = True
-                break
+                return
             if monotonic() - began > RESTART_SECONDS[1]:
                 pause = RESTART_SECONDS[0]
             log.error("an API process ended with status %s and is started again", status)
             self._is_ending.wait(pause)
             pause = min(2 * pause, RESTART_SECONDS[1])
-        note()
 
-    def _run(self, note: Callable[[], object]) -> int | None:
+    def _run(self) -> int | None:
         """Run one process to its end; return its status, None if it could not be started."""
         try:
             process = self._start()
@@ -75,10 +70,13 @@ class ApiProcess:
         with suppress(BrokenPipeError):
             process.stdin.write(self._told + "\n")
             process.stdin.flush()
-        if process.stdout.readline().strip() == READY and not self.has_answered:
+        late = Timer(START_SECONDS, process.kill)
+        late.start()
+        if process.stdout.readline().strip() == READY:
             self.has_answered = True
-            note()
+            late.cancel()
         status = process.wait()
+        late.cancel()
         process.stdout.close()
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -92,7 +90,6 @@ class ApiProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                pass_fds=[self._listener.fileno()],
                 env=environment_with(PROMETHEUS_MULTIPROC_DIR=str(self._folder)),
             )
             if self._is_ending.is_set():
@@ -116,37 +113,37 @@ class ApiProcess:
 
 def run(
     settings: Settings,
-    listeners: Sequence[socket.socket],
     told: dict[str, Any],
     announce: Callable[[], object],
     end: Callable[[], object],
     worker_fault: Callable[[], str | None],
 ) -> bool:
-    """Run a process for each listener until a signal to end; return whether all had answered.
+    """Run as many processes as the settings say until a signal to end.
 
-    `announce` is called when all answer, and `end` at the signal. `worker_fault` is why no worker
-    runs beside them, as their health checks show it.
+    Return whether all had answered; the first one that cannot ends all. `announce` is called when
+    all answer, and `end` after the signal. `worker_fault` is why no worker runs beside them, as
+    their health checks show it.
     """
-    has_news, is_ending = Event(), Event()
-
-    def begin_end(*_: object) -> None:
-        is_ending.set()
-        has_news.set()
-        end()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, begin_end)
+    is_ending = _noted_signals()
     told = told | {"settings": settings.model_dump(mode="json", exclude_none=True)}
-    with _made_folder() as folder, _kept(told, listeners, folder, has_news.set) as kept:
+    with _made_folder() as folder, _kept(settings.api_processes, told, folder) as kept:
         is_announced = False
-        while not is_ending.is_set() and not any(each.has_failed for each in kept):
-            has_news.wait(LOOK_SECONDS)
-            has_news.clear()
+        while not is_ending() and not any(each.has_failed for each in kept):
             write_fault(folder / WORKER_FAULT, worker_fault())
             if not is_announced and all(each.has_answered for each in kept):
                 announce()
                 is_announced = True
+            sleep(LOOK_SECONDS)
+        end()
     return all(each.has_answered for each in kept)
+
+
+def _noted_signals() -> Callable[[], bool]:
+    """Return a function that tells whether a signal to end has come from now on."""
+    noted: list[int] = []  # a lock could be held by what the handler interrupts
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda given, _: noted.append(given))
+    return lambda: bool(noted)
 
 
 @contextmanager
@@ -159,15 +156,10 @@ def _made_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _kept(
-    told: dict[str, Any],
-    listeners: Sequence[socket.socket],
-    folder: Path,
-    note: Callable[[], object],
-) -> Iterator[list[ApiProcess]]:
-    """Keep a process for each listener during the block; then end all, by force the late ones."""
-    kept = [ApiProcess(told, each, folder) for each in listeners]
-    keepers = [Thread(target=each.keep, args=[note], name="api-keeper") for each in kept]
+def _kept(number: int, told: dict[str, Any], folder: Path) -> Iterator[list[ApiProcess]]:
+    """Keep so many processes during the block; then end all, by force the late ones."""
+    kept = [ApiProcess(told, folder) for _ in range(number)]
+    keepers = [Thread(target=each.keep, name="api-keeper") for each in kept]
     for keeper in keepers:
         keeper.start()
     try:

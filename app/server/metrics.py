@@ -172,6 +172,13 @@ class Metrics:
         self.refused_callers = self._counter(
             "tangent_refused_callers", "requests below /v1 without a caller, by reason", "code"
         )
+        processes = Gauge(
+            "tangent_api_processes",
+            "processes that answer HTTP, or are about to",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        processes.set(1)
         self.in_progress = Gauge(
             "tangent_http_requests_in_progress",
             "open requests",

@@ -212,12 +212,16 @@ def sharing(session: Session, dataset_id: str, limit: int = 10) -> list[tuple[st
 
 
 def trained_from(session: Session, dataset_ids: Collection[str]) -> dict[str, list[str]]:
-    """Return the ids of the components that hold, or will hold, each dataset's images."""
+    """Return the ids of the components that hold, or will hold, each dataset's images.
+
+    Those of spaces that the caller may not see are not among them.
+    """
     found: dict[str, list[str]] = {id_: [] for id_ in dataset_ids}
     query = select(Component.dataset_id, Component.id).where(
         Component.dataset_id.in_(dataset_ids),
         Component.derived.is_(None),
         Component.status.in_(HOLDING),
+        *callers.seen(session, Component.space),
     )
     for dataset_id, component_id in session.execute(query.order_by(Component.id)):
         found[str(dataset_id)].append(component_id)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
+
+MAX_UNKNOWN = 20  # that are told, as finding the nearest name takes a while
 
 
 def names_of(route: APIRoute) -> tuple[str, ...]:
@@ -19,11 +22,11 @@ def names_of(route: APIRoute) -> tuple[str, ...]:
 
 
 def unknown(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the errors of those given names that are not known."""
+    """Return the errors of those given names that are not known: of the first few of them."""
+    names = islice((name for name in given if name not in known), MAX_UNKNOWN)
     return [
         {"type": "unknown_parameter", "loc": ("query", name), "msg": _told(name, known)}
-        for name in given
-        if name not in known
+        for name in names
     ]
 
 

@@ -13,7 +13,7 @@ from tests.support.batches import PATH, begun, blobs, sent
 from tests.support.client import DELETIONS, delete, until_ended
 from tests.support.held_passes import HeldPasses
 from tests.support.images import archive
-from tests.support.keys import by
+from tests.support.keys import by, sending
 from tests.support.problems import problem
 from tests.support.service import Service
 from tests.support.two_components import TwoComponents
@@ -228,3 +228,26 @@ def test_a_row_names_no_file_of_an_ended_one_that_is_not_there(service: Service)
     assert keys == blobs(service)
     size = sum(service.state.blobs.path(key).stat().st_size for key in keys)
     assert row.bytes == size
+
+
+def test_a_key_sees_no_results_of_a_dataset_that_it_may_not_see(two: TwoComponents) -> None:
+    service = two.service
+    with by(service, "admin") as admin:
+        keys = [
+            admin.post("/v1/keys", json={"name": "k", "scopes": scopes}).json()["key"]
+            for scopes in (["read", "train", "predict"], ["read"])
+        ]
+        with sending(service, keys[0]) as owner, sending(service, keys[1]) as stranger:
+            space = {"name": "mine", "backbone": "resnet_micro_32", "scope": "head"}
+            assert owner.post("/v1/spaces", json=space).status_code == 201
+            sent_file = {"file": ("a.zip", archive({"cat": 2}))}
+            dataset = owner.post("/v1/datasets", files=sent_file, data={"space": "mine"}).json()
+            made = owner.post(PATH, json={"dataset_id": dataset["id"]})
+            assert made.status_code == 202, made.text
+            id_ = made.json()["id"]
+            place = f"{PATH}/{id_}"
+            assert owner.get(place).status_code == 200
+            assert id_ in {each["id"] for each in owner.get(PATH).json()["data"]}
+            problem(stranger.get(place), 404, "batch_prediction_not_found")
+            problem(stranger.get(f"{place}/results"), 404, "batch_prediction_not_found")
+            assert id_ not in {each["id"] for each in stranger.get(PATH).json()["data"]}

@@ -183,7 +183,7 @@ def test_an_image_under_two_labels_is_held_by_its_own_dataset(either: Service):
 
 
 def test_a_key_finds_only_what_it_may_see(held):
-    service, first, *_ = held
+    service, first, _, part = held
     space = {"name": "mine", "backbone": "resnet_micro_32", "scope": "head"}
     with (
         by(service, "admin") as admin,
@@ -198,4 +198,10 @@ def test_a_key_finds_only_what_it_may_see(held):
             [each["dataset_id"] for each in search(client, DAHLIA).json()["exact"]]
             for client in (owner, stranger)
         ]
-    assert found == [[first["id"], mine["id"]], [first["id"]]]
+        assert found == [[first["id"], mine["id"]], [first["id"]]]
+        body = {"dataset_id": first["id"], "space": "mine"}
+        hidden = owner.post("/v1/components", json=body).json()["id"]
+        holders = [
+            search(client, DAHLIA).json()["exact"][0]["components"] for client in (owner, stranger)
+        ]
+    assert holders == [[part, hidden], [part]]

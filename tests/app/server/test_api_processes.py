@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from app.cli import api_process
-from app.cli.listeners import open_listeners
+from app.cli.listeners import open_beside, open_listener
 from app.server import api_processes
 from app.settings import BadSettings, Settings
 from tests.support.command import environment
@@ -119,8 +119,9 @@ def test_a_process_that_was_killed_is_started_again_and_what_it_counted_stays(se
     os.kill(killed, signal.SIGKILL)
     until(lambda: len(several.processes) == NUMBER and killed not in several.processes)
     assert other in several.processes
-    for _ in range(ASKED):  # those for the process that is starting wait for it
+    for _ in range(ASKED):  # the other answers until the new one does
         assert several.predict().status_code == 200
+    until(lambda: f"tangent_api_processes {float(NUMBER)}" in several.get("/metrics").text)
     assert several.counted("/v1/spaces") == ASKED
     assert "tangent_http_requests_in_progress 1.0" in several.get("/metrics").text
 
@@ -192,43 +193,77 @@ def test_the_processes_are_told_why_no_worker_runs(tmp_path: Path):
 def test_a_service_ends_whose_first_process_cannot_answer(tmp_path: Path):
     """The module `this` prints a poem and ends."""
     code = (
-        "import sys; from app.cli.listeners import open_listeners; "
-        "from app.server import api_processes; from app.settings import read; "
-        "api_processes.MODULE = 'this'; settings = read(port=0, api_processes=2); "
-        "nothing = lambda: None; "
-        "sys.exit(api_processes.run(settings, open_listeners(settings), {}, nothing, nothing, "
-        "nothing))"
+        "import sys; from app.server import api_processes; from app.settings import read; "
+        "api_processes.MODULE = 'this'; nothing = lambda: None; "
+        "print(api_processes.run(read(api_processes=2), {}, nothing, nothing, nothing))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code],
-        env=environment(data_dir=str(tmp_path)),
+        env=environment(data_dir=str(tmp_path), tmpdir=str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert answer.returncode == 0  # False: not all have answered
+    assert answer.stdout == "False\n", answer.stderr
     assert "an API process ended with status 0 before it answered" in answer.stderr
 
 
-def test_an_address_that_another_service_has_is_refused():
+def test_a_process_that_does_not_answer_in_time_is_ended(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(api_processes, "MODULE", "tests.support.silent_process")
+    monkeypatch.setattr(api_processes, "START_SECONDS", 1.0)
+    started = api_processes.ApiProcess({}, tmp_path)
+    started.keep()
+    assert started.has_failed and not started.has_answered
+
+
+@pytest.mark.parametrize("number", [1, NUMBER])
+def test_an_address_that_another_service_has_is_refused(number: int):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(BadSettings, match=f"cannot listen on 127.0.0.1:{port}"):
-            open_listeners(Settings(port=port, api_processes=NUMBER, engine="process"))
+            open_listener(of(number, port))
 
 
-def test_two_services_of_several_processes_do_not_share_an_address():
-    mine = open_listeners(Settings(port=0, api_processes=NUMBER, engine="process"))
-    try:
-        ports = {each.getsockname()[1] for each in mine}
-        assert len(ports) == 1
-        with pytest.raises(BadSettings, match="Address already in use"):
-            open_listeners(Settings(port=ports.pop(), api_processes=NUMBER, engine="process"))
-    finally:
-        for each in mine:
-            each.close()
+def test_a_second_service_does_not_share_the_address_of_processes_that_answer():
+    with open_listener(of(NUMBER)) as kept:
+        port = kept.getsockname()[1]
+        with open_beside(kept.family, kept.getsockname()) as beside:
+            beside.listen()
+            with pytest.raises(BadSettings, match="Address already in use"):
+                open_listener(of(NUMBER, port))
+
+
+def test_the_kept_address_takes_no_connection_and_each_process_some():
+    with open_listener(of(NUMBER)) as kept:
+        address = kept.getsockname()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        with open_beside(kept.family, address) as one, open_beside(kept.family, address) as other:
+            one.listen(64)
+            other.listen(64)
+            clients = [socket.create_connection(address) for _ in range(ASKED)]
+            assert accepted(one) + accepted(other) == ASKED
+            for client in clients:
+                client.close()
+
+
+def of(number: int, port: int = 0) -> Settings:
+    given = {"host": "127.0.0.1", "port": port, "api_processes": number, "engine": "process"}
+    return Settings(**KEY_FREE | given)
+
+
+def accepted(listener: socket.socket) -> int:
+    """The number of connections that wait; both sockets have some."""
+    listener.setblocking(False)
+    number = 0
+    with suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            number += 1
+    assert number > 0
+    return number
 
 
 def test_the_processes_share_the_bounds_of_the_service():

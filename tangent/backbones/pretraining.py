@@ -224,10 +224,15 @@ def main() -> None:
     test_accuracy = accuracy(
         model, data["test"][0].to(args.device), data["test"][1].to(args.device)
     )
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = args.out / f"{name}.safetensors"
+    save_file(state, written)
     card = {
         "name": name,
         "architecture": args.model,
         "task": "image classification, 32 x 32 RGB",
+        "license": "apache-2.0",
+        "sha256": hashlib.sha256(written.read_bytes()).hexdigest(),
         "data": {
             "file": args.data.name,
             "sha256": hashlib.sha256(args.data.read_bytes()).hexdigest(),
@@ -243,9 +248,7 @@ def main() -> None:
         "torch": torch.__version__,
         "preprocessing": PREPROCESSING,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    save_file(state, args.out / f"{name}.safetensors")
-    (args.out / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    written.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
 
 

@@ -36,6 +36,7 @@ from app.api.http.upload_slots import UploadSlots
 from app.database.sessions import transaction
 from app.database.tables import Space
 from app.files import folder_identity, folder_lock, private_folder
+from app.operations.space_probing import probing
 from app.operations.training import with_news
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
@@ -77,7 +78,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             damage.mend(made.sessions, made.blobs)
             _warm(made, space)
             state.parts = made
-            with made.lease.kept():
+            with made.lease.kept(), probing(made):
                 yield
 
 

@@ -10,13 +10,15 @@ of the processor, in one thread, so that what runs beside does not count.
 import argparse
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -154,25 +156,34 @@ def seconds_of(gallery: Gallery, scope: str) -> dict[str, Any]:
     }
 
 
-def shown(results: dict[str, Any]) -> list[list[str]]:
-    """Return the rows of the table: accuracies in percent, mean and range over the draws."""
-    rows = [["images", "backbone", "scope", "rule", "`l2`", "accuracy", "draws"]]
-    for each in results["accuracies"]:
-        shares = each["accuracies"]
-        low, high = min(shares), max(shares)
-        names = [f"`{each[key]}`" for key in ("backbone", "scope", "rule")]
-        figure = f"{mean(shares):.1%} ({low:.1%} … {high:.1%})" if len(shares) > 1 else f"{low:.1%}"
-        rows.append([each["pictures"], *names, each["l2"], figure, str(len(shares))])
-    return rows
+def demo_of(backbone: str) -> dict[str, Any]:
+    """Run the demo on a service with this default backbone; return its times, its own included."""
+    before, began = os.times(), time.perf_counter()
+    command = [sys.executable, "-m", "app.demo"]
+    answer = subprocess.run(
+        command, env=os.environ | {"TANGENT_BACKBONE": backbone}, capture_output=True, text=True
+    )
+    after = os.times()
+    used = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    return {
+        "backbone": backbone,
+        "holds": answer.returncode == 0,
+        "seconds": time.perf_counter() - began,
+        "processor_seconds": used,
+    }
 
 
 def measured(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure all that the command line asks for."""
-    sets = [(photographs(args.photos), args.train, args.test)]
-    small = (args.small_train, args.small_test)
-    sets += [(whole(handwritten_digits(sum(small) * 5 // 4)), *small)]
+    small: tuple[int, int] = (args.small_train, args.small_test)
+    sets = [
+        (photographs(args.photos), args.train, args.test),
+        (whole(handwritten_digits(sum(small) * 5 // 4)), *small),
+    ]
     if args.fashion_mnist.is_dir():
-        sets += [(whole(fashion_mnist(args.fashion_mnist, sum(small), 1)), *small)]
+        sets.append((whole(fashion_mnist(args.fashion_mnist, sum(small), 1)), *small))
     accuracies: list[dict[str, Any]] = []
     seconds: list[dict[str, Any]] = []
     for pictures, train, test in sets:
@@ -187,7 +198,14 @@ def measured(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                     console.print(*(str(value) for value in each.values()), soft_wrap=True)
             if pictures.name == PHOTOGRAPHS:
                 seconds.append(seconds_of(gallery, "head2toe"))
-    return {"accuracies": accuracies, "seconds": seconds, "photographs": [args.train, args.test]}
+    return {
+        "command": "python -m benchmarks.photographs --photos " + args.photos.name,
+        "photographs": [args.train, args.test],
+        "small": list(small),
+        "accuracies": accuracies,
+        "seconds": seconds,
+        "demo": [demo_of(backbone) for backbone in args.backbones],
+    }
 
 
 def whole(pictures: Pictures) -> Pictures:
@@ -216,8 +234,7 @@ def main() -> None:
     console = Console()
     results = {"machine": machine(1), **measured(args, console)}
     args.out.write_text(json.dumps(results, indent=2) + "\n")
-    for row in shown(results):
-        console.print(" | ".join(row), soft_wrap=True, markup=False)
+    console.print(f"written to {args.out}; `make measured` puts it into docs/", markup=False)
 
 
 if __name__ == "__main__":

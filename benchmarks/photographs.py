@@ -178,7 +178,7 @@ def demo_of(backbone: str) -> dict[str, Any]:
 def measured(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Measure all that the command line asks for."""
     small: tuple[int, int] = (args.small_train, args.small_test)
-    sets = [
+    sets: list[tuple[Pictures, int, int]] = [
         (photographs(args.photos), args.train, args.test),
         (whole(handwritten_digits(sum(small) * 5 // 4)), *small),
     ]
@@ -210,8 +210,8 @@ def measured(args: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def whole(pictures: Pictures) -> Pictures:
     """Return the set with all its images in one part, to be drawn from."""
-    images, names = (a + b for a, b in zip(pictures.train, pictures.test, strict=True))
-    return replace(pictures, train=(images, names), test=([], []))
+    (images, names), (more, their_names) = pictures.train, pictures.test
+    return replace(pictures, train=(images + more, names + their_names), test=([], []))
 
 
 def main() -> None:

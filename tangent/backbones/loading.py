@@ -184,7 +184,7 @@ def _download(name: str) -> nn.Module:
 def _check_known(name: str) -> None:
     """Raise UnknownBackbone unless timm has the architecture, and weights of this tag."""
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(name) or (tag and architecture in shipped_backbones()):
+    if not timm.is_model(name) or (tag and timm.get_pretrained_cfg(architecture) is None):
         raise UnknownBackbone(_not_known(name))
     try:
         timm.get_pretrained_cfg(name)

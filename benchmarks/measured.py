@@ -167,10 +167,12 @@ def photographs(found: dict[str, Any]) -> str:
     for (pictures, backbone, scope), case in cases.items():
         names = [pictures, f"`{backbone}`", f"`{scope}`"]
         rows.append([*names, *(case.get(column, "–") for column in columns)])
+    demos = {each["backbone"]: each["processor_seconds"] for each in found["demo"]}
     times = [["backbone", "50 photographs", "the demo"]]
-    for one, demo in zip(found["seconds"], found["demo"], strict=True):
-        seconds = [one["seconds"], demo["processor_seconds"]]
-        times.append([f"`{one['backbone']}`", *(f"{value:.1f} s" for value in seconds)])
+    for each in found["seconds"]:
+        name, demo = each["backbone"], demos.get(each["backbone"])
+        shown = "–" if demo is None else f"{demo:.0f} s"
+        times.append([f"`{name}`", f"{each['seconds']:.2g} s", shown])
     about = f"`{found['command']}` on {found['machine']}; percent right, mean (lowest … highest)"
     return f"{about}\n\n{table(rows)}\n\nSeconds of the processor:\n\n{table(times)}"
 

@@ -204,7 +204,7 @@ def measured(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "small": list(small),
         "accuracies": accuracies,
         "seconds": seconds,
-        "demo": [demo_of(backbone) for backbone in args.backbones],
+        "demo": [demo_of(backbone) for backbone in args.backbones if args.demo],
     }
 
 
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=100, help="photographs of a label")
     parser.add_argument("--small-train", type=int, default=50, help="small pictures of a label")
     parser.add_argument("--small-test", type=int, default=20, help="small pictures of a label")
+    parser.add_argument("--demo", action="store_true", help="time the demo too, many minutes")
     parser.add_argument("--out", type=Path, default=RESULTS / "photographs.json")
     args = parser.parse_args()
     torch.set_num_threads(1)

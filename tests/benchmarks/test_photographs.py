@@ -61,4 +61,4 @@ def test_every_rule_and_penalty_has_its_column(gallery):
         {"command": "c", "machine": "m", "accuracies": found, "seconds": seconds, "demo": demo}
     )
     assert "| photographs | `resnet_micro_32` | `head` | 100.0 | 100.0 | 100.0 | 100.0 |" in text
-    assert "| `resnet_micro_32` | 0.2 s | 12.5 s |" in text
+    assert "| `resnet_micro_32` | 0.25 s | 12 s |" in text

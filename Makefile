@@ -7,7 +7,7 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-load bench-memory bench-serving bench-training bench-training-memory measured structure clean simulate
+.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-load bench-memory bench-photographs bench-serving bench-training bench-training-memory measured structure clean simulate
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -69,6 +69,9 @@ bench-load: $(STAMP) ## measure serving under load next to the bare engine, Fast
 
 bench-memory: $(STAMP) ## measure the memory of large uploads
 	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)
+
+bench-photographs: $(STAMP) ## measure the shipped backbones on PHOTOS=file.tar of <label>/<photograph>
+	@$(BIN)/python -m benchmarks.photographs --photos $(PHOTOS) $(ARGS)
 
 bench-serving: $(STAMP) ## measure tangent answers next to plain forward passes
 	@$(BIN)/python -m benchmarks.serving $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)

@@ -39,6 +39,7 @@ from app.database.sessions import transaction
 from app.database.tables import Space
 from app.files import folder_identity, folder_lock, private_folder
 from app.operations import pass_runner
+from app.operations.space_probing import probing
 from app.operations.training import with_news
 from app.receipts import signing
 from app.receipts.body import code, environment, installed
@@ -80,7 +81,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             damage.mend(made.sessions, made.blobs)
             _warm(made, space)
             state.parts = made
-            with made.lease.kept(), pass_runner.running(made):
+            with made.lease.kept(), pass_runner.running(made), probing(made):
                 yield
 
 

@@ -151,8 +151,46 @@ def battery(found: dict[str, Any]) -> str:
     return f"{found['machine']}\n\n{table(figures.rows(found['databases']))}"
 
 
+PENALTIES = {"default": "`joint`", "0.1": "`l2` 0.1", "1.0": "`l2` 1", "auto": '`l2` "auto"'}
+
+
+def photographs(found: dict[str, Any]) -> str:
+    """Return one row a set, backbone and scope, with a column a rule or penalty; then the times."""
+    cases: dict[tuple[str, str, str], dict[str, str]] = {}
+    for each in found["accuracies"]:
+        case = cases.setdefault((each["pictures"], each["backbone"], each["scope"]), {})
+        column = "`average`" if each["rule"] == "average" else PENALTIES.get(each["l2"])
+        if column:
+            case[column] = drawn(each["accuracies"])
+    columns = [*PENALTIES.values(), "`average`"]
+    rows = [["images", "backbone", "scope", *columns]]
+    for (pictures, backbone, scope), case in cases.items():
+        names = [pictures, f"`{backbone}`", f"`{scope}`"]
+        rows.append([*names, *(case.get(column, "–") for column in columns)])
+    demos = {each["backbone"]: each["processor_seconds"] for each in found["demo"]}
+    times = [["backbone", "50 photographs", "the demo"]]
+    for each in found["seconds"]:
+        name, demo = each["backbone"], demos.get(each["backbone"])
+        shown = "–" if demo is None else f"{demo:.0f} s"
+        times.append([f"`{name}`", f"{each['seconds']:.2g} s", shown])
+    about = f"`{found['command']}` on {found['machine']}; percent right, mean (lowest … highest)"
+    return f"{about}\n\n{table(rows)}\n\nSeconds of the processor:\n\n{table(times)}"
+
+
+def drawn(shares: list[float]) -> str:
+    """Return a mean in percent, with the range of several draws."""
+    percent = [100 * share for share in shares]
+    mean = f"{sum(percent) / len(percent):.1f}"
+    return mean if len(percent) == 1 else f"{mean} ({min(percent):.1f} … {max(percent):.1f})"
+
+
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> result -> its table
-    "measured.md": {"serving": serving, "training": training, "composition": composition},
+    "measured.md": {
+        "photographs": photographs,
+        "serving": serving,
+        "training": training,
+        "composition": composition,
+    },
     "operations.md": {"battery": battery},
     "sizing.md": {"load": load},
 }

@@ -6,7 +6,8 @@
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
     ├── UnknownScope           ├── IndefiniteProblem     ├── Overflow
     ├── NotDowndatable          ├── UnknownOperator       ├── BadParameter
-    ├── BadDerivation          └── UnknownDevice
+    ├── BadDerivation          ├── UnknownDevice
+    └── WrongWeights, a BackboneUnavailable
 
 Every error has a stable `code`; its message says what is wrong and what to do.
 """
@@ -26,6 +27,10 @@ class UnknownBackbone(TangentError):
 
 class BackboneUnavailable(TangentError):
     code = "backbone_unavailable"
+
+
+class WrongWeights(BackboneUnavailable):
+    code = "wrong_weights"
 
 
 class UnsupportedModel(TangentError):

@@ -91,6 +91,7 @@ class Space:
         self.declared = tuple(sorted(set(declared)))
         self.preprocess = backbone.preprocess
         self.image_size, self.width = backbone.image_size, backbone.width
+        self.license = backbone.license
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None

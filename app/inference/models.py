@@ -44,6 +44,7 @@ class OpenedSpace:
     engine_name: str
     engine_reason: str
     default_rule: str
+    license: str | None  # of the backbone's weights
     geometry: Geometry  # of its images
 
 

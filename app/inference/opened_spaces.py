@@ -66,7 +66,8 @@ class OpenedSpaces:
         self._precision, self._decoder = settings.precision, decoder_of(settings)
         self.decoding = SharedOrders(self._decoder)
         self._faults: dict[str, Fault] = {}  # by the space's name
-        self._seen: set[tuple[str, str]] = set()  # names and fingerprints that have opened so
+        # By the names and fingerprints that have opened so, the licences of their weights.
+        self._seen: dict[tuple[str, str], str | None] = {}
 
     def open(self, backbone: str, scope: str, declared: Sequence[str]) -> OpenedSpace:
         """Return the opened space, from memory if it is one of the last few."""
@@ -133,9 +134,20 @@ class OpenedSpaces:
         space = self._cache.held(key)
         if space is None or space.fingerprint != row.fingerprint:
             space = self._opened_again(row, key)
-        self._faults.pop(row.name, None)
-        self._seen.add((row.name, row.fingerprint))
+        self._note_opened(row, space)
         return space
+
+    def probe(self, row: Space, open_: Callable[[SpaceKey], OpenedSpace]) -> None:
+        """Note whether the space, which was not needed yet, opens as its row says.
+
+        `open_` keeps nothing in memory, so that what answers stays there.
+        """
+        if self.status(row) == "not_opened":
+            key = self._key(row)
+            try:
+                self._note_opened(row, spaces.open_row(row, lambda: open_(key)))
+            except SpaceUnavailable as error:
+                self._note(row, error)
 
     def _opened_again(self, row: Space, key: SpaceKey) -> OpenedSpace:
         """Open the space past what is in memory, which is older than the row or the weights."""
@@ -160,6 +172,10 @@ class OpenedSpaces:
             return "unavailable"
         return "ready" if (row.name, row.fingerprint) in self._seen else "not_opened"
 
+    def license(self, row: Space) -> str | None:
+        """Return the licence of the weights, if the space has opened here and they have one."""
+        return self._seen.get((row.name, row.fingerprint))
+
     def count_unavailable(self) -> int:
         """Return the number of spaces that have not opened as their rows say."""
         return len(self._faults)
@@ -169,6 +185,10 @@ class OpenedSpaces:
         self._cache.close()
         self.decoding.close()
 
+    def _note_opened(self, row: Space, space: OpenedSpace) -> None:
+        self._faults.pop(row.name, None)
+        self._seen[row.name, row.fingerprint] = space.license
+
     def _note(self, row: Space, error: SpaceUnavailable) -> None:
         error.extra["retry_after"] = RETRY_SECONDS
         known = self.fault(row)
@@ -177,4 +197,4 @@ class OpenedSpaces:
         self._faults[row.name] = Fault(
             row.fingerprint, error.code, error.detail, monotonic() + RETRY_SECONDS
         )
-        self._seen.discard((row.name, row.fingerprint))
+        self._seen.pop((row.name, row.fingerprint), None)

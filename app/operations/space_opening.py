@@ -7,9 +7,18 @@ from app.errors import Conflict, Invalid, NotReady
 from app.parts import Parts
 from app.schemas.spaces import SpaceIn, SpaceOut
 from app.store import quotas, spaces
+from tangent.backbones.weights_folder import (
+    CONFIGURATION,
+    SAFETENSORS,
+    WEIGHTS,
+    check_format,
+    divided,
+    is_of_hub,
+    weights_in,
+)
+from tangent.errors import UnknownBackbone
 
 RETRY_SECONDS = 10
-WEIGHTS = ".safetensors"
 
 
 def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
@@ -60,15 +69,19 @@ def _check_number_of_labels(request: SpaceIn, most: int) -> None:
 
 
 def permitted(backbone: str, folder: Path | None) -> str:
-    """Return the backbone's name as a space keeps it: a file by its full path below the folder.
+    """Return the backbone's name as a space keeps it: a file or folder by its full path.
 
-    Every file that is not to be had gets the same answer, whether or not it exists.
+    It lies below `folder`. Everything that is not to be had gets the same answer, whether or not it
+    exists.
 
     Raises:
         Invalid: `unknown_backbone`.
     """
-    architecture, _, path = backbone.rpartition(":")
-    if not path.endswith(WEIGHTS):
+    if is_of_hub(backbone):
+        return backbone
+    check_format(backbone)
+    architecture, path = divided(backbone)
+    if not path:
         return backbone
     if folder is None:
         raise Invalid(
@@ -76,16 +89,40 @@ def permitted(backbone: str, folder: Path | None) -> str:
             "no weights files are offered here: set TANGENT_WEIGHTS_DIR to a folder with them, or "
             "use a shipped or a timm name",
         )
+    found = _offered(path, folder)
+    if found is None:
+        raise Invalid("unknown_backbone", _not_offered(path))
+    return f"{architecture}:{found}" if architecture else str(found)
+
+
+def _not_offered(path: str) -> str:
+    if path.endswith(SAFETENSORS):
+        return (
+            f"the folder of weights has no file {path!r}: put it below TANGENT_WEIGHTS_DIR, or "
+            "use a shipped or a timm name"
+        )
+    return (
+        f"the folder of weights has no folder {path!r} with {WEIGHTS} and {CONFIGURATION}: put it "
+        "below TANGENT_WEIGHTS_DIR, use a shipped or a timm name, or a repository of the Hugging "
+        "Face hub as hf-hub:<owner>/<name>"
+    )
+
+
+def _offered(path: str, folder: Path) -> Path | None:
+    """Return the full path of a file or folder of weights, all of which lies below the folder."""
     try:
         root = folder.resolve(strict=True)
-        file = (root / path).resolve(strict=True)
-        offered = file.is_relative_to(root) and file.is_file() and file.suffix == WEIGHTS
-    except (OSError, ValueError, RuntimeError):  # missing, forbidden, too long, a loop of links
-        offered = False
-    if not offered:
-        raise Invalid(
-            "unknown_backbone",
-            f"the folder of weights has no file {path!r}: put it below TANGENT_WEIGHTS_DIR, or "
-            "use a shipped or a timm name",
-        )
-    return f"{architecture}:{file}" if architecture else str(file)
+        found = (root / path).resolve(strict=True)
+        if not found.is_relative_to(root):
+            return None
+        if path.endswith(SAFETENSORS):
+            return found if found.is_file() and found.suffix == SAFETENSORS else None
+        if not found.is_dir():
+            return None
+        beside = found / CONFIGURATION
+        read = [weights_in(found), *([beside] if beside.exists() else [])]
+        return found if all(each.resolve().is_relative_to(root) for each in read) else None
+    except (OSError, ValueError, RuntimeError) as error:  # missing, forbidden, a loop of links
+        if isinstance(error, UnknownBackbone):  # below the folder, where it may be told of
+            raise
+        return None

@@ -58,8 +58,9 @@ class SpaceIn(Given):
     backbone: str = Field(
         min_length=1,
         max_length=1024,
-        description="a shipped name, a timm name, or `<timm name>:<path>` of a safetensors file "
-        "below the server's TANGENT_WEIGHTS_DIR",
+        description="a shipped name, a timm name, `hf-hub:<owner>/<name>`, or the path of a "
+        "safetensors file or of a folder with one and timm's config.json, below the server's "
+        "TANGENT_WEIGHTS_DIR; `<timm name>:<path>` where nothing beside the file names it",
     )
     scope: str = Field(
         max_length=64,
@@ -113,6 +114,7 @@ class Openings(Protocol):
 
     def status(self, row: Any) -> Literal["ready", "unavailable", "not_opened"]: ...
     def fault(self, row: Any) -> Any: ...
+    def license(self, row: Any) -> str | None: ...
 
 
 class SpaceOut(BaseModel):
@@ -134,6 +136,7 @@ class SpaceOut(BaseModel):
                     "name": "readout",
                     "reason": "the output is linear in fixed features",
                 },
+                "license": "apache-2.0",
                 "status": "ready",
                 "unavailable": None,
                 "owner": None,
@@ -153,10 +156,15 @@ class SpaceOut(BaseModel):
     image_size: int
     parameters: Parameters
     engine: Engine
+    license: str | None = Field(
+        None,
+        description="of the backbone's weights, as their publisher says; null: not said, or the "
+        "space is not opened yet",
+    )
     status: Literal["ready", "unavailable", "not_opened"] = Field(
         description="unavailable: its backbone does not open here as it did; predictions, "
         "evaluations and trainings are refused, reading and deleting go on. not_opened: this "
-        "process has not needed it yet"
+        "process has just started, and will try it"
     )
     unavailable: Unavailable | None
     owner: str | None = Field(description="id of the key that made it; null: everybody's")
@@ -178,6 +186,7 @@ class SpaceOut(BaseModel):
             image_size=row.image_size,
             parameters=Parameters(total=row.parameters_total, tangent=row.parameters_tangent),
             engine=Engine(name=row.engine, reason=row.engine_reason),
+            license=opened.license(row),
             status=opened.status(row),
             unavailable=fault and Unavailable(code=fault.code, reason=fault.reason),
             owner=row.owner,

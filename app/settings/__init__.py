@@ -78,12 +78,14 @@ class Settings(Limits):
         None,
         description="PEM file with the Ed25519 key that signs receipts; closed to other users",
     )
-    backbone: str = Field("resnet_micro_32", description="backbone of the default space")
+    backbone: str = Field(
+        "resnet_micro_32", description="backbone of the default space, see backbones.md"
+    )
     scope: str = Field("head2toe", description="scope of the default space")
     weights_dir: Path | None = Field(
         None,
-        description="folder with safetensors files that new spaces may be opened from; without it, "
-        "only shipped and timm's backbones",
+        description="folder with weights that new spaces may be opened from, see backbones.md; "
+        "without it, only shipped backbones and those of timm and the hub",
     )
     device: str = Field(
         "auto", description="torch device for answers and training: auto, cpu, cuda, cuda:1 …"

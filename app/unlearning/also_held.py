@@ -10,7 +10,7 @@ from app.schemas.previews import AlsoHeld as Shown
 from app.store import datasets, lineage
 from app.unlearning.change import Change
 
-MOST = 10  # ids of each kind in a preview
+MAX_IDS = 10  # ids of each kind in a preview
 
 
 def of_change(session: Session, change: Change) -> AlsoHeld | None:
@@ -51,10 +51,10 @@ def of_component(session: Session, row: Component) -> Shown:
         Component.derived.is_(None),
         Component.status == "ready",
     ]
-    query = select(Component.id).where(*imported).order_by(Component.id).limit(MOST)
+    query = select(Component.id).where(*imported).order_by(Component.id).limit(MAX_IDS)
     own = session.get(Dataset, row.dataset_id) if row.dataset_id else None
     sharing = [] if own is None else [(own.id, own.num_images)]
-    sharing += [] if own is None else datasets.sharing(session, own.id, MOST)
+    sharing += [] if own is None else datasets.sharing(session, own.id, MAX_IDS)
     return Shown(
         datasets=[SharingDataset(dataset_id=id_, images=count) for id_, count in sharing],
         components=lineage.of_same_file(session, row) if row.sha256 else [],

@@ -1,16 +1,15 @@
-"""The pre-trained timm backbone at fixed weights; the only file that imports timm.
+"""The pre-trained timm backbone at fixed weights; only this file and `micro` import timm.
 
-Two small backbones for 32 x 32 images ship with the package. Both are ordinary timm classes under
-names registered with timm, so `timm.create_model` knows them too.
+Three backbones ship with the package: two for 32 x 32 images, of the architectures in `micro`, and
+timm's own `tf_efficientnet_lite0` for photographs, with weights from ImageNet (see `conversion`).
 """
 
 import difflib
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
@@ -20,15 +19,27 @@ from torch import nn
 
 from tangent.backbones.deferred_compiler import compiler_deferred
 from tangent.backbones.freezing import freeze
+from tangent.backbones.hub import fetched
 from tangent.backbones.preprocessing import Preprocessing
 from tangent.backbones.torchvision_guard import import_torchvision
-from tangent.backbones.weights_file import check_fit, configuration, is_file
-from tangent.errors import (
-    BackboneUnavailable,
-    TangentError,
-    UnknownBackbone,
-    UnsupportedModel,
+from tangent.backbones.weights_file import (
+    check_fit,
+    configuration,
+    is_file,
+    is_folder,
+    is_license,
+    license_of,
+    unwrapped,
 )
+from tangent.backbones.weights_folder import (
+    SAFETENSORS,
+    check_arguments,
+    check_format,
+    divided,
+    is_of_hub,
+    weights_in,
+)
+from tangent.errors import BackboneUnavailable, TangentError, UnknownBackbone, UnsupportedModel
 
 with compiler_deferred():
     import_torchvision()  # timm imports torchvision at import time
@@ -36,14 +47,13 @@ with compiler_deferred():
     import timm
     from timm.data import create_transform, resolve_data_config
     from timm.layers import Attention as Attention
-    from timm.layers import HybridEmbed, PatchDropout
     from timm.layers import LayerScale as LayerScale
     from timm.layers import Mlp as Mlp
-    from timm.models import register_model
-    from timm.models.resnet import BasicBlock, ResNet
+    from timm.layers import PatchDropout
     from timm.models.vision_transformer import Block as Block
     from timm.models.vision_transformer import VisionTransformer as VisionTransformer
-    from timm.models.vision_transformer_hybrid import ConvStem
+
+    from tangent.backbones import micro  # noqa: F401 - registers two architectures
 
 # Of timm's builders, for names and configurations that do not fit each other.
 TIMM_ERRORS = (
@@ -63,37 +73,7 @@ class Backbone:
     image_size: int
     width: int
     fingerprint: str  # of architecture, weights, buffers and preprocessing
-
-
-@register_model
-def vit_micro_32(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    """ViT with a convolutional stem: 64 tokens and a class token, width 128, 5 blocks."""
-    stem = ConvStem(depth=3, channels=(48, 96, 128), stride=(2, 1, 2), kernel_size=3)
-    defaults: dict[str, Any] = dict(
-        img_size=32,
-        patch_size=1,
-        embed_dim=128,
-        depth=5,
-        num_heads=4,
-        mlp_ratio=2.0,
-        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
-    )
-    return VisionTransformer(**(defaults | _without_hub_arguments(kwargs)))
-
-
-@register_model
-def resnet_micro_32(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """ResNet-10 with a 3 x 3 stem of stride 1 and channels 64, 96, 160, 256."""
-    kwargs = _without_hub_arguments(kwargs)
-    block: Any = BasicBlock  # timm's annotation asks for an instance
-    model: Any = ResNet(block, layers=(1, 1, 1, 1), channels=(64, 96, 160, 256), **kwargs)
-    model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
-    return cast(ResNet, model)
-
-
-def _without_hub_arguments(kwargs: dict[str, Any]) -> dict[str, Any]:
-    hub = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-    return {k: v for k, v in kwargs.items() if k not in hub}
+    license: str | None = None  # of the weights, as whoever published them says
 
 
 def shipped_backbones() -> list[str]:
@@ -117,14 +97,16 @@ def patch_dropout(rate: float) -> nn.Module:
 
 
 def load_backbone(name: str) -> Backbone:
-    """Load a shipped backbone, a timm model with its pre-trained weights, or local safetensors.
+    """Load a shipped backbone, a timm model with its pre-trained weights, or weights of one's own.
 
-    Local weights are named by their path, with timm's `config.json` or a `<stem>.json` beside them
-    that says `architecture`, or as `<timm name>:<path>`.
+    Local weights are named by the path of their file or folder, with timm's `config.json` or a
+    `<stem>.json` beside them that says `architecture`, or as `<timm name>:<path>`; those of the
+    Hugging Face hub as `hf-hub:<owner>/<name>`.
 
     Raises:
         UnknownBackbone: no backbone has this name; the message lists the nearest valid names.
         BackboneUnavailable: the weights cannot be read or downloaded.
+        WrongWeights: they are not of this architecture; the message has the first differences.
         UnsupportedModel: timm cannot build the model, or the model has no features to use.
     """
     try:
@@ -147,11 +129,37 @@ def load_backbone(name: str) -> Backbone:
 def _loaded(name: str) -> Backbone:
     if name in shipped_backbones():
         return _load_file(name, WEIGHTS / f"{name}.safetensors", architecture=name)
-    architecture, _, path = name.rpartition(":")
-    if path.endswith(".safetensors"):
-        return _load_file(name, Path(path), architecture=architecture or None)
+    if is_of_hub(name):
+        return _from_hub(name)
+    check_format(name)
+    architecture, path = divided(name)
+    if path:
+        return _load_file(name, _file_at(Path(path), name), architecture or None)
     _check_known(name)
-    return wrap(name, _download(name))
+    model = _download(name)
+    published = (getattr(model, "pretrained_cfg", None) or {}).get("license")
+    return wrap(name, model, license_=published if is_license(published) else None)
+
+
+def _from_hub(name: str) -> Backbone:
+    path = fetched(name)
+    try:
+        return _load_file(name, path, architecture=None)
+    except TangentError as error:  # where the cache lies is nobody's business
+        told = str(error).replace(str(path), name).replace(str(path.parent), name)
+        raise type(error)(told) from error
+
+
+def _file_at(path: Path, name: str) -> Path:
+    """Return the weights file of a path, which may be a folder's."""
+    if path.suffix == SAFETENSORS:
+        return path
+    if is_folder(path):
+        return weights_in(path)
+    raise UnknownBackbone(
+        f"no backbone is called {name!r}: there is no such folder; a repository of the Hugging "
+        "Face hub is called hf-hub:<owner>/<name>"
+    )
 
 
 def _download(name: str) -> nn.Module:
@@ -176,7 +184,7 @@ def _download(name: str) -> nn.Module:
 def _check_known(name: str) -> None:
     """Raise UnknownBackbone unless timm has the architecture, and weights of this tag."""
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(name) or (tag and architecture in shipped_backbones()):
+    if not timm.is_model(name) or (tag and timm.get_pretrained_cfg(architecture) is None):
         raise UnknownBackbone(_not_known(name))
     try:
         timm.get_pretrained_cfg(name)
@@ -201,17 +209,27 @@ def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
     architecture = architecture or _configured(config.get("architecture"), path)
     _check_known(architecture)
     if name not in shipped_backbones():  # those fit; models without memory load torch's compiler
+        check_arguments(config, path)
         with torch.device("meta"):
-            check_fit(path, architecture, create_untrained(architecture, 0).state_dict())
+            model = create_untrained(architecture, 0)
+        check_fit(path, architecture, model.state_dict(), _classifier(model))
     model = create_untrained(architecture, 0)
     try:
-        state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+        tensors = load_file(path).items()
+        state = {unwrapped(k): v.float() if v.is_floating_point() else v for k, v in tensors}
         model.load_state_dict(state, strict=False)
     except (SafetensorError, RuntimeError) as error:
         raise BackboneUnavailable(
             f"{path} does not hold weights of {architecture}: {error}"
         ) from error
-    return wrap(name, model, config.get("preprocessing") or config.get("pretrained_cfg"))
+    shown = config.get("preprocessing") or config.get("pretrained_cfg")
+    return wrap(name, model, shown, license_=license_of(path, config))
+
+
+def _classifier(model: Any) -> tuple[str, ...]:
+    """Return the names of the layers that a model for classes has beside this one."""
+    named = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def _configured(architecture: Any, path: Path) -> str:
@@ -227,7 +245,9 @@ def _configured(architecture: Any, path: Path) -> str:
     return str(architecture)
 
 
-def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> Backbone:
+def wrap(
+    name: str, model: Any, preprocessing: Any = None, *, license_: str | None = None
+) -> Backbone:
     """Freeze a timm model as a backbone; preprocessing follows the checkpoint's configuration.
 
     Raises:
@@ -257,6 +277,7 @@ def wrap(name: str, model: Any, preprocessing: dict[str, Any] | None = None) -> 
         image_size=size,
         width=features.shape[1],
         fingerprint=_fingerprint(model, settings),
+        license=license_,
     )
 
 

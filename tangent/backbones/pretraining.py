@@ -14,7 +14,7 @@ import math
 import platform
 import tarfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,14 @@ def train(
     return model
 
 
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors as they are shipped: numbers as float16, counts as they are."""
+    return {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
 def arguments() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -216,18 +224,20 @@ def main() -> None:
     recipe = RECIPES[args.model] | ({"epochs": args.epochs} if args.epochs else {})
     data, started = read_archive(args.data, only=args.labels), time.monotonic()
     model = train(args.model, data, recipe, args.seed, args.device)
-    state = {
-        k: v.half().contiguous() if v.is_floating_point() else v
-        for k, v in model.state_dict().items()
-    }
+    state = halved(model.state_dict())
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     test_accuracy = accuracy(
         model, data["test"][0].to(args.device), data["test"][1].to(args.device)
     )
+    args.out.mkdir(parents=True, exist_ok=True)
+    written = args.out / f"{name}.safetensors"
+    save_file(state, written)
     card = {
         "name": name,
         "architecture": args.model,
         "task": "image classification, 32 x 32 RGB",
+        "license": "apache-2.0",
+        "sha256": hashlib.sha256(written.read_bytes()).hexdigest(),
         "data": {
             "file": args.data.name,
             "sha256": hashlib.sha256(args.data.read_bytes()).hexdigest(),
@@ -243,9 +253,7 @@ def main() -> None:
         "torch": torch.__version__,
         "preprocessing": PREPROCESSING,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    save_file(state, args.out / f"{name}.safetensors")
-    (args.out / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    written.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
 
 

@@ -15,10 +15,16 @@ from app.api.http import faults_in_words
 from app.api.http.methods import methods_of
 from app.errors import Conflict, Invalid, Malformed, NotReady, Problem
 from app.schemas.problems import MEDIA_TYPE
-from tangent.errors import BackboneUnavailable, FingerprintMismatch, TangentError
+from tangent.errors import (
+    BackboneUnavailable,
+    FingerprintMismatch,
+    TangentError,
+    WrongWeights,
+)
 
 TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
     FingerprintMismatch: Conflict,
+    WrongWeights: Invalid,
     BackboneUnavailable: NotReady,
 }
 MAX_DETAIL = 4_000  # characters; a longer sentence repeats what the client sent

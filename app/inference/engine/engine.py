@@ -87,13 +87,12 @@ class Engine(Calculations):
         return self._spaces.open(key)
 
     def _open(self, key: SpaceKey) -> tangent.Space:
-        return open_space(
-            key.backbone,
-            key.scope,
-            key.declared,
-            device=str(self.device),
-            precision=key.precision,
-        )
+        how = {"device": str(self.device), "precision": key.precision}
+        return open_space(key.backbone, key.scope, key.declared, **how)
+
+    def probe(self, key: SpaceKey) -> OpenedSpace:
+        """Return the properties with which the space opens now; keep nothing of it."""
+        return described(self._open(key))
 
     def metrics_text(self) -> str:
         """Return the engine's metrics in Prometheus' text format."""

@@ -46,6 +46,7 @@ def described(space: tangent.Space) -> OpenedSpace:
         engine_name=space.engine_name,
         engine_reason=space.engine_reason,
         default_rule=space.default_rule,
+        license=space.license,
         geometry=space.preprocess.geometry,
     )
 

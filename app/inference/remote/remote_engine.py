@@ -117,6 +117,10 @@ class RemoteEngine:
         """As `Engine.open`."""
         return self._ask("open", key, again=again)
 
+    def probe(self, key: SpaceKey) -> OpenedSpace:
+        """As `Engine.probe`."""
+        return self._ask("probe", key)
+
     def environment(self) -> str:
         """As `Engine.environment`."""
         return self._ask("environment")

@@ -38,7 +38,7 @@ CALLS = frozenset(
         *("accept", "answer_hash", "attribution", "canary", "change", "compose", "effects"),
         *("environment", "examine", "fit_weights", "forget", "forget_what_came_back"),
         *("hash_environment", "metrics_text"),
-        *("merges_needing_images", "open", "plan_merge", "respect"),
+        *("merges_needing_images", "open", "plan_merge", "probe", "respect"),
     )
 )
 

@@ -15,6 +15,7 @@ from tests.support.problems import problem
 from tests.support.service import Service
 
 SCOPE = "head"
+NO_FOLDER = "the folder of weights has no folder … with model.safetensors and config.json: put"
 SPACE = {"name": "new", "backbone": "", "scope": "head"}
 
 
@@ -29,7 +30,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "private" / "config.json").write_text(json.dumps(secret))
     (root / "offered" / "link.safetensors").symlink_to(root / "private" / "vit.safetensors")
     (root / "offered" / "folder.safetensors").mkdir()
+    for place in ("offered/mine", "private/mine"):
+        saved_by_timm(root / place)
+    (root / "offered" / "to-private").symlink_to(root / "private" / "mine")
+    (root / "offered" / "linked").mkdir()
+    linked = root / "offered" / "linked" / "model.safetensors"
+    linked.symlink_to(root / "private" / "vit.safetensors")
+    (root / "offered" / "old").mkdir()
+    (root / "offered" / "old" / "pytorch_model.bin").write_bytes(b"PK")
     return root
+
+
+def saved_by_timm(folder: Path) -> None:
+    """Make a folder as timm and transformers save a model."""
+    folder.mkdir()
+    save_file(create_untrained("test_vit", 2).state_dict(), folder / "model.safetensors")
+    config = {"architecture": "test_vit", "num_classes": 2, "license": "cc-by-4.0"}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def test_a_file_below_the_folder_opens_by_its_path_there(files: Path, serve) -> None:
@@ -65,6 +82,60 @@ def test_a_file_that_is_not_offered_gets_the_answer_of_one_that_is_not_there(
             "the folder of weights has no file '…': put it below TANGENT_WEIGHTS_DIR, or use a "
             "shipped or a timm name"
         )
+
+
+def test_a_folder_below_it_opens_and_its_licence_is_shown(
+    files: Path, shared_weights: Service
+) -> None:
+    client = shared_weights.client
+    for number, path in enumerate(("mine/", "./mine", f"{files}/offered/mine", "local-dir:mine")):
+        made = client.post("/v1/spaces", json=SPACE | {"name": f"f{number}", "backbone": path})
+        assert made.status_code == 201, made.text
+        assert made.json()["backbone"] == f"{files}/offered/mine"
+        assert client.get(f"/v1/spaces/f{number}").json()["license"] == "cc-by-4.0"
+    assert client.get("/v1/spaces/default").json()["license"] == "apache-2.0"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../private/mine", "{files}/private/mine", "to-private/", "linked/", "none/"),
+        *("{files}/private/none", "/", "a/../../b", "x/" * 400),
+    ],
+)
+def test_a_folder_that_is_not_offered_gets_the_answer_of_one_that_is_not_there(
+    files: Path, path: str, shared_weights: Service
+) -> None:
+    path = path.format(files=files)
+    for name in (path, f"test_vit:{path}"):
+        answer = shared_weights.client.post("/v1/spaces", json=SPACE | {"backbone": name})
+        document = problem(answer, 422, "unknown_backbone")
+        assert document["detail"].replace(repr(path), "…").startswith(NO_FOLDER)
+
+
+def test_other_formats_are_refused_by_their_names_alone(
+    files: Path, shared_weights: Service
+) -> None:
+    (files / "private" / "there.pth").write_bytes(b"PK")
+    told = set()
+    for name in ("there", "gone"):
+        body = SPACE | {"backbone": f"resnet18:{files}/private/{name}.pth"}
+        document = problem(
+            shared_weights.client.post("/v1/spaces", json=body), 422, "unknown_backbone"
+        )
+        told.add(document["detail"].replace(name, "…"))
+    assert len(told) == 1 and "only safetensors files are read" in told.pop()
+    answer = shared_weights.client.post("/v1/spaces", json=SPACE | {"backbone": "old/"})
+    assert "Convert it: python -c" in problem(answer, 422, "unknown_backbone")["detail"]
+
+
+def test_weights_of_another_architecture_are_refused_with_the_first_differences(
+    shared_weights: Service,
+) -> None:
+    body = SPACE | {"backbone": "resnet18:vit.safetensors"}
+    answer = shared_weights.client.post("/v1/spaces", json=body)
+    detail = problem(answer, 422, "wrong_weights")["detail"]
+    assert "does not hold weights of resnet18: it lacks 120 tensors, conv1.weight" in detail
 
 
 @pytest.fixture

@@ -25,6 +25,14 @@ def test_a_shipped_backbone_has_no_tags():
         load_backbone("resnet_micro_32.tag")
 
 
+def test_timms_own_weights_of_a_shipped_architecture_are_called_by_their_tag(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(loading, "_download", lambda name: loading.create_untrained(name, 0))
+    held = load_backbone("tf_efficientnet_lite0.in1k")
+    assert held.fingerprint != load_backbone("tf_efficientnet_lite0").fingerprint
+
+
 @pytest.mark.parametrize("path", ["x" * 300, "a/" * 3000 + "b", "a\0b", "\ud800"])
 @pytest.mark.parametrize("architecture", ["", "resnet18:"])
 def test_a_path_that_no_file_can_have_names_no_file(path: str, architecture: str):

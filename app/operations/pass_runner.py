@@ -27,7 +27,7 @@ from tangent.errors import TangentError
 
 SHORT_IMAGES = 2_000  # in a short pass
 POLL_SECONDS = 1.0  # between two looks for passes that other processes have queued
-END_SECONDS = 15.0  # for a chunk that is being computed at the end
+END_SECONDS = 8.0  # for a chunk at the end: with the requests' time less than the process has
 DIED = (
     "job_died",
     "the process that computed this ended without a word, several times: mostly for want of memory",

@@ -143,19 +143,18 @@ class Runner:
                 return
             if isinstance(error, DamagedFile):
                 damage.note(self._parts.sessions, self._parts.blobs, error)
-            self._fail(held, code, detail)
-            if code == INTERNAL[0]:
+            has_failed = self._fail(held, code, detail)
+            if code == INTERNAL[0] and has_failed:  # else its files were deleted, and it is over
                 log.error("%s has failed", held.id, exc_info=error)
         except Exception as second:  # the row stays as it is: this runner claims it again
             log.warning("the end of %s could not be noted: %s", held.id, second)
             self._pauses.begin(held.id)
 
-    def _fail(self, held: Held, code: str, detail: str) -> None:
+    def _fail(self, held: Held, code: str, detail: str) -> bool:
         with transaction(self._parts.sessions) as session:
             if held.kind == "batch_prediction":
-                batch_predictions.fail(session, self._parts.blobs, held, code, detail)
-            else:
-                queue.fail(session, held, code, detail)
+                return batch_predictions.fail(session, self._parts.blobs, held, code, detail)
+            return queue.fail(session, held, code, detail)
 
     def _hand_back(self, held: Held) -> None:
         try:

@@ -166,6 +166,7 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
     if change.edit is not None:
         outcomes, counts = dataset_edit.edit_rows(session, change.edit, change.receipt_id)
         removed += counts
+    gone += [id_ for id_ in obsolete.passes if session.get(Tombstone, id_) is None]
     session.add_all(Tombstone(subject_id=id_, receipt_id=change.receipt_id) for id_ in gone)
     session.flush()
     return RowChanges(salt, archive, image_hashes, held, invalidated, tuple(removed), outcomes)

@@ -160,9 +160,17 @@ def publish(
     results: Mapping[str, Result],
     num_errors: int,
 ) -> bool:
-    """Name the files of results; False if the attempt has ended, or a deletion has come between."""
+    """Name the files of results; False if the attempt has ended, or a deletion has come between.
+
+    Raises:
+        Forbidden: `quota_exceeded`, by what they have more than the archive that they replace.
+    """
     hold_write_lock(session)
-    columns: dict[str, Any] = {"bytes": sum(each.bytes for each in results.values())}
+    if not queue.holds(session, held):
+        return False
+    row, size = get(session, held.id), sum(each.bytes for each in results.values())
+    quotas.check_key(session, row.created_by, max_bytes=max(0, size - (row.bytes or 0)))
+    columns: dict[str, Any] = {"bytes": size}
     for name, each in results.items():
         columns |= {f"{name}_key": each.blob.key, f"{name}_sha256": each.sha256}
     if not queue.publish(session, held, num_errors=num_errors, **columns):

@@ -80,7 +80,7 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
             )
             damage.mend(made.sessions, made.blobs)
             _warm(made, space)
-            state.parts = made
+            state.parts, state.end = made, made.passes.end
             with made.lease.kept(), pass_runner.running(made), probing(made):
                 yield
 
@@ -145,6 +145,7 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     app.state.settings, app.state.metrics = settings, Metrics(app.version, shared_metrics)
     app.state.signer, app.state.alone_at, app.state.engine = signer, None, None
+    app.state.end = lambda: None  # what begins to end at the signal, before the requests have
     _set_bounds(app, settings.share)
     app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)

@@ -54,7 +54,8 @@ async def create(
     if seconds is None:
         return shown
     response.headers["Preference-Applied"] = "wait"
-    ended = await preferences.ended(partial(ended_evaluation, parts, ticket, shown.id), seconds)
+    look = partial(ended_evaluation, parts, ticket, shown.id)
+    ended = await preferences.ended(look, seconds, parts.passes.ending.is_set)
     if ended is None:
         return shown
     response.status_code = 201

@@ -36,7 +36,7 @@ def run(
 ) -> int:
     """Run the application until a signal to end; return the exit status.
 
-    `announce` is called once it answers, and `end` at the signal.
+    `announce` is called once it answers, and `end` at the signal, as is the `end` of `app.state`.
     """
     settings: Settings = app.state.settings
     _allow_open_files(settings)
@@ -101,6 +101,7 @@ class ApiServer(uvicorn.Server):
         if not self.should_exit:
             threading.Thread(target=_end_late, name="end", daemon=True).start()
             self._end()
+            self.config.app.state.end()  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -138,7 +138,8 @@ class Ticket:
     def hand_over(self, contents: Iterable[str]) -> None:
         """Leave the gate with an answer that is made; a deletion of its contents ends its sending.
 
-        The contents are hashes of component files, or ids of components and datasets.
+        The contents are hashes of component files, or ids of components, datasets and what was
+        made with them.
         """
         self.transfer = self.transfers.begin(contents, self.client)
         self.leave()

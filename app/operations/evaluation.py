@@ -118,5 +118,5 @@ def compute(parts: Parts, attempt: Attempt) -> None:
 
 def _contents(shown: EvaluationOut) -> list[str]:
     """Return what the answer was made of, in the terms of `Ticket.hand_over`."""
-    used = [part.sha256 for part in shown.components]
+    used = [shown.id, *(part.sha256 for part in shown.components)]
     return [*used, shown.dataset_id] if shown.dataset_id else used

@@ -115,8 +115,8 @@ class Attempt:
             try:
                 return passing.result(LOOK_SECONDS)
             except TimeoutError:
-                if passing.done():
-                    raise
+                if passing.done():  # just now, or by a time-out of its own
+                    return passing.result()
             try:
                 self.check()
             except BaseException:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Thread
 from types import MappingProxyType
 
 from app.database.outages import problem_of
@@ -18,6 +18,7 @@ from app.errors import Problem
 from app.files.component_files import DamagedFile
 from app.operations import batch_prediction, evaluation
 from app.operations.pass_attempts import Attempt, Lost, Stopping
+from app.operations.pass_pauses import Pauses
 from app.parts import Parts
 from app.passes import batch_predictions, queue
 from app.passes.queue import Held, Waiting
@@ -26,12 +27,18 @@ from tangent.errors import TangentError
 
 SHORT_IMAGES = 2_000  # in a short pass
 POLL_SECONDS = 1.0  # between two looks for passes that other processes have queued
-END_SECONDS = 15.0  # for a chunk that is being computed at the end
+END_SECONDS = 8.0  # for a chunk at the end: with the requests' time less than the process has
 DIED = (
     "job_died",
     "the process that computed this ended without a word, several times: mostly for want of memory",
 )
-OF_DATABASE = ("database_", "outcome_unknown")  # what a pass that is queued again outlasts
+# What a pass that is queued again may outlast.
+PASSING = frozenset(
+    (
+        *("database_busy", "database_unavailable", "outcome_unknown", "storage_unavailable"),
+        *("out_of_resources", "out_of_memory", "decoding_busy", "service_stopping"),
+    )
+)
 INTERNAL = ("internal_error", "an error that is not expected: the log of the service has it")
 
 COMPUTE: Mapping[str, Callable[[Parts, Attempt], None]] = MappingProxyType(
@@ -54,7 +61,8 @@ class Runner:
         """Passes of more than `most_images` are left to others."""
         self._parts, self._most, self._clock = parts, most_images, clock
         self.holder = f"{parts.lease.id}/{name}"
-        self.stopping, self._heard = Event(), 0
+        self.stopping, self._heard = parts.passes.ending, 0
+        self._pauses = Pauses(clock)
         self._seen: dict[str, tuple[tuple[int, int], float]] = {}  # id -> attempt, beats; since
 
     def run(self) -> None:
@@ -97,10 +105,12 @@ class Runner:
             is_silent = each.is_orphan or each.holder == self.holder or now - since > dead
             if each.status == "queued" or is_silent:
                 free.append(each)
+        self._pauses.keep(self._seen)
         return free
 
     def _may(self, each: Waiting) -> bool:
-        return self._most is None or each.total <= self._most
+        is_small = self._most is None or each.total <= self._most
+        return is_small and not self._pauses.holds(each.id)
 
     def _fail_if_deadly(self, held: Held) -> bool:
         """Fail a pass that has ended too many processes; return whether it has."""
@@ -127,25 +137,24 @@ class Runner:
         """End the pass by this error, or queue it again."""
         try:
             code, detail = _told(error)
-            if self.stopping.is_set() or code.startswith(OF_DATABASE):
+            if self.stopping.is_set() or (code in PASSING and self._pauses.begin(held.id)):
                 log.warning("%s is queued again: %s", held.id, detail)
                 self._hand_back(held)
                 return
             if isinstance(error, DamagedFile):
                 damage.note(self._parts.sessions, self._parts.blobs, error)
-            self._fail(held, code, detail)
-            if code == INTERNAL[0]:
+            has_failed = self._fail(held, code, detail)
+            if code == INTERNAL[0] and has_failed:  # else its files were deleted, and it is over
                 log.error("%s has failed", held.id, exc_info=error)
         except Exception as second:  # the row stays as it is: this runner claims it again
             log.warning("the end of %s could not be noted: %s", held.id, second)
-            self.stopping.wait(POLL_SECONDS)
+            self._pauses.begin(held.id)
 
-    def _fail(self, held: Held, code: str, detail: str) -> None:
+    def _fail(self, held: Held, code: str, detail: str) -> bool:
         with transaction(self._parts.sessions) as session:
             if held.kind == "batch_prediction":
-                batch_predictions.fail(session, self._parts.blobs, held, code, detail)
-            else:
-                queue.fail(session, held, code, detail)
+                return batch_predictions.fail(session, self._parts.blobs, held, code, detail)
+            return queue.fail(session, held, code, detail)
 
     def _hand_back(self, held: Held) -> None:
         try:
@@ -175,9 +184,7 @@ def running(parts: Parts) -> Iterator[None]:
     try:
         yield
     finally:
-        for each in runners:
-            each.stopping.set()
-        parts.passes.ring()
+        parts.passes.end()  # if no signal has
         end = time.monotonic() + END_SECONDS
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))

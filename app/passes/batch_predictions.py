@@ -4,7 +4,9 @@ The archive's images are kept until the end, whatever it is; the results until a
 invalidates them, or until they are deleted themselves.
 """
 
+import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, or_, select
@@ -13,10 +15,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.access import callers
 from app.database.ids import next_id
 from app.database.row_checksums import KEPT
-from app.database.sessions import hold_write_lock, transaction
+from app.database.sessions import hold_write_lock, on_commit, transaction
 from app.database.tables import (
     BatchPrediction,
     BatchPredictionMember,
+    BlobIntent,
     Dataset,
     IdempotencyKey,
 )
@@ -32,6 +35,8 @@ PREFIX = "bp"  # of ids
 FOLDER = "batch_predictions"  # of the blobs
 SCRATCH = "batch"  # prefix of archives being checked
 FORMATS = ("jsonl", "csv")
+
+log = logging.getLogger(__name__)
 
 
 class Result(NamedTuple):
@@ -165,9 +170,17 @@ def publish(
     results: Mapping[str, Result],
     num_errors: int,
 ) -> bool:
-    """Name the files of results; False if the attempt has ended, or a deletion has come between."""
+    """Name the files of results; False if the attempt has ended, or a deletion has come between.
+
+    Raises:
+        Forbidden: `quota_exceeded`, by what they have more than the archive that they replace.
+    """
     hold_write_lock(session)
-    columns: dict[str, Any] = {"bytes": sum(each.bytes for each in results.values())}
+    if not queue.holds(session, held):
+        return False
+    row, size = get(session, held.id), sum(each.bytes for each in results.values())
+    quotas.check_key(session, row.created_by, max_bytes=max(0, size - (row.bytes or 0)))
+    columns: dict[str, Any] = {"bytes": size}
     for name, each in results.items():
         columns |= {f"{name}_key": each.blob.key, f"{name}_sha256": each.sha256}
     if not queue.publish(session, held, num_errors=num_errors, **columns):
@@ -221,11 +234,25 @@ def remove(session: Session, blobs: LocalBlobs, id_: str) -> None:
     """
     hold_write_lock(session)
     row = get(session, id_)
-    for key in keys_of(row):
+    folder = f"{FOLDER}/{id_}/"
+    begun = select(BlobIntent.key).where(BlobIntent.key.startswith(folder, autoescape=True))
+    for key in sorted({*keys_of(row), *session.scalars(begun)}):  # also those of other attempts
         give_up(session, blobs, key)
+    on_commit(session, partial(_remove_files, blobs, id_))
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id == row.id))
     session.delete(row)
     session.flush()
+
+
+def _remove_files(blobs: LocalBlobs, id_: str) -> None:
+    """Remove what attempts have left, first where it is written, then where it is moved to."""
+    try:
+        for path in blobs.scratch_of(id_):
+            path.unlink(missing_ok=True)
+        for key in list(blobs.keys(f"{FOLDER}/{id_}")):
+            blobs.delete(key)
+    except OSError as error:  # the row has gone, and the next deletion or start tries again
+        log.warning("not all files of %s could be removed yet: %s", id_, error)
 
 
 def keys_of(row: BatchPrediction) -> list[str]:

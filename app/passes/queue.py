@@ -16,11 +16,12 @@ compared, and a mistake costs work only.
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, Table, case, false, func, select, update
 from sqlalchemy.orm import Session
 
+from app.database.row_checksums import is_intact
 from app.database.sessions import affected
 from app.database.tables import AnsweringProcess, BatchPrediction, Evaluation, now
 from app.errors import Conflict, TooManyRequests
@@ -62,12 +63,12 @@ class Waiting(NamedTuple):
 
 
 def waiting(session: Session) -> list[Waiting]:
-    """Return all passes that have not ended, oldest first."""
+    """Return all passes that have not ended, oldest first; a damaged row is nobody's work."""
     living = set(session.scalars(select(AnsweringProcess.id)))
     found = []
     for kind, table in KINDS.items():
         columns = table.id, table.status, table.attempt, table.beats, table.holder, table.total
-        for row in session.execute(select(*columns).where(table.status.in_(ACTIVE))):
+        for row in session.execute(select(*columns).where(_is_active(table))):
             process = (row.holder or "").partition("/")[0]
             is_orphan = row.status == "running" and process not in living
             found.append(Waiting(kind, *row, is_orphan))
@@ -81,8 +82,7 @@ def check_room(session: Session, most: int) -> None:
         TooManyRequests: `queue_full`.
     """
     counts = (
-        session.scalar(select(func.count()).where(table.status.in_(ACTIVE)))
-        for table in KINDS.values()
+        session.scalar(select(func.count()).where(_is_active(table))) for table in KINDS.values()
     )
     number = sum(count or 0 for count in counts)
     if number >= most:
@@ -157,6 +157,7 @@ def cancel(session: Session, row: Pass) -> None:
 
     Raises:
         Conflict: `evaluation_finished` or `batch_prediction_finished`.
+        DamagedRow: an UPDATE leaves the row alone.
     """
     kind = next(kind for kind, table in KINDS.items() if isinstance(row, table))
     active = KINDS[kind].status.in_(ACTIVE)
@@ -173,6 +174,12 @@ def cancel(session: Session, row: Pass) -> None:
 def used_by(selection: Mapping[str, Any], model: Mapping[str, Any]) -> Collection[str]:
     """Return the ids of all components that a pass is computed with."""
     return {part["id"] for part in (*selection["components"], *model["parts"])}
+
+
+def _is_active(table: type[Pass]) -> ColumnElement[bool]:
+    """Return the condition of an intact row that has not ended; no other costs a checksum."""
+    intact = is_intact(cast(Table, table.__table__))
+    return case((table.status.in_(ACTIVE), intact), else_=false())
 
 
 def _is_held(held: Held) -> tuple[ColumnElement[bool], ...]:

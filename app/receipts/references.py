@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, cast, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.jobs import records_of
+from app.database.sessions import transaction
 from app.database.tables import (
     BatchPrediction,
     BatchPredictionMember,
@@ -29,6 +30,7 @@ from app.database.tables import (
 from app.files import erasure
 from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
+from app.passes import leftovers
 
 ANSWERS = Evaluation.selection, Evaluation.model, Evaluation.result, Evaluation.error
 BATCHES = BatchPrediction.selection, BatchPrediction.model, BatchPrediction.error
@@ -41,6 +43,7 @@ CHECKED = (
     "compositions",
     "evaluations",
     "batch_predictions",
+    "batch_prediction_files",
     "idempotency_keys",
     "job_records",
     "blobs",
@@ -92,6 +95,13 @@ def count_replaced(
     stale = erasure.count_unerased(session, blobs, dataset_id) if dataset_id else 0
     counts = {"blobs": files, "image_bytes": stale}
     return {kind: number for kind, number in counts.items() if number}
+
+
+def count_leftovers(sessions: sessionmaker[Session], blobs: LocalBlobs) -> dict[str, int]:
+    """Return the number of files of batch predictions of which no row tells what made them."""
+    with transaction(sessions) as session:
+        number = sum(len(files) for files in leftovers.find(session, blobs))
+    return {"batch_prediction_files": number} if number else {}
 
 
 def folders(subject_id: str) -> tuple[str, str]:

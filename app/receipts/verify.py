@@ -46,6 +46,8 @@ def _verified(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
         receipt = ledger.get(session, receipt_id, damaged_too=True)
         body = read(receipt.body)
         result = verify_rows(session, parts.blobs, receipt)
+    left = references.count_leftovers(parts.reading, parts.blobs)
+    result["residue"] += [{"kind": kind, "count": number} for kind, number in left.items()]
     files = remaining.check_files(
         parts.reading, parts.blobs, _manifests(body), before=receipt.number
     )
@@ -55,7 +57,8 @@ def _verified(parts: Parts, ticket: Ticket, receipt_id: str) -> dict[str, Any]:
         "files_left_out": files.left_out,
         "probe_ok": _probe_ok(parts, ticket, receipt, body),
     }
-    result["ok"] = result["ok"] and False not in (result["files_ok"], result["probe_ok"])
+    holds = False not in (result["files_ok"], result["probe_ok"])
+    result["ok"] = result["ok"] and holds and not left
     return result
 
 

@@ -36,10 +36,20 @@ def check(session: Session, **more: int) -> None:
         Forbidden: `quota_exceeded`, with the `quota`, its `limit` and how much is `used`.
     """
     caller = caller_of(session)
-    if caller is None or caller.key_id is None:
+    if caller is not None:
+        check_key(session, caller.key_id, **more)
+
+
+def check_key(session: Session, key_id: str | None, **more: int) -> None:
+    """Do the same for the key that has made what now grows; None is one without a row.
+
+    Raises:
+        Forbidden: as `check`.
+    """
+    if key_id is None:
         return
     lock = not session.info["read_only"]
-    key = session.get_one(ApiKey, caller.key_id, with_for_update=lock, populate_existing=True)
+    key = session.get_one(ApiKey, key_id, with_for_update=lock, populate_existing=True)
     for quota, number in more.items():
         used, limit = USED[quota], getattr(key, quota)
         if number and limit is not None:

@@ -23,7 +23,7 @@ from app.files import erasure
 from app.files import sweep as orphans
 from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
-from app.passes import batch_predictions
+from app.passes import batch_predictions, leftovers
 from app.receipts import references
 from app.store import datasets
 from app.unlearning.deletion import Deletion
@@ -71,6 +71,8 @@ def _steps(
     obsolete, quarantine = deletion.obsolete, Quarantine(blobs)
     if deletion.erased is not None:
         yield partial(erasure.erase, blobs, *deletion.erased)
+    for id_ in obsolete.passes:  # before the folders, to which an attempt moves its files
+        yield partial(_delete_scratch_of, blobs, id_)
     for store in (blobs, quarantine):
         for key in obsolete.files:
             yield partial(store.delete, key)
@@ -79,12 +81,13 @@ def _steps(
                 yield partial(_delete_folder, store, folder)
         for id_ in obsolete.passes:  # also what an attempt that died has left there
             yield partial(_delete_folder, store, f"{batch_predictions.FOLDER}/{id_}")
+    yield partial(leftovers.remove, sessions, blobs)
     for job_id in obsolete.training:
         yield partial(jobs.cancel, job_id)
     if obsolete.jobs:
         yield partial(jobs.forget, obsolete.jobs)
     # After the cancelling: a training may have made more until it noticed.
-    for subject_id in (*obsolete.subject_ids, *obsolete.passes):
+    for subject_id in obsolete.subject_ids:
         yield partial(_delete_scratch_of, blobs, subject_id)
     yield partial(_delete_scratch, obsolete.scratch)
     yield partial(scrub, sessions)
@@ -127,6 +130,7 @@ def recover(
         deleted = session.scalar(select(Tombstone.subject_id).limit(1)) is not None
     jobs.forget(records)
     _delete_scratch(stale)
+    leftovers.remove_scratch(sessions, blobs)
     erasure.finish_erasures(sessions, blobs)
     old = max(time.time() - orphans.UNCLAIMED_SECONDS, alone_at or 0)
     for prefix in INTERRUPTED:

@@ -83,6 +83,7 @@ class Obsolete:
     jobs: list[str]  # jobs of which the engine has records
     files: list[str]  # keys of blobs that were replaced, or made with what is gone
     passes: list[str]  # ids of batch predictions that were made with it
+    evaluations: list[str]  # ids of those whose answers may be on their way
     scratch: list[Path]  # of attempts that were lost
 
 
@@ -140,6 +141,7 @@ def _obsolete(session: Session, change: Change) -> Obsolete:
         jobs=sorted(records_of(session, ids)) if ids else [],
         files=[str(row.blob_key) for row in kept if row.sha256],
         passes=[],
+        evaluations=[],
         scratch=change.edit.scratch if change.edit else [],
     )
 
@@ -154,6 +156,7 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
     invalidated, files, removed_files = invalidation.invalidate(session, change)
     obsolete.files.extend(files)
     obsolete.passes.extend(invalidated.batch_predictions or ())
+    obsolete.evaluations.extend(invalidated.evaluations)
     removed = [_file(row) for row in change.stored] + removed_files
     if change.edit is None and obsolete.jobs:
         removed.append(Removed(kind="job_records", count=len(obsolete.jobs)))
@@ -163,6 +166,7 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
     if change.edit is not None:
         outcomes, counts = dataset_edit.edit_rows(session, change.edit, change.receipt_id)
         removed += counts
+    gone += [id_ for id_ in obsolete.passes if session.get(Tombstone, id_) is None]
     session.add_all(Tombstone(subject_id=id_, receipt_id=change.receipt_id) for id_ in gone)
     session.flush()
     return RowChanges(salt, archive, image_hashes, held, invalidated, tuple(removed), outcomes)

@@ -91,4 +91,6 @@ def _deleted(
 def _contents(deletion: Deletion) -> list[str]:
     """Return what no answer may contain any more, in the terms of `Ticket.hand_over`."""
     pack = [deletion.erased[0]] if deletion.erased else []
-    return [*deletion.obsolete.subject_ids, *deletion.obsolete.shas, *pack]
+    obsolete = deletion.obsolete
+    made = [*obsolete.passes, *obsolete.evaluations]
+    return [*obsolete.subject_ids, *obsolete.shas, *pack, *made]

@@ -1,7 +1,7 @@
 """The preferences of a request (RFC 7240): `Prefer: wait`, or `wait=<seconds>`.
 
 seconds = wait_of(prefer)
-shown = await ended(lambda: …, seconds)         None while it has not ended
+shown = await ended(lambda: …, seconds, …)      None while it has not ended
 """
 
 import re
@@ -36,13 +36,18 @@ def wait_of(prefer: list[str] | None) -> float | None:
     return None
 
 
-async def ended(look: Callable[[], Result | None], seconds: float) -> Result | None:
-    """Return what `look` returns, once it is something; None after so many seconds.
+async def ended(
+    look: Callable[[], Result | None], seconds: float, is_stopping: Callable[[], bool]
+) -> Result | None:
+    """Return what `look` returns, once it is something; None after so many seconds, or at a stop.
 
     Nothing waits in a thread: `look` takes one for each look.
     """
     pause, end = PAUSES[0], monotonic() + seconds
-    while (found := await run_in_threadpool(look)) is None and (left := end - monotonic()) > 0:
+    while (found := await run_in_threadpool(look)) is None:
+        left = end - monotonic()
+        if left <= 0 or is_stopping():
+            break
         await anyio.sleep(min(pause, left))
         pause = min(1.5 * pause, PAUSES[1])
     return found

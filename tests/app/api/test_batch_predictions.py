@@ -78,6 +78,7 @@ def test_a_deleted_one_leaves_nothing_also_while_it_is_computed(
     held.wait_for_one()
     assert service.client.delete(f"/v1/{path}").status_code == 204
     problem(service.client.get(f"/v1/{path}"), 404, "batch_prediction_not_found")
+    assert not list(service.state.blobs.scratch.iterdir())  # although it is still computed
     held.go.set()
     other = begun(service, dataset_id=service.dataset({"cat": 1}, start=70))
     until_ended(service, other)

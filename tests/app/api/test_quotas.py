@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.support.client import WAIT
+from tests.support.client import WAIT, until_ended
 from tests.support.images import archive, image
 from tests.support.keys import by, wait_for
 from tests.support.problems import problem
@@ -223,3 +223,28 @@ def test_a_key_has_no_more_requests_open_than_its_limit(guarded: Service):
                 assert guarded.client.get("/v1/spaces").status_code == 200  # others are let in
             # The service notices within a moment that the client has closed a stream.
             wait_for(lambda: client.get("/v1/spaces").status_code == 200)
+
+
+def batch(guarded: Service, client: httpx.Client, **body: object) -> dict:
+    """Request a batch prediction; return it as it has ended."""
+    made = client.post("/v1/batch-predictions", **body)
+    assert made.status_code == 202, made.text
+    return until_ended(guarded, f"batch-predictions/{made.json()['id']}")
+
+
+def test_results_count_when_they_are_made(guarded: Service):
+    guarded.component({"cat": 3, "dog": 3})
+    large = {"json": {"dataset_id": guarded.dataset({"cat": 30}, start=20)}}
+    small = {"json": {"dataset_id": guarded.dataset({"cat": 1}, start=60)}}
+    with by(guarded, *USER, limits={"max_bytes": 2500}) as client:
+        failed = batch(guarded, client, **large)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", "quota_exceeded")
+        assert list(guarded.state.blobs.keys("batch_predictions")) == []
+        assert batch(guarded, client, **small)["status"] == "ready"
+
+
+def test_results_take_the_place_of_their_archive(guarded: Service):
+    guarded.component({"cat": 3, "dog": 3})
+    files = {"file": ("images.zip", archive({"cat": 3}))}
+    with by(guarded, *USER, limits={"max_bytes": 9500}) as client:
+        assert batch(guarded, client, files=files)["status"] == "ready"

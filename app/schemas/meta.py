@@ -32,6 +32,7 @@ class Limits(BaseModel):
     max_concurrent_predictions: int
     max_waiting_predictions: int
     max_waiting_images: int
+    max_queued_jobs: int
 
 
 class Live(BaseModel):

@@ -9,6 +9,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 
+IGNORED = ("_",)  # that libraries of browsers add, so that no cache answers
 MAX_UNKNOWN = 20  # that are told, as finding the nearest name takes a while
 
 
@@ -23,7 +24,8 @@ def names_of(route: APIRoute) -> tuple[str, ...]:
 
 def unknown(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
     """Return the errors of those given names that are not known: of the first few of them."""
-    names = islice((name for name in given if name not in known), MAX_UNKNOWN)
+    taken = {*known, *IGNORED}
+    names = islice((name for name in given if name not in taken), MAX_UNKNOWN)
     return [
         {"type": "unknown_parameter", "loc": ("query", name), "msg": _told(name, known)}
         for name in names

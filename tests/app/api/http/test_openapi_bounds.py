@@ -16,9 +16,14 @@ SCOPE = "head"
 FILES = {
     "/v1/datasets": {"file": ("a.zip", archive({"cat": 1}))},
     "/v1/components/import": {"file": ("a.safetensors", b"none")},
+    "/v1/batch-predictions": {"file": ("a.zip", archive({"cat": 1}))},
+    "/v1/images/search": {"image": ("a.png", image("cat", 1))},
     "/v1/predictions": {"images": ("a.png", image("cat", 1))},
 }
-QUERIES = {"/v1/receipts/consistency": {"first": "0"}}  # what an operation needs
+QUERIES = {  # what an operation needs
+    "/v1/receipts/consistency": {"first": "0"},
+    "/v1/images": {"sha256": "0" * 64},
+}
 REFUSALS = {  # codes of values that a schema does not take; others tell of what is there
     *("invalid_request", "invalid_idempotency_key", "bad_etag", "unknown_operator", "bad_label"),
     *("unknown_scope", "too_many_images", "too_many_labels", "too_many_components"),

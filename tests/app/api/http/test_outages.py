@@ -48,6 +48,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v2/models/{name}/infer": {"json": {"inputs": [TENSOR]}},
     "post /v1/evaluations": {"json": EVALUATION},
     "post /v1/batch-predictions": {"json": EVALUATION},
+    "get /v1/images": {"params": {"sha256": "0" * 64}},
+    "post /v1/images/search": {"files": {"image": ("a.png", image("cat", 1), "image/png")}},
     "get /v1/receipts/consistency": {"params": {"first": 0}},
     "post /v1/keys": {"json": {"name": "a", "scopes": ["admin"]}},
     "patch /v1/spaces/{name}": {"json": {"shared": True}},

@@ -8,6 +8,7 @@ when its standard input does, as the process that started it is gone then.
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -27,13 +28,16 @@ def main() -> int:
     told = json.loads(sys.stdin.readline())
     settings, folder = Settings(**told["settings"]), Path(told["folder"])
     set_up_logs(settings, "api")
-    Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    parent = Thread(target=_end_with_parent, name="parent", daemon=True)
+    parent.start()
     app = create_app(settings, shared_metrics=folder)
     app.state.alone_at = told["alone_at"]
     app.state.worker_fault = lambda: read_fault(folder / WORKER_FAULT)
     app.state.engine = RemoteEngine(settings, told["engine"])
     listener = open_beside(told["family"], tuple(told["address"]))
     status = api_server.run(app, listener, lambda _: print(READY, flush=True))
+    if not parent.is_alive():  # so nobody else removes it
+        shutil.rmtree(folder, ignore_errors=True)
     api_server.leave(status)
     return status
 

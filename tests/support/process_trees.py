@@ -17,6 +17,12 @@ def children(pid: int, part: str) -> list[int]:
     return sorted(found)
 
 
+def environ_of(pid: int) -> dict[str, str]:
+    """The environment that the process was started with."""
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
 def is_running(pid: int) -> bool:
     """Whether the process is there, and has not ended."""
     try:

@@ -24,7 +24,7 @@ from app.server import api_processes
 from app.settings import BadSettings, Settings
 from tests.support.command import environment
 from tests.support.images import image
-from tests.support.process_trees import children, is_running
+from tests.support.process_trees import children, environ_of, is_running
 from tests.support.service import KEY_FREE, Service, plain_client, running
 from tests.support.serving_processes import Serving, serving
 from tests.support.workers import until
@@ -177,8 +177,11 @@ def test_the_signal_to_end_ends_all_within_their_time(ending: Answered):
 
 def test_all_end_with_the_process_that_started_them(ending: Answered):
     pids = [*ending.processes, *ending.engine]
+    folder = Path(environ_of(ending.processes[0])["PROMETHEUS_MULTIPROC_DIR"])
+    assert folder.is_dir()
     ending.serving.process.kill()
     until(lambda: not any(map(is_running, pids)))
+    assert not folder.exists()
 
 
 def test_the_processes_are_told_why_no_worker_runs(tmp_path: Path):

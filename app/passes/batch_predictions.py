@@ -27,7 +27,7 @@ from app.errors import Conflict, Gone, NotFound
 from app.files.blobs import LocalBlobs
 from app.files.intents import Intent, give_up
 from app.passes import queue
-from app.passes.queue import UNAVAILABLE, Held
+from app.passes.queue import Held
 from app.store import quotas
 from app.store.members import require_unchanged
 
@@ -91,9 +91,7 @@ def add(
     row.created_by, row.status = callers.key_id_of(session), "queued"
     session.add(row)
     session.flush()
-    used = dict.fromkeys(sorted(queue.used_by(selection, model)), True)
-    missed = {part["id"]: False for part in selection[UNAVAILABLE]}
-    for component_id, is_used in (missed | used).items():
+    for component_id, is_used in queue.members_of(row).items():
         key = {"batch_prediction_id": row.id, "component_id": component_id}
         session.add(BatchPredictionMember(**key, used=is_used))
     session.flush()

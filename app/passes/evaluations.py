@@ -64,10 +64,9 @@ def add(
     row.total, row.created_by = dataset.num_images, callers.key_id_of(session)
     session.add(row)
     session.flush()
-    for component_id in sorted(queue.used_by(selection, model)):
-        session.add(EvaluationMember(evaluation_id=row.id, component_id=component_id))
-    for part in unavailable:
-        session.add(EvaluationMember(evaluation_id=row.id, component_id=part["id"], used=False))
+    for component_id, is_used in queue.members_of(row).items():
+        key = {"evaluation_id": row.id, "component_id": component_id}
+        session.add(EvaluationMember(**key, used=is_used))
     session.flush()
     return row
 

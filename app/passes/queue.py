@@ -176,6 +176,12 @@ def used_by(selection: Mapping[str, Any], model: Mapping[str, Any]) -> Collectio
     return {part["id"] for part in (*selection["components"], *model["parts"])}
 
 
+def members_of(row: Pass) -> dict[str, bool]:
+    """Return the components of a new pass by id, with whether its result is made with them."""
+    missed = {part["id"]: False for part in row.selection[UNAVAILABLE]}
+    return missed | dict.fromkeys(sorted(used_by(row.selection, row.model or {})), True)
+
+
 def _is_active(table: type[Pass]) -> ColumnElement[bool]:
     """Return the condition of an intact row that has not ended; no other costs a checksum."""
     intact = is_intact(cast(Table, table.__table__))

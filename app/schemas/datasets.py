@@ -161,24 +161,23 @@ class RelabelledDataset(DatasetOut):
         return cls(**DatasetOut.of(row).model_dump(), receipt=receipt)
 
 
+IMAGE: dict[str, Any] = {
+    "id": "img_0190_000001",
+    "path": "site-berlin/ill/scan-17.png",
+    "label": "ill",
+    "sha256": "77aa…",
+    "media_type": "image/png",
+    "width": 512,
+    "height": 512,
+    "bytes": 48213,
+    "damaged": False,
+}
+
+
 class ImageOut(BaseModel):
     """An image of a dataset; its bytes are at the same path with its id."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "img_0190_000001",
-                "path": "site-berlin/ill/scan-17.png",
-                "label": "ill",
-                "sha256": "77aa…",
-                "media_type": "image/png",
-                "width": 512,
-                "height": 512,
-                "bytes": 48213,
-                "damaged": False,
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": IMAGE})
 
     id: str
     path: str = Field(description="in the archive")

@@ -4,21 +4,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.datasets import ImageOut
+from app.schemas.datasets import IMAGE, ImageOut
 
-HELD: dict[str, Any] = {
-    "id": "img_0190_000001",
-    "dataset_id": "ds_0190",
-    "path": "site-berlin/ill/scan-17.png",
-    "label": "ill",
-    "sha256": "77aa…",
-    "media_type": "image/png",
-    "width": 512,
-    "height": 512,
-    "bytes": 48213,
-    "damaged": False,
-    "components": ["cmp_0190"],
-}
+HELD: dict[str, Any] = IMAGE | {"dataset_id": "ds_0190", "components": ["cmp_0190"]}
 
 
 class HeldImage(ImageOut):

@@ -24,7 +24,7 @@ def environ_of(pid: int) -> dict[str, str]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there, and has not ended."""
+    """Return whether the process is there, and has not ended."""
     try:
         return stat(pid)[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -4,12 +4,12 @@
 #   docker run -p 8000:8000 -v tangent-data:/data -e TANGENT_API_KEY=… tangent-composer
 #   docker run --no-healthcheck -v tangent-data:/data -e TANGENT_DATABASE_URL=… tangent-composer worker
 #
-# The health check asks the API, so a container that only works has none; a worker's signs of life are
-# its rows in the database.
+# The health check asks the API, at the port of the flag or of the setting and past any proxy, so a
+# container that only works has none; a worker's signs of life are its rows in the database.
 # Every dependency comes with the hash that requirements.lock holds. Build arguments:
 #   BASE                 the base image; name it by digest (python:3.11-slim@sha256:…) to build the same bytes again
 #   REQUIREMENTS, PIP_EXTRA_INDEX_URL   another build of torch, e.g. the one for CPUs only, whose hash the lock
-#                        does not know: REQUIREMENTS="-c constraints.txt ."
+#                        does not know: REQUIREMENTS="-c constraints.txt .[serve]"
 # deploy/compose.yaml runs the image with a read-only root and without capabilities.
 ARG BASE=python:3.11-slim
 FROM ${BASE} AS build
@@ -22,12 +22,13 @@ WORKDIR /src
 
 # Dependencies change seldom and weigh gigabytes: their layer depends on these files alone. The
 # project's own packages are empty here, so this installs everything but them.
-COPY pyproject.toml constraints.txt requirements.lock ./
+COPY pyproject.toml setup.py constraints.txt requirements.lock ./
 RUN touch README.md LICENSE && pip install ${REQUIREMENTS} && (pip uninstall --yes tangent-composer || true)
 
 COPY README.md LICENSE ./
 COPY tangent tangent
 COPY app app
+COPY tangent_composer tangent_composer
 COPY training_worker training_worker
 COPY migrations migrations
 RUN pip install --no-deps .
@@ -41,6 +42,6 @@ WORKDIR /home/tangent
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('TANGENT_PORT', '8000') + '/livez', timeout=4)"]
+    CMD ["python", "-c", "import os, re, urllib.request as u; command = open('/proc/1/cmdline').read().replace(chr(0), ' '); flags = re.findall('tangent serve .*--port[ =]([0-9]+)', command); given = os.environ.get('TANGENT_PORT', '').strip(); port = (flags + [given] * given.isdigit() + ['8000'])[0]; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + port + '/livez', timeout=4)"]
 ENTRYPOINT ["tangent"]
 CMD ["serve"]

@@ -7,14 +7,14 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help battery demo run test coverage lint format audit lock bench bench-accuracy bench-composition bench-load bench-memory bench-photographs bench-serving bench-training bench-training-memory measured structure clean simulate
+.PHONY: help battery client demo run test coverage docs figures lint format audit lock openapi bench bench-accuracy bench-calibration bench-composition bench-load bench-memory bench-page bench-photographs bench-privacy bench-serving bench-training bench-training-memory measured structure clean simulate
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 .venv: $(STAMP) ## create the virtual environment and install everything into it
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; make PYTHON=python3.12 … chooses one")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
@@ -40,6 +40,9 @@ coverage: $(STAMP) ## run the tests and report the lines they miss
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
+client: $(STAMP) ## write the blocking client anew, after the asynchronous one changed
+	@$(BIN)/python .ci/blocking-client
+
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,7 +53,10 @@ audit: ## look up requirements.lock in the index's advisories
 
 lock: ## write requirements.lock again, after pyproject.toml or constraints.txt changed
 	@test -x build/lock/bin/uv || ($(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet uv==0.13.9)
-	@build/lock/bin/uv pip compile pyproject.toml -c constraints.txt --universal --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+	@build/lock/bin/uv pip compile pyproject.toml --extra serve -c constraints.txt --universal --generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+
+openapi: $(STAMP) ## write docs/openapi.json again, after routes, schemas or defaults of settings changed
+	@PYTHONPATH=. $(BIN)/python .ci/openapi
 
 format: $(STAMP) ## rewrite the files in the checked style
 	$(BIN)/ruff check --fix .
@@ -58,8 +64,14 @@ format: $(STAMP) ## rewrite the files in the checked style
 
 bench: bench-serving bench-training bench-composition measured ## every measurement of speed; PHOTOS=file.tar for real images
 
-bench-accuracy: $(STAMP) ## measure methods x protocols x images; ARGS=--quick for a short look
-	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+bench-accuracy: $(STAMP) ## measure accuracy and trust, each aim beside; PHOTOS=file.tar ARGS="--quick" or "--parts uneven"
+	@$(BIN)/python -m benchmarks.accuracy $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)
+
+bench-privacy: $(STAMP) ## measure what differential privacy costs
+	@$(BIN)/python -m benchmarks.privacy $(ARGS)
+
+bench-calibration: $(STAMP) ## measure novelty, margin and calibrated probabilities
+	@$(BIN)/python -m benchmarks.calibration $(ARGS)
 
 bench-composition: $(STAMP) ## measure composing and removing next to reading the bytes once
 	@$(BIN)/python -m benchmarks.composition $(ARGS)
@@ -69,6 +81,9 @@ bench-load: $(STAMP) ## measure serving under load next to the bare engine, Fast
 
 bench-memory: $(STAMP) ## measure the memory of large uploads
 	@$(BIN)/python -m benchmarks.upload_memory $(ARGS)
+
+bench-page: $(STAMP) ## measure when a browser shows the page, and the bytes that it loads
+	@$(BIN)/python -m benchmarks.page $(ARGS)
 
 bench-photographs: $(STAMP) ## measure the shipped backbones on PHOTOS=file.tar of <label>/<photograph>
 	@$(BIN)/python -m benchmarks.photographs --photos $(PHOTOS) $(ARGS)
@@ -81,6 +96,12 @@ bench-training: $(STAMP) ## measure training next to the papers' way of training
 
 bench-training-memory: $(STAMP) ## measure the memory and the time of large trainings
 	@$(BIN)/python -m benchmarks.training_memory $(ARGS)
+
+docs: $(STAMP) ## build the documentation as a site in build/docs, offline
+	@$(BIN)/python -m documentation
+
+figures: $(STAMP) ## draw the figures of docs/figures again
+	@$(BIN)/python -m documentation.figures
 
 measured: $(STAMP) ## write the tables of docs/measured.md and docs/sizing.md from benchmarks/results/
 	@$(BIN)/python -m benchmarks.measured

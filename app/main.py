@@ -8,27 +8,32 @@ from pathlib import Path
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
-from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from app import parts
 from app.api import (
     audit,
     batch_predictions,
+    component_imports,
     components,
     compositions,
+    dataset_images,
     datasets,
     derivations,
     evaluations,
     images,
     inference_protocol,
     keys,
+    label_reports,
     meta,
+    page,
     predictions,
+    privacy,
     receipts,
+    session,
     spaces,
 )
-from app.api.http import openapi, problems
+from app.api.http import documentation, openapi, problems
 from app.api.http.deps import storable
 from app.api.http.edge import Edge
 from app.api.http.event_streams import EventStreams
@@ -53,9 +58,10 @@ from app.unlearning import cleanup
 log = logging.getLogger(__name__)
 
 ROUTERS = [
-    *(datasets.uploads, datasets.router, components.router, derivations.router),
+    *(datasets.uploads, dataset_images.uploads, datasets.router, dataset_images.router),
+    *(label_reports.router, components.router, component_imports.router, derivations.router),
     *(compositions.router, predictions.router, evaluations.router, receipts.router, spaces.router),
-    *(batch_predictions.router, images.router, keys.router, audit.router),
+    *(batch_predictions.router, images.router, keys.router, audit.router, privacy.router),
 ]
 
 
@@ -121,6 +127,19 @@ def _set_bounds(app: FastAPI, share: Settings) -> None:
     )
 
 
+def _add_routes(app: FastAPI) -> None:
+    """Add all routes, those of the API below /v1 with the dependency that all of them have."""
+    documentation.add_pages(app)
+    for router in ROUTERS:
+        app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
+    app.include_router(checked(meta.v1), prefix="/v1", dependencies=[Depends(storable)])
+    app.include_router(checked(inference_protocol.router), dependencies=[Depends(storable)])
+    app.include_router(inference_protocol.open_router)
+    app.include_router(meta.router)
+    app.include_router(session.router)
+    app.include_router(page.router)
+
+
 def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAPI:
     """Return the whole service; its database must have been migrated before it starts.
 
@@ -130,7 +149,7 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
         BadSettings: the key that signs receipts cannot be used, or OpenTelemetry is missing.
     """
     signer = signing.signer_of(settings)
-    app = FastAPIOffline(
+    app = FastAPI(
         title=openapi.TITLE,
         version=installed("tangent-composer"),
         summary="Image classifiers that can be added, weighted and subtracted.",
@@ -139,6 +158,8 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
         openapi_tags=[{"name": name, "description": text} for name, text in openapi.TAGS],
         generate_unique_id_function=openapi.operation_id,
         lifespan=_lifespan,
+        docs_url=None,  # app.api.http.documentation has it
+        redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # app.server.tracing has it
         redirect_slashes=False,  # a redirect's address would come from what the client says
     )
@@ -149,12 +170,7 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
     _set_bounds(app, settings.share)
     app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)
-    for router in ROUTERS:
-        app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
-    app.include_router(checked(meta.v1), prefix="/v1", dependencies=[Depends(storable)])
-    app.include_router(checked(inference_protocol.router), dependencies=[Depends(storable)])
-    app.include_router(inference_protocol.open_router)
-    app.include_router(meta.router)
+    _add_routes(app)
     direct = {("POST", "/v1/predictions"): predictions.DIRECT}
     app.state.tracing = tracing_of(settings, app.version)
     edge = {"settings": settings, "metrics": app.state.metrics, "tracing": app.state.tracing}

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.access.admission import Admission
 from app.access.callers import LOCAL_CALLER, Caller
 from app.access.keyring import Keyring
+from app.access.known_sessions import KnownSessions
+from app.access.session_admission import SessionAdmission
 from app.database.audit import Act
 from app.database.jobs import Jobs
 from app.database.selection_version import KnownVersion
@@ -26,6 +28,8 @@ from app.inference.engines import AnyEngine, opened_engine
 from app.inference.known_selections import KnownSelections
 from app.inference.lease import Lease
 from app.inference.opened_spaces import OpenedSpaces
+from app.inference.shared_calls import SharedCalls
+from app.inference.space_cards import SpaceCards
 from app.passes.bell import Bell
 from app.server.metrics import Metrics
 from app.server.transfers import Transfers
@@ -63,6 +67,8 @@ class Parts:
     engine: AnyEngine
     spaces: OpenedSpaces
     admission: Admission
+    session_admission: SessionAdmission
+    cards: SpaceCards
     selections: KnownSelections  # read under the lease, which deletions end
     # One change of a dataset in this process at a time: another one would have to be planned again.
     dataset_changes: Lock = field(default_factory=Lock)
@@ -76,6 +82,8 @@ class Parts:
     space_openings: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_SPACE_OPENINGS)
     )
+    # Calibrations by model: all who need one at a time wait for one.
+    calibrating: SharedCalls[None] = field(default_factory=SharedCalls)
     passes: Bell = field(default_factory=Bell)  # rings when this process has queued one
     gate: Gate = field(default_factory=Gate)
     transfers: Transfers = field(default_factory=Transfers)
@@ -124,6 +132,7 @@ def opened(
                 finally:
                     parts.admission.keyring.close()
                     parts.spaces.close()
+                    parts.cards.forget()
                     parts.engine.close()
                     parts.jobs.close()
     finally:
@@ -155,6 +164,7 @@ def _made(
     sessions = with_info(session_factory(sql), known_version=known)
     blobs = LocalBlobs(settings.data_dir / "blobs")
     spaces = OpenedSpaces(partial(engine.open, again=True), settings)
+    admission = Admission(settings, Keyring(reading, sessions))
     metrics.count_unavailable = spaces.count_unavailable
     metrics.engine_text = engine.metrics_text
     return Parts(
@@ -168,6 +178,8 @@ def _made(
         jobs=Jobs(settings),
         engine=engine,
         spaces=spaces,
-        admission=Admission(settings, Keyring(reading, sessions)),
+        cards=SpaceCards(blobs.scratch),
+        admission=admission,
+        session_admission=SessionAdmission(admission, KnownSessions(reading)),
         selections=KnownSelections(lease, known),
     )

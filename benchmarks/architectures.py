@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tangent.backbones import loading
 from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.errors import TangentError
-from tangent.space import Space
+from tangent.spaces.space import Space
 
 A_MODULE = 2  # architectures of each of timm's modules, the smallest first
 LOOKED_AT = 6  # names of a module that are weighed, the shortest first

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import last_block, statistics_bytes
+from benchmarks.accuracy import uneven as cells
 from benchmarks.battery import figures
 from benchmarks.composition import RATIOS, TARGETS
 from benchmarks.interleaved import RESULTS
@@ -177,6 +179,33 @@ def photographs(found: dict[str, Any]) -> str:
     return f"{about}\n\n{table(rows)}\n\nSeconds of the processor:\n\n{table(times)}"
 
 
+def calibration(found: dict[str, Any]) -> str:
+    """Return one row a set, backbone and scope, evenly and unevenly trained."""
+    head = [
+        *("trained on", "images", "backbone", "scope", "right", "calibration error"),
+        *("without", "foreign by novelty", "by probability", "wrong by margin"),
+        *("own / foreign above 0.95", "above 0.99"),
+    ]
+    rows = [head]
+    for each in found["cases"]:
+        names = [each["images"], "even" if each["even"] else "uneven"]
+        errors = [each["calibration_error"], each["calibration_error_without"]]
+        rocs = [each["novelty_roc"], each["probability_roc"], each["margin_roc_of_wrong"]]
+        rows.append(
+            [
+                *names,
+                *(f"`{each['backbone']}`", f"`{each['scope']}`", f"{100 * each['accuracy']:.1f}"),
+                *(f"{value:.3f}" for value in (*errors, *rocs)),
+                *(
+                    " / ".join(f"{100 * share:.1f}" for share in shares)
+                    for shares in each["abstained"].values()
+                ),
+            ]
+        )
+    about = f"`{found['command']}` on {found['machine']}; shares in percent"
+    return f"{about}\n\n{table(rows)}"
+
+
 def drawn(shares: list[float]) -> str:
     """Return a mean in percent, with the range of several draws."""
     percent = [100 * share for share in shares]
@@ -184,9 +213,40 @@ def drawn(shares: list[float]) -> str:
     return mean if len(percent) == 1 else f"{mean} ({min(percent):.1f} … {max(percent):.1f})"
 
 
+def uneven(found: dict[str, Any]) -> str:
+    """Return the aims with what was measured, and the accuracies of every cell."""
+    records = found["records"]
+    about = (
+        f"`{found['command']}` on {found['machine']}; means of {found['seeds']} draws, in percent"
+    )
+    parts = [about, table(cells.reached(records))]
+    for title, what in (
+        ("Labels as often as in training", "own"),
+        ("Labels equally often", "balanced"),
+    ):
+        parts += [f"{title}:", table(cells.table(records, what))]
+    return "\n\n".join(parts)
+
+
+def last_block_table(found: dict[str, Any]) -> str:
+    """Return the accuracies at the last block."""
+    about = f"`{found['command']}` on {found['machine']}; percent, {found['seeds']} draws"
+    return f"{about}\n\n{table(last_block.table(found['rows']))}"
+
+
+def bytes_table(found: dict[str, Any]) -> str:
+    """Return the bytes of statistics."""
+    about = f"`{found['command']}` on {found['machine']}"
+    return f"{about}\n\n{table(statistics_bytes.table(found['rows']))}"
+
+
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> result -> its table
     "measured.md": {
+        "uneven": uneven,
         "photographs": photographs,
+        "calibration": calibration,
+        "last_block": last_block_table,
+        "statistics_bytes": bytes_table,
         "serving": serving,
         "training": training,
         "composition": composition,

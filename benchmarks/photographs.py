@@ -214,7 +214,7 @@ def whole(pictures: Pictures) -> Pictures:
     return replace(pictures, train=(images + more, names + their_names), test=([], []))
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--small-test", type=int, default=20, help="small pictures of a label")
     parser.add_argument("--demo", action="store_true", help="time the demo too, many minutes")
     parser.add_argument("--out", type=Path, default=RESULTS / "photographs.json")
-    args = parser.parse_args()
+    args = parser.parse_args(given)
     torch.set_num_threads(1)
     console = Console()
     results = {"machine": machine(1), **measured(args, console)}

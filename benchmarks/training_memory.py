@@ -35,8 +35,9 @@ from app.database.tables import Dataset, Space
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from app.store import components, datasets, lineage, spaces
+from training_worker.entries import entries
 from training_worker.process import TrainerProcess
-from training_worker.source import ImageSource, entries
+from training_worker.source import ImageSource
 from training_worker.training import Training
 
 LABELS = 10

@@ -19,16 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.database.canonical_json import canonical
 from app.images import image_files
-from app.receipts import checkpoint, merkle, signing, tree
+from app.receipts import signing, tree
 from app.settings import Settings
-from tangent.backbones.features import STEP, Grid
+from tangent.backbones.features import FINE, Grid
 from tangent.backbones.label_head import head_rows
+from tangent.components import grid_runs
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import Statistics, measure
 from tangent.training import cholesky
+from tangent_composer.canonical_json import canonical
+from tangent_composer.receipts import checkpoint, merkle, signatures
 
 PIXELS = {  # 2 × 2, rows from the top, red green blue
     "cat": ["ff8000 01020a", "7f7f7f 000000"],
@@ -39,13 +41,14 @@ LABELS = ("cat", "größe", "cat")
 FINGERPRINT = "00" * 32
 SETTINGS = Hyperparameters(l2=2.0**-7, beta=15.0)
 WIDTH = 2
+STEP = FINE.pooled
 GRID = Grid(torch.full((WIDTH + 1,), STEP, dtype=torch.float64))
 BODIES: list[dict[str, Any]] = [
     {"version": 1, "subjects": [{"kind": "component", "id": "cmp_1"}], "labels": []},
     {"version": 2, "subjects": [{"kind": "dataset", "id": "ds_1"}], "labels": ["größe"], "n": 0.5},
     {"version": 2, "subjects": [], "removed": None, "line\nend": True},
 ]
-BLOCK = re.compile(r"^```\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```text\n(.*?)^```$", re.M | re.S)
 
 
 def bmp(rows: Sequence[str]) -> bytes:
@@ -163,10 +166,29 @@ def _file() -> Iterator[tuple[str, str]]:
     yield "file.sha256", hashlib.sha256(data).hexdigest()
 
 
+def _packed_file() -> Iterator[tuple[str, str]]:
+    sums, grid = statistics(), grid_runs.runs(GRID.steps)
+    counts = {name: int(count) for name, count in sums.counts.items()}
+    settings = {"loss": "rsl", "solver": "cholesky", "beta": SETTINGS.beta, "l2": SETTINGS.l2}
+    compact = sums.compact(GRID.steps)
+    assert compact is not None  # the features are on the grid
+    data = Component(
+        FINGERPRINT, "head", counts, sums.labels, solved(), {}, sums, settings, 7, grid=grid
+    ).to_bytes()
+    length = int.from_bytes(data[:8], "little")
+    yield "packed.grid", _json(grid)
+    yield "packed.units", _json([int(each) for each in compact.units.numbers().tolist()])
+    yield "packed.widths", bytes(compact.units.widths.tolist()).hex()
+    yield "packed.header.length", str(length)
+    yield "packed.header", data[8 : 8 + length].decode().rstrip(" ")
+    yield "packed.numbers", data[8 + length :].hex()
+    yield "packed.file.sha256", hashlib.sha256(data).hexdigest()
+
+
 def signer() -> signing.Signer:
     """Return the signer with the bytes 0 to 31 as its private key."""
     key = signing.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    return signing.Signer(key, "", signing.key_id_of(key.public_key()))
+    return signing.Signer(key, "", signatures.key_id_of(key.public_key()))
 
 
 def receipts() -> list[dict[str, Any]]:
@@ -178,12 +200,12 @@ def receipts() -> list[dict[str, Any]]:
             "id": f"rcpt_{number}",
             "created_at": f"2026-01-31T09:30:00.00000{number}Z",
             "body": body,
-            "previous_hash": made[-1]["hash"] if made else signing.ZEROS,
+            "previous_hash": made[-1]["hash"] if made else signatures.ZEROS,
         }
         signed = signer() if number > 1 else None
         if signed:
             receipt["key_id"] = signed.key_id
-        hash_ = signing.hash_of(**{"key_id": None} | receipt)
+        hash_ = signatures.hash_of(**{"key_id": None} | receipt)
         receipt["hash"] = hash_
         if signed:
             receipt["signature"] = signed.sign(hash_)
@@ -231,11 +253,11 @@ def _floats(values: Sequence[float]) -> str:
 
 def rendered(page: str) -> str:
     """Return the page with its blocks of values written again, in their order."""
-    parts = iter((_images, _features, _sums, _delta, _file, _receipts, _tree))
+    parts = iter((_images, _features, _sums, _delta, _file, _packed_file, _receipts, _tree))
 
     def written(_: re.Match[str]) -> str:
         lines = "".join(f"{name} = {value}\n" for name, value in next(parts)())
-        return f"```\n{lines}```"
+        return f"```text\n{lines}```"
 
     return BLOCK.sub(written, page)
 

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from tangent.components.component import Component as Component
     from tangent.components.delta import Delta as Delta
     from tangent.components.hyperparameters import Hyperparameters as Hyperparameters
+    from tangent.components.privacy import Privacy as Privacy
     from tangent.composition.acceptance import accepted as accepted
     from tangent.composition.compose import compose as compose
     from tangent.reproducibility import environment as environment
-    from tangent.space import Space as Space
-    from tangent.space import open_space as open_space
+    from tangent.spaces.opening import open_space as open_space
+    from tangent.spaces.space import Space as Space
+    from tangent.training.downdate import changed as changed
     from tangent.training.downdate import downdated as downdated
     from tangent.training.downdate import renamed as renamed
     from tangent.training.downdate import restated as restated
+    from tangent.training.downdate import share as share
     from tangent.training.downdate import without as without
     from tangent.training.fit import Progress as Progress
     from tangent.training.fit import TrainingResult as TrainingResult
@@ -39,9 +42,11 @@ _NAMES = {  # module -> the names that the package offers of it, as imported abo
     "components.hyperparameters": ("Hyperparameters",),
     "composition.acceptance": ("accepted",),
     "composition.compose": ("compose",),
+    "components.privacy": ("Privacy",),
     "reproducibility": ("environment",),
-    "space": ("Space", "open_space"),
-    "training.downdate": ("downdated", "renamed", "restated", "without"),
+    "spaces.space": ("Space",),
+    "spaces.opening": ("open_space",),
+    "training.downdate": ("changed", "downdated", "renamed", "restated", "share", "without"),
     "training.fit": ("Progress", "TrainingResult", "fit"),
     "vocabulary": ("LINEAR", "RULES", "SCOPES"),
 }

@@ -6,7 +6,8 @@
     ├── UnsupportedModel       ├── BadHyperparameter     ├── NonFinite
     ├── UnknownScope           ├── IndefiniteProblem     ├── Overflow
     ├── NotDowndatable          ├── UnknownOperator       ├── BadParameter
-    ├── BadDerivation          ├── UnknownDevice
+    ├── BadDerivation          ├── UnknownDevice         ├── NotLeftOut
+    ├── BadPrivacy             ├── BadCard               ├── ProbeMismatch
     └── WrongWeights, a BackboneUnavailable
 
 Every error has a stable `code`; its message says what is wrong and what to do.
@@ -49,12 +50,28 @@ class FingerprintMismatch(TangentError):
     code = "fingerprint_mismatch"
 
 
+class BadCard(TangentError):
+    code = "bad_card"
+
+
+class ProbeMismatch(TangentError):
+    code = "probe_mismatch"
+
+
 class BadHyperparameter(TangentError):
     code = "bad_hyperparameter"
 
 
+class BadPrivacy(TangentError):
+    code = "bad_privacy"
+
+
 class BadWeight(TangentError):
     code = "bad_weight"
+
+
+class RuleUnavailable(TangentError):
+    code = "rule_unavailable"
 
 
 class NotDowndatable(TangentError):
@@ -63,6 +80,10 @@ class NotDowndatable(TangentError):
 
 class NoStatistics(TangentError):
     code = "no_statistics"
+
+
+class NotLeftOut(TangentError):
+    code = "not_left_out"
 
 
 class NonFinite(TangentError):

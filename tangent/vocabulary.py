@@ -15,6 +15,8 @@ Loads nothing but the standard library, so what must start without torch can imp
 | `average`  | the mean of the components' deltas                        | none                  |
 | `weighted` | their weighted sum                                        | a finite number each  |
 | `joint`    | the optimum of all their data together                    | none, or ≥ 0 each     |
+| `discrimi- | the same data's linear discriminant: every label equally  | none, or ≥ 0 each     |
+| nant`      | likely; at scopes of LINEAR                               |                       |
 """
 
 import math
@@ -27,8 +29,9 @@ SCOPES = ("head", "head2toe", "last-block", "last-N-blocks", "all")
 LINEAR = ("head", "head2toe")  # the output is linear in fixed features: rule joint is exact
 _LAST_BLOCKS = re.compile(r"last-([1-9][0-9]?)-blocks")
 
-Rule = Literal["average", "weighted", "joint"]
+Rule = Literal["average", "weighted", "joint", "discriminant"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+OF_STATISTICS: tuple[Rule, ...] = ("joint", "discriminant")  # of the components' data, not deltas
 
 Objective = Literal["squared", "cross_entropy"]  # of weights that are fitted to labelled images
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
@@ -64,6 +67,6 @@ def weight_fault(rule: str, weight: float | None) -> str | None:
         return "needs a number for every component" if rule == "weighted" else None
     if not math.isfinite(weight):
         return "needs finite numbers"
-    if rule == "joint" and weight < 0:
+    if rule in OF_STATISTICS and weight < 0:
         return "needs weights of at least 0"
     return None

@@ -10,6 +10,10 @@ from app.database import migrate
 from app.settings import Settings
 from tests.support.postgres import database
 
+# Processes that tests start in folders of their own find the packages too.
+ROOT = str(Path(__file__).resolve().parent.parent)
+if ROOT not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 # Before torch is loaded: trainings record their number of threads, and tests share trainings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most tests ask for what the service answers, not for where it computes: one process starts sooner.

@@ -11,11 +11,15 @@ from threading import Event
 from unittest.mock import patch
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.util import LRUCache
 
+from app.database import sessions
 from tests.support.audit import Audit
 from tests.support.faults import Fault
 from tests.support.history import History, simulated
 from tests.support.simulated_process import simulating
+from tests.support.statement_cache import statements_compiled_once
 from tests.support.trainings import Trainings
 
 FILES = [("cat", 1), ("cat", 2), ("dog", 3)]
@@ -76,3 +80,15 @@ def test_the_death_of_one_process_takes_no_lease_from_the_other(
         with patch.object(history, "restart", renew_while_dead):
             history.upload(FILES)
         assert renewed.is_set()
+
+
+def test_a_simulation_leaves_the_statements_of_other_engines_where_they_are_found():
+    other = create_engine("sqlite://")
+    compiled = LRUCache(1)
+    compiled[other.dialect, "first"] = ...
+    with statements_compiled_once():
+        compiled[other.dialect, "second"] = ...  # looks for the first for ever if its hash changes
+        assert (other.dialect, "second") in compiled
+        made, again = (sessions.create_engine("sqlite://") for _ in range(2))
+        assert made.dialect == again.dialect != other.dialect
+        assert made._compiled_cache is again._compiled_cache

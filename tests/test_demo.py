@@ -7,10 +7,12 @@ import httpx
 import pytest
 from rich.console import Console
 
-from app.demo import digits, run
+from app.cli import main
+from app.demo import NoService, run
 from app.demo.claims import Claims, accuracy, difference
 from app.demo.client import Answers
 from app.demo.service import NotStarted, started
+from tangent_composer.samples import digits
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +38,16 @@ def test_the_whole_job_finds_its_claims_true_beside_what_an_earlier_run_left(url
     assert "as if it had never existed, byte for byte" in printed
     assert re.search(r"default: head2toe .*%.*%.*%", printed)
     assert re.search(r"demo-2-last-block: last-block .*%.*%.*%", printed)
-    assert f"{url}/docs" in printed
+    assert f"Look at it in a browser: {url}/ " in printed
 
 
-def test_a_service_that_is_not_there_is_reported_and_not_a_crash():
-    console = paper()
-    assert run("http://127.0.0.1:9", per_label=5, console=console) == 1
-    assert "The demo stopped" in console.file.getvalue()
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "nowhere", "http://a:b", ""])
+def test_a_service_that_is_not_there_is_reported_and_not_a_crash(address, capsys):
+    with pytest.raises(NoService, match=r"no service answers at .*: start one by `tangent serve`"):
+        run(address, per_label=5, console=paper())
+    assert main(["demo", "--url", address]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tangent: no service answers at ") and error.count("\n") == 1
 
 
 def test_a_service_that_cannot_start_shows_its_log(tmp_path, monkeypatch):
@@ -58,7 +63,10 @@ def test_the_demo_points_to_the_api_only_if_the_service_stays(monkeypatch):
     assert (ended, kept) == (0, 0)
     assert "make demo KEEP=1" in first.file.getvalue()
     assert "/docs" not in first.file.getvalue()
-    assert "Browse the API: http://127.0.0.1:9/docs" in second.file.getvalue()
+    assert (
+        "Look at it in a browser: http://127.0.0.1:9/ (the API is described at"
+        in second.file.getvalue()
+    )
 
 
 def test_a_false_claim_is_printed_as_false():

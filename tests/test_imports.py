@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("app", "migrations", "tangent", "training_worker")
-ALL_CODE = (*PACKAGES, "benchmarks", "tests")
-OURS = set(PACKAGES) | {"benchmarks", "tests"}
+PACKAGES = ("app", "migrations", "tangent", "tangent_composer", "training_worker")
+ALL_CODE = (*PACKAGES, "benchmarks", "documentation", "tests")
+OURS = set(PACKAGES) | {"benchmarks", "documentation", "tests"}
 LONGEST_FILE = 300
 WITHOUT_TORCH = (
     "app.passes",
@@ -20,15 +20,16 @@ WITHOUT_TORCH = (
     "app.files",
     "app.database",
     "app.access",
-    "app.schemas",
     "app.errors",
     "app.settings",
     "app.images",
     "app.archives",
     "app.demo",
+    "tangent_composer",
     "tangent.vocabulary",
-    "tangent.components.labels",
     "tangent.errors",
+    "tangent.components.gaussian_mechanism",
+    "tangent.components.privacy",
     "tangent.backbones.geometry",
 )
 
@@ -38,39 +39,75 @@ ROOTS = ("app", "app.main")
 BELOW_DATABASE = ("app.errors", "app.settings")
 DATABASE = ("app.database", *BELOW_DATABASE)
 BELOW_FILES = ("app.archives", "app.images", *DATABASE)
-STORE = ("app.store", "app.files", "app.access", *BELOW_FILES)
-OF_SERVER = ("app.server.garbage", "app.server.logs", "app.server.metrics", "app.server.tracing")
-BELOW_INFERENCE = (*STORE, "app.schemas", *OF_SERVER, "app.server.transfers", "tangent")
+STORE = ("app.store", "app.files", "app.access", *BELOW_FILES, "tangent_composer.canonical_json")
+WORDS = ("tangent.vocabulary", "tangent_composer.labels", "tangent.components.privacy")
+READING = ("tangent_composer.labels", "tangent_composer.folders", "tangent_composer.system_files")
+CONTRACT = (  # what users and the service share; `tangent_composer` loads nothing of ours but this
+    *("tangent_composer.schemas", "tangent_composer.receipts", "tangent_composer.canonical_json"),
+    *("tangent_composer.labels", "tangent_composer.vocabulary"),
+)
+OF_SERVER = tuple(
+    f"app.server.{each}" for each in ("event_loop", "garbage", "logs", "metrics", "tracing")
+)
+BELOW_INFERENCE = (*STORE, *CONTRACT, *OF_SERVER, "app.server.transfers", "tangent")
 PARTS = ("app.parts", "app.passes", "app.inference", *BELOW_INFERENCE)
+# Of a training on a machine without the service: nothing that opens its database.
+LOCAL = (
+    *("training_worker.local", "training_worker.source", "training_worker.fitting", "tangent"),
+    *("app.archives", "app.images", "app.errors", "app.files.blobs", "app.files.stored_images"),
+    *(*READING, "tangent_composer.metrics_file"),
+)
 MAY_IMPORT = {
+    "tangent_composer.labels": (),
+    "tangent_composer.folders": (),
+    "tangent_composer.terminal": (),
+    "tangent_composer.system_files": (),
+    "tangent_composer.vocabulary": (),
+    "tangent_composer.canonical_json": (),
+    "tangent_composer.schemas": CONTRACT,
+    "tangent_composer.receipts": (
+        "tangent_composer.receipts",
+        "tangent_composer.canonical_json",
+    ),
+    "tangent_composer": ("tangent_composer",),
     "tangent.vocabulary": (),
-    "tangent.components.labels": (),
     "tangent.backbones.geometry": (),
     "tangent": ("tangent",),
     "app.errors": (),
     "app.settings.addresses": (),
     "app.settings": ("app.settings",),
     "app.server": ("app.server", "app.settings"),
-    "app.images": ("app.errors", "app.images", "tangent.backbones.geometry"),
-    "app.archives": ("app.errors", "app.archives", "app.images", "tangent.components.labels"),
-    "app.schemas": ("app.schemas", "app.errors", "tangent.vocabulary", "tangent.components.labels"),
+    "app.images": (
+        "app.errors",
+        "app.images",
+        "app.server.event_loop",
+        "tangent.backbones.geometry",
+    ),
+    "app.archives": ("app.errors", "app.archives", "app.images", *READING),
     "app.database": (*DATABASE, "migrations"),
     "app.files": ("app.files", *BELOW_FILES, "tangent"),
     "app.access": ("app.access", *DATABASE),
-    "app.store": (*STORE, "tangent.vocabulary", "tangent.components.labels", "tangent.errors"),
+    "app.store": (*STORE, *WORDS, "tangent.errors", "tangent.components.gaussian_mechanism"),
     "app.inference": ("app.inference", *BELOW_INFERENCE),
     "app.parts": ("app.passes.bell", "app.inference", *BELOW_INFERENCE),
     "app.passes": ("app.passes", *STORE),
     "app.receipts": ("app.receipts", *PARTS),
     "app.operations": ("app.operations", *PARTS),
     "app.unlearning": ("app.unlearning", "app.receipts", "app.operations.dataset_pass", *PARTS),
+    "app.api.page": ("app.api", "app.errors", "tangent_composer.samples"),
     "app.api": ("app.api", "app.unlearning", "app.receipts", "app.operations", *PARTS),
     "app.backups": ("app.backups", "app.unlearning", "app.receipts", *PARTS),
-    "app.cli.access_parsers": ("app.schemas",),
+    "app.cli.access_parsers": ("tangent_composer.schemas",),
     "app.cli.doctor": ("app.receipts", *PARTS),
     "app.cli.changed_spaces": PARTS,
-    "app.cli": ("app", "training_worker", "tangent"),
-    "app.demo": ("app.demo", "tangent.vocabulary"),
+    "app.cli": ("app", "training_worker", "tangent", "tangent_composer"),
+    "app.demo": (
+        *("app.demo", "tangent.vocabulary", "tangent_composer.samples"),
+        "tangent_composer.terminal",
+    ),
+    "training_worker.local": LOCAL,
+    "training_worker.source": LOCAL,
+    "training_worker.fitting": LOCAL,
     "training_worker": (
         *("training_worker", "tangent", "app.store", "app.files", "app.database", "app.settings"),
         *("app.images", "app.errors", "app.server.logs"),
@@ -79,22 +116,28 @@ MAY_IMPORT = {
 }
 # A package -> the only modules (prefixes) that may import it.
 ONLY_IN = {
-    "timm": (
-        "tangent.backbones.loading",
-        "tangent.backbones",
-    ),
+    "timm": ("tangent.backbones.loading", "tangent.backbones"),
     "torchvision": ("tangent.backbones.torchvision_guard",),
     "torch": ("tangent", "training_worker", "app.inference.engine", "benchmarks", "tests"),
-    "numba": ("tangent.composition.compiled_sum", "tests"),
+    "numba": (
+        "tangent.composition.compiled_sum",
+        "tangent.components.compiled_packing",
+        "tests",
+    ),
     "dbos": ("training_worker", "app.database.jobs", "tests"),
-    "cryptography": ("app.receipts.signing", "tests"),
-    "rich": ("app.demo", "app.cli", "benchmarks", "tests"),
-    "sklearn": ("app.demo", "benchmarks", "tests"),
+    "cryptography": ("app.receipts.signing", "tangent_composer.receipts.signatures", "tests"),
+    "rich": (
+        *("app.demo", "app.cli", "benchmarks", "tests"),
+        *("tangent_composer.cli", "tangent_composer.client.progress"),
+    ),
+    "typer": ("documentation", "tangent_composer.cli", "tests"),
+    "sklearn": ("benchmarks", "tests"),
 }
 NEVER = {
     "app.passes": ("fastapi", "starlette", "torch", "timm"),
     "tangent": ("fastapi", "sqlalchemy", "pydantic", "httpx", "dbos"),
     "training_worker": ("fastapi", "httpx"),
+    "training_worker.local": ("fastapi", "httpx", "sqlalchemy", "dbos", "pydantic"),
     "app.store": ("fastapi", "starlette", "torch", "timm"),
     "app.files": ("fastapi", "starlette", "torch", "timm"),
     "app.database": ("fastapi", "starlette", "torch", "timm"),
@@ -205,11 +248,11 @@ def test_importing_what_must_start_without_torch_does_not_load_it():
 
 @pytest.mark.parametrize("module", modules())
 def test_only_the_settings_read_the_environment(module):
-    if module == "app.settings":
+    if module in ("app.settings.environment", "tangent_composer.environment"):
         return
     for node in nodes(module):
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
-            pytest.fail(f"{module}:{node.lineno} reads the environment; only app.settings may")
+            pytest.fail(f"{module}:{node.lineno} reads the environment; only the settings may")
         if isinstance(node, ast.ImportFrom) and node.module == "os":
             assert not {"environ", "getenv"} & {alias.name for alias in node.names}, module
 
@@ -229,17 +272,8 @@ def test_no_file_is_longer_than_300_lines(module):
 
 @pytest.mark.parametrize("module", modules(ALL_CODE))
 def test_files_are_named_after_nouns_of_the_domain(module):
-    grab_bags = {
-        "utils",
-        "util",
-        "services",
-        "core",
-        "manager",
-        "managers",
-        "helpers",
-        "common",
-        "misc",
-    }
+    grab_bags = {"utils", "util", "services", "core", "manager", "managers", "helpers"}
+    grab_bags |= {"common", "misc"}
     assert not grab_bags & set(module.split(".")), f"{module}: name the file after what it holds"
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("app", "benchmarks", "migrations", "tangent", "training_worker")
+PACKAGES = (
+    "app",
+    "benchmarks",
+    "documentation",
+    "migrations",
+    "tangent",
+    "tangent_composer",
+    "training_worker",
+)
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 MAX_FUNCTION = 40  # lines
 HEADLESS = re.compile(r"(What|Where|Which|Who|Whose|How|Whether|When)\b")

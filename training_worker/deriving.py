@@ -15,7 +15,8 @@ from app.settings import Settings
 from app.store import datasets, lineage
 from tangent.composition import merging
 from tangent.training.augmentation import Source
-from training_worker.source import Entry, ImageSource, entries
+from training_worker.entries import entries
+from training_worker.source import Entry, ImageSource
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""A dataset's images for a training: decoded batches in an order that their content fixes."""
+"""Images for a training: decoded batches in an order that their content fixes."""
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from operator import attrgetter
@@ -11,17 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 from torch import Tensor
 
-from app.database.row_checksums import damaged_row
-from app.database.tables import Image
 from app.files.blobs import BlobMissing
+from app.files.stored_images import check_bytes, damaged, unreadable
+from app.images import near_duplicates
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.decoder import Limits, decoder_of
 from app.images.image_files import BadImage
-from app.store import datasets
 from tangent.backbones.preprocessing import Preprocessing
 
 AHEAD = 4  # batches decoded or in decoding before the caller needs them
@@ -29,7 +26,7 @@ DECODERS = min(4, os.cpu_count() or 1)  # threads; each may hold one image of th
 
 
 class Entry(NamedTuple):
-    """An image's label, and its place in the dataset's pack."""
+    """An image's label, its place in the dataset's pack, and what its group is made of."""
 
     label: str
     sha256: str
@@ -37,21 +34,35 @@ class Entry(NamedTuple):
     path: str
     pack_offset: int
     pack_length: int
+    group: str | None = None
+    perceptual_hash: str | None = None
 
 
-def entries(session: Session, dataset_id: str) -> list[Entry]:
-    """Return the dataset's images by (label, sha256, id), sorted here as databases differ.
+def groups(entries: list[Entry]) -> list[int]:
+    """Return each image's group, which no hold-out parts: given ones, and near duplicates."""
+    alike = [entry.group for entry in entries], [entry.sha256 for entry in entries]
+    return near_duplicates.groups_of([entry.perceptual_hash for entry in entries], alike)
 
-    Raises:
-        DamagedRow: of an image.
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Return images by (label, sha256, id), sorted as databases differ, and folders too."""
+    return sorted(entries, key=attrgetter("label", "sha256", "id"))
+
+
+def once_each(entries: list[Entry], *, by_group: bool = False) -> list[Entry]:
+    """Return images of different bytes: of equal ones, the first with its label alone.
+
+    `by_group`: of equal ones in one group; if another group has one too, it is that one's as well.
     """
-    columns = [getattr(Image, name) for name in Entry._fields]
-    rows = session.execute(select(Image.intact, *columns).where(Image.dataset_id == dataset_id))
-    found = [(intact, Entry(*columns)) for intact, *columns in rows]
-    for intact, entry in found:
-        if not intact:
-            raise damaged_row(f"image {entry.id}")
-    return sorted((entry for _, entry in found), key=attrgetter("label", "sha256", "id"))
+    found: dict[tuple[Hashable, str], Entry] = {}
+    for entry in entries:
+        found.setdefault((unit_of(entry) if by_group else None, entry.sha256), entry)
+    return list(found.values())
+
+
+def unit_of(entry: Entry) -> Hashable:
+    """Return the unit of a private training by groups: what is given, never what looks alike."""
+    return ("image", entry.sha256) if entry.group is None else ("group", entry.group)
 
 
 class ImageSource:
@@ -101,7 +112,7 @@ class ImageSource:
         decoded = self._decoder.pixels(files, self._preprocess.geometry, budget)
         for entry, found in zip(part, decoded, strict=True):
             if isinstance(found, BadImage):
-                raise datasets.unreadable(entry.path, found.reason) from found
+                raise unreadable(entry.path, found.reason) from found
             pixels.append(found)
         return self._preprocess.normalize(torch.from_numpy(np.stack(pixels)))
 
@@ -109,7 +120,7 @@ class ImageSource:
 def _file(pack: int, entry: Entry) -> bytes:
     data = os.pread(pack, entry.pack_length, entry.pack_offset)
     try:
-        datasets.check_bytes(data, entry.id, entry.sha256)
+        check_bytes(data, entry.id, entry.sha256)
     except BlobMissing as missing:
-        raise datasets.damaged(missing) from missing
+        raise damaged(missing) from missing
     return data

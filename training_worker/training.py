@@ -1,9 +1,7 @@
 """One training or derivation from rows and blobs to a component file."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import torch
@@ -15,11 +13,11 @@ from app.database.tables import Component, Space
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from app.store import components, datasets, spaces
-from training_worker import deriving
-from training_worker.source import ImageSource, entries
+from training_worker import deriving, fitting
+from training_worker.entries import entries
+from training_worker.fitting import Reporter, saved
 
-PROGRESS_SECONDS = 0.1  # between two reports of the same phase
-Making = Callable[[tangent.Space, Path, "Reporter"], tangent.TrainingResult]
+Making = Callable[[tangent.Space, Path, Reporter], tangent.TrainingResult]
 
 
 class Training:
@@ -43,33 +41,18 @@ class Training:
             make = self._derivation if component.derived is not None else self._training
             made = make(session, component)
         fitted = made(self._open(row), folder, Reporter(report))
-        file = folder / "component.safetensors"
-        sha256 = fitted.component.save(file)
-        return {
-            "file": str(file),
-            "sha256": sha256,
-            "bytes": file.stat().st_size,
-            "labels": dict(fitted.component.labels),
-            "metrics": {name: _finite(value) for name, value in fitted.metrics.items()},
-        }
+        return saved(fitted, folder / "component.safetensors")
 
     def _training(self, session: Session, component: Component) -> Making:
         """Train a component from images."""
         dataset = datasets.get(session, component.dataset_id or "")
         images = entries(session, dataset.id)
+        privacy = tangent.Privacy.read(component.privacy) if component.privacy else None
+        settings = fitting.Settings(component.hyperparameters, component.seed, privacy)
 
-        def make(
-            space: tangent.Space, folder: Path, progress: "Reporter"
-        ) -> tangent.TrainingResult:
+        def make(space: tangent.Space, folder: Path, progress: Reporter) -> tangent.TrainingResult:
             pack = self.blobs.path(dataset.pack_key)
-            return tangent.fit(
-                space,
-                ImageSource(images, pack, space.preprocess, self.settings),
-                tangent.Hyperparameters.resolve(space.scope, component.hyperparameters),
-                seed=component.seed,
-                scratch=folder,
-                progress=progress,
-            )
+            return fitting.fit(space, images, pack, settings, self.settings, folder, progress)
 
         return make
 
@@ -89,40 +72,10 @@ class Training:
         if self._opened and self._opened[0] == row.fingerprint:
             return self._opened[1]
         self._opened = None
-        declared, device = tuple(row.declared_labels), self.settings.device
+        how: dict[str, Any] = {"device": self.settings.device, "fingerprint": row.fingerprint}
+        declared = tuple(row.declared_labels)
         space = spaces.open_row(
-            row, lambda: tangent.open_space(row.backbone, row.scope, declared, device=device)
+            row, lambda: tangent.open_space(row.backbone, row.scope, declared, **how)
         )
         self._opened = row.fingerprint, space
         return space
-
-
-class Reporter:
-    """Reporter of progress with the time left in its phase, at a limited rate."""
-
-    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
-        self._report = report
-        self._phase, self._began, self._last = "", 0.0, 0.0
-
-    def __call__(self, progress: tangent.Progress) -> None:
-        now = monotonic()
-        if progress.phase != self._phase:
-            self._phase, self._began, self._last = progress.phase, now, 0.0
-        if now - self._last < PROGRESS_SECONDS and progress.step < progress.total:
-            return
-        self._last = now
-        left = (now - self._began) * (progress.total - progress.step) / max(progress.step, 1)
-        self._report(
-            {
-                "phase": progress.phase,
-                "step": progress.step,
-                "total": progress.total,
-                "loss": _finite(progress.loss),
-                "eta_seconds": round(left, 1),
-            }
-        )
-
-
-def _finite(value: Any) -> Any:
-    """Return the value, or None for a number that JSON cannot hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,7 +23,7 @@ from app.database.migrate import is_current
 from app.database.sessions import fold_log
 from app.files import folder_identity, folder_lock
 from app.server.logs import set_up_logs, take_over_logs
-from app.settings import Settings
+from app.settings import Settings, remarks
 from training_worker.attempts import Attempts
 from training_worker.ending import Ending
 from training_worker.liveness import Liveness
@@ -58,6 +58,8 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
     logging.getLogger("dbos").addFilter(is_news)
     if not is_current(settings):
         raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
+    for remark in remarks() if parent is None else ():
+        log.warning("%s", remark)
     with folder_lock.shared(settings):
         folder_identity.claim(settings)
         _work(settings, parent)

@@ -30,7 +30,7 @@ class Admission:
     def __init__(self, settings: Settings, keyring: Keyring) -> None:
         self.keyring, self.concurrency = keyring, Concurrency()
         self._own = settings.api_key
-        self._own_hash = None if self._own is None else keys.hash_of(self._own)
+        self.own_hash = None if self._own is None else keys.hash_of(self._own)
         self._waits = self._own is not None and can_be_guessed(self._own)
         if self._waits:
             log.warning(
@@ -46,6 +46,10 @@ class Admission:
             return Found(None, True)  # no row can matter
         return self.keyring.kept(token)
 
+    def is_open(self, found: Found) -> bool:
+        """Return whether everybody who reaches the service may do everything."""
+        return self._own is None and not found.any_key
+
     def admit(self, token: str | None, found: Found, address: str) -> Caller:
         """Return the caller that sends this token, counting the request.
 
@@ -53,13 +57,13 @@ class Admission:
             Unauthorized: `api_key_missing`, `api_key_wrong`, `api_key_expired`, `api_key_revoked`.
             TooManyRequests: `too_many_wrong_keys` from this address; `rate_limited`.
         """
-        if self._own is None and not found.any_key:
+        if self.is_open(found):
             return LOCAL_CALLER
         if token is None:
             raise Unauthorized("api_key_missing", f"this service answers only with a key: {SEND}")
         if found.key is not None and keys.fits(found.key.sha256, token):
-            return self._admitted(found.key)
-        is_own = self._own_hash is not None and keys.fits(self._own_hash, token)
+            return self.admit_key(found.key)
+        is_own = self.own_hash is not None and keys.fits(self.own_hash, token)
         if is_own and not self._waits:
             return Caller(SETTINGS)
         self._check_throttle(address)
@@ -80,7 +84,13 @@ class Admission:
                 retry_after=ceil(wait),
             )
 
-    def _admitted(self, key: Kept) -> Caller:
+    def admit_key(self, key: Kept) -> Caller:
+        """Return the caller with this key, whose secret has been shown, counting the request.
+
+        Raises:
+            Unauthorized: `api_key_expired`, `api_key_revoked`.
+            TooManyRequests: `rate_limited`.
+        """
         caller = key.caller
         if caller.revoked_at is not None:
             raise Unauthorized(

@@ -5,12 +5,10 @@ after KEPT_SECONDS at the latest, this process's own at once.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
 from time import monotonic
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.access import keys
 from app.access.callers import Caller
+from app.access.short_memory import ShortMemory
 from app.database.access_tables import ApiKey
 from app.database.columns import now
 from app.database.sessions import transaction
@@ -25,7 +24,7 @@ from app.database.sessions import transaction
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 2.0
-MAX_KEPT = 10_000  # ids, of keys or of none
+NO_KEY = ""  # the id under which a look for any key at all is kept
 
 
 @dataclass
@@ -33,6 +32,7 @@ class Kept:
     """A key as it was at a time."""
 
     caller: Caller
+    name: str
     sha256: str
     last_used_at: datetime | None
 
@@ -54,34 +54,34 @@ class Keyring:
         sessions: sessionmaker[Session],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._reading, self._sessions, self._clock, self._lock = reading, sessions, clock, Lock()
-        self._kept: OrderedDict[str, tuple[Found, float]] = OrderedDict()  # by id; "" for none
+        self._reading, self._sessions = reading, sessions
+        self._memory = ShortMemory[Found](clock)  # by id
         self._notes = ThreadPoolExecutor(1, "key-use")  # no request waits for a writer
 
     def kept(self, token: str | None) -> Found | None:
         """Return what is known without a look into the database; None if nothing is."""
-        with self._lock:
-            found, until = self._kept.get(_id_in(token), (None, 0.0))
-        return found if self._clock() < until else None
+        return self.kept_by_id(_id_in(token))
 
     def read(self, token: str | None) -> Found:
         """Look into the database, and keep what was found."""
-        key_id = _id_in(token)
-        until = self._clock() + KEPT_SECONDS  # from before the reading: it may take long
+        return self.read_by_id(_id_in(token))
+
+    def kept_by_id(self, key_id: str) -> Found | None:
+        """As `kept`, of a key whose id is known; NO_KEY asks only whether there is any key."""
+        return self._memory.get(key_id)
+
+    def read_by_id(self, key_id: str) -> Found:
+        """As `read`, of a key whose id is known."""
+        until = self._memory.end_after(KEPT_SECONDS)  # from before the reading: it may take long
         with transaction(self._reading) as session:
             row = session.get(ApiKey, key_id) if key_id else None
             found = Found(_kept(row) if row else None, row is not None or keys.exist(session))
-        with self._lock:
-            self._kept[key_id] = (found, until)
-            self._kept.move_to_end(key_id)
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
+        self._memory.keep(key_id, found, until)
         return found
 
     def forget(self) -> None:
         """Look again for every key: one was made or revoked."""
-        with self._lock:
-            self._kept.clear()
+        self._memory.forget()
 
     def note_use(self, key: Kept) -> None:
         """Have the time of the key's use stored, by another thread; do nothing within a minute."""
@@ -104,8 +104,8 @@ class Keyring:
 
 
 def _id_in(token: str | None) -> str:
-    return (token and keys.id_in(token)) or ""
+    return (token and keys.id_in(token)) or NO_KEY
 
 
 def _kept(row: ApiKey) -> Kept:
-    return Kept(Caller.of(row), row.sha256, row.last_used_at)
+    return Kept(Caller.of(row), row.name, row.sha256, row.last_used_at)

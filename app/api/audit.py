@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from app.api.http.deps import PageDep, ReadSessionDep
 from app.api.http.scopes import ScopedRoute
 from app.database import audit
-from app.schemas.audit import AuditOut
-from app.schemas.pages import Listing
-from app.schemas.problems import problems
+from tangent_composer.schemas.audit import AuditOut
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.problems import problems
 
 router = APIRouter(prefix="/audit", tags=["keys"], route_class=ScopedRoute)
 

@@ -10,7 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from app.api.http import etags
 from app.api.http.batch_forms import BatchRoute, Sent, batch_parser, in_two_forms
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ReadSessionDep, TicketDep
+from app.api.http.list_queries import Age, Filter
 from app.api.http.open_file import OpenFileResponse
+from app.database.tables import BatchPrediction
 from app.operations.batch_prediction import (
     Archive,
     cancel_batch_prediction,
@@ -19,10 +21,11 @@ from app.operations.batch_prediction import (
     queue_of_dataset,
 )
 from app.operations.downloads import results_file
-from app.passes import batch_predictions
-from app.schemas.batch_predictions import BatchPredictionIn, BatchPredictionOut, Format
-from app.schemas.pages import Listing
-from app.schemas.problems import problems
+from app.passes import batch_predictions, lists
+from tangent_composer.schemas.batch_predictions import BatchPredictionIn, BatchPredictionOut, Format
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.passes import PassStatus
+from tangent_composer.schemas.problems import problems
 
 router = APIRouter(prefix="/batch-predictions", tags=["batch-predictions"], route_class=BatchRoute)
 Id = Annotated[str, Path(alias="batch_prediction_id", max_length=64)]
@@ -71,12 +74,17 @@ async def create(
 def list_(
     session: ReadSessionDep,
     page: PageDep,
-    dataset_id: Annotated[str | None, Query(max_length=64)] = None,
+    space: Filter = None,
+    status: Annotated[PassStatus | None, Query()] = None,
+    dataset_id: Filter = None,
+    component_id: Annotated[
+        str | None, Query(max_length=64, description="those that it has a part in")
+    ] = None,
+    order: Age = "created_at",
 ) -> Listing[BatchPredictionOut]:
-    """Lists batch predictions by age, a page at a time; `dataset_id` narrows the list."""
-    rows = batch_predictions.list_(
-        session, after=page.after, limit=page.limit + 1, dataset_id=dataset_id
-    )
+    """Lists batch predictions a page at a time; the filters narrow the list."""
+    same = {"space": space, "dataset_id": dataset_id, "component_id": component_id}
+    rows = lists.passes(session, BatchPrediction, page.asked(order), **same, status=status)
     return page.listing(rows, BatchPredictionOut.listed)
 
 

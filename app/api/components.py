@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Header, Path, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from app.api.http import etags, server_sent_events, unconfirmed
@@ -13,34 +13,43 @@ from app.api.http.deps import (
     PartsDep,
     ProbeQuery,
     ReadSessionDep,
+    SessionDep,
     ThreadsDep,
     TicketDep,
 )
+from app.api.http.list_queries import (
+    BY_METADATA,
+    AgeOrName,
+    Filter,
+    LabelFilter,
+    MetadataDep,
+    NameFilter,
+)
 from app.api.http.open_file import OpenFileResponse
-from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
-from app.operations.component_import import Received, import_component
+from app.api.http.spooling import SpoolingRoute
+from app.database.tables import Component
 from app.operations.downloads import component_file
 from app.operations.recomputation import verify_component
 from app.operations.training import cancel_training, events_after, queue_training, retrain
 from app.receipts.component_signature import signature_of
-from app.schemas.components import (
-    ComponentIn,
-    ComponentOut,
-    EventOut,
-    ImportedComponent,
-    SignatureOut,
-    Status,
-)
-from app.schemas.names import Name
-from app.schemas.pages import Listing
-from app.schemas.previews import PreviewOut
-from app.schemas.problems import problems
-from app.schemas.receipts import ReceiptOut
-from app.schemas.verifications import ComponentVerificationOut
-from app.store import components
+from app.store import components, descriptions, lists
 from app.unlearning import change
 from app.unlearning.preview import preview_deletion
 from app.unlearning.unlearn import unlearn
+from tangent_composer.schemas.components import (
+    ComponentChange,
+    ComponentIn,
+    ComponentOut,
+    EventOut,
+    SignatureOut,
+    Status,
+)
+from tangent_composer.schemas.names import SplitQuery
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.previews import PreviewOut
+from tangent_composer.schemas.problems import problems
+from tangent_composer.schemas.receipts import ReceiptOut
+from tangent_composer.schemas.verifications import ComponentVerificationOut
 
 router = APIRouter(prefix="/components", tags=["components"], route_class=SpoolingRoute)
 ComponentId = Annotated[str, Path(max_length=64)]
@@ -62,50 +71,36 @@ def create(body: ComponentIn, parts: PartsDep, once: OnceDep, response: Response
     return shown
 
 
-@router.post(
-    "/import",
-    status_code=201,
-    summary="Import a component",
-    form_limits=OF_ONE_FILE,
-    responses=problems(409, 410, 413, 422),
-)
-def import_(
-    file: UploadFile,
-    parts: PartsDep,
-    once: OnceDep,
-    response: Response,
-    name: Annotated[Name | None, Form()] = None,
-    allow_duplicate: Annotated[
-        bool, Form(description="import a file that a component of the space has already")
-    ] = False,
-) -> ImportedComponent:
-    """Takes a file from `GET …/delta` of a service with the same space; it is ready at once.
-
-    A file that a ready component has already is refused, as answers by both count its images twice.
-    """
-    shown = import_component(parts, Received(file.file, file.filename, name, allow_duplicate), once)
-    response.headers["Location"] = f"/v1/components/{shown.id}"
-    return shown
-
-
-@router.get("", summary="List components", responses=problems(422))
+@router.get("", summary="List components", openapi_extra=BY_METADATA, responses=problems(422))
 def list_(
     session: ReadSessionDep,
     page: PageDep,
+    metadata: MetadataDep,
+    name: NameFilter = None,
+    label: LabelFilter = None,
     status: Annotated[Status | None, Query()] = None,
-    space: Annotated[str | None, Query(max_length=64)] = None,
+    space: Filter = None,
+    dataset_id: Filter = None,
+    order: AgeOrName = "created_at",
 ) -> Listing[ComponentOut]:
-    """Lists components by age, a page at a time; `status` and `space` narrow the list."""
-    rows = components.list_(
-        session, after=page.after, limit=page.limit + 1, status=status, space=space
-    )
-    return page.listing(rows, ComponentOut.of)
+    """Lists components a page at a time; the filters narrow the list."""
+    same = {"name": name, "label": label, "space": space, "dataset_id": dataset_id}
+    asked = page.asked(order)
+    rows = lists.components(session, asked, **same, status=status, metadata=metadata)
+    return page.listing(rows, ComponentOut.of, cursor=partial(lists.cursor, Component, order))
 
 
 @router.get("/{component_id}", summary="Show a component", responses=problems(404, 410))
 def get(session: ReadSessionDep, component_id: ComponentId) -> ComponentOut:
     """Shows the component as it is now; 410 with its receipt after its deletion."""
     return ComponentOut.of(components.get(session, component_id))
+
+
+@router.patch("/{component_id}", summary="Describe a component", responses=problems(404, 410, 422))
+def patch(session: SessionDep, component_id: ComponentId, body: ComponentChange) -> ComponentOut:
+    """Changes its name and its metadata, by a JSON merge patch; its file has neither."""
+    given = body.model_dump(exclude_unset=True)
+    return ComponentOut.of(descriptions.describe_component(session, component_id, given))
 
 
 @router.get(
@@ -191,11 +186,21 @@ def delta(
     component_id: ComponentId,
     parts: PartsDep,
     ticket: TicketDep,
+    statistics: Annotated[
+        bool, Query(description="false: without the sums that rule joint needs")
+    ] = True,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Sends the safetensors file, whole or by Range; its ETag is its SHA-256."""
-    file = component_file(parts, ticket, component_id, partial(etags.names, if_none_match))
+    """Sends the safetensors file, whole or by Range; its ETag is its SHA-256.
+
+    Without statistics it tells less of single images, and answers by `average` and `weighted` only.
+    `Smallest-Label-Images` is the number of images of the label that has the fewest.
+    """
+    known = partial(etags.names, if_none_match)
+    file, fewest = component_file(parts, ticket, component_id, known, statistics=statistics)
     headers = {"ETag": etags.quoted(file.version), "Cache-Control": "private, no-cache"}
+    if fewest is not None:
+        headers["Smallest-Label-Images"] = str(fewest)
     if file.file is None:
         return Response(status_code=304, headers=headers)
     return OpenFileResponse(
@@ -230,13 +235,15 @@ def deletion_preview(
     dataset_id: Annotated[
         str | None, Query(max_length=64, description="to try answers before and after on")
     ] = None,
+    split: Annotated[SplitQuery | None, Query(description="of that dataset alone")] = None,
 ) -> PreviewOut:
     """Shows the changes that a deletion of the component would make; deletes nothing.
 
     It shows labels and compositions. With a dataset it also shows how the answers of the space's
-    components to the images would change: the accuracy by label, and how many first labels differ.
+    components to the images would change: the accuracy by label, and how many first labels differ;
+    `trained_on` counts the images that the components were trained on.
     """
-    return preview_deletion(parts, ticket, component_id, dataset_id)
+    return preview_deletion(parts, ticket, component_id, dataset_id, split)
 
 
 @router.delete("/{component_id}", summary="Unlearn a component", responses=problems(404, 410, 503))

@@ -1,5 +1,6 @@
 """Compositions: named, versioned choices of components, weights and a rule."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -13,15 +14,21 @@ from app.api.http.deps import (
     SessionDep,
     TicketDep,
 )
+from app.api.http.list_queries import BY_METADATA, Filter, MetadataDep, NameOrTimes
 from app.api.http.scopes import ScopedRoute
 from app.database.tables import Composition
 from app.operations.composition import put_composition
 from app.operations.weight_fitting import fit_weights
-from app.schemas.compositions import CompositionIn, CompositionOut, SolveIn
-from app.schemas.pages import Listing
-from app.schemas.problems import problems
-from app.schemas.spaces import NAME
-from app.store import compositions
+from app.store import compositions, descriptions, lists
+from tangent_composer.schemas.compositions import (
+    CompositionChange,
+    CompositionIn,
+    CompositionOut,
+    SolveIn,
+)
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.problems import problems
+from tangent_composer.schemas.spaces import NAME
 
 router = APIRouter(prefix="/compositions", tags=["compositions"], route_class=ScopedRoute)
 Name = Annotated[str, Path(max_length=64)]
@@ -97,15 +104,22 @@ def solve(
     return shown
 
 
-@router.get("", summary="List compositions", responses=problems(422))
+@router.get("", summary="List compositions", openapi_extra=BY_METADATA, responses=problems(422))
 def list_(
     session: ReadSessionDep,
     page: PageDep,
-    space: Annotated[str | None, Query(max_length=64)] = None,
+    metadata: MetadataDep,
+    space: Filter = None,
+    component_id: Annotated[
+        str | None, Query(max_length=64, description="those that name this component")
+    ] = None,
+    order: NameOrTimes = "name",
 ) -> Listing[CompositionOut]:
-    """Lists compositions by name, a page at a time; `space` narrows the list."""
-    rows = compositions.list_(session, after=page.after, limit=page.limit + 1, space=space)
-    return page.listing(rows, _out, lambda row: row.name)
+    """Lists compositions a page at a time; the filters narrow the list."""
+    same = {"space": space, "component_id": component_id}
+    rows = lists.compositions(session, page.asked(order), **same, metadata=metadata)
+    place = partial(lists.cursor, Composition, order)
+    return page.listing(rows, _out, lambda row: row.name, place)
 
 
 @router.get(
@@ -126,6 +140,22 @@ def get(
     if etags.names(if_none_match, shown.etag):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
+    return shown
+
+
+@router.patch("/{name}", summary="Describe a composition", responses=problems(400, 404, 412, 422))
+def patch(
+    name: Name,
+    body: CompositionChange,
+    session: SessionDep,
+    response: Response,
+    if_match: IfMatch = None,
+) -> CompositionOut:
+    """Changes its metadata, by a JSON merge patch, and its ETag; its answers stay the same."""
+    given = body.model_dump(exclude_unset=True)
+    version = etags.version_of(if_match, "If-Match")
+    shown = _out(descriptions.describe_composition(session, name, given, if_match=version))
+    response.headers["ETag"] = etags.quoted(shown.etag)
     return shown
 
 

@@ -5,9 +5,9 @@ from fastapi import APIRouter, Response
 from app.api.http.deps import OnceDep, PartsDep
 from app.api.http.scopes import ScopedRoute
 from app.operations.derivation import queue_derivation
-from app.schemas.components import ComponentOut
-from app.schemas.derivations import DeriveIn
-from app.schemas.problems import problems
+from tangent_composer.schemas.components import ComponentOut
+from tangent_composer.schemas.derivations import DeriveIn
+from tangent_composer.schemas.problems import problems
 
 router = APIRouter(prefix="/components", tags=["components"], route_class=ScopedRoute)
 

@@ -8,10 +8,10 @@ from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.images.perceptual_hash import BITS
 from app.operations.image_search import held, search_images
-from app.schemas.images import HeldImage, ImageSearchOut
-from app.schemas.pages import Listing
-from app.schemas.problems import problems
 from app.store import datasets
+from tangent_composer.schemas.images import HeldImage, ImageSearchOut
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.problems import problems
 
 NEAR = 16  # different bits of images that look alike, at most
 

@@ -13,11 +13,11 @@ from app.api.http.scopes import ScopedRoute
 from app.api.meta import ready as readiness
 from app.operations import tensor_inference as tensors
 from app.operations.prediction import Work
-from app.schemas import inference_protocol as schemas
-from app.schemas.meta import Ready
-from app.schemas.predictions import PredictionQuery
-from app.schemas.problems import problems
 from app.store import compositions
+from tangent_composer.schemas import inference_protocol as schemas
+from tangent_composer.schemas.meta import Ready
+from tangent_composer.schemas.predictions import NUMBERS, PredictionQuery
+from tangent_composer.schemas.problems import problems
 
 FEW_NUMBERS = 2_000  # written without a thread
 HEAD = "Inference-Header-Content-Length"
@@ -121,8 +121,11 @@ async def infer(
         asked = read() if len(body) <= FEW_BYTES else await turns.call(read)
         check_count(asked.images, parts.settings)
         parts.count_images(len(asked.images))
+        numbers = NUMBERS if tensors.PROBABILITIES in asked.outputs else NUMBERS[:1]
         query = PredictionQuery(
-            composition=name, deterministic=asked.infer.parameters.get("deterministic") is True
+            composition=name,
+            deterministic=asked.infer.parameters.get("deterministic") is True,
+            return_=list(numbers),
         )
         work = Work(parts, ticket, query, asked.images, turns.call)
 

@@ -8,9 +8,9 @@ from app.access import keys
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep
 from app.api.http.scopes import ScopedRoute
 from app.operations.keys import create_key, revoke_key
-from app.schemas.keys import CreatedKey, KeyIn, KeyOut
-from app.schemas.pages import Listing
-from app.schemas.problems import problems
+from tangent_composer.schemas.keys import CreatedKey, KeyIn, KeyOut
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.problems import problems
 
 router = APIRouter(prefix="/keys", tags=["keys"], route_class=ScopedRoute)
 KeyId = Annotated[str, Path(max_length=64)]

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from app.api.http.deps import PartsDep
 from app.api.http.scopes import ScopedRoute
 from app.operations import health
-from app.schemas.meta import Check, Limits, Live, Ready
+from tangent_composer.schemas.meta import Check, Limits, Live, Ready
 
 v1 = APIRouter(tags=["service"], route_class=ScopedRoute)  # below /v1, with the key
 router = APIRouter(tags=["service"])  # open

@@ -9,13 +9,16 @@ from app.api.http import problems
 from app.api.http.deps import PartsDep, ThreadsDep, TicketDep
 from app.api.http.direct import DirectRoute
 from app.api.http.leased_answers import LeasedAnswer
-from app.api.http.prediction_forms import Parsing, in_three_forms, prediction_parser
+from app.api.http.prediction_document import in_three_forms
+from app.api.http.prediction_forms import Parsing, prediction_parser
 from app.api.http.scopes import ScopedRoute
 from app.errors import Problem
-from app.operations.prediction import Answer, Prediction, Work
-from app.schemas import predictions as schemas
-from app.schemas.problems import ProblemOut
-from app.schemas.problems import problems as problem_answers
+from app.operations.prediction import Work
+from app.operations.prediction_answers import Answer, Prediction
+from tangent_composer.schemas import answers
+from tangent_composer.schemas import predictions as schemas
+from tangent_composer.schemas.problems import ProblemOut
+from tangent_composer.schemas.problems import problems as problem_answers
 
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=ScopedRoute)
 
@@ -25,7 +28,7 @@ router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=Scop
     summary="Predict images' labels",
     openapi_extra=in_three_forms(schemas.PredictionIn),
     responses={
-        200: {"model": schemas.PredictionOut},
+        200: {"model": answers.PredictionOut},
         **problem_answers(404, 409, 410, 413, 415, 422, 503),
     },
 )
@@ -63,10 +66,10 @@ async def predict(
 def _response(request: Request, prediction: Prediction) -> Response:
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
     request.state.steps = {f"{step}_ms": took for step, took in milliseconds.items()}
-    answer = schemas.PredictionOut(
+    answer = answers.PredictionOut(
         **prediction.selection,
         results=[_result(request, *answer) for answer in enumerate(prediction.answers)],
-        timing=schemas.Timing(**request.state.steps),
+        timing=answers.Timing(**request.state.steps),
     )
     steps = ", ".join(f"{step};dur={took}" for step, took in milliseconds.items())
     return Response(
@@ -77,11 +80,11 @@ def _response(request: Request, prediction: Prediction) -> Response:
     )
 
 
-def _result(request: Request, index: int, answer: Answer) -> schemas.Result:
+def _result(request: Request, index: int, answer: Answer) -> answers.Result:
     if isinstance(answer, Problem):
         document = problems.of(request.scope, answer)
-        return schemas.Result(index=index, error=ProblemOut(**document))
-    return schemas.Result(index=index, **answer)
+        return answers.Result(index=index, error=ProblemOut(**document))
+    return answers.Result(index=index, **answer)
 
 
 DIRECT = DirectRoute(cast(ScopedRoute, router.routes[0]), prediction_parser)

@@ -9,9 +9,9 @@ from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.api.http.scopes import ScopedRoute
 from app.receipts import ledger, log
 from app.receipts.verify import verify as verify_receipt
-from app.schemas.pages import Listing
-from app.schemas.problems import problems
-from app.schemas.receipts import (
+from tangent_composer.schemas.pages import Listing
+from tangent_composer.schemas.problems import problems
+from tangent_composer.schemas.receipts import (
     ConsistencyOut,
     HeadOut,
     InclusionOut,

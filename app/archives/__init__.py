@@ -2,7 +2,6 @@
 
 members       every file of a zip, tar, tar.gz or tar.zst, or the problem with the archive
 zips, tars    the two formats; entries has what they share
-system_files  names of files that systems add
 layouts       an image's label, from its folders
 manifests     an image's label, from a table
 image_checks  images decoded, in the order of the archive

@@ -1,63 +1,21 @@
 """The files of one archive, each with one outcome: labelled, rejected, passed over, a manifest."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterable
+from typing import BinaryIO
 
-from app.archives import layouts, manifests, members
+from app.archives import labelling, layouts, manifests, members
 from app.archives.entries import Limits
 from app.archives.image_checks import CheckedFile, ImageChecks
 from app.archives.label_warnings import warnings_of
+from app.archives.outcomes import AcceptedImage, Files, LabelledFile, Rejected
 from app.archives.packs import PackWriter
-from app.archives.system_files import is_hidden
 from app.errors import Invalid, TooLarge
 from app.images.budget import Budget
-from app.images.image_files import Facts
-from tangent.components.labels import fault, tidy
 
-MAX_LISTED_REJECTIONS = 1000  # listed with their reasons; further ones are only counted
 FREE_PIXELS, PIXELS_PER_BYTE = 2 * 10**9, 200  # a photo has about 10 pixels per byte, a drawing 100
 FREE_SECONDS, SECONDS_PER_BYTE = 60.0, 1e-6  # of a processor; photos take a tenth
-HIDDEN = (
-    "it is hidden, as a part of its path begins with a dot: rename it, or list it in a manifest"
-)
 NO_MANIFEST = "the table is not a manifest"
-NO_FOLDER = "is missing: the image is not in a folder"
-NO_LABEL = "is missing: no folder around the image is named for a label"
-
-
-class AcceptedImage(NamedTuple):
-    """A file of the archive that is a good image."""
-
-    path: str
-    sha256: bytes
-    facts: Facts
-
-
-class Files(NamedTuple):
-    """The numbers of an archive's files by their outcome; every file has exactly one."""
-
-    total: int
-    labelled: int  # images of the dataset, and their copies
-    rejected: int
-    passed_over: int  # added by operating systems and tools
-    manifests: int
-    splits: dict[str, int]  # labelled ones by the folder of their split
-
-
-@dataclass
-class Rejected:
-    """Files not accepted, and rows without a file: the first thousand, and the count of all."""
-
-    listed: list[dict[str, str]] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, path: str, reason: str) -> None:
-        self.count += 1
-        if len(self.listed) < MAX_LISTED_REJECTIONS:
-            readable = path.encode(errors="replace").decode()  # JSON allows lone surrogates
-            self.listed.append({"path": readable, "reason": reason})
 
 
 class Collection:
@@ -75,16 +33,19 @@ class Collection:
         seconds = FREE_SECONDS + SECONDS_PER_BYTE * archive_bytes
         self._budget = Budget(seconds, is_patient=True)
         self._total = self._passed_over = self._manifests = self._missing = 0
-        self._splits: Counter[str] = Counter()
         self._faulty, self._first_fault = 0, ""  # entries that are unusable whatever they hold
         self._of_systems: set[str] = set()
         self._unusable: set[str] = set()  # paths of rejected files
 
     def read(self, file: BinaryIO) -> None:
         """Read the whole archive and write its accepted images to the pack."""
+        self.take(members.members(file, self._limits, self._code_page))
+
+    def take(self, files: Iterable[members.Member]) -> None:
+        """Read all these files and write the accepted images to the pack."""
         links: list[tuple[str, str]] = []
         with ImageChecks(self._limits, self._accept, self._budget) as checks:
-            for member in members.members(file, self._limits, self._code_page):
+            for member in files:
                 self._total += 1
                 if member.is_system_file:
                     self._passed_over += 1
@@ -108,14 +69,15 @@ class Collection:
         """The accepted images, labelled or not, in the archive's order."""
         return self._accepted
 
-    def labelled(self) -> list[tuple[str, AcceptedImage]]:
+    def labelled(self) -> list[LabelledFile]:
         """Return the labelled images; reject the images without a label."""
-        by_manifest = self._manifest.has_rows
         before = len(self.rejected.listed)
-        labels = self._labels_from_manifest() if by_manifest else self._labels_from_folders()
-        labelled = [
-            (label, image) for label, image in zip(labels, self._accepted, strict=True) if label
-        ]
+        if self._manifest.has_rows:
+            found = labelling.by_manifest(self._accepted, self._manifest, self.rejected)
+        else:
+            found = labelling.by_folders(self._accepted, self.rejected)
+        labelled = [file for file in found if file is not None]
+        self._add_missing_rows()
         if not labelled:
             cause = self._cause(self.rejected.listed[before:])
             raise Invalid(
@@ -123,7 +85,7 @@ class Collection:
                 f"the archive has {len(self._accepted)} images without labels, as {cause}: "
                 + layouts.WHAT_TO_DO,
             )
-        count, max_labels = len({label for label, _ in labelled}), self._limits.max_labels
+        count, max_labels = len({file.label for file in labelled}), self._limits.max_labels
         if count > max_labels:
             raise TooLarge(
                 "too_many_labels",
@@ -132,16 +94,21 @@ class Collection:
             )
         return labelled
 
-    def warnings(self, labelled: list[tuple[str, AcceptedImage]]) -> list[str]:
-        """Return what in the labels may not be as meant, a sentence each."""
-        pairs = [(label, image.path) for label, image in labelled]
-        return warnings_of(pairs, self._splits, by_folders=not self._manifest.has_rows)
+    def warnings(self, labelled: list[LabelledFile]) -> list[str]:
+        """Return what in labels and splits may not be as meant, a sentence each."""
+        return warnings_of(labelled, by_folders=not self._manifest.has_rows)
 
-    def files(self, labelled: int) -> Files:
-        """Return the numbers of the files, so many of which are labelled."""
-        rejected = self.rejected.count - self._missing
-        splits = dict(sorted(self._splits.items()))
-        return Files(self._total, labelled, rejected, self._passed_over, self._manifests, splits)
+    def files(self, labelled: list[LabelledFile]) -> Files:
+        """Return the numbers of the files."""
+        splits = Counter(file.folder for file in labelled if file.folder is not None)
+        return Files(
+            total=self._total,
+            labelled=len(labelled),
+            rejected=self.rejected.count - self._missing,
+            passed_over=self._passed_over,
+            manifests=self._manifests,
+            splits=dict(sorted(splits.items())),
+        )
 
     def _reject(self, path: str, reason: str) -> None:
         self._unusable.add(path.replace("\\", "/"))
@@ -246,37 +213,12 @@ class Collection:
             )
         self._accepted.append(image)
 
-    def _labels_from_folders(self) -> Iterator[str | None]:
-        interned: dict[str, str] = {}
-        paths = [image.path for image in self._accepted]
-        in_masks = zip(paths, layouts.masks(paths), strict=True)
-        faults = [_no_place(path, folder) for path, folder in in_masks]
-        usable = [path for path, why in zip(paths, faults, strict=True) if why is None]
-        places = layouts.placed(usable)
-        for path, why in zip(paths, faults, strict=True):
-            given, split = (None, None) if why else next(places)
-            label = tidy(given or "")
-            if not (why or label):
-                why = f"its label {NO_LABEL if '/' in path else NO_FOLDER}"
-            elif not why and (of_label := fault(label)):
-                why = f"its label {of_label}"
-            if why:
-                self.rejected.add(path, why)
-            elif split:
-                self._splits[split] += 1
-            yield None if why else interned.setdefault(label, label)
-
-    def _labels_from_manifest(self) -> Iterator[str | None]:
-        unmatched, faults = dict(self._manifest.labels), dict(self._manifest.rejected)
-        for image in self._accepted:
-            path = image.path.replace("\\", "/")  # as the manifest's own paths
-            label = unmatched.pop(path, None)
-            if label is None:
-                reason = faults.pop(path, "the manifest does not list this image")
-                self.rejected.add(image.path, reason)
-            yield label
-        for path in (*unmatched, *faults):
-            self._add_missing(path, faults.get(path))
+    def _add_missing_rows(self) -> None:
+        """Tell of the manifest's rows whose image is not there."""
+        rows, images = self._manifest, {image.path.replace("\\", "/") for image in self._accepted}
+        for path in (*rows.labels, *rows.rejected):
+            if path not in images:
+                self._add_missing(path, rows.rejected.get(path))
 
     def _add_missing(self, path: str, fault: str | None) -> None:
         """Tell of a row without an image, unless its file has been told of."""
@@ -286,10 +228,3 @@ class Collection:
         added = "the manifest lists this file, but systems add files of this name: it is not read"
         self._missing += 1
         self.rejected.add(path, fault or (added if path in self._of_systems else lacks))
-
-
-def _no_place(path: str, masks: str | None) -> str | None:
-    """Return why an image cannot have its label from its folders, whatever they are."""
-    if masks is not None:
-        return f"it lies in {masks!r}, beside a folder of images: a mask of another task, perhaps"
-    return HIDDEN if is_hidden(path) else None

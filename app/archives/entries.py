@@ -12,6 +12,7 @@ from app.images import decoder
 
 MAX_RATIO = 200  # unpacked bytes per byte of the archive …
 MIN_BYTES_FOR_RATIO = 64 * 2**20  # … checked above this many unpacked bytes
+MAX_IDLE_BYTES = 4 * 2**20  # of the archive beyond twice what they unpack to
 CodePage = Literal[
     "cp437",
     "cp850",
@@ -77,6 +78,19 @@ class Meter:
 
     def __init__(self, limits: Limits, packed: int) -> None:
         self._max_bytes, self._packed, self._unpacked = limits.max_dataset_bytes, packed, 0
+        self._taken = 0
+
+    def take(self, count: int) -> None:
+        """Count bytes of the archive that are to be unpacked.
+
+        Raises:
+            Malformed: `archive_damaged`: too many unpack to nothing, as empty members of gzip do.
+        """
+        self._taken += count
+        if self._taken > MAX_IDLE_BYTES + 2 * self._unpacked:
+            raise damaged(
+                f"{self._taken} bytes of its compressed data unpack to only {self._unpacked}"
+            )
 
     def add(self, count: int) -> None:
         """Count unpacked bytes.
@@ -97,6 +111,19 @@ class Meter:
                 f"the archive unpacks to more than {MAX_RATIO} times its {self._packed} bytes: "
                 "use image files that are compressed already, such as PNG or JPEG",
             )
+
+
+class Packed:
+    """A compressed file that counts the bytes read."""
+
+    def __init__(self, file: Readable, meter: Meter) -> None:
+        self._file, self._meter = file, meter
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes more; raises as `Meter.take`."""
+        data = self._file.read(size)
+        self._meter.take(len(data))
+        return data
 
 
 class Unpacked:

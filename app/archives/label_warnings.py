@@ -1,13 +1,15 @@
-"""Warnings of what, in the labels of an accepted upload, its owner may not have meant.
+"""Warnings of what, in labels and splits of an accepted upload, its owner may not have meant.
 
 Nothing is refused for it: a label may be called 2024. Whoever reads the answer can tell.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from app.archives.layouts import IMAGES, MASKS_BESIDE_IMAGES, SPLIT
+from app.archives.layouts import IMAGES, MASKS_BESIDE_IMAGES
+from app.archives.outcomes import LabelledFile
+from app.archives.splits import TRAIN, is_split
 
 MAX_SHOWN = 3  # examples in a sentence
 MAX_FOLDERS = 10_000  # names of folders within labels that are compared
@@ -21,21 +23,45 @@ FRACTION = re.compile(r"-?\d+\.0+")
 PIECE = re.compile(
     r"(.*[ _-])?(part|batch|chunk|shard|piece|subset|images?|imgs?|photos?|pictures?)[ _-]?\d+"
 )
-Labelled = Sequence[tuple[str, str]]  # an image's label and path
+Labelled = Sequence[LabelledFile]
 
 
-def warnings_of(labelled: Labelled, splits: Mapping[str, int], *, by_folders: bool) -> list[str]:
+def warnings_of(labelled: Labelled, *, by_folders: bool) -> list[str]:
     """Return a sentence for each thing that may be otherwise than meant."""
-    labels = sorted({label for label, _ in labelled})
+    labels = sorted({file.label for file in labelled})
     found = [*_alike(labels), *_of_tables(labels)]
     if by_folders:
         found += [*_of_folders(labels), *_within(labelled)]
-    if splits:
-        found.append(
-            f"the splits {_some(sorted(splits))} are merged: a component trains on all of them; "
-            "to hold one back, upload it as a dataset of its own"
+    return [*found, *_of_splits(labelled)]
+
+
+def _of_splits(labelled: Labelled) -> Iterator[str]:
+    merged = sorted({file.folder for file in labelled if file.folder and file.split is None})
+    if merged:
+        yield (
+            f"the folders {_some(merged)} are merged: a component trains on all of them; to hold "
+            "one back, call it val or test"
         )
-    return found
+    splits = {file.split or TRAIN for file in labelled}
+    if TRAIN not in splits:
+        held = " and ".join(sorted(splits))
+        yield f"all images are in {held}: no component can be trained from this dataset"
+    if len(splits) > 1 and (leaked := _in_several_splits(labelled)):
+        shown = "; ".join(f"{one} and {other}" for one, other in leaked[:MAX_SHOWN])
+        yield (
+            f"images that lie in several splits, byte for byte: {len(leaked)} ({shown}); each is "
+            "counted once, in test rather than in val, and in val rather than in train"
+        )
+
+
+def _in_several_splits(labelled: Labelled) -> list[tuple[str, str]]:
+    """Return two paths in different splits for every content that has such; unsplit is training."""
+    first: dict[bytes, dict[str, str]] = {}
+    for file in labelled:
+        paths = first.setdefault(file.image.sha256, {})
+        paths.setdefault(file.split or TRAIN, file.image.path)
+    several = [list(paths.values()) for paths in first.values() if len(paths) > 1]
+    return [(one, other) for one, other, *_ in several]
 
 
 def _of_folders(labels: list[str]) -> Iterator[str]:
@@ -47,7 +73,7 @@ def _of_folders(labels: list[str]) -> Iterator[str]:
         yield f"the labels {_some(labels)} look like pieces of one dataset"
     elif len(labels) == 1:
         yield f"all images have one label, {labels[0]!r}, the name of the folder around them"
-    if named := [label for label in labels if SPLIT.fullmatch(label.casefold())]:
+    if named := [label for label in labels if is_split(label)]:
         yield f"the labels {_some(named)} look like names of splits"
 
 
@@ -77,8 +103,8 @@ def _look(label: str) -> str:
 def _within(labelled: Labelled) -> Iterator[str]:
     """Yield a sentence if folders within the labels have the same names under several of them."""
     within: dict[str, set[str]] = {}
-    for label, path in labelled:
-        *folders, _ = path.split("/")
+    for file in labelled:
+        label, (*folders, _) = file.label, file.image.path.split("/")
         after = folders.index(label) + 1 if label in folders else len(folders)
         if after < len(folders) and len(within) < MAX_FOLDERS and _may_be_label(folders[after]):
             within.setdefault(folders[after], set()).add(label)
@@ -92,7 +118,7 @@ def _within(labelled: Labelled) -> Iterator[str]:
 
 def _may_be_label(name: str) -> bool:
     folded = name.casefold()
-    return not (folded in IMAGES or folded in MASKS_BESIDE_IMAGES or SPLIT.fullmatch(folded))
+    return not (folded in IMAGES or folded in MASKS_BESIDE_IMAGES or is_split(name))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 cat/1.png  dog/2.png                 the first folder is the label
 pets/cat/1.png  pets/dog/2.png       a single root folder around everything is skipped
-train/cat/1.png  test/dog/2.png      folders named for a split are skipped; the splits are merged
+train/cat/1.png  test/dog/2.png      folders named for a split are skipped, and tell the split
+cat/train/1.png  dog/test/2.png      within the labels too
 train/cat/1.png  test/2.png          the second image has no label
 cat/1.png  unlabelled/2.png          nor has it here
 images/1.png  masks/1.png            nor have these: the layout is that of another task
@@ -15,13 +16,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from app.archives.splits import TRAIN, is_split, named
 from app.errors import Invalid
 
-SPLIT = re.compile(
-    r"(train|training|train[ _-]?val|val|valid|validation|dev|eval|evaluation|test|testing|pred"
-    r"|predict|holdout|unlabell?ed|(k[ _-]?)?folds?(?=[ _-]?\d))"
-    r"([ _-]?(sets?|data|images?|imgs?|split|\d{1,4}))*"
-)
 UNLABELLED = re.compile(r"unlabell?ed([ _-]?(set|data|images?))?")
 IMAGES = frozenset(
     ["images", "image", "imgs", "img", "jpegimages", "pictures", "pics", "jpeg", "jpg", "png"]
@@ -34,7 +31,7 @@ MASKS = frozenset(
 )
 MASKS_BESIDE_IMAGES = MASKS | {"mask", "label"}  # alone these may be labels
 OTHER_TASKS = frozenset(["obj_train_data", "obj_valid_data", "obj_test_data"]) | IMAGES | MASKS
-MAX_LOOKED_AT = 16  # folders of a path that may be called images or masks
+MAX_LOOKED_AT = 16  # folders of a path that may be called images, masks or a split
 WHAT_TO_DO = (
     "put every image in a folder named for its label, with no folders in it, or add a metadata.csv "
     "with the columns file_name and label"
@@ -73,7 +70,28 @@ def placed(paths: Sequence[str]) -> Iterator[Placed]:
         end = path.find("/", start)
         label = path[start:end] if end >= 0 else None
         unlabelled = label is not None and UNLABELLED.fullmatch(label.casefold())
+        if split is None and end >= 0:
+            split = next((each for each in _folders(path, end + 1) if is_split(each)), None)
         yield Placed(None if unlabelled else label, split)
+
+
+def split_of(folder: str | None) -> str | None:
+    """Return the split that the folder of one holds: `seg_train` holds train; None if none."""
+    return (
+        None
+        if folder is None
+        else named(folder) or named(folder.replace("-", "_").rpartition("_")[2])
+    )
+
+
+def splits(paths: Sequence[str]) -> list[str | None]:
+    """Return the folders of the images' splits, where a manifest tells their labels.
+
+    There are none unless images for training are among them: `test` may be the name of a group.
+    """
+    found = [next((each for each in _folders(path) if is_split(each)), None) for path in paths]
+    known = any(split_of(folder) == TRAIN for folder in found)
+    return found if known else [None] * len(paths)
 
 
 def masks(paths: Sequence[str]) -> Iterator[str | None]:
@@ -95,13 +113,19 @@ def masks(paths: Sequence[str]) -> Iterator[str | None]:
 def _parents(path: str) -> Iterator[tuple[str, str]]:
     """Yield the folders of a path that may hold images or masks, each with what is before it."""
     start = 0
+    for name in _folders(path):
+        if name.casefold() in IMAGES or name.casefold() in MASKS_BESIDE_IMAGES:
+            yield path[:start], name
+        start += len(name) + 1
+
+
+def _folders(path: str, start: int = 0) -> Iterator[str]:
+    """Yield the names of the path's first folders from this place on."""
     for _ in range(MAX_LOOKED_AT):
         end = path.find("/", start)
         if end < 0:
             return
-        name = path[start:end]
-        if name.casefold() in IMAGES or name.casefold() in MASKS_BESIDE_IMAGES:
-            yield path[:start], name
+        yield path[start:end]
         start = end + 1
 
 
@@ -145,11 +169,11 @@ def _skipped(folders: dict[str, Seen]) -> dict[str, str | None] | None:
 
 def _splits(names: dict[str, str]) -> set[str]:
     """Return the names of splits: `train`, `test_set`, and `seg_train` if there is `seg_test`."""
-    found = {name for name, folded in names.items() if SPLIT.fullmatch(folded)}
+    found = {name for name, folded in names.items() if is_split(folded)}
     prefixed: dict[str, dict[str, bool]] = {}
     for name, folded in names.items():
         prefix, _, rest = folded.replace("-", "_").rpartition("_")
-        if prefix and SPLIT.fullmatch(rest):
+        if prefix and is_split(rest):
             prefixed.setdefault(prefix, {})[name] = _is_for_training(rest)
     for group in prefixed.values():
         if len(set(group.values())) == 2:

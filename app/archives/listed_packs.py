@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from app.archives import packs
-from app.archives.collection import Collection, Rejected
+from app.archives.collection import Collection
 from app.archives.entries import Limits
+from app.archives.outcomes import Rejected
 from app.archives.packs import PackWriter
 from app.archives.uploads import measure, report_full_disk
 

@@ -1,8 +1,8 @@
-"""Labels for the images of an archive from a manifest: a CSV or JSONL file that lists them.
+"""Labels, splits and groups of an archive's images from a CSV or JSONL file that lists them.
 
 metadata.csv  a/1.png  a/2.png    `file_name` and `label` of all images, by paths relative to the
                                   manifest's own folder; columns lie between commas, semicolons,
-                                  tabs or bars
+                                  tabs or bars; `split` and `group` may be there too
 """
 
 import csv
@@ -14,16 +14,18 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
+from app.archives import splits
 from app.archives.members import DRIVE, safe_path
 from app.errors import Invalid, TooLarge
 from app.images import file_kinds
-from tangent.components.labels import fault, tidy
+from tangent_composer.labels import fault, tidy
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_SHOWN = 60  # characters of what a person wrote, in a message
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
 FIELDS = ("file_name", "label")
+KNOWN = (*FIELDS, "split", "group")
 DELIMITERS = ",;\t|"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 Rows = Iterator[tuple[int, dict[str, Any], list[str]]]  # line, fields, cells beyond the header
@@ -40,10 +42,12 @@ def must_be_manifest(path: str) -> bool:
 
 
 class Manifest:
-    """The labels that an archive's manifests give to its paths."""
+    """The labels, splits and groups that an archive's manifests give to its paths."""
 
     def __init__(self, max_rows: int) -> None:
         self.labels: dict[str, str] = {}
+        self.splits: dict[str, str] = {}  # of the paths that have one
+        self.groups: dict[str, str] = {}
         self.rejected: dict[str, str] = {}  # path -> reason why its row cannot be used
         self.has_rows = False
         self._max_rows = max_rows
@@ -101,20 +105,42 @@ class Manifest:
         if beyond:  # parts of the label, perhaps
             why = f"may go on: its line has more cells than the header ({_shown(beyond[0])} …), "
             why += "so quote texts that have commas in them"
-        before = "" if image in self.rejected else self.labels.get(image)  # "": none
-        if before is not None and before != ("" if why else label):
-            given, other = (
-                repr(each) if each else "none" for each in ("" if why else label, before)
-            )
-            raise Invalid(
-                "manifest_conflict",
-                f"{path}, line {number}, gives {image!r} the label {given}, another line {other}: "
-                "list every image once",
-            )
+        what, split, group = "label", None, None
+        if not why:
+            what, (split, why) = "split", read_split(row.get("split"))
+        if not why:
+            what, (group, why) = "group", read_group(row.get("group"))
+        given = {"label": label, "split": split or "", "group": group or ""}
+        self._check_same(f"{path}, line {number},", image, {} if why else given)
         if why:
-            self.rejected.setdefault(image, f"its label in {path}, line {number}, {why}")
-        else:
-            self.labels[image] = self._interned.setdefault(label, label)
+            self.rejected.setdefault(image, f"its {what} in {path}, line {number}, {why}")
+            return
+        self.labels[image] = self._interned.setdefault(label, label)
+        if split:
+            self.splits[image] = split
+        if group:
+            self.groups[image] = self._interned.setdefault(group, group)
+
+    def _check_same(self, where: str, image: str, given: dict[str, str]) -> None:
+        """Refuse another row for an image that does not say the same; `given` is empty for a fault.
+
+        Raises:
+            Invalid: `manifest_conflict`.
+        """
+        if image not in self.rejected and image not in self.labels:
+            return
+        for name, found in (
+            ("label", self.labels),
+            ("split", self.splits),
+            ("group", self.groups),
+        ):
+            one, other = given.get(name, ""), found.get(image, "")
+            if one != other:
+                raise Invalid(
+                    "manifest_conflict",
+                    f"{where} gives {image!r} the {name} {_or_none(one)}, another line "
+                    f"{_or_none(other)}: list every image once",
+                )
 
 
 def _joined(folder: PurePosixPath, name: str) -> str:
@@ -155,6 +181,33 @@ def read_label(value: Any) -> tuple[str, str | None]:
     return label, fault(label)
 
 
+def read_split(value: Any) -> tuple[str | None, str | None]:
+    """Return the split that a cell means, if any, and if it cannot be told the end of a sentence.
+
+    A split that nobody knows is refused, as a component must not be trained on what may be a test.
+    """
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None, None
+    if isinstance(value, str) and splits.is_split(value.strip()):
+        return splits.named(value.strip()), None
+    return None, (
+        f"is none of {', '.join(splits.SPLITS)} ({_shown(value)}): write one of them, or leave the "
+        "cell empty for an image to train on"
+    )
+
+
+def read_group(value: Any) -> tuple[str | None, str | None]:
+    """Return the group that a cell tells, if any, and if it can be none the end of a sentence."""
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None, None
+    group, why = read_label(value)
+    return (None, why) if why else (group, None)
+
+
+def _or_none(value: str) -> str:
+    return repr(value) if value else "none"
+
+
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
@@ -191,7 +244,7 @@ def _csv_rows(path: str, data: bytes) -> Rows:
     reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True)
     try:
         names = _names(next(reader, []))
-        if twice := [name for name in FIELDS if names.count(name) > 1]:
+        if twice := [name for name in KNOWN if names.count(name) > 1]:
             raise _malformed(path, 1 + skipped, f"it has two columns called {twice[0]}")
         for cells in reader:
             if any(cell.strip() for cell in cells):  # spreadsheets write rows of commas alone
@@ -215,7 +268,7 @@ def _delimiter(header: str) -> str:
 
 def _names(cells: Iterable[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
-    return [name.lower() if name.lower() in FIELDS else name for name in names]
+    return [name.lower() if name.lower() in KNOWN else name for name in names]
 
 
 def _json_rows(path: str, data: bytes) -> Rows:
@@ -225,7 +278,9 @@ def _json_rows(path: str, data: bytes) -> Rows:
         try:
             row = json.loads(line, object_pairs_hook=_distinct)
         except Invalid:
-            raise _malformed(path, number, "it has file_name or label twice") from None
+            raise _malformed(
+                path, number, "it has file_name, split, group or label twice"
+            ) from None
         except (ValueError, RecursionError) as error:
             what = f"it is not JSON ({error}): write one object a line, with no commas between them"
             raise _malformed(path, number, what) from error
@@ -235,7 +290,7 @@ def _json_rows(path: str, data: bytes) -> Rows:
 
 
 def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in members if name in FIELDS]
+    names = [name for name, _ in members if name in KNOWN]
     if len(names) > len(set(names)):
         raise Invalid("manifest_malformed", "a field is there twice")
     return dict(members)

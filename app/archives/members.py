@@ -14,17 +14,18 @@ import gzip
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import zstandard
 
 from app.archives import tars, zip_directory, zips
-from app.archives.entries import MAX_ZSTD_WINDOW, Entry, Limits, Meter, Unpacked
-from app.archives.system_files import RESOURCE_MAGIC, is_system_file, may_be_resources
+from app.archives.entries import MAX_ZSTD_WINDOW, Entry, Limits, Meter, Packed, Unpacked
 from app.errors import Invalid, TooLarge, Unsupported
 from app.images import file_kinds
+from tangent_composer.folders import refusal
+from tangent_composer.system_files import RESOURCE_MAGIC, is_system_file, may_be_resources
 
 MAX_PATH = 1024  # characters
 DRIVE = re.compile(r"[A-Za-z]:")
@@ -55,9 +56,14 @@ def members(file: BinaryIO, limits: Limits, code_page: str | None = None) -> Ite
         Invalid: `unsafe_path`, `path_too_long`, `duplicate_path`, `archive_link`, `archive_device`,
             `archive_encrypted`.
     """
+    yield from members_of(_entries(file, limits, code_page), limits)
+
+
+def members_of(entries: Iterable[Entry], limits: Limits) -> Iterator[Member]:
+    """Yield the files among the entries of an archive or a folder; raises as `members`."""
     max_entries = limits.max_archive_entries
     seen: set[str] = set()
-    for number, entry in enumerate(_entries(file, limits, code_page), 1):
+    for number, entry in enumerate(entries, 1):
         if number > max_entries:
             raise TooLarge(
                 "too_many_entries",
@@ -138,19 +144,9 @@ def archive_format(head: bytes) -> str | None:
 
 
 def _refuse_special(entry: Entry) -> None:
-    if entry.kind in ("file", "folder", "hard link"):
-        return
-    if "link" not in entry.kind:
-        raise Invalid(
-            "archive_device",
-            f"{entry.name!r} is a {entry.kind}: leave it out, and pack plain files and folders "
-            "only",
-        )
-    raise Invalid(
-        "archive_link",
-        f"{entry.name!r} is a {entry.kind}: pack plain files and folders only (files in place of "
-        "links are stored by GNU tar's --dereference, by tar -L on a Mac, and by zip without -y)",
-    )
+    if refused := refusal(entry.name, entry.kind):
+        code, sentence, remedy = refused
+        raise Invalid(code, f"{sentence}: {remedy}")
 
 
 def _entries(file: BinaryIO, limits: Limits, code_page: str | None) -> Iterator[Entry]:
@@ -163,12 +159,13 @@ def _entries(file: BinaryIO, limits: Limits, code_page: str | None) -> Iterator[
         return zips.entries(file, packed, meter, code_page)
     if kind == "tar":
         return tars.entries(Unpacked(file, meter), code_page)
+    compressed = cast("BinaryIO", Packed(file, meter))  # of which only `read` is used
     if kind == "gzip":
-        unzipped = Unpacked(gzip.GzipFile(fileobj=file, mode="rb"), meter)
+        unzipped = Unpacked(gzip.GzipFile(fileobj=compressed, mode="rb"), meter)
         return tars.entries(unzipped, code_page, inside=kind)
     if kind == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
-        stream = decompressor.stream_reader(file, read_across_frames=True, closefd=False)
+        stream = decompressor.stream_reader(compressed, read_across_frames=True, closefd=False)
         return tars.entries(Unpacked(stream, meter), code_page, inside=kind)
     raise Unsupported(
         "not_an_archive",

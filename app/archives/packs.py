@@ -15,6 +15,13 @@ class Place(NamedTuple):
     length: int
 
 
+class Moved(NamedTuple):
+    """A file's place in the pack where it is, and its offset in the one to which it goes."""
+
+    place: Place
+    offset: int
+
+
 class PackWriter:
     """Writes a pack to a path; the caller removes the file if it is not wanted."""
 
@@ -70,6 +77,31 @@ def read(path: Path, offset: int, length: int) -> bytes:
     if len(data) < length:
         raise EOFError(f"the pack {path.name} ends before {offset} + {length}")
     return data
+
+
+def write_with(path: Path, pack: Path, held: Iterable[Place], more: Path, new: list[Moved]) -> None:
+    """Write a pack with the held places of one pack, and with files of another at new offsets.
+
+    What no place covers is zero: bytes of deleted images are not copied.
+
+    Raises:
+        EOFError: if a pack ends before one of its places.
+    """
+    with path.open("xb") as target:
+        for source, moves in ((pack, (Moved(place, place.offset) for place in held)), (more, new)):
+            with source.open("rb") as file:
+                for place, offset in moves:
+                    _copy(file, place, target, offset)
+        target.flush()
+
+
+def _copy(source: BinaryIO, place: Place, target: BinaryIO, offset: int) -> None:
+    target.seek(offset)
+    end = place.offset + place.length
+    for _, data in _chunks(source, [place]):
+        target.write(data)
+    if source.tell() < end:
+        raise EOFError(f"the pack {source.name} ends before {end}")
 
 
 def uncovered(covered: Iterable[Place], size: int) -> list[Place]:

@@ -4,20 +4,26 @@ Memory stays bounded: the archive is read as a stream, a bounded part of it wait
 an accepted image takes about 300 bytes. Files with equal content are duplicates. Under one label
 only the first is kept: a dataset is a set of images, and a component does not depend on how often
 a file was copied. Under several labels all are kept, as only the owner knows which label is right.
+Equal files have one split, the strictest of theirs: of a file that lies in train/ and in test/ the
+one in test/ is kept.
 """
 
 import errno
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from app.archives.collection import AcceptedImage, Collection, Files, Rejected
+from app.archives import folders, lookalikes, splits
+from app.archives.collection import Collection
 from app.archives.entries import Limits
+from app.archives.members import Member, members, members_of
+from app.archives.outcomes import AcceptedImage, Files, LabelledFile, Rejected
 from app.archives.packs import PackWriter, Place
 from app.errors import DiskFull, TooLarge
 
@@ -29,6 +35,8 @@ class LabelledImage(NamedTuple):
     image: AcceptedImage
     place: Place
     copies: int  # files of the archive with these bytes and this label, 1 or more
+    split: str | None
+    group: str | None
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,12 @@ class Upload:
     pack: Path
     images: list[LabelledImage]  # in the archive's order
     labels: dict[str, int]  # label -> images
+    splits: dict[str, int]  # split -> images; those without one are not counted
     rejected: Rejected
     duplicates: int
     files: Files
     warnings: list[str]  # on labels that may not be as meant
+    near_duplicates: dict[str, Any]
 
 
 @contextmanager
@@ -60,9 +70,27 @@ def receive(
             `archive_bomb`, `too_many_images`, `too_many_labels`, `manifest_too_large`; Invalid
             `no_images`, `no_labels`; DiskFull `disk_full`.
     """
+    with report_full_disk("this dataset"), examined(file, pack, limits, code_page) as upload:
+        yield upload
+
+
+@contextmanager
+def examined(
+    source: BinaryIO | Path, pack: Path, limits: Limits, code_page: str | None = None
+) -> Iterator[Upload]:
+    """As `receive`, also of the files in a folder, whose SHA-256 is left empty.
+
+    Raises:
+        Problem: as `receive`, but for `disk_full`, and `folders.entries`.
+    """
     try:
-        with report_full_disk("this dataset"):
-            yield _receive(file, pack, limits, code_page)
+        if isinstance(source, Path):
+            found = folders.entries(source, limits.max_dataset_bytes, code_page)
+            files, size, digest = members_of(found, limits), folders.size_of(source), ""
+        else:
+            size, digest = measure(source, limits)
+            files = members(source, limits, code_page)
+        yield _examined(files, size, digest, pack, limits)
     finally:
         pack.unlink(missing_ok=True)
 
@@ -103,35 +131,61 @@ def measure(file: BinaryIO, limits: Limits) -> tuple[int, str]:
     return size, hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def _receive(file: BinaryIO, pack: Path, limits: Limits, code_page: str | None) -> Upload:
-    size, digest = measure(file, limits)
+def _examined(
+    files: Iterable[Member], size: int, digest: str, pack: Path, limits: Limits
+) -> Upload:
     with PackWriter(pack) as writer:
-        collection = Collection(size, writer, limits, code_page)
-        collection.read(file)
+        collection = Collection(size, writer, limits)
+        collection.take(files)
         labelled = collection.labelled()
         unique = _unique(labelled)
-        contents = {image.sha256 for _, image in unique}
-        copies = Counter((label, image.sha256) for label, image in labelled)
+        contents = {file.image.sha256 for file in unique}
+        copies = Counter((file.label, file.image.sha256) for file in labelled)
         writer.keep_only(contents)
+    near = lookalikes.found(unique)
     return Upload(
         sha256=digest,
         bytes=size,
         pack=pack,
         images=[
-            LabelledImage(label, image, writer.places[image.sha256], copies[label, image.sha256])
-            for label, image in unique
+            LabelledImage(
+                file.label,
+                file.image,
+                writer.places[file.image.sha256],
+                copies[file.label, file.image.sha256],
+                file.split,
+                file.group,
+            )
+            for file in unique
         ],
-        labels=dict(sorted(Counter(label for label, _ in unique).items())),
+        labels=dict(sorted(Counter(file.label for file in unique).items())),
+        splits=dict(sorted(Counter(file.split for file in unique if file.split).items())),
         rejected=collection.rejected,
         duplicates=len(labelled) - len(contents),
-        files=collection.files(len(labelled)),
-        warnings=collection.warnings(labelled),
+        files=collection.files(labelled),
+        warnings=[*collection.warnings(labelled), *lookalikes.warnings_of(near)],
+        near_duplicates=near,
     )
 
 
-def _unique(labelled: list[tuple[str, AcceptedImage]]) -> list[tuple[str, AcceptedImage]]:
-    """Return the images without duplicates under the same label, the first one kept."""
-    first: dict[tuple[str, bytes], tuple[str, AcceptedImage]] = {}
-    for label, image in labelled:
-        first.setdefault((label, image.sha256), (label, image))
-    return list(first.values())
+def _unique(labelled: list[LabelledFile]) -> list[LabelledFile]:
+    """Return the images without duplicates under the same label, in the archive's order.
+
+    Of equal files the first in their split is kept, with the first group that one of them has.
+    """
+    split_of: dict[bytes, str | None] = {}
+    for file in labelled:
+        sha256 = file.image.sha256
+        split_of[sha256] = splits.strictest((split_of.get(sha256), file.split))
+    kept: dict[tuple[str, bytes], int] = {}
+    groups: dict[tuple[str, bytes], str | None] = {}
+    for place, file in enumerate(labelled):
+        key = file.label, file.image.sha256
+        groups[key] = groups.get(key) or file.group
+        wanted = split_of[file.image.sha256]
+        if labelled[kept.setdefault(key, place)].split != wanted and file.split == wanted:
+            kept[key] = place
+    return [
+        labelled[place]._replace(split=split_of[key[1]], group=groups[key])
+        for key, place in sorted(kept.items(), key=itemgetter(1))
+    ]

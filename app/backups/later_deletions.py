@@ -18,19 +18,32 @@ from sqlalchemy.orm import Session
 
 from app.backups import rows, store_access
 from app.database.sessions import frozen_view
-from app.database.tables import Component, Dataset, Image, Receipt, ReceiptKey, Tombstone
-from app.receipts import body, ledger, offline, tree
-from app.schemas.receipts import ReceiptOut
+from app.database.tables import (
+    Component,
+    Dataset,
+    Image,
+    Receipt,
+    ReceiptKey,
+    Space,
+    Tombstone,
+)
+from app.receipts import body, ledger, tree
+from app.receipts.body import Subject
 from app.settings import BadSettings, Settings
+from tangent_composer.receipts import offline
+from tangent_composer.schemas.receipts import ReceiptOut
 
 TABLES = {"component": Component, "dataset": Dataset, "image": Image}
+CHANGES = {"labels": Dataset, "label": Image, "images": Dataset}  # what was changed, and stays
+SPACE = "space"  # has no id: its name may come back
+OF_LABELS = ("labels", "label")
 Labels = Mapping[str, str]  # image id -> label
 
 
 class Deletion(NamedTuple):
     """A later deletion of something that the backup still has."""
 
-    kind: str  # component, dataset, image; labels: of a dataset, which were renamed
+    kind: str  # component, dataset, image, space; or one of CHANGES
     id: str
     receipt_id: str
 
@@ -131,17 +144,24 @@ def add(session: Session, later: Ledger) -> list[Deletion]:
 def _repeatable(session: Session, receipt: Mapping[str, Any]) -> Iterator[Deletion]:
     """Yield what the receipt deleted and the rows still have; bury what they have not."""
     read_ = body.read(receipt["body"])
-    renamed = read_.subject.kind == "labels"
-    if renamed and session.get(Dataset, read_.subject.id) is not None:
-        yield Deletion("labels", read_.subject.id, receipt["id"])
+    changed = CHANGES.get(read_.subject.kind)
+    if changed is not None and session.get(changed, read_.subject.id) is not None:
+        yield Deletion(read_.subject.kind, read_.subject.id, receipt["id"])
+    yield from _of_space(session, read_.subject, receipt["id"])
     for subject in read_.subjects:
         table = TABLES.get(subject.kind)
         if table is None or session.get(table, subject.id) is None:
             if session.get(Tombstone, subject.id) is None:
                 session.add(Tombstone(subject_id=subject.id, receipt_id=receipt["id"]))
                 session.flush()
-        elif not (renamed and subject.kind == "image"):  # those that became equal go by themselves
+        elif changed is None or subject.kind != "image":  # those that became equal go by themselves
             yield Deletion(subject.kind, subject.id, receipt["id"])
+
+
+def _of_space(session: Session, subject: Subject, receipt_id: str) -> Iterator[Deletion]:
+    """Yield the deletion of a space, if the rows have it: with all in it, before the others."""
+    if subject.kind == SPACE and session.get(Space, subject.id) is not None:
+        yield Deletion(SPACE, subject.id, receipt_id)
 
 
 def _add_key(session: Session, receipt: Mapping[str, Any], keys: Mapping[str, str]) -> None:
@@ -158,9 +178,10 @@ def _add_key(session: Session, receipt: Mapping[str, Any], keys: Mapping[str, st
 
 
 def _labels_of(session: Session, receipts: Iterable[Mapping[str, Any]]) -> dict[str, Labels]:
-    """Return the present labels of the datasets in which labels were renamed, by image id."""
-    subjects = (body.read(receipt["body"]).subject for receipt in receipts)
-    renamed = sorted({subject.id for subject in subjects if subject.kind == "labels"})
+    """Return the present labels of the datasets in which labels were changed, by image id."""
+    bodies = [body.read(receipt["body"]) for receipt in receipts]
+    changed = {each.dataset_id or "" for each in bodies if each.subject.kind in OF_LABELS}
+    renamed = sorted(changed)
     query = select(Image.id, Image.label)
     return {
         dataset_id: {row.id: row.label for row in session.execute(query.where(_in(dataset_id)))}

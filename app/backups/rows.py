@@ -3,9 +3,9 @@
     copy_checked(source, target)    sessions; table by table, referred tables first
     digests(session)                {table: number of rows and one hash over them}
 
-Processes, intents, the scrub's progress and the database's own id belong to the running store and
-stay behind. Of the job engine's records nothing is copied: `queue` queues every unfinished training
-again.
+Processes, intents, sessions of browsers, the scrub's progress and the database's own id belong to
+the running store and stay behind. Of the job engine's records nothing is copied: `queue` queues
+every unfinished training again.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from app.database.tables import (
     Base,
     BatchPrediction,
     BlobIntent,
+    BrowserSession,
     Component,
     DatabaseIdentity,
     Dataset,
@@ -36,7 +37,10 @@ from app.database.tables import (
 from app.store.components import ACTIVE
 
 AT_ONCE = 1000
-OF_THE_STORE = (AnsweringProcess, BlobIntent, DatabaseIdentity, Scrub, SelectionVersion, Worker)
+OF_THE_STORE = (
+    *(AnsweringProcess, BlobIntent, BrowserSession, DatabaseIdentity, Scrub, SelectionVersion),
+    Worker,
+)
 LEFT_BEHIND = {each.__tablename__ for each in OF_THE_STORE}
 TABLES = [table for table in Base.metadata.sorted_tables if table.name not in LEFT_BEHIND]
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import get_args
 
-from app.schemas import keys as schemas
+from tangent_composer.schemas import keys as schemas
 
 LIMITS = tuple(schemas.KeyLimits.model_fields)
 

@@ -1,13 +1,13 @@
 """The command `tangent audit`: the audit log, from the database itself."""
 
 import argparse
-import json
 
 from app.database import audit
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import stamp
-from app.schemas.audit import AuditOut
 from app.settings import Settings
+from tangent_composer.schemas.audit import AuditOut
+from tangent_composer.terminal import as_json, clean
 
 MAX_READ = 1000  # entries in memory at a time
 
@@ -30,11 +30,10 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
 
 
 def _json(row: audit.AuditEntry) -> str:
-    return json.dumps(AuditOut.of(row).model_dump(mode="json"), ensure_ascii=False)
+    return as_json(AuditOut.of(row).model_dump(mode="json"))
 
 
 def _line(row: audit.AuditEntry) -> str:
     request = row.request_id or "-"
-    return "\t".join(
-        [stamp(row.created_at), row.key_id, row.action, ",".join(row.objects) or "-", request]
-    )
+    cells = [stamp(row.created_at), row.key_id, row.action, ",".join(row.objects) or "-", request]
+    return "\t".join(map(clean, cells))

@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from app.settings import BadSettings, Settings
+from tangent_composer.terminal import say
 
 
 def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
@@ -50,7 +50,7 @@ def backup(settings: Settings, flags: argparse.Namespace) -> int:
     except OSError as error:
         raise BadSettings(f"{flags.file} was not written: {error}") from None
     for line in described(manifest, flags.file):
-        print(line)
+        say(line)
     return 1 if manifest.missing or manifest.damaged_rows else 0
 
 
@@ -68,9 +68,9 @@ def restore(settings: Settings, flags: argparse.Namespace) -> int:
     except BadBackup as error:
         raise BadSettings(f"{flags.file} was not restored: {error}") from None
     for line in described(restored, later is not None):
-        print(line)
+        say(line)
     for line in restored.open_ends:
-        print(line, file=sys.stderr)
+        say(line, on_error=True)
     return 1 if restored.open_ends else 0
 
 
@@ -92,7 +92,7 @@ def _later(settings: Settings, flags: argparse.Namespace) -> Any:
 
 
 def _public_key(path: Path) -> tuple[str, str]:
-    from app.receipts.signing import BadKey, key_id_of, public_key
+    from tangent_composer.receipts.signatures import BadKey, key_id_of, public_key
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def move(settings: Settings, flags: argparse.Namespace) -> int:
     from app.backups.move import described, move
 
     for line in described(move(settings, flags.to)):
-        print(line)
+        say(line)
     return 0
 
 
@@ -120,7 +120,7 @@ def export_receipts(settings: Settings, flags: argparse.Namespace) -> int:
             file.writelines(f"{json.dumps(receipt)}\n" for receipt in ledger.receipts)
     except FileExistsError:
         raise BadSettings(f"{flags.file} is there already: choose another name") from None
-    print(f"{len(ledger.receipts)} receipts are in {flags.file}")
+    say(f"{len(ledger.receipts)} receipts are in {flags.file}")
     return 0
 
 

@@ -83,5 +83,5 @@ def _check(settings: Settings) -> None:
 
 
 def _opened(settings: Settings, row: Space) -> tangent.Space:
-    declared = tuple(row.declared_labels)
-    return tangent.open_space(row.backbone, row.scope, declared, device=settings.device)
+    how = {"device": settings.device, "fingerprint": row.fingerprint}
+    return tangent.open_space(row.backbone, row.scope, tuple(row.declared_labels), **how)

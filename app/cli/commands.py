@@ -3,14 +3,18 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from app.cli import backup_commands as backups
 from app.errors import NotReady
 from app.files import private_folder
-from app.settings import BadSettings, Settings, read
+from app.settings import BadSettings, Settings, read, remarks
+from tangent_composer.cli.refusal import Refusal
+from tangent_composer.terminal import one_line, say
 
+IN_LOG = ("serve", "worker")  # commands that tell remarks in their log
 FLAGS = ("host", "port", "data_dir", "database_url")  # that stand for settings
 
 
@@ -23,9 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     private_folder.create_privately()
     try:
         settings = read(**named)
+        if flags.command not in IN_LOG:
+            for remark in remarks():
+                say(f"tangent: {one_line(remark)}", on_error=True)
         private_folder.close(settings.data_dir)
         return COMMANDS[flags.command](settings, flags)
-    except BadSettings as error:
+    except (BadSettings, Refusal) as error:
         reason = str(error)
     except NotReady as error:
         reason = error.detail
@@ -34,14 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
         reason = f"the database cannot be used, see TANGENT_DATABASE_URL: {cause}".strip()
     except OSError as error:
         reason = f"the data folder cannot be used, see TANGENT_DATA_DIR: {error}"
-    print("tangent:", " ".join(reason.split()), file=sys.stderr)
+    say(f"tangent: {one_line(reason)}", on_error=True)
     return 2
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    from app.cli import access_parsers, verify_command
+    from app.cli import access_parsers, settings_help
     from app.receipts.body import installed
+    from tangent_composer.cli import verification
 
     made = argparse.ArgumentParser(
         prog="tangent",
@@ -51,11 +59,13 @@ def parser() -> argparse.ArgumentParser:
     version = f"tangent {installed('tangent-composer')}"
     made.add_argument("--version", action="version", version=version, help="print the version")
     commands = made.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="run the API and a training worker")
+    as_written = argparse.RawDescriptionHelpFormatter
+    shown: dict[str, Any] = {"formatter_class": as_written, "epilog": settings_help.listed()}
+    serve = commands.add_parser("serve", help="run the API and a training worker", **shown)
     serve.add_argument("--host", help="address to listen on")
     serve.add_argument("--port", type=int, help="port to listen on; 0 picks a free port")
     serve.add_argument("--no-worker", action="store_true", help="run the API without a worker")
-    worker = commands.add_parser("worker", help="run a training worker")
+    worker = commands.add_parser("worker", help="run a training worker", **shown)
     worker.add_argument(
         "--parent", type=int, help=argparse.SUPPRESS
     )  # the worker ends with this process
@@ -67,8 +77,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data-dir", type=Path, help="folder for the database and the blobs")
     demo = commands.add_parser("demo", help="run the demo against a running service")
     demo.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
-    verify_command.add_parser(commands)
-    verify_command.add_component_parser(commands)
+    verification.add_parser(commands)
+    verification.add_component_parser(commands)
     return made
 
 
@@ -165,7 +175,7 @@ def migrate(settings: Settings, flags: argparse.Namespace) -> int:
     from app.database.migrate import upgrade
 
     upgrade(settings, act=by_command("tangent migrate"))
-    print("the database schema is up to date")
+    say("the database schema is up to date")
     return 0
 
 
@@ -177,12 +187,12 @@ def doctor(settings: Settings, flags: argparse.Namespace) -> int:
     done += settle(settings) if flags.settle else []
     done += scrub(settings) if flags.scrub else []
     for line in done:
-        print(line)
+        say(line)
     findings = examine(settings)
     for finding in findings:
-        print(finding)
+        say(finding)
     if not findings:
-        print("database and files fit together")
+        say("database and files fit together")
     return 1 if findings else 0
 
 
@@ -194,20 +204,20 @@ def spaces(settings: Settings, flags: argparse.Namespace) -> int:
         faults = 0
         for row, fault in examine(settings):
             faults += fault is not None
-            print(f"{row.name} ({row.backbone}, {row.scope}): {fault or 'opens as it did'}")
+            say(f"{row.name} ({row.backbone}, {row.scope}): {fault or 'opens as it did'}")
         return 1 if faults else 0
     done = retrain(settings, flags.name)
-    print(f"{len(done.queued)} components are queued to be trained again")
+    say(f"{len(done.queued)} components are queued to be trained again")
     if done.failed:
-        print(f"{', '.join(done.failed)} cannot be: imported or derived; their errors say more")
+        say(f"{', '.join(done.failed)} cannot be: imported or derived; their errors say more")
     if done.compositions:
-        print(f"compositions without their solved weights: {', '.join(done.compositions)}")
+        say(f"compositions without their solved weights: {', '.join(done.compositions)}")
     return 0
 
 
 def verify_component(settings: Settings, flags: argparse.Namespace) -> int:
     """Check the signature of a downloaded component's file."""
-    from app.cli.verify_command import run_component
+    from tangent_composer.cli.verification import run_component
 
     return run_component(flags)
 
@@ -227,9 +237,9 @@ def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
 
     found: list[bool | None] = []
     for outcome in recompute(settings, sample=flags.sample):
-        print(outcome.component_id, outcome.text)
+        say(f"{outcome.component_id} {outcome.text}")
         found.append(outcome.same)
-    print(
+    say(
         f"{len(found)} components were made again: {found.count(True)} are the same, "
         f"{found.count(False)} differ"
     )
@@ -238,14 +248,17 @@ def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
 
 def demo(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the demo against a running service."""
-    from app.demo import run
+    from app.demo import NoService, run
 
-    return run(flags.url, api_key=settings.api_key)
+    try:
+        return run(flags.url, api_key=settings.api_key)
+    except NoService as error:
+        raise Refusal(str(error)) from None
 
 
 def verify_receipts(settings: Settings, flags: argparse.Namespace) -> int:
     """Check saved receipts; return 0 if all are unchanged, else 1 after a sentence per fault."""
-    from app.cli.verify_command import run
+    from tangent_composer.cli.verification import run
 
     return run(flags)
 

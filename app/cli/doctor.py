@@ -51,6 +51,9 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Return what is wrong with the data folder and its database; change nothing."""
+    if not settings.data_dir.is_dir():
+        remedy = "name that of the service in TANGENT_DATA_DIR or --data-dir"
+        return [Finding(f"there is no folder {settings.data_dir}", remedy)]
     return list(_findings(settings))
 
 
@@ -197,10 +200,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
-    folder = settings.data_dir.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(settings.data_dir).free
     if free < MIN_FREE_BYTES:
         yield Finding(
             f"the disk of {settings.data_dir} has {free} bytes left",

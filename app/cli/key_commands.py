@@ -1,7 +1,6 @@
 """The commands `tangent keys create`, `list` and `revoke`, on the database itself."""
 
 import argparse
-import json
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +13,9 @@ from app.database.audit import by_command
 from app.database.sessions import Session, open_engine, session_factory, transaction, with_info
 from app.database.tables import ApiKey
 from app.errors import Problem
-from app.schemas.keys import KeyIn, KeyOut
 from app.settings import BadSettings, Settings
+from tangent_composer.schemas.keys import KeyIn, KeyOut
+from tangent_composer.terminal import as_json, clean, one_line, say
 
 MAX_LISTED = 1_000_000
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -33,7 +33,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
         with transaction(with_info(session_factory(engine), act=act)) as session:
             ACTIONS[flags.action](session, flags)
     except Problem as problem:
-        print(f"tangent: {problem.detail}")
+        say(f"tangent: {one_line(problem.detail)}")
         return 1
     finally:
         engine.dispose()
@@ -59,7 +59,7 @@ def list_(session: Session, flags: argparse.Namespace) -> None:
         if flags.json:
             print(_json(row))
         else:
-            print(row.id, _state(KeyOut.of(row)), ",".join(row.scopes), row.name, sep="\t")
+            print(row.id, _state(KeyOut.of(row)), ",".join(row.scopes), clean(row.name), sep="\t")
 
 
 def revoke(session: Session, flags: argparse.Namespace) -> None:
@@ -112,4 +112,4 @@ def _state(key: KeyOut) -> str:
 
 def _json(row: ApiKey, **more: str) -> str:
     shown = KeyOut.of(row).model_dump(mode="json") | more
-    return json.dumps(shown, ensure_ascii=False)
+    return as_json(shown)

@@ -47,7 +47,7 @@ def open_beside(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def print_address(listener: socket.socket) -> None:
-    """Print where the service answers."""
+    """Print where the service answers; a browser shows the page there."""
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
-    print(f"Tangent Composer answers: http://{host}:{port}/docs", flush=True)
+    print(f"Tangent Composer answers: http://{host}:{port}/", flush=True)

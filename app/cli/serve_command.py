@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from app.cli import api_server
 from app.cli.listeners import open_listener, print_address
 from app.database.sessions import fold_log, open_engine, session_factory, transaction
+from app.database.tables import Space
 from app.files import folder_identity, folder_lock
 from app.files.blobs import LocalBlobs
 from app.inference.engines import AnyEngine, opened_engine
@@ -18,7 +19,7 @@ from app.main import create_app
 from app.server import api_processes
 from app.server.embedded_worker import EmbeddedWorker
 from app.server.logs import set_up_logs
-from app.settings import BadSettings, Settings
+from app.settings import BadSettings, Settings, remarks
 from app.store import spaces
 from tangent.errors import TangentError, UnknownDevice
 
@@ -38,8 +39,8 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
         folder_identity.claim(settings)  # inside the application an error would be a traceback
         listener = open_listener(settings)
         app.state.engine = _opened_engine(settings)
-        _make_default_space(settings, app.state.engine)
-        _say(settings, app, with_worker=with_worker)
+        default = _default_space(settings, app.state.engine)
+        _say(settings, app, default, with_worker=with_worker)
         worker = EmbeddedWorker(settings) if with_worker else None
         try:
             status = _run(app, listener, worker)
@@ -49,12 +50,14 @@ def serve(settings: Settings, *, with_worker: bool) -> int:
     return status
 
 
-def _say(settings: Settings, app: FastAPI, *, with_worker: bool) -> None:
-    """Say in the log what is served, a line each."""
+def _say(settings: Settings, app: FastAPI, default: Space, *, with_worker: bool) -> None:
+    """Say in the log what is served and which settings have no effect, a line each."""
+    for remark in (*remarks(), *_overridden(settings, default)):
+        log.warning("%s", remark)
     log.info("version %s", app.version)
     log.info("data folder %s", settings.data_dir.absolute())
     log.info("database %s", make_url(settings.sql_url).render_as_string(hide_password=True))
-    log.info("backbone %s, scope %s", settings.backbone, settings.scope)
+    log.info("backbone %s, scope %s", default.backbone, default.scope)
     log.info("device %s, engine %s", app.state.engine.device_name, settings.engine)
     log.info("worker %s", "beside the API" if with_worker else "none here")
     if settings.api_processes > 1:
@@ -106,13 +109,24 @@ def _opened_engine(settings: Settings) -> AnyEngine:
         raise BadSettings(f"{error}: its lines above say why, mostly memory") from None
 
 
-def _make_default_space(settings: Settings, engine: AnyEngine) -> None:
-    """Make the default space of a new database; in the app an error would be a traceback."""
+def _overridden(settings: Settings, default: Space) -> list[str]:
+    """Return a sentence for each setting in whose place the database's own space holds."""
+    own = {"backbone": default.backbone, "scope": default.scope}
+    return [
+        f"TANGENT_{name.upper()} is {given!r}, and has no effect: the default space was made with "
+        f"{value!r}, and stays so; POST /v1/spaces makes another space beside it"
+        for name, value in own.items()
+        if name in settings.model_fields_set and (given := getattr(settings, name)) != value
+    ]
+
+
+def _default_space(settings: Settings, engine: AnyEngine) -> Space:
+    """Return the default space, new in a new database; in the app an error would be a traceback."""
     key = SpaceKey(settings.backbone, settings.scope, (), settings.precision)
     database = open_engine(settings)
     try:
         with transaction(session_factory(database)) as session:
-            spaces.ensure_default(session, lambda: engine.open(key))
+            return spaces.ensure_default(session, lambda: engine.open(key))
     except TangentError as error:
         engine.close()
         raise BadSettings(f"the default space cannot be opened: {error}") from None

@@ -1,4 +1,4 @@
-"""The SQL tables of who may do what, and of who did what."""
+"""The SQL tables of who may do what, by key or by a browser's session, and of who did what."""
 
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,18 @@ class ApiKey(Sealed, Base):
     max_batch_predictions: Mapped[int | None]
     # requests that are open at a time, by process; None: any number
     max_concurrent_requests: Mapped[int | None]
+
+
+class BrowserSession(Base):
+    """A browser that has sent a key. The token of its cookie is nowhere."""
+
+    __tablename__ = "browser_session"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the token
+    key_id: Mapped[str] = mapped_column(index=True)  # or settings
+    key_sha256: Mapped[str]  # of the key as it was sent: the settings may get another one
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
 
 
 class AuditEntry(Sealed, Base):

@@ -18,7 +18,9 @@ STATUSES = ("queued", "running", "ready", "failed", "cancelled", "invalidated")
 class PassColumns:
     """The columns of a dataset's or an archive's way through a selection of components."""
 
-    status: Mapped[str]  # one of STATUSES
+    status: Mapped[str] = mapped_column(index=True)  # one of STATUSES
+    split: Mapped[str | None]  # train, val, test, or none: without one; None: all images
+    fitted_to: Mapped[str | None] = mapped_column(index=True)  # dataset of its weights, if any
     selection: Mapped[dict[str, Any]]  # composition, rule, components [{id, weight, sha256}]
     # what is computed, until the end: rule and parts [{id, weight, sha256}], and options
     model: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -51,6 +53,18 @@ class Evaluation(PassColumns, Sealed, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ev"))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class EvaluationAnswers(Sealed, Base):
+    """The answers to single images, see app.passes.answers; no list of evaluations loads them."""
+
+    __tablename__ = "evaluation_answers"
+
+    evaluation_id: Mapped[str] = mapped_column(
+        ForeignKey("evaluation.id", ondelete="CASCADE"), primary_key=True
+    )
+    labels: Mapped[list[Any]]  # that were answered
+    answered: Mapped[str]  # numbers of labels by the images' places, packed
 
 
 class EvaluationMember(Sealed, Base):

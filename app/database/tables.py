@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.database import row_checksums
 from app.database.access_tables import ApiKey as ApiKey  # so that the metadata is complete
 from app.database.access_tables import AuditEntry as AuditEntry
+from app.database.access_tables import BrowserSession as BrowserSession
 from app.database.columns import Base, Sealed, Sequence, now, stamp
 from app.database.ids import ordered
 from app.database.lease_tables import AnsweringProcess as AnsweringProcess
@@ -16,7 +17,10 @@ from app.database.lease_tables import SelectionVersion as SelectionVersion
 from app.database.pass_tables import BatchPrediction as BatchPrediction
 from app.database.pass_tables import BatchPredictionMember as BatchPredictionMember
 from app.database.pass_tables import Evaluation as Evaluation
+from app.database.pass_tables import EvaluationAnswers as EvaluationAnswers
 from app.database.pass_tables import EvaluationMember as EvaluationMember
+from app.database.privacy_tables import CarriedSpend as CarriedSpend
+from app.database.privacy_tables import PrivacySpend as PrivacySpend
 from app.database.process_tables import ReaperLease as ReaperLease
 from app.database.process_tables import Scrub as Scrub
 from app.database.process_tables import Worker as Worker
@@ -47,12 +51,14 @@ class Dataset(Sealed, Base):
     __tablename__ = "dataset"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ordered("ds"))
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(index=True)
+    tags: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)  # the user's own
     sha256: Mapped[str | None]  # of the uploaded archive; None once images were deleted
     bytes: Mapped[int] = mapped_column(BigInteger)  # of the archive; then, of the images' files
     revision: Mapped[int] = mapped_column(default=0)  # how often images or labels were changed
     num_images: Mapped[int]
     labels: Mapped[dict[str, Any]]  # label -> number of images
+    splits: Mapped[dict[str, Any]] = mapped_column(default=dict)  # split -> images that have one
     rejected: Mapped[list[Any]]  # [{path, reason}], the first thousand
     num_rejected: Mapped[int]
     duplicates: Mapped[int]  # files whose bytes another accepted file of the archive has too
@@ -61,6 +67,8 @@ class Dataset(Sealed, Base):
     files: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     pack_key: Mapped[str]  # blob: the accepted image files end to end
     pack_bytes: Mapped[int | None] = mapped_column(BigInteger)  # None: of before there were keys
+    # epsilon and delta that private trainings of it may spend; None: as much as they like
+    privacy_budget: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     damaged_images: Mapped[int] = mapped_column(default=0)  # how many of its images are so marked
     space: Mapped[str | None]  # whoever may see this space may see the dataset; None: everybody
     created_by: Mapped[str | None]  # a key's id, for its quotas
@@ -69,12 +77,17 @@ class Dataset(Sealed, Base):
 
 class Image(Sealed, Base):
     __tablename__ = "image"
-    __table_args__ = (Index("ix_image_dataset_id_id", "dataset_id", "id", unique=True),)
+    __table_args__ = (
+        Index("ix_image_dataset_id_id", "dataset_id", "id", unique=True),
+        Index("ix_image_dataset_id_label_id", "dataset_id", "label", "id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # img_<dataset's hex>_<position, 6 digits>
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
     path: Mapped[str]  # in the archive
     label: Mapped[str]
+    split: Mapped[str | None]  # train, val, test; None: of a dataset without splits, or unsplit
+    group: Mapped[str | None]  # patient, source file, video: a hold-out parts no group
     sha256: Mapped[str] = mapped_column(index=True)  # of the file's bytes
     # None: too even to have one, or of before there were any; see app.images.perceptual_hash
     perceptual_hash: Mapped[str | None]
@@ -91,7 +104,7 @@ class Component(Sealed, Base):
     __tablename__ = "component"
 
     id: Mapped[str] = mapped_column(primary_key=True, default=ordered("cmp"))
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(index=True)
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
     # trained from it or, if derived, fitted to it; None: imported, or derived without a dataset
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)
@@ -110,10 +123,14 @@ class Component(Sealed, Base):
     blob_key: Mapped[str | None]  # the safetensors file; set with status ready
     sha256: Mapped[str | None]
     bytes: Mapped[int | None] = mapped_column(BigInteger)
+    # False: the imported file has none. A derived component's has none either
+    statistics: Mapped[bool] = mapped_column(default=True)
     # number of the last receipt when it became ready: clocks differ, the ledger has one order
     receipts_before: Mapped[int | None]
     # operator and parameters of one made from other components; None: from images
     derived: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # terms of a private training or of an imported file; None: not private
+    privacy: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     automatic: Mapped[bool] = mapped_column(default=False)  # a refinement the service has made
     refines: Mapped[str | None]  # the composition that it is made for; None: all of the space
     replaced_at: Mapped[datetime | None]  # by the refinement of other members; no list has it
@@ -166,6 +183,7 @@ class Composition(Sealed, Base):
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
     rule: Mapped[str]  # average, weighted, joint
     everything: Mapped[bool]  # components: "all", those ready at the time of asking
+    tags: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)  # the user's own
     # how its weights were fitted; None: they were given. See app.store.fitted_weights
     solved: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_by: Mapped[str | None]  # a key's id, for its quotas

@@ -6,9 +6,10 @@ import signal
 import sys
 from pathlib import Path
 
-from app.demo import digits
+from app.demo.client import NoService
 from app.demo.job import run
 from app.demo.service import LOG, NotStarted, end_of, started, temporary_folder
+from tangent_composer.samples import digits
 
 
 def main() -> int:
@@ -26,10 +27,14 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.write:
-        digits.write(args.write)
+        print(digits.write(args.write))
         return 0
     if args.url:
-        return run(args.url, api_key=args.api_key)
+        try:
+            return run(args.url, api_key=args.api_key)
+        except NoService as error:
+            print(error, file=sys.stderr)
+            return 2
     return run_alone(keep=args.keep)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.demo.client import Answers
-from app.demo.digits import LABELS, Digit
+from tangent_composer.samples.digits import LABELS, Digit
 
 
 def accuracy(answers: Answers, digits: Sequence[Digit], label: str | None = None) -> float:

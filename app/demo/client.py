@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.demo.digits import Digit
+from tangent_composer.samples.digits import Digit
 
 Json = dict[str, Any]
 
@@ -26,6 +26,10 @@ class Refused(Exception):
             f"{request.method} {request.url.path} answered {self.status} {self.code}: "
             f"{self.problem.get('detail', '')}"
         )
+
+
+class NoService(Exception):
+    """Nothing at an address can be asked; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

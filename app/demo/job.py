@@ -7,10 +7,11 @@ import httpx
 from rich.console import Console
 
 from app.demo.claims import Claims, accuracy, by_label, by_rule, difference
-from app.demo.client import Answers, Client, Json, Refused
-from app.demo.digits import LABELS, PARTIES, Digit, archive, load
+from app.demo.client import Answers, Client, Json, NoService, Refused
 from app.demo.training import TrainingFailed, bars, wait
 from tangent.vocabulary import LINEAR
+from tangent_composer.samples.digits import LABELS, PARTIES, Digit, archive, load
+from tangent_composer.terminal import clean
 
 SPACE = "default"
 BLOCK = {"tolerance": 0.002, "max_iterations": 20}  # takes about a minute on two cores
@@ -28,16 +29,24 @@ def run(
 ) -> int:
     """Run the whole job against the service at `url`; return 0 if all its claims are true.
 
+    Raises:
+        NoService: none can be reached there.
+
     `per_label` limits the number of digits per label. Everything that the job makes stays in the
     service. `service_stays` is False if the service ends with the demo.
     """
-    console = console or Console()
-    client, began = Client(url, api_key), time.monotonic()
+    console, began = console or Console(), time.monotonic()
+    try:
+        client = Client(url, api_key)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _no_service(url, error) from error
     try:
         demo = Demo(client, console, *load(per_label))
         demo.whole_job()
+    except httpx.TransportError as error:
+        raise _no_service(url, error) from error
     except (Refused, TrainingFailed, httpx.HTTPError) as error:
-        console.print(f"The demo stopped: {error}", style="bold red", markup=False)
+        console.print(clean(f"The demo stopped: {error}"), style="bold red", markup=False)
         return 1
     finally:
         client.close()
@@ -46,6 +55,13 @@ def run(
     console.print(f"\n{verdict}; {time.monotonic() - began:.0f} s", highlight=False)
     console.print(_farewell(url, service_stays), markup=False)
     return 1 if failed else 0
+
+
+def _no_service(url: str, error: Exception) -> NoService:
+    return NoService(
+        f"no service answers at {url!r} ({error}): start one by `tangent serve`, and give its "
+        "address as http://127.0.0.1:8000"
+    )
 
 
 @dataclass
@@ -245,9 +261,9 @@ class Demo:
 
 def _farewell(url: str, service_stays: bool) -> str:
     if service_stays:
-        return f"Browse the API: {url}/docs"
+        return f"Look at it in a browser: {url}/ (the API is described at {url}/docs)"
     return (
-        "The service of this demo ends now; `make demo KEEP=1` keeps it running to browse its API."
+        "The service of this demo ends now; `make demo KEEP=1` keeps it, to look at in a browser."
     )
 
 

@@ -12,6 +12,7 @@ import tangent  # a name in it loads torch when it is used: annotations stay tex
 from app.errors import NotReady
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.paced_files import Pace, PacedFile
+from tangent.components.without_statistics import write_without_statistics
 
 MAX_KNOWN = 100_000  # files whose content is known to be right, a hundred bytes each
 MISSING = "is missing"
@@ -70,6 +71,18 @@ def check(blobs: LocalBlobs, key: str, sha256: str | None, pace: Pace | None = N
     with _opened(blobs, key, sha256) as file:
         check_open(PacedFile(file, pace) if pace else file, key, sha256)
     return blobs.path(key, must_exist=False)
+
+
+def hash_without_statistics(blobs: LocalBlobs, key: str, sha256: str | None) -> str:
+    """Return the SHA-256 that the file has without its statistics.
+
+    Raises:
+        DamagedFile: as `check`.
+    """
+    with _opened(blobs, key, sha256) as file, open(os.devnull, "wb") as nowhere:
+        check_open(file, key, sha256)
+        file.seek(0)
+        return write_without_statistics(file, nowhere)
 
 
 def check_open(file: BinaryIO | PacedFile, key: str, sha256: str | None) -> None:

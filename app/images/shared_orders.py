@@ -14,6 +14,7 @@ import numpy as np
 from app.images.budget import Budget, TooExpensive
 from app.images.decoder import MAX_TOGETHER, MAX_TOGETHER_BYTES, Decoder
 from app.images.image_files import BadImage
+from app.server.event_loop import AfterTurn
 from tangent.backbones.geometry import Geometry
 
 SMALL_BYTES = 32 * 2**10  # of an image file that shares an order
@@ -38,6 +39,7 @@ class SharedOrders:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._changed, self._waiting = Condition(), deque[_Image]()
+        self._notify_soon = AfterTurn(self._notify)
         self._threads, self._is_closed = 0, False
         # More than there are workers: whose turn it is among them, `Turns` decides by budgets.
         self._alone = ThreadPoolExecutor(ALONE, thread_name_prefix="decoding-alone")
@@ -53,8 +55,12 @@ class SharedOrders:
             if self._threads < ORDERS:
                 self._threads += 1
                 Thread(target=self._work, name="decoding", daemon=True).start()
-            self._changed.notify()
+        self._notify_soon()
         return image.pixels
+
+    def _notify(self) -> None:
+        with self._changed:  # one thread takes as many as an order holds
+            self._changed.notify(1 + len(self._waiting) // MAX_TOGETHER)
 
     def close(self) -> None:
         """End the threads once they have nothing to do."""

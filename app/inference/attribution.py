@@ -8,16 +8,11 @@ import numpy as np
 from app.errors import Invalid
 from app.inference.models import Attributed
 from app.inference.ranking import best_labels
-from app.schemas.predictions import (
-    Contribution,
-    Contributions,
-    PredictionQuery,
-    Ranked,
-    WithoutOne,
-)
 from app.settings import Settings
+from tangent_composer.schemas.answers import Contribution, Contributions, Ranked, WithoutOne
+from tangent_composer.schemas.predictions import PredictionQuery
 
-ATTRIBUTING = {"contributions", "leave_one_out"}
+OF_WEIGHTS = {"contributions", "leave_one_out"}  # attributions at the selection's own weights
 
 
 def check_cost(components: int, images: int, settings: Settings) -> None:
@@ -30,14 +25,18 @@ def check_cost(components: int, images: int, settings: Settings) -> None:
     if components > most or components * images > pairs:
         raise Invalid(
             "too_many_attributions",
-            f"contributions and leave_one_out of {components} components for {images} images are "
-            f"too many, the most are {most} components and {pairs} pairs of an image and a "
-            "component: send fewer images at a time, or select fewer components",
+            f"contributions, leave_one_out and directions of {components} components for {images} "
+            f"images are too many, the most are {most} components and {pairs} pairs of an image "
+            "and a component: send fewer images at a time, or select fewer components",
         )
 
 
 def attributions(
-    found: Attributed, ids: Sequence[str], query: PredictionQuery, answers: Sequence[list[Ranked]]
+    found: Attributed,
+    ids: Sequence[str],
+    query: PredictionQuery,
+    answers: Sequence[list[Ranked]],
+    temperature: float | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the attribution fields of every image's answer, in the images' order."""
     for image, answer in enumerate(answers):
@@ -45,7 +44,7 @@ def attributions(
         if "contributions" in query.return_:
             parts["contributions"] = _contributions(found, ids, image, answer)
         if "leave_one_out" in query.return_:
-            parts["leave_one_out"] = _without_each(found, ids, image, query)
+            parts["leave_one_out"] = _without_each(found, ids, image, query, temperature)
         yield parts
 
 
@@ -69,7 +68,11 @@ def _contributions(
 
 
 def _without_each(
-    found: Attributed, ids: Sequence[str], image: int, query: PredictionQuery
+    found: Attributed,
+    ids: Sequence[str],
+    image: int,
+    query: PredictionQuery,
+    temperature: float | None,
 ) -> list[WithoutOne]:
     answers, wanted_labels = [], None if query.labels is None else set(query.labels)
     for component_id, rest in zip(ids, found.rests, strict=True):
@@ -81,6 +84,6 @@ def _without_each(
                 if wanted_labels is None or label in wanted_labels
             ]
             logits = rest.logits[image].astype(np.float32)  # the type of a prediction's logits
-            best = best_labels(logits, rest.labels, known, query)
+            best = best_labels(logits, rest.labels, known, query, temperature)
         answers.append(WithoutOne(id=component_id, predictions=best))
     return answers

@@ -6,6 +6,7 @@ both are the present ones. So a prediction whose selection is known asks the dat
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import replace
 from threading import Lock
 from typing import NamedTuple
 
@@ -16,9 +17,11 @@ from app.database import selection_version
 from app.database.selection_version import KnownVersion
 from app.database.sessions import transaction
 from app.inference.lease import Lease
-from app.schemas.predictions import SelectionQuery
 from app.store import compositions
 from app.store.compositions import Selection
+from app.store.lineage import with_ancestors
+from app.store.privacy_ledger import total_of
+from tangent_composer.schemas.predictions import SelectionQuery
 
 MAX_SELECTIONS = 1_000
 MAX_MEMBERS = 20_000  # of all kept selections together
@@ -99,7 +102,11 @@ def resolve(session: Session, query: SelectionQuery) -> Selection:
     parts = None
     if query.components is not None:
         parts = [(part.id, part.weight) for part in query.components]
-    return compositions.resolve(session, query.space, query.composition, parts, query.rule)
+    found = compositions.resolve(session, query.space, query.composition, parts, query.rule)
+    rows = [row for row, _ in found.members]
+    if not any(row.privacy or row.derived for row in rows):
+        return found
+    return replace(found, privacy=total_of(session, with_ancestors(session, rows)))
 
 
 def _key(reading: sessionmaker[Session], query: SelectionQuery) -> Hashable:

@@ -13,6 +13,8 @@ from tangent.components.source import Source
 # bits depend on nothing else. `alone`: in batches of the request's own images, whose bits depend on
 # these and on the size of a batch; batches of others come between them.
 Company = Literal["mixed", "each", "alone"]
+# Of each image, the places of its components in a model and its label there.
+Copies = Sequence[Sequence[tuple[int, str]]]
 Pixels = Sequence[np.ndarray]  # uint8 (height, width, 3) each, as the space's geometry makes them
 
 
@@ -28,6 +30,7 @@ class SpaceKey:
     scope: str
     declared: tuple[str, ...]
     precision: str
+    fingerprint: str | None = None  # of a space that there is; an earlier version may have made it
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,17 @@ class Model(NamedTuple):
     rule: str
 
 
+class Calibrated(NamedTuple):
+    """The calibration of a model by training images; None with the reason against it."""
+
+    images: int
+    temperature: float | None
+    no_temperature: str | None
+    no_novelty: str | None
+    dataset_id: str | None = None  # whose images the temperature was fitted to
+    dataset_images: int | None = None
+
+
 class Passed(NamedTuple):
     """Images that went through a model."""
 
@@ -64,6 +78,8 @@ class Passed(NamedTuple):
     compose: float  # seconds in which the model was composed, or found in memory
     queue: float  # seconds until the first batch with the images began
     forward: float  # seconds of the batches with the images
+    calibration: Calibrated | None = None  # None: the engine has none, and has passed no image
+    novelty: np.ndarray | None = None  # (images,) from 0 to 1
 
 
 class Logits(NamedTuple):
@@ -127,6 +143,14 @@ class MergePlan(NamedTuple):
     takes_dataset: bool
 
 
+class Share(NamedTuple):
+    """The part of a component's statistics that some images make; see tangent.training.downdate."""
+
+    packed: np.ndarray  # of the Gram matrix
+    sums: np.ndarray  # (labels, features)
+    counts: dict[str, float]  # images of each label
+
+
 class Written(NamedTuple):
     """A component file that an engine has written."""
 
@@ -137,3 +161,5 @@ class Written(NamedTuple):
     hyperparameters: dict[str, object]
     seed: int
     derived: dict[str, object] | None
+    has_statistics: bool
+    privacy: dict[str, object] | None = None

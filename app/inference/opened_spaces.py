@@ -128,7 +128,9 @@ class OpenedSpaces:
 
     def _key(self, row: Space, precision: str | None = None) -> SpaceKey:
         declared = tuple(row.declared_labels)
-        return SpaceKey(row.backbone, row.scope, declared, precision or self._precision)
+        return SpaceKey(
+            row.backbone, row.scope, declared, precision or self._precision, row.fingerprint
+        )
 
     def _of(self, row: Space, key: SpaceKey) -> OpenedSpace:
         space = self._cache.held(key)

@@ -1,12 +1,15 @@
-"""Rankings: the best labels of an image with their logits and probabilities."""
+"""Rankings: the best labels of an image with their logits and probabilities, and the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from app.errors import Invalid
-from app.schemas.predictions import PredictionQuery, Ranked
-from tangent.components.labels import meant
+from app.errors import Conflict, Invalid
+from app.inference.models import Calibrated, Passed
+from tangent_composer.labels import meant
+from tangent_composer.schemas.answers import Abstention, Ranked
+from tangent_composer.schemas.predictions import PredictionQuery, RankingQuery
 
 MAX_NAMED = 1000  # labels in one error
 
@@ -32,15 +35,70 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
     return [column for column, label in enumerate(labels) if label in chosen]
 
 
-def rankings(
-    logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], query: PredictionQuery
-) -> list[list[Ranked]]:
-    """Return every image's best labels, see `best_labels`."""
-    return [best_labels(row, labels, wanted, query) for row in logits]
+def answers(
+    passed: Passed, wanted: Sequence[int], query: PredictionQuery
+) -> Iterator[dict[str, Any]]:
+    """Yield the ranking of every image, its answer, and how sure and how new it is.
+
+    Raises:
+        Conflict: `novelty_unknown`.
+    """
+    check_novelty(passed.calibration, query)
+    temperature = passed.calibration and passed.calibration.temperature
+    for image, logits in enumerate(passed.logits):
+        best = best_labels(logits, passed.labels, wanted, query, temperature)
+        answer: dict[str, Any] = {"predictions": best, "margin": margin(logits, wanted)}
+        novelty = None if passed.novelty is None else float(passed.novelty[image])
+        if "novelty" in query.return_:
+            answer["novelty"] = novelty
+        reason = abstention(novelty, answer["margin"], query)
+        answer["label"] = None if reason or not best else best[0].label
+        if reason:
+            answer["abstention"] = reason
+        yield answer
+
+
+def check_novelty(calibration: Calibrated | None, query: RankingQuery) -> None:
+    """Check that there is a novelty, if the query abstains by it.
+
+    Raises:
+        Conflict: `novelty_unknown`.
+    """
+    if query.abstain_above is not None and calibration is not None and calibration.no_novelty:
+        raise Conflict(
+            "novelty_unknown",
+            f"abstain_above needs the images' novelty, which is not known for this selection: "
+            f"{calibration.no_novelty}",
+        )
+
+
+def margin(logits: np.ndarray, wanted: Sequence[int]) -> float | None:
+    """Return the best wanted logit less the second one; None without a second."""
+    if len(wanted) < 2:
+        return None
+    second, first = np.partition(logits[wanted].astype(np.float64), -2)[-2:]
+    return float(first - second)
+
+
+def abstention(
+    novelty: float | None, margin: float | None, query: RankingQuery
+) -> Abstention | None:
+    """Return the reason for which the query has no label as an answer, if there is one."""
+    if query.abstain_above is not None and novelty is not None and novelty > query.abstain_above:
+        detail = f"its novelty {novelty:.4g} is above {query.abstain_above:g}"
+        return Abstention(by="novelty", detail=detail)
+    if query.abstain_below is not None and margin is not None and margin < query.abstain_below:
+        detail = f"its margin {margin:.4g} is below {query.abstain_below:g}"
+        return Abstention(by="margin", detail=detail)
+    return None
 
 
 def best_labels(
-    logits: np.ndarray, labels: Sequence[str], wanted: Sequence[int], query: PredictionQuery
+    logits: np.ndarray,
+    labels: Sequence[str],
+    wanted: Sequence[int],
+    query: PredictionQuery,
+    temperature: float | None = None,
 ) -> list[Ranked]:
     """Return one image's best labels with the numbers that the query requests; ties go by label.
 
@@ -49,7 +107,7 @@ def best_labels(
     if not wanted:
         return []
     values = logits[wanted]
-    probabilities = softmax(values)
+    probabilities = softmax(values, temperature)
     order = sorted(range(len(wanted)), key=lambda i: (-values[i], labels[wanted[i]]))
     best = []
     for place in order[: query.top_k]:
@@ -62,7 +120,7 @@ def best_labels(
     return best
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray, temperature: float | None = None) -> np.ndarray:
     """Return the probabilities of one image's logits, in float64."""
-    powers = np.exp(logits.astype(np.float64) - logits.max())
+    powers = np.exp((logits.astype(np.float64) - logits.max()) / (temperature or 1.0))
     return powers / powers.sum()

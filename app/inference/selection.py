@@ -20,10 +20,10 @@ from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engines import AnyEngine
 from app.inference.known_selections import KnownSelections
-from app.schemas.predictions import SelectionQuery
 from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import DAMAGED
+from tangent_composer.schemas.predictions import SelectionQuery
 
 ATTEMPTS = 5
 
@@ -59,8 +59,11 @@ def contents(selection: Selection) -> list[str]:
     return [part.sha256 for part in parts if part.sha256]
 
 
-def selection_fields(selection: Selection) -> dict[str, Any]:
-    """Return the fields that describe an answer's selection, with every weight as a number."""
+def selection_fields(selection: Selection, *, labelled: bool = False) -> dict[str, Any]:
+    """Return the fields that describe an answer's selection, with every weight as a number.
+
+    With `labelled` each component has its labels too.
+    """
     none = 1 / len(selection.members) if selection.rule == "average" else 1.0
     named = selection.composition
     return {
@@ -71,6 +74,7 @@ def selection_fields(selection: Selection) -> dict[str, Any]:
         "composition": None if named is None else {"name": named.name, "etag": selection.etag},
         "components": [
             {"id": part.id, "weight": none if weight is None else weight, "sha256": part.sha256}
+            | ({"labels": sorted(part.labels)} if labelled else {})
             for part, weight in selection.members
         ],
     }

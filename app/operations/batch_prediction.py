@@ -28,12 +28,23 @@ from app.operations.prediction_inputs import input_of
 from app.parts import Parts
 from app.passes import batch_predictions, queue
 from app.passes.batch_predictions import FORMATS, SCRATCH, Result
-from app.schemas.batch_predictions import BatchOptions, BatchPredictionIn, BatchPredictionOut
-from app.schemas.predictions import PredictionQuery
 from app.store import datasets, quotas
 from app.store.idempotency import Once
+from app.store.training_images import count_in
+from tangent_composer.schemas.batch_predictions import (
+    BatchOptions,
+    BatchPredictionIn,
+    BatchPredictionOut,
+)
+from tangent_composer.schemas.predictions import PredictionQuery
 
-RANKING = ("top_k", "labels", "deterministic")  # of a request, kept until the end
+RANKING = (
+    "top_k",
+    "labels",
+    "abstain_above",
+    "abstain_below",
+    "deterministic",
+)  # of a request, kept until the end
 Image = tuple[Named, bytes | Problem]
 
 
@@ -52,7 +63,7 @@ def queue_of_dataset(
     Raises:
         Forbidden: `quota_exceeded`.
         TooManyRequests: `queue_full`.
-        Invalid: `unknown_label`.
+        Invalid: `unknown_label`, `split_empty`.
         NotFound, Gone, Conflict, Invalid, NotReady: as `fix`, and as `batch_predictions.add`.
     """
     with transaction(parts.reading) as session:
@@ -60,10 +71,11 @@ def queue_of_dataset(
         if (known := once.known(session, request)) is not None:
             return BatchPredictionOut.of(batch_predictions.get(session, known))
         _check_room(session, parts)
-    parts.count_images(dataset.num_images)
+    count = count_in(dataset, request.split)
+    parts.count_images(count)
     ticket.enter()
-    row = _row(_fixed(parts, request), request, dataset.num_images)
-    row.dataset_id = dataset.id
+    row = _row(_fixed(parts, request), request, count)
+    row.dataset_id, row.split = dataset.id, request.split
     return _added(parts, ticket, once, request, row, dataset=dataset)
 
 
@@ -186,12 +198,12 @@ def compute(parts: Parts, attempt: Attempt) -> None:
         dataset = None if row.dataset_id is None else datasets.get(session, row.dataset_id)
         opened, model = open_fixed(parts, session, row), row.model
     if dataset is not None:
-        images = _of_dataset(parts, Source(opened.space, opened.parts, dataset))
+        images = _of_dataset(parts, Source(opened.space, opened.parts, dataset, row.split))
     elif row.archive_key is not None:
         images = _of_archive(parts, row.archive_key, (row.archive or {})["list_at"])
     else:
         raise Lost
-    query = PredictionQuery(**{name: model[name] for name in RANKING})
+    query = PredictionQuery(**{name: model.get(name) for name in RANKING})
     answers = partial(_answers, parts, attempt, opened, query)
     paths = {name: parts.blobs.scratch_path(attempt.held.id) for name in FORMATS}
     try:
@@ -254,21 +266,21 @@ def _answers(
     query: PredictionQuery,
     files: Sequence[bytes | Problem],
 ) -> Iterator[Any]:
-    """Yield the ranked labels of every image, or what is wrong with it."""
+    """Yield every image's answer, or what is wrong with it."""
     attempt.check_row()
     budget = Budget(times=ACCEPTED_TIMES, is_patient=True)
     good = [file for file in files if isinstance(file, bytes)]
     decoded = iter([input_of(each) for each in parts.spaces.pixels(opened.space, good, budget)])
     inputs = [next(decoded) if isinstance(file, bytes) else file for file in files]
     pixels = [each for each in inputs if not isinstance(each, Problem)]
-    ranked: Iterator[Any] = iter(())
+    answers: Iterator[Any] = iter(())
     if pixels:
         company: Company = "each" if query.deterministic else "alone"
-        passed = attempt.passed(opened.model, pixels, company)
+        passed = attempt.passed(opened.model, pixels, company, opened.judge)
         columns = ranking.columns(passed.labels, query.labels)
-        ranked = iter(ranking.rankings(passed.logits, passed.labels, columns, query))
+        answers = ranking.answers(passed, columns, query)
     for each in inputs:
-        yield each if isinstance(each, Problem) else next(ranked)
+        yield each if isinstance(each, Problem) else next(answers)
 
 
 def _publish(parts: Parts, attempt: Attempt, results: Results) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from app.errors import Problem
-from app.schemas.predictions import Ranked
+from tangent_composer.schemas.answers import Result
 
 RANKED = ("label", "probability", "logit")  # columns of the first answer; then label_2 …
 NAMED = ("index", "image_id", "path", "sha256", "true_label")
+JUDGED = ("answer", "novelty", "margin", "abstained_by")  # answer: the label, unless it abstains
 
 
 class Named(NamedTuple):
@@ -38,7 +39,7 @@ class Results:
         self._digests = {name: hashlib.sha256() for name in paths}
         self._files = {name: path.open("xb") for name, path in paths.items()}
         more = [f"{each}_{rank}" for rank in range(2, top_k + 1) for each in RANKED]
-        self._write("csv", _row([*NAMED, *RANKED, *more, "error_code", "error"]))
+        self._write("csv", _row([*NAMED, *RANKED, *more, *JUDGED, "error_code", "error"]))
 
     def __enter__(self) -> Self:
         return self
@@ -47,8 +48,8 @@ class Results:
         for file in self._files.values():
             file.close()
 
-    def add(self, image: Named, answer: Sequence[Ranked] | Problem) -> None:
-        """Write the line of the next image."""
+    def add(self, image: Named, answer: Mapping[str, Any] | Problem) -> None:
+        """Write the line of the next image, whose answer has the fields of a prediction's."""
         line: dict[str, Any] = {"index": self.num_images} | {
             name: value for name, value in image._asdict().items() if value is not None
         }
@@ -56,15 +57,18 @@ class Results:
         if isinstance(answer, Problem):
             line["error"] = {"code": answer.code, "detail": answer.detail}
             ranked: list[Any] = []
+            judged: list[Any] = [None] * len(JUDGED)
             error: list[Any] = [answer.code, answer.detail]
             self.num_errors += 1
         else:
-            line["predictions"] = [each.model_dump(exclude_unset=True) for each in answer]
-            ranked = [getattr(each, name) for each in answer for name in RANKED]
+            out = Result(index=self.num_images, **answer)
+            line |= out.model_dump(exclude_unset=True, exclude={"index"})
+            ranked = [getattr(each, name) for each in answer["predictions"] for name in RANKED]
+            judged = [out.label, out.novelty, out.margin, out.abstention and out.abstention.by]
             error = [None, None]
         room = [None] * (len(RANKED) * self._top_k - len(ranked))
         self._write("jsonl", json.dumps(line, ensure_ascii=False) + "\n")
-        self._write("csv", _row([*cells, *ranked, *room, *error]))
+        self._write("csv", _row([*cells, *ranked, *room, *judged, *error]))
         self.num_images += 1
 
     def sha256(self, name: str) -> str:

@@ -1,27 +1,34 @@
 """Imports: a component file of another service, checked against its space and saved."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
 from app.database.ids import next_id
 from app.database.sessions import Session, hold_write_lock, transaction
 from app.database.tables import Component, Space
 from app.errors import Conflict, Invalid
+from app.files.blobs import LocalBlobs
 from app.files.intents import Intent, store
 from app.images import file_kinds
 from app.inference.models import Examined, Written
 from app.parts import Parts
-from app.schemas.components import ImportedComponent
 from app.settings import Settings
-from app.store import components, lineage, quotas, spaces
+from app.store import component_copies, components, lineage, quotas, spaces
 from app.store.idempotency import Once
-from tangent.components.labels import name_from
 from tangent.errors import BadComponent, FingerprintMismatch
+from tangent_composer.labels import name_from
+from tangent_composer.schemas.components import FEW_IMAGES, ImportedComponent, SmallestLabel
 
 SAME_FILE = (
-    "of this space has the same file: answers by both count its images twice, so delete one, or "
-    "name the components to answer"
+    "of this space has the same file, statistics aside: answers by both count its images twice, so "
+    "delete one, or name the components to answer"
+)
+NO_STATISTICS = (
+    "the file has no statistics: rule joint refuses every selection with this component, also that "
+    "of all components of the space; average and weighted take it"
 )
 
 
@@ -32,6 +39,7 @@ class Received(NamedTuple):
     filename: str | None
     name: str | None
     allow_duplicate: bool = False
+    metrics: Mapping[str, Any] = MappingProxyType({})  # as its trainer has measured them
 
 
 def import_component(parts: Parts, received: Received, once: Once) -> ImportedComponent:
@@ -45,8 +53,27 @@ def import_component(parts: Parts, received: Received, once: Once) -> ImportedCo
         Invalid, Gone: as `Once.run`.
     """
     written, space, stored = _accept(parts, received.file)
-    key = stored.key
-    row = Component(
+    row = _row(received, written, space, stored.key)
+
+    def add(session: Session) -> str:
+        hold_write_lock(session)
+        spaces.hold(session, space)
+        if not received.allow_duplicate:
+            _check_new(session, parts.blobs, row)
+        quotas.check(session, max_bytes=row.bytes or 0, max_components=1)
+        added = lineage.add_import(session, row, written.derived)
+        stored.settle(session)
+        return added.id
+
+    with stored, transaction(parts.sessions) as session:
+        request: dict[str, Any] = {"name": row.name, "sha256": written.sha256}
+        request |= {"metrics": row.metrics} if row.metrics else {}
+        row_id = once.run(session, request, lambda: add(session))
+        return _shown(session, parts.blobs, row_id)
+
+
+def _row(received: Received, written: Written, space: Space, key: str) -> Component:
+    return Component(
         id=key.split("/")[1],
         name=received.name or _name_of(received.filename),
         space=space.name,
@@ -57,36 +84,31 @@ def import_component(parts: Parts, received: Received, once: Once) -> ImportedCo
         blob_key=key,
         sha256=written.sha256,
         bytes=written.size,
+        statistics=written.has_statistics,
+        privacy=written.privacy,
+        metrics=dict(received.metrics),
     )
 
-    def add(session: Session) -> str:
-        hold_write_lock(session)
-        if not received.allow_duplicate:
-            _check_new(session, row)
-        quotas.check(session, max_bytes=row.bytes or 0, max_components=1)
-        added = lineage.add_import(session, row, written.derived)
-        stored.settle(session)
-        return added.id
 
-    with stored, transaction(parts.sessions) as session:
-        request = {"name": row.name, "sha256": written.sha256}
-        row_id = once.run(session, request, lambda: add(session))
-        return _shown(session, row_id)
-
-
-def _shown(session: Session, component_id: str) -> ImportedComponent:
+def _shown(session: Session, blobs: LocalBlobs, component_id: str) -> ImportedComponent:
     added = components.get(session, component_id)
-    same = lineage.of_same_file(session, added)
+    same = component_copies.of(session, blobs, added)
     warnings = [f"{', '.join(same)} {SAME_FILE}"] if same else []
+    fewest = SmallestLabel.of(added)
+    if fewest is not None and not added.statistics:
+        warnings.append(NO_STATISTICS)
+    elif fewest is not None and fewest.images < FEW_IMAGES and added.privacy is None:
+        warnings.append(fewest.warning)
     return ImportedComponent.of(added, warnings, same)
 
 
-def _check_new(session: Session, row: Component) -> None:
-    if same := lineage.of_same_file(session, row):
+def _check_new(session: Session, blobs: LocalBlobs, row: Component) -> None:
+    if same := component_copies.of(session, blobs, row):
         raise Conflict(
             "component_duplicate",
-            f"{', '.join(same)} of space {row.space!r} has the same file, so that answers by both "
-            "would count its images twice: use that component, or send allow_duplicate=true",
+            f"{', '.join(same)} of space {row.space!r} has the same file, statistics aside, so "
+            "that answers by both would count its images twice: use that component, or send "
+            "allow_duplicate=true",
             duplicate_of=same,
         )
 

@@ -3,8 +3,8 @@
 from app.database.sessions import transaction
 from app.errors import Invalid
 from app.parts import Parts
-from app.schemas.compositions import CompositionIn, CompositionOut
 from app.store import compositions, spaces
+from tangent_composer.schemas.compositions import CompositionIn, CompositionOut
 
 
 def put_composition(
@@ -36,6 +36,7 @@ def put_composition(
             space=spaces.get(session, request.space),
             rule=request.rule,
             components="all" if chosen == "all" else [(part.id, part.weight) for part in chosen],
+            metadata=request.metadata,
             if_match=if_match,
             if_none_match=if_none_match,
         )

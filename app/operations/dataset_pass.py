@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image, Space
+from app.files import stored_images
 from app.files.blobs import BlobMissing
 from app.files.component_files import DamagedFile
 from app.images.budget import ACCEPTED_TIMES, Budget
@@ -26,11 +27,12 @@ class Source:
     space: Space
     components: Sequence[Mapping[str, Any]]  # an id and a sha256 each
     dataset: Dataset
+    split: str | None = None  # see app.store.training_images.in_split
 
     @classmethod
-    def of(cls, selection: Selection, dataset: Dataset) -> "Source":
+    def of(cls, selection: Selection, dataset: Dataset, split: str | None = None) -> "Source":
         """Return the dataset's images for the selection's components."""
-        return cls(selection.space, selection_fields(selection)["components"], dataset)
+        return cls(selection.space, selection_fields(selection)["components"], dataset, split)
 
     def require(self, parts: Parts) -> None:
         """Check that nothing has changed.
@@ -84,7 +86,14 @@ def image_rows(parts: Parts, source: Source, *, chunk: int) -> Iterator[list[Ima
     while True:
         with transaction(parts.reading) as session:
             require_unchanged(session, source.components, source.dataset)
-            rows = datasets.images(session, source.dataset.id, label=None, after=after, limit=chunk)
+            rows = datasets.images(
+                session,
+                source.dataset.id,
+                label=None,
+                split=source.split,
+                after=after,
+                limit=chunk,
+            )
         if not rows:
             return
         after = rows[-1].id
@@ -102,8 +111,8 @@ def read_image(parts: Parts, source: Source, row: Image) -> bytes:
         return datasets.read(parts.blobs, source.dataset, row)
     except BlobMissing as missing:
         source.require(parts)  # deleted by another process just now?
-        damage.note_images(parts.sessions, source.dataset.id, [row.id])
-        raise datasets.damaged(missing) from None
+        damage.note_images(parts.sessions, source.dataset, [row.id])
+        raise stored_images.damaged(missing) from None
 
 
 def _pixels(
@@ -112,5 +121,5 @@ def _pixels(
     pixels = parts.spaces.pixels(space, files, budget)
     for row, found in zip(rows, pixels, strict=True):
         if isinstance(found, BadImage):
-            raise datasets.unreadable(row.path, found.reason) from found
+            raise stored_images.unreadable(row.path, found.reason) from found
     return pixels

@@ -7,11 +7,12 @@ from app.database.tables import Component, Dataset, Space
 from app.errors import Conflict, Invalid
 from app.inference.models import MergePlan
 from app.parts import Parts
-from app.schemas.components import ComponentOut
-from app.schemas.derivations import DeriveIn
-from app.store import components, datasets, lineage, quotas, spaces
+from app.store import components, datasets, lineage, privacy_ledger, quotas, spaces
 from app.store.idempotency import Once
+from app.store.training_images import training_labels
 from tangent.vocabulary import LINEAR, REFINE
+from tangent_composer.schemas.components import ComponentOut
+from tangent_composer.schemas.derivations import DeriveIn
 
 
 def queue_derivation(parts: Parts, request: DeriveIn, once: Once) -> ComponentOut:
@@ -67,12 +68,17 @@ def _check_images(
     """Refuse parents whose images the method needs and the service does not hold.
 
     Raises:
-        Conflict: `parent_data_missing`, with the `components`.
+        Conflict: `parent_data_missing`, with the `components`; `private_component`.
     """
     trained = [parent for parent in parents if parent.derived is None]
     losses = [parent.hyperparameters["loss"] for parent in trained]
     needed = parts.engine.merges_needing_images(method.operator, space.scope, losses)
     needing = {parent.id for parent, needs in zip(trained, needed, strict=True) if needs}
+    for parent in trained:
+        if parent.privacy and parent.id in needing:
+            raise privacy_ledger.refusal(
+                parent.id, f"measured by {method.operator}", "that would look at its images again"
+            )
     missing = [
         parent.id
         for parent in parents
@@ -94,7 +100,7 @@ def _dataset(
     """Return the dataset to fit to; None for a method without one.
 
     Raises:
-        Invalid: `dataset_missing`, `dataset_not_used`, `no_common_label`.
+        Invalid: `dataset_missing`, `dataset_not_used`, `no_common_label`, `nothing_to_train`.
         NotFound, Gone: as `datasets.get`.
     """
     if request.dataset_id is None:
@@ -106,8 +112,9 @@ def _dataset(
         detail = f"operator {request.operator} fits to no images: leave dataset_id out"
         raise Invalid("dataset_not_used", detail)
     dataset = datasets.get(session, request.dataset_id)
+    privacy_ledger.require_private(dataset, f"operator {request.operator}")
     known = sorted({label for parent in parents for label in parent.labels})
-    if not set(known) & set(dataset.labels):
+    if not set(known) & training_labels(session, dataset).keys():
         raise Invalid(
             "no_common_label",
             f"dataset {dataset.id} has no label that the parents know: they know "

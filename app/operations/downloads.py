@@ -1,11 +1,15 @@
 """Downloads: the files of components and images, which a deletion ends with their connections."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from tempfile import TemporaryFile
 from typing import BinaryIO, NamedTuple
 
+from app.archives.uploads import report_full_disk
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image
 from app.errors import NotReady
+from app.files import stored_images
 from app.files.blobs import BlobMissing
 from app.files.component_files import DamagedFile
 from app.images.budget import ACCEPTED_TIMES, Budget
@@ -14,8 +18,10 @@ from app.images.image_files import BadImage
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.passes import batch_predictions
-from app.schemas.batch_predictions import Format
 from app.store import components, damage, datasets
+from tangent.components.without_statistics import write_without_statistics
+from tangent_composer.schemas.batch_predictions import Format
+from tangent_composer.schemas.components import SmallestLabel
 
 IsKnown = Callable[[str], bool]  # whether the client has the file of this version
 
@@ -28,6 +34,13 @@ class StoredFile(NamedTuple):
     is_stored: Callable[[], bool]  # False once any process has deleted the file
 
 
+class ComponentFile(NamedTuple):
+    """A component's file, or a copy of it without statistics, and what its row says."""
+
+    stored: StoredFile
+    smallest_label: int | None  # images; None if it was derived from others
+
+
 class ImageFile(NamedTuple):
     """An image's bytes; none if the client has this version."""
 
@@ -37,9 +50,11 @@ class ImageFile(NamedTuple):
 
 
 def component_file(
-    parts: Parts, reader: Ticket, component_id: str, is_known: IsKnown
-) -> StoredFile:
+    parts: Parts, reader: Ticket, component_id: str, is_known: IsKnown, *, statistics: bool = True
+) -> ComponentFile:
     """Return the component's file; a deletion of it ends its transfer.
+
+    Without `statistics`, return a copy of it that has none, under the copy's own version.
 
     Raises:
         NotReady: `component_damaged`.
@@ -49,21 +64,48 @@ def component_file(
     with transaction(parts.reading) as session:
         row = components.ready(session, component_id)
     version, key = str(row.sha256), row.blob_key or ""
+    fewest = SmallestLabel.of(row)
+    images = None if fewest is None else fewest.images
 
     def is_stored() -> bool:
         return parts.blobs.path(key, must_exist=False).exists()
 
-    if is_known(version):
+    def answer(version: str, file: BinaryIO | None) -> ComponentFile:
+        return ComponentFile(StoredFile(version, file, is_stored), images)
+
+    if statistics and is_known(version):
         reader.leave()
-        return StoredFile(version, None, is_stored)
+        return answer(version, None)
     reader.hand_over([component_id, version])  # reading the file through takes its time
+    file = _opened(parts, component_id, key, version)
+    if statistics:
+        return answer(version, file)
+    version, copy = _without_statistics(parts, file)
+    if is_known(version):
+        copy.close()
+        return answer(version, None)
+    return answer(version, copy)
+
+
+def _opened(parts: Parts, component_id: str, key: str, version: str) -> BinaryIO:
     try:
-        return StoredFile(version, parts.checked.open(parts.blobs, key, version), is_stored)
+        return parts.checked.open(parts.blobs, key, version)
     except DamagedFile as lost:
         damage.note(parts.sessions, parts.blobs, lost)
         with transaction(parts.reading) as session:  # deleted just now?
             components.ready(session, component_id)
         raise
+
+
+def _without_statistics(parts: Parts, file: BinaryIO) -> tuple[str, BinaryIO]:
+    """Return the SHA-256 of a copy without statistics, and the copy, open at its start."""
+    with report_full_disk("this copy"), file, ExitStack() as unfinished:
+        copy = TemporaryFile(dir=parts.blobs.scratch, prefix=f"{datasets.SCRATCH}-")  # noqa: SIM115
+        unfinished.callback(copy.close)
+        version = write_without_statistics(file, copy)
+        copy.seek(0)
+        unfinished.pop_all()
+    return version, copy
 
 
 def results_file(
@@ -129,10 +171,9 @@ def image_file(
         return ImageFile(version, None, media_type)
     try:
         data = datasets.read(parts.blobs, dataset, image)
-    except BlobMissing as missing:
-        read_row()  # deleted by another process just now?
-        damage.note_images(parts.sessions, dataset_id, [image_id])
-        raise datasets.damaged(missing) from None
+    except BlobMissing:
+        dataset, image = read_row()  # deleted, or put into another pack, just now?
+        data = _read(parts, dataset, image)
     if size is not None:
         reader.leave()  # deletions do not wait for the decoding
         data, media_type = _thumbnail(parts, image, data, size)
@@ -142,9 +183,17 @@ def image_file(
     return ImageFile(version, data, media_type)
 
 
+def _read(parts: Parts, dataset: Dataset, image: Image) -> bytes:
+    try:
+        return datasets.read(parts.blobs, dataset, image)
+    except BlobMissing as missing:
+        damage.note_images(parts.sessions, dataset, [image.id])
+        raise stored_images.damaged(missing) from None
+
+
 def _thumbnail(parts: Parts, image: Image, data: bytes, size: int) -> tuple[bytes, str]:
     budget = Budget(times=ACCEPTED_TIMES)
     try:
         return decoder_of(parts.settings).thumbnail(data, size, budget)
     except BadImage as bad:  # stored under other limits
-        raise datasets.unreadable(image.path, bad.reason) from bad
+        raise stored_images.unreadable(image.path, bad.reason) from bad

@@ -10,14 +10,18 @@ from typing import Any
 from app.database.sessions import transaction
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Passed
+from app.inference.reliability import Reliability
 from app.operations.dataset_pass import Source, dataset_pass
 from app.operations.pass_attempts import CHUNK, Attempt, Lost
 from app.operations.pass_models import fix, open_fixed
 from app.parts import Parts
 from app.passes import evaluations, queue
-from app.schemas.evaluations import EvaluationIn, EvaluationOut
-from app.store import datasets, quotas
+from app.passes.answers import Answers
+from app.store import datasets, privacy_ledger, quotas
 from app.store.idempotency import Once
+from app.store.training_images import count_in
+from app.store.training_overlap import training_overlap
+from tangent_composer.schemas.evaluations import EvaluationIn, EvaluationOut
 
 
 def queue_evaluation(
@@ -32,11 +36,12 @@ def queue_evaluation(
     """
     with transaction(parts.reading) as session:
         dataset = datasets.get(session, request.dataset_id)
+        privacy_ledger.require_private(dataset, "an evaluation")
         if (known := once.known(session, request)) is not None:
             return EvaluationOut.of(evaluations.get(session, known))
         queue.check_room(session, parts.settings.max_queued_jobs)
         quotas.check(session, max_evaluations=1)
-    parts.count_images(dataset.num_images)
+    parts.count_images(count_in(dataset, request.split))
     ticket.enter()
     fixed = fix(parts, request)
     with transaction(parts.sessions) as session:
@@ -48,6 +53,7 @@ def queue_evaluation(
                 unavailable=fixed.unavailable,
                 model=fixed.model,
                 dataset=dataset,
+                split=request.split,
                 max_queued=parts.settings.max_queued_jobs,
             ).id
 
@@ -100,19 +106,30 @@ def compute(parts: Parts, attempt: Attempt) -> None:
         dataset = datasets.get(session, row.dataset_id)
         opened = open_fixed(parts, session, row)
     confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    answers, reliability, calibration = Answers(), Reliability(), None
 
     def passed(pixels: list[Any]) -> Passed:
-        return attempt.passed(opened.model, pixels, "mixed")
+        return attempt.passed(opened.model, pixels, "mixed", opened.judge)
 
-    source = Source(opened.space, opened.parts, dataset)
+    source = Source(opened.space, opened.parts, dataset, row.split)
     for rows, found in dataset_pass(parts, source, passed, chunk=CHUNK, is_patient=True):
         for image, column in zip(rows, found.logits.argmax(axis=1), strict=True):
             confusion[image.label][found.labels[column]] += 1
+            answers.note(image.id, found.labels[column])
+        reliability.add(found, [image.label for image in rows])
+        calibration = found.calibration
         attempt.done += len(rows)
-    result = evaluations.result_of(confusion)
+    with transaction(parts.reading) as session:
+        members = [part["id"] for part in row.selection["components"]]
+        overlap = training_overlap(session, members, dataset.id, row.split, row.space)
+    result = evaluations.result_of(confusion) | overlap.among()
+    if calibration is not None:
+        result["calibration"] = calibration._asdict()
+        result["probabilities"] = reliability.result()
     attempt.check()
     with transaction(parts.sessions) as session:
-        if not evaluations.publish(session, attempt.held, result):
+        kept = answers.row(attempt.held.id)
+        if not evaluations.publish(session, attempt.held, result, kept):
             raise Lost
 
 

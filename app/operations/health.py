@@ -7,10 +7,10 @@ from typing import Any, Literal
 from app.database.sessions import transaction
 from app.errors import NotReady
 from app.parts import Parts
-from app.schemas.meta import Check, Ready
 from app.store import scrub_turns, spaces, workers
 from app.store.counts import damaged, deletions_so_far
 from app.store.spaces import SpaceUnavailable
+from tangent_composer.schemas.meta import Check, Ready
 
 NAMES = ("database", "space", "forward")  # of the checks, in order
 MAX_SECONDS = 5.0  # for all checks together

@@ -18,8 +18,9 @@ from app.images.perceptual_hash import distance
 from app.inference.deletion_gate import Ticket
 from app.operations.prediction_inputs import input_of
 from app.parts import Parts
-from app.schemas.images import HeldImage, ImageSearchOut, NearImage
 from app.store import datasets
+from app.store.training_images import is_for_training
+from tangent_composer.schemas.images import HeldImage, ImageSearchOut, NearImage
 
 SHOWN = 100  # images of either kind in one answer
 
@@ -66,8 +67,10 @@ def search_images(parts: Parts, ticket: Ticket, data: bytes, most_distance: int)
 
 def held(session: Session, rows: Sequence[Image]) -> dict[str, HeldImage]:
     """Return the views of these images by their ids, damaged rows left out."""
-    of = datasets.trained_from(session, {row.dataset_id for row in rows if not was_kept(row)})
-    return {row.id: HeldImage.of(row, of[row.dataset_id]) for row in rows if not was_kept(row)}
+    intact = [row for row in rows if not was_kept(row)]
+    of = datasets.trained_from(session, {row.dataset_id for row in intact})
+    trained = {row.id: of[row.dataset_id] if is_for_training(row) else [] for row in intact}
+    return {row.id: HeldImage.of(row, trained[row.id]) for row in intact}
 
 
 def _facts(parts: Parts, data: bytes) -> Facts:

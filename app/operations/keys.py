@@ -5,7 +5,7 @@ from app.access.callers import LOCAL, KeyLimits
 from app.database.sessions import on_commit, transaction
 from app.errors import Conflict
 from app.parts import Parts
-from app.schemas.keys import CreatedKey, KeyIn, KeyOut
+from tangent_composer.schemas.keys import CreatedKey, KeyIn, KeyOut
 
 
 def create_key(parts: Parts, request: KeyIn) -> CreatedKey:

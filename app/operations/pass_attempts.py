@@ -10,6 +10,7 @@ from typing import Any
 from app.database.sessions import transaction
 from app.errors import Problem
 from app.inference.models import Company, Model, Passed
+from app.operations.calibration import Judge, calibrate, overtaken
 from app.parts import Parts
 from app.passes import queue
 from app.passes.queue import Held
@@ -87,10 +88,11 @@ class Attempt:
             if not queue.holds(session, self.held):
                 raise Lost
 
-    def passed(self, model: Model, pixels: list[Any], company: Company) -> Passed:
+    def passed(self, model: Model, pixels: list[Any], company: Company, judge: Judge) -> Passed:
         """Pass a chunk through the model, beside what else the engine has to do.
 
-        What passes by itself is waited for: another engine process, a full queue.
+        What passes by itself is waited for: another engine process, a full queue. The judge's
+        calibration comes with the answers.
 
         Raises:
             Lost, Stopping: as `check_row`.
@@ -101,14 +103,19 @@ class Attempt:
             self.check_row()
             try:
                 self.parts.engine.respect(self.parts.lease.held())
-                return self._awaited(self.parts.engine.begin(model, pixels, company=company))
+                begin = self.parts.engine.begin
+                passed = self._awaited(begin(model, pixels, company=company, judged_as=judge.model))
+                if passed.calibration is not None:
+                    return passed
+                calibrate(self.parts, judge)
+                continue
             except Problem as problem:
                 if problem.code not in TRANSIENT or not left:
                     raise
                 log.info("%s waits, as %s", self.held.id, problem.detail)
             self._stopping.wait(pause)
             pause = min(2 * pause, PAUSE_SECONDS[1])
-        raise AssertionError("the last try has raised its problem")
+        raise overtaken()
 
     def _awaited(self, passing: "Future[Passed]") -> Passed:
         while True:

@@ -1,18 +1,19 @@
 """The model of a pass: fixed when it is queued, opened when it is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from app.database.tables import BatchPrediction, Evaluation, Space
+from app.database.tables import BatchPrediction, Component, Evaluation, Space
 from app.inference.models import Model
 from app.inference.selection import read_consistently, selection_fields, unavailable_components
+from app.operations.calibration import Judge, judge_of
 from app.parts import Parts
-from app.schemas.predictions import SelectionQuery
 from app.store import components, spaces
 from app.store.compositions import Selection
 from app.store.members import require_unchanged
+from tangent_composer.schemas.predictions import SelectionQuery
 
 
 class Fixed(NamedTuple):
@@ -28,6 +29,7 @@ class Opened(NamedTuple):
 
     space: Space
     model: Model
+    judge: Judge  # of the answers
     parts: list[dict[str, Any]]  # an id and a sha256 each, of all that the pass uses
 
 
@@ -75,6 +77,13 @@ def open_fixed(parts: Parts, session: Session, row: Evaluation | BatchPrediction
     assert row.model is not None
     used = [*row.selection["components"], *row.model["parts"]]
     require_unchanged(session, used, None)
-    members = [(components.get(session, part["id"]), part["weight"]) for part in row.model["parts"]]
-    space = spaces.get(session, row.space)
-    return Opened(space, parts.spaces.model(space, members, row.model["rule"]), used)
+    space, rule = spaces.get(session, row.space), row.selection["rule"]
+    model = parts.spaces.model(space, _members(session, row.model["parts"]), row.model["rule"])
+    judge = judge_of(parts, space, _members(session, row.selection["components"]), rule)
+    return Opened(space, model, judge, used)
+
+
+def _members(
+    session: Session, parts: Sequence[Mapping[str, Any]]
+) -> list[tuple[Component, float | None]]:
+    return [(components.get(session, part["id"]), part["weight"]) for part in parts]

@@ -6,11 +6,11 @@ them wait for decoding and for the engine in no thread at all.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from app.database.tables import Component
 from app.errors import NotReady, Problem
 from app.images.budget import REQUEST_TIMES, Budget
 from app.images.shared_orders import SMALL_BYTES
-from app.inference import attribution, ranking
+from app.inference import ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Company, Model, Passed
 from app.inference.selection import (
@@ -28,45 +28,29 @@ from app.inference.selection import (
     selection_fields,
     unavailable_components,
 )
+from app.operations import calibration, named_calibration
+from app.operations.calibration import Judge, judge_of
+from app.operations.named_calibration import NamedCalibration
+from app.operations.prediction_answers import Answered, Logits, Prediction, Through
+from app.operations.prediction_attributions import (
+    add_attributions,
+    check_attributions,
+    is_attributed,
+)
 from app.operations.prediction_inputs import fitting, input_of
 from app.parts import Parts
-from app.schemas.predictions import PredictionQuery, Ranked, RefinementOut
+from app.server.event_loop import settled
 from app.store import refinements
 from app.store.compositions import Selection
 from tangent.backbones.geometry import Geometry
+from tangent_composer.schemas.answers import CalibrationOut, RefinementOut
+from tangent_composer.schemas.predictions import PredictionQuery
+from tangent_composer.schemas.privacy import PrivacySpentOut
 
 STEPS = ("queue", "decode", "compose", "forward")
 ENGINE_SECONDS = 120.0  # for the passes of one prediction, with their waiting
 FEW_RANKED = 500  # labels of all images, ranked without a thread
-Answer = dict[str, Any] | Problem  # the fields of a schemas.Result, or what is wrong with the image
 Image = bytes | np.ndarray | Problem  # a file, pixels of the space's size, or what is wrong with it
-
-
-class Through(NamedTuple):
-    """Images that went through a selection's model."""
-
-    selection: Selection
-    inputs: list[Any]  # pixels or a Problem for each image
-    passed: Passed | None  # of those that have pixels; None if there is none
-
-
-class Logits(NamedTuple):
-    """The images' logits by a composition of this version, and the problems of some."""
-
-    version: str
-    labels: tuple[str, ...]
-    logits: np.ndarray  # float32 (images, labels); of those without a problem
-    problems: list[Problem | None]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The images' answers, and the selection that they were made from."""
-
-    selection: dict[str, Any]  # the fields of a PredictionOut
-    answers: list[Answer]
-    seconds: dict[str, float]  # of each of STEPS
-    is_small: bool  # as an answer, so that writing it blocks nobody
 
 
 class Work:
@@ -87,33 +71,49 @@ class Work:
         self._inputs: list[Any] = []  # pixels or a Problem for each image …
         self._inputs_of: str | None = None  # … for the space of this fingerprint
         self._made: tuple[Selection, Any] | None = None
+        self._named: NamedCalibration | None = None  # of the answers
         self.seconds = dict.fromkeys(STEPS, 0.0)
-        self.attributes = bool(attribution.ATTRIBUTING & set(query.return_))
+        self.attributes = is_attributed(query)
 
     async def predict(self) -> Prediction:
         """Answer every image, as of the epoch that the ticket then has.
 
         Raises:
-            Invalid: `too_many_attributions`, `unknown_label`.
+            Invalid: `unknown_label`; as `check_attributions`.
             Problem: as `read_as_of_now`.
         """
         started, ticket = perf_counter(), self.ticket
-        parts, query = self.parts, self.query
-        self._made = await read_as_of_now(
-            *(parts, query, self._answer), ticket=ticket, call=self._call, made=self._made
-        )
-        selection, answers = self._made
+        selection, (answers, judged_by) = await self._made_as_of_now()
         self._count(answers, perf_counter() - started)
         refinement = None if self.attributes else await self._refinement(selection)
-        described = selection_fields(self._answering(selection)) | {
+        answering, is_directed = self._answering(selection), self.query.is_directed
+        described = selection_fields(answering, labelled=is_directed) | {
             "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
             "retraining": selection.retraining,
             "unavailable_components": unavailable_components(selection),
+            "privacy": selection.privacy and PrivacySpentOut.of(*selection.privacy),
+            "calibration": judged_by and CalibrationOut(**judged_by._asdict()),
         }
-        ticket.hand_over(contents(selection))
+        named = [self._named.dataset_id] if self._named else []
+        ticket.hand_over([*contents(selection), *named])
         shown = sum(len(each["predictions"]) for each in answers if isinstance(each, dict))
         is_small = shown <= FEW_RANKED and not self.attributes
         return Prediction(described, answers, self.seconds, is_small)
+
+    async def _made_as_of_now(self) -> tuple[Selection, Answered]:
+        """Return the answers; the named dataset, too, is as of the ticket's epoch."""
+        for _ in range(calibration.ATTEMPTS):
+            self._made = made = await read_as_of_now(
+                *(self.parts, self.query, self._answer),
+                ticket=self.ticket,
+                call=self._call,
+                made=self._made,
+            )
+            as_of = partial(named_calibration.is_as_of, self.parts, self._named, self.ticket.epoch)
+            if self._named is None or await self._call(as_of):
+                return made
+            self._made = None
+        raise calibration.overtaken()
 
     async def logits(self) -> Logits:
         """Return every image's logits by a composition, as of the epoch that the ticket then has.
@@ -133,13 +133,14 @@ class Work:
         passed = through.passed or Passed((), np.zeros((0, 0), np.float32), 0.0, 0.0, 0.0)
         self._count(through.inputs, perf_counter() - started)
         self.ticket.hand_over(contents(selection))
-        return Logits(selection.etag or "", passed.labels, passed.logits, problems)
+        temperature = passed.calibration and passed.calibration.temperature
+        return Logits(selection.etag or "", passed.labels, passed.logits, problems, temperature)
 
     def _answering(self, selection: Selection) -> Selection:
         """Return the selection as it answers: only the one-shot answer of `joint` has parts."""
         return replace(selection, refinement=None) if self.attributes else selection
 
-    async def _answer(self, whole: Selection) -> list[Answer]:
+    async def _answer(self, whole: Selection) -> Answered:
         """Return every image's answer by the selection."""
         selection, inputs, passed = await self._pass(whole)
         answers: Iterator[dict[str, Any]] = iter(())
@@ -148,14 +149,13 @@ class Work:
             finish = partial(self._answers, selection, good, passed)
             few = len(good) * min(self.query.top_k, len(passed.labels)) <= FEW_RANKED
             answers = iter(finish() if few and not self.attributes else await self._call(finish))
-        return [item if isinstance(item, Problem) else next(answers) for item in inputs]
+        found = [item if isinstance(item, Problem) else next(answers) for item in inputs]
+        return Answered(found, passed and passed.calibration)
 
     async def _pass(self, whole: Selection) -> Through:
         """Pass the images through the selection's model."""
         selection = self._answering(whole)
-        if self.attributes:
-            count = len(selection.members), len(self.images)
-            attribution.check_cost(*count, self.parts.settings)
+        check_attributions(self.parts, selection, self.query, len(self.images))
         spaces = self.parts.spaces
         opened = partial(_opened, self.parts, selection)
         geometry, model = opened() if spaces.has(selection.space) else await self._call(opened)
@@ -166,8 +166,27 @@ class Work:
             composed = partial(self._timed, "compose", self.parts.engine.compose, model)
             ranking.columns(await self._call(composed), self.query.labels)
         good = [item for item in self._inputs if not isinstance(item, Problem)]
-        passed = await self._passed(model, good) if good else None
+        judged_by = self._judge(whole) if self.query.is_judged else None
+        passed = await self._judged(model, good, judged_by) if good else None
+        if passed and judged_by and (named := self.query.calibration_dataset):
+            fit = partial(named_calibration.calibrated_by, self.parts, judged_by, model, named)
+            self._named = await self._call(fit)
+            passed = named_calibration.with_temperature(passed, self._named)
         return Through(selection, self._inputs, passed)
+
+    def _judge(self, whole: Selection) -> Judge:
+        """Return the judge: the components themselves, also where their refinement answers."""
+        return judge_of(self.parts, whole.space, whole.members, whole.rule)
+
+    async def _judged(self, model: Model, good: list[Any], judge: Judge | None) -> Passed:
+        """Pass the images through the model, with the judge's calibration if there is a judge."""
+        for left in reversed(range(calibration.ATTEMPTS + 1)):
+            passed = await self._passed(model, good, judge and judge.model)
+            if judge is None or passed.calibration is not None:
+                return passed
+            if left:
+                await self._call(partial(calibration.calibrate, self.parts, judge))
+        raise calibration.overtaken()
 
     async def _decoded(self, selection: Selection, geometry: Geometry) -> list[Any]:
         """Return the network's input, or a problem, for every image."""
@@ -191,20 +210,20 @@ class Work:
         spaces = self.parts.spaces
         if len(files) == 1 and len(files[0]) <= SMALL_BYTES:
             shared = spaces.decoding.pixels(files[0], geometry, self._budget)
-            return [await asyncio.wrap_future(shared)]
+            return [await settled(shared)]
         if not files:
             return []
         return await self._call(partial(spaces.pixels, selection.space, files, self._budget))
 
-    async def _passed(self, model: Model, good: list[Any]) -> Passed:
+    async def _passed(self, model: Model, good: list[Any], judged_as: Model | None) -> Passed:
         """Pass the images through the model, in batches with those of other requests."""
         company: Company = "each" if self.query.deterministic else "mixed"
         engine = self.parts.engine
-        begin = partial(engine.begin, model, good, company=company)
+        begin = partial(engine.begin, model, good, company=company, judged_as=judged_as)
         passing = begin() if engine.begins_at_once(model) else await self._call(begin)
         try:
             async with asyncio.timeout(ENGINE_SECONDS):
-                passed = await asyncio.wrap_future(passing)
+                passed = await settled(passing)
         except TimeoutError:
             raise NotReady(
                 "engine_late",
@@ -220,27 +239,12 @@ class Work:
     ) -> list[dict[str, Any]]:
         """Return every image's ranking, with its attribution if the query requests one."""
         columns = ranking.columns(passed.labels, self.query.labels)
-        ranked = ranking.rankings(passed.logits, passed.labels, columns, self.query)
-        answers: list[dict[str, Any]] = [{"predictions": each} for each in ranked]
+        answers = list(ranking.answers(passed, columns, self.query))
         if self.attributes:
-            self._add_attributions(answers, selection, inputs, ranked)
+            temperature = passed.calibration and passed.calibration.temperature
+            given = (self.parts, selection, self.query, inputs, answers, temperature)
+            self._timed("forward", add_attributions, *given)
         return answers
-
-    def _add_attributions(
-        self,
-        answers: list[dict[str, Any]],
-        selection: Selection,
-        inputs: list[Any],
-        ranked: list[list[Ranked]],
-    ) -> None:
-        model = self.parts.spaces.model(selection.space, selection.members, selection.rule)
-        ids = [part.id for part, _ in selection.members]
-        size = 1 if self.query.deterministic else len(inputs)
-        for start in range(0, len(inputs), size):
-            some = slice(start, start + size)
-            found = self._timed("forward", self.parts.engine.attribution, model, inputs[some])
-            added = attribution.attributions(found, ids, self.query, ranked[some])
-            answers[some] = [a | more for a, more in zip(answers[some], added, strict=True)]
 
     def _timed(self, step: str, function: Any, *given: Any) -> Any:
         started = perf_counter()

@@ -15,10 +15,10 @@ from app.files.blobs import BlobMissing
 from app.files.component_files import MISSING, DamagedFile
 from app.operations import trainer
 from app.parts import Parts
-from app.schemas.verifications import ComponentVerificationOut, ImagesOut
 from app.store import components, recomputation
 from tangent.components.file_difference import differing
 from tangent.errors import BadComponent
+from tangent_composer.schemas.verifications import ComponentVerificationOut, ImagesOut
 
 MAX_SECONDS = 120.0  # for the making, the start of its process included
 PATIENCE_SECONDS = 2.0  # a request that waits holds a thread

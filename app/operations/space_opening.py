@@ -1,12 +1,14 @@
 """New spaces: the backbone opened, then the row."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from app.database.sessions import transaction
+from app.database.sessions import Session, transaction
 from app.errors import Conflict, Invalid, NotReady
 from app.parts import Parts
-from app.schemas.spaces import SpaceIn, SpaceOut
 from app.store import quotas, spaces
+from app.store.idempotency import Once
 from tangent.backbones.weights_folder import (
     CONFIGURATION,
     SAFETENSORS,
@@ -17,14 +19,16 @@ from tangent.backbones.weights_folder import (
     weights_in,
 )
 from tangent.errors import UnknownBackbone
+from tangent_composer.schemas.spaces import SpaceIn, SpaceOut
 
 RETRY_SECONDS = 10
 
 
-def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
-    """Open the backbone, downloading it where it is missing, and create the space.
+def open_space(parts: Parts, request: SpaceIn, once: Once) -> SpaceOut:
+    """Open the backbone, downloading it where it is missing, and create the space, once for a key.
 
     Raises:
+        Invalid, Gone: as `Once.run`.
         Invalid: `too_many_labels`, or `unknown_backbone` for a file that requests cannot name.
         Conflict: `space_exists`.
         Forbidden: `quota_exceeded`.
@@ -33,6 +37,8 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
     """
     _check_number_of_labels(request, parts.settings.max_labels)
     with transaction(parts.reading) as session:  # before opening, which takes long
+        if (known := once.known(session, request)) is not None:
+            return _shown(session, parts, known)
         if spaces.exists(session, request.name):
             raise Conflict("space_exists", f"space {request.name!r} exists: choose another name")
         quotas.check(session, max_spaces=1)
@@ -48,16 +54,26 @@ def open_space(parts: Parts, request: SpaceIn) -> SpaceOut:
     finally:
         parts.space_openings.release()
     with transaction(parts.sessions) as session:
-        quotas.check(session, max_spaces=1)
-        space = spaces.create(
-            session,
-            name=request.name,
-            opened=facts,
-            default_rule=request.default_rule,
-            shared=request.shared,
-        )
-        parts.spaces.of(space)  # notes that it has opened
-        return SpaceOut.of(space, spaces.labels(session, space), parts.spaces)
+        create = partial(_create, session, parts, request, facts)
+        return _shown(session, parts, once.run(session, request, create))
+
+
+def _create(session: Session, parts: Parts, request: SpaceIn, facts: dict[str, Any]) -> str:
+    quotas.check(session, max_spaces=1)
+    space = spaces.create(
+        session,
+        name=request.name,
+        opened=facts,
+        default_rule=request.default_rule,
+        shared=request.shared,
+    )
+    parts.spaces.of(space)  # notes that it has opened
+    return space.name
+
+
+def _shown(session: Session, parts: Parts, name: str) -> SpaceOut:
+    space = spaces.get(session, name)
+    return SpaceOut.of(space, spaces.labels(session, space), parts.spaces)
 
 
 def _check_number_of_labels(request: SpaceIn, most: int) -> None:

@@ -4,8 +4,8 @@ from app.access import keys
 from app.database.sessions import transaction
 from app.errors import Forbidden
 from app.parts import Parts
-from app.schemas.spaces import SpaceChange, SpaceOut
 from app.store import spaces
+from tangent_composer.schemas.spaces import SpaceChange, SpaceOut
 
 
 def change_space(parts: Parts, name: str, request: SpaceChange) -> SpaceOut:

@@ -1,9 +1,8 @@
 """Inference by tensors, as the Open Inference Protocol has it, by the passes of predictions."""
 
-import base64
-import binascii
 import re
 import struct
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -12,9 +11,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from app.errors import Invalid, Malformed
+from app.images import base64_files
 from app.inference import ranking
-from app.operations.prediction import Logits
-from app.schemas.inference_protocol import InferIn, InferOut, InputTensor, OutputTensor
+from app.operations.prediction_answers import Logits
+from tangent_composer.schemas.inference_protocol import InferIn, InferOut, InputTensor, OutputTensor
 
 IMAGES, PIXELS = "images", "pixels"
 LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
@@ -61,7 +61,7 @@ def read(body: bytes, length: int, most: int) -> Asked:
         Invalid: `invalid_tensor`, `too_many_images`, `unknown_output`.
     """
     try:
-        infer = InferIn.model_validate_json(body[:length])
+        infer = InferIn.model_validate_json(body[:length].removeprefix(BOM_UTF8))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = "/".join(map(str, first["loc"])) or "the body"
@@ -133,10 +133,10 @@ def _files(data: bytes, most: int) -> list[bytes]:
 
 def _from_base64(values: Sequence[Any]) -> list[bytes]:
     try:
-        return [base64.b64decode(str(value), validate=True) for value in values]
-    except (binascii.Error, ValueError):
+        return [base64_files.decoded(str(value)) for value in values]
+    except Invalid as problem:
         raise Invalid(
-            "bad_base64", f"the data of {IMAGES} is not base64: in JSON, encode each file so"
+            problem.code, f"the data of {IMAGES}: {problem.detail}; in JSON, encode each file so"
         ) from None
 
 
@@ -183,7 +183,7 @@ def _tensor(output: str, found: Logits, is_binary: bool) -> tuple[OutputTensor, 
     else:
         numbers = found.logits
         if output == PROBABILITIES:
-            rows = [ranking.softmax(row) for row in numbers]
+            rows = [ranking.softmax(row, found.temperature) for row in numbers]
             numbers = np.array(rows, np.float32).reshape(numbers.shape)
         shape, data = list(numbers.shape), numbers.astype("<f4").tobytes()
         shown = [] if is_binary else numbers.reshape(-1).tolist()

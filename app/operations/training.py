@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.database.sessions import hold_write_lock, transaction
+from app.operations import privacy
 from app.parts import Parts
-from app.schemas.components import ComponentIn, ComponentOut, EventOut
 from app.store import components, datasets, lineage, quotas, retraining, spaces
 from app.store.idempotency import Once
 from app.store.last_events import last_events
 from tangent import Hyperparameters
+from tangent_composer.schemas.components import ComponentIn, ComponentOut, EventOut
 
 
 class Events(NamedTuple):
@@ -28,12 +29,17 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
         SpaceUnavailable: as `OpenedSpaces.check_available`.
         Invalid, Gone: as `Once.run`.
         Forbidden: `quota_exceeded`.
+        BadPrivacy: as `privacy.settings_of`.
+        Conflict: `budget_spent`, `privacy_required`.
     """
+    Hyperparameters.check(request.hyperparameters)
     with transaction(parts.sessions) as session:
+        if request.privacy is not None:
+            hold_write_lock(session)  # before the lock of any row
         space = spaces.get(session, request.space)
         dataset = datasets.get(session, request.dataset_id)
         parts.spaces.check_available(space)
-        settings = Hyperparameters.resolve(space.scope, request.hyperparameters)
+        settings = privacy.settings_of(space, request)
 
         def queue() -> str:
             quotas.check(session, max_queued_trainings=1, max_components=1)
@@ -46,6 +52,7 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
                 hyperparameters=settings.as_dict(),
                 seed=request.seed,
                 tags=request.metadata,
+                privacy=privacy.terms_of(session, dataset, request),
             ).id
 
         component_id = once.run(session, request, queue, status=202)

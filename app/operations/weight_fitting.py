@@ -1,8 +1,9 @@
 """Weight fitting: compute every component's logits on a dataset, then solve for the weights."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from app.archives.splits import TEST, VAL
 from app.database.sessions import Session, transaction
 from app.database.tables import Dataset
 from app.errors import Conflict, Invalid, NotReady
@@ -12,16 +13,31 @@ from app.inference.opened_spaces import source_of
 from app.inference.selection import contents, read_consistently, selection_fields
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
-from app.schemas.compositions import CompositionOut, SolveIn
-from app.schemas.predictions import SelectionQuery
-from app.store import compositions, datasets, fitted_weights
+from app.store import compositions, datasets, fitted_weights, holdouts, privacy_ledger
 from app.store.composition_versions import precondition
 from app.store.compositions import Selection
+from app.store.holdouts import HELD_OUT
 from app.store.idempotency import Once
+from app.store.training_images import TRAINING, count_in, in_split, label_counts
+from app.store.training_overlap import training_overlap
+from tangent_composer.schemas.compositions import CompositionOut, SolveIn
+from tangent_composer.schemas.predictions import SelectionQuery
 
 CHUNK = 64  # images in memory at a time
 MIN_IMAGES = 10
-HELD_OUT = 5  # one image in so many
+
+
+class Fitting(NamedTuple):
+    """The images to fit to, and how many have each label."""
+
+    dataset: Dataset
+    split: str
+    labels: dict[str, int]
+
+    @property
+    def is_trained_on(self) -> bool:
+        """Return whether components of the dataset are trained on some of the images."""
+        return self.split not in (VAL, TEST)
 
 
 @dataclass
@@ -41,45 +57,58 @@ def fit_weights(
     Raises:
         Conflict: `components_retraining`.
         Invalid: `no_common_label`, `too_few_images`, `solve_too_large`, `problem_indefinite`.
-        StaleVersion, Conflict, Gone, NotFound: as `fitted_weights.store` and `read_consistently`.
+        StaleVersion, Conflict, Gone, NotFound: as `_images`, `store` and `read_consistently`.
     """
     with transaction(parts.reading) as session:
         if (known := once.known(session, request)) is not None:
             return _shown(session, known)
-        dataset = datasets.get(session, request.dataset_id)
-    parts.count_images(dataset.num_images)
+        images = _images(session, request)
+    parts.count_images(sum(images.labels.values()))
     # Only reading and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
-    selection = _read(parts, name, dataset, if_match)
+    selection = _read(parts, name, images, if_match)
     ticket.leave()
-    examples = _gathered(parts, selection, dataset)
-    weights, solved = _solved(parts, request, selection, examples, dataset.num_images)
+    examples = _gathered(parts, selection, images)
+    weights, solved = _solved(parts, request, selection, examples, images)
     ticket.read_as_of_now()
     ticket.enter()
     with transaction(parts.sessions) as session:
 
         def store() -> str:
-            stored = fitted_weights.store(
+            fitted_weights.store(
                 session,
                 name,
                 etag=str(selection.etag),
                 selection=selection_fields(selection),
                 weights=weights,
-                dataset=dataset,
+                dataset=images.dataset,
                 solved=solved,
             )
-            return stored.name
+            return name
 
         shown = _shown(session, once.run(session, request, store, status=200))
-    ticket.hand_over([dataset.id, *contents(selection)])
+    ticket.hand_over([images.dataset.id, *contents(selection)])
     return shown
 
 
-def _read(parts: Parts, name: str, dataset: Dataset, if_match: str | None) -> Selection:
+def _images(session: Session, request: SolveIn) -> Fitting:
+    """Return the images of the request's split, or those for training.
+
+    Raises:
+        Invalid: `split_empty`.
+        NotFound, Gone: as `datasets.get`.
+    """
+    dataset, split = datasets.get(session, request.dataset_id), request.split or TRAINING
+    privacy_ledger.require_private(dataset, "solving for weights")
+    count_in(dataset, split)
+    return Fitting(dataset, split, label_counts(session, dataset, *in_split(split)))
+
+
+def _read(parts: Parts, name: str, images: Fitting, if_match: str | None) -> Selection:
     """Return the composition's selection, whose weights can be fitted."""
 
     def checked(selection: Selection) -> Selection:
-        _check(parts, selection, dataset, if_match)
+        _check(parts, selection, images, if_match)
         return selection
 
     return read_consistently(
@@ -93,7 +122,7 @@ def _read(parts: Parts, name: str, dataset: Dataset, if_match: str | None) -> Se
     )
 
 
-def _check(parts: Parts, selection: Selection, dataset: Dataset, if_match: str | None) -> None:
+def _check(parts: Parts, selection: Selection, images: Fitting, if_match: str | None) -> None:
     assert selection.composition is not None
     precondition(selection.etag, if_match)
     if selection.retraining:
@@ -111,11 +140,11 @@ def _check(parts: Parts, selection: Selection, dataset: Dataset, if_match: str |
             components=selection.damaged,
         )
     labels = labels_of(selection)
-    usable = sum(count for label, count in dataset.labels.items() if label in labels)
+    usable = sum(count for label, count in images.labels.items() if label in labels)
     if not usable:
         raise Invalid(
             "no_common_label",
-            f"dataset {dataset.id} has no label that the composition's components know: "
+            f"dataset {images.dataset.id} has no label that the composition's components know: "
             f"they know {', '.join(labels[:20])}",
         )
     count, settings = len(selection.members), parts.settings
@@ -129,7 +158,7 @@ def _check(parts: Parts, selection: Selection, dataset: Dataset, if_match: str |
         )
 
 
-def _gathered(parts: Parts, selection: Selection, dataset: Dataset) -> Gathered:
+def _gathered(parts: Parts, selection: Selection, images: Fitting) -> Gathered:
     """Return the logits of all images whose label the components know."""
     found, labels = Gathered(), labels_of(selection)
     key = parts.spaces.key(selection.space)
@@ -138,11 +167,13 @@ def _gathered(parts: Parts, selection: Selection, dataset: Dataset) -> Gathered:
     def effects(pixels: list[Any]) -> Effects:
         return parts.engine.effects(key, sources, pixels, labels)
 
-    images = Source.of(selection, dataset)
-    for rows, chunk in dataset_pass(parts, images, effects, chunk=CHUNK, labels=labels):
+    source = Source.of(selection, images.dataset, images.split)
+    with transaction(parts.reading) as session:
+        held_out = holdouts.held_out(session, images.dataset, images.split, labels)
+    for rows, chunk in dataset_pass(parts, source, effects, chunk=CHUNK, labels=labels):
         found.chunks.append(chunk)
         found.truth += [labels.index(row.label) for row in rows]
-        found.held_out += [int(row.sha256, 16) % HELD_OUT == 0 for row in rows]
+        found.held_out += [row.id in held_out for row in rows]
     return found
 
 
@@ -157,7 +188,7 @@ def labels_of(selection: Selection) -> tuple[str, ...]:
 
 
 def _solved(
-    parts: Parts, request: SolveIn, selection: Selection, found: Gathered, num_images: int
+    parts: Parts, request: SolveIn, selection: Selection, found: Gathered, images: Fitting
 ) -> tuple[list[float], dict[str, Any]]:
     """Return the weights, and the report on them for the client.
 
@@ -181,20 +212,30 @@ def _solved(
     solution = parts.engine.fit_weights(problem)
     return solution.weights, {
         "dataset_id": request.dataset_id,
+        "split": request.split,
         "objective": request.objective,
         "l2": request.l2,
         "constraint": request.constraint,
         "num_images": num_fitted,
-        "num_left_out": num_images - len(found.truth),
+        "num_left_out": sum(images.labels.values()) - len(found.truth),
         "training_objective": solution.objective,
         "uniform_training_objective": solution.uniform_objective,
         "num_holdout": num_holdout,
         "holdout_accuracy": solution.holdout_accuracy,
         "uniform_holdout_accuracy": solution.uniform_holdout_accuracy,
-        "members_trained_on_dataset": [
-            part.id for part, _ in selection.members if part.dataset_id == request.dataset_id
-        ],
+        **_overlap(parts, selection, images),
     }
+
+
+def _overlap(parts: Parts, selection: Selection, images: Fitting) -> dict[str, Any]:
+    """Return which members know the dataset, and how many of the images they were trained on."""
+    members, id_ = [part for part, _ in selection.members], images.dataset.id
+    with transaction(parts.reading) as session:
+        overlap = training_overlap(
+            session, [part.id for part in members], id_, images.split, selection.space.name
+        )
+    knowing = [part.id for part in members if part.dataset_id == id_ and images.is_trained_on]
+    return {"members_trained_on_dataset": knowing} | overlap.among(labels_of(selection))
 
 
 def _check_number(fitted: int, held_out: int) -> None:
@@ -203,5 +244,5 @@ def _check_number(fitted: int, held_out: int) -> None:
             "too_few_images",
             f"{fitted} images to fit and {held_out} held out are too few: the least are "
             f"{MIN_IMAGES} of labels that the components know, some of each kind; one in "
-            f"{HELD_OUT} is held out, by its hash",
+            f"{HELD_OUT} is held out, by its hash, and no group of images is parted",
         )

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.access import callers
 from app.database.ids import next_id
-from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock, on_commit, transaction
 from app.database.tables import (
     BatchPrediction,
@@ -28,7 +27,7 @@ from app.files.blobs import LocalBlobs
 from app.files.intents import Intent, give_up
 from app.passes import queue
 from app.passes.queue import Held
-from app.store import quotas
+from app.store import fitted_weights, quotas
 from app.store.members import require_unchanged
 
 PREFIX = "bp"  # of ids
@@ -76,7 +75,7 @@ def add(
     `row` has the selection, the model and what is known of the archive.
 
     Raises:
-        Gone, Conflict: as `require_unchanged`.
+        Gone, Conflict: as `require_unchanged` and `fitted_weights.fitted_to`.
         TooManyRequests: `queue_full`.
         Forbidden: `quota_exceeded`.
     """
@@ -88,6 +87,7 @@ def add(
     if archive is not None:
         archive.settle(session)
         row.archive_key = archive.key
+    row.fitted_to = fitted_weights.fitted_to(session, selection)
     row.created_by, row.status = callers.key_id_of(session), "queued"
     session.add(row)
     session.flush()
@@ -105,19 +105,12 @@ def get(session: Session, id_: str) -> BatchPrediction:
         NotFound: `batch_prediction_not_found`.
     """
     row = session.get(BatchPrediction, id_, populate_existing=True)
-    if row is None or not _is_seen(session, row):
+    if row is None or not queue.is_seen(session, row):
         raise NotFound(
             "batch_prediction_not_found",
             f"no batch prediction {id_!r}: GET /v1/batch-predictions lists those there are",
         )
     return row
-
-
-def _is_seen(session: Session, row: BatchPrediction) -> bool:
-    """Return whether the caller may see the selection's space, and the dataset."""
-    dataset = session.get(Dataset, row.dataset_id) if row.dataset_id else None
-    is_of_private = dataset is not None and not callers.sees(session, dataset.space)
-    return callers.sees(session, row.space) and not is_of_private
 
 
 def finished(session: Session, id_: str) -> BatchPrediction:
@@ -143,22 +136,6 @@ def finished(session: Session, id_: str) -> BatchPrediction:
             f"GET /v1/batch-predictions/{id_} tells when it is ready",
         )
     return row
-
-
-def list_(
-    session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
-) -> list[BatchPrediction]:
-    """Return batch predictions after the id `after`, oldest first."""
-    visible = callers.seen(session, BatchPrediction.space)
-    if of_dataset := callers.seen(session, Dataset.space):
-        seen = BatchPrediction.dataset_id.in_(select(Dataset.id).where(*of_dataset))
-        visible.append(or_(BatchPrediction.dataset_id.is_(None), seen))
-    query = select(BatchPrediction).where(*visible).order_by(BatchPrediction.id).limit(limit)
-    if after is not None:
-        query = query.where(BatchPrediction.id > after)
-    if dataset_id is not None:
-        query = query.where(BatchPrediction.dataset_id == dataset_id)
-    return list(session.scalars(query.execution_options(**KEPT)))
 
 
 def publish(

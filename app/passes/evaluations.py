@@ -3,18 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from app.access import callers
-from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock
-from app.database.tables import Dataset, Evaluation, EvaluationMember, IdempotencyKey
+from app.database.tables import (
+    Dataset,
+    Evaluation,
+    EvaluationAnswers,
+    EvaluationMember,
+    IdempotencyKey,
+)
 from app.errors import NotFound
 from app.passes import queue
 from app.passes.queue import UNAVAILABLE, Held
-from app.store import quotas
+from app.store import fitted_weights, quotas
 from app.store.members import require_unchanged
+from app.store.training_images import count_in
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 
@@ -42,6 +48,7 @@ def add(
     unavailable: Sequence[Mapping[str, str]],
     model: Mapping[str, Any],
     dataset: Dataset,
+    split: str | None,
     max_queued: int,
 ) -> Evaluation:
     """Queue an evaluation, unless a deletion has come in between.
@@ -50,7 +57,8 @@ def add(
     without, as they are shown.
 
     Raises:
-        Gone, Conflict: as `require_unchanged`.
+        Gone, Conflict: as `require_unchanged` and `fitted_weights.fitted_to`.
+        Invalid: `split_empty`.
         TooManyRequests: `queue_full`.
         Forbidden: `quota_exceeded`.
     """
@@ -61,7 +69,9 @@ def add(
     quotas.check(session, max_evaluations=1)
     row = Evaluation(space=selection["space"], dataset_id=dataset.id, status="queued")
     row.selection, row.model = {**selection, UNAVAILABLE: list(unavailable)}, dict(model)
-    row.total, row.created_by = dataset.num_images, callers.key_id_of(session)
+    row.split, row.total = split, count_in(dataset, split)
+    row.fitted_to = fitted_weights.fitted_to(session, selection)
+    row.created_by = callers.key_id_of(session)
     session.add(row)
     session.flush()
     for component_id, is_used in queue.members_of(row).items():
@@ -78,7 +88,7 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
         NotFound: `evaluation_not_found`.
     """
     row = session.get(Evaluation, evaluation_id, populate_existing=True)
-    if row is None or not callers.sees(session, row.space):
+    if row is None or not queue.is_seen(session, row):
         raise NotFound(
             "evaluation_not_found",
             f"no evaluation {evaluation_id!r}: GET /v1/evaluations lists those there are",
@@ -98,10 +108,15 @@ def cancel(session: Session, evaluation_id: str) -> Evaluation:
     return row
 
 
-def publish(session: Session, held: Held, result: Mapping[str, Any]) -> bool:
+def publish(
+    session: Session, held: Held, result: Mapping[str, Any], answers: EvaluationAnswers
+) -> bool:
     """Store the result; False if the attempt has ended, or a deletion has come in between."""
     hold_write_lock(session)
-    return queue.publish(session, held, result=dict(result))
+    if not queue.publish(session, held, result=dict(result)):
+        return False
+    session.add(answers)
+    return True
 
 
 def remove(session: Session, evaluation_id: str) -> None:
@@ -115,16 +130,3 @@ def remove(session: Session, evaluation_id: str) -> None:
     session.execute(delete(IdempotencyKey).where(mine))
     session.delete(row)
     session.flush()
-
-
-def list_(
-    session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
-) -> list[Evaluation]:
-    """Return evaluations after the id `after`, oldest first."""
-    visible = callers.seen(session, Evaluation.space)
-    query = select(Evaluation).where(*visible).order_by(Evaluation.id).limit(limit)
-    if after is not None:
-        query = query.where(Evaluation.id > after)
-    if dataset_id is not None:
-        query = query.where(Evaluation.dataset_id == dataset_id)
-    return list(session.scalars(query.execution_options(**KEPT)))

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import ColumnElement, Table, case, false, func, select, update
 from sqlalchemy.orm import Session
 
+from app.access import callers
 from app.database.row_checksums import is_intact
 from app.database.sessions import affected
-from app.database.tables import AnsweringProcess, BatchPrediction, Evaluation, now
+from app.database.tables import AnsweringProcess, BatchPrediction, Dataset, Evaluation, now
 from app.errors import Conflict, TooManyRequests
 
 ACTIVE = ("queued", "running")
@@ -73,6 +74,16 @@ def waiting(session: Session) -> list[Waiting]:
             is_orphan = row.status == "running" and process not in living
             found.append(Waiting(kind, *row, is_orphan))
     return sorted(found, key=lambda each: each.age)
+
+
+def is_seen(session: Session, row: Pass) -> bool:
+    """Return whether the caller may see the selection's space, and the dataset.
+
+    What a pass shows names images of its dataset, and their labels.
+    """
+    dataset = session.get(Dataset, row.dataset_id) if row.dataset_id else None
+    is_of_private = dataset is not None and not callers.sees(session, dataset.space)
+    return callers.sees(session, row.space) and not is_of_private
 
 
 def check_room(session: Session, most: int) -> None:

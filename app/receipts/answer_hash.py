@@ -22,6 +22,7 @@ from app.receipts.body import environment
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
 from tangent.errors import TangentError
+from tangent.vocabulary import OF_STATISTICS
 
 FAILURES = (Problem, TangentError, BlobMissing)
 
@@ -93,6 +94,11 @@ class AnswerHashes:
 
 def _members(session: Session, space: str, before: int | None) -> tuple[Space, Members]:
     parts = remaining.components(session, space, before=before)
-    # A derived component answers only when a request names it.
-    members = [(part, None) for part in parts if part.derived is None]
-    return spaces.get(session, space, of_anybody=True), members
+    row = spaces.get(session, space, of_anybody=True)
+    # A derived component answers only when a request names it, and one without statistics never
+    # by a rule that adds statistics.
+    takes_all = row.default_rule not in OF_STATISTICS
+    members = [
+        (part, None) for part in parts if part.derived is None and (part.statistics or takes_all)
+    ]
+    return row, members

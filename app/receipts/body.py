@@ -16,11 +16,22 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
+import tangent_composer
+
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("app", "migrations", "tangent", "training_worker")
+CONTRACT = Path(tangent_composer.__file__).resolve().parent
+OURS = (
+    *(ROOT / name for name in ("app", "migrations", "tangent", "training_worker")),
+    *(
+        CONTRACT / name
+        for name in ("canonical_json.py", "labels.py", "receipts", "schemas", "vocabulary.py")
+    ),
+)
 LIBRARIES = ("torch", "timm")
 NOT_COVERED = (
     "component files and images that were downloaded",
+    "what a component file from before and one from after the deletion, or answers, tell together: "
+    "their difference is an exact function of what was deleted (see Cohen et al., FORC 2026)",
     "answers given and evaluations read before the deletion",
     "backups and replicas of the database and of the blob folder",
     "what a database server keeps of deleted rows until it cleans up, and its logs",
@@ -41,10 +52,11 @@ def installed(package: str) -> str:
 def code() -> dict[str, str]:
     """Return the project's version, and one hash over its Python files on this disk."""
     digest = hashlib.sha256()
-    for folder in OURS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for place in OURS:
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
+            name = path.relative_to(CONTRACT.parent if place.parent == CONTRACT else ROOT)
+            digest.update(f"{name.as_posix()} {content}\n".encode())
     return {"version": installed("tangent-composer"), "sha256": digest.hexdigest()}
 
 
@@ -65,11 +77,11 @@ def salted(salt: str, content: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A component, a dataset, an image or a dataset's labels."""
+    """A component, a dataset, an image or its label, or a dataset's labels or new images."""
 
     kind: str
     id: str
-    dataset_id: str | None = None  # of an image
+    dataset_id: str | None = None  # of an image or its label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +120,15 @@ class AlsoHeld:
 
     datasets: int  # with some of the images
     images: int  # that were removed, or in the own dataset of a removed component
-    components: int  # with the same file as a removed one
+    components: int  # with the same file as a removed one, statistics aside
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentOutcome:
-    """The effect of a dataset's change on one component that was trained from it."""
+    """The effect of a dataset's change on one component that is made from it."""
 
     id: str
-    outcome: str  # down_dated, relabelled, retraining or queued
+    outcome: str  # down_dated, relabelled, updated, retraining, queued or unaffected
     old_sha256: str | None = None
     new_sha256: str | None = None
 
@@ -153,6 +165,7 @@ class BodyV1:
     salt: str
     salted_archive_sha256: str | None
     salted_image_sha256: tuple[str, ...] | None = None
+    added_images: int | None = None  # that the dataset has gained
     removed: tuple[Removed, ...]
     invalidated: Invalidated
     also_held: AlsoHeld | None = None  # None: by nothing else

@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.parts import Signer
-from app.receipts import envelope
 from app.store import components
+from tangent_composer.receipts import envelope
 
 
 def signature_of(session: Session, component_id: str, signer: Signer | None) -> dict[str, Any]:

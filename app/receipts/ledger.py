@@ -14,13 +14,14 @@ from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Receipt, ReceiptKey, now
 from app.errors import NotFound
 from app.parts import Signer
-from app.receipts import signing, tree
-from app.receipts.signing import ZEROS
+from app.receipts import tree
+from tangent_composer.receipts import signatures
+from tangent_composer.receipts.signatures import ZEROS
 
 
 def hash_of(receipt: Receipt) -> str:
     """Return the `hash` that the receipt must have."""
-    return signing.hash_of(
+    return signatures.hash_of(
         number=receipt.number,
         id=receipt.id,
         created_at=receipt.stamp,
@@ -118,11 +119,11 @@ def signature_ok(session: Session, receipt: Receipt) -> bool | None:
     if kept is None:
         return False
     try:
-        public = signing.public_key(kept.public_key)
-    except signing.BadKey:
+        public = signatures.public_key(kept.public_key)
+    except signatures.BadKey:
         return False
-    named = signing.key_id_of(public) == receipt.key_id
-    return named and signing.holds(receipt.hash, receipt.signature, public)
+    named = signatures.key_id_of(public) == receipt.key_id
+    return named and signatures.holds(receipt.hash, receipt.signature, public)
 
 
 def broken_at(session: Session) -> int | None:

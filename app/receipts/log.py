@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from app.database.tables import Receipt
 from app.errors import Conflict, NotFound
 from app.parts import Signer
-from app.receipts import checkpoint, ledger, tree
+from app.receipts import ledger, tree
+from tangent_composer.receipts import checkpoint
 
 
 def signed_checkpoint(session: Session, signer: Signer | None) -> str:

@@ -4,7 +4,9 @@ The places are rows, blobs, scratch files and the job engine's records. The API 
 there the residue.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, cast, func, or_, select
@@ -32,6 +34,7 @@ from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
 from app.passes import leftovers
 
+IDS_AT_ONCE = 100  # as a condition of very many parts is refused by SQLite
 ANSWERS = Evaluation.selection, Evaluation.model, Evaluation.result, Evaluation.error
 BATCHES = BatchPrediction.selection, BatchPrediction.model, BatchPrediction.error
 CHECKED = (
@@ -56,7 +59,14 @@ def count(session: Session, blobs: LocalBlobs, ids: Iterable[str]) -> dict[str, 
 
     Receipts and tombstones do not count.
     """
-    ids = list(ids)
+    left: Counter[str] = Counter()
+    waiting = iter(ids)
+    while some := list(islice(waiting, IDS_AT_ONCE)):
+        left.update(_count(session, blobs, some))
+    return dict(left)
+
+
+def _count(session: Session, blobs: LocalBlobs, ids: list[str]) -> dict[str, int]:
     counts = {
         "rows": _rows(session, Component.id.in_(ids)) + _rows(session, Dataset.id.in_(ids)),
         "parents": _rows(session, ComponentParent.component_id.in_(ids))

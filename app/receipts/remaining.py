@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, not_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database.canonical_json import canonical
 from app.database.sessions import transaction
 from app.database.tables import Component, Space
 from app.files import component_files
 from app.files.blobs import LocalBlobs
+from tangent_composer.canonical_json import canonical
 
 MAX_BYTES = 4 * 2**30  # of files that one check reads: some seconds of hashing
 
@@ -50,13 +50,17 @@ class FileCheck:
 
 
 def snapshot(session: Session, space: str) -> Snapshot:
-    """Return the space's labels, as `spaces.labels`, and the manifest of its components."""
+    """Return the space's labels, as `spaces.labels`, and the manifest of its components.
+
+    A space that was deleted has neither.
+    """
     declared = select(Space.declared_labels).where(Space.name == space)
     ready = select(Component.labels, Component.sha256, Component.automatic).where(
         Component.space == space, Component.status == "ready"
     )
     rows = session.execute(ready).all()
-    labels = frozenset(session.scalars(declared).one()).union(*(row.labels for row in rows))
+    own: list[str] = session.scalars(declared).one_or_none() or []
+    labels = frozenset(own).union(*(row.labels for row in rows))
     return Snapshot(space, labels, *manifest_of(row.sha256 for row in rows if not row.automatic))
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Receipt, ReceiptNode
 from app.errors import Conflict, Invalid
-from app.receipts import merkle
+from tangent_composer.receipts import merkle
 
 log = logging.getLogger(__name__)
 

@@ -1,39 +1,50 @@
-"""All settings, in one frozen class; this is the only file that reads the environment."""
+"""Every setting of the service, in one frozen class."""
 
-import os
-import re
 from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
+from sqlalchemy import URL
 
+from app.settings import environment
 from app.settings.addresses import (
     fault_of_database,
+    fault_of_device,
     fault_of_host,
     fault_of_key,
     fault_of_origin,
+    fault_of_prefix,
     is_loopback,
     listed,
     sqlalchemy_url,
 )
+from app.settings.environment import SECRET as SECRET
+from app.settings.environment import SERVICE_LINK
+from app.settings.environment import BadSettings as BadSettings
+from app.settings.environment import environment_with as environment_with
 from app.settings.limits import Limits
 
-SECRET = ("api_key", "database_url")  # settings whose values are not shown
-FAULT_OF = {"host": fault_of_host, "database_url": fault_of_database, "api_key": fault_of_key}
+FAULT_OF = {
+    "host": fault_of_host,
+    "database_url": fault_of_database,
+    "api_key": fault_of_key,
+    "device": fault_of_device,
+}
 SHARED = (  # bounds of the whole service, of which each API process has an equal share
     *("max_connections", "max_connections_per_address", "max_event_streams"),
     *("max_concurrent_uploads", "max_concurrent_predictions", "max_waiting_predictions"),
 )
-SERVICE_LINK = re.compile(r"[a-z]+://")  # of Kubernetes, for a Service that is called tangent
 
 
 class Settings(Limits):
     """Read from `TANGENT_<NAME>` variables; every field is a row of docs/settings.md."""
 
-    model_config = SettingsConfigDict(env_prefix="TANGENT_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=environment.PREFIX, frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     host: str = Field(
         "127.0.0.1", description="address to listen on; any address but loopback needs an API key"
@@ -47,6 +58,11 @@ class Settings(Limits):
     allowed_origins: str | None = Field(
         None,
         description="origins whose pages may use the service from browsers (CORS), with commas",
+    )
+    root_path: str | None = Field(
+        None,
+        description="path below which a proxy has the service, such as /tangent; the proxy may "
+        "take it away or leave it",
     )
     api_key: str | None = Field(
         None,
@@ -86,6 +102,11 @@ class Settings(Limits):
         None,
         description="folder with weights that new spaces may be opened from, see backbones.md; "
         "without it, only shipped backbones and those of timm and the hub",
+    )
+    space_cards: Literal["public", "all", "none"] = Field(
+        "public",
+        description="spaces whose card, with the backbone's weights, keys with scope read may "
+        "download: those of shipped weights and timm's; all, with weights of your own; or none",
     )
     device: str = Field(
         "auto", description="torch device for answers and training: auto, cpu, cuda, cuda:1 …"
@@ -157,18 +178,14 @@ class Settings(Limits):
     @field_validator("*", mode="before")
     @classmethod
     def _as_meant(cls, given: Any, info: ValidationInfo) -> Any:
-        """Strip blanks; take an empty value as none, but not an empty secret.
-
-        Somebody has meant to give a secret that came empty.
-        """
+        """Strip blanks; take an empty value, or the address of a Kubernetes Service, as none."""
         name = str(info.field_name)
-        if not isinstance(given, str) or name == "database_url":
+        if not isinstance(given, str) or (name == "database_url" and given.strip()):
             return given
         text = given.strip()
         if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
             raise ValueError("it has quotes around it, as docker's --env-file keeps them")
-        unset = not text and name not in SECRET
-        if unset or (name == "port" and SERVICE_LINK.match(text)):
+        if not text or (name == "port" and SERVICE_LINK.match(text)):
             return cls.model_fields[name].get_default()
         return text.strip("[]") if name == "host" else text
 
@@ -178,6 +195,14 @@ class Settings(Limits):
         if value is not None and (fault := FAULT_OF[str(info.field_name)](value)):
             raise ValueError(fault)
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and (why := fault_of_prefix(path)):
+            raise ValueError(why)
+        return path or None
 
     @field_validator("allowed_hosts", "allowed_origins")
     @classmethod
@@ -243,20 +268,17 @@ class Settings(Limits):
         return listed(self.allowed_origins)
 
     @property
+    def prefix(self) -> str:
+        """The path before the service's own paths in its addresses, or none."""
+        return self.root_path or ""
+
+    @property
     def sql_url(self) -> str:
         """The database's SQLAlchemy URL; Postgres through psycopg 3."""
         if self.database_url is None:
-            return f"sqlite:///{(self.data_dir / 'tangent.db').absolute()}"
+            file = (self.data_dir / "tangent.db").absolute()
+            return URL.create("sqlite", database=str(file)).render_as_string()
         return sqlalchemy_url(self.database_url)
-
-
-class BadSettings(Exception):
-    """Settings that cannot be used; the message has one sentence per setting."""
-
-
-def environment_with(**variables: str) -> dict[str, str]:
-    """Return this process's environment and these variables, for a process that it starts."""
-    return {**os.environ, **variables}
 
 
 def read(**flags: Any) -> Settings:
@@ -266,18 +288,9 @@ def read(**flags: Any) -> Settings:
         BadSettings: names every wrong flag or variable, and says why it is wrong.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        wrong = [_sentence(detail, given) for detail in error.errors(include_url=False)]
-        raise BadSettings("; ".join(wrong)) from None
+    return environment.read_as(Settings, given)
 
 
-def _sentence(error: Any, given: dict[str, Any]) -> str:
-    message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    name = str(error["loc"][0])
-    source = f"--{name.replace('_', '-')}" if name in given else f"TANGENT_{name.upper()}"
-    value = "***" if name in SECRET else repr(error["input"])
-    return f"{source} is {value}: {message}"
+def remarks() -> list[str]:
+    """Return a sentence for each variable that has no effect, though somebody has set it."""
+    return environment.remarks(Settings.model_fields)

@@ -1,4 +1,4 @@
-"""Addresses and keys as settings have them, of hosts, origins and databases, and their faults.
+"""Addresses, keys and devices as settings have them, and their faults.
 
 A fault is the rest of a sentence that begins with the setting's name and value.
 """
@@ -12,6 +12,12 @@ from sqlalchemy.exc import ArgumentError
 POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 DATABASES = (*POSTGRES, "sqlite", "sqlite+pysqlite")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s\"']+")
+DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|xla|hpu|mtia|privateuseone)(:[0-9]{1,4})?")
+PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+OWN_PATHS = (
+    *("v1", "v2", "docs", "redoc", "openapi.json", "static-offline-docs"),
+    *("livez", "readyz", "metrics", "page", "session", "favicon.ico"),
+)
 WITH_PORT = re.compile(r"[^:]*:\d+|\[.*\]:\d+")
 WRITE_DATABASE = "write postgresql://user:password@host:5432/name"
 
@@ -45,6 +51,25 @@ def fault_of_origin(origin: str) -> str | None:
     if ORIGIN.fullmatch(origin):
         return None
     return f"{origin!r} is no origin: write it as https://example.org, without a path"
+
+
+def fault_of_prefix(path: str) -> str | None:
+    """Return what is wrong with the path below which a proxy has the service."""
+    if not PREFIX.fullmatch(path):
+        return "it is no path: write it as /tangent, of letters, digits and . _ ~ -"
+    if path.split("/")[1] in OWN_PATHS:
+        return f"the service has a path /{path.split('/')[1]} of its own: choose another name"
+    return None
+
+
+def fault_of_device(device: str) -> str | None:
+    """Return what is wrong with the name of a device, before torch is asked whether it is there."""
+    if DEVICE.fullmatch(device):
+        return None
+    return (
+        f"torch cannot compute on a device {device!r}: use auto, cpu, or cuda on a machine with a "
+        "GPU"
+    )
 
 
 def fault_of_key(key: str) -> str | None:

@@ -56,10 +56,25 @@ class Limits(BaseSettings):
         ge=1,
         description="maximum number of images × components in an answer with attributions",
     )
+    max_direction_numbers: int = Field(
+        2**20,
+        ge=1,
+        description="maximum number of images × labels × components in an answer with directions",
+    )
     max_solve_numbers: int = Field(
         2**25,
         ge=1,
         description="maximum number of images × labels × components in a weight fit, 8 bytes each",
+    )
+    max_report_images: int = Field(
+        20_000, ge=1, description="maximum number of images in a label report"
+    )
+    calibration_images: int = Field(
+        256,
+        ge=0,
+        le=4096,
+        description="training images by which the novelty and the probabilities of a selection's "
+        "answers are judged; they go through the backbone once after each change of it. 0: none",
     )
     client_seconds: float = Field(
         30.0,
@@ -68,13 +83,22 @@ class Limits(BaseSettings):
         "or takes; slower connections are closed",
     )
     keep_alive_seconds: int = Field(
-        75, ge=1, description="seconds that an idle connection stays open; more than a proxy's"
+        90,
+        ge=1,
+        description="seconds that an idle connection stays open; more than a proxy keeps its own, "
+        "which is 60 for nginx and AWS and 600 for Google Cloud",
     )
     max_connections: int = Field(
         1_000, ge=1, description="maximum number of open connections; others are answered 503"
     )
     max_connections_per_address: int = Field(
         500, ge=1, description="maximum number of open connections from one address"
+    )
+    session_seconds: int = Field(
+        12 * 3600,
+        ge=60,
+        le=30 * 86400,
+        description="seconds after which a browser has to send its key again, see api-keys.md",
     )
     max_event_streams: int = Field(
         200, ge=1, description="maximum number of open event streams; others are answered 503"

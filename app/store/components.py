@@ -25,10 +25,10 @@ from sqlalchemy.orm import Session, defer
 
 from app.access import callers
 from app.database.ledger_order import receipts_so_far
-from app.database.row_checksums import KEPT
 from app.database.sessions import affected, hold_write_lock
 from app.database.tables import Component, ComponentEvent, Tombstone, now
 from app.errors import Conflict, Gone, NotFound, NotReady
+from app.store import privacy_ledger
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")
@@ -109,26 +109,6 @@ def get(session: Session, component_id: str) -> Component:
     )
 
 
-def list_(
-    session: Session,
-    *,
-    after: str | None,
-    limit: int,
-    status: str | None = None,
-    space: str | None = None,
-) -> list[Component]:
-    """Return components after the id `after`, oldest first, without replaced ones."""
-    visible = callers.seen(session, Component.space)
-    query = select(Component).where(current(), *visible).order_by(Component.id).limit(limit)
-    if after is not None:
-        query = query.where(Component.id > after)
-    if status is not None:
-        query = query.where(Component.status == status)
-    if space is not None:
-        query = query.where(Component.space == space)
-    return list(session.scalars(query.execution_options(**KEPT)))
-
-
 def current() -> ColumnElement[bool]:
     """Return the condition that the service has not replaced the component."""
     return Component.replaced_at.is_(None)
@@ -187,6 +167,7 @@ def publish(
     content = file | {"labels": labels, "metrics": metrics, "receipts_before": receipts_so_far()}
     if not move(session, component_id, "publish", Component.generation == generation, **content):
         return False
+    privacy_ledger.note_release(session, component_id)
     add_event(session, component_id, "status", status="ready", metrics=metrics)
     return True
 

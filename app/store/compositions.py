@@ -7,23 +7,30 @@ are ready at the time of asking.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access import callers
-from app.database.canonical_json import canonical
-from app.database.row_checksums import KEPT
 from app.database.sessions import hold_write_lock
-from app.database.tables import Component, Composition, CompositionMember, Space, now
+from app.database.tables import (
+    Component,
+    Composition,
+    CompositionMember,
+    IdempotencyKey,
+    Space,
+    now,
+)
 from app.errors import Conflict, Invalid, NotFound
 from app.files.blobs import LocalBlobs
-from app.store import components, quotas, refinements, spaces
+from app.store import components, idempotency, quotas, refinements, spaces
 from app.store.composition_versions import precondition
 from app.store.members import Weighted, choose, joinable, selected, weigh
+from app.store.privacy_accounting import Total
 from tangent.vocabulary import LINEAR
+from tangent_composer.canonical_json import canonical
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Selection:
     retraining: list[str]  # ids of components left out because they are being retrained
     damaged: list[str]  # ids of components left out because their files are damaged
     refinement: Component | None = None  # of a joint selection at a block scope, in any status
+    privacy: tuple[Total, str] | None = None  # of its private components together, and its unit
     to_refine: bool = False  # rule joint at a block scope, of a composition or all components
 
     @property
@@ -59,14 +67,21 @@ class Selection:
 
 def etag(composition: Composition) -> str:
     """Return the composition's version, a hash of its content."""
-    content = {
+    content = _content(composition)
+    if composition.tags:  # without them, versions are those of before there were any
+        content["metadata"] = composition.tags
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def _content(composition: Composition) -> dict[str, Any]:
+    """Return what answers depend on."""
+    return {
         "name": composition.name,
         "space": composition.space,
         "rule": composition.rule,
         "everything": composition.everything,
         "members": sorted([m.component_id, m.weight] for m in composition.members),
     }
-    return hashlib.sha256(canonical(content)).hexdigest()
 
 
 def get(session: Session, name: str) -> Composition:
@@ -84,19 +99,6 @@ def get(session: Session, name: str) -> Composition:
     return composition
 
 
-def list_(
-    session: Session, *, after: str | None, limit: int, space: str | None = None
-) -> list[Composition]:
-    """Return compositions sorted by name, from the cursor on."""
-    visible = callers.seen(session, Composition.space)
-    query = select(Composition).where(*visible).order_by(Composition.name).limit(limit)
-    if after is not None:
-        query = query.where(Composition.name > after)
-    if space is not None:
-        query = query.where(Composition.space == space)
-    return list(session.scalars(query.execution_options(**KEPT)))
-
-
 def put(
     session: Session,
     blobs: LocalBlobs,
@@ -105,6 +107,7 @@ def put(
     space: Space,
     rule: str,
     components: Literal["all"] | Sequence[Weighted],
+    metadata: Mapping[str, str] | None = None,
     if_match: str | None = None,
     if_none_match: str | None = None,
 ) -> tuple[Composition, bool]:
@@ -117,20 +120,22 @@ def put(
         Invalid, Conflict, NotFound, Gone: a rule, weight or component that cannot be used.
     """
     hold_write_lock(session)
+    spaces.hold(session, space)
     everything = components == "all"
     chosen = [] if components == "all" else list(components)
     weigh(rule, chosen)
+    spaces.check_rule(rule, space.scope)
     if everything and rule == "weighted":
         raise Invalid("bad_weight", 'rule weighted needs a weight for every component, not "all"')
     _hold(session, space, rule, [component_id for component_id, _ in chosen])
     composition, created = _row(session, name, space)
     precondition(None if created else etag(composition), if_match, if_none_match)
-    before = etag(composition)
+    before = _content(composition)
     composition.space, composition.rule, composition.everything = space.name, rule, everything
-    composition.solved = None  # these weights are given
+    composition.solved, composition.tags = None, dict(metadata or {})  # its weights are given
     set_members(composition, dict(chosen))
     session.flush()
-    if not created and etag(composition) != before:
+    if not created and _content(composition) != before:
         refinements.replace(session, blobs, space, name)
     return composition, created
 
@@ -148,7 +153,7 @@ def set_members(composition: Composition, weights: Mapping[str, float | None]) -
 
 
 def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | None = None) -> None:
-    """Delete the composition and its refinement; its components stay.
+    """Delete the composition, its refinement and the keys of its solves; its components stay.
 
     Raises:
         StaleVersion: `composition_changed` if its etag is not `if_match`.
@@ -158,6 +163,7 @@ def remove(session: Session, blobs: LocalBlobs, name: str, *, if_match: str | No
     session.refresh(composition, with_for_update=True)
     precondition(etag(composition), if_match)
     refinements.replace(session, blobs, spaces.get(session, composition.space), name)
+    session.execute(delete(IdempotencyKey).where(idempotency.of_solves([name])))
     session.delete(composition)
     session.flush()
 
@@ -231,6 +237,7 @@ def _selection(
     *,
     lasting: bool,
 ) -> Selection:
+    spaces.check_rule(rule, space.scope)
     chosen = choose(session, space, rule, given, skip_retraining=lasting)
     inexact = rule == "joint" and space.scope not in LINEAR
     return Selection(
@@ -264,7 +271,7 @@ def _row(session: Session, name: str, space: Space) -> tuple[Composition, bool]:
             _check_seen(session, row)
             return row, False
         quotas.check(session, max_compositions=1)
-        row = Composition(name=name, space=space.name, rule="average", everything=True)
+        row = Composition(name=name, space=space.name, rule="average", everything=True, tags={})
         row.created_by = callers.key_id_of(session)
         try:
             with session.begin_nested():

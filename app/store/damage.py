@@ -2,7 +2,7 @@
 
     note(sessions, blobs, lost)               as soon as anything has met a `DamagedFile`
     mend(sessions, blobs)                     at every start
-    note_images(sessions, dataset_id, ids)    as soon as anything has met other bytes
+    note_images(sessions, dataset, ids)       as soon as anything has met other bytes
 
 The row keeps the name and the hash of its file. So a file that is put back from a backup serves
 from the next start or scrub (app.store.scrub), and a folder that was away for a moment loses
@@ -88,15 +88,23 @@ def restore(sessions: sessionmaker[Session], row: Component) -> bool:
 
 
 def note_images(
-    sessions: sessionmaker[Session], dataset_id: str, ids: Sequence[str], *, damaged: bool = True
+    sessions: sessionmaker[Session],
+    dataset: Dataset,
+    ids: Sequence[str],
+    *,
+    damaged: bool = True,
 ) -> int:
     """Mark the images as damaged, or as whole again; return how many were marked otherwise.
 
-    An image that was deleted in the meantime has no row any more, and is not damaged.
+    An image that was deleted in the meantime has no row any more, and is not damaged. Nor is one of
+    a dataset that has got another pack since its row was read.
     """
-    changed = 0
+    changed, dataset_id = 0, dataset.id
     with transaction(sessions) as session:
         hold_write_lock(session)
+        pack = select(Dataset.pack_key).where(Dataset.id == dataset_id)
+        if session.scalar(pack) != dataset.pack_key:
+            return 0
         for start in range(0, len(ids), ROWS_AT_ONCE):
             some = Image.id.in_(ids[start : start + ROWS_AT_ONCE])
             mine = Image.dataset_id == dataset_id, Image.damaged.is_not(damaged), some

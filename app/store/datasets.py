@@ -1,45 +1,33 @@
 """Datasets and their images: rows here, the image files in one pack a dataset among the blobs."""
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from sqlalchemy import distinct, func, insert, select
-from sqlalchemy.orm import Session, aliased, defer, sessionmaker
+from sqlalchemy import ColumnElement, distinct, func, select
+from sqlalchemy.orm import Session, aliased, sessionmaker
 
 from app.access import callers
 from app.archives import packs, uploads
 from app.archives.entries import Limits
-from app.archives.uploads import LabelledImage, Upload
+from app.archives.uploads import Upload
 from app.database.ids import next_id
 from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image, Tombstone
-from app.errors import Gone, Invalid, NotFound, NotReady
+from app.errors import Gone, NotFound
+from app.files import stored_images
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import Intent, store
-from tangent.components.labels import tidy
+from app.store import image_rows
+from app.store.training_images import in_split
+from tangent_composer.labels import tidy
 
 ROWS_AT_ONCE = 2000
 PACK = "images.pack"
 IMAGE_DAMAGED = "image_damaged"  # code of a failed training
 HOLDING = ("queued", "training", "ready")  # statuses of components with a dataset's images
 SCRATCH = "upload"  # prefix of the packs being written
-
-
-def unreadable(path: str, reason: str) -> Invalid:
-    """Return the problem of a stored image that does not decode under the present limits."""
-    return Invalid(
-        "image_unreadable",
-        f"image {path} of the dataset cannot be read any more: {reason}: delete this image",
-    )
-
-
-def damaged(missing: BlobMissing) -> NotReady:
-    """Return the problem of an image that has a row but no bytes."""
-    return NotReady("image_damaged", f"{missing}: restore the pack, or delete the image")
 
 
 @contextmanager
@@ -64,7 +52,8 @@ def store_pack(sessions: sessionmaker[Session], blobs: LocalBlobs, upload: Uploa
 
 def pack_bytes(upload: Upload) -> int:
     """Return the size of the upload's pack, wherever it has been moved."""
-    return max((place.offset + place.length for _, _, place, _ in upload.images), default=0)
+    ends = (each.place.offset + each.place.length for each in upload.images)
+    return max(ends, default=0)
 
 
 def add(
@@ -80,10 +69,15 @@ def add(
         bytes=upload.bytes,
         num_images=len(upload.images),
         labels=upload.labels,
+        splits=upload.splits,
         rejected=upload.rejected.listed,
         num_rejected=upload.rejected.count,
         duplicates=upload.duplicates,
-        files={**upload.files._asdict(), "warnings": upload.warnings},
+        files={
+            **upload.files._asdict(),
+            "warnings": upload.warnings,
+            "near_duplicates": upload.near_duplicates,
+        },
         pack_key=pack.key,
         pack_bytes=pack_bytes(upload),
         space=space,
@@ -91,9 +85,7 @@ def add(
     )
     session.add(dataset)
     session.flush()
-    rows = _rows(dataset_id, upload.images)
-    while some := list(islice(rows, ROWS_AT_ONCE)):
-        session.execute(insert(Image), some)
+    image_rows.add(session, image_rows.made(dataset_id, upload.images))
     return dataset
 
 
@@ -120,30 +112,32 @@ def get(session: Session, dataset_id: str) -> Dataset:
     )
 
 
-def list_(session: Session, *, after: str | None, limit: int) -> list[Dataset]:
-    """Return datasets after the cursor, oldest first, without their rejected files."""
-    visible = callers.seen(session, Dataset.space)
-    query = select(Dataset).where(*visible).options(defer(Dataset.rejected, raiseload=True))
-    if after is not None:
-        query = query.where(Dataset.id > after)
-    return list(session.scalars(query.order_by(Dataset.id).limit(limit).execution_options(**KEPT)))
-
-
 def images(
-    session: Session, dataset_id: str, *, label: str | None, after: str | None, limit: int
+    session: Session,
+    dataset_id: str,
+    *,
+    label: str | None,
+    after: str | None,
+    limit: int,
+    split: str | None = None,
 ) -> list[Image]:
-    """Return images after the cursor in the archive's order, of one label or of all.
+    """Return images after the cursor in the archive's order, of one label and split or of all.
 
     Raises:
         Gone, NotFound: as `get`.
     """
     get(session, dataset_id)
-    query = select(Image).where(Image.dataset_id == dataset_id)
+    query = select(Image).where(Image.dataset_id == dataset_id, *in_split(split))
     if label is not None:
-        query = query.where(Image.label.in_({label, tidy(label)}))
+        query = query.where(Image.label.in_(spellings(label)))
     if after is not None:
         query = query.where(Image.id > after)
     return list(session.scalars(query.order_by(Image.id).limit(limit).execution_options(**KEPT)))
+
+
+def spellings(label: str) -> set[str]:
+    """Return the labels that a query for this one finds: its tidy form, and itself."""
+    return {label, tidy(label)}
 
 
 def image(session: Session, dataset_id: str, image_id: str) -> tuple[Dataset, Image]:
@@ -168,7 +162,7 @@ def image(session: Session, dataset_id: str, image_id: str) -> tuple[Dataset, Im
 
 def _check_not_deleted(session: Session, dataset_id: str, image_id: str) -> None:
     tombstone = session.get(Tombstone, image_id)
-    if tombstone is not None and image_id.startswith(f"{_image_prefix(dataset_id)}_"):
+    if tombstone is not None and image_id.startswith(f"{image_rows.prefix(dataset_id)}_"):
         raise Gone(
             "image_deleted",
             f"image {image_id} was deleted: receipt {tombstone.receipt_id} says what went with it",
@@ -200,9 +194,12 @@ def hashes(session: Session) -> Iterator[tuple[str, str, str | None]]:
         yield row.id, row.sha256, row.perceptual_hash
 
 
-def sharing(session: Session, dataset_id: str, limit: int = 10) -> list[tuple[str, int]]:
-    """Return other datasets that hold images of this one, with their number, most first."""
-    other, mine = aliased(Image), select(Image.sha256).where(Image.dataset_id == dataset_id)
+def sharing(
+    session: Session, dataset_id: str, *conditions: ColumnElement[bool], limit: int = 10
+) -> list[tuple[str, int]]:
+    """Return other datasets that hold such images of this one, with their number, most first."""
+    other = aliased(Image)
+    mine = select(Image.sha256).where(Image.dataset_id == dataset_id, *conditions)
     number = func.count(distinct(other.sha256))
     query = select(other.dataset_id, number).join(Dataset, Dataset.id == other.dataset_id)
     query = query.where(other.sha256.in_(mine), other.dataset_id != dataset_id)
@@ -228,9 +225,9 @@ def trained_from(session: Session, dataset_ids: Collection[str]) -> dict[str, li
     return found
 
 
-def rows(session: Session, dataset_id: str) -> list[Image]:
+def rows(session: Session, dataset_id: str, *conditions: ColumnElement[bool]) -> list[Image]:
     """Return all images by (label, sha256, id): an order that does not depend on the archive's."""
-    found = session.scalars(select(Image).where(Image.dataset_id == dataset_id))
+    found = session.scalars(select(Image).where(Image.dataset_id == dataset_id, *conditions))
     return sorted(found, key=lambda row: (row.label, row.sha256, row.id))
 
 
@@ -245,40 +242,11 @@ def read(blobs: LocalBlobs, dataset: Dataset, image: Image) -> bytes:
         data = packs.read(blobs.path(dataset.pack_key), image.pack_offset, image.pack_length)
     except (EOFError, FileNotFoundError) as error:
         raise BlobMissing(f"the bytes of {image.id} are not in its dataset's pack") from error
-    check_bytes(data, image.id, image.sha256)
+    stored_images.check_bytes(data, image.id, image.sha256)
     return data
-
-
-def check_bytes(data: bytes, image_id: str, sha256: str) -> None:
-    """Raise BlobMissing if what lies at an image's place in its pack is not the image's file."""
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise BlobMissing(f"the bytes of {image_id} are not in its dataset's pack")
 
 
 def first_component(session: Session, dataset_id: str) -> Component | None:
     """Return the oldest component that was trained from the dataset."""
     query = select(Component).where(Component.dataset_id == dataset_id, Component.derived.is_(None))
     return session.scalar(query.order_by(Component.id).limit(1))
-
-
-def _image_prefix(dataset_id: str) -> str:
-    return f"img_{dataset_id.removeprefix('ds_')}"
-
-
-def _rows(dataset_id: str, images: Iterable[LabelledImage]) -> Iterator[dict[str, Any]]:
-    prefix = _image_prefix(dataset_id)
-    for position, (label, found, place, copies) in enumerate(images):
-        yield {
-            "id": f"{prefix}_{position:06d}",
-            "dataset_id": dataset_id,
-            "path": found.path,
-            "label": label,
-            "sha256": found.sha256.hex(),
-            "perceptual_hash": found.facts.perceptual_hash,
-            "copies": copies,
-            "media_type": found.facts.media_type,
-            "width": found.facts.width,
-            "height": found.facts.height,
-            "pack_offset": place.offset,
-            "pack_length": place.length,
-        }

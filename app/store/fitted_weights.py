@@ -56,6 +56,26 @@ def store(
     return row
 
 
+def fitted_to(session: Session, selection: Mapping[str, Any]) -> str | None:
+    """Return the dataset that the weights of a selection were fitted to, if any were.
+
+    Raises:
+        Conflict: `selection_changed` if its composition has other weights by now.
+    """
+    named = selection["composition"]
+    if named is None or selection["rule"] != "weighted":
+        return None
+    row = session.get(Composition, named["name"], populate_existing=True)
+    members = row.members if row is not None else []
+    weights = {each.component_id: 1.0 if each.weight is None else each.weight for each in members}
+    if row is None or any(weights.get(p["id"]) != p["weight"] for p in selection["components"]):
+        raise Conflict(
+            "selection_changed",
+            f"composition {named['name']!r} changed in the meantime: ask again",
+        )
+    return str((row.solved or {})["dataset_id"]) if held(row) else None
+
+
 def held(row: Composition) -> bool:
     """Return True if the composition has valid fitted weights."""
     return row.solved is not None and row.solved["status"] == "ready"

@@ -12,19 +12,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database.canonical_json import canonical
 from app.database.sessions import affected
-from app.database.tables import IdempotencyKey, Tombstone
+from app.database.tables import (
+    BatchPrediction,
+    Composition,
+    Evaluation,
+    IdempotencyKey,
+    Tombstone,
+)
 from app.errors import Gone, Invalid
+from tangent_composer.canonical_json import canonical
 
 
 def hash_of(request: Any) -> str:
     """Return the SHA-256 of the request as canonical JSON."""
     return hashlib.sha256(canonical(request)).hexdigest()
+
+
+ROUTES = ("labels", "images", "images/delete")  # of a dataset, which answer with a receipt
 
 
 def claim(
@@ -66,16 +75,40 @@ def find(session: Session, *, key: str, route: str, request_hash: str) -> str | 
     return row.resource_id
 
 
-def bury(session: Session, resource_ids: Sequence[str], receipt_id: str) -> int:
-    """Delete the keys that created these resources, but keep them spent; return how many.
+def of_resources(ids: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition of the keys that created these."""
+    return IdempotencyKey.resource_id.in_(ids)
 
-    The keys used on a dataset's own routes are deleted with the dataset.
+
+def of_dataset(dataset_id: str) -> ColumnElement[bool]:
+    """Return the condition of the keys that were used on the dataset's own routes."""
+    below = [f"POST /v1/datasets/{dataset_id}/{what}" for what in ROUTES]
+    by_key = [IdempotencyKey.route.startswith(f"{each} ", autoescape=True) for each in below]
+    return or_(IdempotencyKey.route.in_(below), *by_key)
+
+
+def of_solves(names: Sequence[str] | Select[str]) -> ColumnElement[bool]:
+    """Return the condition of the keys that fitted the weights of these compositions."""
+    route = IdempotencyKey.route.startswith("POST /v1/compositions/", autoescape=True)
+    return and_(route, IdempotencyKey.resource_id.in_(names))
+
+
+def of_space(name: str) -> ColumnElement[bool]:
+    """Return the condition of the key that opened a space, and of those of the work in it.
+
+    These are the keys of evaluations, batch predictions and solves.
     """
-    below = [f"POST /v1/datasets/{each}/labels" for each in resource_ids]
-    routes = [IdempotencyKey.route.startswith(f"{each} ") for each in below]  # of a key
-    mine = or_(
-        IdempotencyKey.resource_id.in_(resource_ids), IdempotencyKey.route.in_(below), *routes
-    )
+    route = IdempotencyKey.route
+    opened = or_(route == "POST /v1/spaces", route.startswith("POST /v1/spaces ", autoescape=True))
+    passes = (Evaluation, BatchPrediction)
+    ids = [select(table.id).where(table.space == name) for table in passes]
+    names = select(Composition.name).where(Composition.space == name)
+    work = [IdempotencyKey.resource_id.in_(each) for each in ids]
+    return or_(and_(opened, IdempotencyKey.resource_id == name), *work, of_solves(names))
+
+
+def bury(session: Session, mine: ColumnElement[bool], receipt_id: str) -> int:
+    """Delete the keys, but keep them spent; return how many."""
     for key, route in session.execute(select(IdempotencyKey.key, IdempotencyKey.route).where(mine)):
         session.add(Tombstone(subject_id=_grave(key, route), receipt_id=receipt_id))
     return affected(session, delete(IdempotencyKey).where(mine))

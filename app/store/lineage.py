@@ -16,9 +16,11 @@ from app.database.ledger_order import receipts_so_far
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, ComponentParent, Dataset, Space, now
 from app.errors import Conflict, Gone, Invalid
-from app.store import components
+from app.store import components, privacy_ledger, spaces
 from app.store.components import Queue
 from app.store.members import Weighted
+from app.store.training_images import training_labels
+from tangent.components.privacy import Privacy
 
 MAX_IDS = 500  # in one query: SQLite takes a limited number of values
 
@@ -33,17 +35,18 @@ def queue_training(
     hyperparameters: dict[str, Any],
     seed: int,
     tags: dict[str, Any],
+    privacy: Privacy | None = None,
 ) -> Component:
     """Add a component and its training job in the caller's transaction: both exist or neither.
 
     `hyperparameters` are resolved; the default name is the dataset's.
+
+    Raises:
+        Gone, Invalid: `dataset_deleted`; `nothing_to_train`.
+        Conflict: `budget_spent`; `privacy_required`.
     """
-    # Wait for a transaction that is changing or deleting the dataset.
-    held = (
-        select(Dataset).where(Dataset.id == dataset.id).with_for_update(read=True, key_share=True)
-    )
-    if session.scalar(held.execution_options(populate_existing=True)) is None:
-        raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
+    spaces.hold(session, space)
+    _hold_dataset(session, dataset)
     component = Component(
         id=next_id(session, "cmp", Component.id),
         name=name or dataset.name,
@@ -52,13 +55,43 @@ def queue_training(
         status="queued",
         hyperparameters=hyperparameters,
         seed=seed,
-        labels=dict(dataset.labels),
+        labels=_trained_labels(session, dataset, privacy),
         tags=tags,
         fingerprint=space.fingerprint,
+        privacy=None if privacy is None else privacy.as_dict(),
     )
     components.add(session, component)
+    if privacy is not None:
+        privacy_ledger.spend(session, component)
     jobs.enqueue(session, component.job_id)
     return component
+
+
+def _hold_dataset(session: Session, dataset: Dataset) -> None:
+    """Wait for a transaction that is changing or deleting the dataset.
+
+    Raises:
+        Gone: `dataset_deleted`.
+    """
+    held = (
+        select(Dataset).where(Dataset.id == dataset.id).with_for_update(read=True, key_share=True)
+    )
+    if session.scalar(held.execution_options(populate_existing=True)) is None:
+        raise Gone("dataset_deleted", f"dataset {dataset.id} was deleted: train from another one")
+
+
+def _trained_labels(session: Session, dataset: Dataset, privacy: Privacy | None) -> dict[str, int]:
+    """Return the labels with their numbers of training images; 0 where only noise may tell.
+
+    Raises:
+        Invalid: `nothing_to_train`.
+        Conflict: `privacy_required`.
+    """
+    counts = training_labels(session, dataset)
+    if privacy is not None:
+        return dict.fromkeys(privacy.labels, 0)
+    privacy_ledger.require_private(dataset, "a training without privacy")
+    return counts
 
 
 def hold_parents(
@@ -187,6 +220,19 @@ def parents(session: Session, component: Component) -> list[tuple[Component, Com
                 "derive it again",
             )
     return found
+
+
+def with_ancestors(session: Session, rows: Sequence[Component]) -> list[Component]:
+    """Return the components and all that they were derived from here, each once."""
+    found, latest = {row.id: row for row in rows}, [row.id for row in rows if row.derived]
+    while latest:
+        parent = Component.id == ComponentParent.parent_id
+        query = select(Component).join(ComponentParent, parent)
+        query = query.where(ComponentParent.component_id.in_(latest[:MAX_IDS]))
+        new = [row for row in session.scalars(query) if row.id not in found]
+        found |= {row.id: row for row in new}
+        latest = latest[MAX_IDS:] + [row.id for row in new if row.derived]
+    return list(found.values())
 
 
 def descendants(session: Session, ids: Collection[str]) -> list[str]:

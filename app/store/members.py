@@ -12,7 +12,7 @@ from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Component, Dataset, Space
 from app.errors import Conflict, Invalid
 from app.store import components, datasets
-from tangent.vocabulary import RULES, weight_fault
+from tangent.vocabulary import OF_STATISTICS, RULES, weight_fault
 
 RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration yet
 DAMAGED = "component_damaged"
@@ -180,19 +180,30 @@ def is_damaged() -> ColumnElement[bool]:
 
 
 def joinable(rule: str, chosen: Sequence[Component]) -> None:
-    """Refuse derived components by the rule `joint`, as they have no statistics.
+    """Refuse components without statistics by rules that add them: derived ones, some imports.
 
     Raises:
-        Invalid: `component_derived`.
+        Invalid: `component_derived`, `component_without_statistics`.
     """
+    if rule not in OF_STATISTICS:
+        return
     derived = [part.id for part in chosen if part.derived is not None]
-    if rule == "joint" and derived:
+    bare = [part.id for part in chosen if part.derived is None and not part.statistics]
+    if derived:
         raise Invalid(
             "component_derived",
             f"components {', '.join(derived)} were derived from others and have no statistics of "
-            "data of their own, which rule joint adds: name their parents, or use average or "
+            f"data of their own, which rule {rule} adds: name their parents, or use average or "
             "weighted",
             components=derived,
+        )
+    if bare:
+        raise Invalid(
+            "component_without_statistics",
+            f"components {', '.join(bare)} were imported from files without statistics, which rule "
+            f"{rule} adds: use average or weighted, name the components without them, or import "
+            "files with statistics",
+            components=bare,
         )
 
 
@@ -214,5 +225,5 @@ def weigh(rule: str, chosen: Sequence[Weighted]) -> None:
         if fault := weight_fault(rule, weight):
             where = f"component {component_id} has weight {weight!r}, but rule {rule}"
             raise Invalid("bad_weight", f"{where} {fault}")
-    if rule == "joint" and chosen and all(weight == 0 for _, weight in chosen):
-        raise Invalid("bad_weight", "rule joint needs one weight above 0")
+    if rule in OF_STATISTICS and chosen and all(weight == 0 for _, weight in chosen):
+        raise Invalid("bad_weight", f"rule {rule} needs one weight above 0")

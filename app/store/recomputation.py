@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Component, Image, Space
 from app.errors import Conflict
+from app.store import privacy_ledger
+from app.store.training_images import training_only
 from tangent.vocabulary import LINEAR
 
 
@@ -25,14 +27,16 @@ class Verdict:
 def can_be_made_again() -> tuple[ColumnElement[bool], ...]:
     """Return the conditions that `check` holds a row to, for a query that joins the spaces."""
     trained = Component.dataset_id.is_not(None), Component.derived.is_(None)
-    return (Component.status == "ready", *trained, Space.scope.in_(LINEAR))
+    again = Component.privacy.is_(None)
+    return (Component.status == "ready", *trained, again, Space.scope.in_(LINEAR))
 
 
 def check(session: Session, row: Component) -> None:
     """Refuse a component that nothing here can make again to the byte.
 
     Raises:
-        Conflict: `component_not_ready`, `component_not_trained_here`, `component_not_linear`.
+        Conflict: `component_not_ready`, `component_not_trained_here`, `component_not_linear`;
+            `private_component`.
     """
     if row.status != "ready":
         raise Conflict(
@@ -44,6 +48,10 @@ def check(session: Session, row: Component) -> None:
             "component_not_trained_here",
             f"component {row.id} was imported or derived: there are no images here that it could "
             "be made from again; verify it where it was trained, or its signature",
+        )
+    if row.privacy is not None:
+        raise privacy_ledger.refusal(
+            row.id, "made again", "its noise is known to nobody; verify its signature instead"
         )
     scope = session.get_one(Space, row.space).scope
     if scope not in LINEAR:
@@ -67,10 +75,11 @@ def verdict(row: Component, *, stored: str, made: str, here: str) -> Verdict:
 
 
 def images_of(session: Session, dataset_id: str) -> tuple[int, str]:
-    """Return how many images a dataset has, and a hash that whoever has them can make too.
+    """Return how many images a training takes, and a hash that whoever has them can make too.
 
     The hash is the SHA-256 of the lines `<SHA-256 of the image's file> <label>`, sorted.
     """
-    rows = session.execute(select(Image.sha256, Image.label).where(Image.dataset_id == dataset_id))
+    mine = Image.dataset_id == dataset_id, training_only()
+    rows = session.execute(select(Image.sha256, Image.label).where(*mine))
     lines = sorted(f"{sha256} {label}\n".encode() for sha256, label in rows)
     return len(lines), hashlib.sha256(b"".join(lines)).hexdigest()

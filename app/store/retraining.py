@@ -17,7 +17,7 @@ from app.database.tables import Component, Composition, Space, now
 from app.errors import Conflict
 from app.files import intents
 from app.files.blobs import LocalBlobs
-from app.store import components, fitted_weights, spaces
+from app.store import components, fitted_weights, privacy_ledger, spaces
 from app.store.components import ACTIVE, Queue
 from app.store.counts import deletions_so_far
 
@@ -55,7 +55,7 @@ def retrain_space(
     note_change(session, space)
     query = select(Component).where(Component.space == name).order_by(Component.id)
     for row in session.scalars(query.with_for_update()):
-        if _is_trained(row):
+        if _is_trained(row) and row.privacy is None:
             _train_again(session, jobs, blobs, row, space, done, changed=changed)
         elif changed and row.status in (*ACTIVE, "ready"):
             _give_up(session, blobs, row, space, done)
@@ -70,7 +70,8 @@ def retrain_component(
     """Queue a failed component as its next generation; the caller holds the write lock.
 
     Raises:
-        Conflict: `component_not_failed`, `component_not_trained_here`.
+        Conflict: `component_not_failed`, `component_not_trained_here`; `private_component`,
+            `budget_spent`.
     """
     if row.status != "failed":
         raise Conflict(
@@ -83,6 +84,8 @@ def retrain_component(
             f"component {row.id} was imported or derived, not trained from a dataset here: delete "
             "it, and import or derive it again",
         )
+    if row.privacy is not None:
+        privacy_ledger.check_not_released(session, row)
     row.fingerprint = space.fingerprint
     session.flush()
     retry(session, jobs, blobs, row, reason="retrained")
@@ -151,7 +154,9 @@ def _give_up(
     done.failed.append(row.id)
     made = f"space {space.name!r} has fingerprint {space.fingerprint} now, and this component was "
     cause, remedy = "imported for another one", "import one that was made for it"
-    if row.derived is not None:
+    if row.privacy is not None and row.dataset_id is not None:
+        cause, remedy = "private, and made once", "train another one, which spends as much again"
+    elif row.derived is not None:
         cause, remedy = "derived from components that are trained again", "derive it again"
     error = {"code": "space_changed", "detail": f"{made}{cause}: delete it, and {remedy}"}
     if not components.move(session, row.id, "spoil", error=error):

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import frozen_view
 from app.database.tables import Component, Dataset, Image
-from app.files import component_files
+from app.files import component_files, stored_images
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.component_files import UNREADABLE, DamagedFile
 from app.files.paced_files import Pace, PacedFile
-from app.store import damage, datasets
+from app.store import damage
 
 COMPONENTS, DATASETS = "components", "datasets"  # the noun of a position, in the order of reading
 IMAGES_AT_ONCE = 500
@@ -101,9 +101,9 @@ def read_dataset(
         good = [image.id for image in images if image.damaged and image.id not in bad]
         new = [image.id for image in images if image.id in bad and not image.damaged]
         if new:
-            damaged += damage.note_images(sessions, dataset.id, new)
+            damaged += damage.note_images(sessions, dataset, new)
         if good:
-            whole += damage.note_images(sessions, dataset.id, good, damaged=False)
+            whole += damage.note_images(sessions, dataset, good, damaged=False)
     return Read(f"{DATASETS}/{dataset.id}", damaged, whole)
 
 
@@ -127,7 +127,7 @@ def _damaged(blobs: LocalBlobs, pace: Pace, pack_key: str, images: list[Image]) 
 def _is_whole(pack: PacedFile, image: Image) -> bool:
     try:
         data = pack.read_at(image.pack_offset, image.pack_length)
-        datasets.check_bytes(data, image.id, image.sha256)
+        stored_images.check_bytes(data, image.id, image.sha256)
     except BlobMissing:
         return False
     except OSError as error:

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from app.access import callers
 from app.database.row_checksums import KEPT
 from app.database.tables import Component, Space
-from app.errors import Conflict, NotFound, NotReady
+from app.errors import Conflict, Invalid, NotFound, NotReady
 from tangent.errors import TangentError
+from tangent.vocabulary import LINEAR
 
 DEFAULT = "default"
 
@@ -64,6 +65,20 @@ def facts(opened: Opened) -> dict[str, Any]:
     }
 
 
+def check_rule(rule: str, scope: str) -> None:
+    """Refuse the rule `discriminant` where features move.
+
+    Raises:
+        Invalid: `rule_unavailable`.
+    """
+    if rule == "discriminant" and scope not in LINEAR:
+        raise Invalid(
+            "rule_unavailable",
+            f"rule discriminant needs features that do not move, at scope {' or '.join(LINEAR)}; "
+            f"the space's scope is {scope}: use rule joint, or a space of such a scope",
+        )
+
+
 def create(
     session: Session,
     *,
@@ -76,7 +91,10 @@ def create(
 
     Raises:
         Conflict: `space_exists`.
+        Invalid: as `check_rule`.
     """
+    if default_rule is not None:
+        check_rule(default_rule, opened["scope"])
     columns = opened | ({"default_rule": default_rule} if default_rule else {})
     space = Space(name=name, owner=callers.key_id_of(session), shared=shared, **columns)
     try:
@@ -133,6 +151,12 @@ def exists(session: Session, name: str) -> bool:
     return session.get(Space, name) is not None
 
 
+def is_as_it_was(session: Session, space: Space) -> bool:
+    """Return True if there still is the space that this row was read of."""
+    same = Space.name == space.name, Space.fingerprint == space.fingerprint
+    return session.scalar(select(Space.name).where(*same)) is not None
+
+
 def get(session: Session, name: str, *, of_anybody: bool = False) -> Space:
     """Return the space of that name, if the session's caller may see it or it may be anybody's.
 
@@ -145,6 +169,18 @@ def get(session: Session, name: str, *, of_anybody: bool = False) -> Space:
         names = ", ".join(session.scalars(known.order_by(Space.name).limit(20)))
         raise NotFound("space_not_found", f"no space {name!r} exists; there are: {names}")
     return space
+
+
+def hold(session: Session, space: Space) -> None:
+    """Keep a deletion of the space waiting until the transaction ends, which adds to it.
+
+    Raises:
+        NotFound: `space_not_found`, if it was deleted since it was read.
+    """
+    same = Space.name == space.name, Space.fingerprint == space.fingerprint
+    held = select(Space.name).where(*same).with_for_update(read=True, key_share=True)
+    if session.scalar(held) is None:
+        raise NotFound("space_not_found", f"space {space.name!r} was deleted in the meantime")
 
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:

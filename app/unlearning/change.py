@@ -17,14 +17,14 @@ from sqlalchemy.orm import Session, defer
 from app.access import callers
 from app.database.ids import new_id
 from app.database.sessions import hold_write_lock
-from app.database.tables import Component, Dataset, Image
+from app.database.tables import Component, Dataset, Image, Space
 from app.errors import Conflict
 from app.files.blobs import LocalBlobs
 from app.files.intents import Intent
 from app.receipts.body import Subject
 from app.store import components, datasets, lineage
 from app.store.components import Queue
-from app.unlearning.change_plan import Plan
+from app.unlearning.change_plan import Correction, NewImages, Plan
 
 UNUSED = (Dataset.rejected, Dataset.created_at)  # of a dataset that stays; the first is a long list
 
@@ -46,7 +46,7 @@ class DowndatedFile:
 
 @dataclass(frozen=True)
 class DatasetEdit:
-    """Images to remove and labels to rename in a dataset that stays, and its components.
+    """Images and labels to change in a dataset that stays, and its components.
 
     A ready component takes its down-dated file if there is one. All others that may have seen the
     old data are trained again.
@@ -55,10 +55,22 @@ class DatasetEdit:
     dataset: Dataset
     images: list[Image]
     renamed: dict[str, str]  # old label -> new one
-    components: list[Component]  # trained from the dataset, not derived
+    components: list[Component]  # trained from the dataset, not derived, with what changes
+    unaffected: list[Component]  # trained from the dataset without it
+    restarted: list[Component]  # being made of images that stay, but of a pack that goes
     files: Mapping[str, DowndatedFile]  # by component id
     scratch: list[Path]  # of trainings that are lost, listed before a new one can make its own
     jobs: Queue  # takes the trainings that begin again
+    corrected: Correction | None = None
+    added: NewImages | None = None
+    pack: Intent | None = None  # with the new images, in its place but named by no row yet
+
+    @property
+    def outcome(self) -> str:
+        """Return what becomes of a component with a new file, in the terms of receipts."""
+        if self.added is not None:
+            return "updated"
+        return "relabelled" if self.renamed or self.corrected else "down_dated"
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,12 @@ class Change:
     components: list[Component]  # to remove: the subject, or what was trained or derived from it
     dataset: Dataset | None = None  # to remove
     edit: DatasetEdit | None = None
+    space: Space | None = None  # to remove, with all that is in it
     receipt_id: str = field(default_factory=partial(new_id, "rcpt"))
 
     @cached_property
     def subjects(self) -> tuple[Subject, ...]:
-        """All that is gone afterwards."""
+        """All with an id that is gone afterwards; the name of a space may come back."""
         gone = [Subject(kind="component", id=row.id) for row in self.components]
         if self.dataset is not None:
             gone.append(Subject(kind="dataset", id=self.dataset.id))
@@ -90,7 +103,9 @@ class Change:
     @property
     def spaces(self) -> list[str]:
         """The spaces that the receipt describes."""
-        rows = self.components if self.edit is None else self.stored
+        if self.space is not None:
+            return [self.space.name]
+        rows = self.components if self.edit is None else [*self.stored, *self.edit.unaffected]
         return sorted({row.space for row in rows})
 
 
@@ -101,7 +116,7 @@ def of_component(session: Session, component_id: str) -> Change:
         NotFound, Gone: as `components.get`; of two deletions at once, one gets the Gone.
     """
     hold_write_lock(session)
-    rows = _locked(session, Component.id == component_id)
+    rows = locked(session, Component.id == component_id)
     if not rows or not callers.sees(session, rows[0].space):
         components.get(session, component_id)
     return Change(Subject(kind="component", id=component_id), _with_derived(session, rows))
@@ -118,7 +133,7 @@ def of_dataset(session: Session, dataset_id: str, *, cascade: bool) -> Change:
     dataset = session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update())
     if dataset is None or not callers.sees(session, dataset.space):
         dataset = datasets.get(session, dataset_id)
-    rows = _with_derived(session, _locked(session, Component.dataset_id == dataset_id))
+    rows = _with_derived(session, locked(session, Component.dataset_id == dataset_id))
     if rows and not cascade:
         ids = [row.id for row in rows]
         raise Conflict(
@@ -136,6 +151,7 @@ def of_plan(
     jobs: Queue,
     plan: Plan,
     files: Mapping[str, DowndatedFile],
+    pack: Intent | None = None,
 ) -> Change:
     """Lock the plan's dataset and its components; remove all that was derived from them.
 
@@ -144,25 +160,39 @@ def of_plan(
     """
     hold_write_lock(session)
     query = select(Dataset).where(Dataset.id == plan.dataset.id).with_for_update()
-    query = query.options(*(defer(unused, raiseload=True) for unused in UNUSED))
+    if plan.added is None:
+        query = query.options(*(defer(unused, raiseload=True) for unused in UNUSED))
     dataset = session.scalar(query.execution_options(populate_existing=True))
     if dataset is None or dataset.revision != plan.dataset.revision:
         raise Overtaken
-    rows = _with_derived(session, _locked(session, Component.dataset_id == dataset.id))
+    found = locked(session, Component.dataset_id == dataset.id)
+    every = _with_derived(session, found)
+    rows = every if plan.is_seen else []
+    unaffected = [] if plan.is_seen else [row for row in found if row.status == "ready"]
+    moved = plan.added is not None and not plan.is_seen
+    restarted = [row for row in every if moved and row.status == "training"]
     kept = [row for row in rows if row.derived is None]
-    planned = {row.id: row.sha256 for row, _ in plan.components}
-    if {row.id: row.sha256 for row in kept if row.status == "ready"} != planned:
-        raise Overtaken
-    labels = Subject(kind="labels", id=dataset.id)
-    scratch = [path for row in kept for path in blobs.scratch_of(row.id)]
+    _check_as_planned(plan, kept)
+    scratch = [path for row in (*kept, *restarted) for path in blobs.scratch_of(row.id)]
     return Change(
-        subject=labels if plan.renamed else _image(plan.removed[0]),
+        subject=_subject(plan),
         components=[row for row in rows if row.derived is not None],
-        edit=DatasetEdit(dataset, plan.removed, plan.renamed, kept, files, scratch, jobs),
+        edit=DatasetEdit(
+            *(dataset, plan.removed, plan.renamed, kept, unaffected, restarted, files),
+            *(scratch, jobs, plan.corrected, plan.added, pack),
+        ),
     )
 
 
-def _locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
+def _check_as_planned(plan: Plan, kept: list[Component]) -> None:
+    if any(row.privacy and row.status in datasets.HOLDING for row in kept):
+        raise Overtaken  # the next plan is refused, see `change_plan.refuse_private`
+    planned = {row.id: row.sha256 for row, _ in plan.components}
+    if {row.id: row.sha256 for row in kept if row.status == "ready"} != planned:
+        raise Overtaken
+
+
+def locked(session: Session, condition: ColumnElement[bool]) -> list[Component]:
     """Return the components by id; nobody else changes them until the transaction ends."""
     query = select(Component).where(condition).order_by(Component.id).with_for_update()
     query = query.options(*components.WITHOUT_TIMES)
@@ -173,8 +203,20 @@ def _with_derived(session: Session, rows: list[Component]) -> list[Component]:
     """Lock all that was derived from the components; return both by id."""
     derived = lineage.descendants(session, [row.id for row in rows])
     if derived:
-        rows = rows + _locked(session, Component.id.in_(derived))
+        rows = rows + locked(session, Component.id.in_(derived))
     return sorted(rows, key=lambda row: row.id)
+
+
+def _subject(plan: Plan) -> Subject:
+    if plan.renamed:
+        return Subject(kind="labels", id=plan.dataset.id)
+    if plan.corrected is not None:
+        return Subject(kind="label", id=plan.corrected.image.id, dataset_id=plan.dataset.id)
+    if plan.added is not None:
+        return Subject(kind="images", id=plan.dataset.id)
+    if len(plan.removed) > 1:
+        return Subject(kind="several_images", id=plan.dataset.id)
+    return _image(plan.removed[0])
 
 
 def _image(image: Image) -> Subject:

@@ -7,34 +7,25 @@ dataset or a component changes meanwhile, the change is planned again.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, nullcontext
 from typing import Any
-from uuid import uuid4
 
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from app.database.sessions import transaction
-from app.database.tables import Component, Space
-from app.errors import NotReady, Problem
-from app.files.blobs import BlobMissing, LocalBlobs
-from app.files.intents import store
-from app.images.budget import ACCEPTED_TIMES, Budget
-from app.images.image_files import BadImage
-from app.inference.engines import AnyEngine
-from app.inference.models import Written
-from app.inference.opened_spaces import TRAINED, OpenedSpaces, source_of
+from app.errors import NotReady
 from app.parts import Parts
 from app.receipts import ledger
-from app.schemas.datasets import RelabelledDataset, Relabelling
-from app.schemas.receipts import ReceiptOut
-from app.store import datasets
+from app.store import datasets, quotas
 from app.store.idempotency import Once
-from app.unlearning import change_plan
-from app.unlearning.change import Change, DowndatedFile, Overtaken, of_plan
-from app.unlearning.change_plan import Plan
+from app.unlearning import change_plan, changed_files
+from app.unlearning.addition import grown_pack
+from app.unlearning.change import Change, Overtaken, of_plan
+from app.unlearning.change_plan import Plan, Unchanged
 from app.unlearning.unlearn import Unlearned, await_others, unlearn
-from tangent.errors import TangentError
+from tangent_composer.schemas.dataset_images import CorrectedImage, ImageDeletion, LabelCorrection
+from tangent_composer.schemas.datasets import RelabelledDataset, Relabelling
+from tangent_composer.schemas.receipts import ReceiptOut
 
 MAX_ATTEMPTS = 10
 Claim = Callable[[Session, str], str]  # receipt id -> id of this request's receipt
@@ -70,6 +61,54 @@ def relabel_dataset(
         return RelabelledDataset.of(shown, ReceiptOut.of(done.receipt)), done.unconfirmed
 
 
+def delete_images(
+    parts: Parts, dataset_id: str, request: ImageDeletion, once: Once, *, probe: bool = False
+) -> Unlearned:
+    """Remove the images, all at once and with one receipt, once for an idempotency key.
+
+    Raises:
+        Problem: as `change_dataset`.
+    """
+    return change_once(
+        parts,
+        lambda session: change_plan.removals(session, dataset_id, request.ids),
+        once,
+        [request, probe],
+        probe=probe,
+    )
+
+
+def correct_image(
+    parts: Parts, dataset_id: str, image_id: str, request: LabelCorrection, *, probe: bool = False
+) -> tuple[CorrectedImage, Sequence[str]]:
+    """Give the image its label; return the image that then has these bytes under this label.
+
+    Return the names of unconfirmed processes too, see `Unlearned`. An image that has the label
+    already is returned without a receipt.
+
+    Raises:
+        Problem: as `change_dataset`.
+    """
+    planned: list[Plan] = []
+
+    def plan(session: Session) -> Plan:
+        most = parts.settings.max_labels
+        made = change_plan.correction(session, dataset_id, image_id, request.label, max_labels=most)
+        planned.append(made)
+        return made
+
+    try:
+        done = change_dataset(parts, plan, probe=probe)
+    except Unchanged:
+        with transaction(parts.reading) as session:
+            return CorrectedImage.of(datasets.image(session, dataset_id, image_id)[1]), ()
+    corrected = planned[-1].corrected
+    assert corrected is not None
+    with transaction(parts.reading) as session:
+        shown = datasets.image(session, dataset_id, corrected.kept)[1]
+        return CorrectedImage.of(shown, ReceiptOut.of(done.receipt)), done.unconfirmed
+
+
 def change_once(
     parts: Parts,
     plan: Callable[[Session], Plan],
@@ -77,6 +116,7 @@ def change_once(
     request: Any,
     *,
     probe: bool = False,
+    alone: bool = True,
 ) -> Unlearned:
     """Change the dataset as `change_dataset`, once for equal requests with one Idempotency-Key."""
 
@@ -90,7 +130,7 @@ def change_once(
         return once.run(session, request, lambda: receipt_id, status=200)
 
     try:
-        return change_dataset(parts, unless_known, claim, probe=probe)
+        return change_dataset(parts, unless_known, claim, probe=probe, alone=alone)
     except Repeated as repeated:
         with transaction(parts.reading) as session:
             receipt = ledger.get(session, repeated.receipt_id)
@@ -103,17 +143,20 @@ def change_dataset(
     claim: Claim | None = None,
     *,
     probe: bool = False,
+    alone: bool = True,
 ) -> Unlearned:
     """Carry out the plan everywhere; the receipt has a probe if requested.
 
-    `claim` binds the request's key to the receipt, in the transaction that changes the rows.
+    `claim` binds the request's key to the receipt, in the transaction that changes the rows. One
+    that is not `alone` keeps no other change of this process waiting, and may be overtaken by them.
 
     Raises:
+        Unchanged: there is nothing to do.
         NotReady: `dataset_changing` when other processes have overtaken every attempt.
         Repeated: if the claim belongs to another receipt.
         Problem: as the plan's.
     """
-    with parts.dataset_changes:
+    with parts.dataset_changes if alone else nullcontext():
         for _ in range(MAX_ATTEMPTS):
             with transaction(parts.reading) as session:
                 planned = plan(session)
@@ -130,87 +173,22 @@ def change_dataset(
 
 def _carry_out(parts: Parts, plan: Plan, claim: Claim | None, probe: bool) -> Unlearned:
     def change(session: Session) -> Change:
-        locked = of_plan(session, parts.blobs, parts.jobs, plan, files)
+        locked = of_plan(session, parts.blobs, parts.jobs, plan, files, pack)
         if claim is not None:
             receipt_id = claim(session, locked.receipt_id)
             if receipt_id != locked.receipt_id:
                 raise Repeated(receipt_id)
+        if plan.added is not None:
+            maker = plan.dataset.created_by  # whose bytes they count as, whoever adds them
+            quotas.check_key(session, maker, max_bytes=plan.added.bytes)
         return locked
 
     with ExitStack() as stored:
-        files = downdated(parts.engine, parts.spaces, parts.blobs, parts.sessions, plan)
+        pack = None
+        if plan.added is not None:
+            grown = grown_pack(parts.blobs, parts.sessions, plan)
+            pack = stored.enter_context(grown)
+        files = changed_files.made(parts.engine, parts.spaces, parts.blobs, parts.sessions, plan)
         for file in files.values():
             stored.enter_context(file.blob)
         return unlearn(parts, change, probe=probe)
-
-
-def downdated(
-    engine: AnyEngine,
-    spaces: OpenedSpaces,
-    blobs: LocalBlobs,
-    sessions: sessionmaker[Session],
-    plan: Plan,
-) -> dict[str, DowndatedFile]:
-    """Store the new files of the plan's components, without training.
-
-    Return them by component id; a component without one must be trained again.
-    """
-    files: dict[str, DowndatedFile] = {}
-    try:
-        for row, space in plan.components:
-            path = blobs.scratch_path(row.id)
-            try:
-                written = _written(engine, spaces, blobs, plan, row, space, path)
-                if written is not None:
-                    files[row.id] = _stored(blobs, sessions, row, written, path)
-            finally:
-                path.unlink(missing_ok=True)
-    except BaseException:
-        for file in files.values():
-            file.blob.withdraw()
-        raise
-    return files
-
-
-def _written(
-    engine: AnyEngine,
-    spaces: OpenedSpaces,
-    blobs: LocalBlobs,
-    plan: Plan,
-    row: Component,
-    space: Space,
-    path: Path,
-) -> Written | None:
-    """Write the component of the changed dataset to `path`; None if it needs a training.
-
-    It does if it was trained iteratively or on other arithmetic. A damaged file or image, or a
-    space that opens differently, is no reason to keep the old component either: the training will
-    report the fault.
-    """
-    try:
-        if row.metrics.get("environment") != engine.environment():
-            return None  # this process does not reproduce the training bit for bit
-        files = [datasets.read(blobs, plan.dataset, image) for image in plan.removed]
-        budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
-        pixels = spaces.pixels(space, files, budget) if files else []
-        read = [found for found in pixels if not isinstance(found, BadImage)]
-        if len(read) < len(pixels):
-            return None
-        removed = list(zip(read, (image.label for image in plan.removed), strict=True))
-        key = spaces.key(space, precision=TRAINED)
-        source = source_of(row)
-        return engine.change(key, source, path, removed=removed, renamed=plan.renamed)
-    except (TangentError, Problem, BlobMissing):
-        return None
-
-
-def _stored(
-    blobs: LocalBlobs,
-    sessions: sessionmaker[Session],
-    row: Component,
-    written: Written,
-    path: Path,
-) -> DowndatedFile:
-    blob = store(sessions, blobs, path, f"components/{row.id}/{uuid4().hex}.safetensors")
-    l2 = float(str(written.hyperparameters["l2"]))
-    return DowndatedFile(blob, written.sha256, written.size, written.labels, l2)

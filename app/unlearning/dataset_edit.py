@@ -9,11 +9,14 @@ from collections import defaultdict
 from sqlalchemy import case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.archives.outcomes import MAX_LISTED_REJECTIONS
 from app.database.sessions import affected
 from app.database.tables import Component, ComponentEvent, Dataset, Image
 from app.receipts.body import ComponentOutcome, Removed
-from app.store import components, datasets
+from app.store import components, datasets, image_rows
+from app.store.training_images import label_counts, training_only
 from app.unlearning.change import DatasetEdit
+from app.unlearning.change_plan import Correction, NewImages
 
 ROWS_AT_ONCE = 500
 
@@ -25,8 +28,11 @@ def edit_rows(
     _edit_images(session, edit)
     mine = ComponentEvent.component_id.in_([row.id for row in edit.components])
     last = session.scalar(select(func.max(ComponentEvent.id)).where(mine)) or 0
-    revised = [_revise(session, edit, row, receipt_id) for row in edit.components]
+    trained = label_counts(session, edit.dataset, training_only())
+    revised = [_revise(session, edit, row, trained, receipt_id) for row in edit.components]
     outcomes = [outcome for outcome in revised if outcome is not None]
+    outcomes += [_unaffected(row) for row in edit.unaffected]
+    outcomes += [_restart(session, edit, row, receipt_id) for row in edit.restarted]
     counts = {"images": len(edit.images), "events": _delete_events(session, edit, last)}
     removed = [Removed(kind=kind, count=count) for kind, count in counts.items() if count]
     return tuple(outcomes), removed
@@ -35,39 +41,78 @@ def edit_rows(
 def _edit_images(session: Session, edit: DatasetEdit) -> None:
     if edit.renamed:
         _rename(session, edit)
+    if edit.corrected is not None:
+        _correct(session, edit, edit.corrected)
     gone = [image.id for image in edit.images]
     for start in range(0, len(gone), ROWS_AT_ONCE):
         some = gone[start : start + ROWS_AT_ONCE]
         session.execute(delete(Image).where(Image.id.in_(some)))
+    if edit.added is not None:
+        _add(session, edit, edit.added)
     _count(session, edit.dataset)
+    edit.dataset.files = edit.added.files if edit.added else None
     edit.dataset.revision += 1
     session.flush()
 
 
 def _rename(session: Session, edit: DatasetEdit) -> None:
-    """Give the images their new labels; an image that stays counts the copies of its equals."""
+    """Give the images their new labels; an image that stays counts the copies of its equals.
+
+    Its group is the first one that they have, as in an upload of them under one label.
+    """
     gone = {image.id for image in edit.images}
     kept: dict[tuple[str, str], Image] = {}
     copies: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for image in datasets.rows(session, edit.dataset.id):
+    groups: dict[tuple[str, str], str | None] = {}
+    for image in sorted(datasets.rows(session, edit.dataset.id), key=lambda image: image.id):
         label = edit.renamed.get(image.label, image.label)
         copies[label, image.sha256] += image.copies
+        groups[label, image.sha256] = groups.get((label, image.sha256)) or image.group
         if image.id not in gone:
             kept[label, image.sha256] = image
     for (label, sha256), image in kept.items():
         image.label, image.copies = label, copies[label, sha256]
+        image.group = groups[label, sha256]
+    session.flush()
+
+
+def _correct(session: Session, edit: DatasetEdit, corrected: Correction) -> None:
+    """Give the image its new label; one that stays has the copies and group of its equal."""
+    kept = session.get_one(Image, corrected.kept, populate_existing=True)
+    kept.label = corrected.label
+    equal = {corrected.image.id, *(image.id for image in edit.images)} - {kept.id}
+    for other in session.scalars(select(Image).where(Image.id.in_(equal))):
+        kept.copies, kept.group = kept.copies + other.copies, kept.group or other.group
+    session.flush()
+
+
+def _add(session: Session, edit: DatasetEdit, new: NewImages) -> None:
+    """Add the new images' rows, and name the pack that has them."""
+    dataset, rejected = edit.dataset, new.upload.rejected
+    assert edit.pack is not None
+    edit.pack.settle(session)
+    dataset.pack_key, dataset.pack_bytes = edit.pack.key, new.end
+    dataset.rejected = [*dataset.rejected, *rejected.listed][:MAX_LISTED_REJECTIONS]
+    dataset.num_rejected += rejected.count
+    image_rows.add(session, new.rows)
+    ids = list(new.merged)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = Image.id.in_(ids[start : start + ROWS_AT_ONCE])
+        for image in session.scalars(select(Image).where(some)):
+            copies, image.split, image.group = new.merged[image.id]
+            image.copies += copies
     session.flush()
 
 
 def _count(session: Session, dataset: Dataset) -> None:
     """Set the dataset's numbers from its rows.
 
-    The archive's hash and its numbers of files go, and its size becomes that of the images' files,
-    as all of them describe images that are not there any more.
+    The archive's hash goes, and its size becomes that of the images' files, as both describe other
+    images than are there.
     """
     of = Image.dataset_id == dataset.id
-    by_label = select(Image.label, func.count()).where(of).group_by(Image.label)
-    counted = session.execute(by_label).all()
+    by_split = select(Image.split, func.count()).where(of).group_by(Image.split)
+    splits = [(split, count) for split, count in session.execute(by_split) if split]
     totals = select(
         func.sum(Image.pack_length),
         func.sum(Image.copies),
@@ -75,18 +120,23 @@ def _count(session: Session, dataset: Dataset) -> None:
         func.sum(case((Image.damaged, 1), else_=0)),
     )
     size, copies, contents, damaged = session.execute(totals.where(of)).one()
-    dataset.labels = {label: count for label, count in sorted(counted)}  # noqa: C416
+    dataset.labels = label_counts(session, dataset)
+    dataset.splits = dict(sorted(splits))
     dataset.num_images = sum(dataset.labels.values())
-    dataset.sha256 = dataset.files = None
+    dataset.sha256 = None
     dataset.bytes, dataset.duplicates = int(size), int(copies) - contents
     dataset.damaged_images = int(damaged)
 
 
 def _revise(
-    session: Session, edit: DatasetEdit, row: Component, receipt_id: str
+    session: Session,
+    edit: DatasetEdit,
+    row: Component,
+    trained: dict[str, int],
+    receipt_id: str,
 ) -> ComponentOutcome | None:
     """Bring one component to the new data; None if its training has ended without a file."""
-    status, row.labels, row.progress = row.status, dict(edit.dataset.labels), {}
+    status, row.labels, row.progress = row.status, dict(trained), {}
     if status in ("failed", "cancelled"):
         row.blob_key = row.sha256 = row.bytes = None  # a damaged file has seen the old data
         _redact(row, edit.images)
@@ -95,7 +145,7 @@ def _revise(
     if status == "ready" and file is not None:
         outcome = ComponentOutcome(
             id=row.id,
-            outcome="relabelled" if edit.renamed else "down_dated",
+            outcome=edit.outcome,
             old_sha256=row.sha256,
             new_sha256=file.sha256,
         )
@@ -113,6 +163,21 @@ def _revise(
         components.requeue(session, edit.jobs, row.id, **event)
     else:
         components.add_event(session, row.id, "status", status=status, **event)
+    return outcome
+
+
+def _unaffected(row: Component) -> ComponentOutcome:
+    """Return the outcome of a component that was never trained with what changes."""
+    same = row.sha256
+    return ComponentOutcome(id=row.id, outcome="unaffected", old_sha256=same, new_sha256=same)
+
+
+def _restart(
+    session: Session, edit: DatasetEdit, row: Component, receipt_id: str
+) -> ComponentOutcome:
+    """Queue again what reads a pack that goes, as it opens it for every pass over the images."""
+    outcome = ComponentOutcome(id=row.id, outcome="retraining")
+    components.requeue(session, edit.jobs, row.id, outcome=outcome.outcome, receipt_id=receipt_id)
     return outcome
 
 

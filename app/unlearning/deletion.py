@@ -25,18 +25,23 @@ from app.archives.packs import Place
 from app.database.jobs import records_of
 from app.database.sessions import affected
 from app.database.tables import (
+    BatchPrediction,
     BatchPredictionMember,
     Component,
     ComponentEvent,
     ComponentParent,
+    Composition,
     Dataset,
+    Evaluation,
     EvaluationMember,
     Image,
     Receipt,
+    Space,
     Tombstone,
     now,
     stamp,
 )
+from app.files.blobs import LocalBlobs
 from app.files.erasure import freed
 from app.parts import Signer
 from app.receipts import ledger, remaining
@@ -55,7 +60,7 @@ from app.receipts.body import (
     written,
 )
 from app.receipts.remaining import Snapshot
-from app.store import components, idempotency
+from app.store import components, idempotency, privacy_sharing
 from app.store.counts import deletions_so_far
 from app.unlearning import also_held, dataset_edit, invalidation
 from app.unlearning.change import Change
@@ -65,12 +70,13 @@ AnswerHash = Callable[[Session, str], dict[str, Any]]  # of a space, as the tran
 
 @dataclass(frozen=True)
 class DeletionContext:
-    """The request's time and caller, and the signer and the answer hash of its receipt."""
+    """The request's time and caller, and what its receipt is made with."""
 
     requested_at: datetime = field(default_factory=now)
     signer: Signer | None = None
     answer_hash: AnswerHash | None = None
     requested_by: str = LOCAL
+    blobs: LocalBlobs | None = None  # to find copies that differ in their statistics
 
 
 @dataclass(frozen=True)
@@ -119,40 +125,48 @@ def apply(session: Session, change: Change, context: DeletionContext | None = No
     spaces = change.spaces
     before = [remaining.snapshot(session, space) for space in spaces]
     obsolete = _obsolete(session, change)
-    rows = _change_rows(session, change, obsolete)
+    rows = _change_rows(session, change, obsolete, context.blobs)
     after = [remaining.snapshot(session, space) for space in spaces]
     body = _body(session, change, context, rows, list(zip(before, after, strict=True)))
     receipt = ledger.append(
         session, receipt_id=change.receipt_id, body=written(body), signer=context.signer
     )
-    places = (edit.dataset.pack_key, freed(session, edit.dataset.id, edit.images)) if edit else None
-    return Deletion(receipt, obsolete, places)
+    if edit is None or edit.added is not None:
+        return Deletion(receipt, obsolete, None)
+    places = freed(session, edit.dataset.id, edit.images)
+    return Deletion(receipt, obsolete, (edit.dataset.pack_key, places))
 
 
 def _obsolete(session: Session, change: Change) -> Obsolete:
     kept = change.edit.components if change.edit else []
     ids = [row.id for row in change.components]
     lost = [row for row in kept if row.status == "training"]
+    lost += change.edit.restarted if change.edit else []
     ended = [row for row in change.components if row.status in components.ACTIVE]
+    files = [str(row.blob_key) for row in kept if row.sha256]
+    if change.edit is not None and change.edit.added is not None:
+        files.append(change.edit.dataset.pack_key)
     return Obsolete(
         subject_ids=[*ids, change.dataset.id] if change.dataset else ids,
         shas=[str(row.sha256) for row in change.stored],
         training=[row.job_id for row in [*lost, *ended]],
         jobs=sorted(records_of(session, ids)) if ids else [],
-        files=[str(row.blob_key) for row in kept if row.sha256],
+        files=files,
         passes=[],
         evaluations=[],
         scratch=change.edit.scratch if change.edit else [],
     )
 
 
-def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowChanges:
+def _change_rows(
+    session: Session, change: Change, obsolete: Obsolete, blobs: LocalBlobs | None
+) -> RowChanges:
     dataset = change.edit.dataset if change.edit else change.dataset
     images = change.edit.images if change.edit else None
     salt = secrets.token_hex(16)
     archive = salted(salt, dataset.sha256) if dataset and dataset.sha256 else None
     image_hashes = None if images is None else tuple(salted(salt, row.sha256) for row in images)
-    held = also_held.of_change(session, change)
+    held = also_held.of_change(session, blobs, change)
     invalidated, files, removed_files = invalidation.invalidate(session, change)
     obsolete.files.extend(files)
     obsolete.passes.extend(invalidated.batch_predictions or ())
@@ -160,6 +174,8 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
     removed = [_file(row) for row in change.stored] + removed_files
     if change.edit is None and obsolete.jobs:
         removed.append(Removed(kind="job_records", count=len(obsolete.jobs)))
+    if dataset is not None:
+        privacy_sharing.carry(session, dataset.id, stays=change.edit is not None)
     removed += _delete_rows(session, change)
     gone = [*(subject.id for subject in change.subjects), *obsolete.files]
     outcomes = None
@@ -175,10 +191,12 @@ def _change_rows(session: Session, change: Change, obsolete: Obsolete) -> RowCha
 def _delete_rows(session: Session, change: Change) -> list[Removed]:
     """Delete the rows of components and dataset, rows that refer to others first; count them."""
     ids, dataset = [row.id for row in change.components], change.dataset
-    if not ids and dataset is None:
+    if not ids and dataset is None and change.space is None:
         return []
-    buried = [*ids, dataset.id] if dataset else ids
-    counts = {"idempotency_keys": idempotency.bury(session, buried, change.receipt_id)}
+    keys = [idempotency.of_resources([*ids, dataset.id] if dataset else ids)]
+    keys += [idempotency.of_dataset(dataset.id)] if dataset else []
+    keys += [idempotency.of_space(change.space.name)] if change.space else []
+    counts = {"idempotency_keys": idempotency.bury(session, or_(*keys), change.receipt_id)}
     removed: list[Removed] = []
     ours = or_(ComponentParent.component_id.in_(ids), ComponentParent.parent_id.in_(ids))
     rows: dict[str, Delete] = {
@@ -198,8 +216,20 @@ def _delete_rows(session: Session, change: Change) -> list[Removed]:
         removed.append(Removed(kind="image_pack", count=1, bytes=int(stored or 0)))
         rows["images"] = delete(Image).where(Image.dataset_id == dataset.id)
         rows["datasets"] = delete(Dataset).where(Dataset.id == dataset.id)
+    if change.space is not None:
+        rows |= _of_space(change.space.name)
     counts |= {kind: affected(session, statement) for kind, statement in rows.items()}
     return removed + [Removed(kind=kind, count=count) for kind, count in counts.items() if count]
+
+
+def _of_space(name: str) -> dict[str, Delete]:
+    """Return the statements that delete what refers to a space, and the space."""
+    return {
+        "evaluations": delete(Evaluation).where(Evaluation.space == name),
+        "batch_predictions": delete(BatchPrediction).where(BatchPrediction.space == name),
+        "compositions": delete(Composition).where(Composition.space == name),
+        "spaces": delete(Space).where(Space.name == name),
+    }
 
 
 def _file(row: Component) -> Removed:
@@ -214,6 +244,7 @@ def _body(
     spaces: list[tuple[Snapshot, Snapshot]],
 ) -> BodyV3:
     dataset, answer_hash = change.edit.dataset if change.edit else None, context.answer_hash
+    added = change.edit.added if change.edit else None
     # The labels of a dataset that stays come back with its components' trainings.
     awaited = set(dataset.labels) if dataset else set()
     return BodyV3(
@@ -226,6 +257,7 @@ def _body(
         salt=rows.salt,
         salted_archive_sha256=rows.archive,
         salted_image_sha256=rows.images,
+        added_images=len(added.rows) if added else None,
         removed=rows.removed,
         invalidated=rows.invalidated,
         also_held=rows.also_held,

@@ -7,7 +7,7 @@ some process is computing now, which then cannot publish anything.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import (
@@ -16,7 +16,9 @@ from app.database.tables import (
     Composition,
     CompositionMember,
     Evaluation,
+    EvaluationAnswers,
     EvaluationMember,
+    Space,
     now,
 )
 from app.passes import batch_predictions
@@ -25,6 +27,7 @@ from app.receipts.body import ChangedComposition, Invalidated, Removed
 from app.store import compositions, fitted_weights
 from app.unlearning.change import Change
 
+ROWS_AT_ONCE = 500
 MEMBERS: dict[type[Pass], Any] = {
     Evaluation: (EvaluationMember, EvaluationMember.evaluation_id),
     BatchPrediction: (BatchPredictionMember, BatchPredictionMember.batch_prediction_id),
@@ -53,11 +56,12 @@ def invalidate(session: Session, change: Change) -> Invalidation:
     changed_rows, unsolved = _compositions(session, using, gone, dataset_id, change.receipt_id)
     found: dict[type[Pass], list[Any]] = {}
     for table in MEMBERS:
-        found[table] = _using(session, table, using, dataset_id)
+        found[table] = _using(session, table, using, dataset_id, change.space)
     files, removed = _files(found[BatchPrediction])
     for row in (*found[Evaluation], *found[BatchPrediction]):
         _clear(row, using, change.receipt_id)
     session.flush()
+    _delete_answers(session, [row.id for row in found[Evaluation]])
     for table in MEMBERS:
         _forget_unavailable(session, table, gone)
     ids = {table: tuple(row.id for row in rows) for table, rows in found.items()}
@@ -108,9 +112,15 @@ def _locked(session: Session, ids: Sequence[str], dataset_id: str | None) -> lis
 
 
 def _using(
-    session: Session, table: type[Pass], ids: Sequence[str], dataset_id: str | None
+    session: Session,
+    table: type[Pass],
+    ids: Sequence[str],
+    dataset_id: str | None,
+    space: Space | None,
 ) -> list[Any]:
-    """Lock and return the passes that use one of the components or the dataset, by id.
+    """Lock and return the passes that use one of the components, the dataset or the space, by id.
+
+    A pass uses the dataset of its images, and the one that its weights were fitted to.
 
     Whatever their status: one that has failed may name in its error what is deleted.
     """
@@ -119,7 +129,9 @@ def _using(
         select(of).where(member.component_id.in_(ids), member.used)
     )
     if dataset_id is not None:
-        condition = or_(condition, table.dataset_id == dataset_id)
+        condition = or_(condition, table.dataset_id == dataset_id, table.fitted_to == dataset_id)
+    if space is not None:
+        condition = or_(condition, table.space == space.name)
     query = select(table).where(condition).order_by(table.id).with_for_update()
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
@@ -128,7 +140,7 @@ def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
     """Take out of a pass whatever was made with these components or its dataset."""
     row.selection = row.selection | {"components": _kept(row.selection, ids)}
     row.status, row.invalidated_by = "invalidated", receipt_id
-    row.model = row.error = row.holder = None
+    row.model = row.error = row.holder = row.fitted_to = None
     if row.finished_at is None:
         row.finished_at = now()
     if isinstance(row, Evaluation):
@@ -136,6 +148,12 @@ def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
     else:
         row.archive_key = row.jsonl_key = row.csv_key = None
         row.jsonl_sha256 = row.csv_sha256 = row.bytes = None
+
+
+def _delete_answers(session: Session, ids: Sequence[str]) -> None:
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = EvaluationAnswers.evaluation_id.in_(ids[start : start + ROWS_AT_ONCE])
+        session.execute(delete(EvaluationAnswers).where(some))
 
 
 def _files(rows: Sequence[BatchPrediction]) -> tuple[list[str], list[Removed]]:

@@ -1,7 +1,7 @@
 """Previews: the effects of a component's deletion, found without deleting anything."""
 
 from collections import Counter, defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
@@ -18,41 +18,65 @@ from app.database.tables import (
     EvaluationMember,
     Space,
 )
+from app.files.blobs import LocalBlobs
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Model
 from app.inference.selection import read_consistently
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
 from app.passes.queue import ACTIVE
-from app.schemas.predictions import SelectionQuery
-from app.schemas.previews import AnswersOut, ChangedComposition, LabelChange, PreviewOut
-from app.store import components, datasets, fitted_weights, lineage
+from app.store import components, datasets, fitted_weights, lineage, privacy_ledger
 from app.store.compositions import Selection
 from app.store.members import in_all
+from app.store.training_images import count_in
+from app.store.training_overlap import training_overlap
 from app.unlearning import also_held
+from tangent_composer.schemas.predictions import SelectionQuery
+from tangent_composer.schemas.previews import (
+    AnswersOut,
+    ChangedComposition,
+    LabelChange,
+    PreviewOut,
+)
+from tangent_composer.schemas.training_overlap import overlap_fields
 
 CHUNK = 64  # images in memory at a time
 
 
+class Images(NamedTuple):
+    """The images to try answers on: those of a dataset, or of one split of it."""
+
+    dataset: Dataset
+    split: str | None
+
+
 def preview_deletion(
-    parts: Parts, ticket: Ticket, component_id: str, dataset_id: str | None
+    parts: Parts,
+    ticket: Ticket,
+    component_id: str,
+    dataset_id: str | None,
+    split: str | None = None,
 ) -> PreviewOut:
     """Return the preview; with a dataset, also the answers to its images before and after.
 
     Raises:
         Conflict: `component_not_ready` for the answers of a component that is not ready.
+        Invalid: `split_empty`.
         NotFound, Gone: as `components.get` and `datasets.get`.
     """
     with transaction(parts.reading) as session:
-        preview = preview_rows(session, component_id)
+        preview = preview_rows(session, parts.blobs, component_id)
         dataset = datasets.get(session, dataset_id) if dataset_id else None
+        if dataset is not None:
+            privacy_ledger.require_private(dataset, "a preview")
     if dataset is not None:
-        parts.count_images(2 * dataset.num_images)  # with the component and without
-        preview.answers = _answers(parts, ticket, component_id, preview.space, dataset)
+        parts.count_images(2 * count_in(dataset, split))  # with the component and without
+        images = Images(dataset, split)
+        preview.answers = _answers(parts, ticket, component_id, preview.space, images)
     return preview
 
 
-def preview_rows(session: Session, component_id: str) -> PreviewOut:
+def preview_rows(session: Session, blobs: LocalBlobs, component_id: str) -> PreviewOut:
     """Return the preview of the rows for a component of any status, without answers.
 
     Raises:
@@ -71,7 +95,7 @@ def preview_rows(session: Session, component_id: str) -> PreviewOut:
         batch_predictions=_passes(
             session, BatchPrediction, BatchPredictionMember.batch_prediction_id, gone
         ),
-        also_held=also_held.of_component(session, row),
+        also_held=also_held.of_component(session, blobs, row),
         answers=None,
     )
 
@@ -118,7 +142,7 @@ def _passes(session: Session, table: Any, of: Any, gone: list[str]) -> int:
 
 
 def _answers(
-    parts: Parts, ticket: Ticket, component_id: str, space: str, dataset: Dataset
+    parts: Parts, ticket: Ticket, component_id: str, space: str, images: Images
 ) -> AnswersOut:
     # Only the composing keeps deletions waiting, not the long pass over the images.
     ticket.enter()
@@ -142,8 +166,8 @@ def _answers(
     def both(pixels: list[Any]) -> tuple[list[Any], list[Any]]:
         return _first_labels(parts, pixels, before), _first_labels(parts, pixels, after)
 
-    images = Source.of(selection, dataset)
-    for rows, (old, new) in dataset_pass(parts, images, both, chunk=CHUNK):
+    source = Source.of(selection, images.dataset, images.split)
+    for rows, (old, new) in dataset_pass(parts, source, both, chunk=CHUNK):
         for row, old_label, new_label in zip(rows, old, new, strict=True):
             counts[row.label].update(
                 {
@@ -153,7 +177,18 @@ def _answers(
                     "after": int(new_label == row.label),
                 }
             )
-    return _summed(selection.rule, dataset.id, counts, answered=after is not None)
+    answers = _summed(selection.rule, images, counts, answered=after is not None)
+    ids = [part.id for part, _ in selection.members]
+    return _with_overlap(parts, answers, ids, images, selection.space.name)
+
+
+def _with_overlap(
+    parts: Parts, answers: AnswersOut, component_ids: list[str], images: Images, space: str
+) -> AnswersOut:
+    """Return the answers with the number of images that the components were trained on."""
+    with transaction(parts.reading) as session:
+        overlap = training_overlap(session, component_ids, images.dataset.id, images.split, space)
+    return answers.model_copy(update=overlap_fields(overlap.among(), answers.num_images))
 
 
 def _composed(parts: Parts, selection: Selection, component_id: str) -> tuple[Model, Model | None]:
@@ -176,17 +211,23 @@ def _first_labels(parts: Parts, pixels: list[Any], model: Model | None) -> list[
 
 
 def _summed(
-    rule: str, dataset_id: str, counts: dict[str, Counter[str]], *, answered: bool
+    rule: str, images: Images, counts: dict[str, Counter[str]], *, answered: bool
 ) -> AnswersOut:
     def change(count: Counter[str]) -> dict[str, Any]:
-        images = count["images"]
+        number = count["images"]
         return {
-            "num_images": images,
+            "num_images": number,
             "flipped": count["flipped"],
-            "accuracy_before": count["before"] / images,
-            "accuracy_after": count["after"] / images if answered else None,
+            "accuracy_before": count["before"] / number,
+            "accuracy_after": count["after"] / number if answered else None,
         }
 
     total: Counter[str] = sum(counts.values(), Counter())
     labels = {label: LabelChange(**change(counts[label])) for label in sorted(counts)}
-    return AnswersOut(dataset_id=dataset_id, rule=rule, labels=labels, **change(total))
+    return AnswersOut(
+        dataset_id=images.dataset.id,
+        split=images.split,
+        rule=rule,
+        labels=labels,
+        **change(total),
+    )

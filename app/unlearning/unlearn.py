@@ -15,7 +15,7 @@ from app.database.sessions import Session, transaction
 from app.database.tables import Receipt, now
 from app.errors import Gone, NotReady
 from app.files.component_files import DamagedFile
-from app.inference import answering_processes
+from app.inference import answering_processes, space_cards
 from app.parts import Parts
 from app.receipts.answer_hash import AnswerHashes
 from app.store import damage
@@ -44,7 +44,7 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
     """
     started = perf_counter()
     answer_hash = AnswerHashes(parts.engine, parts.spaces).take if probe else None
-    context = DeletionContext(now(), parts.signer, answer_hash, parts.caller.id)
+    context = DeletionContext(now(), parts.signer, answer_hash, parts.caller.id, parts.blobs)
     try:
         deletion = _deleted(parts, change, context)
     except Gone:  # whoever deleted it may have died before it had waited
@@ -55,6 +55,8 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
             damage.note(parts.sessions, parts.blobs, error.__cause__)
         raise
     parts.transfers.cut(_contents(deletion))
+    if (name := _space_of(deletion)) is not None:
+        parts.cards.forget(name)
     try:
         missing = parts.lease.await_others(deletion.receipt.number)
     finally:
@@ -93,4 +95,12 @@ def _contents(deletion: Deletion) -> list[str]:
     pack = [deletion.erased[0]] if deletion.erased else []
     obsolete = deletion.obsolete
     made = [*obsolete.passes, *obsolete.evaluations]
-    return [*obsolete.subject_ids, *obsolete.shas, *pack, *made]
+    name = _space_of(deletion)
+    cards = [] if name is None else [space_cards.contents_of(name)]
+    return [*obsolete.subject_ids, *obsolete.shas, *pack, *made, *cards]
+
+
+def _space_of(deletion: Deletion) -> str | None:
+    """Return the name of the space that was deleted, if it was one."""
+    subject = deletion.receipt.body["subject"]
+    return str(subject["id"]) if subject["kind"] == "space" else None

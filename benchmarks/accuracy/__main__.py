@@ -1,6 +1,19 @@
-"""Measures accuracy: methods x protocols x images x backbones, and prints aims next to figures.
+"""Measures accuracy, part by part, and prints aims next to figures.
 
-    make bench-accuracy            (or: python -m benchmarks.accuracy --help)
+    make bench-accuracy PHOTOS=photographs.tar ARGS="--cifar10 folder"
+                                   (or: python -m benchmarks.accuracy --help)
+
+| part        | what                                                                       |
+|-------------|----------------------------------------------------------------------------|
+| methods     | methods x protocols x images x backbones, as in the papers                 |
+| calibration | novelty, margin, calibrated probabilities                                  |
+| uneven      | uneven labels, and the default penalty                                     |
+| photographs | the backbone for photographs beside the small one                          |
+| last-block  | the last block's tangent beside fine-tuning, and composing it in one shot  |
+| bytes       | bytes of statistics                                                        |
+| privacy     | accuracy by epsilon                                                        |
+
+Without --parts all are measured. Each writes its own file to benchmarks/results/.
 
 Every method sees the same images through the same frozen base. A seed draws four fifths of each
 label's training images and deals them anew; what a method chooses (a penalty, weights), it chooses
@@ -10,13 +23,15 @@ by the other fifth. Nothing is fitted on test images.
 import argparse
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import documents, jobs, plots
+from benchmarks.accuracy import documents, jobs, parts, plots
+from benchmarks.accuracy.aims import aims
 from benchmarks.accuracy.asked import SETS, VIT, galleries
 from benchmarks.accuracy.costs import costs
 from benchmarks.accuracy.gallery import Gallery
@@ -32,6 +47,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--parts", nargs="+", choices=parts.NAMES, help="only these")
+    parser.add_argument("--photos", type=Path, help="tar of <label>/<photograph>")
     parser.add_argument("--quick", action="store_true", help="few digits; for a look, no figure")
     parser.add_argument("--fashion-mnist", type=Path, default=FASHION_MNIST, metavar="FOLDER")
     parser.add_argument(
@@ -115,16 +132,8 @@ def show(results: Results, console: Console) -> None:
     console.print(about, markup=False, highlight=False)
 
 
-def main() -> None:
-    """Measure, print, write the JSON file; or write the documents from it."""
-    args = arguments()
-    console = Console(width=max(Console().width, 170))
-    if args.render:
-        results = Results.load(args.out or RESULTS)
-        show(results, console)
-        for path in [*plots.draw(results.records, results.costs), *documents.render(results)]:
-            console.print(f"written: {path}", markup=False)
-        return
+def measure_methods(args: argparse.Namespace, console: Console) -> None:
+    """Measure methods x protocols, print, write the JSON file."""
     if args.threads:
         torch.set_num_threads(args.threads)
     results = run(args, console)
@@ -133,6 +142,33 @@ def main() -> None:
     if out:
         results.save(out)
         console.print(f"written to {out}; --render puts it into the documents", markup=False)
+
+
+def measure(args: argparse.Namespace, console: Console) -> None:
+    """Measure the parts of the command line, then print the aims of all that was measured."""
+    with tempfile.TemporaryDirectory() as quick:
+        folder = Path(quick) if args.quick else RESULTS.parent
+        chosen = args.parts or ([parts.METHODS] if args.folder else parts.NAMES)
+        for name in chosen:
+            if name == parts.METHODS:
+                measure_methods(args, console)
+            else:
+                parts.measure(name, args, folder, console)
+        console.print(reached(aims(folder)))
+
+
+def main() -> None:
+    """Measure, print, write the JSON files; or write the documents from them."""
+    args = arguments()
+    console = Console(width=max(Console().width, 170))
+    if args.render:
+        results = Results.load(args.out or RESULTS)
+        show(results, console)
+        console.print(reached(aims()))
+        for path in [*plots.draw(results.records, results.costs), *documents.render(results)]:
+            console.print(f"written: {path}", markup=False)
+        return
+    measure(args, console)
 
 
 if __name__ == "__main__":

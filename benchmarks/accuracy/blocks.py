@@ -9,7 +9,7 @@ from benchmarks.accuracy import names
 from benchmarks.accuracy.answer import Answer, timed
 from benchmarks.accuracy.case import Case
 from benchmarks.accuracy.tangents import composed, seconds_of
-from tangent.training.refine import refine
+from tangent.composition.refine import refine
 
 PASSES = 10
 

@@ -138,6 +138,7 @@ def synthetic(space: tangent.Space, seed: int) -> tangent.Component:
         backbone={},
         statistics=measure(features(space, seed), labels),
         hyperparameters=tangent.Hyperparameters().as_dict(),
+        grid=space.stored_grid,
     )
 
 

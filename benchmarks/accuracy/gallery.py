@@ -15,15 +15,21 @@ from torch import Tensor
 
 import tangent
 from benchmarks.accuracy.pictures import Pictures
+from tangent.backbones.loading import Backbone
 from tangent.training.activation_cache import BATCH, cached
 
 
 class Gallery:
     """The training images, numbered from 0, and after them the test images."""
 
-    def __init__(self, backbone: str, pictures: Pictures) -> None:
-        """`backbone`: as `tangent.load_backbone` takes it."""
-        self.name, self.backbone = pictures.name, tangent.load_backbone(backbone)
+    def __init__(
+        self,
+        backbone: str,
+        pictures: Pictures,
+        load: Callable[[str], Backbone] = tangent.load_backbone,
+    ) -> None:
+        """`backbone`: as `load` takes it."""
+        self.name, self.backbone = pictures.name, load(backbone)
         self.backbone_name = backbone.removesuffix(".safetensors").rpartition("/")[2]
         self.labels = tuple(pictures.labels)
         self._images = pictures.train[0] + pictures.test[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from app.demo import digits
+from tangent_composer.samples import digits
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 GARMENTS = (

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.battery import databases, figures, halts, hostile, kills
+from benchmarks.battery.answers import unhonest
 from benchmarks.battery.inputs import QUICK, every_input
 from benchmarks.battery.steps import STEPS
 
@@ -116,7 +117,7 @@ class Run:
             "memory_gb": max(each.memory for each in found) / 1e9,
             "wait": max(each.wait for each in found),
             "deletion": max(each.deletion for each in found),
-            "unhonest": sum(bool(hostile.UNHONEST.search(each.answer)) for each in found),
+            "unhonest": sum(unhonest(each.answers) or unhonest(each.failures) for each in found),
             "left": sum(each.left for each in found),
         }
 

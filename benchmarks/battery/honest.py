@@ -2,22 +2,11 @@
 
 import threading
 import time
-from collections import Counter
 
 import httpx
 
-from app.demo import digits
-
-ALLOWED = (503, 507)
-
-
-def code_of(answer: httpx.Response) -> str:
-    """Return the status, with the code of a problem."""
-    try:
-        code = answer.json().get("code", "")
-    except (ValueError, AttributeError):
-        code = ""
-    return f"{answer.status_code} {code}".strip()
+from benchmarks.battery.answers import Answers, code_of
+from tangent_composer.samples import digits
 
 
 class Honest:
@@ -25,7 +14,7 @@ class Honest:
 
     def __init__(self, url: str) -> None:
         self.longest, self.longest_deletion = 0.0, 0.0
-        self.answers = Counter[str]()  # of its requests that failed
+        self.answers = Answers()  # of its requests that failed
         self._client = httpx.Client(base_url=url, timeout=120, trust_env=False)
         self._done = threading.Event()
         training, held_out = digits.load(3)

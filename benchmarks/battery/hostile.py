@@ -1,7 +1,6 @@
 """Hostile requests to a service, one kind after the other, beside an honest client."""
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,15 +8,15 @@ from typing import NamedTuple
 
 import httpx
 
-from app.demo import digits
+from benchmarks.battery.answers import Answers, listed, unhonest
 from benchmarks.battery.copies import Copy, command
 from benchmarks.battery.figures import MAX_MEMORY, MAX_WAIT
 from benchmarks.battery.honest import Honest
 from benchmarks.battery.inputs import Hostile, Target, png
 from benchmarks.battery.processes import Process
 from benchmarks.process_costs import MemoryWatch, cpu_seconds, of_family
+from tangent_composer.samples import digits
 
-UNHONEST = re.compile(r"\b5(?!03|07)\d\d\b")
 MAX_ALLOWANCE = 4.0  # times as long as on an idle machine, however busy it is
 READY_SECONDS = 300  # for a training of ten small images
 LEFT_SECONDS = 10  # after which what is still there counts as left behind
@@ -27,11 +26,11 @@ class Outcome(NamedTuple):
     """The effects of one kind of hostile request."""
 
     name: str
-    answer: str
+    answers: Answers
     memory: int  # bytes, of the API and its children
     wait: float  # seconds, the longest of another's requests
     deletion: float  # seconds, the longest of another's deletions
-    failures: str  # of the honest client
+    failures: Answers  # of the honest client
     left: int  # files
     others: float  # part of the processors that other programs took
 
@@ -39,10 +38,11 @@ class Outcome(NamedTuple):
         """Yield a sentence for each reach that was missed; those of time only if `timed`."""
         if self.memory > MAX_MEMORY:
             yield f"the API and its children took {self.memory / 1e9:.2f} GB, allowed are 1.5 GB"
-        if UNHONEST.search(f"{self.answer} {self.failures}"):
-            yield f"a request was answered 5xx: {self.answer}; beside it {self.failures or 'none'}"
+        beside = listed(self.failures) or "none"
+        if unhonest(self.answers) or unhonest(self.failures):
+            yield f"a request was answered 5xx: {listed(self.answers)}; beside it {beside}"
         elif self.failures:
-            yield f"the honest client was not served: {self.failures}"
+            yield f"the honest client was not served: {beside}"
         if self.left:
             yield f"{self.left} files were left behind"
         if timed:
@@ -63,8 +63,8 @@ class Outcome(NamedTuple):
     def row(self) -> list[str]:
         """Return the cells of its row in the printed table."""
         figures = (f"{self.memory / 1e6:.0f}", f"{self.wait:.1f}", f"{self.deletion:.1f}")
-        rest = (self.failures, str(self.left), f"{self.others:.0%}")
-        return [self.name, self.answer, *figures, *rest]
+        rest = (listed(self.failures), str(self.left), f"{self.others:.0%}")
+        return [self.name, listed(self.answers), *figures, *rest]
 
 
 def run(
@@ -104,14 +104,13 @@ def tried(service: Process, target: Target, name: str, send: Hostile) -> Outcome
         Honest(service.url) as honest,
     ):
         time.sleep(1)
-        answer = send(target)
+        answers = send(target)
         time.sleep(1)
     until = time.monotonic() + LEFT_SECONDS
     while (left := _files(service.folder) - before) and time.monotonic() < until:
         time.sleep(0.2)
-    failures = ", ".join(f"{n} × {text}" for text, n in honest.answers.items())
     waits = honest.longest, honest.longest_deletion
-    return Outcome(name, answer, memory.peak, *waits, failures, len(left), busy.others)
+    return Outcome(name, answers, memory.peak, *waits, honest.answers, len(left), busy.others)
 
 
 class Busy:

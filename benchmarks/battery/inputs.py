@@ -5,7 +5,6 @@ import json
 import struct
 import time
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 from PIL import Image
 
-from benchmarks.battery.honest import code_of
+from benchmarks.battery.answers import Answers, code_of
 from benchmarks.battery.slow_clients import (
     hold_event_streams,
     hold_half_open_connections,
@@ -44,7 +43,7 @@ class Target(NamedTuple):
     hold: float  # seconds for which connections are held
 
 
-Hostile = Callable[[Target], str]
+Hostile = Callable[[Target], Answers]
 
 
 def png(width: int, height: int) -> bytes:
@@ -80,7 +79,7 @@ def bmp_of_runs(width: int, height: int) -> bytes:
 
 
 def _predicted(image: bytes, kind: str, count: int = 1, at_once: int = 1) -> Hostile:
-    def send(target: Target) -> str:
+    def send(target: Target) -> Answers:
         files = [("images", (f"{number}.{kind}", image)) for number in range(count)]
         return _at_once(target, [("POST", "/v1/predictions", {"files": files})] * at_once)
 
@@ -92,12 +91,12 @@ def _json(path: str, method: str, body: bytes) -> Hostile:
     return lambda target: _at_once(target, [(method, path, arguments)])
 
 
-def _thumbnails(target: Target) -> str:
+def _thumbnails(target: Target) -> Answers:
     paths = (f"/v1/datasets/{target.dataset}/images/{each}?size=8" for each in target.images)
     return _at_once(target, [("GET", path, {}) for path in list(paths) * 2])
 
 
-def _at_once(target: Target, requests: Iterable[tuple[str, str, dict]]) -> str:
+def _at_once(target: Target, requests: Iterable[tuple[str, str, dict]]) -> Answers:
     """Send the requests side by side; return the answers' statuses and codes."""
 
     def send(request: tuple[str, str, dict]) -> str:
@@ -110,8 +109,7 @@ def _at_once(target: Target, requests: Iterable[tuple[str, str, dict]]) -> str:
             return type(error).__name__
 
     with ThreadPoolExecutor(16) as pool:
-        answers = Counter(pool.map(send, requests))
-    return ", ".join(f"{number} × {text}" for text, number in answers.items())
+        return Answers(pool.map(send, requests))
 
 
 def _told(answer: httpx.Response) -> str:
@@ -121,7 +119,7 @@ def _told(answer: httpx.Response) -> str:
     return f"200 {' '.join(sorted(errors))}".strip()
 
 
-def _many_clients(target: Target) -> str:
+def _many_clients(target: Target) -> Answers:
     """Send costly images and floods from many clients, again and again."""
     flood = b'{"images":[' + b"{}," * 99_999 + b"{}]}"
     bodies = (
@@ -131,8 +129,8 @@ def _many_clients(target: Target) -> str:
     )
     until = time.monotonic() + min(target.hold, MANY_SECONDS)
 
-    def send(number: int) -> Counter[str]:
-        answers: Counter[str] = Counter()
+    def send(number: int) -> Answers:
+        answers = Answers()
         arguments: dict[str, Any] = bodies[number % len(bodies)]
         transport = httpx.HTTPTransport(local_address=ELSEWHERE)
         with httpx.Client(timeout=MAX_SECONDS, trust_env=False, transport=transport) as client:
@@ -145,8 +143,7 @@ def _many_clients(target: Target) -> str:
         return answers
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        total = sum(pool.map(send, range(CLIENTS)), Counter[str]())
-    return ", ".join(f"{number} × {text}" for text, number in total.items())
+        return sum(pool.map(send, range(CLIENTS)), Answers())
 
 
 def every_input() -> dict[str, Hostile]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from app.receipts.offline import check
 from benchmarks.battery.copies import Copy, command
 from benchmarks.battery.party import Party
+from tangent_composer.receipts.offline import check
 
 VICTIMS = ("API", "API", "API", "worker", "both")
 MAX_ANSWERS, MAX_PAUSE = 8, 0.3  # before a kill: changes acknowledged, then seconds

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from app.demo import digits
+from tangent_composer.samples import digits
 
 TOO_MANY = 8  # datasets of a party, from which on it deletes more than it uploads
 ALLOWED = (503, 507)

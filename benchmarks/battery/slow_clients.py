@@ -2,9 +2,10 @@
 
 import socket
 import time
-from collections import Counter
 from contextlib import ExitStack
 from urllib.parse import urlsplit
+
+from benchmarks.battery.answers import Answers
 
 
 def _connected(url: str) -> socket.socket:
@@ -20,7 +21,7 @@ def _get(path: str, *lines: str) -> bytes:
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *lines, "", ""]).encode()
 
 
-def read_a_delta_slowly(url: str, component_id: str, seconds: float) -> str:
+def read_a_delta_slowly(url: str, component_id: str, seconds: float) -> Answers:
     """Read a component's file at two bytes a second; return its status."""
     with _connected(url) as line:
         line.sendall(_get(f"/v1/components/{component_id}/delta"))
@@ -32,10 +33,10 @@ def read_a_delta_slowly(url: str, component_id: str, seconds: float) -> str:
             except OSError as error:
                 ended = f" {type(error).__name__}"
             time.sleep(1)
-    return status + ended
+    return Answers([status + ended])
 
 
-def hold_half_open_connections(url: str, count: int, seconds: float) -> str:
+def hold_half_open_connections(url: str, count: int, seconds: float) -> Answers:
     """Send the beginnings of requests and nothing more; return how many were closed."""
     with ExitStack() as stack:
         lines = [stack.enter_context(_connected(url)) for _ in range(count)]
@@ -43,18 +44,18 @@ def hold_half_open_connections(url: str, count: int, seconds: float) -> str:
             line.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
         time.sleep(seconds)
         closed = sum(_is_closed(line) for line in lines)
-    return f"{closed} of {count} closed after {seconds:g} s"
+    return Answers({f"closed after {seconds:g} s": closed, "still open": count - closed})
 
 
-def hold_event_streams(url: str, component_id: str, count: int, seconds: float) -> str:
+def hold_event_streams(url: str, component_id: str, count: int, seconds: float) -> Answers:
     """Open streams of events of a component to which nothing happens; return their statuses."""
     with ExitStack() as stack:
         lines = [stack.enter_context(_connected(url)) for _ in range(count)]
         for line in lines:
             line.sendall(_get(f"/v1/components/{component_id}/events", "Accept: text/event-stream"))
-        answers = Counter(_status(line) for line in lines)
+        answers = Answers(_status(line) for line in lines)
         time.sleep(seconds)
-    return ", ".join(f"{number} × {status}" for status, number in answers.items())
+    return answers
 
 
 def _status(line: socket.socket) -> str:

@@ -114,6 +114,7 @@ def _component(opened: Opened, labels: tuple[str, ...], seed: int) -> tangent.Co
         statistics=statistics,
         hyperparameters={"beta": 15.0, "l2": 1e-3},
         seed=seed,
+        grid=space.stored_grid,
     )
 
 

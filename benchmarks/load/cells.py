@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 ENGINE, FROM_FILES = "bare engine", "bare engine, from files"
 TANGENT, PLAIN, LITSERVE = "tangent", "FastAPI + timm", "LitServe"
+FRONT = "bare front"
 ONE, MANY = "one composition", "32 compositions"
 HALF = "half load"
 COMPOSITIONS = 32
@@ -76,8 +77,9 @@ def cells_of(served: Served, others: tuple[str, ...]) -> Iterator[Cell]:
     loads = [str(count) for count in served.clients]
     for load in loads:
         yield Cell(served.name, TANGENT, ONE, load=load)
-        yield from (Cell(served.name, other, load=load) for other in others)
+        yield from (Cell(served.name, other, load=load) for other in (FRONT, *others))
         yield Cell(served.name, TANGENT, MANY, load=load)
     yield Cell(served.name, TANGENT, ONE, load=HALF)
+    yield from (Cell(served.name, other, load=HALF) for other in (FRONT, *others))
     for count in served.clients_of_large:
         yield Cell(served.name, TANGENT, ONE, images=served.large, load=str(count))

@@ -5,11 +5,23 @@ from statistics import median
 from typing import Any
 
 from benchmarks.accuracy.lines import Chart
-from benchmarks.load.cells import ENGINE, LITSERVE, MANY, ONE, PLAIN, SPACES, TANGENT, Cell, Served
+from benchmarks.load.cells import (
+    ENGINE,
+    FRONT,
+    LITSERVE,
+    MANY,
+    ONE,
+    PLAIN,
+    SPACES,
+    TANGENT,
+    Cell,
+    Served,
+)
 
 SERIES = {  # name -> system, selection
     "tangent, one composition": (TANGENT, ONE),
     "tangent, 32 compositions": (TANGENT, MANY),
+    FRONT: (FRONT, ""),
     LITSERVE: (LITSERVE, ""),
     PLAIN: (PLAIN, ""),
 }

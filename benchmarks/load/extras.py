@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 
-from app.demo import digits
 from app.images.process import MODULE
-from benchmarks.load.cells import ONE, TANGENT, Cell
+from benchmarks.load.cells import FRONT, ONE, TANGENT, Cell
 from benchmarks.load.sending import Load, Sending, send
 from benchmarks.load.systems import Systems
 from benchmarks.process_costs import cpu_seconds, of_family
+from tangent_composer.samples import digits
 
 Figures = dict[str, Any]
 NOT_THE_API = (MODULE, "app.cli worker")  # in command lines: processes that decode, and that train
@@ -128,6 +128,7 @@ def processor_time(systems: Systems, seconds: float, clients: int) -> Figures:
 
     One thread each, so that no thread waits by spinning. The time of the forward pass is what the
     bare engine takes in batches as large as the service's: CPU time, which no neighbour stretches.
+    Of the bare front the same, less what the engine takes from files, as the front decodes itself.
     """
     assert systems.threads == 1
     pid, url = systems.service.pid, systems.service.url
@@ -141,7 +142,7 @@ def processor_time(systems: Systems, seconds: float, clients: int) -> Figures:
     batch = max(1, round(images / passes)) if passes else 1
     forward = systems.engine.order("measure", space="default", batch=batch, seconds=seconds / 2)
     each = 1000 * used / max(1, outcome.answers)
-    return {
+    return _of_front(systems, seconds, clients) | {
         "api_ms": each,
         "forward_ms": forward["cpu_ms"],
         "beside_ms": each - forward["cpu_ms"],
@@ -152,6 +153,22 @@ def processor_time(systems: Systems, seconds: float, clients: int) -> Figures:
         "errors": outcome.errors,
         "refused": outcome.refused,
     }
+
+
+def _of_front(systems: Systems, seconds: float, clients: int) -> Figures:
+    cell = Cell("default", FRONT)
+    load = Load(systems.of(cell).url, systems.requests(cell), clients, seconds=seconds)
+    pid = systems.of(cell).pid
+    with systems.turn(cell):
+        send(Load(load.url, load.requests, clients, seconds=0.2))
+        before = cpu_seconds(pid)
+        outcome = send(load)
+        used = cpu_seconds(pid) - before
+        batch = round(httpx.get(load.url, trust_env=False).raise_for_status().json()["batch"])
+    computed = systems.engine.order(
+        "measure", space="default", batch=batch, seconds=seconds / 2, from_files=True
+    )
+    return {"front_beside_ms": 1000 * used / max(1, outcome.answers) - computed["cpu_ms"]}
 
 
 def _forwards(url: str) -> tuple[float, float]:

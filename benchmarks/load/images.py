@@ -9,7 +9,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from app.demo import digits
+from tangent_composer.samples import digits
 
 DIGITS, PHOTOGRAPHS = 64, 18
 SIDE, SIZE = 32, (500, 375)

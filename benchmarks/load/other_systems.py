@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.load.cells import LITSERVE, PLAIN
+from benchmarks.load.cells import FRONT, LITSERVE, PLAIN
 from benchmarks.load.environments import NotMade, interpreter, surroundings
 from benchmarks.load.sending import ROOT
 
-MODULES = {PLAIN: "benchmarks.load.plain_server", LITSERVE: "benchmarks.load.litserve_server"}
-ENVIRONMENTS = {PLAIN: "plain", LITSERVE: "litserve"}
+MODULES = {
+    FRONT: "benchmarks.load.bare_front",
+    PLAIN: "benchmarks.load.plain_server",
+    LITSERVE: "benchmarks.load.litserve_server",
+}
+ENVIRONMENTS = {PLAIN: "plain", LITSERVE: "litserve"}  # the bare front needs what the service needs
+PORT = "PORT"  # in a system's arguments: that which it is given
 START_SECONDS, END_SECONDS = 180, 10
 
 
@@ -31,12 +37,14 @@ class Server:
     """
 
     def __init__(
-        self, system: str, backbone: str, batch: int, threads: int, log: Path, image: str
+        self, system: str, arguments: list[str], threads: int, log: Path, image: str
     ) -> None:
-        self._port = _free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        arguments = [backbone, str(self._port), *([str(batch)] if system == LITSERVE else [])]
-        self._command = [interpreter(ENVIRONMENTS[system]), "-m", MODULES[system], *arguments]
+        port = str(_free_port())
+        self.url = f"http://127.0.0.1:{port}"
+        made = ENVIRONMENTS.get(system)
+        python = interpreter(made) if made else sys.executable
+        given = [port if each == PORT else each for each in arguments]
+        self._command = [python, "-m", MODULES[system], *given]
         self._threads, self._log, self._image = threads, log, Path(image)
 
     def __enter__(self) -> "Server":

@@ -1,12 +1,13 @@
 """Readings: what one cell gives in one round, and all cells in turn over the rounds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from benchmarks.load.cells import ENGINE, FROM_FILES, HALF, ONE, TANGENT, Cell
+from benchmarks.load.cells import ENGINE, FROM_FILES, HALF, Cell
 from benchmarks.load.sending import Load, Outcome, Sending
 from benchmarks.load.systems import Systems
 from benchmarks.process_costs import cpu_seconds
@@ -40,7 +41,7 @@ def _read(systems: Systems, cell: Cell, seconds: float, found: Readings) -> Read
         return _of_engine(systems, cell, seconds, found)
     rate = None
     if cell.load == HALF:
-        latest = _latest(systems, found, cell.space)
+        latest = _latest(systems, found, cell)
         most = max((reading["requests_per_second"] for reading in latest), default=0.0)
         rate = max(LEAST, most / 2)
     clients = 1 if rate else int(cell.load)
@@ -55,10 +56,10 @@ def _read(systems: Systems, cell: Cell, seconds: float, found: Readings) -> Read
     return answered(load, systems.of(cell).pid, cell.images) | {"rate": rate}
 
 
-def _latest(systems: Systems, found: Readings, space: str) -> list[Reading]:
-    """Return this round's readings of one composition, by whatever number of clients."""
-    clients = next(each.clients for each in systems.spaces if each.name == space)
-    closed = (Cell(space, TANGENT, ONE, load=str(n)).name for n in clients)
+def _latest(systems: Systems, found: Readings, cell: Cell) -> list[Reading]:
+    """Return this round's readings of the same system, by whatever number of clients."""
+    clients = next(each.clients for each in systems.spaces if each.name == cell.space)
+    closed = (replace(cell, load=str(n)).name for n in clients)
     return [found[name][-1] for name in closed if found.get(name)]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks.battery.processes import Process
 from benchmarks.load.cells import (
     COMPOSITIONS,
+    FRONT,
     LITSERVE,
     MANY,
     PLAIN,
@@ -22,7 +23,7 @@ from benchmarks.load.cells import (
 from benchmarks.load.environments import NotMade
 from benchmarks.load.images import FORM, write_digits, write_form, write_photographs
 from benchmarks.load.orders import Engine
-from benchmarks.load.other_systems import Server
+from benchmarks.load.other_systems import PORT, Server
 from benchmarks.load.sending import Request
 
 PREDICTIONS = "/v1/predictions"
@@ -70,7 +71,7 @@ class Systems:
             self._write(served)
         for served in self.spaces:
             self._fill(served)
-            for system in (PLAIN, LITSERVE) if self._others else ():
+            for system in (FRONT, PLAIN, LITSERVE) if self._others else (FRONT,):
                 self._add_server(served, system)
 
     def _write(self, served: Served) -> None:
@@ -129,9 +130,15 @@ class Systems:
 
     def _add_server(self, served: Served, system: str) -> None:
         backbone, log = served.backbone(self._weights(served)), self._folder / "server.log"
-        batch, image = served.plain_batch, self._images[served.name][0]
+        batch, image = str(served.plain_batch), self._images[served.name][0]
+        components = ",".join(str(path) for path in self.component_files(served.name))
+        arguments = {
+            FRONT: [backbone, served.scope, served.rule, components, PORT, batch],
+            PLAIN: [backbone, PORT],
+            LITSERVE: [backbone, PORT, batch],
+        }[system]
         try:
-            server = Server(system, backbone, batch, self.threads, log, image)
+            server = Server(system, arguments, self.threads, log, image)
             self.servers[served.name, system] = self._stack.enter_context(server)
         except NotMade as error:
             self._console.print(f"{system} is left out for {served.name}: {error}")

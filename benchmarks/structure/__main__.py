@@ -10,7 +10,7 @@ from one of them into another. Two components are trained first, by a worker tha
 import argparse
 from pathlib import Path
 
-from benchmarks.structure.calls import Trip
+from benchmarks.structure.calls import Trips
 from benchmarks.structure.figures import figures, packages, remarks
 from benchmarks.structure.picture import picture, rendered
 from benchmarks.structure.sources import ROOT
@@ -51,7 +51,7 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in padded)
 
 
-def _trips() -> tuple[Trip, Trip]:
+def _trips() -> Trips:
     from benchmarks.structure.requests import trips  # with torch and the whole service
 
     return trips()

@@ -25,6 +25,14 @@ class Trip(NamedTuple):
     hops: int  # calls from one module into another; a resumed coroutine counts as called
 
 
+class Trips(NamedTuple):
+    """The extents of three requests."""
+
+    prediction: Trip  # by a selection that answered just before
+    first: Trip  # the same, when the selection had just changed: it is composed and calibrated
+    deletion: Trip  # of one image
+
+
 class Calls:
     """Records the calls that threads make into the project, if they start while it watches.
 

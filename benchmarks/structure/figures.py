@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.structure.calls import Trip
+from benchmarks.structure.calls import Trip, Trips
 from benchmarks.structure.rooms import Rooms, below, children, rooms
 from benchmarks.structure.sources import PRODUCT, functions, lines, modules
 
 OPENED = ("app", "tangent")  # the packages whose own rooms are on the second level
-WITH_FUNCTIONS = ("app", "tangent", "training_worker")  # a migration is as long as its tables
+# A migration is as long as its tables, and left out.
+WITH_FUNCTIONS = ("app", "tangent", "tangent_composer", "training_worker")
 LISTED = 5  # of the longest functions
 
 
@@ -34,8 +35,8 @@ class Figure(NamedTuple):
         return [self.name, values, reach, {True: "yes", False: "no", None: ""}[self.is_reached]]
 
 
-def figures(root: Path, trips: tuple[Trip, Trip] | None = None) -> list[Figure]:
-    """Return the figures read from the source, and between them those of two traced requests."""
+def figures(root: Path, trips: Trips | None = None) -> list[Figure]:
+    """Return the figures read from the source, and between them those of the traced requests."""
     loose, all_rooms, arrows, _, upward, circles = _counts(rooms(root, "tangent"))
     beside = len(_inner(root, "app.store")), len(_inner(root, "app.api"))
     return [
@@ -55,12 +56,13 @@ def figures(root: Path, trips: tuple[Trip, Trip] | None = None) -> list[Figure]:
     ]
 
 
-def _requests(prediction: Trip, deletion: Trip) -> tuple[Figure, Figure]:
+def _requests(prediction: Trip, first: Trip, deletion: Trip) -> tuple[Figure, ...]:
     return (
         Figure(
             "`DELETE` of one image: modules · hops", (deletion.modules, deletion.hops), (30, 100)
         ),
         Figure("prediction: modules · hops", (prediction.modules, prediction.hops), (25, 80)),
+        Figure("the first one after a change: modules · hops", (first.modules, first.hops)),
     )
 
 

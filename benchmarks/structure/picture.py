@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.structure.rooms import Rooms, children, rooms
 from benchmarks.structure.sources import ROOT
 
-BOXES = ("tangent", "training_worker")  # drawn shut beside the rooms of app
+BOXES = ("tangent", "training_worker")  # drawn shut beside the rooms of the framed packages
+FRAMED = ("app", "tangent_composer")
 PICTURE = """<!-- rooms -->
 An arrow goes from a room to a room that it imports. An arrow that other arrows imply is left out.
 A slash ends the name of a package; other names are single modules.
@@ -25,8 +26,9 @@ The rooms of `tangent`:
 
 def picture(root: Path = ROOT) -> str:
     """Return the markers and what stands between them."""
-    whole = Rooms.of(root, [*children(root, "app"), *BOXES])
-    return PICTURE.format(whole=graph(whole, "app"), tangent=graph(rooms(root, "tangent")))
+    framed = [room for package in FRAMED for room in children(root, package)]
+    whole = Rooms.of(root, [*framed, *BOXES])
+    return PICTURE.format(whole=graph(whole, FRAMED), tangent=graph(rooms(root, "tangent")))
 
 
 def rendered(page: str, root: Path = ROOT) -> str:
@@ -42,15 +44,16 @@ def rendered(page: str, root: Path = ROOT) -> str:
     return page
 
 
-def graph(found: Rooms, framed: str | None = None) -> str:
-    """Return the graph of rooms, the highest first, with a frame around those of one package."""
+def graph(found: Rooms, framed: Iterable[str] = ()) -> str:
+    """Return the graph of rooms, the highest first, with a frame around those of each package."""
     ordered = sorted(found.names, key=lambda name: (-found.storeys[name], name))
-    inside = [name for name in ordered if framed and name.startswith(f"{framed}.")]
-    lines = ["```mermaid", "flowchart TD"]
-    if inside:
+    lines, drawn = ["```mermaid", "flowchart TD"], set()
+    for package in framed:
+        inside = [name for name in ordered if name.startswith(f"{package}.")]
         frame = [f"    {line}" for line in _nodes(found, inside)]
-        lines += [f"    subgraph {framed}", *frame, "    end"]
-    lines += _nodes(found, (name for name in ordered if name not in inside))
+        lines += [f"    subgraph {package}", *frame, "    end"]
+        drawn.update(inside)
+    lines += _nodes(found, (name for name in ordered if name not in drawn))
     for room in ordered:
         ahead = sorted(_key(b) for a, b in found.reduced if a == room)
         if ahead:

@@ -1,4 +1,4 @@
-"""Two requests to a live service, traced through the project."""
+"""Three requests to a live service, traced through the project."""
 
 import io
 import json
@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.structure.calls import Calls, Trip
+from benchmarks.structure.calls import Calls, Trip, Trips
 from benchmarks.structure.service import serving, working
 from benchmarks.structure.sources import PRODUCT, ROOT
 
@@ -23,8 +23,8 @@ TRAINING_SECONDS = 300.0
 REST_SECONDS = 0.3  # for what a request leaves to be done after its answer
 
 
-def trips() -> tuple[Trip, Trip]:
-    """Return the trips of a prediction by rule joint and of the deletion of one image."""
+def trips() -> Trips:
+    """Trace two equal predictions by rule joint, and the deletion of one image."""
     calls = Calls(ROOT, PRODUCT)
     with (
         calls.watching(),
@@ -41,14 +41,17 @@ def trips() -> tuple[Trip, Trip]:
         files = {"images": ("image.png", _picture("cat", 90), "image/png")}
 
         request = client.build_request("POST", "/v1/predictions", files=files)
-        prediction, answer = _traced(calls, request)
+        first, answer = _traced(calls, request)
         assert (answer["rule"], len(answer["components"])) == ("joint", len(LABELS)), answer
+
+        prediction, again = _traced(calls, request)
+        assert again["results"] == answer["results"]
 
         request = client.build_request("DELETE", f"{place}/{image}")
         deletion, receipt = _traced(calls, request)
         outcomes = [component["outcome"] for component in receipt["body"]["components"]]
         assert outcomes == ["down_dated"], receipt
-        return prediction, deletion
+        return Trips(prediction, first, deletion)
 
 
 def _traced(calls: Calls, request: httpx.Request) -> tuple[Trip, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PRODUCT = ("app", "tangent", "training_worker", "migrations")
+PRODUCT = ("app", "tangent", "tangent_composer", "training_worker", "migrations")
 
 
 class Function(NamedTuple):

@@ -21,9 +21,24 @@ from tangent.errors import Overflow
 
 MAX_MAPS = 4  # depths, spread evenly over the backbone
 MAX_ENTRIES = 512  # of the map of one depth
-STEP = 2.0**-14  # of the grid, in units of a feature's usual size
 EXACT = 2.0**53  # float64 represents every whole number below it
 ALONE = 16  # images in one pass when an image's bits must not depend on its batch
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """The steps of a grid, in units of a feature's usual size."""
+
+    pooled: float  # of phi and the constant
+    maps: float
+    is_compact: bool  # component files keep sums as whole units
+
+
+# Accuracy is the same; products of maps, which are most of G, are 16 bits shorter. With features of
+# r times their usual size, sums over n images are exact while n r² < 2^37 = 137 billion.
+COARSE = Fineness(2.0**-8, 2.0**-6, is_compact=True)
+FINE = Fineness(2.0**-14, 2.0**-14, is_compact=False)  # of all spaces before there was COARSE
+GRIDS = COARSE, FINE
 
 
 @dataclass(frozen=True)
@@ -31,11 +46,11 @@ class Grid:
     """Steps (D,), powers of two: psi is rounded once to multiples of them, in its own type.
 
     The products psi_i psi_j are whole multiples of the product of two steps. By Cauchy and Schwarz
-    no partial sum of them exceeds the largest sum of psi_i²; below 2^53 steps² all are exact. With
-    features of r times their usual size that is n r² < 2^25 = 33.5 million images.
+    no partial sum of them exceeds the largest sum of psi_i²; below 2^53 steps² all are exact.
     """
 
     steps: Tensor  # float64
+    is_compact: bool = False
 
     def round(self, psi: Tensor) -> Tensor:
         """psi (B, D) rounded to the grid."""
@@ -71,17 +86,18 @@ class Grid:
             )
 
 
-def grid_of(phi: Tensor, width: int) -> Grid:
+def grid_of(phi: Tensor, width: int, fineness: Fineness = COARSE) -> Grid:
     """The grid of features psi of `width` entries, given phi (B, d) of the calibration images.
 
     The step of phi follows from its usual size in the base; standardised maps and the constant have
     a step of their own.
     """
-    steps = torch.full((width,), STEP, dtype=torch.float64)
+    steps = torch.full((width,), fineness.maps, dtype=torch.float64)
+    steps[: phi.shape[1]] = steps[-1] = fineness.pooled
     usual = phi.double().square().mean().sqrt().item()
     if 0 < usual < math.inf:
         steps[: phi.shape[1]] *= 2.0 ** round(math.log2(usual))
-    return Grid(steps)
+    return Grid(steps, fineness.is_compact)
 
 
 def in_fixed_batches(readout: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

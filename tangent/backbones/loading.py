@@ -5,9 +5,8 @@ timm's own `tf_efficientnet_lite0` for photographs, with weights from ImageNet (
 """
 
 import difflib
-import hashlib
-import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tangent.backbones.deferred_compiler import compiler_deferred
+from tangent.backbones.fingerprint import fingerprint_of
 from tangent.backbones.freezing import freeze
 from tangent.backbones.hub import fetched
 from tangent.backbones.preprocessing import Preprocessing
@@ -60,6 +60,8 @@ TIMM_ERRORS = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
     *(RuntimeError, TypeError, ValueError),
 )
+# Of the preprocessing.
+SETTINGS = "input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -74,6 +76,8 @@ class Backbone:
     width: int
     fingerprint: str  # of architecture, weights, buffers and preprocessing
     license: str | None = None  # of the weights, as whoever published them says
+    architecture: str = ""  # by which timm builds the model; empty: it was built otherwise
+    settings: dict[str, Any] = field(default_factory=dict)  # of the preprocessing, as timm has them
 
 
 def shipped_backbones() -> list[str]:
@@ -84,6 +88,14 @@ def shipped_backbones() -> list[str]:
 def create_untrained(name: str, num_classes: int, **kwargs: Any) -> nn.Module:
     """The named timm architecture with fresh weights from torch's global generator."""
     return timm.create_model(name, pretrained=False, num_classes=num_classes, **kwargs)
+
+
+def is_architecture(name: str) -> bool:
+    """Return whether timm itself defines this name, so that building it asks no network.
+
+    timm's builder also takes names such as `hf-hub:owner/name`, and fetches what they name.
+    """
+    return re.fullmatch(r"\w+(\.\w+)?", name, re.ASCII) is not None and timm.is_model(name)
 
 
 def architectures() -> dict[str, list[str]]:
@@ -138,7 +150,8 @@ def _loaded(name: str) -> Backbone:
     _check_known(name)
     model = _download(name)
     published = (getattr(model, "pretrained_cfg", None) or {}).get("license")
-    return wrap(name, model, license_=published if is_license(published) else None)
+    license_, architecture = published if is_license(published) else None, name.partition(".")[0]
+    return wrap(name, model, license_=license_, architecture=architecture)
 
 
 def _from_hub(name: str) -> Backbone:
@@ -223,7 +236,8 @@ def _load_file(name: str, path: Path, architecture: str | None) -> Backbone:
             f"{path} does not hold weights of {architecture}: {error}"
         ) from error
     shown = config.get("preprocessing") or config.get("pretrained_cfg")
-    return wrap(name, model, shown, license_=license_of(path, config))
+    license_ = license_of(path, config)
+    return wrap(name, model, shown, license_=license_, architecture=architecture)
 
 
 def _classifier(model: Any) -> tuple[str, ...]:
@@ -246,7 +260,12 @@ def _configured(architecture: Any, path: Path) -> str:
 
 
 def wrap(
-    name: str, model: Any, preprocessing: Any = None, *, license_: str | None = None
+    name: str,
+    model: Any,
+    preprocessing: Any = None,
+    *,
+    license_: str | None = None,
+    architecture: str = "",
 ) -> Backbone:
     """Freeze a timm model as a backbone; preprocessing follows the checkpoint's configuration.
 
@@ -266,34 +285,15 @@ def wrap(
             f"{name} gives features of shape {tuple(features.shape)}, expected (images, width): "
             "choose a model that pools its features"
         )
-    settings = {
-        k: config[k]
-        for k in ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
-    }
+    settings = {name: config[name] for name in SETTINGS}
     return Backbone(
         name=name,
         model=model,
         preprocess=Preprocessing(create_transform(**config, is_training=False).transforms),
         image_size=size,
         width=features.shape[1],
-        fingerprint=_fingerprint(model, settings),
+        fingerprint=fingerprint_of(model, settings),
         license=license_,
+        architecture=architecture,
+        settings=settings,
     )
-
-
-def _fingerprint(model: nn.Module, preprocessing: dict[str, Any]) -> str:
-    """SHA-256 of the architecture, every parameter and buffer, and the preprocessing.
-
-    timm's name of the architecture is included: two architectures may differ in their activations
-    or in the number of heads and take the same weights.
-    """
-    class_name = type(model).__name__
-    architecture = (getattr(model, "pretrained_cfg", None) or {}).get("architecture", class_name)
-    about = f"{class_name} {architecture}\n{json.dumps(preprocessing, sort_keys=True)}\n"
-    digest = hashlib.sha256(about.encode())
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(
-            value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """The settings of a training: loss, penalty and solver, with defaults and allowed ranges."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -11,7 +12,10 @@ CHOICES = {
     "penalty": ("squared", "norm"),
     "solver": ("cholesky", "cg", "lbfgs", "adam"),
 }
-L2_CHOICES = tuple(10.0**power for power in range(-7, 2))
+L2_CHOICES = tuple(10.0 ** (halves / 2) for halves in range(-12, 4))  # of "auto"
+L2_START = 1e-3  # where the search among them starts
+FIXED_L2 = {"head2toe": 1e-3}  # where "auto" is not offered; FIXED_L2_ELSEWHERE at other scopes
+FIXED_L2_ELSEWHERE = 1e-4
 RANGES = {  # inclusive
     "alpha": (1e-3, 1e3),
     "beta": (1e-3, 1e4),
@@ -31,8 +35,10 @@ class Hyperparameters:
 
     loss: rescaled square loss (eq. 4: alpha on the true label, target beta) or cross-entropy.
     l2: mu of the penalty mu/2 |delta|² (`squared`), or of the papers' mu sqrt(1e-6 + |delta|²)
-    (`norm`). "auto" sets `choose_l2`: of L2_CHOICES, take the one with the highest evidence (see
-    `evidence`). Rule `joint` chooses for the pooled data if all its components have `choose_l2`.
+    (`norm`). "auto" sets `choose_l2`: of L2_CHOICES, take the one that predicts left-out images
+    best (see `cross_validation`), at block scopes by the features that the head reads. It is the
+    default with solver `cholesky`, or `cg` at block scopes, and alpha 1, and a fixed number
+    elsewhere. Rule `joint` chooses for the pooled data if all its components have `choose_l2`.
     solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
     by `tolerance`; `lbfgs` does so for any loss with the squared penalty; `adam` runs `epochs` over
     batches of `batch_size`, its `lr` cut to a tenth after half and again after four fifths of them,
@@ -43,7 +49,7 @@ class Hyperparameters:
     loss: str = "rsl"
     alpha: float = 1.0
     beta: float = 15.0
-    l2: float = 1e-4
+    l2: float = FIXED_L2_ELSEWHERE
     penalty: str = "squared"
     solver: str = "cholesky"
     tolerance: float = 1e-3
@@ -61,23 +67,37 @@ class Hyperparameters:
         Raises:
             BadHyperparameter: a name, type, value or combination is not allowed.
         """
+        cls.check(given)
         known = {field.name: field.type for field in fields(cls)}
-        for name, value in given.items():
-            if name not in known:
-                raise BadHyperparameter(f"no hyperparameter {name!r}; there are {', '.join(known)}")
-            _check(name, value)
         values: dict[str, Any] = dict(given)
-        if values.get("l2") == "auto":
-            values |= {"l2": cls.l2, "choose_l2": True}
-        values.setdefault("l2", 1e-3 if scope == "head2toe" else cls.l2)
-        values.setdefault("lr", 1e-2 if scope in LINEAR else 1e-3)
         if values.get("solver", "auto") == "auto":
             values["solver"] = _solver(scope, values)
+        if values.get("l2") == "auto":
+            values |= {"l2": L2_START, "choose_l2": True}
+        elif "l2" not in values:
+            offered = _chooses(scope, values["solver"], values.get("alpha", cls.alpha))
+            values.setdefault("choose_l2", offered)
+            fixed = FIXED_L2.get(scope, FIXED_L2_ELSEWHERE)
+            values["l2"] = L2_START if values["choose_l2"] else fixed
+        values.setdefault("lr", 1e-2 if scope in LINEAR else 1e-3)
         for name, value in values.items():
             values[name] = float(value) if known[name] is float else value
         resolved = cls(**values)
         resolved._check_combination(scope)
         return resolved
+
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        """Check each value for itself, whatever the scope.
+
+        Raises:
+            BadHyperparameter: a name, type or value is not allowed.
+        """
+        known = [field.name for field in fields(cls)]
+        for name, value in given.items():
+            if name not in known:
+                raise BadHyperparameter(f"no hyperparameter {name!r}; there are {', '.join(known)}")
+            _check(name, value)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as JSON values."""
@@ -91,13 +111,18 @@ class Hyperparameters:
             )
         if self.solver == "lbfgs" and self.penalty != "squared":
             raise BadHyperparameter("solver lbfgs needs penalty squared; use solver adam")
-        if self.choose_l2 and (self.solver != "cholesky" or self.alpha != 1):
+        if self.choose_l2 and not _chooses(scope, self.solver, self.alpha):
             raise BadHyperparameter(
-                f'l2 "auto" needs solver cholesky, at scope {" or ".join(LINEAR)}, and alpha 1: '
-                "give a number"
+                f'l2 "auto" needs alpha 1 and solver cholesky, at scope {" or ".join(LINEAR)}, or '
+                "cg, at block scopes: give a number"
             )
         if self.solver == "cholesky" and scope not in LINEAR:
             raise BadHyperparameter(f"solver cholesky needs scope {' or '.join(LINEAR)}; use cg")
+
+
+def _chooses(scope: str, solver: str, alpha: float) -> bool:
+    """True if the penalty can be chosen from the data's sums."""
+    return alpha == 1 and solver == ("cholesky" if scope in LINEAR else "cg")
 
 
 def _solver(scope: str, values: dict[str, Any]) -> str:
@@ -126,3 +151,17 @@ def _check(name: str, value: Any) -> None:
     if not number or not low <= value <= high:  # false for NaN
         what = "a whole number" if kind is int else "a number"
         raise BadHyperparameter(f"{name} is {value!r}; it must be {what} from {low} to {high}")
+
+
+def obstacle_to_downdating(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
+    """The reason why a component with these settings cannot be downdated; None if it can."""
+    if scope not in LINEAR:
+        return f"scope {scope} is not linear in fixed features"
+    if hyperparameters.get("solver") != "cholesky":
+        return f"solver {hyperparameters.get('solver')} iterates; cholesky does not"
+    if hyperparameters.get("alpha") != 1:
+        return "an alpha other than 1 weights images by their label; the sums have no such weights"
+    views = hyperparameters.get("views")
+    if not isinstance(views, int) or views & (views - 1):
+        return f"sums over {views} views are exact for powers of two only"
+    return None

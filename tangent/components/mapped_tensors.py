@@ -17,6 +17,8 @@ TYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "U8": torch.uint8,
 }
 LINE = 64  # bytes
 

@@ -20,19 +20,56 @@ import torch
 from torch import Tensor
 
 from tangent.components.mapped_tensors import empty
+from tangent.components.whole_numbers import WholeNumbers, whole_numbers
 from tangent.errors import NotDowndatable
 
 SQUARE = 128  # rows of a Gram matrix that are mirrored at a time
 
 
 @dataclass(frozen=True)
+class CompactTriangle:
+    """The upper triangle of G, row by row, in units of the products of two steps."""
+
+    units: WholeNumbers
+    steps: Tensor  # (D,) powers of two
+
+    def numbers(self) -> Tensor:
+        """Return the triangle as float64, exactly."""
+        found = self.units.numbers()
+        numbers, steps, start = found.numpy(), self.steps.numpy(), 0
+        for i, step in enumerate(steps):
+            row = numbers[start : start + len(steps) - i]
+            np.multiply(row, step * steps[i:], out=row)
+            start += len(row)
+        return found
+
+
+@dataclass(frozen=True)
 class Statistics:
     """float64, on the CPU wherever psi was; `labels` sorted, `sums` and `counts` in their order."""
 
-    packed: Tensor  # G's upper triangle, row by row: D (D + 1) / 2 numbers
+    triangle: Tensor | CompactTriangle  # G's upper triangle, row by row: D (D + 1) / 2 numbers
     sums: Tensor  # (K, D)
     counts: dict[str, float]
     cross: Tensor | None = None  # (D, width), at block scopes
+
+    @property
+    def packed(self) -> Tensor:
+        """The triangle as float64; made anew at each call where it is compact."""
+        return self.triangle if isinstance(self.triangle, Tensor) else self.triangle.numbers()
+
+    def compact(self, steps: Tensor) -> CompactTriangle | None:
+        """Return the triangle in whole units of these steps; None if it is not whole in them."""
+        if isinstance(self.triangle, CompactTriangle) and torch.equal(self.triangle.steps, steps):
+            return self.triangle
+        numbers = self.packed.numpy().copy()
+        inverse, start = (1 / steps).numpy(), 0
+        for i, each in enumerate(inverse):
+            row = numbers[start : start + len(inverse) - i]
+            np.multiply(row, each * inverse[i:], out=row)
+            start += len(row)
+        units = whole_numbers(torch.from_numpy(numbers))
+        return None if units is None else CompactTriangle(units, steps)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -75,7 +112,8 @@ def total(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
     `cross` is left out, as the parts may have different directions.
     """
     names = sorted({name for part in parts for name in part.labels})
-    packed = torch.zeros_like(parts[0].packed)
+    width = parts[0].sums.shape[1]
+    packed = torch.zeros(width * (width + 1) // 2, dtype=torch.float64)
     sums = parts[0].sums.new_zeros(len(names), parts[0].sums.shape[1])
     counts = dict.fromkeys(names, 0.0)
     for part, weight in zip(parts, weights, strict=True):

@@ -1,29 +1,36 @@
 """Acceptance of a component that another service made: what its file claims, checked in full."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
-from tangent.components.labels import fault_as_given
+from tangent.components.statistics import CompactTriangle
 from tangent.composition import merging
 from tangent.composition.compose import compose
 from tangent.errors import BadComponent
-from tangent.space import Space
+from tangent.spaces.space import Space
 
 MAX_SEED = 2**63 - 1
 
 
-def accepted(space: Space, component: Component) -> Component:
+def accepted(
+    space: Space, component: Component, label_fault: Callable[[str], str | None] | None = None
+) -> Component:
     """Return the component with its settings resolved, after checking that it can serve here.
+
+    label_fault: returns why a text is no label where the component is to serve, or None.
 
     Raises:
         FingerprintMismatch: it was trained in another space.
         BadComponent: its labels, seed, tensors or statistics are none of a training in this space.
         BadHyperparameter, UnknownOperator, BadParameter: its settings are none of this version.
     """
-    _check_names(component)
+    _check_seed(component)
+    if label_fault is not None:
+        _check_labels(component, label_fault)
     space.check(component)
     _check_types(space, component)
     _check_grid(space, component)
@@ -32,11 +39,14 @@ def accepted(space: Space, component: Component) -> Component:
     return component
 
 
-def _check_names(component: Component) -> None:
+def _check_seed(component: Component) -> None:
     if not 0 <= component.seed <= MAX_SEED:
         raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
+
+
+def _check_labels(component: Component, label_fault: Callable[[str], str | None]) -> None:
     for label in component.labels:
-        if why := fault_as_given(label):
+        if why := label_fault(label):
             raise BadComponent(f"the component's label {label[:80]!r} {why}")
 
 
@@ -52,6 +62,19 @@ def _check_types(space: Space, component: Component) -> None:
 def _check_grid(space: Space, component: Component) -> None:
     """Refuse sums off the grid: added and subtracted, they would leave a trace."""
     statistics, views = component.statistics, component.hyperparameters.get("views", 1)
+    has_grid = statistics is not None or component.grid is not None
+    if has_grid and component.grid != space.stored_grid:
+        raise BadComponent(
+            "the grid in the component's metadata is not that of this space's features: train it "
+            "by this version, in a space with this fingerprint"
+        )
+    triangle = None if statistics is None else statistics.triangle
+    if isinstance(triangle, CompactTriangle) and not triangle.units.is_canonical():
+        raise BadComponent(
+            "the component's whole numbers are packed otherwise than a training packs them, in "
+            "wider blocks or with more than zeros after the last: the same component would be a "
+            "file of other bytes; send the file as its training wrote it"
+        )
     if space.grid is None or statistics is None or views != 1:
         return
     counts = torch.tensor(list(statistics.counts.values()), dtype=torch.float64)
@@ -73,7 +96,7 @@ def _resolved(component: Component) -> Component:
 
 def _check_composition(space: Space, component: Component) -> None:
     """Refuse a component that cannot be composed alone: it would spoil every composition."""
-    rule = "joint" if space.joint_is_exact and component.derived is None else "average"
+    rule = "joint" if space.joint_is_exact and component.statistics is not None else "average"
     delta = compose(space, [(component, None)], rule, shas=[""])
     if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):
         raise BadComponent("the component's numbers overflow when they are composed")

@@ -28,7 +28,8 @@ from tangent.components.delta import Delta
 from tangent.composition.compose import Part, divisor, lambdas
 from tangent.composition.joint_attribution import Attributed, Weighted, attribute_joint
 from tangent.composition.logit_effects import ALONE, Answer, Turn, logits_by_delta
-from tangent.space import Space
+from tangent.errors import RuleUnavailable
+from tangent.spaces.space import Space
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,10 @@ def attribute(
     while the space runs, not while linear systems are solved.
 
     Raises:
+        RuleUnavailable: the answer is no sum over parts.
         TangentError: as `compose`.
     """
-    weights = lambdas([weight for _, weight in parts], rule)
-    for component, _ in parts:
-        space.check(component)
+    weights = _checked_weights(space, parts, rule)
     counted = [i for i, weight in enumerate(weights) if weight != 0]
     labels = _labels([parts[i][0] for i in counted])
     if rule == "joint":
@@ -80,6 +80,19 @@ def attribute(
         [shares.get(i, zero) for i in range(len(parts))],
         [rests.get(i, whole) for i in range(len(parts))],
     )
+
+
+def _checked_weights(space: Space, parts: Sequence[Part], rule: str) -> list[float]:
+    """Return lambda_t of every part, once components and rule have been checked."""
+    if rule == "discriminant":
+        raise RuleUnavailable(
+            "an answer by rule discriminant is no sum over components, so none has a contribution "
+            "to it: ask by rule joint, or compare compositions with and without a component"
+        )
+    weights = lambdas([weight for _, weight in parts], rule)
+    for component, _ in parts:
+        space.check(component)
+    return weights
 
 
 def _labels(components: Sequence[Component]) -> tuple[str, ...]:

@@ -6,8 +6,10 @@
 | `weighted` | sum of lambda_t delta_t                                   | a finite number each  |
 | `joint`    | the optimum of all their data together, from statistics;  | none, or ≥ 0 each     |
 |            | exact at linear scopes, else near (see `joint_one_shot`)  |                       |
+| `discrimi- | the linear discriminant of all their data, every label    | none, or ≥ 0 each     |
+| nant`      | equally likely; at linear scopes only                     |                       |
 
-`average` and `weighted` sum integers on a fixed grid (`exact_sum`), `joint` sums statistics in
+`average` and `weighted` sum integers on a fixed grid (`exact_sum`), the others sum statistics in
 the order of the files' hashes and from nothing each time: the same set and weights give the same
 bytes, whatever was added or deleted before. A part of weight 0 counts as absent, and so do its
 labels. A single part of weight 1 is returned as it is, even off the grid.
@@ -22,10 +24,11 @@ from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.composition import joint_one_shot
 from tangent.composition.delta_sum import DeltaSum
+from tangent.composition.discriminant import discriminant
 from tangent.composition.joint import JointSums, all_base_rows
 from tangent.errors import BadWeight
 from tangent.solvers.normal_equations import NormalEquations
-from tangent.space import Space
+from tangent.spaces.space import Space
 from tangent.vocabulary import RULES, weight_fault
 
 Part = tuple[Component, float | None]
@@ -37,7 +40,8 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
     Raises:
         FingerprintMismatch: a component of another space.
         BadWeight: no parts, or a weight that the rule does not take.
-        NoStatistics: joint of a component that carries none.
+        NoStatistics: joint or discriminant of a component that carries none.
+        RuleUnavailable: discriminant at a block scope.
     """
     if not parts:
         raise BadWeight("a composition needs at least one component")
@@ -47,6 +51,8 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
     counted = [i for i, weight in enumerate(weights) if weight != 0]
     order = sorted(counted, key=lambda i: (shas[i], weights[i]))
     ordered = [(parts[i][0], weights[i]) for i in order]
+    if rule == "discriminant":
+        return discriminant(space, ordered)
     if rule == "joint":
         labels = tuple(sorted({name for component, _ in ordered for name in component.labels}))
         return _joint(space, ordered, labels)
@@ -101,6 +107,7 @@ def _joint(
     if len(parts) == 1:
         return alone(parts[0][0])
     block = joint_one_shot.averaged(parts)
+    problem = problem.settled(base)
     targets = problem.targets
     for (_, weight), effect in zip(parts, joint_one_shot.block_effects(parts, block), strict=True):
         targets = targets - weight * (base[: len(labels), : space.width] @ effect.T)

@@ -12,11 +12,13 @@ from tangent.components.delta import Delta
 from tangent.components.source import Source
 from tangent.composition.compose import compose, divisor, lambdas
 from tangent.composition.delta_sum import DeltaSum
+from tangent.composition.discriminant import DiscriminantSums
 from tangent.composition.joint import JointSums
 from tangent.errors import Overflow
-from tangent.space import Space
+from tangent.spaces.space import Space
+from tangent.vocabulary import OF_STATISTICS
 
-KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for `joint`
+KEPT = 2  # sums: 8 bytes a parameter each (16 in float64), or an entry of G for sums of statistics
 MIN_COMPONENTS = 3  # components: fewer are composed as fast from nothing
 
 
@@ -31,28 +33,29 @@ class IncrementalComposition:
     def __init__(self, load: Load) -> None:
         """`load` returns the component of a source, mapped; no call keeps a component."""
         self._load = load
-        self._held: OrderedDict[tuple[str, bool], tuple[Members, Sums]] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str], tuple[Members, Sums]] = OrderedDict()
 
     def compose(
         self, space: Space, parts: Sequence[tuple[Source, float | None]], rule: str
     ) -> Delta:
         """Return the delta that `tangent.compose` gives."""
         weights = lambdas([weight for _, weight in parts], rule)
-        kept = rule != "joint" or (space.joint_is_exact and set(weights) == {1.0})
+        of_statistics = rule in OF_STATISTICS
+        kept = not of_statistics or (space.joint_is_exact and set(weights) == {1.0})
         pairs = zip(parts, weights, strict=True)
         wanted: Members = Counter((source, weight) for (source, _), weight in pairs if weight)
         if not kept or wanted.total() < MIN_COMPONENTS:
             found = [(self._load(source), weight) for source, weight in parts]
             return compose(space, found, rule, shas=[source.sha256 for source, _ in parts])
-        key = space.fingerprint, rule == "joint"
+        key = space.fingerprint, rule if of_statistics else "deltas"
         members, sums = self._held.pop(key, (Counter(), None))
         delta = None
         if sums is not None and ((wanted - members) + (members - wanted)).total() < wanted.total():
             delta = self._update(space, sums, members, wanted, divisor(rule, len(parts)))
         if sums is None or delta is None:
             added = list(self._loaded(space, wanted))
-            if rule == "joint":
-                sums = JointSums(space)
+            if of_statistics:
+                sums = JointSums(space) if rule == "joint" else DiscriminantSums(space)
                 try:
                     delta = sums.change(added)
                 except Overflow:  # the delta is right, but its sums cannot be changed

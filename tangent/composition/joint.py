@@ -7,7 +7,7 @@ that by mu; the products are summed in the order of beta and mu, not in that of 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from tangent.components.delta import Delta
 from tangent.components.statistics import Statistics, unpack
 from tangent.errors import NoStatistics, Overflow
 from tangent.solvers.normal_equations import NormalEquations
-from tangent.space import Space
+from tangent.spaces.space import Space
 
 Weighted = Sequence[tuple[Component, float]]
 
@@ -32,14 +32,21 @@ class ImageGroup(NamedTuple):
     chosen: bool
 
 
+class Factor(NamedTuple):
+    """The settings by whose product a label's sums are multiplied in the targets."""
+
+    weight: float
+    beta: float
+
+
 class JointSums:
     """The sums over components of one space, in the order in which the components come."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self._packed: Tensor | None = None
-        self._sums: defaultdict[float, dict[str, Tensor]] = defaultdict(dict)  # by lambda·beta
-        self._counts: defaultdict[float, dict[str, float]] = defaultdict(dict)
+        self._sums: defaultdict[Factor, dict[str, Tensor]] = defaultdict(dict)
+        self._counts: defaultdict[Factor, dict[str, float]] = defaultdict(dict)
         self._images: defaultdict[ImageGroup, float] = defaultdict(float)
 
     def add(self, parts: Weighted, sign: int = 1) -> None:
@@ -50,16 +57,17 @@ class JointSums:
         """
         for component, weight in parts:
             found = statistics_of(component)
+            packed = found.packed
             if self._packed is None:
-                self._packed = torch.zeros_like(found.packed)
-            self._packed.add_(found.packed, alpha=sign * weight)
+                self._packed = torch.zeros_like(packed)
+            self._packed.add_(packed, alpha=sign * weight)
             settings = component.hyperparameters
             beta, l2 = float(settings["beta"]), float(settings["l2"])
             group = ImageGroup(weight, beta, l2, settings.get("choose_l2") is True)
             self._images[group] += sign * found.images
             if not self._images[group]:
                 del self._images[group]
-            self._add_sums(weight * beta, found, sign)
+            self._add_sums(Factor(weight, beta), found, sign)
 
     def change(self, added: Weighted, removed: Weighted = (), *, divisor: float = 1.0) -> Delta:
         """Return the optimum after the change, at a linear scope; all weights must be 1.
@@ -89,24 +97,32 @@ class JointSums:
     def pooled(self) -> NormalEquations:
         """Return the problem, with targets of the labels that have images.
 
-        mu is chosen from the data where all components request it and only the head is trained.
+        mu is chosen from the data where all components request it.
         """
-        assert self._packed is not None
-        width = self.space.readout_width
         own = self.labels
-        targets = torch.zeros(len(own), width, dtype=torch.float64)
-        for factor, sums in sorted(self._sums.items()):
-            for name, value in sums.items():
-                targets[own.index(name)].add_(value, alpha=factor)
+        targets = torch.zeros(len(own), self.space.readout_width, dtype=torch.float64)
+        for factor, name, value, _ in self.label_parts():
+            targets[own.index(name)].add_(value, alpha=factor.weight * factor.beta)
         return NormalEquations(
-            gram=unpack(self._packed, width),
+            gram=self.gram(),
             targets=targets,
             images=self._summed(lambda group: group.weight),
             spread=self._summed(lambda group: group.weight**2),
             energy=self._summed(lambda group: group.weight * group.beta**2),
             penalty=self._summed(lambda group: group.weight * group.l2),
-            chosen=self.space.joint_is_exact and all(group.chosen for group in self._images),
+            chosen=all(group.chosen for group in self._images),
         )
+
+    def gram(self) -> Tensor:
+        """Return G (D, D)."""
+        assert self._packed is not None
+        return unpack(self._packed, self.space.readout_width)
+
+    def label_parts(self) -> Iterator[tuple[Factor, str, Tensor, float]]:
+        """Yield s and the number of images of each label, by ascending weight and beta."""
+        for factor in sorted(self._sums):
+            for name, value in self._sums[factor].items():
+                yield factor, name, value, self._counts[factor][name]
 
     def _summed(self, factor: Callable[[ImageGroup], float]) -> float:
         """Return the sum of a factor over images: images of one factor first, then by factor."""
@@ -115,7 +131,7 @@ class JointSums:
             counts[factor(group)] += images
         return sum(each * images for each, images in sorted(counts.items()))
 
-    def _add_sums(self, factor: float, found: Statistics, sign: int) -> None:
+    def _add_sums(self, factor: Factor, found: Statistics, sign: int) -> None:
         sums, counts = self._sums[factor], self._counts[factor]
         for row, (name, count) in enumerate(found.counts.items()):
             term = sign * found.sums[row]
@@ -146,12 +162,12 @@ def statistics_of(component: Component) -> Statistics:
     """
     if component.derived:
         raise NoStatistics(
-            "rule joint needs the statistics of a component's data, and one that was derived from "
-            "others has none: compose its parents, or use average or weighted"
+            "rules joint and discriminant need the statistics of a component's data, and one that "
+            "was derived from others has none: compose its parents, or use average or weighted"
         )
     if component.statistics is None:
         raise NoStatistics(
-            "a component carries no statistics of its data, which rule joint needs: use rule "
-            "average or weighted, or train it again"
+            "a component carries no statistics of its data, which rules joint and discriminant "
+            "need: use rule average or weighted, or train it again"
         )
     return component.statistics

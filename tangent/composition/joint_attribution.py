@@ -14,7 +14,7 @@ from tangent.composition.joint import all_base_rows, statistics_of
 from tangent.composition.logit_effects import ALONE, Answer, Turn, logits_by_delta
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.solvers.ridge import factor, substituted
-from tangent.space import Space
+from tangent.spaces.space import Space
 
 Weighted = tuple[Component, float]
 # f_w, the logits of every part's share, and for every part the answer of all other parts
@@ -141,10 +141,13 @@ def _rests(
         others = [component for i, (component, _) in enumerate(parts) if i != at]
         kept = tuple(sorted({name for component in others for name in component.labels}))
         rows = [labels.index(name) for name in kept]
-        targets, base = pool.targets[rows], all_base_rows(space, kept)
+        base = all_base_rows(space, kept)
+        problem = replace(pool, targets=pool.targets[rows])
         if behind is not None:
-            targets = targets - base[: len(kept), : space.width] @ behind(at).T
-        yield Delta(kept, replace(pool, targets=targets).solve(base), {})
+            problem = problem.settled(base)
+            moved = base[: len(kept), : space.width] @ behind(at).T
+            problem = replace(problem, targets=problem.targets - moved)
+        yield Delta(kept, problem.solve(base), {})
 
 
 def _pools(

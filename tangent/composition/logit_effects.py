@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tangent.components.delta import Delta
-from tangent.space import CHUNK, Space
+from tangent.spaces.space import CHUNK, Space
 
 Turn = AbstractContextManager[Any]
 ALONE = nullcontext()  # where no other thread runs the space

@@ -3,18 +3,19 @@
     (G + c I) delta_l = targets_l - G a_l
 
     G = sum of lambda_t G_t        targets_l = sum of lambda_t beta_t s_tl        K labels
-    c = K/2 sum of lambda_t mu_t n_t, or K/2 mu sum of lambda_t n_t with mu chosen by the evidence
+    c = K/2 sum of lambda_t mu_t n_t, or K/2 mu sum of lambda_t n_t with mu chosen from the sums
 
 The sum of the problems of disjoint sets of images is the problem of their union.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from tangent.components.hyperparameters import L2_CHOICES, Hyperparameters
+from tangent.components.hyperparameters import L2_CHOICES, L2_START
 from tangent.solvers import ridge
-from tangent.solvers.evidence import log_evidence, maximise_evidence
+from tangent.solvers.cross_validation import degrees_of_freedom, log_error, minimise
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class NormalEquations:
     spread: float  # sum of lambda_t² n_t
     energy: float  # sum of lambda_t beta_t² n_t
     penalty: float  # sum of lambda_t mu_t n_t
-    chosen: bool  # mu is chosen by the evidence
+    chosen: bool  # mu is chosen from the sums
 
     def __add__(self, other: "NormalEquations") -> "NormalEquations":
         return NormalEquations(
@@ -55,11 +56,28 @@ class NormalEquations:
         penalty = self.l2(base) * self.images if self.chosen else self.penalty
         return 0.5 * penalty * len(base)
 
-    def l2(self, base: Tensor) -> float:
-        """mu of `l2: "auto"`, of L2_CHOICES; base as in `solve`.
+    def settled(self, base: Tensor) -> "NormalEquations":
+        """Return the problem with the penalty that it chooses, as a number; base as in `solve`.
+
+        With other targets it keeps this penalty.
+        """
+        if not self.chosen:
+            return self
+        return replace(self, penalty=self.l2(base) * self.images, chosen=False)
+
+    def l2(
+        self, base: Tensor, caution: float = 1.0, tried: dict[float, float] | None = None
+    ) -> float:
+        """mu of `l2: "auto"`, of L2_CHOICES; base as in `solve`, caution as in `log_error`.
+
+        tried: gets each choice that was looked at, with the squared error of images left out under
+        it, as a part of the squared error of the base alone.
 
         N is the effective number of weighted images, (sum lambda n)² / sum lambda² n (Kish 1965);
         scaling all weights changes nothing.
+
+        Raises:
+            NonFinite: the sums contain NaN or Inf.
         """
         moved = base @ self.gram
         residuals = -moved
@@ -68,8 +86,17 @@ class NormalEquations:
         squares = self.energy - 2 * (ours * self.targets).sum().item() + (base * moved).sum().item()
         observed = self.images**2 / self.spread
         unit = 0.5 * self.images * len(base)
-        return maximise_evidence(
-            lambda l2: log_evidence(self.gram, residuals, squares, l2 * unit, observed),
-            L2_CHOICES,
-            Hyperparameters.l2,
-        )
+        eigenvalues = ridge.eigenvalues(self.gram)
+
+        def value(l2: float) -> float:
+            freedom = degrees_of_freedom(eigenvalues, l2 * unit)
+            error = log_error(
+                *(self.gram, residuals, squares, l2 * unit, observed),
+                freedom=freedom,
+                caution=caution,
+            )
+            if tried is not None and squares > 0 and math.isfinite(error):
+                tried[l2] = math.exp(error) / squares
+            return error
+
+        return minimise(value, L2_CHOICES, L2_START)

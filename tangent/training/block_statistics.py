@@ -5,7 +5,24 @@ import torch
 from tangent.backbones.features import with_constant
 from tangent.components.delta import TangentDict
 from tangent.components.statistics import Statistics, measure, total
+from tangent.training.cholesky import settled
 from tangent.training.problem import TrainingProblem
+
+
+def settle_penalty(problem: TrainingProblem) -> None:
+    """Let the head's features choose the problem's l2, if its settings leave that open.
+
+    The head alone is judged: what a moved block adds to its answers does not tell, to a sum over
+    images, how much each image owes to itself.
+    """
+    if not problem.hyperparameters.choose_l2:
+        return
+    names, at, parts = problem.row_labels, 0, []
+    for rows, _ in problem.chunks():
+        parts.append(measure(problem.readout(rows), names[at : at + len(rows)]))
+        at += len(rows)
+    sums, settings = total(parts, [1.0] * len(parts)), problem.hyperparameters
+    problem.hyperparameters = settled(sums, problem.labels, problem.base.cpu(), settings)
 
 
 def measured(problem: TrainingProblem, delta: TangentDict) -> Statistics:

@@ -11,9 +11,8 @@ from tangent.components.statistics import Statistics, measure, total
 from tangent.solvers import losses
 from tangent.solvers.normal_equations import NormalEquations
 from tangent.solvers.ridge import solve as solve_ridge
+from tangent.training.holdout import HOLDOUT, held_out
 from tangent.training.problem import ROWS, Solution, TrainingProblem
-
-HOLDOUT = 10  # every tenth image of a label is held out to measure the accuracy
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,10 @@ def measured(problem: TrainingProblem) -> Measured:
     Raises:
         Overflow: the features are too large for exact sums.
     """
-    held_out = _held_out(problem)
-    kept = everything = _statistics(problem, ~held_out)
-    if held_out.any():
-        everything = total([kept, _statistics(problem, held_out)], [1.0, 1.0])
+    mask = _held_out(problem)
+    kept = everything = _statistics(problem, ~mask)
+    if mask.any():
+        everything = total([kept, _statistics(problem, mask)], [1.0, 1.0])
     grid = problem.space.grid
     assert grid is not None  # the scope is linear
     grid.check(everything.squares, everything.images)
@@ -56,16 +55,19 @@ def solve(problem: TrainingProblem, statistics: Statistics) -> Solution:
 
 
 def holdout_accuracy(problem: TrainingProblem, kept: Statistics) -> float | None:
-    """The accuracy on every tenth image of a label, by a solution trained without these images.
+    """The accuracy on a tenth of each label's images, by a solution trained without these images.
 
-    None if a label has fewer than ten images. The component itself is trained on all images.
+    None if a label has fewer than ten images, or groups that cannot be parted leave none of it to
+    hold out. The component itself is trained on all images.
     """
-    settings = problem.hyperparameters
+    settings, mask = problem.hyperparameters, _held_out(problem)
     if min(problem.counts.values()) < HOLDOUT * settings.views:
+        return None
+    if len(problem.targets[mask].unique()) < len(problem.counts):
         return None
     settings = settled(kept, problem.labels, problem.base.cpu(), settings)
     delta = {"head": head_of(problem, kept, settings).to(problem.base)}
-    return problem.accuracy(delta, torch.nonzero(_held_out(problem)).flatten())
+    return problem.accuracy(delta, torch.nonzero(mask).flatten())
 
 
 def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) -> NormalEquations:
@@ -83,12 +85,19 @@ def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) 
 
 
 def settled(
-    of: Statistics, labels: Sequence[str], base: Tensor, settings: Hyperparameters
+    of: Statistics,
+    labels: Sequence[str],
+    base: Tensor,
+    settings: Hyperparameters,
+    tried: dict[float, float] | None = None,
 ) -> Hyperparameters:
-    """The settings, with l2 chosen by the evidence if they have `choose_l2`."""
+    """The settings, with l2 chosen by the evidence if they have `choose_l2`.
+
+    tried: as of `NormalEquations.l2`.
+    """
     if not settings.choose_l2:
         return settings
-    return replace(settings, l2=equations(of, labels, settings).l2(base))
+    return replace(settings, l2=equations(of, labels, settings).l2(base, tried=tried))
 
 
 def plain_head(
@@ -148,13 +157,10 @@ def _gradient(problem: TrainingProblem, head: Tensor) -> tuple[Tensor, float]:
 
 
 def _held_out(problem: TrainingProblem) -> Tensor:
-    """The mask of held-out rows: every tenth image of a label, in order."""
+    """The mask of held-out rows: those of all views of the held-out images."""
     views = problem.hyperparameters.views
     targets = problem.targets[: len(problem.rows) // views]  # of the images themselves
-    held_out = torch.zeros(len(targets), dtype=torch.bool)
-    for column in targets.unique():
-        held_out[torch.nonzero(targets == column).flatten()[HOLDOUT - 1 :: HOLDOUT]] = True
-    return held_out.repeat(views)
+    return held_out(targets.tolist(), problem.groups).repeat(views)
 
 
 def _statistics(problem: TrainingProblem, chosen: Tensor) -> Statistics:

@@ -1,7 +1,7 @@
 """Downdating: the component of a changed dataset, from its statistics and without training.
 
 At scopes that are linear in psi, the solution of `cholesky` is a function of the exact sums G, s
-and n, and so is a penalty that it chooses. When an image is removed or a label renamed, the sums
+and n, and so is a penalty that it chooses. When images come or go, or a label is renamed, the sums
 are changed and the head is solved again; the file has the bytes that training on the changed
 dataset gives.
 """
@@ -12,27 +12,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from tangent.components.component import Component
-from tangent.components.hyperparameters import Hyperparameters
+from tangent.components.hyperparameters import Hyperparameters, obstacle_to_downdating
 from tangent.components.statistics import Statistics, less, measure, relabelled, total
 from tangent.errors import NotDowndatable
-from tangent.space import Space
+from tangent.spaces.space import Space
 from tangent.training.augmentation import augmented
 from tangent.training.cholesky import plain_head, settled
-from tangent.vocabulary import LINEAR
-
-
-def obstacle_to_downdating(scope: str, hyperparameters: Mapping[str, object]) -> str | None:
-    """The reason why a component with these settings cannot be downdated; None if it can."""
-    if scope not in LINEAR:
-        return f"scope {scope} is not linear in fixed features"
-    if hyperparameters.get("solver") != "cholesky":
-        return f"solver {hyperparameters.get('solver')} iterates; cholesky does not"
-    if hyperparameters.get("alpha") != 1:
-        return "an alpha other than 1 weights images by their label; the sums have no such weights"
-    views = hyperparameters.get("views")
-    if not isinstance(views, int) or views & (views - 1):
-        return f"sums over {views} views are exact for powers of two only"
-    return None
 
 
 def without(space: Space, component: Component, images: Tensor, labels: Sequence[str]) -> Component:
@@ -42,10 +27,38 @@ def without(space: Space, component: Component, images: Tensor, labels: Sequence
         NotDowndatable: the component is not a function of exact sums alone, or the images are not
             from its dataset.
     """
-    views = _views(component)
+    part = share(space, images, labels, views=_views(component))
+    return changed(space, component, removed=part)
+
+
+def share(space: Space, images: Tensor, labels: Sequence[str], *, views: int) -> Statistics:
+    """The part of a component's statistics over its views that these images (n, 3, S, S) make."""
     features = [space.readout_alone(augmented(images, number)) for number in range(views)]
-    part = total([measure(psi, labels) for psi in features], [1 / views] * views)
-    return downdated(space, component, less(_statistics(component), part))
+    return total([measure(psi, labels) for psi in features], [1 / views] * views)
+
+
+def changed(
+    space: Space,
+    component: Component,
+    *,
+    removed: Statistics | None = None,
+    added: Statistics | None = None,
+) -> Component:
+    """The component as trained without the images of one share and with those of the other.
+
+    Raises:
+        NotDowndatable: as `without`.
+        Overflow: with the new images the features are too large for exact sums.
+    """
+    views = _views(component)
+    statistics = _statistics(component)
+    if removed is not None:
+        statistics = less(statistics, removed)
+    if added is not None:
+        statistics = total([statistics, added], [1.0, 1.0])
+        assert space.grid is not None  # the scope is linear
+        space.grid.check(views * statistics.squares, views * statistics.images)
+    return downdated(space, component, statistics)
 
 
 def renamed(space: Space, component: Component, names: Mapping[str, str]) -> Component:
@@ -88,6 +101,11 @@ restated = downdated  # the former name
 
 def _views(component: Component) -> int:
     why = obstacle_to_downdating(component.scope, component.hyperparameters)
+    if component.privacy is not None:
+        raise NotDowndatable(
+            "a private component does not change with its data, or both versions together would "
+            "tell what changed: delete it, or train another one from the changed data"
+        )
     if why is not None:
         raise NotDowndatable(f"the component must be trained again: {why}")
     return int(component.hyperparameters["views"])

@@ -5,8 +5,8 @@ the cache.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from torch import Tensor
 
 from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters
+from tangent.components.privacy import Privacy, check_settings
 from tangent.components.statistics import Statistics, total
 from tangent.errors import NonFinite
 from tangent.reproducibility import environment
-from tangent.space import Space
+from tangent.spaces.space import Space
 from tangent.training import block_statistics, cholesky, iterative
 from tangent.training.activation_cache import BATCH, cached
 from tangent.training.augmentation import AugmentedSource, Source
 from tangent.training.linearity import linearisation_errors
+from tangent.training.privacy.release import private_statistics
 from tangent.training.problem import Solution, TrainingProblem
 
 
@@ -61,31 +63,77 @@ def fit(
     seed: int = 0,
     scratch: Path,
     progress: Callable[[Progress], None] = lambda _: None,
+    groups: Sequence[int] | None = None,
+    privacy: Privacy | None = None,
+    units: Sequence[Hashable] | None = None,
 ) -> TrainingResult:
     """Train one component; the same arguments give the same bytes on the same machine.
 
     scratch: an existing folder for the cached activations, left for the caller to remove.
+    groups: of each image; those of one group are held out together. No bytes depend on them.
+    privacy: the noise, and so the bytes, are new each time; each image must come in one row alone.
+    units: of each image, if the unit of privacy is a group: all of one change the sums as one may.
 
     Raises:
         NonFinite: activations or the solution hold NaN or Inf.
         ValueError: the source has no images, or not as many as labels.
+        BadPrivacy: scope or settings cannot be private.
     """
+    if privacy is not None:
+        given = space, source, hyperparameters, seed, scratch, progress
+        return _fit_privately(*given, (privacy, units))
     started = time.monotonic()
-    problem = _cached_problem(space, source, hyperparameters, scratch, progress)
-    report = lambda step, total, loss: progress(Progress("solve", step, total, loss))  # noqa: E731
-    solver = _solve_on_features if space.suffix is None else _solve_in_blocks
-    result = solver(problem, seed, report, scratch)
-    delta = result.solution.delta
+    problem = _cached_problem(space, source, hyperparameters, scratch, progress, groups)
+    solve = _solve_on_features if space.suffix is None else _solve_in_blocks
+    result = solve(problem, seed, lambda *told: progress(Progress("solve", *told)), scratch)
     metrics = {
-        "train_accuracy": problem.accuracy(delta),
+        "train_accuracy": problem.accuracy(result.solution.delta),
         "holdout_accuracy": result.holdout_accuracy,
         "l2": problem.hyperparameters.l2,
-        **result.solution.stats,
-        **linearisation_errors(problem, delta),
         "environment": environment(space.device),
-        "seconds": round(time.monotonic() - started, 3),
     }
+    metrics |= result.solution.stats | linearisation_errors(problem, result.solution.delta)
+    metrics["seconds"] = round(time.monotonic() - started, 3)
     return TrainingResult(_component(problem, result, seed), metrics)
+
+
+def _fit_privately(
+    space: Space,
+    source: Source,
+    hyperparameters: Hyperparameters,
+    seed: int,
+    scratch: Path,
+    progress: Callable[[Progress], None],
+    terms: tuple[Privacy, Sequence[Hashable] | None],
+) -> TrainingResult:
+    """Train from sums with noise; neither metrics nor progress say more of the images than these.
+
+    No step of any number is told, as even a rounded share of the images tells their number. The
+    measured time and what the machine does meanwhile are not private.
+    """
+    check_settings(space.scope, hyperparameters.as_dict())
+    progress(Progress("features", 0, 1))
+    problem = _cached_problem(space, source, hyperparameters, scratch, lambda _: None)
+    privacy, units = terms
+    statistics = private_statistics(space, problem.rows, problem.row_labels, privacy, units=units)
+    labels = tuple(sorted({*statistics.labels, *space.declared}))
+    head = cholesky.plain_head(statistics, labels, space.base_rows(labels), hyperparameters)
+    component = Component(
+        fingerprint=space.fingerprint,
+        scope=space.scope,
+        labels={name: int(count) for name, count in statistics.counts.items()},
+        head_labels=labels,
+        head=_finite(Solution({"head": head}, {})).delta["head"],
+        backbone={},
+        statistics=statistics,
+        hyperparameters=hyperparameters.as_dict(),
+        seed=seed,
+        privacy=privacy.as_dict(),
+        grid=space.stored_grid,
+    )
+    unmeasured = dict.fromkeys(("train_accuracy", "holdout_accuracy"))
+    about = {"l2": hyperparameters.l2, "environment": environment(space.device)}
+    return TrainingResult(component, unmeasured | about)
 
 
 def _cached_problem(
@@ -94,6 +142,7 @@ def _cached_problem(
     hyperparameters: Hyperparameters,
     scratch: Path,
     progress: Callable[[Progress], None],
+    groups: Sequence[int] | None = None,
 ) -> TrainingProblem:
     """Return the training problem of the images, with its rows cached in `scratch`."""
     augmented = AugmentedSource(source, hyperparameters.views)
@@ -107,7 +156,7 @@ def _cached_problem(
         row_computation(space),
         lambda done: progress(Progress("features", done, count)),
     )
-    return TrainingProblem(space, rows, augmented.labels, hyperparameters)
+    return TrainingProblem(space, rows, augmented.labels, hyperparameters, groups=groups)
 
 
 def _solve_on_features(
@@ -115,21 +164,32 @@ def _solve_on_features(
 ) -> _Solved:
     """Solve at a scope that is linear in fixed features; the statistics settle the penalty."""
     measured, settings = cholesky.measured(problem), problem.hyperparameters
+    tried: dict[float, float] = {}
     problem.hyperparameters = cholesky.settled(
-        measured.everything, problem.labels, problem.base.cpu(), settings
+        measured.everything, problem.labels, problem.base.cpu(), settings, tried
     )
     sums = total([measured.everything], [1 / settings.views])
     if settings.solver == "cholesky":
         solution = cholesky.solve(problem, measured.everything)
         holdout_accuracy = cholesky.holdout_accuracy(problem, measured.kept)
-        return _Solved(_finite(solution), sums, holdout_accuracy)
-    return _Solved(_finite(iterative.solve(problem, seed, report, scratch)), sums)
+        return _Solved(_told(_finite(solution), tried), sums, holdout_accuracy)
+    solution = iterative.solve(problem, seed, report, scratch)
+    return _Solved(_told(_finite(solution), tried), sums)
+
+
+def _told(solution: Solution, tried: Mapping[float, float]) -> Solution:
+    """Return the solution; its metrics have the penalties that were looked at, if any were."""
+    if not tried:
+        return solution
+    errors = [{"l2": l2, "left_out_error": error} for l2, error in sorted(tried.items())]
+    return replace(solution, stats=solution.stats | {"tried_l2": errors})
 
 
 def _solve_in_blocks(
     problem: TrainingProblem, seed: int, report: iterative.Report, scratch: Path
 ) -> _Solved:
     """Solve at a block scope; the statistics are those of the solved block's features."""
+    block_statistics.settle_penalty(problem)
     solution = _finite(iterative.solve(problem, seed, report, scratch))
     return _Solved(solution, block_statistics.measured(problem, solution.delta))
 
@@ -158,6 +218,7 @@ def _component(problem: TrainingProblem, result: _Solved, seed: int) -> Componen
         statistics=result.statistics,
         hyperparameters=settings.as_dict(),
         seed=seed,
+        grid=space.stored_grid,
     )
 
 

@@ -16,7 +16,7 @@ from tangent.backbones.features import with_constant
 from tangent.components.delta import TangentDict
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.solvers import losses
-from tangent.space import Space
+from tangent.spaces.space import Space
 
 ROWS = 512  # in one pass over the cached activations
 
@@ -42,13 +42,17 @@ class TrainingProblem:
         row_labels: Sequence[str],
         hyperparameters: Hyperparameters,
         others: Sequence[str] = (),
+        groups: Sequence[int] | None = None,
     ) -> None:
-        """`others`: labels without images here that are trained with zero targets as well."""
+        """`others`: labels without images here that are trained with zero targets as well.
+
+        `groups`: of each image, which no hold-out parts; None: each is a group by itself.
+        """
         self.space, self.rows, self.hyperparameters = space, rows, hyperparameters
         self.counts = dict(sorted(Counter(row_labels).items()))
         self.labels = tuple(sorted({*self.counts, *space.declared, *others}))
         column = {name: i for i, name in enumerate(self.labels)}
-        self.row_labels = list(row_labels)
+        self.row_labels, self.groups = list(row_labels), groups
         self.targets = torch.tensor([column[name] for name in row_labels])
         self.base = space.base_rows(self.labels).to(space.device)
 

@@ -1,9 +1,11 @@
 """The battery tells each missed reach in a sentence, and its figures in a table."""
 
 from benchmarks.battery import figures
+from benchmarks.battery.answers import Answers
 from benchmarks.battery.hostile import Outcome
 
-HELD = Outcome("thin PNG", "1 × 422 image_too_wide", 900_000_000, 1.9, 0.4, "", 0, 0.1)
+REFUSED = Answers(["422 image_too_wide"])
+HELD = Outcome("thin PNG", REFUSED, 900_000_000, 1.9, 0.4, Answers(), 0, 0.1)
 
 
 def missed(*, timed: bool = True, **changed: object) -> list[str]:
@@ -19,13 +21,24 @@ def test_each_miss_has_a_sentence_of_its_own():
         "the API and its children took 1.70 GB, allowed are 1.5 GB"
     ]
     assert missed(left=3) == ["3 files were left behind"]
-    assert missed(failures="2 × GET 404") == ["the honest client was not served: 2 × GET 404"]
-    (sentence,) = missed(answer="1 × 500 internal_error")
+    assert missed(failures=Answers({"GET 404": 2})) == [
+        "the honest client was not served: 2 × GET 404"
+    ]
+    (sentence,) = missed(answers=Answers(["500 internal_error"]))
     assert sentence.startswith("a request was answered 5xx: 1 × 500")
 
 
 def test_an_honest_refusal_of_a_hostile_request_misses_nothing():
-    assert missed(answer="3 × 503 decoding_busy, 1 × 507 disk_full") == []
+    assert missed(answers=Answers({"503 decoding_busy": 3, "507 disk_full": 1})) == []
+
+
+def test_the_count_of_an_answer_is_no_status():
+    assert missed(answers=Answers({"413 request_too_large": 566})) == []
+
+
+def test_a_failure_beside_a_hostile_request_is_judged_by_its_status():
+    (sentence,) = missed(failures=Answers({"POST 502 bad_gateway": 1}))
+    assert sentence.endswith("beside it 1 × POST 502 bad_gateway")
 
 
 def test_a_wait_is_judged_by_what_others_left_of_the_processors():

@@ -14,7 +14,17 @@ from time import monotonic, sleep
 import pytest
 
 from benchmarks.load import tables
-from benchmarks.load.cells import DEFAULT, ENGINE, LITSERVE, MANY, ONE, TANGENT, Cell, cells_of
+from benchmarks.load.cells import (
+    DEFAULT,
+    ENGINE,
+    FRONT,
+    LITSERVE,
+    MANY,
+    ONE,
+    TANGENT,
+    Cell,
+    cells_of,
+)
 from benchmarks.load.charts import charts
 from benchmarks.load.environments import NotMade, interpreter
 from benchmarks.load.ratios import figures
@@ -140,6 +150,7 @@ def document(**rates: tuple[float, ...]) -> dict:
         "one": Cell("default", TANGENT, ONE, load="64"),
         "many": Cell("default", TANGENT, MANY, load="64"),
         "lit": Cell("default", LITSERVE, load="64"),
+        "front": Cell("default", FRONT, load="64"),
     }
     readings = {
         cells[key].name: [
@@ -154,13 +165,18 @@ def document(**rates: tuple[float, ...]) -> dict:
 def test_a_ratio_is_taken_within_each_round_and_its_median_is_compared_with_the_reach():
     found = document(engine=(100.0, 1000.0, 10.0), one=(50.0, 400.0, 6.0))
     rows = {row[0]: row[1:] for row in tables.reaches(found)}
-    assert rows["default, 64 clients, one composition / bare engine"] == [
-        "0.5",
-        "≥ 0.45",
-        "reached",
-    ]
-    assert rows["default, 64 clients, one composition / LitServe"] == ["–", "≥ 1.5", "not measured"]
-    assert rows["errors in all of it"] == ["3", "≤ 0", "not reached"]
+    by_engine = rows["default, 64 clients, one composition / bare engine"]
+    assert by_engine == ["0.5", "≥ 0.45", "reached", ""]
+    unmeasured = rows["default, 64 clients, one composition / LitServe"]
+    assert unmeasured == ["–", "≥ 1.5", "not measured", ""]
+    assert rows["errors in all of it"] == ["3", "≤ 0", "not reached", ""]
+
+
+def test_beside_a_ratio_stands_what_the_bare_front_reached_in_the_same_rounds():
+    found = document(engine=(100.0, 1000.0), one=(50.0, 400.0), front=(60.0, 700.0))
+    rows = {row[0]: row[1:] for row in tables.reaches(found)}
+    assert rows["default, 64 clients, one composition / bare engine"][0] == "0.45"
+    assert rows["default, 64 clients, one composition / bare engine"][3] == "0.65"
 
 
 def test_a_round_without_an_answer_counts_in_a_ratio():
@@ -209,6 +225,9 @@ def test_the_quick_form_measures_a_real_service(tmp_path):
     assert all(each[0]["images_per_second"] >= 0 for each in found["readings"].values())
     own = [each[0] for name, each in found["readings"].items() if ", tangent, " in name]
     assert len(own) == 6
+    front = [each[0] for name, each in found["readings"].items() if ", bare front, " in name]
+    assert [each["errors"] for each in front] == [{}] * 3
+    assert all(each["answers"] > 0 for each in front)
     assert all(each["answers"] > 0 and each["errors"] == {} for each in own)
     assert all(each["phases"].keys() <= {"queue", "decode", "compose", "forward"} for each in own)
     assert found["readings"]["default, bare engine"][0]["images_per_second"] > 0
@@ -220,3 +239,4 @@ def test_the_quick_form_measures_a_real_service(tmp_path):
     assert extras["readiness"]["statuses"] == [200]
     assert extras["processor"]["api_ms"] > 0
     assert extras["processor"]["other_processes_ms"] > 0  # decoding, which is not the API's
+    assert "front_beside_ms" in extras["processor"]

@@ -11,6 +11,8 @@ from benchmarks.accuracy import fine_tuning, simple, tangents
 from benchmarks.accuracy.case import Case, Pool, Recipe, drawn
 from benchmarks.accuracy.gallery import as_images
 from benchmarks.accuracy.protocols import CLASSES, DATA, Protocol
+from tangent.components.statistics import measure
+from tangent.training.cholesky import equations
 from tests.support.drawings import drawings, gallery
 
 QUICK = Recipe(epochs=2, plain_epochs=3, tolerance=0.1, iterations=5)
@@ -82,13 +84,20 @@ def test_a_space_that_recalls_rows_answers_as_one_that_sees_the_images(seen, sco
     assert torch.allclose(recalling.logits(as_images(test), delta), expected, atol=2e-4)
 
 
+def _chosen_l2(seen, psi, rows) -> float:
+    """The penalty that the default has the data choose; how is proved elsewhere."""
+    found = measure(torch.from_numpy(psi), [seen.names[i] for i in rows])
+    sums = equations(found, found.labels, tangents.DEFAULTS)
+    return sums.l2(seen.space("head").base_rows(found.labels))
+
+
 def test_joint_training_is_ridge_regression_on_the_features(seen):
     pool = Pool(seen, "head", 0, QUICK)
     found = tangents.joint_training(pool).logits.numpy()
     space = seen.space("head")
     psi = {p: space.readout(as_images(n)).double().numpy() for p, n in parts(pool).items()}
     base = space.base_rows(seen.labels).numpy()
-    beta, l2 = tangents.DEFAULTS.beta, tangents.DEFAULTS.l2
+    beta, l2 = tangents.DEFAULTS.beta, _chosen_l2(seen, psi["train"], pool.train)
     wanted = beta * np.eye(4)[seen.truth[pool.train]] - psi["train"] @ base.T
     twin = Ridge(alpha=l2 * len(pool.train) * 4 / 2, fit_intercept=False, solver="cholesky")
     twin.fit(psi["train"], wanted)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure.calls import Trip
+from benchmarks.structure.calls import Trip, Trips
 from benchmarks.structure.figures import Figure, figures, packages, remarks
 from benchmarks.structure.picture import graph, picture, rendered
 from benchmarks.structure.rooms import Rooms, children, rooms
@@ -60,6 +60,8 @@ TREE = {
         from app.store import tables
         """,
     "app/store/tables.py": "from app.settings import Settings\n",
+    "tangent_composer/__init__.py": "",
+    "tangent_composer/schemas.py": "SIZE = 1\n",
     "training_worker/__init__.py": "from app.store.rows import rows\nimport tangent.fit\n",
     "training_worker/attempt.py": """
         @decorated
@@ -158,23 +160,25 @@ def test_lines_and_functions_are_counted_without_decorators(tree):
 
 
 def test_the_figures_of_the_tree_are_those_counted_by_hand(tree):
-    trips = Trip(modules=26, functions=99, hops=80), Trip(modules=30, functions=99, hops=100)
+    in_use = Trip(modules=26, functions=99, hops=80)
+    trips = Trips(in_use, Trip(40, 200, 300), Trip(modules=30, functions=99, hops=100))
     found = {figure.name.split(":")[0]: figure for figure in figures(tree, trips)}
     assert [(figure.values, figure.is_reached) for figure in found.values()] == [
         ((4, 5, 5, 0, 0), True),  # tangent
         ((2, 2), True),  # app/store; app/api: images, labels
-        ((5 + 5 + 3,), True),  # app; tangent; migrations, tests, training_worker
+        ((5 + 5 + 4,), True),  # app; tangent; migrations, tangent_composer, tests, training_worker
         ((30, 100), True),  # deletion
         ((26, 80), False),  # prediction: a module too many
+        ((40, 300), None),  # the first one
         ((5,), True),  # the functions of migrations are not counted
-        ((17, 12, 11, 7), None),
+        ((17, 12, 1, 11, 7), None),
     ]
     assert found["prediction"].row == ["prediction: modules · hops", "26 · 80", "≤ 25 · ≤ 80", "no"]
 
 
 def test_without_traced_requests_only_their_figures_are_missing(tree):
     trip = Trip(0, 0, 0)
-    assert len(figures(tree, (trip, trip))) - len(figures(tree)) == 2
+    assert len(figures(tree, Trips(trip, trip, trip))) - len(figures(tree)) == 3
 
 
 def test_a_bound_of_zero_reads_as_none_and_a_word_stands_for_itself():
@@ -219,7 +223,7 @@ def test_the_graph_has_the_highest_rooms_first_and_a_slash_behind_packages(tree)
     ]
 
 
-def test_the_picture_of_the_whole_frames_app_beside_two_shut_boxes(tree):
+def test_the_picture_of_the_whole_frames_two_packages_beside_two_shut_boxes(tree):
     found = [line.strip() for line in picture(tree).split("```")[1].splitlines()]
     frame = found[found.index("subgraph app") + 1 : found.index("end")]
     assert sorted(frame) == [
@@ -230,6 +234,9 @@ def test_the_picture_of_the_whole_frames_app_beside_two_shut_boxes(tree):
         'app_store["store/"]',
     ]
     assert found[found.index("end") + 1 :] == [
+        "subgraph tangent_composer",
+        'tangent_composer_schemas["schemas"]',
+        "end",
         'training_worker["training_worker/"]',
         'tangent["tangent/"]',
         "app_main --> app_api",

@@ -21,6 +21,8 @@ from tests.support.rfc6962 import audit_path, subproof, tree_hash
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "test-vectors.md"
 TEXT = PAGE.read_text()
 VALUES = dict(re.findall(r"^(\S.*?) = (.*)$", "".join(vectors.BLOCK.findall(TEXT)), re.M))
+HEADER = VALUES["header"].encode().ljust(int(VALUES["header.length"]))
+NUMBERS = bytes.fromhex(VALUES["numbers"])
 
 
 def floats(name: str) -> list[float]:
@@ -89,6 +91,36 @@ def test_the_file_by_the_page_alone(tmp_path):
     tensors = load(data)
     assert tensors["statistics.gram"].tolist() == floats("G")
     assert tensors["delta.head"].flatten().tolist() == floats("delta[cat]") + floats("delta[größe]")
+    (tmp_path / "file").write_bytes(data)
+    assert Component.load(tmp_path / "file").to_bytes() == data
+
+
+def test_the_packed_file_by_the_page_alone(tmp_path):
+    header = VALUES["packed.header"].encode().ljust(int(VALUES["packed.header.length"]))
+    data = struct.pack("<Q", len(header)) + header + bytes.fromhex(VALUES["packed.numbers"])
+    assert sha256(data) == VALUES["packed.file.sha256"]
+    steps = [
+        Fraction(2) ** exponent
+        for number, exponent in json.loads(VALUES["packed.grid"])
+        for _ in range(number)
+    ]
+    places = [(i, j) for i in range(3) for j in range(i, 3)]
+    units = [
+        Fraction(x) / (steps[i] * steps[j]) for x, (i, j) in zip(floats("G"), places, strict=True)
+    ]
+    assert units == json.loads(VALUES["packed.units"])
+
+    block = [int(2 * v if v >= 0 else -2 * v - 1) for v in units] + [0] * (64 - len(units))
+    width = max(block).bit_length()
+    bits = sum(number << j * width for j, number in enumerate(block))
+    tensors = load(data)
+    assert tensors["statistics.gram"].numpy().tobytes() == bits.to_bytes(8 * width, "little")
+    widths = bytes([width]).ljust(8, b"\0")
+    assert tensors["statistics.widths"].numpy().tobytes() == widths
+    assert widths.hex() == VALUES["packed.widths"]
+    other = load(struct.pack("<Q", int(VALUES["header.length"])) + HEADER + NUMBERS)
+    for name in ("delta.head", "statistics.sums"):
+        assert torch.equal(tensors[name], other[name])
     (tmp_path / "file").write_bytes(data)
     assert Component.load(tmp_path / "file").to_bytes() == data
 

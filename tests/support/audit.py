@@ -14,7 +14,7 @@ import torch
 import tangent
 from app.images import image_files as decoding
 from app.inference.models import SpaceKey
-from app.receipts.offline import check
+from tangent_composer.receipts.offline import check
 from tests.support.history import History
 from tests.support.images import image
 from tests.support.simulated_process import SCOPE

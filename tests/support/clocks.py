@@ -14,7 +14,7 @@ from typing import Self
 from unittest.mock import patch
 
 # The modules that ask for the date and the time.
-DATED = ("app.database.columns", "app.database.jobs", "app.schemas.keys")
+DATED = ("app.database.columns", "app.database.jobs", "tangent_composer.schemas.keys")
 
 
 class Clock:

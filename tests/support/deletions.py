@@ -1,5 +1,6 @@
 """Processes that delete components, datasets and images, to be watched and killed."""
 
+import io
 import os
 import signal
 import time
@@ -17,7 +18,8 @@ from app.inference.engine.metrics import EngineMetrics
 from app.inference.opened_spaces import OpenedSpaces
 from app.receipts import signing
 from app.settings import Settings
-from app.unlearning import change, change_plan, dataset_change
+from app.store import datasets
+from app.unlearning import addition, change, change_plan, changed_files
 from app.unlearning.deletion import DeletionContext, apply
 from tests.support.processes import CONTEXT
 
@@ -100,9 +102,27 @@ def delete_image(settings: Settings, dataset_id: str, image_id: str, moment: str
         plan = change_plan.removal(session, dataset_id, image_id)
     engine = Engine(settings, blobs, EngineMetrics())
     spaces = OpenedSpaces(partial(engine.open, again=True), settings)
-    files = dataset_change.downdated(engine, spaces, blobs, sessions, plan)
+    files = changed_files.made(engine, spaces, blobs, sessions, plan)
     with transaction(sessions) as session:
         apply(session, change.of_plan(session, blobs, Jobs(settings), plan, files))
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def add_images(settings: Settings, dataset_id: str, packed: bytes, moment: str) -> None:
+    """Add the archive's images; be killed "before" or "after" the commit."""
+    sessions = session_factory(open_engine(settings))
+    blobs = LocalBlobs(settings.data_dir / "blobs")
+    engine = Engine(settings, blobs, EngineMetrics())
+    spaces = OpenedSpaces(partial(engine.open, again=True), settings)
+    with datasets.receive(io.BytesIO(packed), blobs, settings) as upload:
+        with transaction(sessions) as session:
+            plan = addition.plan(session, dataset_id, upload, settings)
+        pack = addition.grown_pack(blobs, sessions, plan)
+        files = changed_files.made(engine, spaces, blobs, sessions, plan)
+        with transaction(sessions) as session:
+            apply(session, change.of_plan(session, blobs, Jobs(settings), plan, files, pack))
+            if moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -29,7 +29,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 MOVING = ("replace", "rename", "unlink", "remove", "rmdir", "link")  # of os, by path
 WRITING = set("wxa+")
-OF_THEIR_OWN = ("lease", "passes ")  # beginnings of the names of threads
+OF_THEIR_OWN = ("lease", "passes ", "beat ", "space-probes")  # beginnings of threads' names
 
 
 class Fault(Enum):

@@ -27,6 +27,7 @@ from app.main import create_app
 from app.server.http_protocol import protocol
 from app.settings import Settings
 from app.store import components, datasets, spaces
+from app.store.training_images import training_only
 from tests.support.images import archive
 from tests.support.trainings import Trained, Trainings
 
@@ -90,14 +91,19 @@ class Service:
             assert row is not None
             space_row = spaces.get(session, row.space)
             dataset = datasets.get(session, row.dataset_id)
-            rows = datasets.rows(session, dataset.id)
+            rows = datasets.rows(session, dataset.id, training_only())
         space = state.engine.opened(state.spaces.key(space_row))
         files = [(each.label, datasets.read(state.blobs, dataset, each)) for each in rows]
         scratch = state.blobs.scratch_path(component_id)
         scratch.mkdir()
         resolved = tangent.Hyperparameters.resolve(space.scope, row.hyperparameters)
         trained = self.trainings.train(
-            space, files, resolved, seed=row.seed, limits=self.settings, scratch=scratch
+            *(space, files, resolved),
+            seed=row.seed,
+            limits=self.settings,
+            scratch=scratch,
+            privacy=row.privacy,
+            units=[each.group or each.id for each in rows],
         )
         self.publish(component_id, trained)
         return component_id

@@ -14,7 +14,7 @@ from app.settings import Settings
 from tests.support.command import environment
 from tests.support.processes import CONTEXT
 
-ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/docs")
+ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/$")
 
 
 class Serving(NamedTuple):

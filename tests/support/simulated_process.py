@@ -17,10 +17,11 @@ from tests.support.direct_client import DirectClient, called_in_this_thread
 from tests.support.faults import Dead
 from tests.support.service import KEY_FREE, Service
 from tests.support.statement_cache import statements_compiled_once
+from tests.support.stepped_leases import leases_by_steps
 
 SCOPE = "head"  # exact, and trained in milliseconds
 GIVEN = KEY_FREE | {"device": "cpu", "threads": 1, "scope": SCOPE}
-GIVEN |= {"lease_seconds": 1.0}  # for which a deletion waits after a death
+GIVEN |= {"lease_seconds": 30.0}  # of leases by steps: no deletion waits for it
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def simulating() -> Iterator[None]:
         stack.enter_context(patch("app.files.sweep.UNCLAIMED_SECONDS", -1))
         stack.enter_context(called_in_this_thread())
         stack.enter_context(statements_compiled_once())
+        stack.enter_context(leases_by_steps())
         yield
 
 

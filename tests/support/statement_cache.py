@@ -5,6 +5,7 @@ A simulation opens thousands of engines, and would spend most of its time in com
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -21,17 +22,26 @@ def statements_compiled_once() -> Iterator[None]:
 
     def create(*arguments: Any, **options: Any) -> sqlalchemy.Engine:
         made = sqlalchemy.create_engine(*arguments, **options)
+        made.dialect.__class__ = _shared(type(made.dialect))
         made._compiled_cache = known.setdefault(made.dialect.name, made._compiled_cache)
         return made
 
     with ExitStack() as stack:
         for module in OPENERS:
             stack.enter_context(patch(f"{module}.create_engine", create))
-        # A statement is kept together with the dialect that it was compiled for.
-        stack.enter_context(patch.object(DefaultDialect, "__hash__", lambda own: hash(own.name)))
-        stack.enter_context(patch.object(DefaultDialect, "__eq__", _are_alike))
         yield
 
 
+@cache
+def _shared(kind: type[DefaultDialect]) -> type[DefaultDialect]:
+    """Return the dialect whose instances are equal: a statement is kept together with its dialect.
+
+    All other dialects keep their hashes: by them the mappers' caches, which outlive the block,
+    find what they drop, and look for ever if they do not find it.
+    """
+    members = {"__hash__": lambda own: hash(own.name), "__eq__": _are_alike}
+    return type(kind.__name__, (kind,), members | {"supports_statement_cache": True})
+
+
 def _are_alike(one: DefaultDialect, other: object) -> bool:
-    return isinstance(other, DefaultDialect) and one.name == other.name
+    return type(one) is type(other)

@@ -60,8 +60,10 @@ class Store:
         ):
             return datasets.add(session, pack, upload, name="noise").id
 
-    def queue(self, dataset_id: str | None = None, **hyperparameters) -> str:
-        """Queue a component; return its id."""
+    def queue(
+        self, dataset_id: str | None = None, privacy: tangent.Privacy | None = None, **settings
+    ) -> str:
+        """Queue a component with these hyperparameters; return its id."""
         dataset_id = dataset_id or self.add_dataset()
         with transaction(self.sessions) as session:
             return lineage.queue_training(
@@ -70,9 +72,10 @@ class Store:
                 space=session.get_one(Space, "default"),
                 dataset=session.get_one(Dataset, dataset_id),
                 name=None,
-                hyperparameters=tangent.Hyperparameters.resolve("head", hyperparameters).as_dict(),
+                hyperparameters=tangent.Hyperparameters.resolve("head", settings).as_dict(),
                 seed=0,
                 tags={},
+                privacy=privacy,
             ).id
 
     def component(self, component_id: str) -> Component:

@@ -65,8 +65,17 @@ class Trainings:
         seed: int,
         limits: Any,
         scratch: Path,
+        privacy: dict[str, Any] | None = None,
+        units: Sequence[Any] | None = None,
     ) -> Trained:
         """Train on the images of these labels; the file lies in the scratch folder."""
+        if privacy is not None:  # new each time
+            terms = tangent.Privacy.read(privacy)
+            given: dict[str, Any] = {"seed": seed, "scratch": scratch, "privacy": terms}
+            given["units"] = units
+            return saved(
+                tangent.fit(space, Pixels(space, files, limits), settings, **given), scratch
+            )
         contents = [(label, hashlib.sha256(data).hexdigest()) for label, data in files]
         key = space, repr((settings.as_dict(), seed, contents))
         if key in self._known:

@@ -13,7 +13,8 @@ from app.errors import Invalid, NotReady
 from tangent.backbones.geometry import Geometry
 from tests.support.archives import LIMITS
 from tests.support.stores import png
-from training_worker.source import AHEAD, DECODERS, Entry, ImageSource, entries
+from training_worker.entries import entries
+from training_worker.source import AHEAD, DECODERS, Entry, ImageSource, once_each, unit_of
 
 
 class Values:
@@ -119,3 +120,30 @@ def test_entries_are_ordered_by_content_whatever_the_upload_order(store):
     keys = [[(entry.label, entry.sha256) for entry in dataset] for dataset in found]
     assert keys[0] == keys[1] == sorted(keys[0])
     assert len(keys[0]) == 12
+
+
+def test_an_image_under_two_labels_is_once_in_a_private_training():
+    """It would count twice against a promise that is about one image."""
+    rows = [("cat", "a"), ("cat", "b"), ("dog", "a"), ("dog", "c")]
+    found = [Entry(label, sha256, f"img_{i}", "", 0, 0) for i, (label, sha256) in enumerate(rows)]
+    assert [(each.label, each.sha256) for each in once_each(found)] == [
+        ("cat", "a"),
+        ("cat", "b"),
+        ("dog", "c"),
+    ]
+
+
+def test_an_image_in_two_groups_is_in_a_private_training_by_groups_once_for_each():
+    """Whichever of the groups is taken away, the other one contributes what it did."""
+    rows = [("cat", "a", "p1"), ("cat", "a", "p2"), ("dog", "a", "p1"), ("dog", "b", None)]
+    found = [
+        Entry(label, sha256, f"img_{i}", "", 0, 0, group)
+        for i, (label, sha256, group) in enumerate(rows)
+    ]
+    kept = once_each(found, by_group=True)
+    assert [(each.label, each.group) for each in kept] == [
+        ("cat", "p1"),
+        ("cat", "p2"),
+        ("dog", None),
+    ]
+    assert len({unit_of(each) for each in kept}) == 3

@@ -46,6 +46,23 @@ def records(store, component_id: str) -> int:
         )
 
 
+def test_a_worker_trains_a_private_component_and_tells_nothing_else_of_its_images(store, start):
+    terms = tangent.Privacy.resolve({"epsilon": 1.0, "delta": 1e-5}, ["a", "b"])
+    component_id = store.queue(privacy=terms, l2=1e-4)
+    start()
+    until(lambda: status(store, component_id, "ready"))
+    row = store.component(component_id)
+    component = tangent.Component.load(store.blobs.path(row.blob_key))
+    assert component.privacy == row.privacy == terms.as_dict()
+    assert dict(component.labels) == row.labels
+    assert set(row.metrics) == {"train_accuracy", "holdout_accuracy", "l2", "environment"}
+    with store.sessions() as session:
+        told = components.events(session, component_id, after=0, limit=100)
+    steps = {(each.data["step"], each.data["total"]) for each in told if each.type == "progress"}
+    assert steps <= {(0, 1)}
+    assert {each.data.get("loss") for each in told} == {None}
+
+
 def test_components_become_ready_and_one_that_cannot_be_trained_fails_with_its_reason(store, start):
     good, broken = store.queue(), store.queue(store.add_dataset(seed=1))
     pack = next(

@@ -14,8 +14,9 @@ from app.errors import Conflict, NotReady
 from app.store import components, lineage
 from tangent.composition.merging import METHODS, Parent, derive
 from tests.support.workers import assert_published_once, status, until
+from training_worker.entries import entries
 from training_worker.process import TrainerProcess
-from training_worker.source import ImageSource, entries
+from training_worker.source import ImageSource
 from training_worker.training import Training
 
 on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)

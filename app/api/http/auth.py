@@ -1,4 +1,8 @@
-"""The caller of a request below /v1 or /v2/models, found before anything of its body is read."""
+"""The caller of a request below /v1 or /v2/models, found before anything of its body is read.
+
+The caller has a key in an Authorization header or, in a browser, the cookie of a session that was
+begun with one. The header goes before the cookie.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,7 +12,10 @@ from starlette.types import Scope
 
 from app.access.admission import Admission
 from app.access.callers import Caller
+from app.access.session_admission import CSRF_HEADER, SessionAdmission
 from app.api.http import problems
+from app.api.http.cookies import session_tokens
+from app.api.http.origins import SAFE_METHODS
 from app.errors import Problem
 
 GUARDED = ("/v1/", "/v2/models/")
@@ -23,16 +30,40 @@ async def caller_of(scope: Scope) -> Caller | None:
 
     Raises:
         Unauthorized, TooManyRequests: as `Admission.admit`.
+        Unauthorized, Forbidden, TooManyRequests: as `SessionAdmission.admit`.
     """
     if not _guarded(scope):
         return None
     admission: Admission = scope["app"].state.parts.admission
     token = _token(scope)
+    if token is None and (cookies := session_tokens(scope)):
+        return await _by_session(scope, cookies)
     found = admission.known(token)
     if found is None:
         found = await run_in_threadpool(admission.keyring.read, token)
+    return admission.admit(token, found, address_of(scope))
+
+
+async def _by_session(scope: Scope, cookies: list[str]) -> Caller:
+    admission: SessionAdmission = scope["app"].state.parts.session_admission
+    seen = admission.known(cookies)
+    if seen is None:
+        seen = await run_in_threadpool(admission.read, cookies)
+    changes = scope["method"] not in SAFE_METHODS
+    return admission.admit(seen, changes=changes, csrf_token=csrf_token_of(scope))
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address that the request comes from."""
     client = scope.get("client")
-    return admission.admit(token, found, client[0] if client else "")
+    return client[0] if client else ""
+
+
+def csrf_token_of(scope: Scope) -> str | None:
+    """Return what the request has against requests of other sites; None if it has nothing."""
+    name = CSRF_HEADER.lower().encode()
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    return ", ".join(values) or None
 
 
 def one_more(scope: Scope, caller: Caller | None) -> AbstractContextManager[None]:
@@ -51,8 +82,6 @@ def refusal(scope: Scope, problem: Problem) -> Response:
     """Return the answer to a request without a caller; the connection ends, as its body is left."""
     answer = problems.retriable(scope, problem)
     answer.headers["Connection"] = "close"
-    if problem.status == 401:
-        answer.headers["WWW-Authenticate"] = 'Bearer realm="tangent"'
     return answer
 
 

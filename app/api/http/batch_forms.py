@@ -7,13 +7,14 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 
-from app.api.http.prediction_forms import IS_JSON, checked, in_utf8, named, selection_fields
+from app.api.http.prediction_document import selection_fields
+from app.api.http.prediction_forms import IS_JSON, checked, named, read_text
 from app.api.http.scopes import ScopedRoute
 from app.api.http.spooling import OF_ONE_FILE, SingleFields
 from app.api.http.upload_slots import UploadSlots
 from app.archives.entries import CodePage
 from app.errors import Unsupported
-from app.schemas.batch_predictions import (
+from tangent_composer.schemas.batch_predictions import (
     DETERMINISTIC,
     BatchOptions,
     BatchPredictionIn,
@@ -40,7 +41,8 @@ async def batch_parser(request: Request) -> AsyncIterator[Sent]:
     """
     media_type = _media_type(request)
     if IS_JSON.fullmatch(media_type):
-        yield Sent(checked(BatchPredictionIn, in_utf8(await request.body()), "body"))
+        text = read_text(await request.body(), request.headers["content-type"])
+        yield Sent(checked(BatchPredictionIn, text, "body"))
         return
     if media_type != "multipart/form-data":
         raise Unsupported(

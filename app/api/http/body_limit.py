@@ -1,5 +1,8 @@
 """The limit of a request's body, applied to the stream and to the announced length.
 
+A body that came compressed is unpacked here, so that the limits hold for what it stands for; the
+limit of bytes holds for the compressed ones too.
+
 The number of values in JSON is bounded too: an empty object takes three bytes in a body, but
 hundreds once it is parsed and refused. Every value but the first follows a comma or an opening
 bracket, so commas and brackets are counted as they arrive, before anything is parsed.
@@ -8,15 +11,18 @@ bracket, so commas and brackets are counted as they arrive, before anything is p
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from typing import NoReturn
 
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.http import problems
-from app.errors import NotReady, Problem, TooLarge, Unsupported
+from app.api.http.content_encoding import READ, Unpacked, decompressor
+from app.errors import Malformed, NotReady, Problem, TooLarge, Unsupported
 from app.settings import Settings
 
 MAX_JSON_BYTES = 4 * 2**20  # of any but a prediction's, which has images in it
 MAX_JSON_VALUES = 100_000
+MAX_KEY_BYTES = 16 * 2**10  # of a body with a key in it, which anybody may send
 FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
 MAX_BYTES_IN_MEMORY = 256 * 2**20  # of all bodies that are being read or answered
 ALWAYS_TAKEN = 2**20  # of a body, however many others there are
@@ -26,12 +32,14 @@ RETRY_SECONDS = 5
 LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it may lose the answer
 
 
-class BodyTooLarge(Exception):
-    """Ends the reading of a body that is over the limit; never leaves app.api.http.edge."""
+class BodyRefused(Exception):
+    """Ends the reading of a body that gets a problem; never leaves app.api.http.edge."""
 
 
 def limit_of(scope: Scope, settings: Settings) -> int:
     """Return the most bytes that this request's body may have."""
+    if scope["path"] == "/session":
+        return min(MAX_KEY_BYTES, settings.max_request_bytes)
     is_archive = scope["method"] == "POST" and scope["path"].rstrip("/") in ARCHIVES
     if is_archive and not _is_json(scope):
         return settings.max_upload_bytes + FORM_OVERHEAD
@@ -62,19 +70,6 @@ def _too_many_bytes(limit: int) -> TooLarge:
         f"the request's body is larger than the {limit} bytes allowed here: "
         "send less at a time; GET /v1/limits shows every limit that is a setting",
         limit=limit,
-    )
-
-
-def _encoded(scope: Scope) -> Unsupported | None:
-    """Return the problem of a body compressed as a whole; the limits are those of plain bytes."""
-    names = (value for name, value in scope["headers"] if name == b"content-encoding")
-    encoding = b", ".join(names).decode("latin-1").strip()
-    if encoding.lower() in ("", "identity"):
-        return None
-    return Unsupported(
-        "unsupported_content_encoding",
-        f"the body came with Content-Encoding {encoding[:80]}, and bodies are read uncompressed: "
-        "send it without that header and without compression (an archive may be a tar.gz)",
     )
 
 
@@ -149,7 +144,10 @@ def _no_memory() -> NotReady:
 
 
 class LimitedBody:
-    """A request's body, read to at most one chunk beyond the limit; then `over` has a problem."""
+    """A request's body, unpacked and read to at most a piece beyond the limit.
+
+    `refused` has the problem of a body that is not read, or not to its end.
+    """
 
     def __init__(
         self, scope: Scope, receive: Receive, settings: Settings, memory: BodyMemory
@@ -159,25 +157,47 @@ class LimitedBody:
         self._address = str((scope.get("client") or ("",))[0])
         self._held = 0  # bytes of the shared memory
         self._limit, self._is_json = limit_of(scope, settings), _is_json(scope)
-        self.over: Problem | None = _encoded(scope)
-        if self.over is None and _announced(scope) > self._limit:
-            self.over = _too_many_bytes(self._limit)
-        self._read, self._values, self._ended = 0, 0, False
+        self._arrived, self._read, self._values, self._ended = 0, 0, 0, False
+        self.refused: Problem | None = None
+        announced = _announced(scope)  # of the compressed bytes, where they are
+        self._next = self._received
+        try:
+            if (packed := decompressor(scope)) is not None:
+                self._next = Unpacked(self._received, packed).receive
+                # Bytes that cost their sender nothing: few of them.
+                self._limit = min(self._limit, settings.max_request_bytes)
+        except Unsupported as problem:
+            self.refused = problem
+        if announced > self._limit:
+            self.refused = _too_many_bytes(self._limit)
 
     async def receive(self) -> Message:
         """Receive a message and count its bytes and values."""
-        message = await self._receive()
+        try:
+            message = await self._next()
+        except Malformed as problem:
+            self._refuse(problem)
         if message["type"] == "http.request":
             body = message.get("body", b"")
             self._read += len(body)
             self._values += values_in(body) if self._is_json else 0
-            self._ended = not message.get("more_body")
             if self._read > self._limit or self._values > MAX_JSON_VALUES:
                 large = self._read > self._limit
-                self.over = _too_many_bytes(self._limit) if large else too_many_values()
-                raise BodyTooLarge
+                self._refuse(_too_many_bytes(self._limit) if large else too_many_values())
             self._hold(len(body))
         return message
+
+    async def _received(self) -> Message:
+        message = await self._receive()
+        self._ended = message["type"] == "http.request" and not message.get("more_body")
+        self._arrived += len(message.get("body", b""))
+        if self._arrived > self._limit:
+            self._refuse(_too_many_bytes(self._limit))
+        return message
+
+    def _refuse(self, problem: Problem) -> NoReturn:
+        self.refused = problem
+        raise BodyRefused
 
     def close(self) -> None:
         """Give back the memory; call this when the request is answered."""
@@ -189,15 +209,14 @@ class LimitedBody:
         if self._memory is None:
             return
         if not self._memory.take(size, self._address, small=self._read <= ALWAYS_TAKEN):
-            self.over = _no_memory()
-            raise BodyTooLarge
+            self._refuse(_no_memory())
         self._held += size
 
     async def refuse(self, problem: Problem, send: Send) -> None:
         """Answer with the problem; throw away what the client sends meanwhile."""
         headers = {"Connection": "close"}
         if problem.status == 415:
-            headers["Accept-Encoding"] = "identity"  # RFC 9110, section 12.5.3
+            headers["Accept-Encoding"] = ", ".join(READ)  # RFC 9110, section 12.5.3
         response = problems.retriable(self._scope, problem)
         response.headers.update(headers)
         waiting = any(name == b"expect" for name, _ in self._scope["headers"])  # for 100 Continue

@@ -24,8 +24,8 @@ from app.database.sessions import Session, transaction
 from app.errors import NotFound
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
-from app.schemas.texts import fault
 from app.server.transfers import CLIENT
+from tangent_composer.schemas.texts import fault
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
 

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.http import auth, head, origins, problems
+from app.api.http import auth, head, origins, problems, root_path
 from app.api.http.body_limit import BodyMemory, LimitedBody
 from app.api.http.methods import methods_of
 from app.api.http.security_headers import protected
@@ -29,12 +29,15 @@ log = logging.getLogger(__name__)
 PREFIX = "/v1"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SENT_BY_PAGES = (
-    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match"),
-    *("Last-Event-ID", "Prefer", "Range", "X-Request-Id"),
+    *("Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "If-Match"),
+    *("If-None-Match", "If-Range", "Inference-Header-Content-Length", "Last-Event-ID", "Prefer"),
+    *("Range", "traceparent", "tracestate", "X-Request-Id"),
 )
 SHOWN_TO_PAGES = (
-    *("Content-Disposition", "Content-Range", "ETag", "Idempotent-Replayed", "Location"),
-    *("Retry-After", "Server-Timing", "Unconfirmed-Processes", "WWW-Authenticate", "X-Request-Id"),
+    *("Accept-Encoding", "Accept-Ranges", "Allow", "Content-Disposition", "Content-Range", "ETag"),
+    *("Idempotent-Replayed", "Inference-Header-Content-Length", "Location", "Preference-Applied"),
+    *("Retry-After", "Server-Timing", "Smallest-Label-Images", "Unconfirmed-Processes"),
+    *("WWW-Authenticate", "X-Request-Id"),
 )
 SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -110,7 +113,7 @@ class Edge:
         self.app, self.settings, self.metrics = app, settings, metrics
         self._memory = BodyMemory()
         self._shared = CORSMiddleware(
-            self._checked,
+            self._answered,
             allow_origins=settings.origins,
             allow_methods=METHODS,
             allow_headers=SENT_BY_PAGES,
@@ -121,6 +124,9 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        prefix = self.settings.prefix
+        if prefix:
+            root_path.strip(scope, prefix)
         ident = request_id(scope)
         scope.setdefault("state", {})["request_id"] = ident
         REQUEST_ID.set(ident)  # of this task alone, and of the threads that it calls
@@ -133,23 +139,37 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).append((b"x-request-id", ident.encode()))
+                if prefix:
+                    root_path.add_to_location(message, prefix)
             await send(message)
 
         traced = nullcontext() if self._tracing is None else self._tracing.request(scope["headers"])
         with traced as span, self.metrics.in_progress.track_inprogress():
             try:
-                await (self._shared if shared else self._checked)(scope, receive, with_id)
-            except CancelledError:  # the service ends, and its grace is over
-                if not status:
-                    await problems.retriable(scope, ending())(scope, receive, with_id)
-                raise
-            except Exception as error:
-                failure = _failure(scope, error)
-                if status:
-                    raise  # half an answer is out: only the closed connection can tell the client
-                await failure(scope, receive, with_id)
+                await (self._shared if shared else self._answered)(scope, receive, with_id)
             finally:
                 self._note(scope, status, perf_counter() - started, span)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or its failure; a page of an allowed origin may read both."""
+        is_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
+        try:
+            await self._checked(scope, receive, noted)
+        except CancelledError:  # the service ends, and its grace is over
+            if not is_begun:
+                await problems.retriable(scope, ending())(scope, receive, send)
+            raise
+        except Exception as error:
+            failure = _failure(scope, error)
+            if is_begun:
+                raise  # half an answer is out: only the closed connection can tell the client
+            await failure(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse requests of other sites' pages; answer OPTIONS."""
@@ -181,22 +201,22 @@ class Edge:
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, begun = LimitedBody(scope, receive, self.settings, self._memory), False
 
-        async def unless_over(message: Message) -> None:
+        async def unless_refused(message: Message) -> None:
             nonlocal begun
-            if body.over is None:
+            if body.refused is None:
                 begun = True
                 await send(message)
 
-        if body.over is None:
+        if body.refused is None:
             try:
-                await self._route(scope, body.receive, unless_over)
+                await self._route(scope, body.receive, unless_refused)
             except Exception:
-                if body.over is None:
+                if body.refused is None:
                     raise
             finally:
                 body.close()
-        if body.over is not None and not begun:
-            await body.refuse(body.over, send)
+        if body.refused is not None and not begun:
+            await body.refuse(body.refused, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "HEAD":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
+from fastapi.params import File
 from starlette.exceptions import HTTPException
 
 from app.errors import Unsupported
@@ -68,10 +69,20 @@ def other_media_type(request: Request, faults: Sequence[dict[str, Any]]) -> Unsu
             f"this route reads JSON, and got {shown}: send it with Content-Type: application/json, "
             "as curl -H 'Content-Type: application/json' does",
         )
-    if given != "multipart/form-data" and (("body", "file"), "missing") in places:
+    missing = next(
+        (name for name in _files_of(request) if (("body", name), "missing") in places), ""
+    )
+    if missing and given != "multipart/form-data":
         return Unsupported(
             "unsupported_media_type",
-            f"this route reads a file, and got {shown}: send multipart/form-data with file=<file>, "
-            "as curl -F file=@name does",
+            f"this route reads a file, and got {shown}: send multipart/form-data with "
+            f"{missing}=<file>, as curl -F {missing}=@name does",
         )
     return None
+
+
+def _files_of(request: Request) -> list[str]:
+    """Return the names of the files in the form of the request's route."""
+    dependant = getattr(request.scope.get("route"), "dependant", None)
+    fields = dependant.body_params if dependant else []
+    return [field.alias for field in fields if isinstance(field.field_info, File)]

@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable
+from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.http import problems
+from app.api.http.byte_ranges import Range, RangeUnknown, satisfiable
 from app.errors import OutOfRange
 from app.inference.deletion_gate import Ticket
 
@@ -62,19 +63,28 @@ class OpenFileResponse(FileResponse):
             await self._end(receive)
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or the part that Range asks for; a Range that is none is passed over."""
+        """Send the file, or the parts that Range asks for; a Range that is none is passed over."""
         size = os.fstat(self.file.fileno()).st_size
-        for name, value in scope["headers"]:
-            if name == b"range":
-                try:
-                    self._parse_range_header(value.decode("latin-1"), size)
-                except MalformedRangeHeader:
-                    others = [each for each in scope["headers"] if each[0] != b"range"]
-                    scope = {**scope, "headers": others}
-                except RangeNotSatisfiable:
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"range"]
+        if given and self._wants_part(scope):
+            try:
+                if not satisfiable(", ".join(given), size):
                     await self._refuse(scope, receive, send, size)
                     return
+            except RangeUnknown:
+                given = []
+        if not given:
+            scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != b"range"]}
         await super().__call__(scope, receive, send)
+
+    def _wants_part(self, scope: Scope) -> bool:
+        """Return whether If-Range, if it was sent, names this version of the file."""
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"if-range"]
+        return all(self._should_use_range(each.strip()) for each in given)
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[Range]:
+        return satisfiable(http_range, file_size)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
         problem = OutOfRange(

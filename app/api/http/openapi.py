@@ -6,12 +6,18 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from app.access.session_admission import CSRF_HEADER
 from app.api.http.auth import GUARDED
+from app.api.http.cookies import NAME as COOKIE
 from app.api.http.openapi_bounds import add, tighten
+from app.api.http.openapi_examples import add_examples, complete, examples_of, prefill
+from app.api.http.openapi_names import rename
+from app.api.http.openapi_types import add_types
+from app.api.http.openapi_words import describe
 from app.api.http.scopes import scope_of
-from app.schemas.batch_predictions import BatchPredictionIn
-from app.schemas.predictions import PredictionIn
-from app.schemas.problems import MEDIA_TYPE, ProblemOut
+from tangent_composer.schemas.batch_predictions import BatchPredictionIn
+from tangent_composer.schemas.predictions import PredictionIn
+from tangent_composer.schemas.problems import MEDIA_TYPE, ProblemOut
 
 TITLE = "Tangent Composer"
 DESCRIPTION = """
@@ -38,8 +44,10 @@ TAGS = [
     ("predictions", "Images through a composition; nothing is stored."),
     ("evaluations", "A dataset through a composition: accuracy, per label, confusion."),
     ("batch-predictions", "All images of a dataset or an archive, as files of results."),
+    ("privacy", "What private trainings spend of a dataset, and how much they may."),
     ("receipts", "What each deletion removed and invalidated, in a hash-chained ledger."),
     ("spaces", "Backbone, scope and preprocessing that components share."),
+    ("session", "A browser's session: a cookie for a key."),
     ("keys", "API keys, with scopes, limits and an expiry; and what was done by them."),
     ("inference", "Compositions as models of the Open Inference Protocol, version 2."),
     ("service", "Limits, health and metrics."),
@@ -51,9 +59,22 @@ BEARER = {
     "description": "`tc_<id>_<secret>`, or the key in TANGENT_API_KEY; needed from the first key "
     "on. Operations name the scope that they need; `admin` includes the others.",
 }
+SESSION_SCHEME, CSRF_SCHEME = "Session", "CsrfToken"
+SESSION = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": COOKIE,
+    "description": "of a browser that has sent a key to `POST /session`",
+}
+CSRF = {
+    "type": "apiKey",
+    "in": "header",
+    "name": CSRF_HEADER,
+    "description": "`csrf_token` of `GET /session`; needed beside the cookie for all but GET",
+}
 KEY_ANSWERS = {
-    "401": "No key, a wrong one, or one that has expired or was revoked",
-    "403": "The key lacks scope {scope}",
+    "401": "No key or session, a wrong key, or one that has expired or was revoked",
+    "403": "The key lacks scope {scope}, or a change by a session lacks X-CSRF-Token",
     "429": "Too many requests or images of this key, or wrong keys of this address",
 }
 NO_PROBLEMS = ("/livez", "/readyz", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready")
@@ -80,6 +101,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             summary=app.summary,
             description=app.description,
             license_info=app.license_info,
+            contact={"name": TITLE},
+            servers=[{"url": app.state.settings.prefix or "/", "description": "this service"}],
             tags=app.openapi_tags,
             routes=app.routes,
         )
@@ -88,6 +111,11 @@ def document(app: FastAPI) -> dict[str, Any]:
         tighten(made, app.state.settings)
         _describe_problems(made)
         _describe_keys(made, needed=app.state.settings.api_key is not None)
+        add_types(made["components"]["schemas"])
+        rename(made)
+        complete(made["components"]["schemas"])
+        prefill(made)
+        describe(made)
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -97,16 +125,22 @@ def _describe_keys(made: dict[str, Any], *, needed: bool) -> None:
 
     Without a key in the settings, none is needed until the first one was made.
     """
-    made["components"]["securitySchemes"] = {SCHEME: BEARER}
-    answer = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    schemes = {SCHEME: BEARER, SESSION_SCHEME: SESSION, CSRF_SCHEME: CSRF}
+    made["components"]["securitySchemes"] = schemes
+    answer = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
     for path, operations in made["paths"].items():
         if not path.startswith(GUARDED):
             continue
         for method, operation in operations.items():
             scope = scope_of(method.upper(), path)
-            operation["security"] = [{SCHEME: [scope]}] + ([] if needed else [{}])
+            by_cookie = (SESSION_SCHEME,) if method == "get" else (SESSION_SCHEME, CSRF_SCHEME)
+            ways = [(SCHEME,), by_cookie, *([] if needed else [()])]
+            operation["security"] = [{name: [] for name in way} for way in ways]
+            operation["x-required-scope"] = scope
+            operation["description"] += f"\n\nA key needs the scope `{scope}`."
             for status, text in KEY_ANSWERS.items():
-                described = {"description": text.format(scope=scope), "content": answer}
+                content = {MEDIA_TYPE: answer[MEDIA_TYPE] | examples_of(status)}
+                described = {"description": text.format(scope=scope), "content": content}
                 operation["responses"].setdefault(status, described)
 
 
@@ -114,18 +148,21 @@ def _describe_problems(made: dict[str, Any]) -> None:
     """Describe every operation's error answers as problems, FastAPI's own 422 too."""
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
-    add(made, ProblemOut, "Problem")
-    answer = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    add(made, ProblemOut)
+    add_examples(made)
+    answer = {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
     for path, operations in made["paths"].items():
         if path in NO_PROBLEMS:
             continue
         for method, operation in operations.items():
             answers = operation["responses"]
+            if "206" in answers:
+                answers["416"] = {"description": "The file has no part that Range asks for"}
             answers["default"] = {"description": "Any other problem"}
             answers.update(_outages(path, method))
             for status, found in answers.items():
                 if status == "default" or status >= "400":
-                    found["content"] = {MEDIA_TYPE: answer}
+                    found["content"] = {MEDIA_TYPE: answer | examples_of(status)}
 
 
 def _outages(path: str, method: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.schemas.texts import Closed
 from app.settings import Settings
+from tangent_composer.schemas.names import MAX_SEED
+from tangent_composer.schemas.texts import Closed
 
 REFERENCES = "#/components/schemas/{model}"
 NULL = {"type": "null"}
@@ -29,6 +30,8 @@ def tighten(made: dict[str, Any], settings: Settings) -> None:
         if name.startswith("Body_"):  # of a form
             for field in schema["properties"].values():
                 _without_null(field)
+                if field.get("maximum") == float(MAX_SEED):
+                    field["maximum"] = MAX_SEED  # which no float is
     _bound(schemas, settings)
 
 

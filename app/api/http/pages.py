@@ -1,7 +1,7 @@
 """Cursor pages: `?after=<id>&limit=<n>` in, `{data, has_more, next}` out.
 
-rows = components.list_(session, after=page.after, limit=page.limit + 1)
-return page.listing(rows, ComponentOut.of)
+rows = lists.datasets(session, page.asked(order), label=label)
+return page.listing(rows, DatasetSummary.of, cursor=partial(lists.cursor, Dataset, order))
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
+from app.database.keyset import MAX_CURSOR
 from app.database.row_checksums import was_kept
-from app.schemas.pages import Listing
+from app.store.lists import Asked
+from tangent_composer.schemas.pages import Listing
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -28,22 +30,33 @@ class Page:
     after: str | None
     limit: int
 
+    def asked(self, order: str) -> Asked:
+        """Return the page in this order, with one row more, for the list's query."""
+        return Asked(self.after, self.limit + 1, order)
+
     def listing(
-        self, rows: Sequence[Row], render: Callable[[Row], Item], cursor: Callable[[Row], str] = _id
+        self,
+        rows: Sequence[Row],
+        render: Callable[[Row], Item],
+        name: Callable[[Row], str] = _id,
+        cursor: Callable[[Row], str] | None = None,
     ) -> Listing[Item]:
-        """Return at most `limit` rendered rows; `cursor` gives a row's value of `after`."""
+        """Return at most `limit` rendered rows.
+
+        `name` gives a row's id or name, and `cursor` its value of `after` where that is another.
+        """
         shown, more = rows[: self.limit], len(rows) > self.limit
         return Listing(
             data=[render(row) for row in shown if not was_kept(row)],
-            damaged=[cursor(row) for row in shown if was_kept(row)],
+            damaged=[name(row) for row in shown if was_kept(row)],
             has_more=more,
-            next=cursor(shown[-1]) if more else None,
+            next=(cursor or name)(shown[-1]) if more else None,
         )
 
 
 def page(
     after: Annotated[
-        str | None, Query(max_length=255, description="`next` of the page before this one")
+        str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before this one")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="most entries on the page")] = 20,
 ) -> Page:

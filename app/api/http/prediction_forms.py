@@ -1,7 +1,5 @@
 """A prediction's request in its three forms: multipart form, raw image, JSON with base64."""
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -12,31 +10,29 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.api.http.faults_in_words import UNREADABLE
+from app.api.http.json_bodies import in_utf8
 from app.api.http.spooling import SpoolingRequest
 from app.errors import Invalid, Malformed, Problem, TooLarge, Unsupported
+from app.images import base64_files
 from app.inference.selection import Call
-from app.schemas.predictions import (
-    DETERMINISTIC,
-    JOINT,
-    MAX_NAME,
-    RETURN,
+from app.settings import Settings
+from tangent_composer.schemas.predictions import (
     EncodedImage,
     PredictionIn,
     PredictionQuery,
 )
-from app.schemas.texts import MAX_REPORTED, faults
-from app.settings import Settings
-from tangent.vocabulary import RULES
+from tangent_composer.schemas.texts import MAX_REPORTED, faults
 
 RAW = (
     *("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff"),
     "application/octet-stream",
 )
+BYTES = ("application/octet-stream", "binary/octet-stream")
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
 OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
 IS_JSON = re.compile(r"application/([^/]+\+)?json")
@@ -81,13 +77,14 @@ async def prediction_parser(request: Request) -> Parsing:
         RequestValidationError: for a file where a text belongs, or a text where a file belongs.
     """
     settings: Settings = request.app.state.settings
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
     if IS_JSON.fullmatch(media_type):
         body = await request.body()
-        return Parsing(partial(_from_json, body), len(body), settings)
+        return Parsing(partial(_from_json, body, content_type), len(body), settings)
     if media_type == "multipart/form-data":
         where, (fields, images) = "body", await _read_form(request, settings)
-    elif media_type in RAW or media_type.startswith("image/"):  # its bytes tell what it is
+    elif media_type in BYTES or media_type.startswith("image/"):  # its bytes tell what it is
         body = await request.body()
         where, fields, images = "query", request.query_params.multi_items(), [body] if body else []
     else:
@@ -143,36 +140,28 @@ def _from_fields(where: str, fields: Fields, images: list[bytes | Problem]) -> P
     return PredictionRequest(checked(PredictionQuery, named(fields), where), images)
 
 
-def _from_json(body: bytes) -> PredictionRequest:
-    query = checked(PredictionIn, in_utf8(body), "body")
+def _from_json(body: bytes, content_type: str) -> PredictionRequest:
+    query = checked(PredictionIn, read_text(body, content_type), "body")
     return PredictionRequest(query, [_decoded(image) for image in query.images])
 
 
-def in_utf8(body: bytes) -> bytes:
-    """Return JSON in UTF-8 without a byte order mark, from any encoding of Unicode."""
-    encoding = json.detect_encoding(body)
+def read_text(body: bytes, content_type: str) -> bytes:
+    """Return a body of JSON in UTF-8.
+
+    Raises:
+        Malformed: `malformed_request`.
+    """
     try:
-        return body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+        return in_utf8(body, content_type)
     except UnicodeError:
         raise Malformed("malformed_request", UNREADABLE) from None
 
 
 def _decoded(image: EncodedImage) -> bytes | Problem:
-    text = "".join(image.b64.split())  # encoders write a line end every 60 or 76 characters
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return Invalid("bad_base64", f"b64 is not base64: {_base64_fault(text)}")
-
-
-def _base64_fault(text: str) -> str:
-    if text[:5].lower() == "data:":
-        return "it begins with data:, as a URL does; send only what follows its comma"
-    if "-" in text or "_" in text:
-        return "it has - or _, as base64 for URLs does; write + and / for them"
-    if wrong := re.search(r"[^A-Za-z0-9+/=]", text):
-        return f"it has {wrong[0]!r}; encode the image file's bytes"
-    return "its length or its = signs at the end do not fit; perhaps it was cut off"
+        return base64_files.decoded(image.b64)
+    except Invalid as problem:
+        return problem
 
 
 def _too_large(settings: Settings) -> Problem:
@@ -253,39 +242,3 @@ def _find_fault(body: bytes) -> None:
 
 def _wrong(location: tuple[str, ...], text: str) -> RequestValidationError:
     return RequestValidationError([{"type": "value_error", "loc": location, "msg": text}])
-
-
-def selection_fields() -> dict[str, Any]:
-    """Return the fields of a form that name a selection and labels, for the OpenAPI document."""
-    text = {"type": "string"}
-    return {
-        "composition": text | {"maxLength": MAX_NAME},
-        "components": text | {"description": "ids with commas, or a JSON list of {id, weight?}"},
-        "space": text | {"maxLength": MAX_NAME},
-        "rule": text | {"enum": list(RULES), "description": JOINT},
-        "top_k": {"type": "integer", "default": 5, "minimum": 1, "maximum": 1000},
-        "labels": text | {"description": "labels with commas, or a JSON list"},
-    }
-
-
-def in_three_forms(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the three forms for the OpenAPI document; `model` is the one of the JSON form."""
-    text, file = {"type": "string"}, {"type": "string", "format": "binary"}
-    fields = selection_fields() | {
-        "return": text | {"default": "logits,probabilities", "description": RETURN},
-        "deterministic": {"type": "boolean", "default": False, "description": DETERMINISTIC},
-    }
-    images = {"images": {"type": "array", "items": file}}
-    form = {"type": "object", "required": ["images"], "properties": images | fields}
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": schema}}
-    return {
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema}
-            for name, schema in fields.items()
-        ],
-        "requestBody": {
-            "required": True,
-            "content": content | {media_type: {"schema": file} for media_type in RAW},
-        },
-    }

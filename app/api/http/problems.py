@@ -14,13 +14,13 @@ from starlette.types import Scope
 from app.api.http import faults_in_words
 from app.api.http.methods import methods_of
 from app.errors import Conflict, Invalid, Malformed, NotReady, Problem
-from app.schemas.problems import MEDIA_TYPE
 from tangent.errors import (
     BackboneUnavailable,
     FingerprintMismatch,
     TangentError,
     WrongWeights,
 )
+from tangent_composer.schemas.problems import MEDIA_TYPE
 
 TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
     FingerprintMismatch: Conflict,
@@ -31,6 +31,7 @@ MAX_DETAIL = 4_000  # characters; a longer sentence repeats what the client sent
 MAX_POINTER = 300
 INFERENCE = "/v2/"  # clients of the Open Inference Protocol show the member `error` only
 MAX_ERRORS = 20
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tangent"'}
 RETRY_SECONDS = {503: 1, 507: 60}
 HTTP_CODES = {
     400: "malformed_request",
@@ -65,7 +66,7 @@ def document(
         "title": title,
         "status": status,
         "detail": _cut(detail, MAX_DETAIL),
-        "instance": scope["path"],
+        "instance": scope["app"].state.settings.prefix + scope["path"],
         "code": code,
         "request_id": scope.get("state", {}).get("request_id", ""),
         **({"error": _cut(detail, MAX_DETAIL)} if scope["path"].startswith(INFERENCE) else {}),
@@ -115,10 +116,13 @@ def pointer(location: tuple[Any, ...]) -> str:
 
 
 def retriable(scope: Scope, error: Problem) -> Response:
-    """Return the answer to a problem, with Retry-After where another try may succeed."""
+    """Return the answer to a problem: with Retry-After where another try may succeed.
+
+    Where a key is missing, it says in which form one is sent.
+    """
     seconds = error.extra.get("retry_after", RETRY_SECONDS.get(error.status))
-    headers = None if seconds is None else {"Retry-After": str(seconds)}
-    return answer(scope, error, headers)
+    headers = {} if seconds is None else {"Retry-After": str(seconds)}
+    return answer(scope, error, headers | (CHALLENGE if error.status == 401 else {}))
 
 
 async def _problem(request: Request, error: Problem) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote_plus
 
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
@@ -25,11 +26,22 @@ def names_of(route: APIRoute) -> tuple[str, ...]:
 def unknown(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
     """Return the errors of those given names that are not known: of the first few of them."""
     taken = {*known, *IGNORED}
-    names = islice((name for name in given if name not in taken), MAX_UNKNOWN)
+    open_ = tuple(name[:-1] for name in known if name.endswith("*"))  # such as metadata.*
+    others = (name for name in given if name not in taken and not name.startswith(open_))
+    names = islice(others, MAX_UNKNOWN)
     return [
         {"type": "unknown_parameter", "loc": ("query", name), "msg": _told(name, known)}
         for name in names
     ]
+
+
+def without_empty(query: bytes, known: Sequence[str]) -> bytes:
+    """Return the query without those known parameters that have no value, as forms send them."""
+    return b"&".join(
+        part
+        for part in query.split(b"&")
+        if not part.endswith(b"=") or unquote_plus(part[:-1].decode("latin-1")) not in known
+    )
 
 
 def _told(name: str, known: Sequence[str]) -> str:

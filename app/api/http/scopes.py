@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute
 from app.access.callers import Caller
 from app.api.http import leased_answers
 from app.api.http.auth import refusal
-from app.api.http.query_names import names_of
+from app.api.http.json_bodies import JsonRequest
+from app.api.http.query_names import names_of, without_empty
 from app.errors import Forbidden
 
 PREFIX = "/v1"
@@ -33,6 +34,7 @@ SCOPES = {
     "POST /components/derive": "train",
     "POST /components/import": "train",
     "GET /components/{component_id}": "read",
+    "PATCH /components/{component_id}": "train",
     "DELETE /components/{component_id}": "train",
     "POST /components/{component_id}/cancel": "train",
     "POST /components/{component_id}/retrain": "train",
@@ -44,19 +46,31 @@ SCOPES = {
     "GET /compositions": "read",
     "GET /compositions/{name}": "read",
     "PUT /compositions/{name}": "train",
+    "PATCH /compositions/{name}": "train",
     "DELETE /compositions/{name}": "train",
+    "GET /compositions/{name}/privacy": "read",
     "POST /compositions/{name}/solve": "train",
     "GET /datasets": "read",
     "POST /datasets": "train",
     "GET /datasets/{dataset_id}": "read",
+    "PATCH /datasets/{dataset_id}": "train",
     "DELETE /datasets/{dataset_id}": "train",
+    "GET /datasets/{dataset_id}/deletion-preview": "read",
+    "GET /datasets/{dataset_id}/images/{image_id}/deletion-preview": "read",
+    "GET /datasets/{dataset_id}/privacy": "read",
+    "PUT /datasets/{dataset_id}/privacy": "train",
     "GET /datasets/{dataset_id}/images": "read",
+    "GET /datasets/{dataset_id}/label-report": "read",
+    "POST /datasets/{dataset_id}/images": "train",
     "GET /datasets/{dataset_id}/images/{image_id}": "read",
+    "PATCH /datasets/{dataset_id}/images/{image_id}": "train",
     "DELETE /datasets/{dataset_id}/images/{image_id}": "train",
+    "POST /datasets/{dataset_id}/images/delete": "train",
     "POST /datasets/{dataset_id}/labels": "train",
     "GET /evaluations": "read",
     "POST /evaluations": "predict",
     "GET /evaluations/{evaluation_id}": "read",
+    "GET /evaluations/{evaluation_id}/images": "read",
     "DELETE /evaluations/{evaluation_id}": "predict",
     "POST /evaluations/{evaluation_id}/cancel": "predict",
     "GET /images": "read",
@@ -78,7 +92,9 @@ SCOPES = {
     "GET /spaces": "read",
     "POST /spaces": "train",
     "GET /spaces/{name}": "read",
+    "GET /spaces/{name}/card": "read",
     "PATCH /spaces/{name}": "train",
+    "DELETE /spaces/{name}": "train",
     "GET /v2/models/{name}": "read",
     "GET /v2/models/{name}/ready": "read",
     "POST /v2/models/{name}/infer": "predict",
@@ -93,6 +109,7 @@ def scope_of(method: str, path: str) -> str:
 class ScopedRoute(APIRoute):
     """A route that refuses callers without its scope, before anything of the body is read.
 
+    A parameter of its query that comes empty counts as not sent.
     Its answers leave under the lease as of which they were made.
     """
 
@@ -110,6 +127,10 @@ class ScopedRoute(APIRoute):
                 check(request.state.caller, needed)
             except Forbidden as problem:
                 return refusal(request.scope, problem)
+            query = request.scope["query_string"]
+            request.scope["query_string"] = without_empty(query, self.query_names)
+            if not isinstance(request, JsonRequest):
+                request = JsonRequest(request.scope, request.receive)
             return leased_answers.bound(await handle(request), request)
 
         return scoped

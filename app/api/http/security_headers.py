@@ -14,29 +14,38 @@ ALWAYS = (
 )
 OWN_PAGES_ONLY = (b"cross-origin-resource-policy", b"same-origin")
 NOTHING = b"default-src 'none'; frame-ancestors 'none'"
-# The pages of the documentation load their files from here, and style elements as they draw.
+# The page at `/` has files of its own only, and makes images of what users drop.
 PAGE = (
+    b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'; connect-src 'self'"
+)
+# The pages of the documentation load their files from here, and style elements as they draw.
+DOCUMENTATION = (
     "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; "
     "child-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 POLICY = b"content-security-policy"
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
-PRIVATE = ("/v1/", "/v2/models/")
+PRIVATE = ("/v1/", "/v2/models/", "/session")
 
 
 def protected(scope: Scope, send: Send) -> Send:
-    """Return a `send` that adds the headers; a page may run only the scripts that it has."""
+    """Return a `send` that adds the headers; a page of the documentation may run only its scripts.
+
+    An answer that has a policy of its own keeps it.
+    """
     held: list[Message] = []
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = _with_headers(scope, message.get("headers", []))
             message = {**message, "headers": headers}
-            if _is_page(headers):
+            has_own = any(name.lower() == POLICY for name, _ in headers)
+            if _is_page(headers) and not has_own:
                 held.append(message)
                 return
-            headers.append((POLICY, NOTHING))
+            headers += [] if has_own else [(POLICY, NOTHING)]
         elif held:
             start = held.pop()
             start["headers"].append((POLICY, _policy(message.get("body", b""))))
@@ -67,4 +76,4 @@ def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
 def _policy(page: bytes) -> bytes:
     hashes = [hashlib.sha256(script).digest() for script in INLINE.findall(page)]
     scripts = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes)
-    return PAGE.format(scripts=scripts).encode()
+    return DOCUMENTATION.format(scripts=scripts).encode()

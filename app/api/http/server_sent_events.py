@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.http import problems
 from app.api.http.event_streams import EventStreams
+from app.api.http.head import is_head
 from app.database import outages
 from app.errors import Gone, NotReady
 from app.operations.training import events_after
@@ -33,6 +34,11 @@ class BoundedStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events, or the problem of too many streams."""
+        if is_head(scope):
+            start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
+            return
         streams: EventStreams = scope["app"].state.event_streams
         try:
             with streams.one_more():

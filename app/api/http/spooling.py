@@ -7,7 +7,7 @@ Starlette spools files over 1 MB into the system's temporary folder. That folder
 in memory, the operator has not assigned it to the service, and the clean-up does not know it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from email.message import Message
 from pathlib import Path
@@ -15,11 +15,13 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from app.api.http.json_bodies import JsonRequest
 from app.api.http.scopes import ScopedRoute
 from app.archives.uploads import report_full_disk
 from app.errors import Invalid, Malformed, Problem
@@ -121,7 +123,7 @@ def _with_filename(disposition: bytes) -> bytes:
     return disposition + b'; filename="' + name.encode(errors="replace") + b'"'
 
 
-class SpoolingRequest(Request):
+class SpoolingRequest(JsonRequest):
     """A request that spools its form into the scratch folder."""
 
     async def _get_form(self, **limits: Any) -> FormData:
@@ -187,6 +189,14 @@ def _misplaced(pointer: str, why: str) -> Invalid:
     )
 
 
+def _fields_of(dependant: Dependant) -> Iterator[str]:
+    """Yield the names of the form's fields, also those that a dependency reads."""
+    for field in dependant.body_params:
+        yield field.alias
+    for each in dependant.dependencies:
+        yield from _fields_of(each)
+
+
 class SpoolingRoute(ScopedRoute):
     """A route whose multipart files go to the scratch folder; a form has known fields, once."""
 
@@ -194,7 +204,7 @@ class SpoolingRoute(ScopedRoute):
         handle = super().get_route_handler()
         if self.body_field is None:  # FastAPI reads no form here
             return handle
-        known = tuple(field.alias for field in self.dependant.body_params)
+        known = tuple(_fields_of(self.dependant))
 
         async def spooling(request: Request) -> Response:
             single = SingleFields(request.scope, request.receive)

@@ -12,14 +12,13 @@ from concurrent.futures import CancelledError
 from threading import Condition, Thread
 from time import perf_counter
 
-import torch
-
 from app.errors import NotReady, TooManyRequests
 from app.inference.engine.orders import (
+    Answers,
     Batch,
     Order,
+    answers_of,
     best_size,
-    logits_of,
     mixable,
 )
 
@@ -43,6 +42,7 @@ class Batches:
         """
         self._most_images, self._wait_seconds = most_images, wait_seconds
         self._most_waiting, self._seen = most_waiting, seen
+        self.answered: Callable[[], None] = lambda: None  # called after the answers of a batch
         self._changed = Condition()
         self._queues: OrderedDict[int, deque[Order]] = OrderedDict()  # by the space's id
         self._is_closed = self._is_computing = False
@@ -56,8 +56,8 @@ class Batches:
         with self._changed:
             return self._count_waiting()
 
-    def run(self, order: Order) -> torch.Tensor:
-        """Wait for the order's batches; return its images' logits (images, labels).
+    def run(self, order: Order) -> Answers:
+        """Wait for the order's batches; return the answers to its images.
 
         Raises:
             TooManyRequests: `queue_full`.
@@ -68,7 +68,7 @@ class Batches:
         return order.done.result()
 
     def enqueue(self, order: Order) -> None:
-        """Let the order wait for its batches; its `done` has the logits then, or the error.
+        """Let the order wait for its batches; its `done` has the answers then, or the error.
 
         Raises:
             TooManyRequests, NotReady: as `run`.
@@ -123,6 +123,7 @@ class Batches:
             thread = self._thread
         for order in orders:
             order.done.set_exception(_stopping())
+        self.answered()
         if thread is not None:
             thread.join()
 
@@ -136,6 +137,7 @@ class Batches:
                 self._compute(batch)
             finally:
                 self.end_turn(was_other=False)
+            self.answered()
 
     def _next(self) -> Batch | None:
         """Wait for the next batch and take the device; None at the end."""
@@ -200,7 +202,7 @@ class Batches:
         for order, _ in batch:
             order.begun = order.begun or started
         try:
-            found = logits_of(batch)
+            found = answers_of(batch)
         except Exception as error:
             if len(batch) == 1:
                 self._fail(batch[0][0], error)
@@ -210,11 +212,9 @@ class Batches:
             return
         seconds = perf_counter() - started
         self._seen(batch, seconds)
-        for (order, _), rows in zip(batch, found, strict=True):
+        for (order, _), answers in zip(batch, found, strict=True):
             order.forward += seconds
-            order.rows.append(rows)
-            if sum(map(len, order.rows)) == len(order.images) and not order.done.done():
-                order.done.set_result(torch.cat(order.rows))
+            order.add(answers)
 
     def _fail(self, order: Order, error: Exception) -> None:
         with self._changed:

@@ -5,10 +5,10 @@ another. Everything it holds can be made again from blobs: opened spaces, loaded
 composed deltas with the sums that the next composition continues.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -17,24 +17,27 @@ import torch
 
 import tangent
 from app.files.blobs import LocalBlobs
-from app.inference.engine import changes, hashes
+from app.inference.engine import calibrations, hashes
 from app.inference.engine.batches import Batches
 from app.inference.engine.calculations import Calculations
-from app.inference.engine.composed_deltas import ComposedDeltas
-from app.inference.engine.loaded_components import LoadedComponents
+from app.inference.engine.changes import ComponentChanges
+from app.inference.engine.left_out import LeavingOut
+from app.inference.engine.memory import Memory
 from app.inference.engine.metrics import EngineMetrics
-from app.inference.engine.orders import Batch, Order
+from app.inference.engine.orders import Answers, Batch, Order
 from app.inference.engine.values import (
     attributed,
     check_finite,
     described,
     effects_of,
+    grey,
     inputs_of,
     nothing,
 )
 from app.inference.models import (
     Attributed,
     Company,
+    Copies,
     Effects,
     Model,
     OpenedSpace,
@@ -42,27 +45,27 @@ from app.inference.models import (
     Pixels,
     Source,
     SpaceKey,
-    Written,
 )
 from app.inference.space_cache import SpaceCache
 from app.settings import Settings
 from tangent import open_space
 from tangent.composition.attribution import attribute, logits_by_component
-from tangent.space import device_of
+from tangent.spaces.card import probe_of, write_card
+from tangent.spaces.devices import device_of
 
 CANARY_SECONDS = 30  # a batch this recent proves the engine as well as a new one would
 
 
-class Engine(Calculations):
+class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
     """Serves models on one device, for any number of threads."""
 
     def __init__(self, settings: Settings, blobs: LocalBlobs, metrics: EngineMetrics) -> None:
+        super().__init__(settings, blobs, metrics, device_of(settings.device))
         self.metrics = metrics
-        self.device = device_of(settings.device)
         self.device_name = str(self.device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        self._spaces = SpaceCache[tangent.Space](self._open)
+        self._spaces = SpaceCache[tangent.Space](self._found)
         self.batches = Batches(
             most_images=settings.max_batch_size,
             wait_seconds=settings.max_wait_ms / 1000,
@@ -70,29 +73,42 @@ class Engine(Calculations):
             seen=self._note_batch,
         )
         metrics.show_waiting(lambda: self.batches.waiting)
-        self._loaded = LoadedComponents(blobs)
-        self._composed = ComposedDeltas(self._loaded.get, settings.composition_bytes, metrics)
-        self._respecting = Lock()
         self._forwarded_at = float("-inf")
-        self._epoch = 0  # number of the last receipt that what is in memory is known to respect
 
     def open(self, key: SpaceKey, *, again: bool = False) -> OpenedSpace:
         """Open the space, from its weights as they are now if `again`; return its properties."""
         if again:
             self._spaces.drop(key)
+            self._spaces.drop(_unnamed(key))
         return described(self._spaces.open(key))
 
     def opened(self, key: SpaceKey) -> tangent.Space:
         """Return the opened space itself."""
         return self._spaces.open(key)
 
+    def _found(self, key: SpaceKey) -> tangent.Space:
+        """Return the space that was opened to be made just now, if it is this one; else open it."""
+        made = self._spaces.held(_unnamed(key)) if key.fingerprint else None
+        return made if made and made.fingerprint == key.fingerprint else self._open(key)
+
     def _open(self, key: SpaceKey) -> tangent.Space:
         how = {"device": str(self.device), "precision": key.precision}
-        return open_space(key.backbone, key.scope, key.declared, **how)
+        return open_space(key.backbone, key.scope, key.declared, **how, fingerprint=key.fingerprint)
 
     def probe(self, key: SpaceKey) -> OpenedSpace:
         """Return the properties with which the space opens now; keep nothing of it."""
         return described(self._open(key))
+
+    def write_card(self, key: SpaceKey, name: str, path: Path) -> str:
+        """Write the card of the space, which has this name, to `path`; return its SHA-256.
+
+        Raises:
+            BadCard: its backbone can be built nowhere else.
+        """
+        space = self.opened(key)
+        with self.batches.turn:
+            probe = probe_of(space)
+        return write_card(space, name, path, probe)
 
     def metrics_text(self) -> str:
         """Return the engine's metrics in Prometheus' text format."""
@@ -114,43 +130,61 @@ class Engine(Calculations):
         """Return the model's composed delta itself, as `compose`."""
         return self._composed.get(self.opened(model.space), model.parts, model.rule)
 
-    def run(self, model: Model, pixels: Pixels, *, company: Company = "mixed") -> Passed:
+    def run(
+        self,
+        model: Model,
+        pixels: Pixels,
+        *,
+        company: Company = "mixed",
+        judged_as: Model | None = None,
+    ) -> Passed:
         """Pass the images through the model, in batches with those of other requests.
+
+        `judged_as`: the model by whose calibration they are judged; if that is not in memory,
+        nothing is computed.
 
         Raises:
             DamagedFile: as `compose`.
             TooManyRequests: `queue_full`.
             Invalid: `weights_too_large`.
         """
-        return self.begin(model, pixels, company=company).result()
+        return self.begin(model, pixels, company=company, judged_as=judged_as).result()
 
     def begin(
-        self, model: Model, pixels: Pixels, *, company: Company = "mixed"
+        self,
+        model: Model,
+        pixels: Pixels,
+        *,
+        company: Company = "mixed",
+        judged_as: Model | None = None,
     ) -> "Future[Passed]":
         """Compose the model and let the images wait for their batches; see `run`.
 
         What still waits when the future is cancelled is not computed.
         """
+        passed: Future[Passed] = Future()
+        calibration = None if judged_as is None else self._calibrations.get(judged_as)
+        if judged_as is not None and calibration is None:
+            passed.set_result(calibrations.UNJUDGED)
+            return passed
         space, started = self.opened(model.space), perf_counter()
         delta = self.delta(model)
         composed = perf_counter() - started
-        passed: Future[Passed] = Future()
-        order = Order(space, pixels, delta, company, lambda: not passed.cancelled())
+        leverage = None if calibration is None else calibration.leverage
+        order = Order(space, pixels, delta, company, lambda: not passed.cancelled(), leverage)
 
-        def end(done: "Future[torch.Tensor]") -> None:
+        def end(done: "Future[Answers]") -> None:
             if not passed.set_running_or_notify_cancel():
                 return
             try:
-                logits = done.result()
-                check_finite(logits)
+                answers = done.result()
+                check_finite(answers.logits)
+                found = calibrations.passed_of(order, answers, composed, calibration)
             except BaseException as error:
                 passed.set_exception(error)
             else:
-                numbers = logits.numpy()
                 self.metrics.queue_seconds.observe(order.queued)
-                passed.set_result(
-                    Passed(delta.labels, numbers, composed, order.queued, order.forward)
-                )
+                passed.set_result(found)
 
         self.batches.enqueue(order)
         order.done.add_done_callback(end)
@@ -166,6 +200,37 @@ class Engine(Calculations):
         self.metrics.batch_compositions.observe(len({id(order.delta) for order, _ in batch}))
         self.metrics.forward_seconds.observe(seconds)
         self._forwarded_at = monotonic()
+
+    def readouts(self, key: SpaceKey, pixels: Pixels) -> np.ndarray:
+        """Return the features (images, D) that the head reads, as trainings see them."""
+        space = self.opened(key)
+        with self.batches.turn:
+            return calibrations.readouts(space, inputs_of(space, pixels)).numpy()
+
+    def calibrate(self, model: Model, readouts: np.ndarray, copies: Copies) -> None:
+        """Calibrate the model by the readouts of training images, and keep the calibration.
+
+        Raises as `compose`.
+        """
+        psi = torch.from_numpy(readouts.copy())
+        self._calibrate(model, calibrations.Examples.of(model, psi, copies))
+
+    def calibrate_again(self, model: Model) -> bool:
+        """Calibrate it by what other weights of its components were calibrated by, if any were.
+
+        Raises as `compose`.
+        """
+        examples = self._calibrations.examples(model)
+        if examples is not None:
+            self._calibrate(model, examples)
+        return examples is not None
+
+    def _calibrate(self, model: Model, examples: calibrations.Examples) -> None:
+        forgettings = self._calibrations.forgettings
+        space = self.opened(model.space)
+        components = [self._loaded.get(source) for source, _ in model.parts]
+        found = calibrations.made(space, model, components, examples)
+        self._calibrations.keep(model, found, examples, forgettings)
 
     def attribution(self, model: Model, pixels: Pixels) -> Attributed:
         """Return the attribution of the model's answer to its parts.
@@ -191,39 +256,6 @@ class Engine(Calculations):
             base, moved = logits_by_component(space, inputs_of(space, pixels), parts, labels)
         return effects_of(base, moved)
 
-    def change(
-        self,
-        key: SpaceKey,
-        source: Source,
-        path: Path,
-        *,
-        removed: Sequence[tuple[np.ndarray, str]] = (),
-        renamed: Mapping[str, str] | None = None,
-    ) -> Written:
-        """Write the component without these images and with these label names to `path`.
-
-        Raises:
-            NotDowndatable: it has to be trained.
-            DamagedFile: as `compose`.
-        """
-        space = self.opened(key)
-        component = self._loaded.get(source)
-        pixels = [image for image, _ in removed]
-        with self.batches.turn:
-            changed = changes.changed(
-                space, component, pixels, [label for _, label in removed], renamed or {}
-            )
-        return changes.written(changed, path)
-
-    def accept(self, key: SpaceKey, received: Path, path: Path) -> Written:
-        """Check a component of elsewhere against the space, and write it to `path` as ours.
-
-        Raises:
-            TangentError: it cannot serve in this space.
-        """
-        component = tangent.Component.load(received)
-        return changes.written(tangent.accepted(self.opened(key), component), path)
-
     def answer_hash(self, model: Model, *, from_files: bool = False) -> dict[str, Any]:
         """Return the hash of the model's answer to the hash images, and what it depends on.
 
@@ -243,57 +275,20 @@ class Engine(Calculations):
         about = hashes.environment(self.opened(key), self.device)
         return about | {"precision": key.precision}
 
-    def forget(self, shas: Sequence[str]) -> None:
-        """Drop every component with one of these sha256, and what was composed with it.
-
-        A deletion calls this once, before the files go: components are subtracted from the sums.
-        """
-        with self._respecting:
-            found = self._composed.forget(shas)
-            self._loaded.forget(shas)
-            self._epoch += 1
-            self._release(found)
-
-    def forget_what_came_back(self, shas: Sequence[str]) -> None:
-        """Drop all if an overtaken prediction has loaded these again; call this without files."""
-        with self._respecting:
-            if self._composed.holds(shas) or self._loaded.holds(shas):
-                self._loaded.clear()
-                self._release(self._composed.clear())
-
-    def respects(self, epoch: int) -> bool:
-        """Return whether `respect` of this epoch has nothing to do."""
-        return epoch == self._epoch
-
-    def respect(self, epoch: int) -> None:
-        """Drop the composed deltas if a process has deleted; `epoch` is the last receipt's number.
-
-        Answers start from the rows, so they cannot use what was deleted; this frees the memory.
-        """
-        with self._respecting:
-            if epoch != self._epoch:
-                found = self._composed.clear()
-                self._loaded.clear()
-                self._epoch = epoch
-                self._release(found)
-
-    def _release(self, was_any: bool) -> None:
-        if was_any and self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
     def canary(self, key: SpaceKey) -> None:
         """Pass one grey image through the space, unless a batch ended just now."""
         if monotonic() - self._forwarded_at < CANARY_SECONDS:
             return
         space = self.opened(key)
-        height, width = space.preprocess.geometry.crop
-        grey = np.full((height, width, 3), 128, np.uint8)
-        order = Order(space, [grey], nothing(space), "mixed", lambda: True)
-        self.batches.run(order)
+        self.batches.run(Order(space, [grey(space)], nothing(space), "mixed", lambda: True))
 
     def close(self) -> None:
         """End the batches; release spaces, components and deltas."""
         self.batches.close()
         self._spaces.close()
-        self._composed.clear()
-        self._loaded.clear()
+        self._clear()
+
+
+def _unnamed(key: SpaceKey) -> SpaceKey:
+    """Return the key of a space to be made, which has no fingerprint yet."""
+    return replace(key, fingerprint=None)

@@ -27,7 +27,8 @@ def taken(space: tangent.Space, delta: tangent.Delta | None, batches: Batches) -
     images = reproducibility.hash_images(space.image_size)
     answer = None
     if delta is not None:
-        logits = batches.run(Order(space, list(images), delta, "together", lambda: True))
+        order = Order(space, list(images), delta, "together", lambda: True)
+        logits = batches.run(order).logits
         answer = reproducibility.answer_hash(delta.labels, logits.numpy())
     return {
         "images": {

@@ -33,6 +33,11 @@ def nothing(space: tangent.Space) -> tangent.Delta:
     return tangent.Delta(("canary",), head, directions)
 
 
+def grey(space: tangent.Space) -> np.ndarray:
+    """Return the pixels of a grey image."""
+    return np.full((*space.preprocess.geometry.crop, 3), 128, np.uint8)
+
+
 def described(space: tangent.Space) -> OpenedSpace:
     """Return the space's properties as plain values."""
     return OpenedSpace(

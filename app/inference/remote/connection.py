@@ -11,6 +11,7 @@ import zmq
 from app.errors import NotReady
 from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import error_of, packed, unpacked
+from app.server.event_loop import AfterTurn
 
 RETRY_SECONDS = 2
 # What a socket tells that has lost its other side, or found none at its address.
@@ -40,6 +41,7 @@ class Connection:
         self._count, self._has_ended = 0, False
         self._outbox: SimpleQueue[list[Any]] = SimpleQueue()
         self._wake_up = WakeUp()
+        self._wake_soon = AfterTurn(self._wake)
 
     def call(self, name: str, given: Sequence[Any], named: dict[str, Any]) -> "Future[Any]":
         """Send a call; its future has the answer. To cancel it is to tell the engine so.
@@ -66,9 +68,12 @@ class Connection:
         self._send([number])
 
     def _send(self, frames: list[Any]) -> None:
+        self._outbox.put(frames)
+        self._wake_soon()
+
+    def _wake(self) -> None:
         with self._lock:
             if not self._has_ended:
-                self._outbox.put(frames)
                 self._wake_up.call()
 
     def listen(self) -> None:

@@ -17,21 +17,21 @@ from app.errors import NotReady
 from app.inference.models import (
     Attributed,
     Company,
+    Copies,
     Effects,
-    Examined,
-    MergePlan,
+    Logits,
     Model,
     OpenedSpace,
     Passed,
     Pixels,
+    Share,
     Source,
     SpaceKey,
-    WeightProblem,
-    Weights,
     Written,
 )
 from app.inference.remote.connection import Connection, lost
 from app.inference.remote.engine_process import NO_ENGINE, EngineProcess
+from app.inference.remote.remote_calculations import RemoteCalculations
 from app.inference.remote.wire import error_of
 from app.settings import Settings
 
@@ -44,7 +44,7 @@ RECONNECT_SECONDS = 0.05  # between two tries to connect
 CLOSING_SECONDS = 5.0
 
 
-class RemoteEngine:
+class RemoteEngine(RemoteCalculations):
     """Asks an engine process on behalf of any number of threads."""
 
     def __init__(self, settings: Settings, address: str | None = None) -> None:
@@ -142,19 +142,49 @@ class RemoteEngine:
         pixels: Pixels,
         *,
         company: Company = "mixed",
+        judged_as: Model | None = None,
     ) -> Passed:
         """As `Engine.run`."""
-        return self._ask("run", model, list(pixels), company=company, within=ANSWER_SECONDS)
+        how = {"company": company, "judged_as": judged_as}
+        return self._ask("run", model, list(pixels), within=ANSWER_SECONDS, **how)
 
     def begin(
-        self, model: Model, pixels: Pixels, *, company: Company = "mixed"
+        self,
+        model: Model,
+        pixels: Pixels,
+        *,
+        company: Company = "mixed",
+        judged_as: Model | None = None,
     ) -> "Future[Passed]":
         """As `Engine.begin`."""
-        return self._call("run", model, list(pixels), company=company)
+        return self._call("run", model, list(pixels), company=company, judged_as=judged_as)
 
     def begins_at_once(self, _model: Model) -> bool:
         """As `Engine.begins_at_once`; here `begin` never takes time, as it only sends."""
         return True
+
+    def readouts(self, key: SpaceKey, pixels: Pixels) -> np.ndarray:
+        """As `Engine.readouts`."""
+        return self._ask("readouts", key, list(pixels))
+
+    def calibrate(self, model: Model, readouts: np.ndarray, copies: Copies) -> None:
+        """As `Engine.calibrate`."""
+        self._ask("calibrate", model, readouts, [list(each) for each in copies])
+
+    def calibrate_again(self, model: Model) -> bool:
+        """As `Engine.calibrate_again`."""
+        return self._ask("calibrate_again", model)
+
+    def named_temperature(self, model: Model, name: str) -> tuple[float | None, int]:
+        """As `Engine.named_temperature`."""
+        found: tuple[float | None, int] = self._ask("named_temperature", model, name)
+        return found
+
+    def fit_temperature(
+        self, model: Model, name: str, logits: np.ndarray, truth: Sequence[int], since: int
+    ) -> float:
+        """As `Engine.fit_temperature`."""
+        return float(self._ask("fit_temperature", model, name, logits, list(truth), since))
 
     def attribution(self, model: Model, pixels: Pixels) -> Attributed:
         """As `Engine.attribution`."""
@@ -166,40 +196,43 @@ class RemoteEngine:
         """As `Engine.effects`."""
         return self._ask("effects", key, list(sources), list(pixels), labels)
 
-    def fit_weights(self, problem: WeightProblem) -> Weights:
-        """As `Engine.fit_weights`."""
-        return self._ask("fit_weights", problem)
-
-    def plan_merge(
-        self, operator: str, parameters: dict[str, Any], weights: Sequence[float | None]
-    ) -> MergePlan:
-        """As `Engine.plan_merge`."""
-        return self._ask("plan_merge", operator, parameters, list(weights))
-
-    def merges_needing_images(self, operator: str, scope: str, losses: Sequence[str]) -> list[bool]:
-        """As `Engine.merges_needing_images`."""
-        return self._ask("merges_needing_images", operator, scope, list(losses))
-
     def change(
         self,
         key: SpaceKey,
         source: Source,
         path: Path,
         *,
-        removed: Sequence[tuple[np.ndarray, str]] = (),
+        removed: Share | None = None,
+        added: Share | None = None,
         renamed: Mapping[str, str] | None = None,
     ) -> Written:
         """As `Engine.change`."""
-        names = None if renamed is None else dict(renamed)
-        return self._ask("change", key, source, path, removed=list(removed), renamed=names)
+        names = dict(renamed or {})
+        return self._ask("change", key, source, path, removed=removed, added=added, renamed=names)
 
-    def examine(self, received: Path) -> Examined:
-        """As `Engine.examine`."""
-        return self._ask("examine", received)
+    def measure(
+        self,
+        key: SpaceKey,
+        pixels: Pixels,
+        labels: Sequence[str],
+        *,
+        views: int,
+        before: Share | None = None,
+    ) -> Share:
+        """As `Engine.measure`."""
+        return self._ask("measure", key, list(pixels), list(labels), views=views, before=before)
+
+    def scores_without(self, model: Model, features: np.ndarray, copies: Copies) -> Logits:
+        """As `Engine.scores_without`."""
+        return self._ask("scores_without", model, features, [list(each) for each in copies])
 
     def accept(self, key: SpaceKey, received: Path, path: Path) -> Written:
         """As `Engine.accept`."""
         return self._ask("accept", key, received, path)
+
+    def write_card(self, key: SpaceKey, name: str, path: Path) -> str:
+        """As `Engine.write_card`."""
+        return self._ask("write_card", key, name, path)
 
     def answer_hash(self, model: Model, *, from_files: bool = False) -> dict[str, Any]:
         """As `Engine.answer_hash`."""

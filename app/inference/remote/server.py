@@ -35,10 +35,21 @@ POLL_MILLISECONDS = 500  # between two looks at whether the parent lives
 THREADS = 8
 CALLS = frozenset(
     (
-        *("accept", "answer_hash", "attribution", "canary", "change", "compose", "effects"),
+        *(
+            "accept",
+            "answer_hash",
+            "attribution",
+            "calibrate",
+            "calibrate_again",
+            "canary",
+            "change",
+            "compose",
+        ),
+        *("effects", "fit_temperature", "named_temperature", "readouts"),
         *("environment", "examine", "fit_weights", "forget", "forget_what_came_back"),
-        *("hash_environment", "metrics_text"),
+        *("hash_environment", "measure", "metrics_text"),
         *("merges_needing_images", "open", "plan_merge", "probe", "respect"),
+        *("scores_without", "write_card"),
     )
 )
 
@@ -57,8 +68,9 @@ class Server:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.set_hwm(0)  # the queue of images has a bound, and answers must not be lost
         self._socket.bind(address)
-        self._outbox: SimpleQueue[tuple[Call, Frames]] = SimpleQueue()
+        self._outbox: SimpleQueue[tuple[Call, Frames | Future[Any]]] = SimpleQueue()
         self._wake_up = WakeUp()
+        engine.batches.answered = self._wake_up.call  # once for all answers of a batch
         self._lock = Lock()
         # Calls that somebody waits for, with the futures of those whose images wait.
         self._open: dict[Call, Future[Any] | None] = {}
@@ -128,12 +140,9 @@ class Server:
                     self._open[call] = passed
             if not is_wanted:
                 passed.cancel()
-            passed.add_done_callback(end)
-
-        def end(passed: "Future[Any]") -> None:
-            if not passed.cancelled():
-                error = passed.exception()
-                answer(None if error else passed.result(), error)
+            passed.add_done_callback(lambda done: self._outbox.put((call, done)))
+            if passed.done():  # its batch may have been answered before
+                self._wake_up.call()
 
         if self._engine.begins_at_once(given[0]):
             begin()
@@ -151,27 +160,44 @@ class Server:
             answer(value)
 
     def _answer(self, call: Call, value: Any, error: BaseException | None) -> None:
-        if error is not None:
-            about = told(error)
-            if about["kind"] == "EngineFault":
-                log.error("the engine failed", exc_info=error)
-            frames = packed(["error", about])
-        else:
-            frames = packed(["value", value])
-        self._outbox.put((call, frames))
+        self._outbox.put((call, _frames(value, error)))
         self._wake_up.call()
 
     def _send_answers(self) -> None:
         while True:
             try:
-                call, frames = self._outbox.get_nowait()
+                call, made = self._outbox.get_nowait()
             except Empty:
                 return
             with self._lock:
                 is_wanted = call in self._open
                 self._open.pop(call, None)
+            if isinstance(made, Future):
+                if made.cancelled():
+                    continue
+                error = made.exception()
+                frames = _frames(None if error else made.result(), error)
+            else:
+                frames = made
             if is_wanted:  # if its process has ended meanwhile, the socket drops the answer
                 self._socket.send_multipart([*call, *frames], copy=False)
+
+
+def _frames(value: Any, error: BaseException | None) -> Frames:
+    """Return the answer as it is sent; an error if the value cannot be packed."""
+    try:
+        return _packed(value, error)
+    except Exception as fault:  # in the socket's thread it would end the process
+        return _packed(None, fault)
+
+
+def _packed(value: Any, error: BaseException | None) -> Frames:
+    if error is None:
+        return packed(["value", value])
+    about = told(error)
+    if about["kind"] == "EngineFault":
+        log.error("the engine failed", exc_info=error)
+    return packed(["error", about])
 
 
 def main() -> None:

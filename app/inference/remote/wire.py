@@ -25,9 +25,10 @@ from tangent.components.source import Source
 VALUES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(models.SpaceKey, models.OpenedSpace, models.Passed, models.Logits),
+        *(models.SpaceKey, models.OpenedSpace, models.Passed, models.Calibrated, models.Logits),
         *(models.Attributed, models.Effects, models.WeightProblem, models.Weights),
-        *(models.Examined, models.MergePlan, models.Written, Geometry, Source),
+        *(models.Examined, models.MergePlan, models.Share, models.Written),
+        *(Geometry, Source),
     )
 }
 Frames = list[Any]  # bytes, or objects with the buffer protocol
@@ -68,7 +69,7 @@ _kept_text, _kept_model = lru_cache(MODELS)(_model_text), lru_cache(MODELS)(_mod
 def _coded(value: Any, more: Frames) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         more.append(np.ascontiguousarray(value))
         return {"$": "array", "at": len(more), "type": value.dtype.str, "shape": value.shape}
     if isinstance(value, models.Model):

@@ -16,7 +16,7 @@ from tangent.composition.merging.merge_method import MergeInputs, MergeMethod, P
 from tangent.composition.merging.methods import merge_method
 from tangent.composition.merging.task_vectors import HEAD, directions_type
 from tangent.errors import BadDerivation, NonFinite
-from tangent.space import Space
+from tangent.spaces.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Progress, TrainingResult
 

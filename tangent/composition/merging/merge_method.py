@@ -12,7 +12,7 @@ from torch import Tensor
 from tangent.components.component import Component
 from tangent.composition.merging.task_vectors import Layout, TaskVectors
 from tangent.errors import BadDerivation, BadParameter
-from tangent.space import Space
+from tangent.spaces.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Progress
 from tangent.vocabulary import LINEAR

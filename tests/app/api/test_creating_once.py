@@ -183,3 +183,38 @@ def test_a_late_retry_of_an_import_does_not_import_again(service: Service) -> No
 @pytest.mark.parametrize("key", ["x" * 256, "tab\there"])
 def test_a_key_of_another_form_is_refused(service: Service, key: str) -> None:
     problem(evaluate(service, key, dataset_id="ds_none"), 422, "invalid_idempotency_key")
+
+
+def open_space(service: Service, key: str, **other: Any) -> httpx.Response:
+    body = {"name": "site", "backbone": service.settings.backbone, "scope": "head"} | other
+    return service.client.post("/v1/spaces", json=body, headers={"Idempotency-Key": key})
+
+
+def test_a_space_opened_twice_is_one(either: Service) -> None:
+    first, again = open_space(either, "k1"), open_space(either, "k1")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    problem(open_space(either, "k1", labels=["cat"]), 422, "idempotency_key_reused")
+    problem(open_space(either, "k2"), 409, "space_exists")
+
+
+def test_of_many_that_open_a_space_at_once_one_does(service: Service) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: open_space(service, "k1"), range(4)))
+    opened = [answer for answer in answers if answer.status_code == 201]
+    for busy in (answer for answer in answers if answer not in opened):
+        problem(busy, 503, "spaces_opening")  # which is repeated with the same key
+    assert sum("idempotent-replayed" not in answer.headers for answer in opened) == 1
+    assert open_space(service, "k1").headers["idempotent-replayed"] == "true"
+
+
+def test_a_late_retry_does_not_open_a_deleted_space_again(either: Service) -> None:
+    open_space(either, "k1")
+    receipt = either.client.delete("/v1/spaces/site").json()["id"]
+    again = problem(open_space(either, "k1"), 410, "idempotency_key_spent")
+    assert again["receipt_id"] == receipt
+    problem(either.client.get("/v1/spaces/site"), 404, "space_not_found")
+    assert open_space(either, "k2").status_code == 201

@@ -113,7 +113,7 @@ def test_what_was_deleted_is_found_no_more(held):
 
 def test_a_file_that_is_no_image_is_refused(service: Service):
     problem(search(service.client, b"no image"), 422, "bad_image")
-    problem(service.client.post("/v1/images/search"), 422, "invalid_request")
+    problem(service.client.post("/v1/images/search"), 415, "unsupported_media_type")
     assert not any(service.state.blobs.scratch.iterdir())
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
+from app.errors import Forbidden
 from app.inference.engine import engine
+from app.operations.space_card import check_offered
 from app.operations.space_opening import permitted
 from tangent.backbones.loading import create_untrained
 from tests.support.problems import problem
@@ -56,6 +58,40 @@ def test_a_file_below_the_folder_opens_by_its_path_there(files: Path, serve) -> 
         made = service.client.post("/v1/spaces", json=body)
         assert made.status_code == 201, made.text
         assert made.json()["backbone"] == f"test_vit:{files}/offered/vit.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("offered", "own", "shipped"), [("public", 403, 200), ("all", 200, 200), ("none", 403, 403)]
+)
+def test_weights_leave_by_a_card_as_far_as_the_operator_allows(
+    files: Path, serve, offered: str, own: int, shipped: int
+) -> None:
+    service = serve(weights_dir=files / "offered", space_cards=offered)
+    for name, backbone in (("file", "test_vit:vit.safetensors"), ("folder", "mine/")):
+        made = service.client.post("/v1/spaces", json=SPACE | {"name": name, "backbone": backbone})
+        assert made.status_code == 201, made.text
+    for name, status in (("file", own), ("folder", own), ("default", shipped)):
+        answer = service.client.get(f"/v1/spaces/{name}/card")
+        assert answer.status_code == status, answer.text[:300]
+        if status == 403:
+            detail = problem(answer, 403, "card_withheld")["detail"]
+            assert "TANGENT_SPACE_CARDS=" in detail and str(files) not in detail
+
+
+@pytest.mark.parametrize(
+    "backbone", ["hf-hub:owner/name", "pets/", "local-dir:pets", "a.safetensors"]
+)
+def test_what_may_be_nobody_else_s_is_not_public(backbone: str) -> None:
+    with pytest.raises(Forbidden, match="the operator's own"):
+        check_offered(backbone, "public")
+    check_offered(backbone, "all")
+
+
+@pytest.mark.parametrize("backbone", ["resnet_micro_32", "resnet50", "resnet50.a1_in1k"])
+def test_published_weights_are_public(backbone: str) -> None:
+    check_offered(backbone, "public")
+    with pytest.raises(Forbidden, match="TANGENT_SPACE_CARDS=public or all"):
+        check_offered(backbone, "none")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_a_full_queue_is_answered_429_with_the_time_to_wait(serve) -> None:
     service = serve(max_waiting_images=1)
     service.component({"cat": 2})
     pictures = [("images", (f"{i}", image("cat", i))) for i in range(3)]
+    assert service.client.post("/v1/predictions", files=pictures[:1]).status_code == 200
     batches = service.state.engine.batches
     with ThreadPoolExecutor(1) as clients, batches.turn:
         first = clients.submit(service.client.post, "/v1/predictions", files=pictures[:1])

@@ -65,7 +65,12 @@ def expected(
 
 @pytest.mark.parametrize(
     ("rule", "weights"),
-    [("average", (None, None)), ("weighted", (0.25, -1.5)), ("joint", (None, 2.0))],
+    [
+        ("average", (None, None)),
+        ("weighted", (0.25, -1.5)),
+        ("joint", (None, 2.0)),
+        ("discriminant", (None, 2.0)),
+    ],
 )
 def test_the_answer_is_that_of_the_mathematics(
     two: TwoComponents, tmp_path: Path, rule: str, weights: tuple[float | None, float | None]
@@ -78,12 +83,14 @@ def test_the_answer_is_that_of_the_mathematics(
     ]
     answer = two.post(*pictures, components=json.dumps(members), rule=rule)
     assert answer.status_code == 200, answer.text
+    temperature = answer.json()["calibration"]["temperature"]
     for row, result in zip(logits.double().tolist(), answer.json()["results"], strict=True):
-        total = sum(math.exp(logit) for logit in row)
+        total = sum(math.exp(logit / temperature) for logit in row)
         best = sorted(zip(row, labels, strict=True), reverse=True)
         assert [(each["logit"], each["label"]) for each in result["predictions"]] == best
         for each in result["predictions"]:
-            assert each["probability"] == pytest.approx(math.exp(each["logit"]) / total, rel=1e-12)
+            power = math.exp(each["logit"] / temperature)
+            assert each["probability"] == pytest.approx(power / total, rel=1e-12)
 
 
 def test_the_answer_says_what_it_was_made_from(two: TwoComponents) -> None:

@@ -91,6 +91,25 @@ def test_a_key_keeps_no_more_bytes_than_its_quota(guarded: Service):
         exceeded(upload(client), "max_bytes", size - 1, 0)
 
 
+def test_images_that_come_count_for_the_key_that_has_made_the_dataset_whoever_adds_them(
+    guarded: Service,
+):
+    def add(client: httpx.Client) -> httpx.Response:
+        files = {"file": ("more.zip", archive({"cat": 1}, 50))}
+        return client.post(f"/v1/datasets/{made['id']}/images", files=files)
+
+    with by(guarded, *USER) as client:
+        made = upload(client).json()
+    pack = next(iter(guarded.state.blobs.keys("datasets")))
+    size = guarded.state.blobs.path(pack).stat().st_size
+    with by(guarded, *USER, limits={"max_bytes": 1}) as other:
+        assert add(other).status_code == 200  # none of its own
+    guarded.client.delete(f"/v1/datasets/{made['id']}")
+    with by(guarded, *USER, limits={"max_bytes": size}) as client, by(guarded, *USER) as other:
+        made = upload(client).json()
+        exceeded(add(other), "max_bytes", size, size)
+
+
 def test_imported_components_count_as_bytes(guarded: Service):
     component_id = guarded.component({"cat": 6, "dog": 6})
     file = guarded.client.get(f"/v1/components/{component_id}/delta").content

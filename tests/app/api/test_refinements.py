@@ -11,7 +11,7 @@ import torch
 import tangent
 from app.database.sessions import transaction
 from app.store import components, datasets, spaces
-from tangent.training.refine import refine
+from tangent.composition.refine import refine
 from tests.support.client import WAIT
 from tests.support.merging import imported, logits, made, predict, show
 from tests.support.problems import problem
@@ -30,7 +30,7 @@ def file_of(service: Service, component_id: str) -> bytes:
     return service.client.get(f"/v1/components/{component_id}/delta").content
 
 
-def pooled(service: Service, ids: list[str]) -> tangent.training.refine.Refined:
+def pooled(service: Service, ids: list[str]) -> tangent.composition.refine.Refined:
     """Return the joint optimum by `tangent` alone, from the uploaded images."""
     state, parts = service.state, []
     with transaction(state.reading) as session:

@@ -66,3 +66,14 @@ def test_a_solve_that_was_refused_does_not_use_its_key_up(service):
     few = service.dataset({"cat": 2}, start=40)
     problem(keyed(service, "k1", few), 422, "too_few_images")
     assert keyed(service, "k1", service.dataset({"cat": 12}, start=60)).status_code == 200
+
+
+def test_a_key_is_free_again_once_its_composition_is_deleted(either):
+    part, dataset_id = either.component({"cat": 3, "dog": 2}), either.dataset({"cat": 12}, start=60)
+    compose(either, "fitted", [part])
+    assert keyed(either, "k1", dataset_id).status_code == 200
+    assert either.client.delete("/v1/compositions/fitted").status_code == 204
+    problem(keyed(either, "k1", dataset_id), 404, "composition_not_found")
+    compose(either, "fitted", [part])
+    late = keyed(either, "k1", dataset_id)
+    assert late.json()["solved"]["status"] == "ready" and "idempotent-replayed" not in late.headers

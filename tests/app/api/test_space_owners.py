@@ -202,3 +202,37 @@ def test_the_default_space_and_what_was_there_before_keys_are_everybody_s(servic
     with sending(service, token) as client:
         assert client.get("/v1/spaces/default").json()["owner"] is None
         assert client.get(f"/v1/components/{component_id}").status_code == 200
+
+
+def test_a_pass_over_a_private_dataset_does_not_exist_for_others(parties: Parties):
+    """Whatever answers: the pass names the images of the dataset, and their labels."""
+    secret, _ = parties.ready(parties.owner, "mine")
+    _, component_id = parties.ready(parties.owner, "default", start=50)
+    asked = {"dataset_id": secret, "components": [{"id": component_id}], "space": "default"}
+    answer = parties.owner.post("/v1/evaluations", json=asked, headers=WAIT)
+    assert answer.status_code == 201, answer.text
+    place = f"/v1/evaluations/{answer.json()['id']}"
+    assert parties.owner.get(f"{place}/images").json()["data"]
+    for path in (place, f"{place}/images"):
+        problem(parties.other.get(path), 404, "evaluation_not_found")
+    assert ids(parties.other.get("/v1/evaluations")) == []
+    assert len(ids(parties.owner.get("/v1/evaluations"))) == 1
+
+
+def test_nobody_learns_by_an_evaluation_which_images_a_private_dataset_holds(parties: Parties):
+    files = {"file": ("images.zip", archive({"cat": 6, "dog": 6}), "application/zip")}
+    secret = parties.owner.post("/v1/datasets", files=files, data={"space": "mine"}).json()["id"]
+    asked = {"dataset_id": secret, "space": "default"}
+    component_id = parties.owner.post("/v1/components", json=asked).json()["id"]
+    parties.service.train(component_id)
+    guess = {"file": ("guess.zip", archive({"cat": 2}, start=5), "application/zip")}  # one is there
+    dataset_id = parties.other.post("/v1/datasets", files=guess).json()["id"]
+    body = {"dataset_id": dataset_id, "components": [{"id": component_id}]}
+    found = parties.other.post("/v1/evaluations", json=body, headers=WAIT).json()
+    assert found["status"] == "ready" and found["trained_on"] is None
+    assert "a space that others may not see" in found["trained_on_unknown"]
+    report = parties.other.get(
+        f"/v1/datasets/{dataset_id}/label-report?components={component_id}&all=true"
+    )
+    assert report.status_code == 200, report.text
+    assert {each["left_out_of"] for each in report.json()["images"]} == {0}

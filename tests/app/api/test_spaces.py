@@ -84,6 +84,7 @@ BASE = {"name": "new", "backbone": "resnet_micro_32", "scope": "head"}
         ({"labels": ["x" * 256]}, 422, "invalid_request"),
         ({"labels": [f"l{n}" for n in range(1001)]}, 422, "too_many_labels"),
         ({"default_rule": "weighted"}, 422, "invalid_request"),
+        ({"default_rule": "discriminant", "scope": "last-block"}, 422, "rule_unavailable"),
     ],
 )
 def test_a_space_that_cannot_be_is_refused(

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.schemas.texts import fault, faults
+from tangent_composer.schemas.texts import fault, faults
 from tests.support.images import archive, image
 from tests.support.problems import problem
 from tests.support.service import Service

@@ -3,11 +3,37 @@
 import pytest
 
 from app.archives.label_warnings import warnings_of
+from app.archives.outcomes import AcceptedImage, LabelledFile
+from app.archives.splits import named
+from app.images.image_files import Facts
+
+FACTS = Facts("image/png", 8, 8, None)
 
 
-def told(*paths: str, by_folders: bool = True, **splits: int) -> str:
-    labelled = [(path.split("/")[0], path) for path in paths]
-    return "\n".join(warnings_of(labelled, splits, by_folders=by_folders))
+def told(*paths: str, by_folders: bool = True) -> str:
+    labelled = [
+        LabelledFile(
+            path.split("/")[0], None, None, None, AcceptedImage(path, path.encode(), FACTS)
+        )
+        for path in paths
+    ]
+    return "\n".join(warnings_of(labelled, by_folders=by_folders))
+
+
+def told_of_splits(**contents: str) -> str:
+    """Warnings of files of one label: the folder of each, and its content."""
+    labelled = [
+        LabelledFile(
+            "cat",
+            named(folder),
+            None,
+            folder,
+            AcceptedImage(f"{folder}/{each}", each.encode(), FACTS),
+        )
+        for folder, some in contents.items()
+        for each in some
+    ]
+    return "\n".join(warnings_of(labelled, by_folders=False))
 
 
 @pytest.mark.parametrize(
@@ -57,8 +83,21 @@ def test_folders_that_come_again_within_several_labels_may_be_the_labels():
     assert "the folders 'cat' lie within several labels ('ada', 'eve')" in found
 
 
-def test_merged_splits_are_told():
-    assert "the splits 'train', 'val' are merged" in told("cat/1.png", "dog/1.png", train=1, val=1)
+def test_splits_that_are_no_training_and_no_test_are_merged_and_told():
+    assert "the folders 'fold1', 'fold2' are merged" in told_of_splits(fold1="a", fold2="b")
+
+
+def test_the_same_bytes_in_several_splits_are_told():
+    found = told_of_splits(train="abc", val="bd", test="cd")
+    assert found.startswith(
+        "images that lie in several splits, byte for byte: 3 (train/b and val/b; "
+    )
+    assert told_of_splits(train="aab", val="c", test="dd") == ""
+
+
+def test_a_dataset_without_training_images_is_told():
+    found = told_of_splits(test="ab", val="c")
+    assert found == "all images are in test and val: no component can be trained from this dataset"
 
 
 def test_a_manifest_has_said_what_it_means():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from app.settings import Settings
-from app.store import datasets
+from app.store import datasets, image_rows
 from app.unlearning import cleanup
 from tests.support.archives import archive, noise_at, tar_header, tar_member, zip_of, zip_with
 from tests.support.problems import problem
@@ -116,7 +116,7 @@ def test_an_upload_that_a_kill_cut_short_is_cleared_away_later(service):
 
 
 def test_a_failed_insert_leaves_no_file(service, monkeypatch):
-    monkeypatch.setattr(datasets, "_rows", lambda *_: iter([{"id": "x"}]))
+    monkeypatch.setattr(image_rows, "made", lambda *_: iter([{"id": "x"}]))
     problem(post(service, archive(FILES)), 500, "internal_error")
     found = traces(service)
     assert (found["dataset"], found["blobs"], found["folders"]) == (0, [], [])

@@ -8,6 +8,7 @@ import pytest
 import zstandard
 
 from app.archives import tars
+from app.archives.entries import MAX_IDLE_BYTES
 from app.archives.members import members
 from app.errors import Malformed, TooLarge
 from tests.support.archives import (
@@ -209,3 +210,13 @@ def test_bytes_behind_a_gzip_are_told():
     problem = refused(gzip.compress(tar_of({"cat/1.png": b"x"})) + b"garbage" * 20)
     assert problem.code == "archive_damaged"
     assert "bytes that are no gzip follow its compressed data" in problem.detail
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+@pytest.mark.parametrize("begins", [b"", tar_of({"cat/1.png": b"x"})], ids=["empty", "a tar"])
+def test_members_that_unpack_to_nothing_are_refused_before_all_are_read(pack, begins):
+    empty = pack(b"")
+    file = io.BytesIO(pack(begins) + empty * (2 * MAX_IDLE_BYTES // len(empty)))
+    with pytest.raises(Malformed, match="unpack to only"):
+        list(members(file, LIMITS))
+    assert file.tell() < 1.5 * MAX_IDLE_BYTES

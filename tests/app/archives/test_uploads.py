@@ -27,7 +27,7 @@ class Uploaded:
             self.pack = upload.pack.read_bytes()
             self.files = {
                 (label, image.path): read(upload.pack, *place)
-                for label, image, place, _ in upload.images
+                for label, image, place, *_ in upload.images
             }
         self.labels, self.duplicates = upload.labels, upload.duplicates
         self.rejected = {item["path"]: item["reason"] for item in upload.rejected.listed}

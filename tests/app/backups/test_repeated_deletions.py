@@ -13,11 +13,11 @@ from app.backups.restore import Restored, restore
 from app.cli import main
 from app.settings import BadSettings, Settings
 from tests.support.client import delete, verify
-from tests.support.images import image
+from tests.support.images import image, packed
 from tests.support.service import Service, running
 from tests.support.signing_keys import key_file
 from tests.support.stored import Filled, fill, seen, settings_of
-from tests.support.unlearning import image_id, occurrences
+from tests.support.unlearning import image_id, occurrences, unlearn
 
 Serve = Callable[..., Service]
 
@@ -186,3 +186,73 @@ def test_labels_renamed_after_the_backup_are_renamed_again_from_the_old_store(se
     without = later_deletions.Ledger(whole.receipts, whole.keys)
     (open_end,) = restore(settings_of(tmp_path / "other"), file, without).open_ends
     assert open_end.startswith(f"the labels of {made.dataset} were renamed after the backup")
+
+
+def test_a_label_corrected_after_the_backup_is_corrected_again_from_the_old_store(
+    service, tmp_path
+):
+    made, file = fill(service), tmp_path / "backup.tar"
+    back_up(service.settings, file)
+    wrong = f"/v1/datasets/{made.dataset}/images/{image_id(service, made.dataset, ('cat', 2))}"
+    assert service.client.patch(wrong, json={"label": "dog"}).is_success
+    whole = later_deletions.of_database(service.settings)
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, whole)
+
+    assert len(restored.repeated) == 1 and restored.open_ends == []
+    with running(target) as again:
+        counts = [
+            each.client.get(f"/v1/datasets/{made.dataset}").json()["labels"]
+            for each in (service, again)
+        ]
+        assert counts[0] == counts[1]
+        mine = [each["sha256"] for each in seen(again)["components"]["data"]]
+        assert mine == [each["sha256"] for each in seen(service)["components"]["data"]]
+    without = later_deletions.Ledger(whole.receipts, whole.keys)
+    (open_end,) = restore(settings_of(tmp_path / "other"), file, without).open_ends
+    assert open_end.startswith(f"the label of {wrong.rpartition('/')[2]} was corrected after")
+
+
+def test_images_added_after_the_backup_are_named_as_they_cannot_be_added_again(service, tmp_path):
+    made, file = fill(service), tmp_path / "backup.tar"
+    back_up(service.settings, file)
+    path = f"/v1/datasets/{made.dataset}/images"
+    sent = {"file": ("more.zip", packed([("owl", 1), ("owl", 2)]))}
+    assert service.client.post(path, files=sent).is_success
+    delete(service, f"datasets/{made.dataset}/images/{image_id(service, made.dataset, ('owl', 1))}")
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, later_deletions.of_database(service.settings))
+
+    (open_end,) = restored.open_ends
+    assert open_end.startswith(f"images were added to {made.dataset} after the backup")
+    with running(target) as again:
+        assert "owl" not in again.client.get(f"/v1/datasets/{made.dataset}").json()["labels"]
+        for each in seen(again)["receipts"]["data"]:
+            checked = verify(again, each)
+            assert checked["chain_ok"] and checked["residue"] == []
+        assert checked["manifest_ok"] is False  # components are as they were before the images
+
+
+def test_a_space_and_several_images_deleted_after_the_backup_are_deleted_again(service, tmp_path):
+    made, file = fill(service), tmp_path / "backup.tar"
+    body = {"name": "scans", "backbone": "resnet_micro_32", "scope": "head"}
+    assert service.client.post("/v1/spaces", json=body).status_code == 201
+    part = service.component({"owl": 2}, space="scans")
+    back_up(service.settings, file)
+    unlearn(service, made.dataset, [("cat", 1), ("cat", 2)])
+    delete(service, "spaces/scans", cascade="true")
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, later_deletions.of_database(service.settings))
+
+    assert restored.open_ends == []
+    assert any("space 'scans' was deleted again" in line for line in restored.repeated)
+    with running(target) as again:
+        assert again.client.get("/v1/spaces/scans").status_code == 404
+        assert again.client.get(f"/v1/components/{part}").status_code == 410
+        mine = [each["sha256"] for each in seen(again)["components"]["data"]]
+        assert mine == [each["sha256"] for each in seen(service)["components"]["data"]]
+        shown = again.client.get("/v1/receipts?limit=100").json()["data"]
+        assert all(verify(again, each)["ok"] for each in shown)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import httpx
 import pytest
@@ -20,22 +21,33 @@ import pytest
 from app.settings import BadSettings, read
 from tests.support.command import PATIENCE, environment, tangent
 
-ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/docs")
+ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/$")
 
 
 class Service:
     """`tangent serve` on a free port, answering."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
         command += ["--data-dir", str(folder / "data"), *arguments]
+        self.log = TemporaryFile("w+")  # noqa: SIM115  closed with the process
         self.process = subprocess.Popen(
-            command, env=environment(), cwd=folder, stdout=subprocess.PIPE, text=True
+            command,
+            env=environment(**variables),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
         )
         line = self.process.stdout.readline()
         found = ADDRESS.search(line)
-        assert found, line
+        assert found, line + self.logged()
         self.address = found[1]
+
+    def logged(self) -> str:
+        """The log of the process so far."""
+        self.log.seek(0)
+        return self.log.read()
 
     def worker(self) -> int | None:
         """The process id of its embedded worker."""
@@ -51,8 +63,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Starts services; they are killed afterwards."""
     started: list[Service] = []
 
-    def serve(*arguments: str) -> Service:
-        started.append(Service(tmp_path, *arguments))
+    def serve(*arguments: str, **variables: str) -> Service:
+        started.append(Service(tmp_path, *arguments, **variables))
         return started[-1]
 
     yield serve
@@ -60,6 +72,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.process.kill()
         service.process.wait()
         service.process.stdout.close()
+        service.log.close()
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -198,7 +211,6 @@ def test_settings_that_cannot_be_used_are_told_in_a_sentence(
         ("postgresql://u:secret@h/x\n", "it begins or ends with a quote or a space"),
         ("postgresql://u:secret@h:port/x", "it is no URL of a database"),
         ("u:secret@h/x", "it is no URL of a database"),
-        ("", "it is no URL of a database"),
     ],
 )
 def test_a_wrong_address_of_the_database_is_told_without_its_password(url, sentence):
@@ -216,6 +228,36 @@ def test_a_wrong_address_of_the_database_is_told_without_its_password(url, sente
 )
 def test_a_right_address_of_the_database_is_taken(url):
     assert read(database_url=url).database_url == url
+
+
+@pytest.mark.parametrize(
+    ("command", "variables", "sentence"),
+    [
+        ("serve", {"data_dir": "/proc/nope"}, "the data folder cannot be used, see TANGENT_DATA"),
+        ("migrate", {"data_dir": "/proc/nope"}, "the data folder cannot be used, see TANGENT_DATA"),
+        ("worker", {"data_dir": "/proc/nope"}, "run `tangent migrate`"),
+        ("worker", {"database_url": "mysql://u:secret@h/x"}, "a database of the kind mysql"),
+        ("worker", {"device": "gpu"}, "torch cannot compute on a device 'gpu'"),
+        ("doctor", {"device": "gpu"}, "torch cannot compute on a device 'gpu'"),
+    ],
+)
+def test_every_command_tells_what_cannot_be_used_in_a_line(tmp_path, command, variables, sentence):
+    done = tangent(command, **({"data_dir": str(tmp_path)} | variables))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("tangent: ") and len(done.stderr.strip().splitlines()) == 1
+    assert sentence in done.stderr and "secret" not in done.stderr
+
+
+def test_settings_without_an_effect_are_told_at_the_start(serve):
+    first = serve("--no-worker")
+    first.process.terminate()
+    assert first.process.wait(30) == 0
+    assert "no effect" not in first.logged()
+    log = serve("--no-worker", scope="head2toe", backbone="vit_micro_32", prot="1").logged()
+    assert "backbone resnet_micro_32, scope head\n" in log
+    assert "TANGENT_SCOPE is 'head2toe', and has no effect: the default space was made with" in log
+    assert "TANGENT_BACKBONE is 'vit_micro_32', and has no effect" in log
+    assert "TANGENT_PROT is no setting, and has no effect: did you mean TANGENT_PORT?" in log
 
 
 def test_a_port_that_is_taken_is_named(tmp_path):

@@ -179,8 +179,21 @@ def test_a_name_that_is_not_in_quarantine_is_refused(service):
 
 
 def test_an_empty_folder_is_no_store_and_stays_empty(tmp_path, capsys):
+    (tmp_path / "none").mkdir()
     assert main(["doctor", "--data-dir", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().out == (
         "the database has no tables: check TANGENT_DATA_DIR and TANGENT_DATABASE_URL\n"
     )
-    assert not (tmp_path / "none").exists()
+    assert not list((tmp_path / "none").iterdir())
+
+
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_a_folder_that_is_not_there_is_told_first(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 2**62)
+    (tmp_path / "file").write_text("no folder")
+    assert main(["doctor", "--data-dir", str(tmp_path / name)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(
+        f"there is no folder {tmp_path / name}: name that of the service in TANGENT_DATA_DIR"
+    )
+    assert out.count("\n") == 1 and not (tmp_path / "none").exists()

@@ -24,8 +24,8 @@ from tests.support.problems import problem
 from tests.support.service import Service, running
 from tests.support.stored import fill, settings_of
 from tests.support.workers import until
+from training_worker.entries import entries
 from training_worker.scrubbing import Scrubbing
-from training_worker.source import entries
 
 SCOPE = "head"
 FLIPS = 150
@@ -276,7 +276,7 @@ def test_the_scrub_finds_damaged_rows_and_says_so_once(serve, caplog):
 
 def test_every_table_that_is_shown_or_proved_by_has_checksums():
     own = {"worker", "reaper_lease", "scrub", "blob_intent", "database_identity"}
-    own |= {"answering_process", "selection_version"}
+    own |= {"answering_process", "browser_session", "selection_version"}
     assert {table.name for table in row_damage.CHECKED} == set(Base.metadata.tables) - own
 
 

@@ -14,9 +14,9 @@ from app.access.callers import Caller
 from app.database import postgres_connections, selection_version
 from app.database.sessions import transaction, with_info
 from app.inference import known_selections
-from app.schemas.predictions import SelectionQuery
 from app.settings import Settings
 from app.store import components
+from tangent_composer.schemas.predictions import SelectionQuery
 from tests.support.client import compose
 from tests.support.cut_lines import proxied
 from tests.support.images import image

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.database.canonical_json import canonical
 from app.database.sessions import transaction
 from app.inference.deletion_gate import Ticket
 from app.receipts import body as bodies
 from app.receipts import ledger, remaining
-from app.schemas.receipts import EXAMPLE
+from tangent_composer.canonical_json import canonical
+from tangent_composer.schemas.receipts import EXAMPLE
 from tests.support.service import Service
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,8 +58,10 @@ def test_a_receipt_has_the_time_of_the_request_and_the_code_that_did_it(service)
 
 def test_the_code_is_one_hash_over_the_python_files_that_anyone_can_compute():
     lines = []
-    for folder in ("app", "migrations", "tangent", "training_worker"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    shared = ("canonical_json.py", "labels.py", "receipts/*.py", "schemas/*.py", "vocabulary.py")
+    patterns = [f"{name}/**/*.py" for name in ("app", "migrations", "tangent", "training_worker")]
+    for pattern in (*patterns, *(f"tangent_composer/{name}" for name in shared)):
+        for path in sorted(ROOT.glob(pattern)):
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             lines.append(f"{path.relative_to(ROOT)} {found}\n")
 

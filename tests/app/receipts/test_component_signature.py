@@ -8,13 +8,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.cli import main
-from app.receipts import envelope, signing
+from tangent_composer.receipts import envelope, signatures
 from tests.support.problems import problem
 from tests.support.signing_keys import key_file
 
 SCOPE = "head"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-KEYS = {signing.key_id_of(KEY.public_key()): KEY.public_key()}
+KEYS = {signatures.key_id_of(KEY.public_key()): KEY.public_key()}
 SHA256 = "ab" * 32
 
 
@@ -26,7 +26,7 @@ def made(payload: bytes | None = None, key: Ed25519PrivateKey = KEY) -> str:
     kind = b"application/vnd.in-toto+json"
     text = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
     signature = {
-        "keyid": signing.key_id_of(key.public_key()),
+        "keyid": signatures.key_id_of(key.public_key()),
         "sig": base64.b64encode(key.sign(text)).decode(),
     }
     members = {"payloadType": kind.decode(), "payload": base64.b64encode(payload).decode()}

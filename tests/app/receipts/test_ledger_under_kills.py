@@ -15,10 +15,11 @@ from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Component, Receipt, ReceiptKey, Tombstone
 from app.receipts import ledger as receipts
 from app.receipts import signing
-from app.receipts.offline import check
-from app.schemas.receipts import ReceiptOut
 from app.settings import Settings
 from app.store import counts, lineage, spaces
+from tangent_composer.receipts import signatures
+from tangent_composer.receipts.offline import check
+from tangent_composer.schemas.receipts import ReceiptOut
 from tests.support.deletions import Deleting
 from tests.support.signing_keys import key_file
 
@@ -102,7 +103,7 @@ def sound(settings: Settings, sessions: sessionmaker[Session], ids: list[str]) -
     for earlier, later in pairwise(manifests):
         assert later["before"] == earlier["after"]
     signer = signing.signer(settings.receipt_key_file)
-    keys = {signer.key_id: signing.public_key(signer.public_key)}
+    keys = {signer.key_id: signatures.public_key(signer.public_key)}
     assert check([ReceiptOut.of(each).model_dump() for each in ledger], keys) == []
 
 

@@ -14,8 +14,9 @@ from app.cli import main
 from app.database import migrate
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Receipt
-from app.receipts import ledger, signing, tree
+from app.receipts import ledger, tree
 from app.settings import Settings
+from tangent_composer.receipts import signatures
 from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.rfc6962 import audit_path, subproof, tree_hash
@@ -78,7 +79,7 @@ def test_what_the_service_shows_is_enough_to_check_one_receipt_and_the_growth_of
     assert base64.b64decode(old.split("\n")[2]) == tree_hash(entries[:3])
     dash, name, signature = line.split(" ")
     assert (dash, name) == ("\u2014", origin)
-    public = signing.public_key(key)
+    public = signatures.public_key(key)
     named = hashlib.sha256(origin.encode() + b"\n\x01" + public.public_bytes_raw()).digest()[:4]
     assert base64.b64decode(signature)[:4] == named
     public.verify(base64.b64decode(signature)[4:], f"{origin}\n{size}\n{root}\n".encode())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.receipts import merkle
+from tangent_composer.receipts import merkle
 from tests.support.rfc6962 import audit_path, subproof, tree_hash
 
 MAX_SIZE = 70

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
-from app.database.canonical_json import canonical
 from app.receipts import signing
-from app.receipts.offline import BadLedger, check, read
+from tangent_composer.canonical_json import canonical
+from tangent_composer.receipts import signatures
+from tangent_composer.receipts.offline import BadLedger, check, read
 from tests.support.ledgers import KEYS, OTHER, PRIVATE, ledger, lines
 
 
@@ -112,7 +113,7 @@ def test_removed_signatures_are_a_fault():
 def test_a_signature_by_a_key_that_was_not_given_is_none():
     faults = check(ledger(PRIVATE, OTHER), KEYS)
 
-    key_id = signing.key_id_of(OTHER.public_key())
+    key_id = signatures.key_id_of(OTHER.public_key())
     assert faults == [f"receipt 2 (rcpt_2) is signed by a key that was not given: {key_id}"]
     both = KEYS | {key_id: OTHER.public_key()}
     assert check(ledger(PRIVATE, OTHER), both) == []

@@ -1,53 +1,36 @@
 """Checkpoints and proofs are checked offline; every changed byte of any of the files is found."""
 
-import base64
 import hashlib
 import json
+from functools import partial
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
-from app.receipts import checkpoint, signing
-from app.receipts.checkpoint import BadCheckpoint
-from app.receipts.offline import BadLedger, read
-from app.receipts.offline_proofs import (
+from app.receipts import signing
+from tangent_composer.receipts import checkpoint
+from tangent_composer.receipts.checkpoint import BadCheckpoint
+from tangent_composer.receipts.offline import BadLedger, read
+from tangent_composer.receipts.offline_proofs import (
     check_consistency,
     check_inclusion,
     read_consistency,
     read_inclusion,
 )
+from tests.support import ledgers
 from tests.support.ledgers import KEYS, OTHER, PRIVATE, ledger, lines
-from tests.support.rfc6962 import audit_path, subproof, tree_hash
 
-ORIGIN = "tangent-composer/rcpt_1"
 SIZE, OLD = 11, 6
 RECEIPTS = ledger(None, *[PRIVATE] * (SIZE - 1))
 ENTRIES = tuple(receipt["hash"].encode() for receipt in RECEIPTS)
 
 
-def note(size: int, key: Ed25519PrivateKey = PRIVATE, origin: str = ORIGIN, more: str = "") -> str:
-    """A checkpoint, written without the project's code."""
-    root = base64.b64encode(tree_hash(ENTRIES[:size])).decode()
-    body = f"{origin}\n{size}\n{root}\n{more}"
-    public = key.public_key().public_bytes_raw()
-    named = hashlib.sha256(origin.encode() + b"\n\x01" + public).digest()[:4]
-    signature = base64.b64encode(named + key.sign(body.encode())).decode()
-    return f"{body}\n— {origin} {signature}\n"
-
-
-def inclusion(index: int, size: int = SIZE) -> dict[str, Any]:
-    hashes = [hash_.hex() for hash_ in audit_path(index, ENTRIES[:size])]
-    members = {"receipt_id": f"rcpt_{index + 1}", "leaf_index": index, "tree_size": size}
-    return members | {"hashes": hashes}
-
-
-def growth(first: int = OLD, second: int = SIZE) -> dict[str, Any]:
-    hashes = [hash_.hex() for hash_ in subproof(first, ENTRIES[:second], True)]
-    return {"first": first, "second": second, "hashes": hashes}
+note = partial(ledgers.note, ENTRIES)
+inclusion = partial(ledgers.inclusion, ENTRIES)
+growth = partial(ledgers.growth, ENTRIES, OLD)
 
 
 def from_nothing(second: int) -> dict[str, Any]:
@@ -156,13 +139,7 @@ def test_a_text_that_is_no_checkpoint_is_refused_with_the_reason(text, message):
 def test_a_log_that_was_rewritten_does_not_continue_the_checkpoint_that_was_noted():
     """Whoever has the key can sign another ledger; the earlier checkpoint shows it."""
     other = tuple(hashlib.sha256(entry).hexdigest().encode() for entry in ENTRIES)
-    root = base64.b64encode(tree_hash(other)).decode()
-    body = f"{ORIGIN}\n{SIZE}\n{root}\n".encode()
-    named = checkpoint.key_hash(ORIGIN, PRIVATE.public_key().public_bytes_raw())
-    signature = base64.b64encode(named + PRIVATE.sign(body)).decode()
-    forged = f"{body.decode()}\n— {ORIGIN} {signature}\n"
-    theirs = {"first": OLD, "second": SIZE}
-    theirs["hashes"] = [hash_.hex() for hash_ in subproof(OLD, other, True)]
+    forged, theirs = ledgers.note(other, SIZE), ledgers.growth(other, OLD)
 
     for proof in (growth(), theirs):
         found = faults(FILES | {"new": forged, "consistency": json.dumps(proof)})
@@ -172,7 +149,7 @@ def test_a_log_that_was_rewritten_does_not_continue_the_checkpoint_that_was_note
 def test_checkpoints_of_two_logs_have_nothing_in_common():
     found = faults(FILES | {"old": note(OLD, origin="another")})
 
-    assert found == [f"the checkpoints are of two logs: another and {ORIGIN}"]
+    assert found == [f"the checkpoints are of two logs: another and {ledgers.ORIGIN}"]
 
 
 def command(folder: Any, files: dict[str, str], *flags: str) -> int:
@@ -193,7 +170,7 @@ GROWTH = ("--old-checkpoint", "old", "--consistency", "consistency")
 def test_the_command_says_in_a_line_what_holds(tmp_path, capsys):
     assert command(tmp_path, FILES, "receipt", "--inclusion", "inclusion", *TRUST, *GROWTH) == 0
     assert capsys.readouterr().out.split("\n") == [
-        f"the checkpoint over 11 receipts of {ORIGIN} is signed",
+        f"the checkpoint over 11 receipts of {ledgers.ORIGIN} is signed",
         "it continues the one over 6 receipts",
         "it holds rcpt_5",
         "",

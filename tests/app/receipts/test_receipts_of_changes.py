@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.receipts import signing as seals
+from tangent_composer.receipts import signatures
 from tests.support.archives import archive
 from tests.support.client import delete, upload, verify
 from tests.support.images import image, packed
@@ -31,7 +31,7 @@ def check_sealed(service: Service, receipt: dict[str, Any]) -> None:
     """The signature is by the service's key over this receipt of version 3."""
     shown = service.client.get("/v1/receipts/key").json()
     assert receipt["key_id"] == shown["key_id"]
-    seals.public_key(shown["public_key"]).verify(
+    signatures.public_key(shown["public_key"]).verify(
         bytes.fromhex(receipt["signature"]), f"tangent-composer receipt {receipt['hash']}".encode()
     )
     body = receipt["body"]

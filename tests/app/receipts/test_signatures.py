@@ -1,10 +1,5 @@
 """Signed receipts: written while there is a key, and checked for good, also under a newer key."""
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +10,9 @@ from app.database import migrate
 from app.database.sessions import transaction
 from app.main import create_app
 from app.receipts import signing as seals
-from app.receipts.offline import check, read
 from app.settings import BadSettings, Settings
+from tangent_composer.receipts import signatures
+from tangent_composer.receipts.offline import check, read
 from tests.support.client import delete, verify
 from tests.support.problems import problem
 from tests.support.service import KEY_FREE, Service, running
@@ -45,8 +41,8 @@ def test_a_receipt_is_signed_by_the_key_that_the_service_shows(signing):
     shown = signing.client.get("/v1/receipts/key").json()
     receipt = deletion(signing)
 
-    public = seals.public_key(shown["public_key"])
-    assert receipt["key_id"] == shown["key_id"] == seals.key_id_of(public)
+    public = signatures.public_key(shown["public_key"])
+    assert receipt["key_id"] == shown["key_id"] == signatures.key_id_of(public)
     public.verify(
         bytes.fromhex(receipt["signature"]), f"tangent-composer receipt {receipt['hash']}".encode()
     )
@@ -119,49 +115,13 @@ def test_receipts_of_older_keys_and_of_none_are_checked_after_the_key_was_change
             for receipt in receipts[1:3]:
                 query = {"key_id": receipt["key_id"]}
                 shown = service.client.get("/v1/receipts/key", params=query).json()
-                public = seals.public_key(shown["public_key"])
-                assert seals.key_id_of(public) == shown["key_id"] == receipt["key_id"]
+                public = signatures.public_key(shown["public_key"])
+                assert signatures.key_id_of(public) == shown["key_id"] == receipt["key_id"]
         assert all(each["ok"] for each in found)
         signed = [None, True, True, None][: number + 1]
         assert [each["signature_ok"] for each in found] == signed
     assert "signature" not in receipts[0] and "key_id" not in receipts[3]
     assert receipts[1]["key_id"] != receipts[2]["key_id"]
-
-
-def run(script: str, folder: Path, **variables: str) -> str:
-    """Run the shell script in the folder and return its output; it must succeed."""
-    (folder / "bin").mkdir(exist_ok=True)
-    tangent = folder / "bin" / "tangent"
-    tangent.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app.cli "$@"\n')
-    tangent.chmod(0o755)
-    path = f"{folder / 'bin'}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=os.environ | variables | {"PATH": path, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.mark.skipif(None in map(shutil.which, ("openssl", "curl")), reason="no openssl or no curl")
-def test_what_the_document_shows_runs(serve, tmp_path):
-    document = (ROOT / "docs" / "receipts.md").read_text()
-    make, *checks = re.findall(r"^```bash\n(.*?)^```$", document, re.M | re.S)
-    run(make, tmp_path)
-    service = serve(receipt_key_file=tmp_path / "receipts.pem")
-    last = [deletion(service) for _ in range(2)][-1]
-
-    printed = run("\n".join(checks), tmp_path, url=f"{service.url}/v1")
-    verified = service.client.get("/v1/receipts").json()
-
-    assert f"2 receipts are valid, 2 signed; the last hash is {last['hash']}" in printed
-    assert "Signature Verified Successfully" in printed
-    assert f"it holds {verified['data'][0]['id']}\n" in printed
-    assert "it continues the one over 2 receipts" in printed
 
 
 def test_without_a_key_there_is_none_to_show(shared):

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from app.receipts import signing
+from tangent_composer.receipts import signatures
 from tests.support.signing_keys import key_file, pem_of
 
 RECEIPT = {
@@ -28,26 +29,26 @@ def test_the_hash_of_a_receipt_without_a_signature_is_that_of_its_five_members()
     )
 
     expected = hashlib.sha256(text.encode()).hexdigest()
-    assert signing.hash_of(**RECEIPT, key_id=None) == expected
+    assert signatures.hash_of(**RECEIPT, key_id=None) == expected
 
 
 def test_the_hash_covers_the_key():
-    assert signing.hash_of(**RECEIPT, key_id="a") != signing.hash_of(**RECEIPT, key_id=None)
-    assert signing.hash_of(**RECEIPT, key_id="a") != signing.hash_of(**RECEIPT, key_id="b")
+    assert signatures.hash_of(**RECEIPT, key_id="a") != signatures.hash_of(**RECEIPT, key_id=None)
+    assert signatures.hash_of(**RECEIPT, key_id="a") != signatures.hash_of(**RECEIPT, key_id="b")
 
 
 def test_a_signature_holds_for_its_hash_and_its_key_only(tmp_path):
     one, other = (signing.signer(key_file(tmp_path / str(n), n)) for n in (1, 2))
     signature = one.sign("ab" * 32)
-    public = signing.public_key(one.public_key)
+    public = signatures.public_key(one.public_key)
 
-    assert signing.holds("ab" * 32, signature, public)
-    assert not signing.holds("ab" * 31 + "aa", signature, public)
-    assert not signing.holds("ab" * 32, signature, signing.public_key(other.public_key))
-    assert not signing.holds("ab" * 32, None, public)
+    assert signatures.holds("ab" * 32, signature, public)
+    assert not signatures.holds("ab" * 31 + "aa", signature, public)
+    assert not signatures.holds("ab" * 32, signature, signatures.public_key(other.public_key))
+    assert not signatures.holds("ab" * 32, None, public)
     # Other ways to write the same bytes are other signatures.
-    assert not signing.holds("ab" * 32, signature.upper(), public)
-    assert not signing.holds("ab" * 32, f"{signature} ", public)
+    assert not signatures.holds("ab" * 32, signature.upper(), public)
+    assert not signatures.holds("ab" * 32, f"{signature} ", public)
 
 
 def openssl(*arguments: object, stdin: bytes = b"") -> bytes:
@@ -94,17 +95,17 @@ def test_any_other_private_key_is_refused_with_a_remedy(tmp_path):
         (b"", "no private key in PEM"),
     ]
     for number, (content, message) in enumerate(cases):
-        with pytest.raises(signing.BadKey, match=message):
+        with pytest.raises(signatures.BadKey, match=message):
             signing.signer(refused(tmp_path / str(number), content))
     for mode in (0o604, 0o602, 0o601):
         with pytest.raises(
-            signing.BadKey, match="every user of the machine has access to it: chmod"
+            signatures.BadKey, match="every user of the machine has access to it: chmod"
         ):
             signing.signer(refused(tmp_path / "open", good, mode))
         (tmp_path / "open").unlink()
-    with pytest.raises(signing.BadKey, match="it cannot be read: No such file or directory"):
+    with pytest.raises(signatures.BadKey, match="it cannot be read: No such file or directory"):
         signing.signer(tmp_path / "none")
-    with pytest.raises(signing.BadKey, match="it cannot be read: Is a directory"):
+    with pytest.raises(signatures.BadKey, match="it cannot be read: Is a directory"):
         signing.signer(tmp_path)
 
 
@@ -117,5 +118,5 @@ def test_a_group_may_read_the_key_as_mounted_secrets_need(tmp_path):
 
 def test_any_other_public_key_is_refused(tmp_path):
     for text in ("", "-----BEGIN PUBLIC KEY-----\n", key_file(tmp_path / "key").read_text()):
-        with pytest.raises(signing.BadKey, match="no public key in PEM"):
-            signing.public_key(text)
+        with pytest.raises(signatures.BadKey, match="no public key in PEM"):
+            signatures.public_key(text)

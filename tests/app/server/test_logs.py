@@ -78,7 +78,7 @@ def test_all_processes_of_a_service_write_json_and_end_together(tmp_path: Path, 
             start_new_session=True,
         )
     try:
-        url = re.search(r"(http://\S+)/docs", process.stdout.readline())[1]
+        url = re.search(r"(http://\S+)/$", process.stdout.readline())[1]
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
             ident = client.get("/v1/spaces").headers["X-Request-Id"]
         while "takes trainings" not in (tmp_path / "log").read_text():

@@ -67,7 +67,7 @@ def test_a_span_holds_no_id_and_no_name(traced, spans):
 
 
 def test_an_error_of_the_service_is_an_error_of_the_span(traced, spans, monkeypatch):
-    monkeypatch.setattr("app.store.datasets.list_", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("app.store.lists.datasets", lambda *_, **__: 1 / 0)
     assert traced.client.get("/v1/datasets").status_code == 500
     span = the_one(spans, "GET /v1/datasets")
     assert span.status.status_code is StatusCode.ERROR

@@ -250,3 +250,12 @@ def test_compositions_put_while_their_component_is_deleted_never_keep_it(either)
     assert verify(service, receipt)["ok"]
     for each in service.client.get("/v1/compositions").json()["data"]:
         assert each["components"] == []
+
+
+def test_a_dataset_goes_with_several_hundred_components(service):
+    dataset_id = service.dataset({"cat": 1})
+    ids = [service.queued(dataset_id, seed=seed) for seed in range(350)]
+
+    receipt = delete(service, f"datasets/{dataset_id}", cascade="true")
+
+    assert [each["id"] for each in receipt["body"]["subjects"]] == [*ids, dataset_id]

@@ -37,6 +37,7 @@ SPACES = {
 WEIGHTS = {"A": 0.75, "B": 2.0, "C": -1.25}
 ONLY_B = ("yak",)
 CASES = [(space, rule) for space in SPACES for rule in ("joint", "average", "weighted")]
+CASES += [(space, "discriminant") for space in SPACES if space != "blocks"]
 
 
 @dataclass

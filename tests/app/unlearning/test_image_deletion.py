@@ -65,7 +65,7 @@ def test_nothing_tells_of_the_image_any_more(serve):
     (key,) = service.state.blobs.keys(f"components/{component_id}")
     component = tangent.Component.load(service.state.blobs.path(key))
     traces.append(component.head.numpy().tobytes()[:512])
-    traces.append(component.statistics.gram[0].numpy().tobytes()[:512])
+    traces.append(component.statistics.triangle.units.words.numpy().tobytes()[:512])
     assert all(occurrences(service, trace) for trace in traces)
 
     receipt = delete(service, path.removeprefix("/v1/"))

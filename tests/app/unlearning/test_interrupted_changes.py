@@ -12,9 +12,9 @@ from app.database.tables import Component
 from app.files.sweep import UNCLAIMED_SECONDS, sweep
 from app.unlearning import change_plan
 from tests.support.client import delete, upload
-from tests.support.deletions import delete_image, run_killed
+from tests.support.deletions import add_images, delete_image, run_killed
 from tests.support.images import image, packed
-from tests.support.unlearning import FILES, SPACES, WITHOUT, delta, image_id, occurrences
+from tests.support.unlearning import FILES, GONE, SPACES, WITHOUT, delta, image_id, occurrences
 
 
 def killed(service, dataset_id: str, gone: str, moment: str) -> None:
@@ -148,3 +148,32 @@ def test_a_component_that_cannot_be_down_dated_is_trained_again(service, damage)
     receipt = delete(service, f"datasets/{dataset_id}/images/{gone}")
 
     assert {each["outcome"] for each in receipt["body"]["components"]} == {"retraining"}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_addition_that_is_killed_has_happened_or_not_and_the_next_start_tidies_up(serve, moment):
+    service, never = serve(), serve()
+    whole = WITHOUT if moment == "before" else FILES
+    dataset_id, (exact, _) = trained(service, WITHOUT)
+    _, (other, _) = trained(never, whole)
+    (pack,) = service.state.blobs.keys(f"datasets/{dataset_id}")
+
+    run_killed(add_images, service.settings, dataset_id, packed([GONE]), moment)
+
+    assert delta(service, exact).content == delta(never, other).content
+    assert len(list(service.state.blobs.keys(f"datasets/{dataset_id}"))) == 2
+    for path in service.state.blobs.root.rglob("*"):
+        hours = time.time() - 2 * UNCLAIMED_SECONDS
+        os.utime(path, (hours, hours))
+    restarted = serve(data_dir=service.settings.data_dir)
+    (left,) = restarted.state.blobs.keys(f"datasets/{dataset_id}")
+    assert (left == pack) == (moment == "before")
+    shown = restarted.client.get(f"/v1/datasets/{dataset_id}").json()
+    assert shown["num_images"] == len(whole)
+    receipts = restarted.client.get("/v1/receipts").json()["data"]
+    assert len(receipts) == int(moment == "after")
+    for each in receipts:
+        assert restarted.client.post(f"/v1/receipts/{each['id']}/verify").json()["ok"]
+    for content in whole:
+        url = f"/v1/datasets/{dataset_id}/images/{image_id(restarted, dataset_id, content)}"
+        assert restarted.client.get(url).content == image(*content)

@@ -16,10 +16,45 @@ def test_linear_scopes_default_to_the_exact_solver(scope):
     assert (found.solver, found.penalty) == ("cholesky", "squared")
 
 
-def test_the_default_penalty_grows_with_the_features():
-    l2 = {s: Hyperparameters.resolve(s, {}).l2 for s in ("head", "head2toe", "last-block", "all")}
-    assert l2 == {"head": 1e-4, "head2toe": 1e-3, "last-block": 1e-4, "all": 1e-4}
-    assert Hyperparameters.resolve("head2toe", {"l2": 1e-4}).l2 == 1e-4
+@pytest.mark.parametrize(
+    "given", [{}, {"beta": 3.0}, {"views": 2}, {"solver": "cholesky"}], ids=str
+)
+def test_the_default_penalty_is_chosen_from_the_sums_that_have_it(given):
+    for scope in ("head", "head2toe"):
+        resolved = Hyperparameters.resolve(scope, given)
+        assert resolved == Hyperparameters.resolve(scope, {**given, "l2": "auto"})
+        assert resolved.choose_l2
+    if "solver" not in given:
+        for scope in ("last-block", "last-2-blocks", "all"):
+            resolved = Hyperparameters.resolve(scope, given)
+            assert resolved == Hyperparameters.resolve(scope, {**given, "l2": "auto"})
+            assert resolved.choose_l2 and resolved.solver == "cg"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"alpha": 2.0}, {"solver": "adam"}, {"loss": "cross_entropy"}, {"penalty": "norm"}],
+    ids=str,
+)
+def test_elsewhere_the_default_penalty_is_a_number_that_grows_with_the_features(given):
+    found = {s: Hyperparameters.resolve(s, given) for s in ("head", "head2toe")}
+    assert {s: each.l2 for s, each in found.items()} == {"head": 1e-4, "head2toe": 1e-3}
+    assert not any(each.choose_l2 for each in found.values())
+    for scope in ("last-block", "last-2-blocks", "all"):
+        assert Hyperparameters.resolve(scope, given).l2 == 1e-4
+        assert not Hyperparameters.resolve(scope, given).choose_l2
+
+
+def test_conjugate_gradients_at_a_linear_scope_have_a_number():
+    assert not Hyperparameters.resolve("head", {"solver": "cg"}).choose_l2
+
+
+def test_a_penalty_that_is_given_is_kept():
+    resolved = Hyperparameters.resolve("head2toe", {"l2": 1e-4})
+    assert (resolved.l2, resolved.choose_l2) == (1e-4, False)
+    assert Hyperparameters.resolve("head2toe", resolved.as_dict()) == resolved
+    fixed = Hyperparameters.resolve("head2toe", {"choose_l2": False})
+    assert (fixed.l2, fixed.choose_l2) == (1e-3, False)
 
 
 @pytest.mark.parametrize("scope", ["last-block", "last-3-blocks", "all"])

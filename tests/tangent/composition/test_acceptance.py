@@ -7,7 +7,10 @@ import torch
 
 import tangent
 from tangent import errors
+from tangent.components import grid_runs
 from tangent.components.lineage import Derivation
+from tangent.components.whole_numbers import WholeNumbers
+from tangent_composer.labels import fault_as_given
 from tests.support.models import space, trained
 
 
@@ -69,7 +72,6 @@ REFUSED = {
         errors.BadComponent,
         "head rows have 8 entries, this space's 9",
     ),
-    "no statistics": (replace(HEAD, statistics=None), errors.BadComponent, "needs its statistics"),
     "sums off the grid": (
         with_statistics(sums=HEAD.statistics.sums / 3),
         errors.BadComponent,
@@ -89,7 +91,48 @@ REFUSED = {
 @pytest.mark.parametrize(("component", "kind", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_a_component_that_no_training_here_has_made_is_refused(component, kind, sentence):
     with pytest.raises(kind, match=sentence):
-        tangent.accepted(space("mini", "head", ("owl",)), component)
+        tangent.accepted(space("mini", "head", ("owl",)), component, fault_as_given)
+
+
+def test_a_component_without_statistics_can_serve():
+    bare = replace(HEAD, statistics=None)
+    accepted = tangent.accepted(space("mini", "head", ("owl",)), bare)
+    assert accepted.statistics is None and torch.equal(accepted.head, HEAD.head)
+
+
+def packed(numbers: list[int], width: int) -> WholeNumbers:
+    """A block of these numbers of so many bits, written by hand; see `whole_numbers`."""
+    codes = [2 * each if each >= 0 else -2 * each - 1 for each in numbers]
+    bits = sum(code << (j * width) for j, code in enumerate(codes))
+    words = [(bits >> (64 * i)) % 2**64 for i in range(width)]
+    signed = torch.tensor([word - 2**64 * (word >> 63) for word in words], dtype=torch.int64)
+    return WholeNumbers(45, torch.tensor([width, *[0] * 7], dtype=torch.uint8), signed)
+
+
+@pytest.mark.parametrize(("more_bits", "padding"), [(0, []), (1, []), (None, []), (0, [1])])
+def test_the_same_whole_numbers_in_other_bytes_are_refused(tmp_path, more_bits, padding):
+    where = space("mini", "head", ("owl",))
+    triangle = HEAD.statistics.compact(grid_runs.steps(HEAD.grid))
+    numbers, least = [int(each) for each in triangle.units.numbers()], int(triangle.units.widths[0])
+    assert len(numbers) == 45  # of a single block
+    width = 54 if more_bits is None else least + more_bits
+    other = replace(triangle, units=packed(numbers + padding, width))
+    sent = replace(HEAD, statistics=replace(HEAD.statistics, triangle=other))
+    sent.save(tmp_path / "sent")
+    read = tangent.Component.load(tmp_path / "sent")
+    assert torch.equal(read.statistics.packed, HEAD.statistics.packed)
+    if width == least and not padding:
+        assert tangent.accepted(where, read).to_bytes() == HEAD.to_bytes()
+        return
+    assert read.to_bytes() != HEAD.to_bytes()
+    with pytest.raises(errors.BadComponent, match="packed otherwise than a training packs them"):
+        tangent.accepted(where, read)
+
+
+def test_a_file_without_statistics_names_the_grid_of_its_space_too():
+    other = replace(HEAD, statistics=None, grid=((4, -8), (5, -8)))
+    with pytest.raises(errors.BadComponent, match="is not that of this space's features"):
+        tangent.accepted(space("mini", "head", ("owl",)), other)
 
 
 def test_directions_that_another_tool_has_cast_are_refused():
@@ -101,7 +144,11 @@ def test_directions_that_another_tool_has_cast_are_refused():
 
 def test_numbers_that_overflow_in_a_composition_are_refused():
     huge = with_statistics(sums=torch.full_like(HEAD.statistics.sums, 1e308))
-    views = huge.hyperparameters | {"views": 2, "alpha": 1e3}  # of several views sums need no grid
+    views = huge.hyperparameters | {
+        "views": 2,
+        "alpha": 1e3,
+        "choose_l2": False,
+    }  # of several views sums need no grid
 
     with pytest.raises(errors.BadComponent, match="overflow when they are composed"):
         tangent.accepted(space("mini", "head", ("owl",)), replace(huge, hyperparameters=views))

@@ -210,21 +210,25 @@ def test_joint_goes_on_from_its_sums_with_the_bytes_of_composing_anew(scope, tmp
 @pytest.mark.parametrize("scope", ["head", "head2toe"])
 def test_joint_chooses_its_penalty_anew_whenever_its_sums_change(scope, tmp_path):
     """Part 3 does not ask for it: while it is in, all keep the penalties of their trainings."""
-    files = Files(scope, tmp_path)
-    for i, part in enumerate(components(scope)[:3]):
-        settings = part.hyperparameters | {"choose_l2": True}
-        files.sources[i] = Source(
-            str(i), dataclasses.replace(part, hyperparameters=settings).save(tmp_path / str(i))
-        )
+    files = with_settings(scope, tmp_path, l2=0.3, choose_l2=True)
     incremental, deltas = IncrementalComposition(files.load), []
     for chosen in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 2], [0, 0, 1, 2]):
         found = incremental.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
         assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
         deltas.append(delta_bytes(found))
     assert deltas[0] == deltas[2] != deltas[3]
-    plain = Files(scope, tmp_path)
+    plain = with_settings(scope, tmp_path, l2=0.3)
     assert deltas[1] == fresh(plain, scope, [0, 1, 2, 3], "joint")
     assert deltas[0] != fresh(plain, scope, [0, 1, 2], "joint")
+
+
+def with_settings(scope: str, folder: Path, **settings: object) -> Files:
+    """Files of which the first three are of components with these settings."""
+    files = Files(scope, folder)
+    for i, part in enumerate(components(scope)[:3]):
+        changed = dataclasses.replace(part, hyperparameters=part.hyperparameters | settings)
+        files.sources[i] = Source(str(i), changed.save(folder / str(i)))
+    return files
 
 
 def test_joint_reads_only_what_comes_and_goes(tmp_path):

@@ -26,7 +26,7 @@ def test_each_image_by_a_delta_of_its_own(scope):
     where, x = space("vit", scope), images(16, 40)  # more than one pass holds
     deltas = [delta(where, 0), delta(where, 1, ("bee", "cat"))]
     own = [i % 3 % 2 for i in range(40)]
-    for i, found in enumerate(where.logits_of_own(x, deltas, own)):
+    for i, (found, _) in enumerate(where.answers_of_own(x, deltas, own)):
         assert relative(found, where.logits(x[i : i + 1], deltas[own[i]])[0]) <= 1e-6
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import tangent
 from tangent.backbones.features import ALONE, Grid, grid_of, in_fixed_batches
+from tangent.components.hyperparameters import obstacle_to_downdating
 from tangent.components.statistics import less, measure, relabelled, total
 from tangent.errors import NotDowndatable, Overflow
-from tangent.training.downdate import obstacle_to_downdating
 from tests.support.models import fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
@@ -44,6 +44,43 @@ def test_images_can_go_one_by_one_in_any_order(scope, tmp_path):
         for i in order:
             left = tangent.without(where, left, data.pixels[i : i + 1], [LABELS[i]])
         assert left.to_bytes() == never
+
+
+@pytest.mark.parametrize("l2", [1e-4, "auto"])
+@pytest.mark.parametrize("views", [1, 4])
+@pytest.mark.parametrize("come", [[0], [9], [1, 3, 4]])
+@scopes
+def test_a_component_with_further_images_has_the_bytes_of_having_had_them_from_the_start(
+    scope, come, views, l2, tmp_path
+):
+    where, data = space("mini", scope, ("owl",)), source(16, LABELS)
+    whole = fitted(where, data, tmp_path, views=views, l2=l2).component
+    rest = [i for i in range(len(LABELS)) if i not in come]
+    part = fitted(where, data.chosen(rest), tmp_path, views=views, l2=l2).component
+    images, labels = data.pixels[come], [LABELS[i] for i in come]
+    added = tangent.share(where, images, labels, views=views)
+    assert tangent.changed(where, part, added=added).to_bytes() == whole.to_bytes()
+
+
+@scopes
+def test_an_image_under_another_label_gives_the_bytes_of_having_come_with_it(scope, tmp_path):
+    where, data, other = space("mini", scope), source(16, LABELS), source(16, LABELS)
+    other.labels = ["gnu", *LABELS[1:]]
+    whole = fitted(where, data, tmp_path).component
+    old, new = (
+        tangent.share(where, data.pixels[:1], [label], views=1) for label in (LABELS[0], "gnu")
+    )
+    expected = fitted(where, other, tmp_path).component.to_bytes()
+    assert tangent.changed(where, whole, removed=old, added=new).to_bytes() == expected
+
+
+def test_images_whose_sums_would_be_rounded_are_not_added(tmp_path):
+    where, data = space("mini", "head"), source(16, LABELS)
+    component = fitted(where, data, tmp_path).component
+    share = tangent.share(where, data.pixels[:1], LABELS[:1], views=1)
+    huge = total([share], [2.0**60])
+    with pytest.raises(Overflow, match="too large for exact statistics"):
+        tangent.changed(where, component, added=huge)
 
 
 @pytest.mark.parametrize("l2", [1e-4, "auto"])

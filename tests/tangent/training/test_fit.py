@@ -252,10 +252,17 @@ def test_every_epoch_of_adam_sees_every_image_once(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("scope", "given"),
-    [("last-block", {}), ("head", {"solver": "adam"}), ("head", {"alpha": 2.0})],
+    [
+        ("last-block", {"solver": "lbfgs"}),
+        ("last-block", {"alpha": 2.0}),
+        ("head", {"solver": "adam"}),
+        ("head", {"alpha": 2.0}),
+        ("head", {"solver": "cg"}),
+    ],
 )
 def test_l2_auto_is_refused_where_the_sums_do_not_say_what_was_trained(scope, given):
     with pytest.raises(
-        tangent.errors.BadHyperparameter, match=r'l2 "auto" needs solver cholesky.*and alpha 1'
+        tangent.errors.BadHyperparameter,
+        match=r'l2 "auto" needs alpha 1 and solver cholesky.*cg, at bl',
     ):
         tangent.Hyperparameters.resolve(scope, {"l2": "auto"} | given)

@@ -23,7 +23,7 @@ from tangent.composition.logit_effects import logits_by_delta
 from tangent.composition.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
 from tangent.composition.merging.task_vectors import HEAD, Layout, TaskVectors
 from tangent.errors import BadDerivation
-from tangent.space import Space
+from tangent.spaces.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source
 from tangent.vocabulary import CONSTRAINTS

@@ -2,8 +2,8 @@
 
     delta = argmin of sum over t of w_t L_t(delta),      L_t: the loss of parent t's training
 
-See `training.refine`. At linear scopes rule `joint` gives this optimum from statistics alone, and
-the method refuses. A label that a parent lacks is one that none of its images has.
+See `composition.refine`. At linear scopes rule `joint` gives this optimum from statistics alone,
+and the method refuses. A label that a parent lacks is one that none of its images has.
 """
 
 from pathlib import Path
@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from tangent.composition.merging.merge_method import Merged, MergeInputs, MergeMethod, Number
 from tangent.composition.merging.task_vectors import HEAD
+from tangent.composition.refine import refine
 from tangent.errors import BadDerivation
-from tangent.training.refine import refine
 from tangent.vocabulary import REFINE, REFINE_PASSES
 
 

@@ -1,7 +1,6 @@
 """Requests as clients of many kinds send them: read where they can be, else told what was seen."""
 
 import base64
-import gzip
 import json
 from typing import Any
 
@@ -39,18 +38,6 @@ def sent(two: TwoComponents, b64: str) -> Any:
     return answer.json()["results"][0]
 
 
-@pytest.mark.parametrize("path", ["predictions", "components", "datasets", "components/import"])
-def test_a_compressed_body_is_refused_by_its_header(shared: Service, path: str) -> None:
-    headers = JSON | {"Content-Encoding": "gzip"}
-    answer = shared.client.post(f"/v1/{path}", content=gzip.compress(b"{}"), headers=headers)
-    told = problem(answer, 415, "unsupported_content_encoding")["detail"]
-    assert "Content-Encoding gzip" in told and answer.headers["accept-encoding"] == "identity"
-    headers = JSON | {"Content-Encoding": "identity"}
-    problem(
-        shared.client.post("/v1/spaces", content=b"{}", headers=headers), 422, "invalid_request"
-    )
-
-
 @pytest.mark.parametrize(("method", "path"), READ_AS_JSON)
 @pytest.mark.parametrize(
     "media_type", ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8", None]
@@ -65,13 +52,19 @@ def test_json_by_another_name_is_refused_with_the_name_to_send(
     assert (media_type or "a body without Content-Type").partition(";")[0] in told
 
 
-@pytest.mark.parametrize("path", ["datasets", "components/import"])
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        *(("datasets", "file"), ("components/import", "file"), ("batch-predictions", "file")),
+        *(("datasets/ds_x/images", "file"), ("images/search", "image"), ("predictions", "images")),
+    ],
+)
 def test_a_file_that_is_no_part_of_a_form_is_refused_with_the_form_to_send(
-    shared: Service, path: str
+    shared: Service, path: str, field: str
 ) -> None:
-    for headers in (JSON, {"Content-Type": "application/zip"}):
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/zip"}, {}):
         answer = shared.client.post(f"/v1/{path}", content=b"{}", headers=headers)
-        assert "file=" in problem(answer, 415, "unsupported_media_type")["detail"]
+        assert f"{field}=" in problem(answer, 415, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.parametrize("size", [10, 2 * 2**20])
@@ -102,6 +95,13 @@ def test_a_byte_order_mark_before_json_is_passed_over(two: TwoComponents) -> Non
     problem(answer, 404, "dataset_not_found")
 
 
+def test_base64_may_be_a_data_url_or_for_urls(two: TwoComponents) -> None:
+    for_urls = base64.urlsafe_b64encode(PICTURE).decode()
+    assert "-" in for_urls or "_" in for_urls
+    for text in (for_urls, for_urls.rstrip("="), f"data:image/png;base64,{B64}"):
+        assert sent(two, text) == sent(two, B64)
+
+
 def test_base64_may_have_line_ends(two: TwoComponents) -> None:
     lines = base64.encodebytes(PICTURE).decode()
     assert "\n" in lines[:-1]
@@ -112,9 +112,8 @@ def test_base64_may_have_line_ends(two: TwoComponents) -> None:
 @pytest.mark.parametrize(
     ("b64", "told"),
     [
-        (f"data:image/png;base64,{B64}", "begins with data:"),
-        ("_-" + B64, "base64 for URLs"),
-        (B64.rstrip("=")[:-1], "was cut off"),
+        ("data:image/png;base64 " + B64, "without the comma"),
+        (B64 + "A" * (5 - len(B64.rstrip("=")) % 4), "was cut off"),
         ("{" + B64, "it has '{'"),
         ("é" + B64, "it has 'é'"),
     ],
@@ -128,7 +127,10 @@ def test_what_is_no_base64_is_told_by_what_was_seen(
 
 @pytest.mark.parametrize(
     "media_type",
-    ["image/jpg", "image/pjpeg", "image/bmp", "image/tiff", "application/octet-stream"],
+    [
+        *("image/jpg", "image/pjpeg", "image/bmp", "image/tiff", "IMAGE/*"),
+        *("application/octet-stream", "binary/octet-stream"),
+    ],
 )
 def test_a_raw_image_may_be_called_any_image(two: TwoComponents, media_type: str) -> None:
     assert predict(two, PICTURE, media_type, components=two.pets).status_code == 200
@@ -164,7 +166,9 @@ def test_head_has_the_status_and_headers_of_get_and_no_body(two: TwoComponents, 
 def test_head_of_a_stream_ends_and_is_counted_by_its_route(two: TwoComponents) -> None:
     headers = {"Accept": "text/event-stream"}
     url = f"/v1/components/{two.pets}/events"
-    assert two.service.client.head(url, headers=headers).status_code == 200
+    head = two.service.client.head(url, headers=headers)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
     counted = two.service.client.get("/metrics").text
     assert 'method="HEAD",route="/v1/components/{component_id}/events",status="200"' in counted
     assert two.service.client.head("/v1/predictions").status_code == 405
@@ -176,8 +180,24 @@ def test_a_browser_that_has_seen_the_last_event_is_told_to_stop(two: TwoComponen
     headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last)}
     answer = two.service.client.get(url, headers=headers)
     assert (answer.status_code, answer.content) == (204, b"")
+    assert two.service.client.head(url, headers=headers).status_code == 204
     headers["Last-Event-ID"] = str(last - 1)
     assert f"id: {last}" in two.service.client.get(url, headers=headers).text
+
+
+def test_parameters_of_a_query_that_came_empty_count_as_not_sent(two: TwoComponents) -> None:
+    client = two.service.client
+    for path in (
+        "components?status=&order=&limit=&name=&after=",
+        f"components/{two.pets}/events?after=",
+    ):
+        plain = client.get(f"/v1/{path.partition('?')[0]}").json()
+        assert client.get(f"/v1/{path}").json() == plain
+    answer = client.get("/v1/components?statsu=")
+    assert "/statsu" in problem(answer, 422, "invalid_request")["detail"]
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": ""}
+    url = f"/v1/components/{two.pets}/events"
+    assert client.get(url, headers=headers).text.count("event: status") > 0
 
 
 def test_the_messages_of_values_are_in_this_project_s_words(shared: Service) -> None:

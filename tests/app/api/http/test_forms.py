@@ -75,7 +75,7 @@ def test_the_encoding_of_a_part_is_told(shared: Service, header: str) -> None:
 def test_a_field_that_a_form_does_not_have_is_told(shared: Service) -> None:
     answer = shared.client.post("/v1/datasets", files={"archive": ("a.zip", ZIP)})
     told = problem(answer, 422, "invalid_request")["detail"]
-    assert "/archive: the route has no such field: file, name, space, train, code_page" in told
+    assert "/archive: the route has no such field: file, name, space, code_page, metadata" in told
     answer = shared.client.post(
         "/v1/datasets", files={"file": ("a.zip", ZIP)}, data={"trian": "true"}
     )

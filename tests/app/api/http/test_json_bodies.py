@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.api.http import prediction_forms
-from app.schemas import spaces
+from tangent_composer.schemas import spaces
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -50,7 +50,7 @@ def test_a_flood_of_values_is_refused_before_it_is_parsed(
     content = json.dumps(body)
     with monkeypatch.context() as patch:
         patch.setattr(json, "loads", lambda text, **how: parsed.append(0) or loads(text, **how))
-        patch.setattr(prediction_forms, "_from_json", lambda _body: parsed.append(0))
+        patch.setattr(prediction_forms, "_from_json", lambda *_body: parsed.append(0))
         answer = shared.client.request(method, path, content=content, headers=JSON)
     assert parsed == []
     document = problem(answer, 413, "request_too_large")
@@ -132,13 +132,13 @@ def test_a_long_prediction_in_json_is_read_off_the_event_loop(
 ) -> None:
     looping, read = [], prediction_forms._from_json
 
-    def watched(body: bytes) -> prediction_forms.PredictionRequest:
+    def watched(*body: Any) -> prediction_forms.PredictionRequest:
         try:
             asyncio.get_running_loop()
             looping.append(True)
         except RuntimeError:
             looping.append(False)
-        return read(body)
+        return read(*body)
 
     monkeypatch.setattr(prediction_forms, "_from_json", watched)
     assert two.ask().status_code == 200

@@ -36,6 +36,25 @@ def test_json_may_have_a_media_type_of_its_own(two: TwoComponents, media_type: s
     problem(answer, 404, "dataset_not_found")
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "Windows-1252", '"latin1"'])
+def test_json_that_is_in_no_unicode_is_read_in_its_charset(shared: Service, charset: str) -> None:
+    media_type = f"application/json; charset={charset}"
+    body = '{"dataset_id": "caf\xe9"}'
+    for sent in (body.encode("latin-1"), body.encode()):  # many say the one and send the other
+        told = problem(post(shared, "components", sent, media_type), 404, "dataset_not_found")
+        assert "'café'" in told["detail"]
+    told = problem(post(shared, "components", body.encode("latin-1")), 400, "malformed_request")
+    assert "JSON must be in UTF-8" in told["detail"]
+    predicted = '{"images": [], "composition": "caf\xe9"}'.encode("latin-1")
+    problem(post(shared, "predictions", predicted, media_type), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("charset", ["zlib", "rot13", "unicode_escape", "no-such", ""])
+def test_a_charset_that_is_none_of_texts_changes_nothing(shared: Service, charset: str) -> None:
+    media_type = f"application/json; charset={charset}"
+    problem(post(shared, "components", b'{"a": "\xe9"}', media_type), 400, "malformed_request")
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("body", "told"),

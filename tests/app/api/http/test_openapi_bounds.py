@@ -15,6 +15,7 @@ from tests.support.service import Service
 SCOPE = "head"
 FILES = {
     "/v1/datasets": {"file": ("a.zip", archive({"cat": 1}))},
+    "/v1/datasets/{dataset_id}/images": {"file": ("a.zip", archive({"cat": 1}))},
     "/v1/components/import": {"file": ("a.safetensors", b"none")},
     "/v1/batch-predictions": {"file": ("a.zip", archive({"cat": 1}))},
     "/v1/images/search": {"image": ("a.png", image("cat", 1))},
@@ -26,7 +27,13 @@ QUERIES = {  # what an operation needs
 }
 REFUSALS = {  # codes of values that a schema does not take; others tell of what is there
     *("invalid_request", "invalid_idempotency_key", "bad_etag", "unknown_operator", "bad_label"),
-    *("unknown_scope", "too_many_images", "too_many_labels", "too_many_components"),
+    *(
+        "bad_hyperparameter",
+        "unknown_scope",
+        "too_many_images",
+        "too_many_labels",
+        "too_many_components",
+    ),
 }
 JSON, FORM = "application/json", "multipart/form-data"
 

@@ -1,5 +1,6 @@
 """Web pages of others reach nothing: names are listed, and changes come from no foreign page."""
 
+import errno
 import socket
 from typing import Any
 
@@ -145,6 +146,31 @@ def test_a_preflight_is_granted_to_listed_origins_only(serve) -> None:
     assert "Origin" in read.headers["Vary"] and "cross-origin-resource-policy" not in read.headers
     asked = service.client.post("/v1/predictions", headers={"Origin": "http://ui.example"})
     assert asked.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (RuntimeError("unforeseen"), 500, "internal_error"),
+        (OSError(errno.EIO, "unreadable"), 503, "storage_unavailable"),
+    ],
+)
+def test_a_page_may_read_that_its_request_failed(
+    serve, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str
+) -> None:
+    service, page = serve(allowed_origins="http://ui.example"), {"Origin": "http://ui.example"}
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("app.api.spaces.lists.spaces", fail)
+    answer = service.client.get("/v1/spaces", headers=page)
+    problem(answer, status, code)
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://ui.example"
+    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+    assert len(answer.headers.get_list("X-Request-Id")) == 1
+    foreign = service.client.get("/v1/spaces", headers={"Origin": EVIL})
+    assert "Access-Control-Allow-Origin" not in foreign.headers
 
 
 def test_options_and_a_refused_method_name_all_methods_of_the_path(shared: Service) -> None:

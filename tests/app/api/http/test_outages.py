@@ -26,6 +26,7 @@ OPEN = (
     "/livez",
     "/readyz",
     "/metrics",
+    "/session",  # by what is known of keys, see tests/app/access/test_session_admission.py
     "/v1/limits",
     "/v1/receipts/key",
     "/v1/receipts/checkpoint",
@@ -36,6 +37,8 @@ TENSOR = {"name": "pixels", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": 
 EVALUATION = {"dataset_id": "ds_1", "components": [{"id": "cmp_1"}]}
 BODIES: dict[str, dict[str, Any]] = {
     "post /v1/datasets": {"files": {"file": FILE}},
+    "post /v1/datasets/{dataset_id}/images": {"files": {"file": FILE}},
+    "patch /v1/datasets/{dataset_id}/images/{image_id}": {"json": {"label": "dog"}},
     "post /v1/datasets/{dataset_id}/labels": {"json": {"rename": {"cat": "dog"}}},
     "post /v1/components": {"json": {"dataset_id": "ds_1"}},
     "post /v1/components/import": {"files": {"file": ("a.safetensors", b"x" * 64)}},
@@ -53,6 +56,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "get /v1/receipts/consistency": {"params": {"first": 0}},
     "post /v1/keys": {"json": {"name": "a", "scopes": ["admin"]}},
     "patch /v1/spaces/{name}": {"json": {"shared": True}},
+    "post /v1/datasets/{dataset_id}/images/delete": {"json": {"ids": ["img_1"]}},
+    "patch /v1/datasets/{dataset_id}": {"json": {"name": "n"}},
+    "put /v1/datasets/{dataset_id}/privacy": {"json": {"epsilon": 1.0, "delta": 1e-5}},
+    "patch /v1/components/{component_id}": {"json": {"name": "n"}},
+    "patch /v1/compositions/{name}": {"json": {"metadata": {"a": "b"}}},
     "post /v1/spaces": {"json": {"name": "s", "backbone": "resnet_micro_32", "scope": "head"}},
 }
 

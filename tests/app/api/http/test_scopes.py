@@ -18,6 +18,7 @@ from tests.support.service import Service
 
 OPEN = {
     *("GET /livez", "GET /readyz", "GET /metrics"),
+    *("GET /session", "POST /session", "DELETE /session"),
     *("GET /v2", "GET /v2/health/live", "GET /v2/health/ready"),
 }
 

@@ -89,6 +89,26 @@ def test_answers_are_the_same_to_the_bit(stage, rule, company):
     assert min(there.compose, there.queue, there.forward) >= 0
 
 
+def test_answers_are_judged_the_same_by_a_calibration_that_each_is_given(stage):
+    model = stage.model("joint")
+    copies = [[(n, label)] for n in (0, 1) for label in LABELS[n][:3]]
+    for engine in (stage.here, stage.there):
+        assert engine.run(model, PICTURES, judged_as=model).calibration is None
+        engine.calibrate(model, engine.readouts(KEY, PICTURES), copies)
+    psi = stage.here.readouts(KEY, PICTURES)
+    left_out = [each.scores_without(model, psi, copies) for each in (stage.here, stage.there)]
+    np.testing.assert_array_equal(left_out[0].logits, left_out[1].logits)
+    here, there = (
+        engine.run(model, PICTURES, judged_as=model) for engine in (stage.here, stage.there)
+    )
+    assert here.calibration == there.calibration and here.calibration.images == 6
+    np.testing.assert_array_equal(here.novelty, there.novelty)
+    np.testing.assert_array_equal(here.logits, stage.here.run(model, PICTURES).logits)
+    for engine in (stage.here, stage.there):
+        engine.forget([stage.sources[0].sha256])
+        assert engine.run(model, PICTURES, judged_as=model).calibration is None
+
+
 def test_everything_else_is_the_same_too(stage, tmp_path):
     model = stage.model("weighted", (0.5, 2.0))
     assert stage.here.open(KEY) == stage.there.open(KEY)
@@ -109,8 +129,9 @@ def test_everything_else_is_the_same_too(stage, tmp_path):
     names = {"dog": "hound"}
     paths = tmp_path / "here", tmp_path / "there"
     for engine, path in zip((stage.here, stage.there), paths, strict=True):
-        written = engine.change(KEY, stage.sources[0], path, renamed=names)
-        assert written.labels == {"cat": 4, "hound": 4}
+        owls = engine.measure(KEY, PICTURES, ["owl"] * 6, views=1)
+        written = engine.change(KEY, stage.sources[0], path, added=owls, renamed=names)
+        assert written.labels == {"cat": 4, "hound": 4, "owl": 6}
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert stage.there.examine(paths[0]) == stage.here.examine(paths[0])
     assert stage.there.accept(KEY, paths[0], tmp_path / "ours").size == paths[0].stat().st_size

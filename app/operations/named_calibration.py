@@ -1,0 +1,110 @@
+"""A temperature by a dataset that the request names: at every scope, of images nobody trained on.
+
+Images that the selection's components were trained on are left out: of these a model is too sure.
+The logits are those of passes of the dataset's images alone, so that their bits depend on nothing
+else. The engine keeps the temperature in memory until anything is deleted or changed.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from app.database.sessions import transaction
+from app.database.tables import Dataset
+from app.errors import Invalid
+from app.inference.models import Model, Passed
+from app.operations.calibration import CHUNK, Judge, read_images
+from app.parts import Parts
+from app.store import datasets
+from app.store.counts import deletions_so_far
+from app.store.image_samples import Sampled, unseen
+
+
+class NamedCalibration(NamedTuple):
+    """A temperature, and what it was fitted to."""
+
+    dataset_id: str
+    revision: int
+    images: int
+    temperature: float
+
+
+def calibrated_by(parts: Parts, judge: Judge, model: Model, dataset_id: str) -> NamedCalibration:
+    """Fit the temperature of the model's answers to images of the dataset.
+
+    Raises:
+        NotFound: `dataset_not_found`.
+        Gone: `dataset_deleted`.
+        Invalid: `no_calibration_images`.
+        NotReady: as the engine.
+    """
+    labels = parts.engine.compose(model)
+    with transaction(parts.reading) as session:
+        dataset = datasets.get(session, dataset_id)
+        most = parts.settings.calibration_images
+        found = unseen(session, [part.id for part in judge.components], dataset, labels, most)
+    _check_some(found, dataset, most)
+    fitted = partial(NamedCalibration, dataset_id, dataset.revision, len(found))
+    name = f"{dataset_id} {dataset.revision} {len(found)}"
+    known, since = parts.engine.named_temperature(model, name)
+    if known is not None:
+        return fitted(known)
+    logits, truth = _answers(parts, judge, model, found, labels)
+    if not truth:
+        _check_some([], dataset, most)
+    return fitted(parts.engine.fit_temperature(model, name, logits, truth, since))
+
+
+def with_temperature(passed: Passed, named: NamedCalibration) -> Passed:
+    """Return what was passed with this temperature in its calibration."""
+    assert passed.calibration is not None
+    changed = passed.calibration._replace(
+        temperature=named.temperature,
+        no_temperature=None,
+        dataset_id=named.dataset_id,
+        dataset_images=named.images,
+    )
+    return passed._replace(calibration=changed)
+
+
+def is_as_of(parts: Parts, made: NamedCalibration | None, epoch: int | None) -> bool:
+    """Return whether nothing was deleted since this epoch, and the dataset is as it was.
+
+    Raises:
+        NotFound, Gone: as `calibrated_by`.
+    """
+    if made is None:
+        return True
+    with transaction(parts.reading) as session:
+        dataset = datasets.get(session, made.dataset_id)
+        return dataset.revision == made.revision and deletions_so_far(session) == epoch
+
+
+def _answers(
+    parts: Parts, judge: Judge, model: Model, found: Sequence[Sampled], labels: Sequence[str]
+) -> tuple[np.ndarray, list[int]]:
+    """Return the logits of the images that can be read, and the columns of their labels."""
+    logits: list[np.ndarray] = []
+    truth: list[int] = []
+    for start in range(0, len(found), CHUNK):
+        read, pixels = read_images(parts, judge, found[start : start + CHUNK])
+        if read:
+            logits.append(parts.engine.run(model, pixels, company="alone").logits)
+            truth += [labels.index(each.image.label) for each in read]
+    return np.concatenate(logits) if logits else np.zeros((0, len(labels)), np.float32), truth
+
+
+def _check_some(found: Sequence[Sampled], dataset: Dataset, most: int) -> None:
+    if not most:
+        raise Invalid(
+            "no_calibration_images",
+            "this service calibrates nothing: TANGENT_CALIBRATION_IMAGES is 0",
+        )
+    if not found:
+        raise Invalid(
+            "no_calibration_images",
+            f"dataset {dataset.id} has no readable image with a label of the selection that its "
+            "components were not trained on: name a dataset of such images",
+        )

@@ -1,0 +1,101 @@
+"""The traffic between the event loop and threads, many results at a time.
+
+    waking = AfterTurn(wake)      waking() in a coroutine: `wake` is called once for all of a turn
+    await settled(future)         a thread's results are handed over many by one call of the loop
+
+A thread that is woken takes the interpreter from the one that wakes it, and the loop writes to a
+socket of its own for every call from another thread: under load that costs more than the work.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock
+from typing import TypeVar
+from weakref import WeakKeyDictionary, ref
+
+Result = TypeVar("Result")
+Loop = asyncio.AbstractEventLoop
+
+
+class AfterTurn:
+    """Calls a function after all that the event loop does in this turn, once.
+
+    In a thread without a running loop it calls the function at once.
+    """
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self._due_in: Loop | None = None  # the loop that is going to call
+
+    def __call__(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._function()
+            return
+        # A loop that was closed before its next turn never calls: another one does it instead.
+        if self._due_in is not loop:
+            self._due_in = loop
+            loop.call_soon(self._call)
+
+    def _call(self) -> None:
+        self._due_in = None
+        self._function()
+
+
+class _Deliveries:
+    """The results of threads for the coroutines of one loop."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = ref(loop)  # which refers to this, and would be kept for ever
+        self._due: deque[asyncio.Future[None]] = deque()
+        self._is_called = False
+
+    def put(self, waiting: "asyncio.Future[None]") -> None:
+        """Let the coroutine that waits go on; called in any thread."""
+        self._due.append(waiting)
+        loop = self._loop()
+        if loop is None or self._is_called:
+            return
+        self._is_called = True
+        try:
+            loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:  # the loop is closed, and so is whoever waited
+            self._is_called = False
+            self._due.clear()
+
+    def _deliver(self) -> None:
+        self._is_called = False  # before looking: what comes now is found, or calls again
+        while self._due:
+            waiting = self._due.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+
+
+_deliveries: "WeakKeyDictionary[Loop, _Deliveries]" = WeakKeyDictionary()
+_lock = Lock()
+
+
+async def settled(future: "Future[Result]") -> Result:
+    """Return a thread's result, or raise its error; if this is cancelled, so is the future.
+
+    If the future is cancelled, so is this, by the error that asyncio knows.
+    """
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        with _lock:
+            deliveries = _deliveries.get(loop)
+            if deliveries is None:
+                deliveries = _deliveries[loop] = _Deliveries(loop)
+        waiting: asyncio.Future[None] = loop.create_future()
+        future.add_done_callback(lambda _: deliveries.put(waiting))
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+    if future.cancelled():
+        raise asyncio.CancelledError
+    return future.result()

@@ -1,0 +1,272 @@
+"""The tangent space: a frozen backbone, a scope and a rule for head rows; where components live.
+
+A component's output is h(x) = f_w(x) + J_w f(x)·delta (eq. 1). With phi the pooled features, psi
+what the head reads and a_l the base row of label l:
+
+    h_l(x) = a_l·psi(x) + delta_l·psi(x) + w_l·(J phi(x)·delta_backbone),   w_l: a_l on phi.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from tangent.backbones.features import (
+    COARSE,
+    Fineness,
+    Grid,
+    grid_of,
+    head2toe,
+    in_fixed_batches,
+    with_constant,
+)
+from tangent.backbones.label_head import head_rows
+from tangent.backbones.loading import Backbone
+from tangent.backbones.scope import tangent_parameters
+from tangent.backbones.suffix import Suffix
+from tangent.components.component import Component
+from tangent.components.delta import Delta
+from tangent.components.grid_runs import Runs, runs
+from tangent.errors import BadComponent, FingerprintMismatch
+from tangent.jvp import Prepared, choose
+from tangent.spaces.devices import device_of
+from tangent.spaces.fingerprint import fingerprint_of
+
+CHUNK = 32  # images in one forward pass of a prediction
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Space:
+    """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        scope: str,
+        declared: Sequence[str] = (),
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+        grid: Fineness = COARSE,
+    ) -> None:
+        """`declared`: labels that every component is trained against, with zero targets.
+
+        `precision`: one of PRECISIONS, in which the frozen part multiplies; norms, the tangent part
+        and all sums stay in the backbone's own type, and so do components and the fingerprint.
+
+        Raises:
+            UnknownScope: no such scope, or fewer blocks than it asks for.
+            UnsupportedModel: the backbone lacks blocks or depths, or has no forward derivative.
+            NonFinite: a weight is NaN or Inf.
+        """
+        names = tangent_parameters(backbone.model, scope)
+        self.device = device_of(device)
+        self.model = backbone.model.to(self.device)
+        self.backbone, self.scope = backbone.name, scope
+        self.declared = tuple(sorted(set(declared)))
+        self.preprocess = backbone.preprocess
+        self.image_size, self.width = backbone.image_size, backbone.width
+        self.pretrained = backbone
+        self.dtype = next(self.model.parameters()).dtype
+        self.suffix = Suffix(backbone, names) if names else None
+        self.engine = choose(self.suffix) if self.suffix else None
+        self._heads: WeakKeyDictionary[Delta, _Head] = WeakKeyDictionary()
+        self._half: torch.dtype | None = None
+        self._backbone_fingerprint = backbone.fingerprint
+        self.grid: Grid | None = None
+        self.readout_width, self.grid = self._measure_readout(grid)
+        self.fingerprint = fingerprint_of(backbone.fingerprint, scope, self.declared, self.grid)
+        self._set_precision(precision)  # from here on: the fingerprint does not depend on it
+        self.parameters_total = sum(p.numel() for p in self.model.parameters())
+        self.parameters_tangent = self._tangent_parameters()
+
+    def _set_precision(self, precision: str) -> None:
+        self._half = PRECISIONS[precision]
+        if self.suffix:
+            self.suffix.prefix_type = self._half
+
+    def _tangent_parameters(self) -> int:
+        """Count the entries of all directions and of one label's head row."""
+        directions = self.suffix.base.values() if self.suffix else []
+        return sum(value.numel() for value in directions) + self.readout_width
+
+    @property
+    def license(self) -> str | None:
+        """The licence of the backbone's weights, as their publisher says."""
+        return self.pretrained.license
+
+    @property
+    def engine_name(self) -> str:
+        """The name of the computation of answers: `readout`, `rules` or `generic`."""
+        return "readout" if self.engine is None else self.engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """The reason for this choice of engine."""
+        return (
+            "the output is linear in fixed features" if self.engine is None else self.engine.reason
+        )
+
+    @property
+    def joint_is_exact(self) -> bool:
+        """True if composing by the rule `joint` equals training on the pooled data."""
+        return self.suffix is None  # the output is linear in fixed features
+
+    @property
+    def stored_grid(self) -> Runs | None:
+        """The grid in whose units component files keep sums; None: they keep float64."""
+        return runs(self.grid.steps) if self.grid is not None and self.grid.is_compact else None
+
+    @property
+    def default_rule(self) -> str:
+        """`joint` where it is exact, else `average`."""
+        return "joint" if self.joint_is_exact else "average"
+
+    def base_rows(self, labels: Sequence[str]) -> Tensor:
+        """Return a_l of every label (K, D) float64: the base head on phi and constant, else 0."""
+        head = head_rows(self._backbone_fingerprint, labels, self.width)
+        rows = torch.zeros(len(labels), self.readout_width, dtype=torch.float64)
+        rows[:, : self.width], rows[:, -1] = head[:, :-1], head[:, -1]
+        return rows
+
+    def check(self, component: Component) -> None:
+        """Raise FingerprintMismatch or BadComponent for a component of another space."""
+        if component.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(
+                f"the component was trained in the space {component.fingerprint[:12]}…, "
+                f"this space is {self.fingerprint[:12]}… ({self.backbone}, {self.scope})"
+            )
+        if component.scope != self.scope:
+            raise BadComponent(
+                f"the component says scope {component.scope}, its fingerprint is of {self.scope}"
+            )
+        if component.head.shape[1] != self.readout_width:
+            raise BadComponent(
+                f"head rows have {component.head.shape[1]} entries, "
+                f"this space's {self.readout_width}"
+            )
+        expected = {k: tuple(v.shape) for k, v in self.suffix.base.items()} if self.suffix else {}
+        found = {k: tuple(v.shape) for k, v in component.backbone.items()}
+        if expected != found:
+            raise BadComponent(_difference(expected, found))
+
+    @torch.inference_mode()
+    def readout(self, images: Tensor) -> Tensor:
+        """Return psi (B, D) of images (B, 3, S, S) at a linear scope, in one pass; on the grid."""
+        images = images.to(self.device, self.dtype)
+        half = self._half
+        with torch.autocast(self.device.type, half, enabled=half is not None):
+            read = (
+                head2toe(self.model, images)
+                if self.scope == "head2toe"
+                else with_constant(self.model(images))
+            )
+        read = read.to(self.dtype)
+        return read if self.grid is None else self.grid.round(read)
+
+    def readout_alone(self, images: Tensor) -> Tensor:
+        """Return `readout` with every image's bits independent of the others, for statistics."""
+        return in_fixed_batches(self.readout, images)
+
+    def logits(self, images: Tensor, delta: Delta) -> Tensor:
+        """Return h(x) (B, K) float32 of images (B, 3, S, S), columns in the delta's label order.
+
+        h is affine in delta (eq. 2), and computed in passes of CHUNK images.
+        """
+        return self.logits_of_each(images, [delta])[0]
+
+    def logits_of_each(self, images: Tensor, deltas: Sequence[Delta]) -> list[Tensor]:
+        """Return `logits` by every delta; the images go through the backbone once for all."""
+        heads = [self._head(delta) for delta in deltas]
+        chunks = [self._logits(chunk, heads) for chunk in images.split(CHUNK)]
+        return [torch.cat(parts).float().cpu() for parts in zip(*chunks, strict=True)]
+
+    def answers_of_own(
+        self, images: Tensor, deltas: Sequence[Delta], own: Sequence[int]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return `logits` (K,) of each image by its own delta, `deltas[own[i]]`, and psi (D,).
+
+        The frozen prefix takes a mixed batch; the other layers run once for each delta.
+        """
+        heads = [self._head(delta) for delta in deltas]
+        answers = [(torch.empty(0), torch.empty(0))] * len(images)
+        for start in range(0, len(images), CHUNK):
+            rows = self.rows(images[start : start + CHUNK])
+            asked = torch.tensor(own[start : start + CHUNK])
+            for which in sorted(set(asked.tolist())):
+                index = (asked == which).nonzero().flatten()
+                some = rows if len(index) == len(rows) else rows[index.to(rows.device)]
+                psi, (found,) = self._answers(some, [heads[which]])
+                for i, row, read in zip(index.tolist(), found.float().cpu(), psi, strict=True):
+                    answers[start + i] = row, read
+        return answers
+
+    def _logits(self, images: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
+        return self._answers(self.rows(images), heads)[1]
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Return the part of an answer that no delta changes: psi, or the engine's rows."""
+        images = images.to(self.device, self.dtype)
+        return self.readout(images) if self.engine is None else self.engine.rows(images)
+
+    def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
+        """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction.
+
+        At a linear scope, which has no directions, the second is empty.
+        """
+        if self.engine is None:
+            return rows.double(), []
+        phi, pushed = self.engine.push(rows, prepared)
+        return with_constant(phi.double()), pushed
+
+    def _answers(self, rows: Tensor, heads: Sequence["_Head"]) -> tuple[Tensor, list[Tensor]]:
+        psi, pushed = self.push(rows, [head.prepared for head in heads])
+        if self.engine is None:
+            return psi, [psi @ head.rows.T for head in heads]
+        return psi, [
+            psi @ head.rows.T + along.double() @ head.base[:, : self.width].T
+            for head, along in zip(heads, pushed, strict=True)
+        ]
+
+    def _head(self, delta: Delta) -> "_Head":
+        """Return the delta on the space's device, made ready; kept as long as the delta lives."""
+        if delta not in self._heads:
+            self._heads[delta] = self._prepare_head(delta)
+        return self._heads[delta]
+
+    def _prepare_head(self, delta: Delta) -> "_Head":
+        base = self.base_rows(delta.labels).to(self.device)
+        directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
+        prepared = self.engine.prepare(directions) if self.engine else None
+        return _Head(base, base + delta.head.to(self.device), prepared)
+
+    def _measure_readout(self, fineness: Fineness) -> tuple[int, Grid | None]:
+        """Measure the width of psi and, at a linear scope, its grid on noise: on the base alone."""
+        if not self.joint_is_exact:
+            return self.width + 1, None
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.rand(3, 3, self.image_size, self.image_size, generator=generator)
+        psi = self.readout(probe).cpu()
+        return psi.shape[1], grid_of(psi[:, : self.width], psi.shape[1], fineness)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """A delta made ready: a_l, a_l + delta_l, and the engine's direction of the backbone."""
+
+    base: Tensor
+    rows: Tensor
+    prepared: Prepared
+
+
+def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
+    """Return a sentence on the first parameter that is missing, unknown or misshapen."""
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            return (
+                f"the direction of {name} has the shape {found.get(name, 'missing')}, "
+                f"this space's {expected.get(name, 'not a tangent parameter')}"
+            )
+    raise AssertionError("no difference")

@@ -1,0 +1,1 @@
+"""Differential privacy: class sums released once with noise, and everything after from these."""

@@ -1,0 +1,38 @@
+"""The model to ask: a composition's name, components with or without weights, or a whole space."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tangent_composer.vocabulary import Rule
+
+Chosen = str | Iterable[str] | Mapping[str, float]
+
+
+def members(components: Chosen) -> list[dict[str, Any]]:
+    """Return components as the API takes them: `{"id": …, "weight": …}`."""
+    if isinstance(components, str):
+        return [{"id": components}]
+    if isinstance(components, Mapping):
+        return [{"id": str(id_), "weight": float(weight)} for id_, weight in components.items()]
+    return [{"id": str(getattr(each, "id", each))} for each in components]
+
+
+def selection(
+    composition: str | None = None,
+    components: Chosen | None = None,
+    space: str | None = None,
+    rule: Rule | None = None,
+) -> dict[str, Any]:
+    """Return the fields of a request that choose its model, without those left out.
+
+    Weights that are given want rule `weighted`, unless another one is named.
+    """
+    if isinstance(components, Mapping) and rule is None:
+        rule = "weighted"
+    given = {
+        "composition": composition,
+        "components": None if components is None else members(components),
+        "space": space,
+        "rule": rule,
+    }
+    return {name: value for name, value in given.items() if value is not None}

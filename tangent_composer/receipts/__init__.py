@@ -1,0 +1,1 @@
+"""Receipts, checkpoints and proofs, checked without a service: they need texts and keys only."""

@@ -1,0 +1,1 @@
+"""Real images that come with the package, to try a service with."""

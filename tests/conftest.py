@@ -25,6 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "training_worker" not in item.path.parts)
 
 
+@pytest.fixture(autouse=True)
+def environment_as_found() -> Iterator[None]:
+    """Undo what the code under test sets in the environment: commands set paths for a process."""
+    found = dict(os.environ)
+    yield
+    for name in os.environ.keys() - found.keys():
+        del os.environ[name]
+    os.environ.update(found)
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with an empty SQLite database at the present schema; copied, never used."""

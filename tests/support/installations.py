@@ -19,6 +19,8 @@ def run(*command: object, cwd: Path, seconds: float = 120) -> str:
     # A generator looks for the formatter that was installed with it.
     beside = [str(command[0].parent)] if isinstance(command[0], Path) else []
     places = [*beside, os.environ["PATH"]]
+    # Python's own variables are this process's: another environment finds its own packages.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [str(each) for each in command],
         cwd=cwd,
@@ -26,7 +28,7 @@ def run(*command: object, cwd: Path, seconds: float = 120) -> str:
         text=True,
         timeout=seconds,
         env={
-            **os.environ,
+            **kept,
             "NO_COLOR": "1",
             "PATH": os.pathsep.join(places),
         },

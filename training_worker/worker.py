@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -23,13 +25,24 @@ from app.database.migrate import is_current
 from app.database.sessions import fold_log
 from app.files import folder_identity, folder_lock
 from app.server.logs import set_up_logs, take_over_logs
-from app.settings import Settings, remarks
+from app.settings import BadSettings, Settings, remarks
 from training_worker.attempts import Attempts
 from training_worker.ending import Ending
 from training_worker.liveness import Liveness
 from training_worker.scrubbing import Scrubbing
 
 POLL_SECONDS = 0.25  # between two polls of an empty queue
+PRESENT = ("auto", "cpu")  # devices that every machine has
+# Another process asks: it loads torch, and takes memory on the device, for a moment only.
+LOOK = """
+import sys
+from tangent.errors import UnknownDevice
+from tangent.spaces.devices import device_of
+try:
+    device_of(sys.argv[1])
+except UnknownDevice as error:
+    sys.exit(f"{error}")
+"""
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +65,13 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
 
     Raises:
         NotMigrated: before anything was done.
-        BadSettings: folder and database do not belong together; before anything was done.
+        BadSettings: folder and database do not belong together, or there is no such device; before
+            anything was done.
     """
     set_up_logs(settings, "worker")
     logging.getLogger("dbos").addFilter(is_news)
+    if parent is None:  # an API that starts a worker has looked itself
+        _check_device(settings.device)
     if not is_current(settings):
         raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
     for remark in remarks() if parent is None else ():
@@ -63,6 +79,17 @@ def run(settings: Settings, *, parent: int | None = None) -> None:
     with folder_lock.shared(settings):
         folder_identity.claim(settings)
         _work(settings, parent)
+
+
+def _check_device(name: str) -> None:
+    """Raise BadSettings if torch cannot compute on the device: every training would fail."""
+    if name in PRESENT:
+        return
+    look = [sys.executable, "-c", LOOK, name]
+    done = subprocess.run(look, stderr=subprocess.PIPE, text=True, errors="replace")
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"its check ended with {done.returncode}"])[-1]
+        raise BadSettings(f"TANGENT_DEVICE is {name!r}: {why}")
 
 
 def _work(settings: Settings, parent: int | None) -> None:

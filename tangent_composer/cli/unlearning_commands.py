@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from tangent_composer.cli.connection import connected
 from tangent_composer.cli.dataset_commands import PANEL
 from tangent_composer.cli.output import show_facts, show_json, show_listing, show_table
 from tangent_composer.cli.refusal import Refusal
+from tangent_composer.schemas.previews import DatasetPreviewOut, PreviewOut
 from tangent_composer.terminal import clean
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -24,34 +25,68 @@ def register(program: typer.Typer) -> None:
 
 
 def preview(
-    component_id: Annotated[str, typer.Argument(help="Id of the component.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Id of a component or a dataset.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Id of a dataset to show changed answers on.")
+        str | None,
+        typer.Option(help="Of a component: id of a dataset to show changed answers on."),
     ] = None,
     split: options.Split = None,
+    image: Annotated[
+        str | None, typer.Option(help="Of a dataset: id of the one image to be deleted.")
+    ] = None,
     url: options.Url = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what deleting a component would change; nothing is changed."""
+    """Show what deleting a component, a dataset or an image would change; nothing is changed."""
+    is_dataset = id_.startswith("ds_")
+    if is_dataset and (dataset or split):
+        raise Refusal("--dataset and --split show answers without a component: give its id")
+    if image and not is_dataset:
+        raise Refusal("--image names an image of a dataset: give the dataset's id before it")
     with connected(url) as client:
-        found = client.preview(component_id, dataset_id=dataset, split=split)
+        found: PreviewOut | DatasetPreviewOut
+        if not is_dataset:
+            found = client.preview(id_, dataset_id=dataset, split=split)
+        elif image:
+            found = client.datasets.preview_image(id_, image)
+        else:
+            found = client.datasets.preview(id_)
     if as_json:
         show_json(found)
         return
+    show_facts(_of_component(found) if isinstance(found, PreviewOut) else _of_dataset(found))
+
+
+def _of_component(found: PreviewOut) -> list[tuple[str, Any]]:
     answers = found.answers
-    show_facts(
-        [
-            ("component", found.component_id),
-            ("derived from it", found.derived or None),
-            ("compositions", [each.name for each in found.compositions] or None),
-            ("images of the dataset", answers and answers.num_images),
-            ("of another label then", answers and answers.flipped),
-            ("accuracy now", answers and answers.accuracy_before),
-            ("accuracy then", answers and answers.accuracy_after),
-            ("trained on", (answers and answers.trained_on) or None),
-            ("note", answers and answers.note),
-        ]
-    )
+    return [
+        ("component", found.component_id),
+        ("derived from it", found.derived or None),
+        ("compositions", [each.name for each in found.compositions] or None),
+        ("images of the dataset", answers and answers.num_images),
+        ("of another label then", answers and answers.flipped),
+        ("accuracy now", answers and answers.accuracy_before),
+        ("accuracy then", answers and answers.accuracy_after),
+        ("trained on", (answers and answers.trained_on) or None),
+        ("note", answers and answers.note),
+    ]
+
+
+def _of_dataset(found: DatasetPreviewOut) -> list[tuple[str, Any]]:
+    return [
+        ("dataset", found.dataset_id),
+        ("image", found.image_id),
+        ("images that go", found.num_images),
+        ("components", [f"{each.id}: {each.outcome}" for each in found.components] or None),
+        (
+            "labels gone",
+            [f"{each.space}: {', '.join(each.labels)}" for each in found.labels_gone] or None,
+        ),
+        ("compositions", [each.name for each in found.compositions] or None),
+        ("evaluations that go", found.evaluations or None),
+        ("batch predictions that go", found.batch_predictions or None),
+        ("also held", [f"{each.dataset_id}: {each.images}" for each in found.also_held] or None),
+    ]
 
 
 def unlearn(

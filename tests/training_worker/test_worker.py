@@ -13,6 +13,7 @@ import tangent
 from app.database.sessions import transaction
 from app.database.tables import Component
 from app.store import components, workers
+from tests.support.command import environment
 from tests.support.workers import (
     LONG,
     assert_published_once,
@@ -193,3 +194,14 @@ def test_a_worker_does_not_start_on_a_database_that_was_not_migrated(store, tmp_
     assert done.returncode == 2
     assert "run `tangent migrate`" in done.stderr
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_worker_does_not_start_on_a_device_that_is_not_there(store):
+    command = [sys.executable, "-m", "app.cli", "worker", "--data-dir", store.settings.data_dir]
+    done = subprocess.run(
+        command, env=environment(device="cuda:77"), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    told = "tangent: TANGENT_DEVICE is 'cuda:77': torch cannot compute on a device 'cuda:77' here"
+    assert done.stderr.splitlines()[-1].startswith(told)

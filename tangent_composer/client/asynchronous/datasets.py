@@ -20,6 +20,7 @@ from tangent_composer.schemas.datasets import (
     UploadedDataset,
 )
 from tangent_composer.schemas.label_reports import LabelReportOut
+from tangent_composer.schemas.previews import DatasetPreviewOut
 from tangent_composer.schemas.receipts import ReceiptOut
 
 
@@ -136,6 +137,16 @@ class AsyncDatasets:
             asked |= {"components": ",".join(ids)}
         path = f"/v1/datasets/{dataset_id}/label-report"
         return await self._transport.get(path, LabelReportOut, **asked)
+
+    async def preview(self, dataset_id: str) -> DatasetPreviewOut:
+        """Return what deleting a dataset, with the components trained from it, would change."""
+        path = f"/v1/datasets/{dataset_id}/deletion-preview"
+        return await self._transport.get(path, DatasetPreviewOut)
+
+    async def preview_image(self, dataset_id: str, image_id: str) -> DatasetPreviewOut:
+        """Return what deleting one image would change."""
+        path = f"/v1/datasets/{dataset_id}/images/{image_id}/deletion-preview"
+        return await self._transport.get(path, DatasetPreviewOut)
 
     async def unlearn(self, dataset_id: str, *, cascade: bool = False) -> ReceiptOut:
         """Delete a dataset, with `cascade` the components trained from it too."""

@@ -19,7 +19,7 @@ from tangent_composer.schemas.datasets import DatasetOut, DatasetSummary, Upload
 from tangent_composer.schemas.evaluations import AnsweredImageOut, EvaluationOut
 from tangent_composer.schemas.images import HeldImage, ImageSearchOut
 from tangent_composer.schemas.pages import Listing
-from tangent_composer.schemas.previews import PreviewOut
+from tangent_composer.schemas.previews import DatasetPreviewOut, PreviewOut
 from tangent_composer.schemas.receipts import ReceiptOut
 from tests.support.images import archive, image
 from tests.support.privacy import files_of, ledger
@@ -73,6 +73,7 @@ def documents(pets, tmp_path, tangent):
         (("predict", file, "-c", "everyone"), PredictionOut),
         (("evaluate", dataset, "--component", component), EvaluationOut),
         (("preview", component, "--dataset", dataset), PreviewOut),
+        (("preview", dataset), DatasetPreviewOut),
         (("find", file), ImageSearchOut),
         (("receipts",), Listing[ReceiptOut]),
     ]
@@ -87,6 +88,31 @@ def test_the_json_of_every_command_is_that_of_the_api(tangent, documents):
         assert read.model_dump(mode="json", by_alias=True).items() <= shown.items() or (
             model is PredictionOut
         ), command
+
+
+def test_the_preview_of_a_dataset_and_of_an_image_name_what_each_would_do(tangent, pets):
+    folder, dataset, component = pets
+    _, out, _ = tangent("preview", dataset)
+    assert re.search(r"^images that go +12$", out, re.M)
+    assert re.search(rf"^components +{component}: removed$", out, re.M)
+    found = json.loads(tangent("find", folder / "cat" / "0001.png", "--json")[1])
+    image_id = found["exact"][0]["id"]
+    _, out, _ = tangent("preview", dataset, "--image", image_id)
+    assert re.search(rf"^image +{image_id}$", out, re.M)
+    assert re.search(rf"^components +{component}: (down_dated|retraining)$", out, re.M)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("ds_1", "--dataset", "ds_2"), "give its id"),
+        (("cmp_1", "--image", "img_1"), "give the dataset's id before it"),
+    ],
+)
+def test_a_preview_refuses_what_does_not_belong_together(tangent, given, told):
+    status, _, err = tangent("preview", *given)
+    assert status == 2
+    assert told in err
 
 
 def test_what_is_deleted_has_a_receipt_that_holds(tangent, pets, tmp_path):

@@ -21,7 +21,14 @@ OF_CLIENT = (
     ("Errors", ("tangent_composer.client.errors",)),
 )
 OF_LIBRARY = (
-    ("Spaces", ("tangent.spaces.opening.open_space", "tangent.spaces.space.Space")),
+    (
+        "Spaces",
+        (
+            "tangent.spaces.opening.open_space",
+            "tangent.spaces.space.Space",
+            "tangent.spaces.answering.Answering",
+        ),
+    ),
     ("Training", ("tangent.training.fit.fit", "tangent.training.fit.TrainingResult")),
     (
         "Components",

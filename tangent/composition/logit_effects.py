@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tangent.components.delta import Delta
-from tangent.spaces.space import CHUNK, Space
+from tangent.spaces.answering import CHUNK
+from tangent.spaces.space import Space
 
 Turn = AbstractContextManager[Any]
 ALONE = nullcontext()  # where no other thread runs the space

@@ -7,7 +7,6 @@ what the head reads and a_l the base row of label l:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,18 +26,17 @@ from tangent.backbones.loading import Backbone
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.components.component import Component
-from tangent.components.delta import Delta
 from tangent.components.grid_runs import Runs, runs
 from tangent.errors import BadComponent, FingerprintMismatch
-from tangent.jvp import Prepared, choose
+from tangent.jvp import choose
+from tangent.spaces.answering import Answering
 from tangent.spaces.devices import device_of
 from tangent.spaces.fingerprint import fingerprint_of
 
-CHUNK = 32  # images in one forward pass of a prediction
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Space:
+class Space(Answering):
     """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
 
     def __init__(
@@ -72,7 +70,7 @@ class Space:
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None
-        self._heads: WeakKeyDictionary[Delta, _Head] = WeakKeyDictionary()
+        self._heads = WeakKeyDictionary()
         self._half: torch.dtype | None = None
         self._backbone_fingerprint = backbone.fingerprint
         self.grid: Grid | None = None
@@ -170,78 +168,6 @@ class Space:
         """Return `readout` with every image's bits independent of the others, for statistics."""
         return in_fixed_batches(self.readout, images)
 
-    def logits(self, images: Tensor, delta: Delta) -> Tensor:
-        """Return h(x) (B, K) float32 of images (B, 3, S, S), columns in the delta's label order.
-
-        h is affine in delta (eq. 2), and computed in passes of CHUNK images.
-        """
-        return self.logits_of_each(images, [delta])[0]
-
-    def logits_of_each(self, images: Tensor, deltas: Sequence[Delta]) -> list[Tensor]:
-        """Return `logits` by every delta; the images go through the backbone once for all."""
-        heads = [self._head(delta) for delta in deltas]
-        chunks = [self._logits(chunk, heads) for chunk in images.split(CHUNK)]
-        return [torch.cat(parts).float().cpu() for parts in zip(*chunks, strict=True)]
-
-    def answers_of_own(
-        self, images: Tensor, deltas: Sequence[Delta], own: Sequence[int]
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return `logits` (K,) of each image by its own delta, `deltas[own[i]]`, and psi (D,).
-
-        The frozen prefix takes a mixed batch; the other layers run once for each delta.
-        """
-        heads = [self._head(delta) for delta in deltas]
-        answers = [(torch.empty(0), torch.empty(0))] * len(images)
-        for start in range(0, len(images), CHUNK):
-            rows = self.rows(images[start : start + CHUNK])
-            asked = torch.tensor(own[start : start + CHUNK])
-            for which in sorted(set(asked.tolist())):
-                index = (asked == which).nonzero().flatten()
-                some = rows if len(index) == len(rows) else rows[index.to(rows.device)]
-                psi, (found,) = self._answers(some, [heads[which]])
-                for i, row, read in zip(index.tolist(), found.float().cpu(), psi, strict=True):
-                    answers[start + i] = row, read
-        return answers
-
-    def _logits(self, images: Tensor, heads: Sequence["_Head"]) -> list[Tensor]:
-        return self._answers(self.rows(images), heads)[1]
-
-    def rows(self, images: Tensor) -> Tensor:
-        """Return the part of an answer that no delta changes: psi, or the engine's rows."""
-        images = images.to(self.device, self.dtype)
-        return self.readout(images) if self.engine is None else self.engine.rows(images)
-
-    def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
-        """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction.
-
-        At a linear scope, which has no directions, the second is empty.
-        """
-        if self.engine is None:
-            return rows.double(), []
-        phi, pushed = self.engine.push(rows, prepared)
-        return with_constant(phi.double()), pushed
-
-    def _answers(self, rows: Tensor, heads: Sequence["_Head"]) -> tuple[Tensor, list[Tensor]]:
-        psi, pushed = self.push(rows, [head.prepared for head in heads])
-        if self.engine is None:
-            return psi, [psi @ head.rows.T for head in heads]
-        return psi, [
-            psi @ head.rows.T + along.double() @ head.base[:, : self.width].T
-            for head, along in zip(heads, pushed, strict=True)
-        ]
-
-    def _head(self, delta: Delta) -> "_Head":
-        """Return the delta on the space's device, made ready; kept as long as the delta lives."""
-        if delta not in self._heads:
-            self._heads[delta] = self._prepare_head(delta)
-        return self._heads[delta]
-
-    def _prepare_head(self, delta: Delta) -> "_Head":
-        base = self.base_rows(delta.labels).to(self.device)
-        directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
-        prepared = self.engine.prepare(directions) if self.engine else None
-        return _Head(base, base + delta.head.to(self.device), prepared)
-
     def _measure_readout(self, fineness: Fineness) -> tuple[int, Grid | None]:
         """Measure the width of psi and, at a linear scope, its grid on noise: on the base alone."""
         if not self.joint_is_exact:
@@ -250,15 +176,6 @@ class Space:
         probe = torch.rand(3, 3, self.image_size, self.image_size, generator=generator)
         psi = self.readout(probe).cpu()
         return psi.shape[1], grid_of(psi[:, : self.width], psi.shape[1], fineness)
-
-
-@dataclass(frozen=True)
-class _Head:
-    """A delta made ready: a_l, a_l + delta_l, and the engine's direction of the backbone."""
-
-    base: Tensor
-    rows: Tensor
-    prepared: Prepared
 
 
 def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:

@@ -32,9 +32,10 @@ from app.database import migrate
 from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Dataset, Space
+from app.datasets import datasets
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import components, datasets, lineage, spaces
+from app.store import components, lineage, spaces
 from training_worker.entries import entries
 from training_worker.process import TrainerProcess
 from training_worker.source import ImageSource

@@ -14,22 +14,11 @@ PACKAGES = ("app", "migrations", "tangent", "tangent_composer", "training_worker
 ALL_CODE = (*PACKAGES, "benchmarks", "documentation", "tests")
 OURS = set(PACKAGES) | {"benchmarks", "documentation", "tests"}
 LONGEST_FILE = 300
+ROWS_AND_FILES = ("app.passes", "app.store", "app.datasets", "app.files", "app.database")
 WITHOUT_TORCH = (
-    "app.passes",
-    "app.store",
-    "app.files",
-    "app.database",
-    "app.access",
-    "app.errors",
-    "app.settings",
-    "app.images",
-    "app.archives",
-    "app.demo",
-    "tangent_composer",
-    "tangent.vocabulary",
-    "tangent.errors",
-    "tangent.components.gaussian_mechanism",
-    "tangent.components.privacy",
+    *(*ROWS_AND_FILES, "app.access", "app.errors", "app.settings", "app.images", "app.archives"),
+    *("app.demo", "tangent_composer", "tangent.vocabulary", "tangent.errors"),
+    *("tangent.components.gaussian_mechanism", "tangent.components.privacy"),
     "tangent.backbones.geometry",
 )
 
@@ -39,7 +28,8 @@ ROOTS = ("app", "app.main")
 BELOW_DATABASE = ("app.errors", "app.settings")
 DATABASE = ("app.database", *BELOW_DATABASE)
 BELOW_FILES = ("app.archives", "app.images", *DATABASE)
-STORE = ("app.store", "app.files", "app.access", *BELOW_FILES, "tangent_composer.canonical_json")
+DATASETS = ("app.datasets", "app.files", "app.access", *BELOW_FILES)
+STORE = ("app.store", *DATASETS, "tangent_composer.canonical_json")
 WORDS = ("tangent.vocabulary", "tangent_composer.labels", "tangent.components.privacy")
 READING = ("tangent_composer.labels", "tangent_composer.folders", "tangent_composer.system_files")
 CONTRACT = (  # what users and the service share; `tangent_composer` loads nothing of ours but this
@@ -87,7 +77,8 @@ MAY_IMPORT = {
     "app.database": (*DATABASE, "migrations"),
     "app.files": ("app.files", *BELOW_FILES, "tangent"),
     "app.access": ("app.access", *DATABASE),
-    "app.store": (*STORE, *WORDS, "tangent.errors", "tangent.components.gaussian_mechanism"),
+    "app.datasets": (*DATASETS, *WORDS, "tangent.components.gaussian_mechanism"),
+    "app.store": (*STORE, *WORDS, "tangent.errors"),
     "app.inference": ("app.inference", *BELOW_INFERENCE),
     "app.parts": ("app.passes.bell", "app.inference", *BELOW_INFERENCE),
     "app.passes": ("app.passes", *STORE),
@@ -109,7 +100,15 @@ MAY_IMPORT = {
     "training_worker.source": LOCAL,
     "training_worker.fitting": LOCAL,
     "training_worker": (
-        *("training_worker", "tangent", "app.store", "app.files", "app.database", "app.settings"),
+        *(
+            "training_worker",
+            "tangent",
+            "app.store",
+            "app.datasets",
+            "app.files",
+            "app.database",
+            "app.settings",
+        ),
         *("app.images", "app.errors", "app.server.logs"),
     ),
     "migrations": ("migrations", "app.database", "app.settings"),
@@ -134,18 +133,14 @@ ONLY_IN = {
     "sklearn": ("benchmarks", "tests"),
 }
 NEVER = {
-    "app.passes": ("fastapi", "starlette", "torch", "timm"),
+    **dict.fromkeys(ROWS_AND_FILES, ("fastapi", "starlette", "torch", "timm")),
     "tangent": ("fastapi", "sqlalchemy", "pydantic", "httpx", "dbos"),
     "training_worker": ("fastapi", "httpx"),
     "training_worker.local": ("fastapi", "httpx", "sqlalchemy", "dbos", "pydantic"),
-    "app.store": ("fastapi", "starlette", "torch", "timm"),
-    "app.files": ("fastapi", "starlette", "torch", "timm"),
-    "app.database": ("fastapi", "starlette", "torch", "timm"),
-    "app.inference": ("fastapi", "starlette"),
-    "app.receipts": ("fastapi", "starlette"),
-    "app.operations": ("fastapi", "starlette"),
-    "app.unlearning": ("fastapi", "starlette"),
-    "app.access": ("fastapi", "starlette"),
+    **dict.fromkeys(
+        ("app.inference", "app.receipts", "app.operations", "app.unlearning", "app.access"),
+        ("fastapi", "starlette"),
+    ),
     "app.api": ("sqlalchemy", "torch", "timm", "dbos", "numpy"),
 }
 

@@ -19,13 +19,13 @@ from sqlalchemy.exc import OperationalError
 from app.database import outages
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Component, Dataset
+from app.datasets.datasets import IMAGE_DAMAGED
 from app.files import intents
 from app.files.blobs import LocalBlobs
 from app.files.intents import Intent
 from app.files.paced_files import Pace
 from app.settings import Settings
 from app.store import components, scrub, workers
-from app.store.datasets import IMAGE_DAMAGED
 from app.store.workers import Attempt
 from training_worker.process import TrainerDied, TrainerProcess
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 import tangent
 from app.database.tables import Component
+from app.datasets import datasets
 from app.files import component_files
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import datasets, lineage
+from app.store import lineage
 from tangent.composition import merging
 from tangent.training.augmentation import Source
 from training_worker.entries import entries

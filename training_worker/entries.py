@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from app.database.row_checksums import damaged_row
 from app.database.tables import Image
-from app.store import datasets, training_images
+from app.datasets import datasets, training_images
 from training_worker.source import Entry, in_order
 
 

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 import tangent
 from app.database.sessions import open_engine, session_factory
 from app.database.tables import Component, Space
+from app.datasets import datasets
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import components, datasets, spaces
+from app.store import components, spaces
 from training_worker import deriving, fitting
 from training_worker.entries import entries
 from training_worker.fitting import Reporter, saved

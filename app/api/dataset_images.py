@@ -19,8 +19,8 @@ from app.api.http.deps import (
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.api.http.upload_slots import UploadRoute, upload_slot
 from app.archives.entries import CodePage
+from app.datasets import datasets
 from app.operations.downloads import image_file
-from app.store import datasets
 from app.unlearning import change_plan
 from app.unlearning.dataset_change import change_dataset, correct_image, delete_images
 from app.unlearning.dataset_preview import preview_image_deletion

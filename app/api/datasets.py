@@ -38,9 +38,10 @@ from app.api.http.upload_forms import UploadFieldsDep
 from app.api.http.upload_slots import UploadRoute, upload_slot
 from app.archives.entries import CodePage
 from app.database.tables import Dataset
+from app.datasets import datasets
 from app.errors import Unsupported
 from app.operations.dataset_upload import Archive, upload_dataset
-from app.store import datasets, descriptions, lists, spaces
+from app.store import descriptions, lists, spaces
 from app.unlearning import change
 from app.unlearning.dataset_change import relabel_dataset
 from app.unlearning.dataset_preview import preview_dataset_deletion

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, UploadFile
 
 from app.api.http.deps import PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
+from app.datasets import datasets
 from app.images.perceptual_hash import BITS
 from app.operations.image_search import held, search_images
-from app.store import datasets
 from tangent_composer.schemas.images import HeldImage, ImageSearchOut
 from tangent_composer.schemas.pages import Listing
 from tangent_composer.schemas.problems import problems

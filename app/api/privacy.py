@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path
 
 from app.api.http.deps import PartsDep, ReadSessionDep
 from app.api.http.scopes import ScopedRoute
+from app.datasets import datasets
 from app.operations import privacy
-from app.store import datasets
 from tangent_composer.schemas.privacy import PrivacyBudgetIn, PrivacyLedgerOut, PrivacyTotalOut
 from tangent_composer.schemas.problems import problems
 

@@ -4,7 +4,7 @@
     named("fold1")             None: a split of another kind, so its images have none
     named("cat")               None, and `is_split` is false
 
-A component never sees an image of val or test: see app.store.training_images.
+A component never sees an image of val or test: see app.datasets.training_images.
 """
 
 import re

@@ -10,9 +10,9 @@ from app.backups.later_deletions import CHANGES, SPACE, TABLES, Deletion, Labels
 from app.database.audit import by_command
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image
+from app.datasets import datasets
 from app.errors import Conflict
 from app.parts import Parts
-from app.store import datasets
 from app.unlearning import change, change_plan, space_deletion
 from app.unlearning.change_plan import Unchanged
 from app.unlearning.dataset_change import change_dataset

@@ -16,11 +16,11 @@ from app.access.callers import Caller
 from app.database import selection_version
 from app.database.selection_version import KnownVersion
 from app.database.sessions import transaction
+from app.datasets.privacy_ledger import total_of
 from app.inference.lease import Lease
 from app.store import compositions
 from app.store.compositions import Selection
 from app.store.lineage import with_ancestors
-from app.store.privacy_ledger import total_of
 from tangent_composer.schemas.predictions import SelectionQuery
 
 MAX_SELECTIONS = 1_000

@@ -13,6 +13,8 @@ from app.archives import listed_packs
 from app.archives.listed_packs import DamagedPack, ListedPack
 from app.database.sessions import Session, transaction
 from app.database.tables import BatchPrediction, Dataset
+from app.datasets import datasets
+from app.datasets.training_images import count_in
 from app.errors import NotReady, Problem
 from app.files import intents
 from app.files.intents import Intent
@@ -28,9 +30,8 @@ from app.operations.prediction_inputs import input_of
 from app.parts import Parts
 from app.passes import batch_predictions, queue
 from app.passes.batch_predictions import FORMATS, SCRATCH, Result
-from app.store import datasets, quotas
+from app.store import quotas
 from app.store.idempotency import Once
-from app.store.training_images import count_in
 from tangent_composer.schemas.batch_predictions import (
     BatchOptions,
     BatchPredictionIn,

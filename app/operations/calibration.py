@@ -15,14 +15,15 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Space
+from app.datasets import datasets
+from app.datasets.image_samples import Sampled, sampled
 from app.errors import NotReady
 from app.files.blobs import BlobMissing
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
 from app.inference.models import Model
 from app.parts import Parts
-from app.store import damage, datasets
-from app.store.image_samples import Sampled, sampled
+from app.store import damage
 from app.store.members import require_unchanged
 
 CHUNK = 64  # images in memory at a time

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image, Space
+from app.datasets import datasets
 from app.files import stored_images
 from app.files.blobs import BlobMissing
 from app.files.component_files import DamagedFile
@@ -13,7 +14,7 @@ from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
 from app.inference.selection import selection_fields
 from app.parts import Parts
-from app.store import damage, datasets
+from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import require_unchanged
 
@@ -27,7 +28,7 @@ class Source:
     space: Space
     components: Sequence[Mapping[str, Any]]  # an id and a sha256 each
     dataset: Dataset
-    split: str | None = None  # see app.store.training_images.in_split
+    split: str | None = None  # see app.datasets.training_images.in_split
 
     @classmethod
     def of(cls, selection: Selection, dataset: Dataset, split: str | None = None) -> "Source":

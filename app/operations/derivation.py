@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from app.database.sessions import Session, transaction
 from app.database.tables import Component, Dataset, Space
+from app.datasets import datasets, privacy_ledger
+from app.datasets.training_images import training_labels
 from app.errors import Conflict, Invalid
 from app.inference.models import MergePlan
 from app.parts import Parts
-from app.store import components, datasets, lineage, privacy_ledger, quotas, spaces
+from app.store import components, lineage, quotas, spaces
 from app.store.idempotency import Once
-from app.store.training_images import training_labels
 from tangent.vocabulary import LINEAR, REFINE
 from tangent_composer.schemas.components import ComponentOut
 from tangent_composer.schemas.derivations import DeriveIn

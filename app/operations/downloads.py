@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 from app.archives.uploads import report_full_disk
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image
+from app.datasets import datasets
 from app.errors import NotReady
 from app.files import stored_images
 from app.files.blobs import BlobMissing
@@ -18,7 +19,7 @@ from app.images.image_files import BadImage
 from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.passes import batch_predictions
-from app.store import components, damage, datasets
+from app.store import components, damage
 from tangent.components.without_statistics import write_without_statistics
 from tangent_composer.schemas.batch_predictions import Format
 from tangent_composer.schemas.components import SmallestLabel

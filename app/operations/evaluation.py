@@ -8,6 +8,9 @@ from functools import partial
 from typing import Any
 
 from app.database.sessions import transaction
+from app.datasets import datasets, privacy_ledger
+from app.datasets.training_images import count_in
+from app.datasets.training_overlap import training_overlap
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Passed
 from app.inference.reliability import Reliability
@@ -17,10 +20,8 @@ from app.operations.pass_models import fix, open_fixed
 from app.parts import Parts
 from app.passes import evaluations, queue
 from app.passes.answers import Answers
-from app.store import datasets, privacy_ledger, quotas
+from app.store import quotas
 from app.store.idempotency import Once
-from app.store.training_images import count_in
-from app.store.training_overlap import training_overlap
 from tangent_composer.schemas.evaluations import EvaluationIn, EvaluationOut
 
 

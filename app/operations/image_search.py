@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from app.database.row_checksums import was_kept
 from app.database.sessions import transaction
 from app.database.tables import Image
+from app.datasets import datasets
+from app.datasets.training_images import is_for_training
 from app.errors import Invalid
 from app.images.budget import REQUEST_TIMES, Budget
 from app.images.decoder import decoder_of
@@ -18,8 +20,6 @@ from app.images.perceptual_hash import distance
 from app.inference.deletion_gate import Ticket
 from app.operations.prediction_inputs import input_of
 from app.parts import Parts
-from app.store import datasets
-from app.store.training_images import is_for_training
 from tangent_composer.schemas.images import HeldImage, ImageSearchOut, NearImage
 
 SHOWN = 100  # images of either kind in one answer

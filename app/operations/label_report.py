@@ -17,6 +17,8 @@ from app.access import callers
 from app.database.row_checksums import damaged_row
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image
+from app.datasets import datasets, privacy_ledger
+from app.datasets.training_images import training_only
 from app.errors import Invalid
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
@@ -30,9 +32,7 @@ from app.inference.selection import (
 )
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
-from app.store import datasets, privacy_ledger
 from app.store.compositions import Selection
-from app.store.training_images import training_only
 from tangent.errors import NotLeftOut
 from tangent.vocabulary import LINEAR
 from tangent_composer.schemas.label_reports import DisputedImage, LabelReportOut

@@ -13,13 +13,13 @@ import numpy as np
 
 from app.database.sessions import transaction
 from app.database.tables import Dataset
+from app.datasets import datasets
+from app.datasets.image_samples import Sampled, unseen
 from app.errors import Invalid
 from app.inference.models import Model, Passed
 from app.operations.calibration import CHUNK, Judge, read_images
 from app.parts import Parts
-from app.store import datasets
 from app.store.counts import deletions_so_far
-from app.store.image_samples import Sampled, unseen
 
 
 class NamedCalibration(NamedTuple):

@@ -6,18 +6,11 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import hold_write_lock, transaction
 from app.database.tables import Dataset, Space
+from app.datasets import datasets, privacy_ledger, privacy_units
+from app.datasets.privacy_accounting import ACCOUNTANT
+from app.datasets.training_images import training_labels
 from app.parts import Parts
-from app.store import (
-    compositions,
-    datasets,
-    lineage,
-    members,
-    privacy_ledger,
-    privacy_units,
-    spaces,
-)
-from app.store.privacy_accounting import ACCOUNTANT
-from app.store.training_images import training_labels
+from app.store import compositions, lineage, members, spaces
 from tangent import Hyperparameters, Privacy
 from tangent.components.privacy import private_settings
 from tangent_composer.labels import tidy

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.database.sessions import hold_write_lock, transaction
+from app.datasets import datasets
 from app.operations import privacy
 from app.parts import Parts
-from app.store import components, datasets, lineage, quotas, retraining, spaces
+from app.store import components, lineage, quotas, retraining, spaces
 from app.store.idempotency import Once
 from app.store.last_events import last_events
 from tangent import Hyperparameters

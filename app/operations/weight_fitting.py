@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 from app.archives.splits import TEST, VAL
 from app.database.sessions import Session, transaction
 from app.database.tables import Dataset
+from app.datasets import datasets, holdouts, privacy_ledger
+from app.datasets.holdouts import HELD_OUT
+from app.datasets.training_images import TRAINING, count_in, in_split, label_counts
+from app.datasets.training_overlap import training_overlap
 from app.errors import Conflict, Invalid, NotReady
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Effects, WeightProblem
@@ -13,13 +17,10 @@ from app.inference.opened_spaces import source_of
 from app.inference.selection import contents, read_consistently, selection_fields
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
-from app.store import compositions, datasets, fitted_weights, holdouts, privacy_ledger
+from app.store import compositions, fitted_weights
 from app.store.composition_versions import precondition
 from app.store.compositions import Selection
-from app.store.holdouts import HELD_OUT
 from app.store.idempotency import Once
-from app.store.training_images import TRAINING, count_in, in_split, label_counts
-from app.store.training_overlap import training_overlap
 from tangent_composer.schemas.compositions import CompositionOut, SolveIn
 from tangent_composer.schemas.predictions import SelectionQuery
 

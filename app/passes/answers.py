@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session
 
 from app.database.row_checksums import KEPT
 from app.database.tables import Evaluation, EvaluationAnswers, Image
+from app.datasets import datasets
 from app.errors import Conflict, Invalid
 from app.passes import evaluations
-from app.store import datasets
 
 NUMBERS = np.dtype("<u4")
 ROWS_AT_ONCE = 2000

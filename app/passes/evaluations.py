@@ -15,12 +15,12 @@ from app.database.tables import (
     EvaluationMember,
     IdempotencyKey,
 )
+from app.datasets.training_images import count_in
 from app.errors import NotFound
 from app.passes import queue
 from app.passes.queue import UNAVAILABLE, Held
 from app.store import fitted_weights, quotas
 from app.store.members import require_unchanged
-from app.store.training_images import count_in
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images
 

@@ -27,8 +27,8 @@ from app.access import callers
 from app.database.ledger_order import receipts_so_far
 from app.database.sessions import affected, hold_write_lock
 from app.database.tables import Component, ComponentEvent, Tombstone, now
+from app.datasets import privacy_ledger
 from app.errors import Conflict, Gone, NotFound, NotReady
-from app.store import privacy_ledger
 
 ACTIVE = ("queued", "training")
 TERMINAL = ("ready", "failed", "cancelled")

@@ -23,12 +23,12 @@ from app.database.tables import (
     Space,
     now,
 )
+from app.datasets.privacy_accounting import Total
 from app.errors import Conflict, Invalid, NotFound
 from app.files.blobs import LocalBlobs
 from app.store import components, idempotency, quotas, refinements, spaces
 from app.store.composition_versions import precondition
 from app.store.members import Weighted, choose, joinable, selected, weigh
-from app.store.privacy_accounting import Total
 from tangent.vocabulary import LINEAR
 from tangent_composer.canonical_json import canonical
 

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, Composition, Dataset, now
+from app.datasets import datasets
 from app.errors import Invalid
-from app.store import components, compositions, datasets
+from app.store import components, compositions
 from app.store.composition_versions import precondition
 
 MAX_PAIRS = 16  # of metadata, as `tangent_composer.schemas.names.Metadata` has it

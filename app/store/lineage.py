@@ -15,11 +15,12 @@ from app.database.ids import next_id
 from app.database.ledger_order import receipts_so_far
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, ComponentParent, Dataset, Space, now
+from app.datasets import privacy_ledger
+from app.datasets.training_images import training_labels
 from app.errors import Conflict, Gone, Invalid
-from app.store import components, privacy_ledger, spaces
+from app.store import components, spaces
 from app.store.components import Queue
 from app.store.members import Weighted
-from app.store.training_images import training_labels
 from tangent.components.privacy import Privacy
 
 MAX_IDS = 500  # in one query: SQLite takes a limited number of values

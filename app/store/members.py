@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from app.access import callers
 from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Component, Dataset, Space
+from app.datasets import datasets
 from app.errors import Conflict, Invalid
-from app.store import components, datasets
+from app.store import components
 from tangent.vocabulary import OF_STATISTICS, RULES, weight_fault
 
 RETRY_SECONDS = 5.0  # wait for a training that has not reported its duration yet

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Component, Image, Space
+from app.datasets import privacy_ledger
+from app.datasets.training_images import training_only
 from app.errors import Conflict
-from app.store import privacy_ledger
-from app.store.training_images import training_only
 from tangent.vocabulary import LINEAR
 
 

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, Composition, Space, now
+from app.datasets import privacy_ledger
 from app.errors import Conflict
 from app.files import intents
 from app.files.blobs import LocalBlobs
-from app.store import components, fitted_weights, privacy_ledger, spaces
+from app.store import components, fitted_weights, spaces
 from app.store.components import ACTIVE, Queue
 from app.store.counts import deletions_so_far
 

@@ -21,13 +21,13 @@ from app.archives.packs import Moved, Place
 from app.archives.splits import is_training
 from app.archives.uploads import LabelledImage, Upload
 from app.database.tables import Dataset, Image
+from app.datasets import datasets, image_rows
+from app.datasets.training_images import label_counts, training_only
 from app.errors import TooLarge
 from app.files import stored_images
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import Intent, store
 from app.images.image_files import Facts
-from app.store import datasets, image_rows
-from app.store.training_images import label_counts, training_only
 from app.unlearning import change_plan
 from app.unlearning.change_plan import Merged, NewImages, Plan, Unchanged
 

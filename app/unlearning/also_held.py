@@ -4,10 +4,11 @@ from sqlalchemy import ColumnElement, distinct, func, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Component, Dataset, Image
+from app.datasets import datasets
+from app.datasets.training_images import label_counts, training_only
 from app.files.blobs import LocalBlobs
 from app.receipts.body import AlsoHeld
-from app.store import component_copies, datasets
-from app.store.training_images import label_counts, training_only
+from app.store import component_copies
 from app.unlearning.change import Change
 from tangent_composer.schemas.datasets import SharingDataset
 from tangent_composer.schemas.previews import AlsoHeld as Shown

@@ -18,11 +18,12 @@ from app.access import callers
 from app.database.ids import new_id
 from app.database.sessions import hold_write_lock
 from app.database.tables import Component, Dataset, Image, Space
+from app.datasets import datasets
 from app.errors import Conflict
 from app.files.blobs import LocalBlobs
 from app.files.intents import Intent
 from app.receipts.body import Subject
-from app.store import components, datasets, lineage
+from app.store import components, lineage
 from app.store.components import Queue
 from app.unlearning.change_plan import Correction, NewImages, Plan
 

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session, defer
 from app.archives.packs import Moved, Place
 from app.archives.uploads import Upload
 from app.database.tables import Component, Dataset, Image, Space
+from app.datasets import datasets
+from app.datasets.training_images import is_for_training, label_counts, training_only
 from app.errors import Conflict, Invalid, TooLarge
-from app.store import components, datasets
-from app.store.training_images import is_for_training, label_counts, training_only
+from app.store import components
 from tangent_composer.labels import fault, meant, tidy
 
 

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.archives import packs
 from app.archives.splits import is_training
 from app.database.tables import Component, Space
+from app.datasets import datasets
+from app.datasets.training_images import is_for_training
 from app.errors import Problem
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import store
@@ -24,8 +26,6 @@ from app.images.image_files import BadImage
 from app.inference.engines import AnyEngine
 from app.inference.models import Share, Written
 from app.inference.opened_spaces import TRAINED, OpenedSpaces, source_of
-from app.store import datasets
-from app.store.training_images import is_for_training
 from app.unlearning.change import DowndatedFile
 from app.unlearning.change_plan import Plan
 from tangent.components.hyperparameters import obstacle_to_downdating

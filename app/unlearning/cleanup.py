@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.database.jobs import records_of
 from app.database.sessions import scrub, transaction
 from app.database.tables import Tombstone
+from app.datasets import datasets
 from app.errors import NotReady
 from app.files import erasure
 from app.files import sweep as orphans
@@ -25,7 +26,6 @@ from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
 from app.passes import batch_predictions, leftovers
 from app.receipts import references
-from app.store import datasets
 from app.unlearning.deletion import Deletion
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from app.archives.outcomes import MAX_LISTED_REJECTIONS
 from app.database.sessions import affected
 from app.database.tables import Component, ComponentEvent, Dataset, Image
+from app.datasets import datasets, image_rows
+from app.datasets.training_images import label_counts, training_only
 from app.receipts.body import ComponentOutcome, Removed
-from app.store import components, datasets, image_rows
-from app.store.training_images import label_counts, training_only
+from app.store import components
 from app.unlearning.change import DatasetEdit
 from app.unlearning.change_plan import Correction, NewImages
 

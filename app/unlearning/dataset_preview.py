@@ -25,12 +25,13 @@ from app.database.tables import (
     Image,
     Space,
 )
+from app.datasets import datasets
+from app.datasets.training_images import label_counts, training_only
 from app.inference.engines import AnyEngine
 from app.parts import Parts
 from app.passes.queue import ACTIVE
-from app.store import datasets, fitted_weights, lineage
+from app.store import fitted_weights, lineage
 from app.store.members import in_all
-from app.store.training_images import label_counts, training_only
 from app.unlearning import change_plan
 from app.unlearning.changed_files import is_downdatable
 from tangent_composer.schemas.datasets import SharingDataset

@@ -41,6 +41,7 @@ from app.database.tables import (
     now,
     stamp,
 )
+from app.datasets import privacy_sharing
 from app.files.blobs import LocalBlobs
 from app.files.erasure import freed
 from app.parts import Signer
@@ -60,7 +61,7 @@ from app.receipts.body import (
     written,
 )
 from app.receipts.remaining import Snapshot
-from app.store import components, idempotency, privacy_sharing
+from app.store import components, idempotency
 from app.store.counts import deletions_so_far
 from app.unlearning import also_held, dataset_edit, invalidation
 from app.unlearning.change import Change

@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 from app.archives.uploads import Upload
 from app.database.sessions import transaction
+from app.datasets import datasets
 from app.parts import Parts
-from app.store import datasets
 from app.store.idempotency import Once
 from app.unlearning import addition
 from app.unlearning.change_plan import Unchanged

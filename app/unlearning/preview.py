@@ -18,6 +18,9 @@ from app.database.tables import (
     EvaluationMember,
     Space,
 )
+from app.datasets import datasets, privacy_ledger
+from app.datasets.training_images import count_in
+from app.datasets.training_overlap import training_overlap
 from app.files.blobs import LocalBlobs
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Model
@@ -25,11 +28,9 @@ from app.inference.selection import read_consistently
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
 from app.passes.queue import ACTIVE
-from app.store import components, datasets, fitted_weights, lineage, privacy_ledger
+from app.store import components, fitted_weights, lineage
 from app.store.compositions import Selection
 from app.store.members import in_all
-from app.store.training_images import count_in
-from app.store.training_overlap import training_overlap
 from app.unlearning import also_held
 from tangent_composer.schemas.predictions import SelectionQuery
 from tangent_composer.schemas.previews import (

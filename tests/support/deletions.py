@@ -11,6 +11,7 @@ from typing import Any
 
 from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction
+from app.datasets import datasets
 from app.errors import Gone
 from app.files.blobs import LocalBlobs
 from app.inference.engine.engine import Engine
@@ -18,7 +19,6 @@ from app.inference.engine.metrics import EngineMetrics
 from app.inference.opened_spaces import OpenedSpaces
 from app.receipts import signing
 from app.settings import Settings
-from app.store import datasets
 from app.unlearning import addition, change, change_plan, changed_files
 from app.unlearning.deletion import DeletionContext, apply
 from tests.support.processes import CONTEXT

@@ -23,11 +23,12 @@ import uvicorn
 
 import tangent
 from app.database.sessions import transaction
+from app.datasets import datasets
+from app.datasets.training_images import training_only
 from app.main import create_app
 from app.server.http_protocol import protocol
 from app.settings import Settings
-from app.store import components, datasets, spaces
-from app.store.training_images import training_only
+from app.store import components, spaces
 from tests.support.images import archive
 from tests.support.trainings import Trained, Trainings
 

@@ -4,7 +4,8 @@ import hashlib
 
 from app.database.sessions import transaction
 from app.database.tables import Component, Image
-from app.store import datasets, spaces
+from app.datasets import datasets
+from app.store import spaces
 from tests.support.service import Service
 
 

@@ -11,9 +11,10 @@ import tangent
 from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Component, Dataset, Space
+from app.datasets import datasets
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
-from app.store import components, datasets, lineage, spaces
+from app.store import components, lineage, spaces
 
 BACKBONE = "resnet_micro_32"
 

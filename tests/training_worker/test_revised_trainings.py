@@ -11,7 +11,8 @@ import pytest
 from app.database.jobs import records_of
 from app.database.sessions import transaction
 from app.database.tables import Image
-from app.store import components, datasets
+from app.datasets import datasets
+from app.store import components
 from app.unlearning import change, change_plan, cleanup, deletion
 from tests.support.stores import zipped
 from tests.support.workers import (

@@ -24,8 +24,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.api.http.json_bodies import JsonRequest
 from app.api.http.scopes import ScopedRoute
 from app.archives.uploads import report_full_disk
+from app.datasets.datasets import SCRATCH
 from app.errors import Invalid, Malformed, Problem
-from app.store.datasets import SCRATCH
 
 # The texts of a form and its files of up to a megabyte are held in memory, and an upload has no
 # other limit than that of its archive.

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Picture
 
 from app.database.sessions import transaction
-from app.store import datasets
+from app.datasets import datasets
 from tests.support.archives import KINDS, archive, noise, noise_at, png_header
 from tests.support.problems import problem
 from tests.support.uploads import FILES, created, post, traces

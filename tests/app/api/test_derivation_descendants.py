@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from app.database.sessions import transaction
 from app.database.tables import Base
-from app.store import components, datasets, lineage
+from app.datasets import datasets
+from app.store import components, lineage
 from tests.support.client import delete
 from tests.support.merging import derived, imported, queued
 from tests.support.problems import problem

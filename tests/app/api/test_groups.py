@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from app.database.sessions import transaction
-from app.store import datasets, holdouts
-from app.store.training_images import TRAINING
+from app.datasets import datasets, holdouts
+from app.datasets.training_images import TRAINING
 from tests.support.client import compose, delete
 from tests.support.images import image
 from tests.support.service import Service

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 import tangent
 from app.database.sessions import transaction
+from app.datasets import datasets
 from app.inference.models import SpaceKey
-from app.store import datasets
 from tangent_composer.samples import digits
 from tests.support.archives import archive
 from tests.support.client import compose, delete, upload

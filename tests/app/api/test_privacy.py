@@ -6,7 +6,7 @@ import dp_accounting
 import pytest
 from dp_accounting.pld import PLDAccountant
 
-from app.store import privacy_accounting
+from app.datasets import privacy_accounting
 from tangent.training.privacy import public_images
 from tests.support.images import archive, image
 from tests.support.problems import problem

@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 
 from app.database.sessions import transaction
 from app.database.tables import CarriedSpend, Dataset, Image
-from app.store import privacy_sharing
+from app.datasets import privacy_sharing
 from tangent.training.privacy import public_images
 from tests.support.privacy import ask, budget, files_of, ledger, train
 from tests.support.problems import problem

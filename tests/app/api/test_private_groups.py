@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.store import privacy_accounting
-from app.store.privacy_units import GROUP, IMAGE, Release, counted
+from app.datasets import privacy_accounting
+from app.datasets.privacy_units import GROUP, IMAGE, Release, counted
 from tangent.components.gaussian_mechanism import mu_of
 from tangent.training.privacy import public_images
 from tests.support.images import image

@@ -3,7 +3,8 @@
 import pytest
 
 from app.database.sessions import transaction
-from app.store import components, privacy_ledger
+from app.datasets import privacy_ledger
+from app.store import components
 from tangent.training.privacy import public_images
 from tests.support.images import image
 from tests.support.problems import problem

@@ -10,7 +10,8 @@ import torch
 
 import tangent
 from app.database.sessions import transaction
-from app.store import components, datasets, spaces
+from app.datasets import datasets
+from app.store import components, spaces
 from tangent.composition.refine import refine
 from tests.support.client import WAIT
 from tests.support.merging import imported, logits, made, predict, show

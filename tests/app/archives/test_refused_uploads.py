@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from app.datasets import datasets, image_rows
 from app.settings import Settings
-from app.store import datasets, image_rows
 from app.unlearning import cleanup
 from tests.support.archives import archive, noise_at, tar_header, tar_member, zip_of, zip_with
 from tests.support.problems import problem

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.database.sessions import transaction
-from app.store import datasets
+from app.datasets import datasets
 from tests.support.archives import archive
 from tests.support.client import WAIT, compose, delete, upload, verify
 from tests.support.images import image, packed

@@ -3,7 +3,8 @@
 import pytest
 
 from app.database.sessions import transaction
-from app.store import components, datasets
+from app.datasets import datasets
+from app.store import components
 from tests.support import merging
 from tests.support.archives import archive
 from tests.support.client import upload, verify

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.store import datasets
+from app.datasets import datasets
 from tests.support.archives import archive
 from tests.support.problems import problem
 from tests.support.service import Service

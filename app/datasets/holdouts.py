@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Dataset, Image
+from app.datasets.training_images import in_split
 from app.images.near_duplicates import groups_of
-from app.store.training_images import in_split
 
 HELD_OUT = 5  # one image in so many
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from app.database.privacy_tables import CarriedSpend, PrivacySpend
 from app.database.sessions import affected
 from app.database.tables import Component, Image
-from app.store.privacy_units import GROUP, IMAGE, Release, counted, largest_group
+from app.datasets.privacy_units import GROUP, IMAGE, Release, counted, largest_group
 
 ACTIVE = ("queued", "training")  # statuses of a component whose spend is reserved
 

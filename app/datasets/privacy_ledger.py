@@ -20,12 +20,12 @@ from sqlalchemy.orm import Session
 from app.database.privacy_tables import PrivacySpend
 from app.database.sessions import affected, hold_write_lock
 from app.database.tables import Component, Dataset
+from app.datasets import privacy_accounting as accounting
+from app.datasets import privacy_sharing as sharing
+from app.datasets import privacy_units as units
+from app.datasets.privacy_accounting import Total
+from app.datasets.privacy_units import Release
 from app.errors import Conflict
-from app.store import privacy_accounting as accounting
-from app.store import privacy_sharing as sharing
-from app.store import privacy_units as units
-from app.store.privacy_accounting import Total
-from app.store.privacy_units import Release
 from tangent.components.gaussian_mechanism import mu_of
 
 

@@ -15,12 +15,12 @@ from app.database.ids import next_id
 from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image, Tombstone
+from app.datasets import image_rows
+from app.datasets.training_images import in_split
 from app.errors import Gone, NotFound
 from app.files import stored_images
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import Intent, store
-from app.store import image_rows
-from app.store.training_images import in_split
 from tangent_composer.labels import tidy
 
 ROWS_AT_ONCE = 2000

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Component, Dataset, Image
-from app.store.training_images import training_only
-from app.store.training_overlap import training_sources
+from app.datasets.training_images import training_only
+from app.datasets.training_overlap import training_sources
 
 MAX_COPIES = 100_000  # rows, of all chosen images together
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Component, ComponentParent, Dataset, Image, Space
-from app.store.training_images import in_split, training_only
+from app.datasets.training_images import in_split, training_only
 
 MAX_NAMED = 3  # components in a reason
 

@@ -14,8 +14,8 @@ from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Image
+from app.datasets.training_images import training_only
 from app.errors import Invalid
-from app.store.training_images import training_only
 from tangent.components.privacy import NO_GROUPS
 
 IMAGE, GROUP = "image", "group"

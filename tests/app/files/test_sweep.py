@@ -152,7 +152,7 @@ KILLED = """
 import io, os, signal, sys
 from pathlib import Path
 from app.settings import Settings
-from app.store import datasets
+from app.datasets import datasets
 from app.files.blobs import LocalBlobs
 from app.database.sessions import open_engine, session_factory, transaction
 settings = Settings(data_dir=Path(sys.argv[1]), database_url=sys.argv[2] or None)

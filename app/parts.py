@@ -111,6 +111,10 @@ class Parts:
         """
         self.admission.take_images(self.caller, number)
 
+    def count_more_images(self, number: int) -> None:
+        """Count images that the answer turned out to need; the caller's next requests wait."""
+        self.admission.charge_images(self.caller, number)
+
 
 @contextmanager
 def opened(

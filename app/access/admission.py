@@ -117,6 +117,11 @@ class Admission:
         if rate is not None:
             _refuse(self._images.take(caller.id, rate, count), f"{rate:g} images/s", caller)
 
+    def charge_images(self, caller: Caller, count: int) -> None:
+        """Count images that an admitted request turned out to need; later requests wait for it."""
+        if (rate := caller.limits.images_per_second) is not None:
+            self._images.charge(caller.id, rate, count)
+
 
 def can_be_guessed(key: str) -> bool:
     """Return whether somebody may find the key by trying: it is short, or much the same letters."""

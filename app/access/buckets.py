@@ -32,17 +32,26 @@ class Buckets:
             missing = min(amount, size) - level
             if missing > 0:
                 return missing / rate
-            self._levels[name] = (level - amount, at)
-            self._levels.move_to_end(name)
-            while len(self._levels) > self._most:
-                self._levels.popitem(last=False)
+            self._set(name, level - amount, at)
         return 0.0
+
+    def charge(self, name: str, rate: float, amount: float) -> None:
+        """Take an amount whatever there is: the bucket has to make up for it."""
+        with self._lock:
+            level, at = self._level(name, rate, max(1.0, rate))
+            self._set(name, level - amount, at)
 
     def wait(self, name: str, rate: float, *, size: float) -> float:
         """Return the seconds until 1 can be taken; take nothing."""
         with self._lock:
             level, _ = self._level(name, rate, size)
         return max(0.0, (1.0 - level) / rate)
+
+    def _set(self, name: str, level: float, at: float) -> None:
+        self._levels[name] = (level, at)
+        self._levels.move_to_end(name)
+        while len(self._levels) > self._most:
+            self._levels.popitem(last=False)
 
     def _level(self, name: str, rate: float, size: float) -> tuple[float, float]:
         now = self._clock()

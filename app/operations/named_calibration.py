@@ -51,6 +51,7 @@ def calibrated_by(parts: Parts, judge: Judge, model: Model, dataset_id: str) -> 
     known, since = parts.engine.named_temperature(model, name)
     if known is not None:
         return fitted(known)
+    parts.count_more_images(len(found))  # only for the request that finds no temperature
     logits, truth = _answers(parts, judge, model, found, labels)
     if not truth:
         _check_some([], dataset, most)

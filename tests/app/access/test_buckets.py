@@ -51,6 +51,15 @@ def test_more_than_the_bucket_holds_is_taken_from_a_full_one_and_made_up_for(clo
     assert buckets.take("a", 5.0, 64) == 0.0
 
 
+def test_what_is_charged_is_made_up_for_however_little_there_was(clock):
+    buckets = Buckets(clock)
+    assert buckets.take("a", 2.0, 2) == 0.0
+    buckets.charge("a", 2.0, 6)
+    assert buckets.take("a", 2.0) == 3.5  # 6 that are owed, and the one that is asked for
+    clock.time += 3.5
+    assert buckets.take("a", 2.0) == 0.0
+
+
 def test_a_rate_below_one_a_second_still_lets_one_pass(clock):
     buckets = Buckets(clock)
     assert buckets.take("a", 0.1) == 0.0

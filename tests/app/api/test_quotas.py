@@ -68,6 +68,27 @@ def test_images_above_the_rate_have_to_wait_whatever_passes_them_through(guarded
         assert refused(client.post("/v1/predictions", files=pictures[:1]))
 
 
+def test_images_of_a_calibration_dataset_count_once(guarded: Service):
+    guarded.component({"cat": 6, "dog": 6})
+    named = {"calibration_dataset": guarded.dataset({"cat": 4, "dog": 4}, start=50)}
+    picture = [("images", ("1.png", image("cat", 1)))]
+
+    def ask(client: httpx.Client, **fields: str) -> httpx.Response:
+        return client.post("/v1/predictions", files=picture, data=fields)
+
+    def waiting(answer: httpx.Response) -> int:
+        problem(answer, 429, "rate_limited")
+        return int(answer.headers["retry-after"])
+
+    slow = {"images_per_second": 0.01}
+    with by(guarded, *USER, limits=slow) as client:
+        assert ask(client, **named).status_code == 200
+        assert 850 <= waiting(ask(client)) <= 900  # for 1 + 8 images
+    with by(guarded, *USER, limits=slow) as client:
+        assert ask(client, **named).status_code == 200  # its temperature is known: one image
+        assert waiting(ask(client)) <= 100
+
+
 def test_a_key_keeps_no_more_datasets_than_its_quota(guarded: Service):
     with by(guarded, *USER, limits={"max_datasets": 2}) as client:
         first = upload(client).json()["id"]

@@ -10,7 +10,6 @@ import zipfile
 import pytest
 
 from tangent_composer import Client
-from tangent_composer.cli.program import main
 from tangent_composer.client import login as stored
 from tangent_composer.schemas.answers import PredictionOut
 from tangent_composer.schemas.components import ComponentOut
@@ -25,32 +24,6 @@ from tests.support.images import archive, image
 from tests.support.privacy import files_of, ledger
 
 SETTINGS = {"api_key": "a key of these tests"}
-
-
-@pytest.fixture
-def tangent(service, capsys, monkeypatch):
-    """Runs a command; returns its status, its output and its errors."""
-    monkeypatch.setenv("TANGENT_URL", service.url)
-    monkeypatch.setenv("TANGENT_API_KEY", service.settings.api_key)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        status = main([str(each) for each in arguments])
-        return status, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def pets(tmp_path, service, tangent):
-    """A folder of pets, the id of its dataset and that of its ready component."""
-    folder = tmp_path / "pets"
-    with zipfile.ZipFile(io.BytesIO(archive({"cat": 6, "dog": 6}))) as packed:
-        packed.extractall(folder)
-    dataset = json.loads(tangent("upload", folder, "--json")[1])["id"]
-    component = json.loads(tangent("train", dataset, "--no-wait", "--json")[1])
-    if component["status"] != "ready":
-        service.train(component["id"])
-    return folder, dataset, component["id"]
 
 
 @pytest.fixture
@@ -88,31 +61,6 @@ def test_the_json_of_every_command_is_that_of_the_api(tangent, documents):
         assert read.model_dump(mode="json", by_alias=True).items() <= shown.items() or (
             model is PredictionOut
         ), command
-
-
-def test_the_preview_of_a_dataset_and_of_an_image_name_what_each_would_do(tangent, pets):
-    folder, dataset, component = pets
-    _, out, _ = tangent("preview", dataset)
-    assert re.search(r"^images that go +12$", out, re.M)
-    assert re.search(rf"^components +{component}: removed$", out, re.M)
-    found = json.loads(tangent("find", folder / "cat" / "0001.png", "--json")[1])
-    image_id = found["exact"][0]["id"]
-    _, out, _ = tangent("preview", dataset, "--image", image_id)
-    assert re.search(rf"^image +{image_id}$", out, re.M)
-    assert re.search(rf"^components +{component}: (down_dated|retraining)$", out, re.M)
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        (("ds_1", "--dataset", "ds_2"), "give its id"),
-        (("cmp_1", "--image", "img_1"), "give the dataset's id before it"),
-    ],
-)
-def test_a_preview_refuses_what_does_not_belong_together(tangent, given, told):
-    status, _, err = tangent("preview", *given)
-    assert status == 2
-    assert told in err
 
 
 def test_what_is_deleted_has_a_receipt_that_holds(tangent, pets, tmp_path):

@@ -195,17 +195,6 @@ def test_compositions_are_made_listed_and_deleted(service, client):
         client.compositions.get("mine")
 
 
-def test_deletions_of_a_dataset_and_of_an_image_are_previewed(service, client):
-    dataset, component = trained(service, client, {"ant": 3, "ape": 3}, start=90)
-    whole = client.datasets.preview(dataset.id)
-    assert (whole.num_images, whole.image_id) == (6, None)
-    assert [(each.id, each.outcome) for each in whole.components] == [(component.id, "removed")]
-    first = next(iter(client.datasets.images(dataset.id)))
-    one = client.datasets.preview_image(dataset.id, first.id)
-    assert (one.num_images, one.image_id) == (1, first.id)
-    assert [each.id for each in one.components] == [component.id]
-
-
 def test_a_refusal_is_an_exception_with_code_detail_and_receipt(service, client):
     _, component = trained(service, client, {"bee": 3, "bat": 3}, start=60)
     assert component.preview().component_id == component.id

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
 
 from app import parts
 from app.api import (
@@ -127,17 +128,21 @@ def _set_bounds(app: FastAPI, share: Settings) -> None:
     )
 
 
-def _add_routes(app: FastAPI) -> None:
-    """Add all routes, those of the API below /v1 with the dependency that all of them have."""
-    documentation.add_pages(app)
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Return all routes, those of the API below /v1 with the dependency that all of them have.
+
+    They know nothing of an application; building them takes most of the time of its start, so
+    those of one process share them.
+    """
+    all_of_them = APIRouter(generate_unique_id_function=openapi.operation_id)
     for router in ROUTERS:
-        app.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
-    app.include_router(checked(meta.v1), prefix="/v1", dependencies=[Depends(storable)])
-    app.include_router(checked(inference_protocol.router), dependencies=[Depends(storable)])
-    app.include_router(inference_protocol.open_router)
-    app.include_router(meta.router)
-    app.include_router(session.router)
-    app.include_router(page.router)
+        all_of_them.include_router(checked(router), prefix="/v1", dependencies=[Depends(storable)])
+    all_of_them.include_router(checked(meta.v1), prefix="/v1", dependencies=[Depends(storable)])
+    all_of_them.include_router(checked(inference_protocol.router), dependencies=[Depends(storable)])
+    for router in (inference_protocol.open_router, meta.router, session.router, page.router):
+        all_of_them.include_router(router)
+    return tuple(all_of_them.routes)
 
 
 def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAPI:
@@ -170,7 +175,8 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
     _set_bounds(app, settings.share)
     app.state.metrics.register_counts(partial(_counts, app))
     problems.add_handlers(app)
-    _add_routes(app)
+    documentation.add_pages(app)
+    app.router.routes.extend(_routes())
     direct = {("POST", "/v1/predictions"): predictions.DIRECT}
     app.state.tracing = tracing_of(settings, app.version)
     edge = {"settings": settings, "metrics": app.state.metrics, "tracing": app.state.tracing}

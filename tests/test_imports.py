@@ -1,19 +1,28 @@
-"""Imports go one way: an AST walk holds the rules, a subprocess checks what really loads."""
+"""Imports go one way: an AST walk holds the rules, a subprocess checks what really loads.
+
+A test holds one rule for all modules, and lists every module that breaks it.
+"""
 
 import ast
 import re
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("app", "migrations", "tangent", "tangent_composer", "training_worker")
-ALL_CODE = (*PACKAGES, "benchmarks", "documentation", "tests")
-OURS = set(PACKAGES) | {"benchmarks", "documentation", "tests"}
-LONGEST_FILE = 300
+from tests.support.source_trees import (
+    ALL_CODE,
+    PACKAGES,
+    ROOT,
+    below,
+    imported,
+    modules,
+    nodes,
+    source,
+)
+
+OURS = set(ALL_CODE)
 ROWS_AND_FILES = ("app.passes", "app.store", "app.datasets", "app.files", "app.database")
 WITHOUT_TORCH = (
     *(*ROWS_AND_FILES, "app.access", "app.errors", "app.settings", "app.images", "app.archives"),
@@ -145,78 +154,47 @@ NEVER = {
 }
 
 
-def modules(packages: tuple[str, ...] = PACKAGES) -> list[str]:
-    """Every module of these packages, dotted."""
-    found = []
-    for package in packages:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
-    return found
+@pytest.fixture(autouse=True, scope="module")
+def trees_forgotten() -> Iterator[None]:
+    """Leave no tree to the tests that follow in this process."""
+    yield
+    nodes.cache_clear()
 
 
-def source(module: str) -> Path:
-    """The module's file."""
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@cache
-def nodes(module: str) -> tuple[ast.AST, ...]:
-    """Every node of the module's syntax tree."""
-    return tuple(ast.walk(ast.parse(source(module).read_text())))
-
-
-@cache
-def imported(module: str, *, at_run_time_only: bool = False) -> tuple[str, ...]:
-    """Full dotted names that the module imports; of `from a import b` both `a` and `a.b`."""
-    names: list[str] = []
-    skipped: set[ast.AST] = set()
-    if at_run_time_only:
-        for node in nodes(module):
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                skipped.update(inner for child in node.body for inner in ast.walk(child))
-    for node in nodes(module):
-        if node in skipped:
+def test_a_module_imports_only_the_parts_that_its_place_allows():
+    wrong = []
+    for module in modules():
+        rule = next((key for key in MAY_IMPORT if below(module, key)), None)
+        if rule is None:
+            if module not in ROOTS:
+                wrong.append(f"{module} has no rule: add it to MAY_IMPORT")
             continue
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: relative import at line {node.lineno}"
-            names += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(names)
+        wrong += [
+            f"{module} ({rule}) must not import {name}"
+            for name in imported(module)
+            if name.split(".")[0] in OURS and name not in PACKAGES
+            if not any(below(name, allowed) for allowed in MAY_IMPORT[rule])
+        ]
+    assert not wrong, "\n".join(wrong)
 
 
-def below(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(prefix + ".")
-
-
-@pytest.mark.parametrize("module", modules())
-def test_a_module_imports_only_the_parts_that_its_place_allows(module):
-    rule = next((key for key in MAY_IMPORT if below(module, key)), None)
-    if rule is None:
-        assert module in ROOTS, f"{module} has no rule: add it to MAY_IMPORT"
-        return
-    names = [
-        name for name in imported(module) if name.split(".")[0] in OURS and name not in PACKAGES
-    ]
-    wrong = [
-        name for name in names if not any(below(name, allowed) for allowed in MAY_IMPORT[rule])
-    ]
-    assert not wrong, f"{module} ({rule}) must not import {wrong}"
-
-
-@pytest.mark.parametrize("module", modules(ALL_CODE))
-def test_a_module_leaves_alone_the_packages_that_belong_to_others(module):
-    for name in imported(module):
-        for package, owners in ONLY_IN.items():
-            if below(name, package):
-                assert any(below(module, owner) for owner in owners), f"{module} imports {name}"
-        for part, forbidden in NEVER.items():
-            if below(module, part):
-                assert not any(below(name, package) for package in forbidden), (
-                    f"{module} imports {name}"
-                )
+def test_a_module_leaves_alone_the_packages_that_belong_to_others():
+    wrong = []
+    for module in modules(ALL_CODE):
+        forbidden = [
+            *(
+                package
+                for package, owners in ONLY_IN.items()
+                if not any(below(module, owner) for owner in owners)
+            ),
+            *(name for part, names in NEVER.items() if below(module, part) for name in names),
+        ]
+        wrong += [
+            f"{module} imports {name}"
+            for name in imported(module)
+            if any(below(name, package) for package in forbidden)
+        ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_torch_is_not_reachable_from_what_must_start_without_it():
@@ -241,35 +219,29 @@ def test_importing_what_must_start_without_torch_does_not_load_it():
     assert answer.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", modules())
-def test_only_the_settings_read_the_environment(module):
-    if module in ("app.settings.environment", "tangent_composer.environment"):
-        return
-    for node in nodes(module):
-        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
-            pytest.fail(f"{module}:{node.lineno} reads the environment; only the settings may")
-        if isinstance(node, ast.ImportFrom) and node.module == "os":
-            assert not {"environ", "getenv"} & {alias.name for alias in node.names}, module
+def test_only_the_settings_read_the_environment():
+    wrong = []
+    for module in modules():
+        if module in ("app.settings.environment", "tangent_composer.environment"):
+            continue
+        for node in nodes(module):
+            of_os = isinstance(node, ast.ImportFrom) and node.module == "os"
+            names = {alias.name for alias in node.names} if of_os else set()
+            names |= {node.attr} if isinstance(node, ast.Attribute) else set()
+            if names & {"environ", "environb", "getenv"}:
+                wrong.append(f"{module}:{node.lineno} reads the environment; only the settings may")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if below(name, "app.api")])
-def test_only_the_session_dependency_of_the_api_opens_a_transaction(module):
+def test_only_the_session_dependency_of_the_api_opens_a_transaction():
     opening = {f"app.database.sessions.{name}" for name in ("transaction", "session_factory")}
-    if module != "app.api.http.deps":
-        assert not opening & set(imported(module)), f"{module}: call a function of Parts instead"
-
-
-@pytest.mark.parametrize("module", modules(ALL_CODE))
-def test_no_file_is_longer_than_300_lines(module):
-    lines = len(source(module).read_text().splitlines())
-    assert lines <= LONGEST_FILE, f"{module} has {lines} lines: split it by noun"
-
-
-@pytest.mark.parametrize("module", modules(ALL_CODE))
-def test_files_are_named_after_nouns_of_the_domain(module):
-    grab_bags = {"utils", "util", "services", "core", "manager", "managers", "helpers"}
-    grab_bags |= {"common", "misc"}
-    assert not grab_bags & set(module.split(".")), f"{module}: name the file after what it holds"
+    wrong = [
+        f"{module}: call a function of Parts instead"
+        for module in modules()
+        if below(module, "app.api") and module != "app.api.http.deps"
+        if opening & set(imported(module))
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_rules_name_parts_that_exist():
@@ -280,14 +252,24 @@ def test_the_rules_name_parts_that_exist():
         )
 
 
-@pytest.mark.parametrize("module", [m for m in modules(("tests",)) if m.startswith("tests.")])
-def test_no_test_imports_a_test_and_nothing_imports_a_conftest(module):
-    for name in imported(module):
-        parts = name.split(".")
-        if parts[0] == "tests":
-            tests = [part for part in parts if part.startswith("test_") or part == "conftest"]
-            assert not tests, f"{module} imports {name}: move what both need to tests/support"
-    in_texts = re.findall(
-        r"(?m)^\s*(?:from|import) (tests\.\S*\btest_\w+)", source(module).read_text()
-    )
-    assert not in_texts, f"{module} lets a process import {in_texts}"
+def test_no_test_imports_a_test_and_nothing_imports_a_conftest():
+    wrong = []
+    for module in modules(("tests",)):
+        in_texts = re.findall(
+            r"(?m)^\s*(?:from|import) (tests\.\S*\btest_\w+)", source(module).read_text()
+        )
+        wrong += [f"{module} lets a process import {name}" for name in in_texts]
+        wrong += [
+            f"{module} imports {name}: move what both need to tests/support"
+            for name in imported(module)
+            if name.startswith("tests.")
+            if any(part.startswith("test_") or part == "conftest" for part in name.split("."))
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_walk_finds_modules_of_every_package():
+    """A rule holds for nothing where no module is found."""
+    found = modules(ALL_CODE)
+    assert all(any(below(module, package) for module in found) for package in ALL_CODE)
+    assert len(found) > 500

@@ -132,6 +132,7 @@ ONLY_IN = {
         "tangent.components.compiled_packing",
         "tests",
     ),
+    "triton": ("tangent.composition.triton_sum", "tangent.jvp.triton_attention", "tests"),
     "dbos": ("training_worker", "app.database.jobs", "tests"),
     "cryptography": ("app.receipts.signing", "tangent_composer.receipts.signatures", "tests"),
     "rich": (

@@ -68,7 +68,7 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
     first, total = parts[0], sum(part.numel() for part in parts)
     if _adjoin(parts):
         return first.as_strided((total,), (1,))
-    return torch.cat([part.reshape(-1) for part in parts]).cpu()
+    return torch.cat([part.reshape(-1) for part in parts])
 
 
 def _adjoin(parts: list[Tensor]) -> bool:
@@ -76,7 +76,7 @@ def _adjoin(parts: list[Tensor]) -> bool:
     first = parts[0]
     base, expected = first.untyped_storage().data_ptr(), first.storage_offset()
     for part in parts:
-        if part.dtype != first.dtype or part.device.type != "cpu" or not part.is_contiguous():
+        if part.dtype != first.dtype or not part.is_contiguous():
             return False
         if part.untyped_storage().data_ptr() != base or part.storage_offset() != expected:
             return False

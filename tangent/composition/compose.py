@@ -25,6 +25,7 @@ from tangent.components.delta import Delta
 from tangent.composition import joint_one_shot
 from tangent.composition.delta_sum import DeltaSum
 from tangent.composition.discriminant import discriminant
+from tangent.composition.exact_sum import HOST
 from tangent.composition.joint import JointSums, all_base_rows
 from tangent.errors import BadWeight
 from tangent.solvers.normal_equations import NormalEquations
@@ -34,8 +35,17 @@ from tangent.vocabulary import RULES, weight_fault
 Part = tuple[Component, float | None]
 
 
-def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[str]) -> Delta:
+def compose(
+    space: Space,
+    parts: Sequence[Part],
+    rule: str,
+    *,
+    shas: Sequence[str],
+    device: torch.device = HOST,
+) -> Delta:
     """Return the weighted sum as one delta; `shas`, the files' hashes, set the order of the sum.
+
+    `device`: where deltas are summed and where the sum's directions lie; all give the same bytes.
 
     Raises:
         FingerprintMismatch: a component of another space.
@@ -58,7 +68,7 @@ def compose(space: Space, parts: Sequence[Part], rule: str, *, shas: Sequence[st
         return _joint(space, ordered, labels)
     if len(ordered) == 1 and ordered[0][1] == 1:
         return alone(ordered[0][0])
-    return DeltaSum(space.readout_width, kept=False).change(
+    return DeltaSum(space.readout_width, kept=False, device=device).change(
         ordered, divisor=divisor(rule, len(parts))
     )
 

@@ -14,7 +14,13 @@ from torch import Tensor
 from tangent.components.component import Component
 from tangent.components.delta import Delta
 from tangent.components.mapped_tensors import flat
-from tangent.composition.exact_sum import Accumulator, check_bound, grid_parts
+from tangent.composition.exact_sum import (
+    HOST,
+    Accumulator,
+    check_bound,
+    grid_parts,
+    summing_device,
+)
 from tangent.errors import BadComponent
 
 Weighted = Sequence[tuple[Component, float]]
@@ -26,7 +32,7 @@ def _dtype(component: Component) -> torch.dtype:
     return reduce(torch.promote_types, types) if types else torch.float32
 
 
-def _split(directions: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def split_directions(directions: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     """Return views of the flat directions by parameter."""
     pieces = directions.split([shape.numel() for shape in shapes.values()])
     return {
@@ -42,8 +48,12 @@ class DeltaSum:
     (16 for float64).
     """
 
-    def __init__(self, width: int, *, kept: bool = True) -> None:
-        self.kept = kept
+    def __init__(self, width: int, *, kept: bool = True, device: torch.device = HOST) -> None:
+        """`device`: of the sums of directions and of the deltas' directions; heads' are HOST's.
+
+        The bytes are the same on every device; one that cannot sum exactly is left for HOST.
+        """
+        self.kept, self.device = kept, device
         self._head = HeadSum(width)
         self._dtypes: set[torch.dtype] = set()
         self._shapes: dict[str, torch.Size] = {}
@@ -63,21 +73,22 @@ class DeltaSum:
             self._backbone = self._begin(added[0][0], dtypes)
         elif len(dtypes | self._dtypes) > 1:
             raise BadComponent("components of several precisions are composed from nothing only")
-        dtype = self._backbone.dtype
+        dtype, device = self._backbone.dtype, self._backbone.device
         terms = [
-            [(flat(part.backbone.values()).to(dtype), weight) for part, weight in of]
+            [(flat(part.backbone.values()).to(device, dtype), weight) for part, weight in of]
             for of in (added, removed)
         ]
         directions = self._backbone.change(*terms, divisor=divisor)
         labels, head = self._head.change(added, removed, divisor=divisor)
-        return Delta(labels, head, _split(directions, self._shapes))
+        return Delta(labels, head, split_directions(directions, self._shapes))
 
     def _begin(self, first: Component, dtypes: set[torch.dtype]) -> Accumulator:
         self._dtypes = dtypes
         self._shapes = {name: value.shape for name, value in first.backbone.items()}
         size = sum(shape.numel() for shape in self._shapes.values())
         dtype = reduce(torch.promote_types, sorted(dtypes, key=str))
-        return Accumulator(size, dtype, kept=self.kept)
+        device = summing_device(self.device, dtype)
+        return Accumulator(size, dtype, kept=self.kept, device=device)
 
 
 class HeadSum:

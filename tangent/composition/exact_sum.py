@@ -18,7 +18,8 @@ takes M along, and the next part takes it away again: `limb + (x - M)`. So a par
 over a chunk that stays in the cache: convert, add, add. (Integers in int64 cost more: torch's
 addition of them multiplies by alpha, and takes three times as long.)
 
-Where numba is installed, `compiled_sum` does long sums in one pass, with the same bits.
+Where numba is installed, `compiled_sum` does long sums in one pass, with the same bits; where the
+vectors lie on another device than the processor, so does a pass of `device_sum`'s choice.
 """
 
 import logging
@@ -30,8 +31,10 @@ import torch
 from torch import Tensor
 
 from tangent.components.mapped_tensors import empty
+from tangent.composition.device_sum import Change, pass_on
 from tangent.errors import Overflow
 
+HOST = torch.device("cpu")
 CHUNK = 1 << 17  # entries; with two threads each half of limb, scratch and part fits an L2 of 2 MiB
 GRIDS = (2.0**-37,)
 GRIDS_OF_64_BITS = (2.0**-24, 2.0**-62)
@@ -109,7 +112,7 @@ def _kernel(dtype: torch.dtype) -> Any:
     try:
         from tangent.composition import compiled_sum
 
-        vector, magics = torch.ones(1, dtype=dtype), [_magic(grid) for grid in _grids(dtype)]
+        vector, magics = torch.ones(1, dtype=dtype), _magics(dtype)
         compiled_sum.change([(vector, 1.0, 1)], [], magics, 1.0, vector, fresh=True)
     except ModuleNotFoundError:
         return None
@@ -124,22 +127,45 @@ def _magic(grid: float) -> float:
     return 1.5 * 2.0**52 * grid
 
 
+def _magics(dtype: torch.dtype) -> tuple[float, ...]:
+    return tuple(_magic(grid) for grid in _grids(dtype))
+
+
+def summing_device(device: torch.device, dtype: torch.dtype) -> torch.device:
+    """Return the device itself if it sums exactly, else the processor."""
+    if device.type == HOST.type or pass_on(device, dtype, _magics(dtype)) is None:
+        return HOST
+    return device
+
+
 class Accumulator:
-    """The exact sum of weighted vectors of one length and type.
+    """The exact sum of weighted vectors of one length and type, all on one device.
 
     With `kept`, it holds the sum (8 bytes an entry and limb) for later changes; without, it is good
     for one `change`.
     """
 
-    def __init__(self, size: int, dtype: torch.dtype, *, kept: bool = True) -> None:
-        self.size, self.dtype, self.kept = size, dtype, kept
+    def __init__(
+        self, size: int, dtype: torch.dtype, *, kept: bool = True, device: torch.device = HOST
+    ) -> None:
+        """`device`: one that `summing_device` returned; any has the same bits."""
+        self.size, self.dtype, self.kept, self.device = size, dtype, kept, device
         self.parts = 0
         self.bounds = 0.0  # sum of the parts' bounds
+        self._magics = _magics(dtype)
+        self._fresh = True
+        self._device_pass = None if device == HOST else pass_on(device, dtype, self._magics)
+        if self._device_pass is not None:
+            self._limbs = [self._room(size, torch.float64) for _ in _grids(dtype) if kept]
+            return
         length = size if kept else min(size, CHUNK)
         self._limbs = [empty(length, torch.float64) for _ in _grids(dtype)]
-        self._magics = [_magic(grid) for grid in _grids(dtype)]
-        self._fresh = True
         self._scratch = [empty(min(size, CHUNK), torch.float64) for _ in range(2)]
+
+    def _room(self, size: int, dtype: torch.dtype) -> Tensor:
+        if self.device == HOST:
+            return empty(size, dtype)
+        return torch.empty(size, dtype=dtype, device=self.device)
 
     def change(self, added: Terms, removed: Terms = (), *, divisor: float = 1.0) -> Tensor:
         """Return the new sum over the divisor, in one pass over the bytes of all terms.
@@ -154,7 +180,7 @@ class Accumulator:
             raise AssertionError("this accumulator kept nothing to change")
         terms = [(*term, 1) for term in added] + [(*term, -1) for term in removed]
         self.parts += len(added) - len(removed)
-        out = empty(self.size, self.dtype)
+        out = self._room(self.size, self.dtype)
         with torch.inference_mode():
             most = self._update_limbs(terms, divisor, out)
         self._fresh = False
@@ -165,15 +191,17 @@ class Accumulator:
 
     def _update_limbs(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
         """Bring the limbs up to date and fill `out`; return max abs(x) of every term."""
-        long = self.size * len(terms) >= COMPILED_FROM and self.dtype in COMPILED
-        compiled_sum = _kernel(self.dtype) if long else None
-        if compiled_sum is None:
+        change = self._device_pass or self._compiled_pass(len(terms))
+        if change is None:
             return self._pass(terms, divisor, out)
         limbs = self._limbs if self.kept else []
-        magnitudes: list[float] = compiled_sum.change(
-            terms, limbs, self._magics, divisor, out, fresh=self._fresh
-        )
-        return magnitudes
+        return change(terms, limbs, self._magics, divisor, out, fresh=self._fresh)
+
+    def _compiled_pass(self, count: int) -> Change | None:
+        """Return the compiled pass over so many terms, or None where it does not pay."""
+        long = self.size * count >= COMPILED_FROM and self.dtype in COMPILED
+        kernel = _kernel(self.dtype) if long else None
+        return None if kernel is None else kernel.change
 
     def _pass(self, terms: Sequence[Term], divisor: float, out: Tensor) -> list[float]:
         """Do the same by torch's operations, chunk by chunk."""

@@ -9,6 +9,7 @@ import pytest
 from app.database import migrate
 from app.settings import Settings
 from tests.support.postgres import database
+from tests.support.statement_cache import statements_compiled_once
 
 # Processes that tests start in folders of their own find the packages too.
 ROOT = str(Path(__file__).resolve().parent.parent)
@@ -33,6 +34,13 @@ def environment_as_found() -> Iterator[None]:
     for name in os.environ.keys() - found.keys():
         del os.environ[name]
     os.environ.update(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """The services of all tests say the same statements, each on engines of its own."""
+    with statements_compiled_once():
+        yield
 
 
 @pytest.fixture(scope="session")

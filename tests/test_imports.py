@@ -162,6 +162,12 @@ def trees_forgotten() -> Iterator[None]:
     nodes.cache_clear()
 
 
+def test_the_folders_that_are_promised_stand_at_the_top() -> None:
+    promised = {"app", "migrations", "tangent", "tests", "training_worker"}
+    missing = {name for name in promised if not (ROOT / name / "__init__.py").exists()} - {"tests"}
+    assert not missing, "who deploys or reads the project looks for these folders at its top"
+
+
 def test_a_module_imports_only_the_parts_that_its_place_allows():
     wrong = []
     for module in modules():

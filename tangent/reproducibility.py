@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,5 +60,13 @@ def environment(device: torch.device) -> str:
     capability = torch.backends.cpu.get_cpu_capability()  # which also solves what a GPU has summed
     where = f"{platform.machine()} {capability} {torch.get_num_threads()} threads"
     if device.type == "cuda":
-        where = f"{torch.cuda.get_device_name(device)}, {where}"
+        products = "TF32" if has_tf32() else "float32"
+        where = f"{torch.cuda.get_device_name(device)}, {products} products, {where}"
     return f"{where}, torch {torch.__version__}, timm {version('timm')}"
+
+
+def has_tf32() -> bool:
+    """Return whether torch may round float32 to TF32 on a GPU, in convolutions or products."""
+    convolutions: Any = torch.backends.cudnn  # its parts are made when it is loaded
+    backends = convolutions.conv, torch.backends.cuda.matmul
+    return any(backend.fp32_precision == "tf32" for backend in backends)

@@ -5,6 +5,7 @@ retrain(settings, "default")                one transaction; the workers do the 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import tangent
 from app.database import migrate
@@ -83,5 +84,6 @@ def _check(settings: Settings) -> None:
 
 
 def _opened(settings: Settings, row: Space) -> tangent.Space:
-    how = {"device": settings.device, "fingerprint": row.fingerprint}
-    return tangent.open_space(row.backbone, row.scope, tuple(row.declared_labels), **how)
+    how: dict[str, Any] = {"device": settings.device, "fingerprint": row.fingerprint}
+    declared, tf32 = tuple(row.declared_labels), settings.tf32 == "on"
+    return tangent.open_space(row.backbone, row.scope, declared, tf32=tf32, **how)

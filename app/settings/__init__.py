@@ -115,6 +115,9 @@ class Settings(Limits):
         "float32",
         description="number format of the frozen part in answers; training always uses float32",
     )
+    tf32: Literal["off", "on"] = Field(
+        "off", description="whether a GPU may round float32 to TF32, in answers and trainings"
+    )
     engine: Literal["process", "inline"] = Field(
         "process", description="where answers are computed: in their own process or the service's"
     )

@@ -68,6 +68,8 @@ def verdict(row: Component, *, stored: str, made: str, here: str) -> Verdict:
         return Verdict(True, "is what its images make, to the byte")
     if stored != row.sha256:
         return Verdict(False, "has a file with other bytes than its row says")
+    if reason := row.metrics.get("not_repeatable"):
+        return Verdict(None, f"was trained where bytes may differ each time: {reason}")
     there = row.metrics.get("environment")
     if here != there:
         return Verdict(None, f"was trained as {there}, this is {here}: no bytes to compare")

@@ -143,6 +143,8 @@ def is_downdatable(engine: AnyEngine, row: Component, space: Space) -> bool:
     """
     if obstacle_to_downdating(space.scope, row.hyperparameters) is not None:
         return False
+    if row.metrics.get("not_repeatable"):
+        return False
     return bool(row.metrics.get("environment") == engine.environment())
 
 

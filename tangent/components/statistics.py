@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangent.components import exact_products
 from tangent.components.mapped_tensors import empty
 from tangent.components.whole_numbers import WholeNumbers, whole_numbers
 from tangent.errors import NotDowndatable
@@ -94,14 +95,25 @@ class Statistics:
         return sum(self.counts.values())
 
 
-def measure(psi: Tensor, labels: Sequence[str]) -> Statistics:
-    """The statistics of features (n, D), on any device, with one label per row."""
+def measure(psi: Tensor, labels: Sequence[str], steps: Tensor | None = None) -> Statistics:
+    """The statistics of features (n, D), on any device, with one label per row.
+
+    steps: (D,) of the grid on which the features lie, if they do: the sums are exact then, by whole
+    numbers where the device has no quick float64.
+    """
     names = sorted(set(labels))
     column = {name: i for i, name in enumerate(names)}
+    columns = torch.tensor([column[name] for name in labels], device=psi.device)
+    counts = {name: float(sum(x == name for x in labels)) for name in names}
+    if steps is not None and psi.device.type not in exact_products.QUICK_DOUBLES:
+        numbers = exact_products.whole(psi, steps)
+        if numbers is not None:
+            sums = exact_products.label_sums(numbers, columns, len(names)).cpu().double() * steps
+            gram = exact_products.products(numbers).cpu().double()
+            return Statistics(pack(gram.mul_(steps[:, None]).mul_(steps)), sums, counts)
     psi = psi.to(torch.float64)
     sums = torch.zeros(len(names), psi.shape[1], dtype=torch.float64, device=psi.device)
-    sums.index_add_(0, torch.tensor([column[name] for name in labels], device=psi.device), psi)
-    counts = {name: float(sum(x == name for x in labels)) for name in names}
+    sums.index_add_(0, columns, psi)
     # The two triangles of a product may differ in the last bit: one is kept.
     return Statistics(pack(psi.T @ psi), sums.cpu(), counts)
 

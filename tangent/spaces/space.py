@@ -39,6 +39,9 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 class Space(Answering):
     """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
 
+    _half: torch.dtype | None = None
+    grid: Grid | None = None  # at linear scopes, once it is measured
+
     def __init__(
         self,
         backbone: Backbone,
@@ -47,6 +50,7 @@ class Space(Answering):
         *,
         device: str = "cpu",
         precision: str = "float32",
+        tf32: bool = False,
         grid: Fineness = COARSE,
     ) -> None:
         """`declared`: labels that every component is trained against, with zero targets.
@@ -54,13 +58,15 @@ class Space(Answering):
         `precision`: one of PRECISIONS, in which the frozen part multiplies; norms, the tangent part
         and all sums stay in the backbone's own type, and so do components and the fingerprint.
 
+        `tf32`: a GPU may round float32 to TF32; all spaces of a process must have the same.
+
         Raises:
             UnknownScope: no such scope, or fewer blocks than it asks for.
             UnsupportedModel: the backbone lacks blocks or depths, or has no forward derivative.
             NonFinite: a weight is NaN or Inf.
         """
         names = tangent_parameters(backbone.model, scope)
-        self.device = device_of(device)
+        self.device = device_of(device, tf32=tf32)
         self.model = backbone.model.to(self.device)
         self.backbone, self.scope = backbone.name, scope
         self.declared = tuple(sorted(set(declared)))
@@ -71,19 +77,21 @@ class Space(Answering):
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None
         self._heads = WeakKeyDictionary()
-        self._half: torch.dtype | None = None
         self._backbone_fingerprint = backbone.fingerprint
-        self.grid: Grid | None = None
         self.readout_width, self.grid = self._measure_readout(grid)
         self.fingerprint = fingerprint_of(backbone.fingerprint, scope, self.declared, self.grid)
         self._set_precision(precision)  # from here on: the fingerprint does not depend on it
-        self.parameters_total = sum(p.numel() for p in self.model.parameters())
         self.parameters_tangent = self._tangent_parameters()
 
     def _set_precision(self, precision: str) -> None:
         self._half = PRECISIONS[precision]
         if self.suffix:
             self.suffix.prefix_type = self._half
+
+    @property
+    def parameters_total(self) -> int:
+        """The number of the backbone's parameters."""
+        return sum(p.numel() for p in self.model.parameters())
 
     def _tangent_parameters(self) -> int:
         """Count the entries of all directions and of one label's head row."""

@@ -169,8 +169,10 @@ def _statistics(problem: TrainingProblem, chosen: Tensor) -> Statistics:
     They lie on the CPU, where any process can solve from them again and get the same bits.
     """
     summed: list[Statistics] = []
+    grid = problem.space.grid
+    assert grid is not None  # the scope is linear
     for index in torch.nonzero(chosen).flatten().split(ROWS):
         names = [problem.row_labels[i] for i in index.tolist()]
-        parts = [*summed, measure(problem.batch(index)[0], names)]
+        parts = [*summed, measure(problem.batch(index)[0], names, grid.steps)]
         summed = [total(parts, [1.0] * len(parts))]
     return summed[0]

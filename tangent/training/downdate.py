@@ -15,6 +15,7 @@ from tangent.components.component import Component
 from tangent.components.hyperparameters import Hyperparameters, obstacle_to_downdating
 from tangent.components.statistics import Statistics, less, measure, relabelled, total
 from tangent.errors import NotDowndatable
+from tangent.spaces.determinism import deterministic, refusal
 from tangent.spaces.space import Space
 from tangent.training.augmentation import augmented
 from tangent.training.cholesky import plain_head, settled
@@ -32,9 +33,22 @@ def without(space: Space, component: Component, images: Tensor, labels: Sequence
 
 
 def share(space: Space, images: Tensor, labels: Sequence[str], *, views: int) -> Statistics:
-    """The part of a component's statistics over its views that these images (n, 3, S, S) make."""
-    features = [space.readout_alone(augmented(images, number)) for number in range(views)]
-    return total([measure(psi, labels) for psi in features], [1 / views] * views)
+    """The part of a component's statistics over its views that these images (n, 3, S, S) make.
+
+    Raises:
+        NotDowndatable: the device has no deterministic form of an operation of the backbone, so a
+            training may have got other features of the same images.
+    """
+    try:
+        with deterministic(space.device):
+            features = [space.readout_alone(augmented(images, number)) for number in range(views)]
+    except RuntimeError as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        raise NotDowndatable(f"the component must be trained again: {reason}") from error
+    steps = None if space.grid is None else space.grid.steps
+    return total([measure(psi, labels, steps) for psi in features], [1 / views] * views)
 
 
 def changed(

@@ -19,6 +19,7 @@ from tangent.components.privacy import Privacy, check_settings
 from tangent.components.statistics import Statistics, total
 from tangent.errors import NonFinite
 from tangent.reproducibility import environment
+from tangent.spaces.determinism import run_deterministically, told_of
 from tangent.spaces.space import Space
 from tangent.training import block_statistics, cholesky, iterative
 from tangent.training.activation_cache import BATCH, cached
@@ -69,6 +70,9 @@ def fit(
 ) -> TrainingResult:
     """Train one component; the same arguments give the same bytes on the same machine.
 
+    On a device with no deterministic form of an operation they may not: then the metrics have the
+    reason, as `not_repeatable`.
+
     scratch: an existing folder for the cached activations, left for the caller to remove.
     groups: of each image; those of one group are held out together. No bytes depend on them.
     privacy: the noise, and so the bytes, are new each time; each image must come in one row alone.
@@ -79,9 +83,26 @@ def fit(
         ValueError: the source has no images, or not as many as labels.
         BadPrivacy: scope or settings cannot be private.
     """
-    if privacy is not None:
-        given = space, source, hyperparameters, seed, scratch, progress
-        return _fit_privately(*given, (privacy, units))
+    given = space, source, hyperparameters, seed, scratch, progress
+
+    def train() -> TrainingResult:
+        if privacy is not None:
+            return _fit_privately(*given, (privacy, units))
+        return _fit(*given, groups)
+
+    trained, reason = run_deterministically(space.device, train)
+    return replace(trained, metrics=trained.metrics | told_of(reason))
+
+
+def _fit(
+    space: Space,
+    source: Source,
+    hyperparameters: Hyperparameters,
+    seed: int,
+    scratch: Path,
+    progress: Callable[[Progress], None],
+    groups: Sequence[int] | None,
+) -> TrainingResult:
     started = time.monotonic()
     problem = _cached_problem(space, source, hyperparameters, scratch, progress, groups)
     solve = _solve_on_features if space.suffix is None else _solve_in_blocks

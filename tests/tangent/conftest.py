@@ -1,7 +1,12 @@
 """One thread for every test here: the models are tiny, and a pool of threads only waits."""
 
+import os
+
 import pytest
 import torch
+
+# Before CUDA starts: some tests move models there by themselves, before a space is opened.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @pytest.fixture(autouse=True, scope="package")

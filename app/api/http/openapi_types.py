@@ -64,6 +64,11 @@ METRICS: dict[str, dict[str, Any]] = {
         "relative to the tangent's own change"
     },
     "environment": {"type": "string", "description": "processor and versions of the training"},
+    "not_repeatable": {
+        "type": "string",
+        "description": "reason why training again with the same data, settings and seed may give "
+        "other bytes on this device; absent where it gives the same",
+    },
     "seconds": {"type": "number", "description": "duration of the training in seconds"},
     "passes": {"type": "integer", "description": "passes over the images, of a refinement"},
     "images": {"type": "integer", "description": "number of images, of a refinement"},

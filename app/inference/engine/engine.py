@@ -60,7 +60,9 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
     """Serves models on one device, for any number of threads."""
 
     def __init__(self, settings: Settings, blobs: LocalBlobs, metrics: EngineMetrics) -> None:
-        super().__init__(settings, blobs, metrics, device_of(settings.device))
+        self._tf32 = settings.tf32 == "on"
+        device = device_of(settings.device, tf32=self._tf32)  # before anyone asks for `environment`
+        super().__init__(settings, blobs, metrics, device)
         self.metrics = metrics
         self.device_name = str(self.device)
         if settings.threads:
@@ -92,8 +94,9 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
         return made if made and made.fingerprint == key.fingerprint else self._open(key)
 
     def _open(self, key: SpaceKey) -> tangent.Space:
-        how = {"device": str(self.device), "precision": key.precision}
-        return open_space(key.backbone, key.scope, key.declared, **how, fingerprint=key.fingerprint)
+        how: dict[str, Any] = {"device": str(self.device), "precision": key.precision}
+        how |= {"tf32": self._tf32, "fingerprint": key.fingerprint}
+        return open_space(key.backbone, key.scope, key.declared, **how)
 
     def probe(self, key: SpaceKey) -> OpenedSpace:
         """Return the properties with which the space opens now; keep nothing of it."""

@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tangent.composition.merging.merge_method import MergeInputs, MergeMethod, P
 from tangent.composition.merging.methods import merge_method
 from tangent.composition.merging.task_vectors import HEAD, directions_type
 from tangent.errors import BadDerivation, NonFinite
+from tangent.spaces.determinism import run_deterministically, told_of
 from tangent.spaces.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Progress, TrainingResult
@@ -52,11 +54,13 @@ def derive(
     ordered, shas = _in_order(parents)
     weights = method.weigh([parent.weight for parent in ordered])
     inputs = MergeInputs(space, ordered, shas, weights, seed, examples, scratch, progress)
-    merged, metrics = method.merge(inputs, **settings)
+    merge = partial(method.merge, inputs, **settings)
+    (merged, metrics), reason = run_deterministically(space.device, merge)
     if not torch.isfinite(merged).all():
         raise NonFinite(f"the result of {name} holds NaN or Inf: lower the weights or the scale")
     component = _component(inputs, merged, name, settings)
-    return TrainingResult(component, metrics | {"seconds": round(time.monotonic() - started, 3)})
+    told = {"seconds": round(time.monotonic() - started, 3)}
+    return TrainingResult(component, metrics | told | told_of(reason))
 
 
 def _in_order(parents: Sequence[Parent]) -> tuple[list[Parent], list[str]]:

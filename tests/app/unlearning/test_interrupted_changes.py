@@ -130,7 +130,7 @@ def test_a_change_overtaken_by_another_process_is_planned_again(service, monkeyp
     assert receipt["number"] == 2
 
 
-@pytest.mark.parametrize("damage", ["component", "image", "environment"])
+@pytest.mark.parametrize("damage", ["component", "image", "environment", "not_repeatable"])
 def test_a_component_that_cannot_be_down_dated_is_trained_again(service, damage):
     dataset_id, (exact, _) = trained(service, FILES)
     gone = image_id(service, dataset_id)
@@ -139,9 +139,11 @@ def test_a_component_that_cannot_be_down_dated_is_trained_again(service, damage)
         key = row.blob_key
         if damage == "environment":  # trained on a machine whose passes have other last bits
             row.metrics = row.metrics | {"environment": "another machine"}
+        if damage == "not_repeatable":  # and on one whose passes have others each time
+            row.metrics = row.metrics | {"not_repeatable": "put_ has no deterministic form"}
     if damage == "image":
         key = next(service.state.blobs.keys(f"datasets/{dataset_id}"))
-    if damage != "environment":
+    if damage in ("component", "image"):
         path = service.state.blobs.path(key)
         path.write_bytes(bytes(path.stat().st_size))
 

@@ -1,7 +1,5 @@
 """A component is on the CPU, wherever its space runs; results of other devices are moved there."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +8,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 import tangent
 from tangent.components.statistics import measure
-from tests.support.models import backbone, fitted, source, space
+from tests.support.devices import space_on
+from tests.support.models import fitted, source, space
 
 LABELS = ["cat", "dog", "cat", "eel", "dog", "cat", "dog", "gnu", "cat", "dog"]
 DEVICE = torch.device("cuda", 0)  # by name alone: nothing is asked of it
@@ -88,7 +87,7 @@ def test_an_image_leaves_a_component_though_its_features_are_on_another_device(
 
 @pytest.mark.parametrize("scope", ["head", "head2toe"])
 def test_an_image_leaves_a_component_of_a_space_on_any_device(scope, device, tmp_path):
-    where, data = opened(scope, device), source(16, LABELS)
+    where, data = space_on(device, "mini", scope), source(16, LABELS)
     whole = fitted(where, data, tmp_path).component
     never = fitted(where, data.chosen(range(1, len(LABELS))), tmp_path).component
     left = tangent.without(where, whole, data.pixels[:1], LABELS[:1])
@@ -97,14 +96,9 @@ def test_an_image_leaves_a_component_of_a_space_on_any_device(scope, device, tmp
 
 @pytest.mark.parametrize("scope", ["head", "head2toe", "last-block"])
 def test_a_component_is_on_the_cpu_whatever_device_it_was_trained_on(scope, device, tmp_path):
-    where, data = opened(scope, device), source(16, LABELS)
+    where, data = space_on(device, "mini", scope), source(16, LABELS)
     given = {"max_iterations": 2} if scope == "last-block" else {}
     component = fitted(where, data, tmp_path, **given).component
     sums = component.statistics
     tensors = [component.head, *component.backbone.values(), sums.packed, sums.sums]
     assert {tensor.device.type for tensor in tensors} == {"cpu"}
-
-
-def opened(scope: str, device: torch.device) -> tangent.Space:
-    held = backbone("mini")
-    return tangent.Space(replace(held, model=held.model.to(device)), scope)

@@ -1,1 +1,1 @@
-"""Access: API keys, the caller that a request has, and how much a caller may do in a time."""
+"""Access: API keys, the caller of a request, and how much a caller may do in a time and keep."""

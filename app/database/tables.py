@@ -25,6 +25,9 @@ from app.database.process_tables import ReaperLease as ReaperLease
 from app.database.process_tables import Scrub as Scrub
 from app.database.process_tables import Worker as Worker
 
+ACTIVE = ("queued", "training")  # statuses of a component that is not made yet
+TERMINAL = ("ready", "failed", "cancelled")
+
 
 class Space(Sealed, Base):
     __tablename__ = "space"
@@ -108,7 +111,7 @@ class Component(Sealed, Base):
     space: Mapped[str] = mapped_column(ForeignKey("space.name"), index=True)
     # trained from it or, if derived, fitted to it; None: imported, or derived without a dataset
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)
-    status: Mapped[str] = mapped_column(index=True)  # queued training ready failed cancelled
+    status: Mapped[str] = mapped_column(index=True)  # one of ACTIVE or TERMINAL
     hyperparameters: Mapped[dict[str, Any]]  # as resolved, defaults filled in
     seed: Mapped[int] = mapped_column(BigInteger)
     labels: Mapped[dict[str, Any]]  # label -> number of images

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
+from app.access import quotas
 from app.archives import listed_packs
 from app.archives.listed_packs import DamagedPack, ListedPack
 from app.database.sessions import Session, transaction
@@ -30,7 +31,6 @@ from app.operations.prediction_inputs import input_of
 from app.parts import Parts
 from app.passes import batch_predictions, queue
 from app.passes.batch_predictions import FORMATS, SCRATCH, Result
-from app.store import quotas
 from app.store.idempotency import Once
 from tangent_composer.schemas.batch_predictions import (
     BatchOptions,

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
+from app.access import quotas
 from app.database.ids import next_id
 from app.database.sessions import Session, hold_write_lock, transaction
 from app.database.tables import Component, Space
@@ -16,7 +17,7 @@ from app.images import file_kinds
 from app.inference.models import Examined, Written
 from app.parts import Parts
 from app.settings import Settings
-from app.store import component_copies, components, lineage, quotas, spaces
+from app.store import component_copies, components, lineage, spaces
 from app.store.idempotency import Once
 from tangent.errors import BadComponent, FingerprintMismatch
 from tangent_composer.labels import name_from

@@ -5,13 +5,14 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
+from app.access import quotas
 from app.archives.uploads import Upload
 from app.database.sessions import Session, transaction
 from app.database.tables import Dataset, Space
 from app.datasets import datasets
 from app.files.intents import Intent
 from app.parts import Parts
-from app.store import lineage, quotas, spaces
+from app.store import lineage, spaces
 from app.store.idempotency import Once
 from tangent import Hyperparameters
 from tangent_composer.labels import name_from

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from app.access import quotas
 from app.database.sessions import Session, transaction
 from app.database.tables import Component, Dataset, Space
 from app.datasets import datasets, privacy_ledger
@@ -9,7 +10,7 @@ from app.datasets.training_images import training_labels
 from app.errors import Conflict, Invalid
 from app.inference.models import MergePlan
 from app.parts import Parts
-from app.store import components, lineage, quotas, spaces
+from app.store import components, lineage, spaces
 from app.store.idempotency import Once
 from tangent.vocabulary import LINEAR, REFINE
 from tangent_composer.schemas.components import ComponentOut

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from functools import partial
 from typing import Any
 
+from app.access import quotas
 from app.database.sessions import transaction
 from app.datasets import datasets, privacy_ledger
 from app.datasets.training_images import count_in
@@ -20,7 +21,6 @@ from app.operations.pass_models import fix, open_fixed
 from app.parts import Parts
 from app.passes import evaluations, queue
 from app.passes.answers import Answers
-from app.store import quotas
 from app.store.idempotency import Once
 from tangent_composer.schemas.evaluations import EvaluationIn, EvaluationOut
 

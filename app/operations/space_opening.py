@@ -4,10 +4,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.access import quotas
 from app.database.sessions import Session, transaction
 from app.errors import Conflict, Invalid, NotReady
 from app.parts import Parts
-from app.store import quotas, spaces
+from app.store import spaces
 from app.store.idempotency import Once
 from tangent.backbones.weights_folder import (
     CONFIGURATION,

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from app.access import quotas
 from app.database.sessions import hold_write_lock, transaction
 from app.datasets import datasets
 from app.operations import privacy
 from app.parts import Parts
-from app.store import components, lineage, quotas, retraining, spaces
+from app.store import components, lineage, retraining, spaces
 from app.store.idempotency import Once
-from app.store.last_events import last_events
 from tangent import Hyperparameters
 from tangent_composer.schemas.components import ComponentIn, ComponentOut, EventOut
 
@@ -112,7 +112,7 @@ def with_news(parts: Parts, seen: Mapping[str, int]) -> set[str]:
     Components that are deleted are among them.
     """
     with transaction(parts.reading) as session:
-        now = last_events(session, seen.keys())
+        now = components.last_events(session, seen.keys())
     return {
         id_
         for id_, last in seen.items()

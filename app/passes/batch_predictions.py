@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.access import callers
+from app.access import callers, quotas
 from app.database.ids import next_id
 from app.database.sessions import hold_write_lock, on_commit, transaction
 from app.database.tables import (
@@ -27,7 +27,7 @@ from app.files.blobs import LocalBlobs
 from app.files.intents import Intent, give_up
 from app.passes import queue
 from app.passes.queue import Held
-from app.store import fitted_weights, quotas
+from app.store import fitted_weights
 from app.store.members import require_unchanged
 
 PREFIX = "bp"  # of ids

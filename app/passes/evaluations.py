@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from app.access import callers
+from app.access import callers, quotas
 from app.database.sessions import hold_write_lock
 from app.database.tables import (
     Dataset,
@@ -19,7 +19,7 @@ from app.datasets.training_images import count_in
 from app.errors import NotFound
 from app.passes import queue
 from app.passes.queue import UNAVAILABLE, Held
-from app.store import fitted_weights, quotas
+from app.store import fitted_weights
 from app.store.members import require_unchanged
 
 Counts = Mapping[str, Mapping[str, int]]  # true label -> answered label -> images

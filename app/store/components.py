@@ -16,22 +16,20 @@ training worker's; they return False or None if the component was cancelled, del
 the meantime. Rows are added by app.store.lineage.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.access import callers
 from app.database.ledger_order import receipts_so_far
 from app.database.sessions import affected, hold_write_lock
-from app.database.tables import Component, ComponentEvent, Tombstone, now
+from app.database.tables import ACTIVE, TERMINAL, Component, ComponentEvent, Tombstone, now
 from app.datasets import privacy_ledger
 from app.errors import Conflict, Gone, NotFound, NotReady
 
-ACTIVE = ("queued", "training")
-TERMINAL = ("ready", "failed", "cancelled")
 STATUSES = ACTIVE + TERMINAL
 
 TIMES = (Component.created_at, Component.started_at, Component.finished_at, Component.replaced_at)
@@ -240,6 +238,17 @@ def events(session: Session, component_id: str, *, after: int, limit: int) -> li
     mine = ComponentEvent.component_id == component_id, ComponentEvent.id > after
     query = select(ComponentEvent).where(*mine).order_by(ComponentEvent.id).limit(limit)
     return list(session.scalars(query))
+
+
+def last_events(session: Session, ids: Collection[str]) -> dict[str, tuple[str, int]]:
+    """Return the status and the number of the last event of each of these that exists."""
+    query = (
+        select(Component.id, Component.status, func.coalesce(func.max(ComponentEvent.id), 0))
+        .outerjoin(ComponentEvent, ComponentEvent.component_id == Component.id)
+        .where(Component.id.in_(ids))
+        .group_by(Component.id, Component.status)
+    )
+    return {id_: (status, last) for id_, status, last in session.execute(query)}
 
 
 def ready(session: Session, component_id: str) -> Component:

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.access import callers
+from app.access import callers, quotas
 from app.database.sessions import hold_write_lock
 from app.database.tables import (
     Component,
@@ -26,7 +26,7 @@ from app.database.tables import (
 from app.datasets.privacy_accounting import Total
 from app.errors import Conflict, Invalid, NotFound
 from app.files.blobs import LocalBlobs
-from app.store import components, idempotency, quotas, refinements, spaces
+from app.store import components, idempotency, refinements, spaces
 from app.store.composition_versions import precondition
 from app.store.members import Weighted, choose, joinable, selected, weigh
 from tangent.vocabulary import LINEAR

@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.access import quotas
 from app.database.sessions import transaction
 from app.datasets import datasets
 from app.errors import NotReady
 from app.parts import Parts
 from app.receipts import ledger
-from app.store import quotas
 from app.store.idempotency import Once
 from app.unlearning import change_plan, changed_files
 from app.unlearning.addition import grown_pack

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.access.callers import caller_of
 from app.database.tables import (
+    ACTIVE,
     ApiKey,
     BatchPrediction,
     Component,
@@ -24,7 +25,6 @@ from app.database.tables import (
     Space,
 )
 from app.errors import Forbidden
-from app.store.components import ACTIVE
 
 Used = Callable[[Session, ApiKey], int]
 

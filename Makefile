@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## run the main job on real images; KEEP=1 leaves the service up
-	@$(BIN)/python -m app.demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m app.cli.demo $(if $(KEEP),--keep)
 
 run: $(STAMP) ## start the service on this machine
 	@$(BIN)/tangent serve

@@ -159,7 +159,7 @@ def seconds_of(gallery: Gallery, scope: str) -> dict[str, Any]:
 def demo_of(backbone: str) -> dict[str, Any]:
     """Run the demo on a service with this default backbone; return its times, its own included."""
     before, began = os.times(), time.perf_counter()
-    command = [sys.executable, "-m", "app.demo"]
+    command = [sys.executable, "-m", "app.cli.demo"]
     answer = subprocess.run(
         command, env=os.environ | {"TANGENT_BACKBONE": backbone}, capture_output=True, text=True
     )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.demo.service import started
+from app.cli.demo.service import started
 from tangent_composer.samples import digits
 
 if TYPE_CHECKING:

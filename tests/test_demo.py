@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from app.cli import main
-from app.demo import NoService, run
-from app.demo.claims import Claims, accuracy, difference
-from app.demo.client import Answers
-from app.demo.service import NotStarted, started
+from app.cli.demo import NoService, run
+from app.cli.demo.claims import Claims, accuracy, difference
+from app.cli.demo.client import Answers
+from app.cli.demo.service import NotStarted, started
 from tangent_composer.samples import digits
 
 
@@ -57,7 +57,7 @@ def test_a_service_that_cannot_start_shows_its_log(tmp_path, monkeypatch):
 
 
 def test_the_demo_points_to_the_api_only_if_the_service_stays(monkeypatch):
-    monkeypatch.setattr("app.demo.job.Demo.whole_job", lambda demo: None)
+    monkeypatch.setattr("app.cli.demo.job.Demo.whole_job", lambda demo: None)
     ended = run("http://127.0.0.1:9", per_label=1, console=(first := paper()), service_stays=False)
     kept = run("http://127.0.0.1:9", per_label=1, console=(second := paper()))
     assert (ended, kept) == (0, 0)

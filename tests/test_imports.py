@@ -26,7 +26,7 @@ OURS = set(ALL_CODE)
 ROWS_AND_FILES = ("app.passes", "app.store", "app.datasets", "app.files", "app.database")
 WITHOUT_TORCH = (
     *(*ROWS_AND_FILES, "app.access", "app.errors", "app.settings", "app.images", "app.archives"),
-    *("app.demo", "tangent_composer", "tangent.vocabulary", "tangent.errors"),
+    *("app.cli.demo", "tangent_composer", "tangent.vocabulary", "tangent.errors"),
     *("tangent.components.gaussian_mechanism", "tangent.components.privacy"),
     "tangent.backbones.geometry",
 )
@@ -98,13 +98,13 @@ MAY_IMPORT = {
     "app.api": ("app.api", "app.unlearning", "app.receipts", "app.operations", *PARTS),
     "app.backups": ("app.backups", "app.unlearning", "app.receipts", *PARTS),
     "app.cli.access_parsers": ("tangent_composer.schemas",),
+    "app.cli.demo": (
+        *("app.cli.demo", "tangent.vocabulary", "tangent_composer.samples"),
+        "tangent_composer.terminal",
+    ),
     "app.cli.doctor": ("app.receipts", *PARTS),
     "app.cli.changed_spaces": PARTS,
     "app.cli": ("app", "training_worker", "tangent", "tangent_composer"),
-    "app.demo": (
-        *("app.demo", "tangent.vocabulary", "tangent_composer.samples"),
-        "tangent_composer.terminal",
-    ),
     "training_worker.local": LOCAL,
     "training_worker.source": LOCAL,
     "training_worker.fitting": LOCAL,
@@ -136,7 +136,7 @@ ONLY_IN = {
     "dbos": ("training_worker", "app.database.jobs", "tests"),
     "cryptography": ("app.receipts.signing", "tangent_composer.receipts.signatures", "tests"),
     "rich": (
-        *("app.demo", "app.cli", "benchmarks", "tests"),
+        *("app.cli", "benchmarks", "tests"),
         *("tangent_composer.cli", "tangent_composer.client.progress"),
     ),
     "typer": ("documentation", "tangent_composer.cli", "tests"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.demo.service import started
+from app.cli.demo.service import started
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "local-training.md").read_text()

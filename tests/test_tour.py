@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from app.demo.service import started
+from app.cli.demo.service import started
 
 TOUR = Path(__file__).resolve().parent.parent / "docs" / "tour.ipynb"
 

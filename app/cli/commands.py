@@ -248,7 +248,7 @@ def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
 
 def demo(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the demo against a running service."""
-    from app.demo import NoService, run
+    from app.cli.demo import NoService, run
 
     try:
         return run(flags.url, api_key=settings.api_key)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from app.demo.service import started
+from app.cli.demo.service import started
 from tangent_composer import Client
 from tests.support.page_runs import PageRun
 from tests.support.pages import (

@@ -6,16 +6,16 @@ import signal
 import sys
 from pathlib import Path
 
-from app.demo.client import NoService
-from app.demo.job import run
-from app.demo.service import LOG, NotStarted, end_of, started, temporary_folder
+from app.cli.demo.client import NoService
+from app.cli.demo.job import run
+from app.cli.demo.service import LOG, NotStarted, end_of, started, temporary_folder
 from tangent_composer.samples import digits
 
 
 def main() -> int:
     """Run the demo; return 0 if all its claims are true."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # runs the blocks that clean up
-    parser = argparse.ArgumentParser(prog="python -m app.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m app.cli.demo", description=__doc__)
     parser.add_argument("--url", help="use the running service at this address")
     parser.add_argument("--api-key", help="API key of the running service")
     parser.add_argument("--keep", action="store_true", help="keep the service running afterwards")

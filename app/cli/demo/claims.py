@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from app.demo.client import Answers
+from app.cli.demo.client import Answers
 from tangent_composer.samples.digits import LABELS, Digit
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import httpx
 from rich.console import Console
 
-from app.demo.claims import Claims, accuracy, by_label, by_rule, difference
-from app.demo.client import Answers, Client, Json, NoService, Refused
-from app.demo.training import TrainingFailed, bars, wait
+from app.cli.demo.claims import Claims, accuracy, by_label, by_rule, difference
+from app.cli.demo.client import Answers, Client, Json, NoService, Refused
+from app.cli.demo.training import TrainingFailed, bars, wait
 from tangent.vocabulary import LINEAR
 from tangent_composer.samples.digits import LABELS, PARTIES, Digit, archive, load
 from tangent_composer.terminal import clean

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from app.demo.client import Client, Json
+from app.cli.demo.client import Client, Json
 
 PAUSE = 0.2  # seconds between two requests for events
 SILENCE = 300.0  # seconds without any event after which the demo gives up

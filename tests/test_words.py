@@ -15,7 +15,6 @@ PACKAGES = (
     "app",
     "benchmarks",
     "documentation",
-    "migrations",
     "tangent",
     "tangent_composer",
     "training_worker",
@@ -27,7 +26,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # The list below only gets shorter: a new entry means that the new code breaks a habit.
 LONGER = {
-    "migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
+    "app.database.migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
 }
 
 

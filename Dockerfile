@@ -30,6 +30,7 @@ COPY tangent tangent
 COPY app app
 COPY tangent_composer tangent_composer
 COPY training_worker training_worker
+COPY migrations migrations
 RUN pip install --no-deps .
 
 FROM ${BASE}

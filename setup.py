@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
-NAMES = ("app", "tangent", "training_worker")
+NAMES = ("app", "migrations", "tangent", "training_worker")
 BUNDLED = [name for name in NAMES if Path(name).is_dir()]  # none where only dependencies are wanted
 BELOW = "tangent_composer._bundled"
 
@@ -27,7 +27,8 @@ setup(
     package_dir={f"{BELOW}.{package}": package for package in BUNDLED},
     package_data={
         "tangent_composer": ["py.typed", "samples/*"],
-        f"{BELOW}.app": ["page/*", "page/**/*", "database/migrations/*.mako"],
+        f"{BELOW}.app": ["page/*", "page/**/*"],
         f"{BELOW}.tangent": ["py.typed", "weights/*"],
+        f"{BELOW}.migrations": ["*.mako"],
     },
 )

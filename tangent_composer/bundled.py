@@ -22,7 +22,7 @@ class NotInstalled(Exception):
 
 
 def folder() -> Path:
-    """Return the folder that has `app`, `tangent` and `training_worker`."""
+    """Return the folder that has `app`, `migrations`, `tangent` and `training_worker`."""
     installed = HERE / "_bundled"
     return installed if installed.is_dir() else HERE.parent
 

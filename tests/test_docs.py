@@ -168,7 +168,7 @@ def test_make_lists_its_targets():
 @pytest.mark.parametrize("name", EVERY_DOCUMENT)
 def test_every_file_that_a_document_names_exists(name):
     text = (ROOT / name).read_text()
-    folders = "tests|docs|documentation|benchmarks|app|tangent|training_worker"
+    folders = "tests|docs|documentation|benchmarks|app|tangent|migrations|training_worker"
     pattern = rf"`((?:{folders})/[\w/.-]*)`"
     for path in re.findall(pattern, text):
         assert (ROOT / path).exists(), f"{name} names {path}"
@@ -232,6 +232,7 @@ def test_the_version_stands_in_one_place():
     for package in (
         "app",
         "benchmarks",
+        "migrations",
         "tangent",
         "tangent_composer",
         "training_worker",

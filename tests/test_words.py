@@ -15,6 +15,7 @@ PACKAGES = (
     "app",
     "benchmarks",
     "documentation",
+    "migrations",
     "tangent",
     "tangent_composer",
     "training_worker",
@@ -26,7 +27,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # The list below only gets shorter: a new entry means that the new code breaks a habit.
 LONGER = {
-    "app.database.migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
+    "migrations.versions.2026_11_22_first_tables.upgrade",  # as it ran
 }
 
 

@@ -40,8 +40,7 @@ def is_ours(name: str | None, kind: str, _parents: object) -> bool:
 def config(connection: Connection | None = None) -> Config:
     """Return Alembic's configuration, which needs no ini file and no working directory."""
     made = Config()
-    place = str(files("app.database") / "migrations")
-    made.set_main_option("script_location", place.replace("%", "%%"))
+    made.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
     made.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
     made.attributes["connection"] = connection
     return made

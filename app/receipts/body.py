@@ -21,7 +21,7 @@ import tangent_composer
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT = Path(tangent_composer.__file__).resolve().parent
 OURS = (
-    *(ROOT / name for name in ("app", "tangent", "training_worker")),
+    *(ROOT / name for name in ("app", "migrations", "tangent", "training_worker")),
     *(
         CONTRACT / name
         for name in ("canonical_json.py", "labels.py", "receipts", "schemas", "vocabulary.py")

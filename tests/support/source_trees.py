@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("app", "tangent", "tangent_composer", "training_worker")
+PACKAGES = ("app", "migrations", "tangent", "tangent_composer", "training_worker")
 ALL_CODE = (*PACKAGES, "benchmarks", "documentation", "tests")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
-PACKAGES = ("app", "tangent", "tangent_composer", "training_worker")
+PACKAGES = ("app", "migrations", "tangent", "tangent_composer", "training_worker")
 
 
 def built(folder: Path) -> Path:

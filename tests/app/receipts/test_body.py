@@ -59,7 +59,7 @@ def test_a_receipt_has_the_time_of_the_request_and_the_code_that_did_it(service)
 def test_the_code_is_one_hash_over_the_python_files_that_anyone_can_compute():
     lines = []
     shared = ("canonical_json.py", "labels.py", "receipts/*.py", "schemas/*.py", "vocabulary.py")
-    patterns = [f"{name}/**/*.py" for name in ("app", "tangent", "training_worker")]
+    patterns = [f"{name}/**/*.py" for name in ("app", "migrations", "tangent", "training_worker")]
     for pattern in (*patterns, *(f"tangent_composer/{name}" for name in shared)):
         for path in sorted(ROOT.glob(pattern)):
             found = hashlib.sha256(path.read_bytes()).hexdigest()

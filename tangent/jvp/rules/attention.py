@@ -1,4 +1,4 @@
-"""The rule of scaled dot-product attention, whose fused kernel has no forward derivative."""
+"""The rule of scaled dot-product attention, whose kernel in torch has no forward derivative."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tangent.jvp.dual import Duals, NoRule, Tangents, rule
+from tangent.jvp.fused_attention import fused_kernel
 
 
 @rule(F.scaled_dot_product_attention)
@@ -28,6 +29,9 @@ def attention(
     if dropout_p or is_causal or enable_gqa:
         raise NoRule(F.scaled_dot_product_attention, "is causal, grouped or has dropout")
     scale = query.shape[-1] ** -0.5 if scale is None else scale
+    kernel = fused_kernel(query, key, value) if attn_mask is None else None
+    if kernel is not None:
+        return kernel(query, key, value, duals.along(query, key, value), scale)
     # Heads may share one key and value (multi-query attention): the leading axes are broadcast.
     leading = torch.broadcast_shapes(*(x.shape[:-2] for x in (query, key, value)))
     rows = torch.Size((*leading, query.shape[-2]))

@@ -48,7 +48,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first: the last file decides when the last process ends."""
-    items.sort(key=lambda item: LONGEST.isdisjoint(item.path.relative_to(ROOT).parts))
+    items.sort(key=lambda item: LONGEST.isdisjoint(item.nodeid.partition("::")[0].split("/")))
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,8 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 Constraint = Literal["none", "non_negative", "simplex"]  # on fitted weights
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
+PrecisionName = Literal["float32", "bfloat16", "float16"]  # a number format of answers
+
 # Each is a file, so their names need no torch; `METHODS` in that package has what they declare.
 _METHODS = Path(__file__).parent / "composition" / "merging" / "methods"
 MERGE_METHODS = tuple(sorted(module.name for module in iter_modules([str(_METHODS)])))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangent.backbones.blocks import depths
+from tangent.backbones.casting import wide
 from tangent.errors import Overflow
 
 MAX_MAPS = 4  # depths, spread evenly over the backbone
@@ -136,5 +137,5 @@ def _pooled(features: Tensor) -> Tensor:
     """A map (B, C, H, W) averaged on the finest grid within MAX_ENTRIES values, standardised."""
     _, channels, height, width = features.shape
     grid = max(1, min(height, width, int((MAX_ENTRIES / channels) ** 0.5)))
-    flat = F.adaptive_avg_pool2d(features, grid).flatten(1)
+    flat = wide(F.adaptive_avg_pool2d(features, grid).flatten(1))
     return F.layer_norm(flat, flat.shape[1:])

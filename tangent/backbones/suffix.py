@@ -7,6 +7,7 @@ verified when it is made.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -24,9 +25,14 @@ class Suffix:
     Not thread-safe: an activation is replayed through a hook of the model.
     """
 
-    def __init__(self, backbone: Backbone, names: list[str]) -> None:
-        """`names`: the tangent parameters."""
+    def __init__(
+        self, backbone: Backbone, names: list[str], exact: nn.Module | None = None
+    ) -> None:
+        """`names`: the tangent parameters; `exact`: the model before its weights were rounded."""
         self.model = backbone.model
+        self.exact = _named(
+            exact or self.model
+        )  # from which engines fold, each number rounded once
         every = dict(self.model.named_parameters())
         self.parameters = {name: every[name] for name in names}
         self.base = {name: p.detach() for name, p in self.parameters.items()}
@@ -35,7 +41,6 @@ class Suffix:
         generator = torch.Generator().manual_seed(0)
         self.probe = torch.rand(3, 3, size, size, generator=generator).to(first)
         self._dummy = torch.zeros(1, 3, size, size).to(first)
-        self.prefix_type: torch.dtype | None = None  # of the prefix's products, if not the model's
         self._skipped: dict[nn.Module, Any] = {}  # modules of the prefix -> output for the dummy
         self.entry = self._entry(self.probe)
         self._overwrites = self._writes_on_its_activation()
@@ -44,8 +49,7 @@ class Suffix:
         """The input of the first tangent module; the images where no prefix can be split off."""
         if self.entry is None:
             return images
-        half = self.prefix_type
-        with torch.no_grad(), torch.autocast(images.device.type, half, enabled=half is not None):
+        with torch.no_grad():
             return _input_of(self.model, self.entry, images).to(images.dtype)
 
     def run(self, activation: Tensor) -> Tensor:
@@ -138,6 +142,11 @@ class Suffix:
                 stack.enter_context(running_instead(skipped, lambda *_, given=output: given))
             stack.enter_context(_removed([module.register_forward_pre_hook(replay)]))
             yield
+
+
+def _named(model: nn.Module) -> Tangent:
+    """The model's parameters and buffers by their names."""
+    return {name: p.detach() for name, p in chain(model.named_parameters(), model.named_buffers())}
 
 
 @contextmanager

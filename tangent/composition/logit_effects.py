@@ -44,7 +44,7 @@ def logits_by_delta(
 def _logits_by_delta(
     space: Space, images: Tensor, deltas: Sequence[Delta]
 ) -> list[tuple[Tensor, Tensor]]:
-    engine, device = space.engine, space.device
+    engine, device = space.answerer, space.device
     bases = [space.base_rows(delta.labels).to(device) for delta in deltas]
     heads = [delta.head.to(device) for delta in deltas]
     moving = [at for at, delta in enumerate(deltas) if delta.backbone]  # the others are heads alone

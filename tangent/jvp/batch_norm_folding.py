@@ -5,7 +5,8 @@ With s = γ/√(σ²+ε): W' = W·s and b' = β + (b - μ)·s, so that δW' = δ
 """
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class Fold:
     kernel: Tensor
     shift: Tensor
     _own: tuple[str, str | None, str, str]  # names of W, b, γ, β
+    _weight: Tensor  # W and γ, before they were rounded
+    _gain: Tensor
     _scale: Tensor  # 1/√(σ²+ε)
     _above: Tensor  # b - μ
 
@@ -36,16 +39,15 @@ class Fold:
             direction.get(name) if name else None for name in self._own
         )
         d_scale = torch.zeros_like(self._scale) if d_gain is None else d_gain * self._scale
-        d_kernel = self.weight.detach() * d_scale.view(shape)
+        d_kernel = self._weight * d_scale.view(shape)
         if d_weight is not None:
-            d_kernel += d_weight * (self.gain.detach() * self._scale).view(shape)
+            d_kernel += d_weight * (self._gain * self._scale).view(shape)
         d_new = self._above * d_scale
         if d_bias is not None:
-            d_new = d_new + d_bias * self.gain.detach() * self._scale
-        return [
-            (self.kernel, d_kernel),
-            (self.shift, d_new if d_shift is None else d_new + d_shift),
-        ]
+            d_new = d_new + d_bias * self._gain * self._scale
+        d_new = d_new if d_shift is None else d_new + d_shift
+        kind = self.kernel.dtype
+        return [(self.kernel, d_kernel.to(kind)), (self.shift, d_new.to(kind))]
 
 
 def foldable_pairs(suffix: Suffix) -> list[Fold]:
@@ -53,30 +55,44 @@ def foldable_pairs(suffix: Suffix) -> list[Fold]:
     trace = _Trace()
     with torch.no_grad(), trace:
         suffix.model(suffix.probe)
-    names = {id(p): name for name, p in suffix.model.named_parameters()}
+    model = suffix.model
+    names = {id(p): name for name, p in model.named_parameters()}
+    named = chain(model.named_parameters(), model.named_buffers())
+    exact = {id(tensor): suffix.exact[name] for name, tensor in named}
     return [
-        _fold(convolution, norm, names, suffix)
+        _fold(convolution, norm, names, exact, suffix.base)
         for convolution, norm in trace.pairs()
         if all(id(p) in names for p in (convolution.weight, norm.weight, norm.bias))
     ]
 
 
-def _fold(convolution: "_Call", norm: "_Call", names: dict[int, str], suffix: Suffix) -> Fold:
-    weight, gain, shift = convolution.weight, norm.weight, norm.bias
-    scale = torch.rsqrt(norm.extra["running_var"] + norm.extra["eps"])
-    bias = convolution.bias
-    above = -norm.extra["running_mean"] if bias is None else bias - norm.extra["running_mean"]
-    own = (names[id(weight)], names.get(id(bias)), names[id(gain)], names[id(shift)])
-    by = (gain * scale).detach()
+def _fold(
+    convolution: "_Call",
+    norm: "_Call",
+    names: dict[int, str],
+    exact_of: dict[int, Tensor],
+    base: Tangent,
+) -> Fold:
+    def exact(value: Tensor) -> Tensor:
+        return exact_of.get(id(value), value).detach()
+
+    weight, gain, shift = (exact(p) for p in (convolution.weight, norm.weight, norm.bias))
+    scale = torch.rsqrt(exact(norm.extra["running_var"]) + norm.extra["eps"])
+    mean, bias = exact(norm.extra["running_mean"]), convolution.bias
+    above = -mean if bias is None else exact(bias) - mean
+    own = tuple(names.get(id(p)) for p in (convolution.weight, bias, norm.weight, norm.bias))
+    by, kind = gain * scale, convolution.weight.dtype
     return Fold(
-        names=tuple(name for name in own if name in suffix.base),
-        weight=weight,
-        gain=gain,
-        kernel=(weight * by.view(-1, *[1] * (weight.ndim - 1))).detach(),
-        shift=(shift + above * by).detach(),
-        _own=own,
-        _scale=scale.detach(),
-        _above=above.detach(),
+        names=tuple(name for name in own if name in base),
+        weight=convolution.weight,
+        gain=norm.weight,
+        kernel=(weight * by.view(-1, *[1] * (weight.ndim - 1))).to(kind),
+        shift=(shift + above * by).to(kind),
+        _own=cast(Any, own),
+        _weight=weight,
+        _gain=gain,
+        _scale=scale,
+        _above=above,
     )
 
 

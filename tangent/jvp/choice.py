@@ -4,6 +4,10 @@ The chosen engine has been compared, on random images and along a random directi
 `torch.func.jvp` of the same model, or with finite differences where `torch.func.jvp` fails.
 """
 
+from collections.abc import Callable
+from math import sqrt
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +15,10 @@ from tangent.backbones.suffix import Suffix
 from tangent.errors import NonFinite, UnsupportedModel
 from tangent.jvp.class_token_block import TokenBlock
 from tangent.jvp.dual import NoRule
-from tangent.jvp.engine import Engine, Tangent
+from tangent.jvp.engine import Answerer, Engine, Tangent
 from tangent.jvp.forward_mode import Rules
 from tangent.jvp.functional import Generic
+from tangent.jvp.rounded import Rounded
 
 STEP = 1e-2  # of the difference, relative to the parameters
 AGREE = 5e-3  # relative, of J: a pre-activation near 0 may fall on either side of a kink
@@ -21,6 +26,15 @@ SAME_PHI = {  # relative, of phi, which has no kinks: a bound for rounding alone
     torch.float32: 3e-5,
     torch.float64: 1e-6,  # some models compute a part of themselves in float32
 }
+
+Values = tuple[Tensor, Tensor]  # phi, and J·direction
+
+
+class Bounds(NamedTuple):
+    """The largest relative differences of phi and of J·direction that are no disagreement."""
+
+    phi: float
+    along: float
 
 
 def choose(suffix: Suffix) -> Engine:
@@ -34,6 +48,62 @@ def choose(suffix: Suffix) -> Engine:
     direction = _random(suffix)
     general = Generic(suffix, "")
     expected, failure_of_general = _tried(general, suffix, direction)
+    engine, reasons = _first_agreeing(
+        suffix, direction, lambda: expected or _difference(suffix, direction)
+    )
+    if engine is not None:
+        return engine
+    if expected is None:
+        raise UnsupportedModel(
+            f"{type(suffix.model).__name__} has no forward derivative: {failure_of_general}; "
+            "use scope head, or a model without that operation"
+        )
+    return Generic(suffix, "; ".join(reasons))
+
+
+def choose_rounded(suffix: Suffix, whole: Suffix, engine: Engine) -> Answerer:
+    """Return the fastest engine of a model in 16 bits that agrees with the model before rounding.
+
+    `whole`, `engine`: of that model, whose derivative is the judge.
+
+    Raises:
+        UnsupportedModel: no engine agrees; the message says what failed, or by how much.
+    """
+    direction = _random(whole)
+    expected = engine.push(engine.rows(whole.probe), [engine.prepare(direction)])
+    judge, kind = (expected[0], expected[1][0]), suffix.probe.dtype
+    bounds = rounding_bounds(kind)
+    found, reasons = _first_agreeing(suffix, direction, lambda: judge, bounds)
+    if found is None:
+        found = Generic(suffix, "; ".join(reasons))
+        result, failure = _tried(found, suffix, direction)
+        if result is not None and (gap := _gap(result, judge, bounds)):
+            failure = f"{gap} would overflow, or differ by more than rounding explains"
+        if failure:
+            raise UnsupportedModel(
+                f"{type(suffix.model).__name__} cannot answer in {str(kind)[6:]}: {failure}; "
+                "use precision float32"
+            )
+    return Rounded(found, whole.base, kind)
+
+
+def rounding_bounds(kind: torch.dtype) -> Bounds:
+    """Return what rounding to this type explains, with ε the gap between 1 and the next number.
+
+    phi is some roundings of ε/2 after each other, which mostly cancel. A pre-activation within ε of
+    a kink falls on either side: that is a share ε of all entries, and √ε of the derivative's norm.
+    """
+    eps = torch.finfo(kind).eps
+    return Bounds(4 * eps, sqrt(eps))
+
+
+def _first_agreeing(
+    suffix: Suffix,
+    direction: Tangent,
+    judge: Callable[[], Values],
+    bounds: Bounds | None = None,
+) -> tuple[Engine | None, list[str]]:
+    """Return the fastest of the engines by rules that agrees, or None and every reason against."""
     reasons = []
     for make in (TokenBlock.of, Rules.of):
         try:
@@ -46,16 +116,11 @@ def choose(suffix: Suffix) -> Engine:
         result, failure = _tried(engine, suffix, direction)
         if result is None:
             reasons.append(failure)
-        elif gap := _gap(result, expected or _difference(suffix, direction)):
+        elif gap := _gap(result, judge(), bounds):
             reasons.append(f"the rules disagree with {gap} of this model")
         else:
-            return engine
-    if expected is None:
-        raise UnsupportedModel(
-            f"{type(suffix.model).__name__} has no forward derivative: {failure_of_general}; "
-            "use scope head, or a model without that operation"
-        )
-    return Generic(suffix, "; ".join(reasons))
+            return engine, reasons
+    return None, reasons
 
 
 def check(model: nn.Module) -> None:
@@ -114,12 +179,16 @@ def _difference(suffix: Suffix, direction: Tangent) -> tuple[Tensor, Tensor]:
         return features(0.0), (8 * near - far) / (12 * STEP)
 
 
-def _gap(result: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> str:
-    """Name the part that differs by more than rounding and kinks explain; empty if none does."""
+def _gap(result: Values, expected: Values, bounds: Bounds | None = None) -> str:
+    """Name the part that differs by more than rounding and kinks explain; empty if none does.
+
+    `bounds`: by default those of a model that was not rounded.
+    """
     (phi, along), (own_phi, own_along) = result, expected
-    if not (phi - own_phi).norm() <= _same_phi(phi) * own_phi.norm():
+    most = bounds or Bounds(_same_phi(phi), AGREE)
+    if not (phi - own_phi).norm() <= most.phi * own_phi.norm():
         return "the features"
-    return "" if (along - own_along).norm() <= AGREE * own_along.norm() else "the derivative"
+    return "" if (along - own_along).norm() <= most.along * own_along.norm() else "the derivative"
 
 
 def _same_phi(phi: Tensor) -> float:

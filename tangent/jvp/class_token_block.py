@@ -51,7 +51,9 @@ class TokenBlock:
         """`prefix`: the block's name in the model, with a dot."""
         self._block, self._last = block, cast(Any, suffix.model).norm
         self.suffix = suffix
-        self._parameters = BlockParameters(suffix.base, prefix)
+        self._parameters = BlockParameters({n: suffix.exact[n] for n in suffix.base}, prefix)
+        self._type = suffix.probe.dtype
+        self._folded = self._parameters.folded.to(self._type)
         attention = block.attn
         self._heads, self._size = attention.num_heads, attention.head_dim
         self._scale = attention.scale
@@ -86,7 +88,7 @@ class TokenBlock:
         return at.tokens / at.token_scale + at.token_mean
 
     def prepare(self, direction: Tangent) -> Folded:
-        return self._parameters.fold(direction)
+        return self._parameters.fold(direction).to(self._type)
 
     def push(self, rows: Tensor, prepared: Sequence[Folded]) -> tuple[Tensor, list[Tensor]]:
         with torch.no_grad():
@@ -107,7 +109,7 @@ class TokenBlock:
         return Constants(*(part.unflatten(1, shape) for part, shape in parts))
 
     def _primal(self, tokens: Tensor) -> Constants:
-        base, block = self._parameters.folded, self._block
+        base, block = self._folded, self._block
         normal, mean, scale = _normalised(tokens, block.norm1.eps)
         wq, wk, wv, bq, bv = self._by_head(*base.qkv)
         query = (F.linear(normal[:, 0], wq.flatten(0, 1), bq) * self._scale).view(
@@ -151,7 +153,7 @@ class TokenBlock:
 
         Only the products of an image's own rows with a direction are computed one by one.
         """
-        base = self._parameters.folded
+        base = self._folded
         _, wk, wv, _, _ = self._by_head(*base.qkv)
         own = [self._by_head(*d.qkv) for d in ds]
         first = at.tokens[:, 0]
@@ -180,7 +182,7 @@ class TokenBlock:
 
     def _back(self, at: Constants, cotangent: Tensor) -> Folded:
         """Jᵀ·cotangent: the same products in reverse; b_k has none, as it moves no score."""
-        base = self._parameters.folded
+        base = self._folded
         _, wk, wv, _, _ = self._by_head(*base.qkv)
         last = ((at.last * cotangent).sum(0), cotangent.sum(0))
         token = _norm_along(cotangent * base.last[0], at.last, at.last_scale)

@@ -9,7 +9,7 @@ Tangent = dict[str, Tensor]  # parameter name -> direction
 Prepared = Any  # a direction as an engine needs it, computed once for all passes
 
 
-class Engine(Protocol):
+class Answerer(Protocol):
     """phi and its derivative J over the backbone's tangent parameters, at the base parameters.
 
     A *row* holds all that the engine needs of an image for any direction. Its prefix and primal
@@ -22,14 +22,18 @@ class Engine(Protocol):
     def rows(self, images: Tensor) -> Tensor:
         """Return images (B, 3, S, S) as rows (B, …), which a training caches."""
 
-    def activation(self, rows: Tensor) -> Tensor:
-        """Return the input of the suffix for these rows."""
-
     def prepare(self, direction: Tangent) -> Prepared:
         """Return the direction in the engine's own form."""
 
     def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
         """Return phi (B, width), and J·direction (B, width) for every direction."""
+
+
+class Engine(Answerer, Protocol):
+    """An engine that trainings can use too: it also has Jᵀ."""
+
+    def activation(self, rows: Tensor) -> Tensor:
+        """Return the input of the suffix for these rows."""
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         """Return phi and Jᵀ·cotangent, summed over the rows."""

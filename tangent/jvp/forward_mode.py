@@ -45,8 +45,8 @@ class Rules:
 
     def prepare(self, direction: Tangent) -> Seeds:
         """Return the directions of the parameters; a folded pair counts as one convolution."""
-        parameters = self.suffix.parameters
-        seeds = [(p, direction[name]) for name, p in parameters.items() if name not in self._folded]
+        parameters = self.suffix.parameters.items()
+        seeds = [(p, direction[name].to(p)) for name, p in parameters if name not in self._folded]
         return seeds + [
             pair for fold in self._folds if fold.names for pair in fold.seeds(direction)
         ]

@@ -10,8 +10,12 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from tangent.backbones.casting import NARROW, wide
 from tangent.backbones.suffix import Suffix
 from tangent.jvp.engine import Tangent
+
+GROUP_NORMS = F.group_norm, torch.group_norm
+NORMS = (*GROUP_NORMS, F.layer_norm, torch.layer_norm)
 
 
 class Generic:
@@ -29,13 +33,14 @@ class Generic:
         return rows
 
     def prepare(self, direction: Tangent) -> Tangent:
-        return {name: direction[name] for name in self.suffix.base}  # torch requires this order
+        base = self.suffix.base.items()
+        return {name: direction[name].to(p) for name, p in base}  # torch requires this order
 
     def push(self, rows: Tensor, prepared: Sequence[Tangent]) -> tuple[Tensor, list[Tensor]]:
         def features(parameters: Tangent) -> Tensor:
             return self.suffix.features(parameters, rows)
 
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _ContiguousGroupNorms():
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Norms():
             pushed = [
                 jvp(features, (self.suffix.base,), (direction,))[:2] for direction in prepared
             ]
@@ -46,10 +51,12 @@ class Generic:
         return self.suffix.vjp(rows, cotangent)
 
 
-class _ContiguousGroupNorms(TorchFunctionMode):
-    """Gives group norms contiguous copies: torch's forward derivative fails on other strides.
+class _Norms(TorchFunctionMode):
+    """Gives norms what torch's forward derivative of them can use.
 
-    `contiguous` would not do: it leaves a tangent as it is where the value is contiguous already.
+    Of a group norm it fails on strides, so the input is copied; `contiguous` would not do: it
+    leaves a tangent as it is where the value is contiguous already. Of 16 bits it returns 32 on
+    some devices, so norms of them are computed in 32 bits and rounded.
     """
 
     def __torch_function__(
@@ -59,6 +66,15 @@ class _ContiguousGroupNorms(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is F.group_norm or func is torch.group_norm:
+        kwargs = dict(kwargs or {})
+        if func in GROUP_NORMS:
             args = (args[0].clone(memory_format=torch.contiguous_format), *args[1:])
-        return func(*args, **(kwargs or {}))
+        if func in NORMS and args and args[0].dtype in NARROW:
+            named = {name: _wide(value) for name, value in kwargs.items()}
+            normal: Tensor = func(*map(_wide, args), **named)
+            return normal.to(args[0].dtype)
+        return func(*args, **kwargs)
+
+
+def _wide(value: Any) -> Any:
+    return wide(value) if isinstance(value, Tensor) else value

@@ -30,6 +30,22 @@ class Folded:
     ls2: Tensor | None
     last: tuple[Tensor, Tensor]  # gain and shift of the model's last norm
 
+    def to(self, kind: torch.dtype) -> "Folded":
+        """Return it with all numbers in this type."""
+
+        def pair(layer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return layer[0].to(kind), layer[1].to(kind)
+
+        return Folded(
+            qkv=pair(self.qkv),
+            proj=pair(self.proj),
+            fc1=pair(self.fc1),
+            fc2=pair(self.fc2),
+            ls1=None if self.ls1 is None else self.ls1.to(kind),
+            ls2=None if self.ls2 is None else self.ls2.to(kind),
+            last=pair(self.last),
+        )
+
 
 class BlockParameters:
     """The base parameters of one block and of the last norm, by their names in the model."""

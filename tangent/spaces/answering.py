@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tangent.backbones.features import with_constant
 from tangent.components.delta import Delta
-from tangent.jvp import Engine, Prepared
+from tangent.jvp import Answerer, Prepared
 
 CHUNK = 32  # images in one forward pass of a prediction
 
@@ -23,17 +23,29 @@ class _Head:
     prepared: Prepared
 
 
+def read(
+    engine: Answerer, rows: Tensor, prepared: Sequence[Prepared]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction."""
+    phi, pushed = engine.push(rows, prepared)
+    return with_constant(phi.double()), pushed
+
+
 class Answering:
     """The part of a space that answers; `tangent.spaces.space.Space` is the rest of it."""
 
     device: torch.device
     dtype: torch.dtype
     width: int  # of phi
-    engine: Engine | None  # None at a linear scope
     _heads: WeakKeyDictionary[Delta, _Head]
 
-    def readout(self, images: Tensor) -> Tensor:
-        """Return psi (B, D) of images (B, 3, S, S) at a linear scope."""
+    @property
+    def answerer(self) -> Answerer | None:
+        """The engine of answers; None at a linear scope."""
+        raise NotImplementedError
+
+    def answered_readout(self, images: Tensor) -> Tensor:
+        """Return psi (B, D) of images (B, 3, S, S) at a linear scope, as answers read it."""
         raise NotImplementedError
 
     def base_rows(self, labels: Sequence[str]) -> Tensor:
@@ -78,22 +90,20 @@ class Answering:
 
     def rows(self, images: Tensor) -> Tensor:
         """Return the part of an answer that no delta changes: psi, or the engine's rows."""
-        images = images.to(self.device, self.dtype)
-        return self.readout(images) if self.engine is None else self.engine.rows(images)
+        images, engine = images.to(self.device, self.dtype), self.answerer
+        return self.answered_readout(images) if engine is None else engine.rows(images)
 
     def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
         """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction.
 
         At a linear scope, which has no directions, the second is empty.
         """
-        if self.engine is None:
-            return rows.double(), []
-        phi, pushed = self.engine.push(rows, prepared)
-        return with_constant(phi.double()), pushed
+        engine = self.answerer
+        return (rows.double(), []) if engine is None else read(engine, rows, prepared)
 
     def _answers(self, rows: Tensor, heads: Sequence[_Head]) -> tuple[Tensor, list[Tensor]]:
         psi, pushed = self.push(rows, [head.prepared for head in heads])
-        if self.engine is None:
+        if self.answerer is None:
             return psi, [psi @ head.rows.T for head in heads]
         return psi, [
             psi @ head.rows.T + along.double() @ head.base[:, : self.width].T
@@ -109,5 +119,5 @@ class Answering:
     def _prepare_head(self, delta: Delta) -> _Head:
         base = self.base_rows(delta.labels).to(self.device)
         directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
-        prepared = self.engine.prepare(directions) if self.engine else None
+        prepared = self.answerer.prepare(directions) if self.answerer else None
         return _Head(base, base + delta.head.to(self.device), prepared)

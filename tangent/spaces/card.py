@@ -25,6 +25,7 @@ from tangent.backbones.from_tensors import backbone_of, check_architecture
 from tangent.components.file_header import header_of, json_of
 from tangent.errors import BadCard, BadComponent, FingerprintMismatch, ProbeMismatch
 from tangent.reproducibility import environment, hash_images
+from tangent.spaces.answering import read
 from tangent.spaces.opening import space_of
 from tangent.spaces.space import Space
 from tangent.vocabulary import is_scope
@@ -114,7 +115,7 @@ def probe_of(space: Space) -> Tensor:
     images = hash_images(space.image_size).to(space.device, space.dtype)
     if space.engine is None:
         return space.readout_alone(images).double().cpu()
-    return space.push(space.engine.rows(images), [])[0].double().cpu()
+    return read(space.engine, space.engine.rows(images), [])[0].cpu()
 
 
 def read_card(path: Path) -> Card:

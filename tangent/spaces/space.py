@@ -7,10 +7,11 @@ what the head reads and a_l the base row of label l:
 """
 
 from collections.abc import Sequence
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tangent.backbones.features import (
     COARSE,
@@ -27,19 +28,32 @@ from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.components.component import Component
 from tangent.components.grid_runs import Runs, runs
-from tangent.errors import BadComponent, FingerprintMismatch
-from tangent.jvp import choose
+from tangent.errors import BadComponent, FingerprintMismatch, UnsupportedModel
+from tangent.jvp import Answerer, choose
 from tangent.spaces.answering import Answering
 from tangent.spaces.devices import device_of
 from tangent.spaces.fingerprint import fingerprint_of
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from tangent.spaces.narrow import Narrow
+from tangent.spaces.precision import (
+    AUTO,
+    CANDIDATE,
+    DECISIONS,
+    IMAGES,
+    PRECISIONS,
+    Clock,
+    Pass,
+    Precision,
+    asked,
+    decided,
+    products,
+    ratio,
+)
 
 
 class Space(Answering):
     """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
 
-    _half: torch.dtype | None = None
+    _narrow: Narrow | None = None  # where answers are in 16 bits
     grid: Grid | None = None  # at linear scopes, once it is measured
 
     def __init__(
@@ -55,14 +69,15 @@ class Space(Answering):
     ) -> None:
         """`declared`: labels that every component is trained against, with zero targets.
 
-        `precision`: one of PRECISIONS, in which the frozen part multiplies; norms, the tangent part
-        and all sums stay in the backbone's own type, and so do components and the fingerprint.
+        `precision`: of answers, `auto` or one of PRECISIONS. In 16 bits a rounded copy of the model
+        answers; sums over labels are in float64. `readout`, `engine`, fingerprint, trainings and
+        statistics stay those of the backbone in its own type.
 
         `tf32`: a GPU may round float32 to TF32; all spaces of a process must have the same.
 
         Raises:
             UnknownScope: no such scope, or fewer blocks than it asks for.
-            UnsupportedModel: the backbone lacks blocks or depths, or has no forward derivative.
+            UnsupportedModel: it lacks blocks, depths or a derivative, or overflows in 16 bits.
             NonFinite: a weight is NaN or Inf.
         """
         names = tangent_parameters(backbone.model, scope)
@@ -70,9 +85,8 @@ class Space(Answering):
         self.model = backbone.model.to(self.device)
         self.backbone, self.scope = backbone.name, scope
         self.declared = tuple(sorted(set(declared)))
-        self.preprocess = backbone.preprocess
+        self.pretrained, self.preprocess = backbone, backbone.preprocess
         self.image_size, self.width = backbone.image_size, backbone.width
-        self.pretrained = backbone
         self.dtype = next(self.model.parameters()).dtype
         self.suffix = Suffix(backbone, names) if names else None
         self.engine = choose(self.suffix) if self.suffix else None
@@ -80,13 +94,55 @@ class Space(Answering):
         self._backbone_fingerprint = backbone.fingerprint
         self.readout_width, self.grid = self._measure_readout(grid)
         self.fingerprint = fingerprint_of(backbone.fingerprint, scope, self.declared, self.grid)
-        self._set_precision(precision)  # from here on: the fingerprint does not depend on it
+        self._set_precision(precision)
         self.parameters_tangent = self._tangent_parameters()
 
     def _set_precision(self, precision: str) -> None:
-        self._half = PRECISIONS[precision]
-        if self.suffix:
-            self.suffix.prefix_type = self._half
+        """Prepare answers in this precision; all else of the space is what it is without it."""
+        if precision == AUTO:
+            about = self.backbone, self.scope, self.pretrained.fingerprint
+            kind = *about, str(self.device), torch.get_num_threads()
+            found = DECISIONS.made(kind, self._fastest_precision)
+        else:
+            found = asked(precision)
+        self.precision, self.precision_reason = found.name, found.reason
+        rounded_to = PRECISIONS[found.name]
+        self._narrow = None if rounded_to is None else self._narrow or self._narrowed(rounded_to)
+
+    def _fastest_precision(self, clock: Clock) -> Precision:
+        """Return the format in which this machine answers fastest; keep the copy that was made."""
+        found = products(self.device, clock)
+        if found >= 1:
+            return decided(found, "a matrix product")
+        try:
+            narrow = self._narrow = self._narrowed(PRECISIONS[CANDIDATE])
+        except UnsupportedModel as error:
+            return Precision("float32", str(error))
+        images = self._noise(IMAGES)
+        return decided(ratio(self._pass(images, narrow), self._pass(images), clock), "an answer")
+
+    def _narrowed(self, kind: torch.dtype | None) -> Narrow:
+        assert kind is not None
+        narrow = Narrow(self.pretrained, kind)
+        if self.suffix is None or self.engine is None:
+            with torch.inference_mode():
+                return narrow.reading(self._read, self._noise(IMAGES))
+        return narrow.at_blocks(self.suffix, self.engine)
+
+    def _pass(self, images: Tensor, narrow: Narrow | None = None) -> Pass:
+        """Return the pass of an answer; its last number is waited for."""
+        if self.suffix is None:
+            read = narrow.readout if narrow else partial(self._read, self.model)
+            return torch.inference_mode()(lambda: read(images)[-1, -1].item())
+        engine = narrow.engine if narrow else self.engine
+        assert engine is not None
+        prepared = [engine.prepare(self.suffix.base)]
+        return lambda: engine.push(engine.rows(images), prepared)[1][0][-1, -1].item()
+
+    @property
+    def answerer(self) -> Answerer | None:
+        """The engine of answers; None at a linear scope. In 32 bits it is `engine` itself."""
+        return self.engine if self._narrow is None else self._narrow.engine
 
     @property
     def parameters_total(self) -> int:
@@ -161,16 +217,22 @@ class Space(Answering):
     @torch.inference_mode()
     def readout(self, images: Tensor) -> Tensor:
         """Return psi (B, D) of images (B, 3, S, S) at a linear scope, in one pass; on the grid."""
-        images = images.to(self.device, self.dtype)
-        half = self._half
-        with torch.autocast(self.device.type, half, enabled=half is not None):
-            read = (
-                head2toe(self.model, images)
-                if self.scope == "head2toe"
-                else with_constant(self.model(images))
-            )
-        read = read.to(self.dtype)
-        return read if self.grid is None else self.grid.round(read)
+        return self._on_grid(self._read(self.model, images.to(self.device, self.dtype)))
+
+    @torch.inference_mode()
+    def answered_readout(self, images: Tensor) -> Tensor:
+        """Return `readout` as answers have it: of the model in their precision."""
+        if self._narrow is None:
+            return self.readout(images)
+        return self._on_grid(self._narrow.readout(images.to(self.device)))
+
+    def _read(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Return psi (B, D) of a model at a linear scope, not rounded to the grid."""
+        return head2toe(model, images) if self.scope == "head2toe" else with_constant(model(images))
+
+    def _on_grid(self, psi: Tensor) -> Tensor:
+        psi = psi.to(self.dtype)
+        return psi if self.grid is None else self.grid.round(psi)
 
     def readout_alone(self, images: Tensor) -> Tensor:
         """Return `readout` with every image's bits independent of the others, for statistics."""
@@ -180,10 +242,13 @@ class Space(Answering):
         """Measure the width of psi and, at a linear scope, its grid on noise: on the base alone."""
         if not self.joint_is_exact:
             return self.width + 1, None
-        generator = torch.Generator().manual_seed(0)
-        probe = torch.rand(3, 3, self.image_size, self.image_size, generator=generator)
-        psi = self.readout(probe).cpu()
+        psi = self.readout(self._noise(3)).cpu()
         return psi.shape[1], grid_of(psi[:, : self.width], psi.shape[1], fineness)
+
+    def _noise(self, count: int) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.rand(count, 3, self.image_size, self.image_size, generator=generator)
+        return noise.to(self.device, self.dtype)
 
 
 def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:

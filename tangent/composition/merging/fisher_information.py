@@ -21,6 +21,7 @@ from tangent.composition.merging.kronecker import Kronecker
 from tangent.composition.merging.merge_method import MergeInputs
 from tangent.composition.merging.task_vectors import HEAD
 from tangent.errors import BadDerivation
+from tangent.spaces.answering import read
 from tangent.spaces.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source
@@ -147,7 +148,7 @@ class ParentData:
         if engine is None:
             return rows.double(), rows.double() @ head.T
         directions = {name: value.to(rows) for name, value in self.component.backbone.items()}
-        psi, (along,) = self.space.push(rows, [engine.prepare(directions)])
+        psi, (along,) = read(engine, rows, [engine.prepare(directions)])
         return psi, psi @ head.T + along.double() @ self.base[:, : self.space.width].T
 
     def _roots(self, logits: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tangent.backbones.casting import wide
 from tangent.jvp.dual import Duals, NoRule, Tangents, rule
 
 T: Any = Tensor
@@ -58,17 +59,18 @@ def rms_norm(
     duals: Duals, x: Tensor, shape: Any, weight: Maybe = None, eps: float | None = None
 ) -> tuple[Tensor, Tangents]:
     """x̂ = x/r, r² = mean(x²) + ε: ẏ = γ⊙(ẋ - x̂·mean(x̂⊙ẋ))/r + x̂⊙δγ."""
-    shape = tuple(shape)
+    shape, kind = tuple(shape), x.dtype
     over = tuple(range(-len(shape), 0))
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
-    scale = torch.rsqrt(x.square().mean(over, keepdim=True) + eps)
-    plain = x * scale
+    eps = torch.finfo(kind).eps if eps is None else eps
+    exact = wide(x)
+    scale = torch.rsqrt(exact.square().mean(over, keepdim=True) + eps)
+    plain = exact * scale
     moved = []
     for dx, d_gain in duals.along(x, weight):
         if dx is not None:
             dx = (dx - plain * (plain * dx).mean(over, keepdim=True)) * scale
-        moved.append(_affine(dx, plain, weight, d_gain, None))
-    return plain if weight is None else plain * weight, moved
+        moved.append(_affine(dx, plain, weight, d_gain, None).to(kind))
+    return (plain if weight is None else plain * weight).to(kind), moved
 
 
 @rule(F.group_norm, torch.group_norm)
@@ -142,7 +144,7 @@ def batch_norm(
     if training or running_mean is None or running_var is None:
         raise NoRule(F.batch_norm, "uses the batch's own statistics")
     channels = (-1, *[1] * (x.ndim - 2))
-    scale = torch.rsqrt(running_var + eps)
+    scale = torch.rsqrt(wide(running_var) + eps).to(running_var)
     gain = scale if weight is None else scale * weight
     result = F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     moved = []
@@ -209,10 +211,10 @@ def softmax(
 ) -> tuple[Tensor, Tangents]:
     """J7's Ṗ = P⊙ẋ - P⊙rowsum(P⊙ẋ): symmetric, so the kernel of back-propagation computes it."""
     own = duals.of(x) or []
-    if x.dtype in (torch.float16, torch.bfloat16) or kwargs.get("dtype"):
-        raise NoRule(F.softmax, "changes the type")
-    result = torch.softmax(x, dim)
-    return result, [aten._softmax_backward_data(t, result, dim, x.dtype) for t in own]
+    kind = kwargs.get("dtype") or next((a for a in args if isinstance(a, torch.dtype)), None)
+    result = torch.softmax(x, dim, dtype=kind)  # in a type of its own, under autocast too
+    kind = result.dtype
+    return result, [aten._softmax_backward_data(t.to(kind), result, dim, kind) for t in own]
 
 
 @rule(F.normalize)

@@ -246,33 +246,6 @@ def test_an_unknown_backbone_is_refused():
         tangent.open_space("resnet_mikro_32", "head")
 
 
-@pytest.mark.parametrize("scope", ["head", "head2toe", "last-block"])
-@pytest.mark.parametrize("name", ["vit", "resnet_basic"])
-def test_half_precision_is_the_frozen_parts_alone(name, scope):
-    """The answer moves by bfloat16's rounding; space, tangent and sums stay what they were."""
-    full = tangent.Space(backbone(name, torch.float32), scope)
-    half = tangent.Space(backbone(name, torch.float32), scope, precision="bfloat16")
-    assert half.fingerprint == full.fingerprint
-    x, some = pixels(name, 5).float(), delta(full, 0)
-    expected, found = full.logits(x, some), half.logits(x, some)
-    assert found.dtype == torch.float32
-    assert 0 < relative(found, expected) <= 5e-2
-    if half.engine is not None:
-        rows = half.engine.rows(x)
-        assert rows.dtype == torch.float32
-        assert torch.equal(
-            half.engine.push(rows, [half.engine.prepare(some.backbone)])[1][0],
-            full.engine.push(rows, [full.engine.prepare(some.backbone)])[1][0],
-        )
-
-
-def test_at_scope_all_nothing_is_frozen_and_half_precision_changes_nothing():
-    full = tangent.Space(backbone("vit", torch.float32), "all")
-    half = tangent.Space(backbone("vit", torch.float32), "all", precision="bfloat16")
-    x, some = pixels("vit", 3).float(), delta(full, 0)
-    assert torch.equal(half.logits(x, some), full.logits(x, some))
-
-
 def test_auto_is_the_gpu_where_there_is_one_and_else_the_processor(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of("auto").type == "cpu"

@@ -10,6 +10,7 @@ Rule = Literal["average", "weighted", "joint", "discriminant"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 Objective = Literal["squared", "cross_entropy"]  # of weights that are fitted to labelled images
 Constraint = Literal["none", "non_negative", "simplex"]  # on fitted weights
+PrecisionName = Literal["float32", "bfloat16", "float16"]  # a number format of answers
 
 SCOPES = ("head", "head2toe", "last-block", "last-N-blocks", "all")
 LINEAR = ("head", "head2toe")  # scopes at which rule joint is exact

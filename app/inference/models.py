@@ -8,6 +8,7 @@ import numpy as np
 
 from tangent.backbones.geometry import Geometry
 from tangent.components.source import Source
+from tangent.vocabulary import PrecisionName
 
 # `mixed`: in batches with other requests' images. `each`: every image in a pass of its own, whose
 # bits depend on nothing else. `alone`: in batches of the request's own images, whose bits depend on
@@ -29,7 +30,7 @@ class SpaceKey:
     backbone: str
     scope: str
     declared: tuple[str, ...]
-    precision: str
+    precision: str  # of answers, as the setting says it: auto among others
     fingerprint: str | None = None  # of a space that there is; an earlier version may have made it
 
 
@@ -48,6 +49,7 @@ class OpenedSpace:
     engine_reason: str
     default_rule: str
     license: str | None  # of the backbone's weights
+    precision: PrecisionName  # of answers
     geometry: Geometry  # of its images
 
 

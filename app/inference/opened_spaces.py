@@ -28,9 +28,9 @@ from app.inference.space_cache import SpaceCache
 from app.settings import Settings
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
+from tangent.vocabulary import PrecisionName
 
 RETRY_SECONDS = 60
-TRAINED = "float32"  # the precision of every training, whatever that of answers
 
 Members = Sequence[tuple[Component, float | None]]
 Status = Literal["ready", "unavailable", "not_opened"]
@@ -66,8 +66,7 @@ class OpenedSpaces:
         self._precision, self._decoder = settings.precision, decoder_of(settings)
         self.decoding = SharedOrders(self._decoder)
         self._faults: dict[str, Fault] = {}  # by the space's name
-        # By the names and fingerprints that have opened so, the licences of their weights.
-        self._seen: dict[tuple[str, str], str | None] = {}
+        self._seen: dict[tuple[str, str], OpenedSpace] = {}  # by names and fingerprints
 
     def open(self, backbone: str, scope: str, declared: Sequence[str]) -> OpenedSpace:
         """Return the opened space, from memory if it is one of the last few."""
@@ -86,13 +85,13 @@ class OpenedSpaces:
         space = self._cache.held(self._key(row))
         return space is not None and space.fingerprint == row.fingerprint
 
-    def key(self, row: Space, *, precision: str | None = None) -> SpaceKey:
-        """Return the arguments by which the row's space has opened, by default as for answers.
+    def key(self, row: Space) -> SpaceKey:
+        """Return the arguments by which the row's space has opened.
 
         Raises:
             SpaceUnavailable: as `of`.
         """
-        key = self._key(row, precision)
+        key = self._key(row)
         self._of(row, key)
         return key
 
@@ -126,11 +125,9 @@ class OpenedSpaces:
         if fault is not None:
             raise fault.error()
 
-    def _key(self, row: Space, precision: str | None = None) -> SpaceKey:
+    def _key(self, row: Space) -> SpaceKey:
         declared = tuple(row.declared_labels)
-        return SpaceKey(
-            row.backbone, row.scope, declared, precision or self._precision, row.fingerprint
-        )
+        return SpaceKey(row.backbone, row.scope, declared, self._precision, row.fingerprint)
 
     def _of(self, row: Space, key: SpaceKey) -> OpenedSpace:
         space = self._cache.held(key)
@@ -176,7 +173,13 @@ class OpenedSpaces:
 
     def license(self, row: Space) -> str | None:
         """Return the licence of the weights, if the space has opened here and they have one."""
-        return self._seen.get((row.name, row.fingerprint))
+        opened = self._seen.get((row.name, row.fingerprint))
+        return None if opened is None else opened.license
+
+    def precision(self, row: Space) -> PrecisionName | None:
+        """Return the number format of answers, if the space has opened here."""
+        opened = self._seen.get((row.name, row.fingerprint))
+        return None if opened is None else opened.precision
 
     def count_unavailable(self) -> int:
         """Return the number of spaces that have not opened as their rows say."""
@@ -189,7 +192,7 @@ class OpenedSpaces:
 
     def _note_opened(self, row: Space, space: OpenedSpace) -> None:
         self._faults.pop(row.name, None)
-        self._seen[row.name, row.fingerprint] = space.license
+        self._seen[row.name, row.fingerprint] = space
 
     def _note(self, row: Space, error: SpaceUnavailable) -> None:
         error.extra["retry_after"] = RETRY_SECONDS

@@ -23,7 +23,7 @@ from app.errors import Invalid
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Model
-from app.inference.opened_spaces import TRAINED, source_of
+from app.inference.opened_spaces import source_of
 from app.inference.selection import (
     contents,
     read_consistently,
@@ -148,7 +148,7 @@ def _read(parts: Parts, query: SelectionQuery) -> tuple[Selection, Model]:
                 f"an image cannot be left out exactly at scope {selection.space.scope}, only at "
                 "head and head2toe: train a component of the dataset in a space of such a scope"
             )
-        key = parts.spaces.key(selection.space, precision=TRAINED)
+        key = parts.spaces.key(selection.space)
         members = tuple((source_of(part), weight) for part, weight in selection.members)
         return selection, Model(key, members, selection.rule)
 

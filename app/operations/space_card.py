@@ -6,7 +6,6 @@ from app.database.sessions import transaction
 from app.errors import Forbidden
 from app.inference import space_cards
 from app.inference.deletion_gate import Ticket
-from app.inference.opened_spaces import TRAINED
 from app.operations.downloads import IsKnown, StoredFile
 from app.parts import Parts
 from app.store import spaces
@@ -27,7 +26,7 @@ def card_file(parts: Parts, reader: Ticket, name: str, is_known: IsKnown) -> Sto
         row = spaces.get(session, name)
     check_offered(row.backbone, parts.settings.space_cards)
     reader.hand_over([space_cards.contents_of(name)])  # opening the space takes its time
-    key = parts.spaces.key(row, precision=TRAINED)
+    key = parts.spaces.key(row)
     write = partial(parts.engine.write_card, key, name)
     version, file = parts.cards.open((name, row.fingerprint), write)
     if is_known(version):

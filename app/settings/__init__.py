@@ -111,9 +111,10 @@ class Settings(Limits):
     device: str = Field(
         "auto", description="torch device for answers and training: auto, cpu, cuda, cuda:1 …"
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = Field(
         "float32",
-        description="number format of the frozen part in answers; training always uses float32",
+        description="number format of answers; auto: bfloat16 where this machine is faster in it; "
+        "training always uses float32; see precision.md",
     )
     tf32: Literal["off", "on"] = Field(
         "off", description="whether a GPU may round float32 to TF32, in answers and trainings"

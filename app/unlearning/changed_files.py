@@ -25,7 +25,7 @@ from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
 from app.inference.engines import AnyEngine
 from app.inference.models import Share, Written
-from app.inference.opened_spaces import TRAINED, OpenedSpaces, source_of
+from app.inference.opened_spaces import OpenedSpaces, source_of
 from app.unlearning.change import DowndatedFile
 from app.unlearning.change_plan import Plan
 from tangent.components.hyperparameters import obstacle_to_downdating
@@ -67,7 +67,7 @@ class Shares:
         return self._known[asked]
 
     def _measured(self, space: Space, views: int, files: Sequence[ImageFile]) -> Share | None:
-        key = self._spaces.key(space, precision=TRAINED)
+        key = self._spaces.key(space)
         budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
         share: Share | None = None
         for start in range(0, len(files), CHUNK):
@@ -166,7 +166,7 @@ def _written(
         return None
     try:
         removed, added = shares.of(space, row.hyperparameters["views"])
-        key, source = spaces.key(space, precision=TRAINED), source_of(row)
+        key, source = spaces.key(space), source_of(row)
         change = partial(engine.change, key, source, path, renamed=plan.renamed)
         return change(removed=removed, added=added)
     except (TangentError, Problem, BlobMissing):

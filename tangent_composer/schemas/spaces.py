@@ -11,7 +11,7 @@ from tangent_composer.labels import MAX_LABEL, fault, tidy
 from tangent_composer.schemas.names import VISIBLE
 from tangent_composer.schemas.predictions import JOINT
 from tangent_composer.schemas.texts import MAX_LISTED, Given
-from tangent_composer.vocabulary import SCOPES
+from tangent_composer.vocabulary import SCOPES, PrecisionName
 
 SCOPE = f"^({'|'.join(SCOPES)})$".replace("N", "[1-9][0-9]?")  # as `is_scope` has it
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -115,6 +115,7 @@ class Openings(Protocol):
     def status(self, row: Any) -> Literal["ready", "unavailable", "not_opened"]: ...
     def fault(self, row: Any) -> Any: ...
     def license(self, row: Any) -> str | None: ...
+    def precision(self, row: Any) -> PrecisionName | None: ...
 
 
 class SpaceOut(BaseModel):
@@ -137,6 +138,7 @@ class SpaceOut(BaseModel):
                     "reason": "the output is linear in fixed features",
                 },
                 "license": "apache-2.0",
+                "precision": "float32",
                 "status": "ready",
                 "unavailable": None,
                 "owner": None,
@@ -160,6 +162,11 @@ class SpaceOut(BaseModel):
         None,
         description="of the backbone's weights, as their publisher says; null: not said, or the "
         "space is not opened yet",
+    )
+    precision: PrecisionName | None = Field(
+        None,
+        description="number format of answers here, see TANGENT_PRECISION; null: the space is not "
+        "opened yet",
     )
     status: Literal["ready", "unavailable", "not_opened"] = Field(
         description="unavailable: its backbone does not open here as it did; predictions, "
@@ -187,6 +194,7 @@ class SpaceOut(BaseModel):
             parameters=Parameters(total=row.parameters_total, tangent=row.parameters_tangent),
             engine=Engine(name=row.engine, reason=row.engine_reason),
             license=opened.license(row),
+            precision=opened.precision(row),
             status=opened.status(row),
             unavailable=fault and Unavailable(code=fault.code, reason=fault.reason),
             owner=row.owner,

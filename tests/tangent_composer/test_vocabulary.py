@@ -19,6 +19,10 @@ def test_the_choices_of_weights_that_are_fitted_are_those_of_the_mathematics():
     assert get_args(vocabulary.Constraint) == mathematics.CONSTRAINTS
 
 
+def test_the_number_formats_of_answers_are_those_of_the_mathematics():
+    assert get_args(vocabulary.PrecisionName) == get_args(mathematics.PrecisionName)
+
+
 def test_the_bounds_of_a_private_training_are_those_of_the_mathematics():
     assert vocabulary.EPSILONS == privacy.EPSILONS
     assert vocabulary.DELTAS == privacy.DELTAS

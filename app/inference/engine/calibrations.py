@@ -15,6 +15,7 @@ from app.inference.models import Calibrated, Copies, Model, Passed
 from tangent.backbones.features import in_fixed_batches
 from tangent.composition.calibration import Calibration, calibrated
 from tangent.composition.leave_one_out import Copy
+from tangent.spaces.answering import read
 
 OTHER_BYTES = 2**14  # of a calibration besides its leverage and the features
 UNJUDGED = Passed((), np.zeros((0, 0), np.float32), 0.0, 0.0, 0.0)  # there is no calibration yet
@@ -141,11 +142,13 @@ def made(
 
 
 def readouts(space: tangent.Space, images: torch.Tensor) -> torch.Tensor:
-    """Return psi (B, D) with every image's bits independent of the others."""
-    if space.engine is None:
+    """Return psi (B, D) as trainings see it, every image's bits independent of the others."""
+    engine = space.engine
+    if engine is None:
         return space.readout_alone(images).cpu()
     with torch.inference_mode():
-        return in_fixed_batches(lambda some: space.push(space.rows(some), [])[0], images).cpu()
+        given = images.to(space.device, space.dtype)
+        return in_fixed_batches(lambda some: read(engine, engine.rows(some), [])[0], given).cpu()
 
 
 def facts(calibration: Calibration) -> Calibrated:

@@ -275,8 +275,7 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
 
     def hash_environment(self, key: SpaceKey) -> dict[str, Any]:
         """Return what the bits of an answer depend on besides the model."""
-        about = hashes.environment(self.opened(key), self.device)
-        return about | {"precision": key.precision}
+        return hashes.environment(self.opened(key), self.device)
 
     def canary(self, key: SpaceKey) -> None:
         """Pass one grey image through the space, unless a batch ended just now."""

@@ -45,5 +45,6 @@ def environment(space: tangent.Space, device: torch.device) -> dict[str, Any]:
     return {
         "passes": tangent.environment(device),
         "processor": reproducibility.processor(),
-        "engine": space.engine_name,
+        "engine": "readout" if space.answerer is None else space.answerer.name,
+        "precision": space.precision,
     }

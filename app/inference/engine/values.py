@@ -52,6 +52,7 @@ def described(space: tangent.Space) -> OpenedSpace:
         engine_reason=space.engine_reason,
         default_rule=space.default_rule,
         license=space.license,
+        precision=space.precision,
         geometry=space.preprocess.geometry,
     )
 

@@ -7,7 +7,7 @@ PROCESSES ?= 2
 PHOTOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help battery client demo run test coverage docs figures lint format audit lock openapi bench bench-accuracy bench-calibration bench-composition bench-load bench-memory bench-page bench-photographs bench-privacy bench-serving bench-training bench-training-memory measured structure clean simulate
+.PHONY: help battery client demo run test coverage docs figures lint format audit lock openapi bench bench-accuracy bench-calibration bench-composition bench-load bench-memory bench-page bench-photographs bench-precision bench-privacy bench-serving bench-training bench-training-memory measured structure clean simulate
 
 help: ## this list
 	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -87,6 +87,9 @@ bench-page: $(STAMP) ## measure when a browser shows the page, and the bytes tha
 
 bench-photographs: $(STAMP) ## measure the shipped backbones on PHOTOS=file.tar of <label>/<photograph>
 	@$(BIN)/python -m benchmarks.photographs --photos $(PHOTOS) $(ARGS)
+
+bench-precision: $(STAMP) ## measure answers in 16 bits: errors of each family, accuracy, calibration
+	@$(BIN)/python -m benchmarks.precision $(ARGS)
 
 bench-serving: $(STAMP) ## measure tangent answers next to plain forward passes
 	@$(BIN)/python -m benchmarks.serving $(if $(PHOTOS),--photos $(PHOTOS)) $(ARGS)

@@ -18,14 +18,17 @@ from benchmarks.battery import figures
 from benchmarks.composition import RATIOS, TARGETS
 from benchmarks.interleaved import RESULTS
 from benchmarks.load import charts, tables
-from benchmarks.serving import ALONE, FOLDED, MANY, MEMBERS, PLAIN, SCOPES
+from benchmarks.precision import answer_rows, error_rows, time_rows
+from benchmarks.serving import ALONE, FOLDED, MANY, MEMBERS, NARROW, PLAIN, SCOPES
 from benchmarks.training import FORWARD, OURS, PAPERS, TUNING
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SHORT = {"vit_tiny_patch16_224": "ViT-Ti", "vit_small_patch16_224": "ViT-S"}
 MANY_ROW = f"{MANY} compositions, one image, last-block"
 SERVING: dict[str, tuple[str, str, str | None]] = {  # row -> way, of which way, reach
+    "plain, bfloat16": (NARROW.format(PLAIN), PLAIN, None),
     "plain, norms folded, channels last": (FOLDED, PLAIN, None),
+    "plain, norms folded, channels last, bfloat16": (NARROW.format(FOLDED), PLAIN, None),
     "**tangent, `all`**": ("all", PLAIN, "ViT 2.6, ResNet 2.3"),
     "its products alone": (ALONE.format("all"), PLAIN, None),
     "**tangent, `last-3-blocks`**": ("last-3-blocks", PLAIN, "ViT 1.25"),
@@ -240,6 +243,14 @@ def bytes_table(found: dict[str, Any]) -> str:
     return f"{about}\n\n{table(statistics_bytes.table(found['rows']))}"
 
 
+def precision_tables(found: dict[str, Any]) -> str:
+    """Return the errors of answers in 16 bits, and what they do to answers."""
+    about = f"{found['machine']}, {found['images']} images of noise a model"
+    kinds = ("errors", error_rows), ("answers", answer_rows), ("times", time_rows)
+    tables = [table(rows(found[kind])) for kind, rows in kinds if found.get(kind)]
+    return "\n\n".join([about, *tables])
+
+
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> result -> its table
     "measured.md": {
         "uneven": uneven,
@@ -250,6 +261,7 @@ PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> resu
         "serving": serving,
         "training": training,
         "composition": composition,
+        "precision": precision_tables,
     },
     "operations.md": {"battery": battery},
     "sizing.md": {"load": load},

@@ -32,11 +32,12 @@ from tangent.backbones.loading import Backbone, create_untrained, wrap
 from tangent.backbones.scope import tangent_parameters
 from tangent.backbones.suffix import Suffix
 from tangent.jvp import choose
-from tangent.jvp.engine import Engine, Tangent
+from tangent.jvp.engine import Answerer, Tangent
 from tangent.jvp.functional import Generic
 
 PLAIN = "plain forward, eager"
 FOLDED = "plain, norms folded, channels last"
+NARROW = "{}, bfloat16"  # the same pass by a rounded copy
 ALONE = "{}: its products alone"
 SCOPES = ("all", "last-3-blocks", "last-block")
 MANY, MEMBERS = 32, 10
@@ -88,7 +89,7 @@ def dual_numbers(model: nn.Module, delta: Tangent, x: Tensor) -> Tensor:
         return forward_ad.unpack_dual(functional_call(model, duals, (x,))).tangent
 
 
-def answer(engine: Engine, x: Tensor, prepared: list[Any]) -> Callable[[], object]:
+def answer(engine: Answerer, x: Tensor, prepared: list[Any]) -> Callable[[], object]:
     """A tangent answer from images on, the prefix included."""
     return lambda: engine.push(engine.rows(x), prepared)
 
@@ -129,7 +130,10 @@ def ways(
 
         folded: nn.Module = fuse(copy.deepcopy(model))
         folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found[FOLDED] = plain(folded, x.contiguous(memory_format=torch.channels_last))
+        last = x.contiguous(memory_format=torch.channels_last)
+        found[FOLDED] = plain(folded, last)
+        found[NARROW.format(FOLDED)] = plain(copy.deepcopy(folded).bfloat16(), last.bfloat16())
+    found[NARROW.format(PLAIN)] = plain(copy.deepcopy(model).bfloat16(), x.bfloat16())
     for scope in SCOPES:
         suffix = Suffix(backbone, tangent_parameters(backbone.model, scope))
         engine, delta = choose(suffix), direction(suffix)

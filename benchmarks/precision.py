@@ -1,0 +1,249 @@
+"""Measures answers in 16 bits beside those in float32 and float64.
+
+    make bench-precision           (or: python -m benchmarks.precision --help)
+
+Of shipped backbones, and of backbones of timm with fresh weights: the relative error of the logits
+of ten labels and of J·δ, against torch.func.jvp of the whole model in float64, with a δ of a tenth
+of the weights' own size. Of components trained on the digits: what rounding does to the accuracy,
+the calibration error and the novelty of answers to test images. With --times, also the times of
+passes, all in turn in one process.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+import tangent
+from app.inference.models import Calibrated, Passed
+from app.inference.reliability import Reliability
+from benchmarks.accuracy.pictures import handwritten_digits
+from benchmarks.interleaved import RESULTS, machine, timed
+from benchmarks.serving import answer, direction, fresh, plain
+from tangent.backbones.casting import cast
+from tangent.backbones.loading import Backbone, shipped_backbones, wrap
+from tangent.composition.calibration import Calibration, calibrated
+from tangent.composition.leave_one_out import Copy
+from tangent.jvp.functional import Generic
+from tangent.spaces.answering import CHUNK
+from tangent.spaces.precision import PRECISIONS
+
+MODELS = (
+    *("vit_micro_32", "resnet_micro_32", "tf_efficientnet_lite0"),
+    *("vit_tiny_patch16_224", "convnext_atto", "swin_tiny_patch4_window7_224", "mixer_s16_224"),
+)
+BLOCKS = ("last-block", "all")
+LABELS = tuple("abcdefghij")
+WHAT = ("logits", "derivative")
+NEW = 0.95  # of novelty
+PHRASE = "{} pass, {}"
+
+
+def backbone_of(name: str) -> Backbone:
+    """Return the shipped backbone, or timm's with seeded weights."""
+    if name in shipped_backbones():
+        return tangent.load_backbone(name)
+    return wrap(name, fresh(name, "cpu"))
+
+
+def noise(backbone: Backbone, count: int) -> Tensor:
+    """Return images of normal noise."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(count, 3, backbone.image_size, backbone.image_size, generator=generator)
+
+
+def errors(name: str, scope: str, count: int) -> dict[str, Any]:
+    """Return the relative errors of a model's answers to noise, in every format."""
+    exact = tangent.Space(cast(backbone_of(name), torch.float64), scope)
+    assert exact.suffix is not None
+    images = noise(exact.pretrained, count)
+    general, delta = Generic(exact.suffix, "the judge"), direction(exact.suffix)
+    phi, (along,) = general.push(general.rows(images.double()), [general.prepare(delta)])
+    rows = exact.base_rows(LABELS)[:, :-1]
+    logits = (phi + along) @ rows.T
+    found: dict[str, Any] = {"model": name, "scope": scope}
+    for precision in PRECISIONS:
+        space = tangent.Space(backbone_of(name), scope, precision=precision)
+        engine = space.answerer
+        assert engine is not None
+        moved = {key: value.float() for key, value in delta.items()}
+        own, (pushed,) = engine.push(engine.rows(images), [engine.prepare(moved)])
+        answered = (own.double() + pushed.double()) @ rows.T
+        found[precision] = {
+            "logits": relative(answered, logits),
+            "derivative": relative(pushed.double(), along),
+        }
+    return found
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Return the difference's Euclidean norm over the expected one."""
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+class Trained(NamedTuple):
+    """A component of the digits in the space of float32, and its calibration."""
+
+    space: tangent.Space
+    delta: tangent.Delta
+    calibration: Calibration
+
+
+def trained(backbone: str, scope: str, some: int) -> Trained:
+    """Train on all training images, calibrate by some of them."""
+    space, data = tangent.open_space(backbone, scope), handwritten_digits().train
+    images = torch.stack([space.preprocess(image) for image in data[0]])
+    with tempfile.TemporaryDirectory() as folder:
+        given = tangent.Hyperparameters.resolve(scope, {})
+        fitted = tangent.fit(space, Held(images, data[1]), given, scratch=Path(folder))
+    parts = [(fitted.component, None)]
+    delta = tangent.compose(space, parts, "joint", shas=["of the only component"])
+    chosen = np.random.default_rng(0).permutation(len(images))[:some].tolist()
+    psi = space.readout_alone(images[chosen])
+    copies = [[Copy(0, data[1][i])] for i in chosen]
+    return Trained(space, delta, calibrated(space, parts, "joint", psi, copies))
+
+
+class Held:
+    """Labelled images in memory."""
+
+    def __init__(self, images: Tensor, labels: Sequence[str]) -> None:
+        self.images, self.labels = images, list(labels)
+
+    def batches(self, size: int) -> Any:
+        """Yield the images in batches."""
+        return iter(self.images.split(size))
+
+
+def answers(backbone: str, scope: str, calibrating: int, asked: int) -> dict[str, Any]:
+    """Return what test images are answered in every format."""
+    about = trained(backbone, scope, calibrating)
+    pictures, names = handwritten_digits().test
+    images = torch.stack([about.space.preprocess(image) for image in pictures[:asked]])
+    found: dict[str, Any] = {"backbone": backbone, "scope": scope, "images": len(images)}
+    for precision in PRECISIONS:
+        space = tangent.open_space(backbone, scope, precision=precision)
+        own = [0] * len(images)
+        pairs = space.answers_of_own(images, [about.delta], own)
+        found[precision] = judged(about, pairs, names[:asked])
+    return found
+
+
+def judged(
+    about: Trained, pairs: Sequence[tuple[Tensor, Tensor]], truth: Sequence[str]
+) -> dict[str, float]:
+    """Return accuracy, calibration error and the share of images that count as new."""
+    made, labels = about.calibration, about.delta.labels
+    assert made.leverage is not None
+    logits = torch.stack([row for row, _ in pairs]).numpy()
+    novelty = made.novelty(made.leverage.of(torch.stack([psi for _, psi in pairs])))
+    reliability = Reliability()
+    facts = Calibrated(made.images, made.temperature, None, None)
+    reliability.add(Passed(labels, logits, 0.0, 0.0, 0.0, facts), truth)
+    result = reliability.result()
+    assert result is not None
+    right = np.array(labels)[logits.argmax(1)] == np.array(truth)
+    return {
+        "accuracy": float(right.mean()),
+        "calibration_error": float(result["expected_calibration_error"]),
+        "negative_log_likelihood": float(result["negative_log_likelihood"]),
+        "above": float((novelty > NEW).double().mean()),
+    }
+
+
+def times(name: str, batch: int, rounds: int) -> dict[str, Any]:
+    """Return the seconds of plain passes and of answers at the last block, in each format."""
+    ways: dict[str, Callable[[], object]] = {}
+    for precision, kind in PRECISIONS.items():
+        space = tangent.Space(backbone_of(name), "last-block", precision=precision)
+        engine, images = space.answerer, noise(space.pretrained, batch)
+        assert engine is not None and space.suffix is not None
+        model = space.model if kind is None else cast(space.pretrained, kind).model
+        ways[PHRASE.format("plain", precision)] = plain(model, images.to(kind or torch.float32))
+        prepared = [engine.prepare(direction(space.suffix))]
+        ways[PHRASE.format("tangent", precision)] = answer(engine, images, prepared)
+    return {"model": name, "batch": batch, "seconds": timed(ways, rounds)}
+
+
+def error_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the relative errors as a table, the head first."""
+    names = list(PRECISIONS)
+    rows = [["model", "scope", *(f"logits, {n}" for n in names), *(f"J·δ, {n}" for n in names)]]
+    for each in found:
+        errors_of = [f"{each[name][what]:.1e}" for what in WHAT for name in names]
+        rows.append([f"`{each['model']}`", f"`{each['scope']}`", *errors_of])
+    return rows
+
+
+def answer_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return what rounding does to answers as a table, the head first."""
+    head = ["backbone", "scope", "format", "images", "right", "calibration error"]
+    rows = [[*head, "negative log-likelihood", f"novelty above {NEW}"]]
+    for each in found:
+        for name in PRECISIONS:
+            own = each[name]
+            about = [f"`{each['backbone']}`", f"`{each['scope']}`", name, str(each["images"])]
+            shares = [f"{100 * own['accuracy']:.1f} %", f"{own['calibration_error']:.3f}"]
+            rows.append(
+                [*about, *shares, f"{own['negative_log_likelihood']:.4f}", f"{own['above']:.1%}"]
+            )
+    return rows
+
+
+def time_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return each pass's time over that of the plain pass in float32, the head first."""
+    ways = [PHRASE.format(kind, name) for kind in ("plain", "tangent") for name in PRECISIONS]
+    rows = [["model", "batch", *ways]]
+    for each in found:
+        base = each["seconds"][ways[0]]
+        ratios = [f"{each['seconds'][way] / base:.2f}" for way in ways]
+        rows.append([f"`{each['model']}`", str(each["batch"]), *ratios])
+    return rows
+
+
+def measured(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every measurement with its kind."""
+    for name in args.models:
+        for scope in BLOCKS:
+            yield "errors", errors(name, scope, args.images)
+    for backbone in args.backbones:
+        for scope in args.scopes:
+            yield "answers", answers(backbone, scope, 256, args.test)
+    for name in args.models if args.times else ():
+        yield "times", times(name, args.batch, args.rounds)
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure, print the numbers, write the JSON file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--backbones", nargs="*", default=["resnet_micro_32", "vit_micro_32"])
+    parser.add_argument("--scopes", nargs="+", default=["head2toe", "head"])
+    parser.add_argument("--images", type=int, default=2, help="of noise, a model")
+    parser.add_argument("--test", type=int, default=300, help="digits that are asked about")
+    parser.add_argument("--times", action="store_true", help="on a machine with nothing else to do")
+    parser.add_argument("--batch", type=int, default=CHUNK // 4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--save", type=Path, default=RESULTS / "precision.json")
+    args = parser.parse_args(given)
+    torch.set_num_threads(args.threads)
+    console = Console()
+    about: dict[str, Any] = {"machine": machine(args.threads), "images": args.images}
+    for kind, found in measured(args):
+        about.setdefault(kind, []).append(found)
+        console.print(found, soft_wrap=True)
+        args.save.write_text(json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

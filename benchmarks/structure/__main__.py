@@ -4,7 +4,8 @@
 
 A room of a package is a module or a package directly in it. An arrow leads from a room to another
 that it imports. A request's modules are those that it enters on a live service, its hops the calls
-from one of them into another. Two components are trained first, by a worker that has then ended.
+from one of them into another; threads that work by a clock, without any request, are left out. Two
+components are trained first, by a worker that has then ended.
 """
 
 import argparse

@@ -36,7 +36,8 @@ class Trips(NamedTuple):
 class Calls:
     """Records the calls that threads make into the project, if they start while it watches.
 
-    The caller is the nearest module of the project, whatever libraries lie between.
+    The caller is the nearest module of the project, whatever libraries lie between. Threads that
+    work by a clock of their own, whether there is a request or not, are left out: see `resting`.
     """
 
     def __init__(self, root: Path, packages: Iterable[str]) -> None:
@@ -44,6 +45,7 @@ class Calls:
         self._modules: dict[str, str | None] = {}  # by file
         self._recorded: list[Call] = []
         self._recording = False
+        self._resting, self._by_a_clock = False, set[int]()
 
     @property
     def trip(self) -> Trip:
@@ -75,11 +77,23 @@ class Calls:
         finally:
             self._recording = False
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Leave out from now on the threads that make calls in the block, when nothing is asked."""
+        self._resting = True
+        try:
+            yield
+        finally:
+            self._resting = False
+
     def _note(self, frame: FrameType, event: str, argument: object) -> None:
-        if not self._recording or event != "call":
+        if not (self._recording or self._resting) or event != "call":
             return
-        module = self._module(frame)
-        if module is None:
+        module, thread = self._module(frame), threading.get_ident()
+        if module is None or thread in self._by_a_clock:
+            return
+        if self._resting:
+            self._by_a_clock.add(thread)
             return
         caller, behind = None, frame.f_back
         while caller is None and behind is not None:

@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 from threading import Thread
 from types import ModuleType
 
@@ -72,6 +73,29 @@ def test_calls_of_threads_that_start_meanwhile_are_recorded_and_others_forgotten
             thread.start()
             thread.join()
     assert calls.trip == Trip(modules=2, functions=2, hops=1)
+
+
+def test_a_thread_that_works_without_a_request_is_left_out_and_others_are_not(front, tmp_path):
+    calls, turns, done = Calls(tmp_path, ["called"]), Queue[bool](), Queue[bool]()
+
+    def work() -> None:
+        while turns.get():
+            front.back.check()
+            done.put(True)
+
+    with calls.watching():
+        thread = Thread(target=work)
+        thread.start()
+        with calls.resting():
+            turns.put(True)
+            done.get()
+        with calls.recording():
+            turns.put(True)
+            done.get()
+            front.own()
+        turns.put(False)
+        thread.join()
+    assert calls.trip == Trip(modules=1, functions=1, hops=0)  # own alone
 
 
 def test_packages_that_are_not_named_are_not_counted(front, tmp_path):

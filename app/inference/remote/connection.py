@@ -1,7 +1,9 @@
 """One engine process as its callers see it, and the calls that it has to answer."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
@@ -9,11 +11,11 @@ from typing import Any
 import zmq
 
 from app.errors import NotReady
-from app.inference.remote.wake_up import WakeUp
 from app.inference.remote.wire import error_of, packed, unpacked
 from app.server.event_loop import AfterTurn
 
 RETRY_SECONDS = 2
+MAX_WAKE_BYTES = 4096  # read from a wake-up call at once
 # What a socket tells that has lost its other side, or found none at its address.
 LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
@@ -25,6 +27,40 @@ def lost() -> NotReady:
         "the engine process has ended and is started again: send the request again",
         retry_after=RETRY_SECONDS,
     )
+
+
+class WakeUp:
+    """A file descriptor that is readable once it was called, until it is cleared.
+
+    Only the first call after a clearing writes to it: each writing hands the interpreter over to
+    the thread that waits, and the caller has to get it back.
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._end = os.pipe()
+        self._is_called = False
+        for each in (self.fd, self._end):
+            os.set_blocking(each, False)
+
+    def call(self) -> None:
+        """Wake the thread that waits, now or when it next waits: first put what it is to find."""
+        if self._is_called:
+            return
+        self._is_called = True
+        with suppress(BlockingIOError):  # so many calls wait that it is readable anyway
+            os.write(self._end, b"\0")
+
+    def clear(self) -> None:
+        """Forget all calls so far: look for what was put only then."""
+        with suppress(BlockingIOError):
+            while len(os.read(self.fd, MAX_WAKE_BYTES)) == MAX_WAKE_BYTES:
+                pass
+        self._is_called = False
+
+    def close(self) -> None:
+        """Give the descriptors back; nobody may call any more."""
+        os.close(self.fd)
+        os.close(self._end)
 
 
 class Connection:

@@ -25,7 +25,7 @@ import zmq
 from app.files.blobs import LocalBlobs
 from app.inference.engine.engine import Engine
 from app.inference.engine.metrics import EngineMetrics
-from app.inference.remote.wake_up import WakeUp
+from app.inference.remote.connection import WakeUp
 from app.inference.remote.wire import Frames, packed, told, unpacked
 from app.server.garbage import collect_rarely
 from app.server.logs import set_up_logs

@@ -4,7 +4,7 @@ import os
 import select
 from threading import Thread
 
-from app.inference.remote.wake_up import WakeUp
+from app.inference.remote.connection import WakeUp
 
 
 def is_called(wake_up: WakeUp) -> bool:

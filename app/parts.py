@@ -17,8 +17,8 @@ from app.access.known_sessions import KnownSessions
 from app.access.session_admission import SessionAdmission
 from app.database.audit import Act
 from app.database.jobs import Jobs
-from app.database.selection_version import KnownVersion
-from app.database.selection_watch import known_version, listening
+from app.database.selection_version import KnownVersion, known_version
+from app.database.selection_watch import listening
 from app.database.sessions import fold_log, open_engine, session_factory, with_info
 from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles

@@ -16,7 +16,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import migrate, row_damage
-from app.database.audit import by_command, name_hash, note_statement
+from app.database.audit import by_command, name_hash
+from app.database.changes import note_rows
 from app.database.row_checksums import KEPT
 from app.database.sessions import frozen_view, open_engine, session_factory, transaction, with_info
 from app.database.tables import Component, Dataset, Image
@@ -136,7 +137,7 @@ def _log(sessions: sessionmaker[Session], command: str, files: list[str]) -> Non
     found = [(name, ID.search(name)) for name in files]
     objects = [id_[0] if id_ else name_hash("file", name) for name, id_ in found]
     with transaction(with_info(sessions, act=by_command(command, *objects))) as session:
-        note_statement(session)
+        note_rows(session)
 
 
 def _blobs(settings: Settings) -> LocalBlobs:

@@ -3,8 +3,8 @@
     sessions = with_info(sessions, act=Act(…))
 
 A transaction of such sessions that changes anything adds one entry, with the ids that the request's
-path has and those of what was made. Names and labels are in no entry. What has no id but its name
-is given by a hash, which `name_hash` finds again.
+path has and those of what was made, see app.database.changes. Names and labels are in no entry.
+What has no id but its name is given by a hash, which `name_hash` finds again.
 """
 
 import hashlib
@@ -12,30 +12,15 @@ import os
 import pwd
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database.row_checksums import KEPT
-from app.database.tables import (
-    ApiKey,
-    AuditEntry,
-    BatchPrediction,
-    BlobIntent,
-    Component,
-    Composition,
-    Dataset,
-    Evaluation,
-    Receipt,
-    Space,
-)
+from app.database.tables import AuditEntry
 
 MAX_OBJECTS = 100  # in one entry
 DONE = "done"  # the outcome of a change; what was refused or failed has changed nothing
-NO_CHANGE = (BlobIntent,)  # the service's own notes
-WITH_ID = (ApiKey, BatchPrediction, Component, Dataset, Evaluation, Receipt)
 
 
 @dataclass(frozen=True)
@@ -60,40 +45,6 @@ def by_command(command: str, *objects: str) -> Act:
 def name_hash(noun: str, name: str) -> str:
     """Return the id in the log of what has a name only: a space, a composition or a file."""
     return f"{noun}_{hashlib.sha256(f'{noun} {name}'.encode()).hexdigest()[:32]}"
-
-
-def note_changes(session: Session, _context: Any) -> None:
-    """Remember the ids of what a flush has added; called by the session after each."""
-    info = session.info
-    touched = chain(session.new, session.dirty, session.deleted)
-    if "act" in info and not all(isinstance(row, NO_CHANGE) for row in touched):
-        info["changed"] = True
-        info.setdefault("made", []).extend(_ids(session.new))
-
-
-def note_statement(session: Session) -> None:
-    """Remember that a statement past the session's objects has changed rows."""
-    session.info["changed"] = True
-
-
-def _ids(rows: Iterable[Any]) -> Iterable[str]:
-    for row in rows:
-        if isinstance(row, WITH_ID):
-            yield row.id
-        elif isinstance(row, Space):
-            yield name_hash("space", row.name)
-        elif isinstance(row, Composition):
-            yield name_hash("composition", row.name)
-
-
-def record(session: Session) -> None:
-    """Add the entry for what the session's request has changed, if it has changed anything."""
-    act: Act | None = session.info.get("act")
-    if act is None or session.info["read_only"]:
-        return
-    session.flush()
-    if session.info.get("changed"):
-        session.add(entry(act, session.info.get("made", ())))
 
 
 def entry(act: Act, made: Iterable[str] = ()) -> AuditEntry:

@@ -1,42 +1,29 @@
-"""The watch for changes of selections by other processes.
+"""The watch for changes of selections by other processes, on Postgres.
 
     with known_version(settings) as known, listening(settings, known, on_change):
         known.latest()
 
-On SQLite every look asks the file itself, in microseconds: no commit of any process is missed. On
-Postgres the server tells this process soon after each commit. If that is lost, the lease's looks
-find it out, as every transaction does.
+The server tells this process soon after each commit. If that is lost, the lease's looks find it
+out, as every transaction does.
 """
 
 import logging
 import select
 import socket
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from threading import Lock, Thread
+from contextlib import contextmanager
+from threading import Thread
 
 import psycopg
 from sqlalchemy import make_url
 
 from app.database.postgres_connections import CONNECT_SECONDS, KEEPALIVE
-from app.database.selection_version import CHANNEL, KnownVersion
+from app.database.selection_version import CHANNEL, READ, KnownVersion
 from app.settings import Settings
 
 RETRY_SECONDS = 1.0  # between two tries to listen
-READ = "SELECT version FROM selection_version"
 
 log = logging.getLogger(__name__)
-
-
-@contextmanager
-def known_version(settings: Settings) -> Iterator[KnownVersion]:
-    """Yield the version that this process knows, which looks into the file if it is SQLite's."""
-    if not settings.sql_url.startswith("sqlite"):
-        yield KnownVersion()
-        return
-    with closing(SqliteFile(str(make_url(settings.sql_url).database))) as file:
-        yield KnownVersion(file.version)
 
 
 @contextmanager
@@ -53,47 +40,6 @@ def listening(
         yield
     finally:
         listener.stop()
-
-
-class SqliteFile:
-    """A connection that only looks whether any other one has committed."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._lock = path, Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._seen, self._version = -1, 0
-
-    def version(self) -> int | None:
-        """Return the version; None if the file does not say."""
-        with self._lock:
-            try:
-                return self._look()
-            except sqlite3.Error as error:
-                log.debug("the SQLite file does not say whether it has changed: %s", error)
-                self._drop()
-                return None
-
-    def _look(self) -> int:
-        if self._connection is None:
-            self._connection = sqlite3.connect(
-                self._path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-        # All rows are fetched: a statement that is not at its end keeps its view of the file.
-        ((seen,),) = self._connection.execute("PRAGMA data_version").fetchall()
-        if seen != self._seen:  # some commit of another connection
-            ((self._version,),) = self._connection.execute(READ).fetchall()
-            self._seen = seen
-        return self._version
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._seen = None, -1
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            self._drop()
 
 
 class Listener:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.database import audit, row_checksums, selection_version
+from app.database import changes, row_checksums
 from app.database.postgres_connections import open_postgres
 from app.settings import Settings
 
@@ -102,9 +102,8 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
     if read_only:
         engine = engine.execution_options(sqlite_begin="DEFERRED")
     made = sessionmaker(engine, expire_on_commit=False, info={"read_only": read_only})
-    event.listen(made, "after_flush", audit.note_changes)
-    event.listen(made, "after_flush", selection_version.note_changes)
-    event.listen(made, "do_orm_execute", selection_version.note_statement)
+    event.listen(made, "after_flush", changes.note_flush)
+    event.listen(made, "do_orm_execute", changes.note_statement)
     return made
 
 
@@ -143,11 +142,11 @@ def affected(
     """
     if isinstance(statement, Update):
         statement = row_checksums.only_intact(statement)
-    options = {"synchronize_session": False, selection_version.KEEPS_SELECTIONS: keeps_selections}
+    options = {"synchronize_session": False, changes.KEEPS_SELECTIONS: keeps_selections}
     done = session.execute(statement, execution_options=options)
     assert isinstance(done, CursorResult)
     if done.rowcount:
-        audit.note_statement(session)
+        changes.note_rows(session)
     return done.rowcount
 
 
@@ -175,9 +174,8 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
         try:
             with session.begin():
                 yield session
-                audit.record(session)
-                session.flush()
-                _note_selection_version(session)
+                if (told := changes.conclude(session)) is not None:
+                    on_commit(session, told)
                 number = _number(session)
                 session.expunge_all()  # a failing commit would expire what the caller holds
                 happened = None
@@ -194,18 +192,6 @@ def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
         finally:
             for act in session.info.pop(happened, ()):
                 act()
-
-
-def _note_selection_version(session: Session) -> None:
-    """Raise the version if the transaction changes selections; have the process know it."""
-    raised = selection_version.raise_if_changed(session)
-    known: selection_version.KnownVersion | None = session.info.get("known_version")
-    if known is None:
-        return
-    if raised is None:
-        known.see(selection_version.read(session))
-    else:
-        on_commit(session, lambda: known.see(raised))
 
 
 def _number(session: Session) -> int | None:

@@ -151,7 +151,8 @@ def to_one_loss(problem: TrainingProblem) -> dict[str, Any]:
     goal = iterative.adam(problem, 0, quiet).stats["final_loss"]
     found = {"adam_loss": goal, "adam_seconds": time.perf_counter() - began}
     for steps in (5, 10, 20, 40, 80, 160, 320):
-        settings = {"max_iterations": steps, "tolerance": 1e-9} | SETTINGS
+        settings = {"max_iterations": steps, "tolerance": 1e-9, "tolerance_of": "gradient"}
+        settings |= SETTINGS
         problem.hyperparameters = Hyperparameters.resolve("last-block", settings)
         began = time.perf_counter()
         reached = iterative.conjugate_gradients(problem, quiet).stats["final_loss"]

@@ -17,7 +17,7 @@ PROGRESS_SECONDS = 0.1  # between two reports of the same phase
 class Settings(NamedTuple):
     """The settings of a training."""
 
-    hyperparameters: Mapping[str, Any]  # resolved, or to be
+    hyperparameters: Mapping[str, Any]  # as they were resolved
     seed: int
     privacy: tangent.Privacy | None
 
@@ -43,7 +43,7 @@ def fit(
     return tangent.fit(
         space,
         ImageSource(images, pack, space.preprocess, limits),
-        tangent.Hyperparameters.resolve(space.scope, dict(settings.hyperparameters)),
+        tangent.Hyperparameters.stored(space.scope, settings.hyperparameters),
         seed=settings.seed,
         scratch=folder,
         progress=progress,

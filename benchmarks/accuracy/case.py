@@ -50,7 +50,8 @@ class Pool:
         if self.scope not in tangent.LINEAR and settings.get("solver") != "adam":
             recipe, whole = self.recipe, len(numbers) == len(self.train)
             tolerance = recipe.tolerance if whole else recipe.component_tolerance
-            settings = {"tolerance": tolerance, "max_iterations": recipe.iterations} | settings
+            by = {"tolerance_of": "gradient", "tolerance": tolerance}
+            settings = by | {"max_iterations": recipe.iterations} | settings
         resolved = tangent.Hyperparameters.resolve(self.scope, settings)
         with tempfile.TemporaryDirectory() as scratch:
             return tangent.fit(

@@ -11,11 +11,13 @@ CHOICES = {
     "loss": ("rsl", "cross_entropy"),
     "penalty": ("squared", "norm"),
     "solver": ("cholesky", "cg", "lbfgs", "adam"),
+    "tolerance_of": ("gradient", "logits", "delta"),
 }
 L2_CHOICES = tuple(10.0 ** (halves / 2) for halves in range(-12, 4))  # of "auto"
 L2_START = 1e-3  # where the search among them starts
 FIXED_L2 = {"head2toe": 1e-3}  # where "auto" is not offered; FIXED_L2_ELSEWHERE at other scopes
 FIXED_L2_ELSEWHERE = 1e-4
+OF_ERROR = 0.05  # the default tolerance of an error
 RANGES = {  # inclusive
     "alpha": (1e-3, 1e3),
     "beta": (1e-3, 1e4),
@@ -39,10 +41,13 @@ class Hyperparameters:
     best (see `cross_validation`), at block scopes by the features that the head reads. It is the
     default with solver `cholesky`, or `cg` at block scopes, and alpha 1, and a fixed number
     elsewhere. Rule `joint` chooses for the pooled data if all its components have `choose_l2`.
-    solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until the gradient has shrunk
-    by `tolerance`; `lbfgs` does so for any loss with the squared penalty; `adam` runs `epochs` over
-    batches of `batch_size`, its `lr` cut to a tenth after half and again after four fifths of them,
-    as in the papers.
+    solver: `cholesky` and `cg` minimise the quadratic exactly, `cg` until `tolerance` is reached;
+    `lbfgs` minimises any loss with the squared penalty, until its gradient has shrunk by
+    `tolerance`; `adam` runs `epochs` over batches of `batch_size`, its `lr` cut to a tenth after
+    half and again after four fifths of them, as in the papers.
+    tolerance_of: of `cg`, `gradient`: the gradient's size, relative to its first, which bounds no
+    error; `delta`: the relative error of delta; `logits`: the same in the objective's own norm, of
+    the logits over all images and the penalty (see `error_bound`). `logits` is the default.
     views: number of views of an image (itself, fixed flips and shifts), each of weight 1/views.
     """
 
@@ -59,6 +64,18 @@ class Hyperparameters:
     batch_size: int = 32
     views: int = 1
     choose_l2: bool = False
+    tolerance_of: str = "gradient"
+
+    @classmethod
+    def stored(cls, scope: str, settings: Mapping[str, Any]) -> Self:
+        """Return the settings of a component or of a queued training, as they were resolved.
+
+        Those of before there was `tolerance_of` mean the gradient, so that they keep their bytes.
+
+        Raises:
+            BadHyperparameter: as `resolve`.
+        """
+        return cls.resolve(scope, {"tolerance_of": "gradient"} | dict(settings))
 
     @classmethod
     def resolve(cls, scope: str, given: dict[str, Any]) -> Self:
@@ -79,6 +96,10 @@ class Hyperparameters:
             values.setdefault("choose_l2", offered)
             fixed = FIXED_L2.get(scope, FIXED_L2_ELSEWHERE)
             values["l2"] = L2_START if values["choose_l2"] else fixed
+        if values["solver"] == "cg":
+            values.setdefault("tolerance_of", "logits")
+            if values["tolerance_of"] != "gradient":
+                values.setdefault("tolerance", OF_ERROR)
         values.setdefault("lr", 1e-2 if scope in LINEAR else 1e-3)
         for name, value in values.items():
             values[name] = float(value) if known[name] is float else value
@@ -100,14 +121,24 @@ class Hyperparameters:
             _check(name, value)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields by name, as JSON values."""
-        return asdict(self)
+        """The fields by name, as JSON values; without `tolerance_of` where it is the gradient.
+
+        So the settings of a component are the same as before there was `tolerance_of`.
+        """
+        values = asdict(self)
+        if self.tolerance_of == "gradient":
+            del values["tolerance_of"]
+        return values
 
     def _check_combination(self, scope: str) -> None:
         quadratic = self.loss == "rsl" and self.penalty == "squared"
         if self.solver in ("cholesky", "cg") and not quadratic:
             raise BadHyperparameter(
                 f"solver {self.solver} needs loss rsl and penalty squared; use solver lbfgs or adam"
+            )
+        if self.solver != "cg" and self.tolerance_of != "gradient":
+            raise BadHyperparameter(
+                f"tolerance_of {self.tolerance_of} needs solver cg, not {self.solver}: leave it out"
             )
         if self.solver == "lbfgs" and self.penalty != "squared":
             raise BadHyperparameter("solver lbfgs needs penalty squared; use solver adam")

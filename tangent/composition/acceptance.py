@@ -88,7 +88,7 @@ def _check_grid(space: Space, component: Component) -> None:
 def _resolved(component: Component) -> Component:
     """Return the component with all settings of its training or merge method."""
     if (derived := component.derived) is None:
-        given = Hyperparameters.resolve(component.scope, component.hyperparameters)
+        given = Hyperparameters.stored(component.scope, component.hyperparameters)
         return replace(component, hyperparameters=given.as_dict())
     parameters = merging.merge_method(derived.operator).resolve(derived.parameters)
     return replace(component, hyperparameters={}, derived=replace(derived, parameters=parameters))

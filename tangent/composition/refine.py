@@ -27,7 +27,8 @@ from tangent.spaces.space import Space
 from tangent.training.activation_cache import BATCH, cached
 from tangent.training.augmentation import AugmentedSource, Source
 from tangent.training.fit import Progress, row_computation
-from tangent.training.pooled_problem import Client, Optimum, PooledProblem, solve
+from tangent.training.pooled_problem import Client, PooledProblem
+from tangent.training.pooled_system import Optimum, solve
 from tangent.training.problem import TrainingProblem
 
 PASSES = 8
@@ -132,7 +133,7 @@ def _clients(
 ) -> list[Client]:
     """The problem of every part on the labels of all parts, with its rows cached."""
     labels = sorted({name for _, _, source in parts for name in source.labels})
-    settings = [Hyperparameters.resolve(space.scope, part.hyperparameters) for part, _, _ in parts]
+    settings = [Hyperparameters.stored(space.scope, part.hyperparameters) for part, _, _ in parts]
     total = sum(len(p[2].labels) * own.views for p, own in zip(parts, settings, strict=True))
     done, clients = 0, []
     for at, ((_, weight, source), own) in enumerate(zip(parts, settings, strict=True)):

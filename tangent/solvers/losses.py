@@ -3,9 +3,13 @@
 Both losses are means over the batch; the rescaled square loss is also a mean over labels (eq. 4).
 """
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Number = TypeVar("Number", float, Tensor)  # of 64 bits: Python's, or one that lies on a device
 
 
 def rsl(logits: Tensor, targets: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
@@ -28,18 +32,18 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return F.cross_entropy(logits, targets), gradient
 
 
-def squared_penalty(norm2: float, mu: float) -> float:
+def squared_penalty(norm2: Number, mu: float) -> Number:
     """mu/2 |delta|² of a squared norm; its gradient is mu·delta."""
     return 0.5 * mu * norm2
 
 
-def norm_penalty(norm2: float, mu: float) -> float:
+def norm_penalty(norm2: Number, mu: float) -> Number:
     """The papers' mu sqrt(1e-6 + |delta|²) of a squared norm (eq. 5)."""
-    length: float = (1e-6 + norm2) ** 0.5
+    length: Number = (1e-6 + norm2) ** 0.5
     return mu * length
 
 
-def penalty_slope(penalty: str, norm2: float, mu: float) -> float:
+def penalty_slope(penalty: str, norm2: float | Tensor, mu: float) -> float | Tensor:
     """The factor of delta in the penalty's gradient."""
     return mu if penalty == "squared" else mu / (1e-6 + norm2) ** 0.5
 

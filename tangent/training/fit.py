@@ -19,6 +19,7 @@ from tangent.components.privacy import Privacy, check_settings
 from tangent.components.statistics import Statistics, total
 from tangent.errors import NonFinite
 from tangent.reproducibility import environment
+from tangent.solvers.conjugate_gradients import Report
 from tangent.spaces.determinism import run_deterministically, told_of
 from tangent.spaces.space import Space
 from tangent.training import block_statistics, cholesky, iterative
@@ -181,7 +182,7 @@ def _cached_problem(
 
 
 def _solve_on_features(
-    problem: TrainingProblem, seed: int, report: iterative.Report, scratch: Path
+    problem: TrainingProblem, seed: int, report: Report, scratch: Path
 ) -> _Solved:
     """Solve at a scope that is linear in fixed features; the statistics settle the penalty."""
     measured, settings = cholesky.measured(problem), problem.hyperparameters
@@ -206,9 +207,7 @@ def _told(solution: Solution, tried: Mapping[float, float]) -> Solution:
     return replace(solution, stats=solution.stats | {"tried_l2": errors})
 
 
-def _solve_in_blocks(
-    problem: TrainingProblem, seed: int, report: iterative.Report, scratch: Path
-) -> _Solved:
+def _solve_in_blocks(problem: TrainingProblem, seed: int, report: Report, scratch: Path) -> _Solved:
     """Solve at a block scope; the statistics are those of the solved block's features."""
     block_statistics.settle_penalty(problem)
     solution = _finite(iterative.solve(problem, seed, report, scratch))

@@ -2,22 +2,23 @@
 
 import math
 import tempfile
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
 from tangent.solvers import conjugate_gradients as cg
-from tangent.solvers import losses
-from tangent.solvers.conjugate_gradients import dot, plus
+from tangent.solvers import error_bound, losses
+from tangent.solvers.conjugate_gradients import Report, dot, plus
 from tangent.training.pooled_problem import Client, PooledProblem
-from tangent.training.pooled_problem import solve as solve_pooled
+from tangent.training.pooled_system import solve as solve_pooled
+from tangent.training.pooled_system import solve_within as solve_pooled_within
 from tangent.training.preconditioner import Preconditioner
 from tangent.training.problem import Solution, TrainingProblem
-
-Report = Callable[[int, int, float | None], None]
+from tangent.training.whole_system import WholeSystem
 
 
 def solve(
@@ -36,33 +37,51 @@ def conjugate_gradients(
 ) -> Solution:
     """Minimise the square loss (eq. 4) with penalty mu/2 |delta|² by conjugate gradients.
 
-    Solves (JᵀΩJ + c I) delta = JᵀΩ(beta Y - f), c = mu n K / 2, from zero until the residual,
-    which is the gradient up to a factor, has shrunk by `tolerance`. Preconditioned. Where no label
-    is weighted (alpha = 1) and the backbone has a tangent, the head is eliminated, as in
-    `pooled_problem`.
+    Solves (JᵀΩJ + c I) delta = JᵀΩ(beta Y - f), c = mu n K / 2, from zero, preconditioned, until
+    `tolerance` is reached by what `tolerance_of` names: the gradient, or a bound of the error.
+    Where no label is weighted (alpha = 1) and the backbone has a tangent, the head is eliminated,
+    as in `pooled_problem`.
     """
     settings = problem.hyperparameters
+    how: dict[str, Any] = {"max_steps": settings.max_iterations, "tolerance": settings.tolerance}
     if settings.alpha == 1 and problem.space.engine is not None:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             client = Client(problem, 1.0, settings.beta, settings.l2)
-            result = solve_pooled(
-                PooledProblem([client], Path(folder)),
-                max_steps=settings.max_iterations,
-                tolerance=settings.tolerance,
-                report=progress,
-            )
-        head = result.head.to(problem.base.device, problem.space.dtype)
-        return _solution(problem, {"head": head} | result.backbone, result.steps)
-    ridge = settings.l2 * len(problem.rows) * len(problem.labels) / 2
-    delta, step, _ = cg.solve(
-        _pulled_back_target(problem),
-        lambda vector: _normal_product(problem, vector, ridge),
-        Preconditioner(problem, ridge).solve,
-        max_steps=settings.max_iterations,
-        tolerance=settings.tolerance,
-        report=progress,
-    )
-    return _solution(problem, delta, step)
+            return _solved_pooled(problem, PooledProblem([client], Path(folder)), how, progress)
+    system = WholeSystem(problem)
+    if settings.tolerance_of == "gradient":
+        maps = system.right, system.product, system.precondition
+        delta, step, _ = cg.solve(*maps, **how, report=progress)
+        return _solution(problem, delta, step)
+    ended = error_bound.solve(system, settings.tolerance_of, **how, report=progress)
+    return _bounded(_solution(problem, ended.x, ended.steps), ended)
+
+
+def _solved_pooled(
+    problem: TrainingProblem, pooled: PooledProblem, how: dict[str, Any], progress: Report
+) -> Solution:
+    """Solve for the backbone's directions, with the best head for them."""
+
+    def solution(head: Tensor, backbone: TangentDict, steps: int) -> Solution:
+        head = head.to(problem.base.device, problem.space.dtype)
+        return _solution(problem, {"head": head} | backbone, steps)
+
+    of = problem.hyperparameters.tolerance_of
+    if of == "gradient":
+        result = solve_pooled(pooled, **how, report=progress)
+        return solution(result.head, result.backbone, result.steps)
+    head, ended = solve_pooled_within(pooled, of, **how, report=progress)
+    return _bounded(solution(head, ended.x, ended.steps), ended)
+
+
+def _bounded(solution: Solution, ended: error_bound.Ended) -> Solution:
+    """The solution; its metrics have the bound of its error, which decides if it converged."""
+    told = {
+        "converged": ended.stopped == error_bound.CONVERGED,
+        "stopped": ended.stopped,
+        "error_bound": ended.bound if math.isfinite(ended.bound) else None,
+    }
+    return replace(solution, stats=solution.stats | told)
 
 
 def lbfgs(problem: TrainingProblem, progress: Report) -> Solution:
@@ -76,9 +95,9 @@ def lbfgs(problem: TrainingProblem, progress: Report) -> Solution:
 
     def evaluate() -> float:
         value, gradient = _objective(problem, whitened.delta())
-        norms.append(math.sqrt(dot(gradient, gradient)))
+        norms.append(cg.norm(gradient).item())
         whitened.set_gradient(gradient)
-        return value
+        return value.item()
 
     optimizer = torch.optim.LBFGS(
         [whitened.z],
@@ -110,25 +129,24 @@ def adam(problem: TrainingProblem, seed: int, progress: Report) -> Solution:
         drops = (epoch >= settings.epochs / 2) + (epoch >= settings.epochs * 4 / 5)
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * 0.1**drops
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=problem.space.device)
         for index in torch.randperm(len(problem.rows), generator=generator).split(
             settings.batch_size
         ):
             rows, targets = problem.batch(index)
             value, gradient = _loss(problem, rows, targets, delta)
-            norm2 = dot(delta, delta) if settings.penalty == "norm" else 0.0
-            slope = losses.penalty_slope(settings.penalty, norm2, settings.l2)
+            pulled = plus(gradient, 1.0, _pull_of_penalty(problem, delta))
             for name, parameter in delta.items():
-                parameter.grad = gradient[name] + slope * parameter
+                parameter.grad = pulled[name]
             optimizer.step()
-            total += value * len(index)
-        progress(epoch + 1, settings.epochs, total / len(problem.rows))
+            total += value.double() * len(index)
+        progress(epoch + 1, settings.epochs, total.item() / len(problem.rows))
     return _solution(problem, delta, settings.epochs)
 
 
 def _loss(
     problem: TrainingProblem, rows: Tensor, targets: Tensor, delta: TangentDict
-) -> tuple[float, TangentDict]:
+) -> tuple[Tensor, TangentDict]:
     """The batch's mean loss and its gradient Jᵀ ∂L/∂h, without differentiating through a JVP."""
     settings = problem.hyperparameters
     base, change = problem.outputs(rows, delta)
@@ -136,29 +154,14 @@ def _loss(
         value, slope = losses.rsl(base + change, targets, settings.alpha, settings.beta)
     else:
         value, slope = losses.cross_entropy(base + change, targets)
-    return value.item(), problem.adjoint(rows, slope)
+    return value, problem.adjoint(rows, slope)
 
 
-def _pulled_back_target(problem: TrainingProblem) -> TangentDict:
-    """The right side JᵀΩ(beta Y - f), summed over the rows."""
-    settings, zero = problem.hyperparameters, problem.zero()
-    total = zero
-    for rows, targets in problem.chunks():
-        base, _ = problem.outputs(rows, zero)
-        target, weight = losses.rsl_target(base, targets, settings.alpha, settings.beta)
-        total = plus(total, 1.0, problem.adjoint(rows, weight * (target - base)))
-    return total
-
-
-def _normal_product(problem: TrainingProblem, vector: TangentDict, ridge: float) -> TangentDict:
-    """(JᵀΩJ + ridge I) v: v → Jv → ΩJv → JᵀΩJv."""
+def _pull_of_penalty(problem: TrainingProblem, delta: TangentDict) -> TangentDict:
+    """The penalty's gradient."""
     settings = problem.hyperparameters
-    total = {name: ridge * v for name, v in vector.items()}
-    for rows, targets in problem.chunks():
-        _, change = problem.outputs(rows, vector)
-        _, weight = losses.rsl_target(change, targets, settings.alpha, settings.beta)
-        total = plus(total, 1.0, problem.adjoint(rows, weight * change))
-    return total
+    norm2 = dot(delta, delta) if settings.penalty == "norm" else 0.0
+    return cg.times(losses.penalty_slope(settings.penalty, norm2, settings.l2), delta)
 
 
 def _solution(problem: TrainingProblem, delta: TangentDict, steps: int) -> Solution:
@@ -168,11 +171,12 @@ def _solution(problem: TrainingProblem, delta: TangentDict, steps: int) -> Solut
     """
     value, gradient = _objective(problem, delta)
     _, start = _objective(problem, problem.zero())
-    reduction = math.sqrt(dot(gradient, gradient) / (dot(start, start) or 1.0))
+    steepest = dot(start, start).item() or 1.0
+    reduction = math.sqrt(dot(gradient, gradient).item() / steepest)
     return Solution(
         delta,
         {
-            "final_loss": value,
+            "final_loss": value.item(),
             "iterations": steps,
             "gradient_reduction": reduction,
             "converged": reduction <= 2 * problem.hyperparameters.tolerance,
@@ -180,17 +184,16 @@ def _solution(problem: TrainingProblem, delta: TangentDict, steps: int) -> Solut
     )
 
 
-def _objective(problem: TrainingProblem, delta: TangentDict) -> tuple[float, TangentDict]:
+def _objective(problem: TrainingProblem, delta: TangentDict) -> tuple[Tensor, TangentDict]:
     """The objective and its gradient over all rows."""
     settings = problem.hyperparameters
-    norm2 = dot(delta, delta)
-    slope = losses.penalty_slope(settings.penalty, norm2, settings.l2)
     penalty = losses.squared_penalty if settings.penalty == "squared" else losses.norm_penalty
-    value, gradient = penalty(norm2, settings.l2), {k: slope * v for k, v in delta.items()}
+    value = penalty(dot(delta, delta), settings.l2)
+    gradient = _pull_of_penalty(problem, delta)
     for rows, targets in problem.chunks():
         share = len(rows) / len(problem.rows)
         loss, part = _loss(problem, rows, targets, delta)
-        value, gradient = value + share * loss, plus(gradient, share, part)
+        value, gradient = value + share * loss.double(), plus(gradient, share, part)
     return value, gradient
 
 

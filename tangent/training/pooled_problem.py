@@ -13,18 +13,16 @@ eliminated, exactly, and a problem in delta_B alone is left,
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
-from tangent.solvers import conjugate_gradients
 from tangent.solvers.ridge import factor, substituted
 from tangent.training.kronecker_curvature import Curvature, added, scaled
-from tangent.training.preconditioner import SAMPLE, backbone_spectra, sampled
+from tangent.training.preconditioner import SAMPLE, sampled
 from tangent.training.problem import TrainingProblem
 from tangent.training.scratch_files import mapped_file
 
@@ -55,7 +53,7 @@ class PooledProblem:
     """The pooled problem; the features and logits of all rows are stored in the scratch folder."""
 
     def __init__(self, clients: Sequence[Client], scratch: Path) -> None:
-        self.clients = list(clients)
+        self.clients, self._scratch = list(clients), scratch
         first = self.clients[0].problem
         self.space, self.labels, self.base = first.space, first.labels, first.base
         assert self.space.engine is not None
@@ -65,10 +63,11 @@ class PooledProblem:
         self.ridge = 0.5 * len(self.labels) * weighted
         self.psi = self._stored(scratch / "features", self.space.readout_width)
         self._moved = self._stored(scratch / "moved", len(self.labels))
-        gram = torch.zeros(self.psi.shape[1], self.psi.shape[1], dtype=torch.float64)
+        width, on = self.psi.shape[1], self.space.device
+        gram = torch.zeros(width, width, dtype=torch.float64, device=on)
         for chunk in self.chunks():
-            self.psi[chunk.place] = chunk.client.problem.readout(chunk.rows).cpu()
-            psi = self.psi[chunk.place].double()
+            self.psi[chunk.place] = chunk.client.problem.readout(chunk.rows)
+            psi = self._read(chunk)
             gram += chunk.client.weight * (psi.T @ psi)
         self.factor = factor(gram, self.ridge)
 
@@ -85,17 +84,18 @@ class PooledProblem:
                 start += len(rows)
 
     def residuals(self, chunk: Chunk) -> Tensor:
-        """r = beta Y - f (b, K) float64 of the chunk's rows, on the CPU."""
-        residuals = -(self.psi[chunk.place].double() @ self.base.cpu().T)
-        residuals[torch.arange(len(residuals)), chunk.targets.cpu()] += chunk.client.beta
+        """r = beta Y - f (b, K) float64 of the chunk's rows."""
+        residuals = -(self._read(chunk) @ self.base.T)
+        every = torch.arange(len(residuals), device=residuals.device)
+        residuals[every, chunk.targets] += chunk.client.beta
         return residuals
 
     def correlations(self, logits: Callable[[Chunk], Tensor]) -> Tensor:
         """Psiᵀ Lambda z (D, K) of logits z, which are computed chunk by chunk."""
-        total = torch.zeros(self.psi.shape[1], len(self.labels), dtype=torch.float64)
+        shape, on = (self.psi.shape[1], len(self.labels)), self.space.device
+        total = torch.zeros(shape, dtype=torch.float64, device=on)
         for chunk in self.chunks():
-            psi = self.psi[chunk.place].double()
-            total += chunk.client.weight * (psi.T @ logits(chunk))
+            total += chunk.client.weight * (self._read(chunk).T @ logits(chunk))
         return total
 
     def head(self, correlations: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class PooledProblem:
 
         def moved(chunk: Chunk) -> Tensor:
             _, (along,) = self.engine.push(chunk.rows, [prepared])
-            logits = (along @ rows_on_phi.to(along).T).cpu()
+            logits = along @ rows_on_phi.to(along).T
             self._moved[chunk.place] = logits
             return logits.double()
 
@@ -122,14 +122,33 @@ class PooledProblem:
         correction, total = self.head(correlations), self.zero()
         rows_on_phi = self.base[:, : self.space.width]
         for chunk in self.chunks():
-            z = logits(chunk) if logits else self._moved[chunk.place].double()
-            left = chunk.client.weight * (z - self.psi[chunk.place].double() @ correction.T)
-            cotangent = left.to(chunk.rows.device, self.space.dtype) @ rows_on_phi.to(
-                self.space.dtype
-            )
+            z = logits(chunk) if logits else self._pushed(chunk)
+            left = chunk.client.weight * (z - self._read(chunk) @ correction.T)
+            cotangent = left.to(self.space.dtype) @ rows_on_phi.to(self.space.dtype)
             _, gradient = self.engine.pull(chunk.rows, cotangent)
             total = {name: total[name] + value for name, value in gradient.items()}
         return total
+
+    def left(self, correlations: Tensor, direction: TangentDict) -> tuple[TangentDict, Tensor]:
+        """J_Bᵀ Lambda P (r - y) - c·direction, and the direction's best head (K, D).
+
+        correlations: of the residuals r.
+        """
+        remaining = correlations - self.push(direction)
+
+        def unexplained(chunk: Chunk) -> Tensor:
+            return self.residuals(chunk) - self._pushed(chunk)
+
+        pulled = self.pull_back(remaining, unexplained)
+        left = {name: value - self.ridge * direction[name] for name, value in pulled.items()}
+        return left, self.head(remaining)
+
+    def jittered(self) -> "PooledProblem":
+        """The problem of the same rows, every number moved by a rounding error."""
+        moved = [replace(each, problem=each.problem.jittered()) for each in self.clients]
+        folder = self._scratch / "jittered"
+        folder.mkdir(exist_ok=True)
+        return PooledProblem(moved, folder)
 
     def curvature(self) -> Curvature:
         """The weighted curvature of a sample of every client's rows, scaled to all rows."""
@@ -140,41 +159,18 @@ class PooledProblem:
             parts.append(scaled(share, client.weight))
         return added(parts)
 
+    def _read(self, chunk: Chunk) -> Tensor:
+        """The chunk's features (b, D) float64 on the space's device."""
+        return self.psi[chunk.place].to(self.space.device).double()
+
+    def _pushed(self, chunk: Chunk) -> Tensor:
+        """The last push's logits (b, K) float64 of the chunk, on the space's device."""
+        return self._moved[chunk.place].to(self.space.device).double()
+
     def _stored(self, path: Path, width: int) -> Tensor:
+        """Room for numbers of all rows, where the rows themselves lie."""
+        on = self.clients[0].problem.rows.device
+        if on.type != "cpu":
+            return torch.empty(self.count, width, dtype=self.space.dtype, device=on)
         flat = mapped_file(path, self.count * width, self.space.dtype)
         return flat.view(self.count, width)
-
-
-class Optimum(NamedTuple):
-    """The head's rows (K, D) float64, the backbone's directions, and the steps taken."""
-
-    head: Tensor
-    backbone: TangentDict
-    steps: int
-    left: float  # the gradient's norm, relative to that of the head's gradient at zero
-
-
-def solve(
-    pooled: PooledProblem,
-    *,
-    max_steps: int,
-    tolerance: float,
-    report: Callable[[int, int, float | None], None],
-) -> Optimum:
-    """Solve by conjugate gradients from delta_B = 0, preconditioned by the layers' curvature.
-
-    A step is one push and one pull over all rows. Ends after `max_steps`, or when the gradient is
-    below `tolerance` times that at zero.
-    """
-    correlations, ridge = pooled.correlations(pooled.residuals), pooled.ridge
-    spectra = backbone_spectra(pooled.zero(), pooled.curvature(), ridge)
-    backbone, steps, left = conjugate_gradients.solve(
-        pooled.pull_back(correlations, pooled.residuals),
-        lambda v: conjugate_gradients.plus(pooled.pull_back(pooled.push(v)), ridge, v),
-        lambda v: {name: spectra[name].times(-1.0, value) for name, value in v.items()},
-        max_steps=max_steps,
-        tolerance=tolerance,
-        scale=correlations.norm().item() or 1.0,
-        report=report,
-    )
-    return Optimum(pooled.head(correlations - pooled.push(backbone)), backbone, steps, left)

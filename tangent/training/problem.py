@@ -19,6 +19,7 @@ from tangent.solvers import losses
 from tangent.spaces.space import Space
 
 ROWS = 512  # in one pass over the cached activations
+ROUNDING = 8  # units of rounding by which a row's numbers may be off, after many layers
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class TrainingProblem:
         """The given rows and their target columns on the space's device."""
         return self.rows[index].to(self.space.device), self.targets[index].to(self.space.device)
 
+    def jittered(self) -> "TrainingProblem":
+        """The problem of the same rows, every number moved by a rounding error, up or down."""
+        return _Jittered(self)
+
     def outputs(self, rows: Tensor, delta: TangentDict) -> tuple[Tensor, Tensor]:
         """f and J delta, each (B, K)."""
         base, width = self.base.to(rows.dtype), self.space.width
@@ -108,3 +113,16 @@ class TrainingProblem:
             hits += losses.argmax_accuracy((base + change)[:, own], position) * len(rows)
             count += len(rows)
         return hits / count
+
+
+class _Jittered(TrainingProblem):
+    """A problem whose rows are off by `ROUNDING` units; the same row is always off by the same."""
+
+    def __init__(self, of: TrainingProblem) -> None:
+        self.__dict__.update(of.__dict__)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        rows, targets = super().batch(index)
+        generator = torch.Generator(rows.device).manual_seed(int(index[0]))
+        signs = torch.randint(0, 2, rows.shape, generator=generator, device=rows.device) * 2 - 1
+        return rows * (1 + ROUNDING * torch.finfo(rows.dtype).eps * signs.to(rows)), targets

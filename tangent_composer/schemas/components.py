@@ -14,8 +14,8 @@ from tangent_composer.schemas.texts import MAX_NAMES, Given, Text, at_most
 Status = Literal["queued", "training", "ready", "failed", "cancelled"]
 FEW_IMAGES = 10  # of a label; a sum of fewer hides little of each, see docs/what-a-file-reveals.md
 HYPERPARAMETERS = (
-    "loss, alpha, beta, l2, penalty, solver, tolerance, max_iterations, epochs, lr, batch_size, "
-    "views; the scope's defaults for those left out. At scopes head and head2toe l2 is "
+    "loss, alpha, beta, l2, penalty, solver, tolerance, tolerance_of, max_iterations, epochs, lr, "
+    "batch_size, views; the scope's defaults for those left out. At scopes head and head2toe l2 is "
     '"auto" by default: the penalty that predicts left-out images best by generalised '
     "cross-validation, see metrics.l2; rule joint chooses it again for all the data together if "
     'all its components have "auto"'

@@ -34,6 +34,9 @@ STEPS = {"max_iterations": 2, "l2": 0.3}  # at this penalty the blocks move too,
 # The penalties that were the defaults when the bytes were recorded; a choice has changed since.
 NARROW, BROAD = {"l2": 1e-4}, {"l2": 1e-3}
 
+# Conjugate gradients ended by this criterion then; settings without one still mean it.
+BEFORE = {"tolerance_of": "gradient"}
+
 # backbone, scope, hyperparameters, declared labels
 Training = tuple[str, str, dict[str, Any], tuple[str, ...]]
 LINEAR: list[dict[str, Any]] = [
@@ -88,7 +91,7 @@ def trained(where: tangent.Space, data: Source, seed: int, **given: Any) -> tang
     """Return a component trained from float32 images, as those of a service are."""
     with TemporaryDirectory() as scratch:
         shown = Source(data.pixels.float(), data.labels)
-        return fitted(where, shown, Path(scratch), seed, **given).component
+        return fitted(where, shown, Path(scratch), seed, **BEFORE | given).component
 
 
 def components() -> Iterator[tuple[str, str]]:

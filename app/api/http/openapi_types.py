@@ -20,13 +20,18 @@ OF_SETTINGS = {
     "penalty": "squared: mu/2 |delta|²; norm: mu |delta|, as in the papers",
     "solver": "cholesky: exact, at scopes head and head2toe; cg: exact up to tolerance; lbfgs: any "
     "loss; adam: in epochs over batches",
-    "tolerance": "solver cg ends when the gradient has shrunk to this part of its first norm",
+    "tolerance": "solvers cg and lbfgs end when this is reached; by default 0.05 of an error, 0.001 "
+    "of the gradient",
     "max_iterations": "maximum number of steps of the solvers cg and lbfgs",
     "epochs": "passes of solver adam over the images",
     "lr": "first learning rate of solver adam",
     "batch_size": "images in a batch of solver adam",
     "views": "views of each image: itself, fixed flips and shifts, each of weight 1/views",
     "choose_l2": "take the l2 that predicts left-out images best",
+    "tolerance_of": "quantity that solver cg brings below tolerance. logits, its default: a bound of "
+    "the component's relative error, in the logits of the training images and the penalty; delta: "
+    "a bound of the relative error of its numbers; gradient: the gradient's size relative to its "
+    "first, which bounds no error. Components without it, and all other solvers: gradient",
 }
 NUMBER = {"anyOf": [{"type": "number"}, {"type": "null"}]}
 METRICS: dict[str, dict[str, Any]] = {
@@ -56,6 +61,17 @@ METRICS: dict[str, dict[str, Any]] = {
     "gradient_reduction": NUMBER
     | {"description": "norm of the gradient at the end, relative to its first"},
     "converged": {"type": "boolean", "description": "whether the solver came to its tolerance"},
+    "stopped": {
+        "type": "string",
+        "enum": ["converged", "stagnated", "max_iterations"],
+        "description": "why solver cg ended, where tolerance_of is an error; stagnated: the "
+        "numbers of this precision do not tell the solution closer",
+    },
+    "error_bound": NUMBER
+    | {
+        "description": "bound of the relative error that solver cg ended with, in the norm of "
+        "tolerance_of; null: not below 1"
+    },
     "departure_at_0.1": NUMBER | {"description": "as departure_at_1, of a tenth of the component"},
     "departure_at_0.3": NUMBER | {"description": "as departure_at_1, of 0.3 times the component"},
     "departure_at_1": NUMBER

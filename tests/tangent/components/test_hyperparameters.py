@@ -2,11 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from tangent import Hyperparameters
 from tangent.errors import BadHyperparameter
+
+SHOWN_BEFORE = Path(__file__).resolve().parents[2] / "fixtures" / "version_before.json"
 
 
 @pytest.mark.parametrize("scope", ["head", "head2toe"])
@@ -126,3 +129,35 @@ def test_a_value_that_is_not_allowed_is_named_with_its_range(given, sentence):
 def test_solvers_that_do_not_fit_are_refused(scope, given, sentence):
     with pytest.raises(BadHyperparameter, match=sentence):
         Hyperparameters.resolve(scope, given)
+
+
+@pytest.mark.parametrize("scope", ["head", "last-block", "all"])
+def test_conjugate_gradients_end_by_the_error_of_the_answers_by_default(scope):
+    found = Hyperparameters.resolve(scope, {"solver": "cg"})
+    assert (found.tolerance_of, found.tolerance) == ("logits", 0.05)
+    asked = Hyperparameters.resolve(scope, {"solver": "cg", "tolerance_of": "delta"})
+    assert (asked.tolerance_of, asked.tolerance) == ("delta", 0.05)
+    assert Hyperparameters.resolve(scope, found.as_dict()) == found
+    assert Hyperparameters.stored(scope, found.as_dict()) == found
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "lbfgs", "adam"])
+def test_other_solvers_have_the_settings_that_they_had(solver):
+    found = Hyperparameters.resolve("head", {"solver": solver})
+    assert (found.tolerance_of, found.tolerance) == ("gradient", 1e-3)
+    assert "tolerance_of" not in found.as_dict()
+    with pytest.raises(BadHyperparameter, match="tolerance_of delta needs solver cg, not"):
+        Hyperparameters.resolve("head", {"solver": solver, "tolerance_of": "delta"})
+
+
+def test_settings_that_were_stored_before_mean_the_gradient_and_stay_as_they_are():
+    shown = json.loads(SHOWN_BEFORE.read_text())["shown"]
+    scopes = {each["name"]: each["scope"] for each in shown["spaces"]}
+    trained = [each for each in shown["components"] if not each["derived"]]
+    solvers = set()
+    for each in trained:
+        held = Hyperparameters.stored(scopes[each["space"]], each["hyperparameters"])
+        solvers.add(held.solver)
+        assert held.tolerance_of == "gradient"
+        assert json.dumps(held.as_dict()) == json.dumps(each["hyperparameters"])
+    assert solvers == {"cholesky", "cg"}

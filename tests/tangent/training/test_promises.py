@@ -164,3 +164,22 @@ def test_training_writes_nothing_outside_its_scratch_folder(tmp_path, monkeypatc
     fitted(space("mini", "head"), data(), scratch)
     assert list(elsewhere.iterdir()) == []
     assert [path.name for path in scratch.iterdir()] == ["activations"]
+
+
+def test_settings_without_a_criterion_keep_the_bytes_that_they_gave(tmp_path):
+    """A component of before is trained again, without an image or after a loss, by its settings."""
+    where, shown = space("mini", "last-block"), data()
+    given = {"tolerance_of": "gradient", "l2": 0.1}
+    before = tangent.Hyperparameters.resolve("last-block", given).as_dict()
+    assert "tolerance_of" not in before
+    settings = tangent.Hyperparameters.stored("last-block", before)
+
+    again = tangent.fit(where, shown, settings, scratch=tmp_path)
+
+    by_gradient = fitted(where, shown, tmp_path, tolerance_of="gradient", l2=0.1)
+    assert again.component.to_bytes() == by_gradient.component.to_bytes()
+    assert again.component.hyperparameters == before
+    assert "error_bound" not in again.metrics
+    now = fitted(where, shown, tmp_path, l2=0.1)
+    assert now.component.hyperparameters["tolerance_of"] == "logits"
+    assert now.metrics["error_bound"] <= 0.05

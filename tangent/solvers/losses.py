@@ -22,13 +22,13 @@ def rsl(logits: Tensor, targets: Tensor, alpha: float, beta: float) -> tuple[Ten
 
 def rsl_target(logits: Tensor, targets: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
     """Target logits (beta at the true label, else 0) and weights (alpha, else 1), both (B, K)."""
-    true = F.one_hot(targets, logits.shape[1]).to(logits)
+    true = _indicators(targets, logits)
     return beta * true, 1 + (alpha - 1) * true
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy and its gradient, softmax minus one-hot over the batch size."""
-    gradient = (logits.softmax(1) - F.one_hot(targets, logits.shape[1])) / len(logits)
+    gradient = (logits.softmax(1) - _indicators(targets, logits)) / len(logits)
     return F.cross_entropy(logits, targets), gradient
 
 
@@ -51,3 +51,9 @@ def penalty_slope(penalty: str, norm2: float | Tensor, mu: float) -> float | Ten
 def argmax_accuracy(logits: Tensor, targets: Tensor) -> float:
     """The share of rows whose largest logit is in the target column."""
     return (logits.argmax(1) == targets).to(torch.float64).mean().item()
+
+
+def _indicators(targets: Tensor, logits: Tensor) -> Tensor:
+    """1 at the true label of each row, else 0; `one_hot` would wait for the device."""
+    labels = torch.arange(logits.shape[1], device=targets.device)
+    return (targets.unsqueeze(1) == labels).to(logits)

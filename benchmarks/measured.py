@@ -26,8 +26,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 SHORT = {"vit_tiny_patch16_224": "ViT-Ti", "vit_small_patch16_224": "ViT-S"}
 MANY_ROW = f"{MANY} compositions, one image, last-block"
 SERVING: dict[str, tuple[str, str, str | None]] = {  # row -> way, of which way, reach
-    "plain, bfloat16": (NARROW.format(PLAIN), PLAIN, None),
     "plain, norms folded, channels last": (FOLDED, PLAIN, None),
+    "plain, bfloat16": (NARROW.format(PLAIN), PLAIN, None),
     "plain, norms folded, channels last, bfloat16": (NARROW.format(FOLDED), PLAIN, None),
     "**tangent, `all`**": ("all", PLAIN, "ViT 2.6, ResNet 2.3"),
     "its products alone": (ALONE.format("all"), PLAIN, None),
@@ -245,7 +245,7 @@ def bytes_table(found: dict[str, Any]) -> str:
 
 def precision_tables(found: dict[str, Any]) -> str:
     """Return the errors of answers in 16 bits, and what they do to answers."""
-    about = f"{found['machine']}, {found['images']} images of noise a model"
+    about = f"{found['machine']}, images of noise a model: {found['images']}"
     kinds = ("errors", error_rows), ("answers", answer_rows), ("times", time_rows)
     tables = [table(rows(found[kind])) for kind, rows in kinds if found.get(kind)]
     return "\n\n".join([about, *tables])

@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,13 +23,15 @@ from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.interleaved import RESULTS, machine
+from benchmarks.interleaved import RESULTS, finish, machine
 from tangent.components.component import BACKBONE, Component
 from tangent.components.delta import Delta
 from tangent.components.file_header import header_of
 from tangent.components.mapped_tensors import empty, flat, mapped
 from tangent.composition import exact_sum
 from tangent.composition.delta_sum import DeltaSum
+from tangent.composition.exact_sum import HOST
+from tangent.spaces.devices import device_of
 
 Ways = dict[str, Callable[[], Any]]
 
@@ -108,9 +110,9 @@ def naive(paths: list[Path]) -> dict[str, torch.Tensor]:
     return {name: value / len(paths) for name, value in total.items()}
 
 
-def exact(paths: list[Path], *, kept: bool = False) -> tuple[DeltaSum, Delta]:
+def exact(paths: list[Path], device: torch.device, *, kept: bool = False) -> tuple[DeltaSum, Delta]:
     parts = [(Component.load(path, directions_checked=False), 1.0) for path in paths]
-    sums = DeltaSum(WIDTH, kept=kept)
+    sums = DeltaSum(WIDTH, kept=kept, device=device)
     return sums, sums.change(parts, divisor=len(paths))
 
 
@@ -118,31 +120,33 @@ def uncompiled(paths: list[Path]) -> None:
     """The same by the passes that run where no compiler is installed."""
     compiled, exact_sum.COMPILED_FROM = exact_sum.COMPILED_FROM, 1 << 62
     try:
-        exact(paths)
+        exact(paths, HOST)
     finally:
         exact_sum.COMPILED_FROM = compiled
 
 
-def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
+def measure(paths: list[Path], rounds: int, device: torch.device) -> dict[str, Any]:
     """Median milliseconds of every way, and whether a removal leaves the bytes of never added."""
-    sums, whole = exact(paths, kept=True)
+    sums, whole = exact(paths, device, kept=True)
     last = [(Component.load(paths[-1], directions_checked=False), 1.0)]
 
     def put_back() -> Delta:
         return sums.change(last, divisor=len(paths))
 
     without = sums.change([], last, divisor=len(paths) - 1)
-    same = equal(without, exact(paths[:-1])[1]) and equal(put_back(), whole)
-    vector, other = flat(whole.backbone.values()), flat(last[0][0].backbone.values())
-    ways = composing(paths) | {
+    same = equal(without, exact(paths[:-1], HOST)[1]) and equal(put_back(), whole)
+    vector, other = flat(whole.backbone.values()), flat(last[0][0].backbone.values()).to(device)
+    ways = composing(paths, device) | {
         REMOVING: lambda: sums.change([], last, divisor=len(paths) - 1),
         **moving(vector, other),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):  # the first one warms up
         for name, way in ways.items():
+            finish()
             began = time.perf_counter()
             way()
+            finish()
             if number:
                 times[name].append(time.perf_counter() - began)
             if name == REMOVING:
@@ -156,29 +160,34 @@ def measure(paths: list[Path], rounds: int) -> dict[str, Any]:
     }
 
 
-def composing(paths: list[Path]) -> Ways:
+def composing(paths: list[Path], device: torch.device) -> Ways:
     """From files to a delta, and reading the same bytes once."""
     resident = [directions(path) for path in paths]
     return {
         READING: lambda: read([directions(path) for path in paths]),
         READING_KEPT: lambda: read(resident),
         NAIVE: lambda: naive(paths),
-        EXACT: lambda: exact(paths),
-        KEEPING: lambda: exact(paths, kept=True),
+        EXACT: lambda: exact(paths, device),
+        KEEPING: lambda: exact(paths, device, kept=True),
         UNCOMPILED: lambda: uncompiled(paths),
     }
 
 
 def moving(vector: Tensor, other: Tensor) -> Ways:
     """Return the comparisons for a removal: reading the bytes that it moves, and an axpy."""
-    held = empty(len(vector), torch.float64).zero_()
+    held = torch.zeros(len(vector), dtype=torch.float64, device=vector.device)
+
+    def new() -> Tensor:
+        """Return memory as the sums take it."""
+        on_host = vector.device.type == "cpu"
+        return empty(len(vector), torch.float32) if on_host else torch.empty_like(vector)
 
     def move() -> None:
         held.add_(1.0)
-        torch.add(other, 1.0, out=empty(len(vector), torch.float32))
+        torch.add(other, 1.0, out=new())
 
     def axpy() -> None:
-        torch.add(vector, other, alpha=-0.1, out=empty(len(vector), torch.float32))
+        torch.add(vector, other, alpha=-0.1, out=new())
 
     return {MOVING: move, AXPY: axpy, AXPY_IN_PLACE: lambda: vector.add_(other, alpha=-0.1)}
 
@@ -186,11 +195,11 @@ def moving(vector: Tensor, other: Tensor) -> Ways:
 def equal(one: Delta, two: Delta) -> bool:
     pairs = zip(one.tensors().values(), two.tensors().values(), strict=True)
     return one.labels == two.labels and all(
-        torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in pairs
+        torch.equal(a.cpu().view(torch.int32), b.cpu().view(torch.int32)) for a, b in pairs
     )
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Print the table and write the JSON; 1 if a removal does not leave the right bytes."""
     parser = argparse.ArgumentParser(description="Composition next to reading the bytes once.")
     parser.add_argument("--components", type=int, nargs="+", default=[10, 100])
@@ -198,16 +207,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="few and small, for a look")
     parser.add_argument("--json", type=Path, help="default: where the documents look, if not quick")
-    args = parser.parse_args()
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU if there is one")
+    args = parser.parse_args(given)
+    device = device_of(args.device)
     if args.quick:
         args.components, args.parameters, args.rounds = [5], 1_000_000, 3
     with tempfile.TemporaryDirectory(prefix="tangent-bench-") as folder:
         paths = write(Path(folder), max(args.components), args.parameters)
         result = {
-            "machine": machine(torch.get_num_threads()),
+            "machine": machine(torch.get_num_threads(), device),
             "parameters": args.parameters,
             "rounds": args.rounds,
-            "runs": [measure(paths[:count], args.rounds) for count in args.components],
+            "runs": [measure(paths[:count], args.rounds, device) for count in args.components],
         }
     if not args.quick or args.json:
         (args.json or RESULTS / "composition.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -18,18 +18,24 @@ def timed(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
+            finish()
             began = time.perf_counter()
             way()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            finish()
             seconds[name].append(time.perf_counter() - began)
     return {name: median(each) for name, each in seconds.items()}
 
 
-def machine(threads: int) -> str:
-    """Return the name of the machine and of torch's version."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+def finish() -> None:
+    """Wait for what a GPU has been told to do: calls return before it is done."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def machine(threads: int, device: torch.device | None = None) -> str:
+    """Return the name of the card, or by default of the processor, and of torch's version."""
+    if device is not None and device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     about = Path("/proc/cpuinfo")
     lines = about.read_text().splitlines() if about.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import device
 from benchmarks.accuracy import last_block, statistics_bytes
 from benchmarks.accuracy import uneven as cells
 from benchmarks.battery import figures
@@ -211,9 +212,9 @@ def calibration(found: dict[str, Any]) -> str:
 
 def drawn(shares: list[float]) -> str:
     """Return a mean in percent, with the range of several draws."""
-    percent = [100 * share for share in shares]
-    mean = f"{sum(percent) / len(percent):.1f}"
-    return mean if len(percent) == 1 else f"{mean} ({min(percent):.1f} … {max(percent):.1f})"
+    mean = f"{100 * sum(shares) / len(shares):.1f}"
+    spread = f"{100 * min(shares):.1f} … {100 * max(shares):.1f}"
+    return mean if len(shares) == 1 else f"{mean} ({spread})"
 
 
 def uneven(found: dict[str, Any]) -> str:
@@ -262,6 +263,7 @@ PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> resu
         "training": training,
         "composition": composition,
         "precision": precision_tables,
+        "device": lambda found: "\n\n".join(map(table, device.tables(found))),
     },
     "operations.md": {"battery": battery},
     "sizing.md": {"load": load},

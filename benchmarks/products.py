@@ -21,7 +21,12 @@ MATRICES = (
     *(aten.bmm.default, aten.bmm.out, aten.baddbmm.default, aten.baddbmm_.default),
 )
 ADDED = (aten.addmm_.default, aten.baddbmm_.default)
-FUSED = aten._scaled_dot_product_flash_attention_for_cpu.default
+FUSED: dict[Any, tuple] = {  # attention in one kernel, and what it takes beside its three matrices
+    aten._scaled_dot_product_flash_attention_for_cpu.default: (),
+    aten._scaled_dot_product_flash_attention.default: (),
+    aten._scaled_dot_product_efficient_attention.default: (None, False),
+    aten._scaled_dot_product_cudnn_attention.default: (None, False),
+}
 Layout = tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device]
 
 
@@ -44,9 +49,9 @@ class Products(TorchDispatchMode):
             self._keep(func, (a, b), (), a.numel() * b.shape[-1])
         elif func is aten.convolution.default:
             self._keep(func, args[:2], tuple(args[3:]), result.numel() * prod(args[1].shape[1:]))
-        elif func is FUSED:
+        elif func in FUSED:
             query, key = args[:2]
-            self._keep(func, args[:3], (), 2 * query.numel() * key.shape[-2])
+            self._keep(func, args[:3], FUSED[func], 2 * query.numel() * key.shape[-2])
         return result
 
     def _keep(self, func: Any, given: Sequence[Tensor], rest: tuple, multiplied: int) -> None:
@@ -74,8 +79,8 @@ class Products(TorchDispatchMode):
                 stride = torch.empty(shape, device="meta").stride()
                 out = place("result", (shape, stride, a.dtype, a.device))
                 ready.append(_product(func, a, b, out))
-            elif func is FUSED:
-                ready.append(partial(FUSED, *given))
+            elif func in FUSED:
+                ready.append(partial(func, *given, *rest))
             else:
                 ready.append(partial(aten.convolution, *given, None, *rest))
 

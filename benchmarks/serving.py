@@ -13,14 +13,12 @@ import copy
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
@@ -34,6 +32,7 @@ from tangent.backbones.suffix import Suffix
 from tangent.jvp import choose
 from tangent.jvp.engine import Answerer, Tangent
 from tangent.jvp.functional import Generic
+from tangent.spaces.devices import device_of
 
 PLAIN = "plain forward, eager"
 FOLDED = "plain, norms folded, channels last"
@@ -62,7 +61,7 @@ def photographs(path: Path | None, backbone: Backbone, count: int) -> Tensor:
     return images.repeat(-(-count // len(images)), 1, 1, 1)[:count]
 
 
-def fresh(name: str, device: str) -> nn.Module:
+def fresh(name: str, device: torch.device | str) -> nn.Module:
     """The architecture with seeded weights; running variances as after training, of order one."""
     torch.manual_seed(0)
     model = create_untrained(name, 0).eval().requires_grad_(False)
@@ -118,7 +117,7 @@ def shared_prefix(suffix: Suffix, x: Tensor, members: int) -> Callable[[], objec
 
 
 def ways(
-    name: str, batch: int, photos: Path | None, device: str
+    name: str, batch: int, photos: Path | None, device: torch.device
 ) -> tuple[dict[str, Callable], dict[str, int]]:
     """Everything that is timed for one model and batch, and multiplications of some passes."""
     model = fresh(name, device)
@@ -173,9 +172,11 @@ def show(
     found: dict[str, float],
     multiplied: dict[str, int],
     seconds: float,
-    console: Console,
+    console: Any,
 ) -> None:
     """Print one table of ratios with their reaches."""
+    from rich.table import Table  # a bare GPU machine has no rich, and measures without tables
+
     table = Table(title=f"{name}, batch {batch}: plain forward {seconds * 1e3:.0f} ms")
     for column in ("way", "plain passes", "reach"):
         table.add_column(column, justify="left" if column == "way" else "right")
@@ -200,7 +201,10 @@ def beyond(found: dict[str, float], way: str) -> float:
     return found[way] / found[ALONE.format(way)]
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure, print the tables and write the results."""
+    from rich.console import Console
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--models",
@@ -211,12 +215,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU if there is one")
     parser.add_argument("--json", type=Path, default=RESULTS / "serving.json")
-    args = parser.parse_args()
+    args = parser.parse_args(given)
     torch.set_num_threads(args.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(args.device, tf32=False)
     console, found = Console(), []
-    console.print(machine(args.threads))
+    console.print(machine(args.threads, device))
     for name in args.models:
         for batch in args.batches:
             timings, multiplied = ways(name, batch, args.photos, device)
@@ -232,7 +237,7 @@ def main() -> None:
                     "multiplications": multiplied,
                 }
             )
-    about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
+    about = {"machine": machine(args.threads, device), "rounds": args.rounds, "results": found}
     args.json.write_text(json.dumps(about, indent=2) + "\n")
 
 

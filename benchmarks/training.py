@@ -12,26 +12,26 @@ import copy
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.interleaved import RESULTS, machine, timed
+from benchmarks.interleaved import RESULTS, finish, machine, timed
 from benchmarks.serving import fresh, photographs
 from tangent import Hyperparameters, Space
 from tangent.backbones.loading import wrap
 from tangent.solvers import losses
+from tangent.spaces.devices import device_of
 from tangent.training import iterative
 from tangent.training.activation_cache import cached
+from tangent.training.fit import row_computation
 from tangent.training.problem import TrainingProblem
 
 LABELS, BATCH, EPOCHS = 10, 32, 50
@@ -43,14 +43,14 @@ ADAM = Hyperparameters.resolve("last-block", {"solver": "adam", **SETTINGS})
 
 
 class Data:
-    """Images in memory with labels in turn."""
+    """Images with labels in turn, in memory; batches of them on the device that trains."""
 
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
+    def __init__(self, images: Tensor, device: torch.device) -> None:
+        self.images, self.device = images, device
         self.labels = [f"label {i % LABELS}" for i in range(len(images))]
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        return iter(self.images.split(size))
+        return (some.to(self.device) for some in self.images.split(size))
 
 
 class PapersScheme:
@@ -65,8 +65,9 @@ class PapersScheme:
     def epoch(self) -> None:
         rows = self.problem.base.float()
         still = {name: torch.zeros_like(p) for name, p in self.base.items()}
-        for index in torch.arange(len(self.data.images)).split(BATCH):
-            x, targets = self.data.images[index], self.problem.targets[index]
+        targets_of = self.problem.targets.split(BATCH)
+        for x, columns in zip(self.data.batches(BATCH), targets_of, strict=True):
+            targets = columns.to(x.device)
             moving = {name: d for name, d in self.delta.items() if name != "head"}
             with sdpa_kernel(SDPBackend.MATH):
                 phi, along = jvp(
@@ -87,27 +88,32 @@ def plain_tuning(model: nn.Module, names: list[str], data: Data) -> None:
     """One epoch of ordinary fine-tuning of the same parameters with a linear head."""
     model = copy.deepcopy(model)
     tuned = [p.requires_grad_() for name, p in model.named_parameters() if name in names]
-    head = nn.Linear(model.num_features, LABELS)  # type: ignore[arg-type]
+    head = nn.Linear(model.num_features, LABELS, device=data.device)  # type: ignore[arg-type]
     optimizer = torch.optim.Adam([*tuned, *head.parameters()], lr=1e-4)
-    for index in torch.arange(len(data.images)).split(BATCH):
-        value = F.cross_entropy(head(model(data.images[index])), index % LABELS)
+    columns = (torch.arange(len(data.images), device=data.device) % LABELS).split(BATCH)
+    for x, targets in zip(data.batches(BATCH), columns, strict=True):
+        value = F.cross_entropy(head(model(x)), targets)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
 
 
-def measure(name: str, count: int, photos: Path | None, rounds: int) -> dict[str, Any]:
+def measure(
+    name: str, count: int, photos: Path | None, rounds: int, device: torch.device
+) -> dict[str, Any]:
     """All figures of one model."""
-    model = fresh(name, "cpu")
+    model = fresh(name, device)
     backbone = wrap(name, copy.deepcopy(model))
-    data = Data(photographs(photos, backbone, count))
-    space = Space(backbone, "last-block")
+    data = Data(photographs(photos, backbone, count), device)
+    space = Space(backbone, "last-block", device=str(device))
     assert space.engine is not None
     with tempfile.TemporaryDirectory() as folder:
+        finish()
         began = time.perf_counter()
         rows = cached(
-            Path(folder) / "rows", count, data.batches(64), space.engine.rows, lambda _: None
+            Path(folder) / "rows", count, data.batches(64), row_computation(space), lambda _: None
         )
+        finish()
         caching = time.perf_counter() - began
         problem = TrainingProblem(space, rows, data.labels, ADAM)
         seconds = epochs(model, problem, data, rounds)
@@ -147,6 +153,7 @@ def epochs(model: nn.Module, problem: TrainingProblem, data: Data, rounds: int) 
 def to_one_loss(problem: TrainingProblem) -> dict[str, Any]:
     """Adam for all its epochs, and the fewest tried steps of conjugate gradients to its loss."""
     problem.hyperparameters = ADAM
+    finish()
     began = time.perf_counter()
     goal = iterative.adam(problem, 0, quiet).stats["final_loss"]
     found = {"adam_loss": goal, "adam_seconds": time.perf_counter() - began}
@@ -154,6 +161,7 @@ def to_one_loss(problem: TrainingProblem) -> dict[str, Any]:
         settings = {"max_iterations": steps, "tolerance": 1e-9, "tolerance_of": "gradient"}
         settings |= SETTINGS
         problem.hyperparameters = Hyperparameters.resolve("last-block", settings)
+        finish()
         began = time.perf_counter()
         reached = iterative.conjugate_gradients(problem, quiet).stats["final_loss"]
         solving = time.perf_counter() - began
@@ -166,8 +174,10 @@ def quiet(step: int, total: int, loss: float | None) -> None:
     """Progress that nobody reads."""
 
 
-def table(name: str, figures: dict[str, Any]) -> Table:
+def table(name: str, figures: dict[str, Any]) -> Any:
     """One model's figures next to what is aimed at."""
+    from rich.table import Table  # a bare GPU machine has no rich, and measures without tables
+
     title = f"{name}, {figures['images']} images, last block, batch {BATCH}"
     shown = Table("what", title=title)
     for column in ("seconds", "reach"):
@@ -183,7 +193,10 @@ def table(name: str, figures: dict[str, Any]) -> Table:
     return shown
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure, print the tables and write the results."""
+    from rich.console import Console
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["vit_tiny_patch16_224"])
     parser.add_argument("--images", type=int, default=304)
@@ -191,15 +204,17 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="tar of photographs; noise without")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, default=RESULTS / "training.json")
-    args = parser.parse_args()
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU if there is one")
+    args = parser.parse_args(given)
     torch.set_num_threads(args.threads)
+    device = device_of(args.device, tf32=False)
     console = Console()
-    console.print(machine(args.threads))
+    console.print(machine(args.threads, device))
     found = {}
     for name in args.models:
-        found[name] = measure(name, args.images, args.photos, args.rounds)
+        found[name] = measure(name, args.images, args.photos, args.rounds, device)
         console.print(table(name, found[name]))
-    about = {"machine": machine(args.threads), "rounds": args.rounds, "results": found}
+    about = {"machine": machine(args.threads, device), "rounds": args.rounds, "results": found}
     args.json.write_text(json.dumps(about, indent=2) + "\n")
 
 

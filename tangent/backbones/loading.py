@@ -277,9 +277,7 @@ def wrap(
     config = resolve_data_config(preprocessing or {}, pretrained_cfg=preprocessing, model=model)
     size = config["input_size"][-1]
     with torch.no_grad():
-        features = model(
-            torch.zeros(2, *config["input_size"], dtype=next(model.parameters()).dtype)
-        )
+        features = model(torch.zeros(2, *config["input_size"]).to(next(model.parameters())))
     if features.ndim != 2:
         raise UnsupportedModel(
             f"{name} gives features of shape {tuple(features.shape)}, expected (images, width): "

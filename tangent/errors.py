@@ -8,7 +8,7 @@
     ├── NotDowndatable          ├── UnknownOperator       ├── BadParameter
     ├── BadDerivation          ├── UnknownDevice         ├── NotLeftOut
     ├── BadPrivacy             ├── BadCard               ├── ProbeMismatch
-    └── WrongWeights, a BackboneUnavailable
+    ├── WrongWeights, a BackboneUnavailable              └── OutOfMemory
 
 Every error has a stable `code`; its message says what is wrong and what to do.
 """
@@ -112,3 +112,7 @@ class BadDerivation(TangentError):
 
 class UnknownDevice(TangentError):
     code = "unknown_device"
+
+
+class OutOfMemory(TangentError):
+    code = "out_of_memory"

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,6 +17,8 @@ LINKS = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|
 SERVICE_LINK = re.compile(r"[a-z]+://")
 
 OF_CLIENTS = ("URL",)  # variables of tangent_composer that are no settings of the service
+
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"  # torch's name for the folder of compiled passes
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
@@ -53,6 +56,14 @@ def remarks(names: Iterable[str]) -> list[str]:
 def environment_with(**variables: str) -> dict[str, str]:
     """Return this process's environment and these variables, for a process that it starts."""
     return {**os.environ, **variables}
+
+
+def environment_of_engine(cache: Path) -> dict[str, str]:
+    """Return the environment of an engine's process, whose compiled passes are kept in `cache`.
+
+    A folder that somebody has chosen by torch's own variable stays.
+    """
+    return {COMPILED: str(cache), **os.environ}
 
 
 def _remark(name: str, value: str, names: set[str]) -> str | None:

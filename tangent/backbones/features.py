@@ -10,7 +10,7 @@ images, and the contribution of an image can be subtracted again bit for bit.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,16 @@ class Grid:
 
     steps: Tensor  # float64
     is_compact: bool = False
+    _placed: dict[tuple[torch.device, torch.dtype], Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def round(self, psi: Tensor) -> Tensor:
         """psi (B, D) rounded to the grid."""
-        steps = self.steps.to(psi)
+        key = psi.device, psi.dtype
+        if key not in self._placed:  # an upload in every pass would have the host wait for it
+            self._placed[key] = self.steps.to(psi)
+        steps = self._placed[key]
         return (psi / steps).round_() * steps
 
     def holds(self, gram: Tensor, sums: Tensor, counts: Tensor) -> bool:

@@ -35,6 +35,7 @@ class Preprocessing:
         self.geometry = _geometry(*transforms[:2])
         self._numbers: Sequence[Callable[[Any], Any]] = transforms[2:]
         self._normalizes = names[2:] == [TENSOR, NORMALIZE]
+        self._scales: dict[torch.device, tuple[Tensor, Tensor]] = {}  # means and deviations
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return the network's input."""
@@ -43,12 +44,24 @@ class Preprocessing:
     def normalize(self, pixels: Tensor) -> Tensor:
         """Return the network's inputs (B, 3, S, S) from the pixels of images, uint8 (B, S, S, 3).
 
-        The geometry was applied to them. Every bit is as if each image came by itself.
+        The geometry was applied to them. Every bit is as if each image came by itself, on the
+        processor or, without a wait for it, on the device of the pixels.
         """
         if self._normalizes:
             numbers = pixels.permute(0, 3, 1, 2).contiguous().to(torch.get_default_dtype())
-            return cast(Tensor, self._numbers[1](numbers.div_(255)))
-        return torch.stack([self._input(Image.fromarray(each.numpy())) for each in pixels])
+            mean, deviation = self._scales_on(numbers)
+            return numbers.div_(255).sub_(mean).div_(deviation)
+        images = [Image.fromarray(each) for each in pixels.cpu().numpy()]
+        return torch.stack([self._input(image) for image in images]).to(pixels.device)
+
+    def _scales_on(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normalisation's means and deviations (3, 1, 1) where the numbers are."""
+        key = numbers.device
+        if key not in self._scales or self._scales[key][0].dtype != numbers.dtype:
+            step: Any = self._numbers[1]
+            mean, deviation = (torch.as_tensor(each).to(numbers) for each in (step.mean, step.std))
+            self._scales[key] = mean.view(-1, 1, 1), deviation.view(-1, 1, 1)
+        return self._scales[key]
 
     def _input(self, pixels: Image.Image) -> Tensor:
         numbers: Any = pixels

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tangent.components.delta import Delta
-from tangent.spaces.answering import CHUNK
 from tangent.spaces.space import Space
 
 Turn = AbstractContextManager[Any]
@@ -54,7 +53,7 @@ def _logits_by_delta(
     )
     prepared = [engine.prepare(direction) for direction in directions] if engine else []
     chunks = []
-    for chunk in images.split(CHUNK):
+    for chunk in images.split(space.chunk):
         psi, pushed = space.push(space.rows(chunk), prepared)
         moved = [psi @ head.T for head in heads]
         for at, along in zip(moving, pushed, strict=True):

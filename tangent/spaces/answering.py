@@ -1,17 +1,31 @@
-"""The way of an answer: images go through the backbone once, then every delta gives its logits."""
+"""The way of an answer: images go through the backbone once, then every delta gives its logits.
 
-from collections.abc import Sequence
+Where a space has faster passes (`tangent.jvp.compiled`), an answer goes through one of them if it
+is there, and through the engine if not or if its bits are to be the engine's own (`exact`).
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tangent.backbones.features import with_constant
+from tangent.backbones.loading import Backbone
+from tangent.backbones.preprocessing import Preprocessing
+from tangent.backbones.suffix import Suffix
 from tangent.components.delta import Delta
-from tangent.jvp import Answerer, Prepared
+from tangent.errors import OutOfMemory
+from tangent.jvp import Answerer, Engine, Prepared
+from tangent.jvp.compiled.buckets import MAX_BUCKET
+from tangent.jvp.compiled.passes import Passes
+from tangent.spaces.uploads import uploaded, uploaded_pixels
 
-CHUNK = 32  # images in one forward pass of a prediction
+_Result = TypeVar("_Result")
+CHUNK = 32  # images in one forward pass of a prediction on a processor; their caches hold so many
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,20 @@ class Answering:
     device: torch.device
     dtype: torch.dtype
     width: int  # of phi
+    image_size: int
+    scope: str
+    model: nn.Module
+    pretrained: Backbone
+    preprocess: Preprocessing
+    suffix: Suffix | None  # None at a linear scope, and so is the engine
+    engine: Engine | None
+    passes: Passes | None  # None where compilation is off
     _heads: WeakKeyDictionary[Delta, _Head]
+
+    @property
+    def chunk(self) -> int:
+        """The most images in one forward pass of a prediction."""
+        return CHUNK if self.device.type == "cpu" else MAX_BUCKET
 
     @property
     def answerer(self) -> Answerer | None:
@@ -52,57 +79,131 @@ class Answering:
         """Return a_l of every label (K, D) float64."""
         raise NotImplementedError
 
-    def logits(self, images: Tensor, delta: Delta) -> Tensor:
+    def inputs(self, pixels: Sequence[np.ndarray]) -> Tensor:
+        """Return the network's inputs (B, 3, S, S), on the device, from pixels of images.
+
+        `pixels`: uint8 (S, S, 3) each, as `preprocess.geometry` makes them. The bits are those of
+        `preprocess.normalize`; to a GPU go the bytes, which are a quarter of the inputs.
+
+        Raises:
+            OutOfMemory: the device has no room for them.
+        """
+        if self.device.type == "cpu":
+            return self.preprocess.normalize(torch.from_numpy(np.stack(pixels)))
+        return self._within_memory(
+            lambda: self.preprocess.normalize(uploaded_pixels(pixels, self.device)), len(pixels)
+        )
+
+    def logits(self, images: Tensor, delta: Delta, *, exact: bool = False) -> Tensor:
         """Return h(x) (B, K) float32 of images (B, 3, S, S), columns in the delta's label order.
 
-        h is affine in delta (eq. 2), and computed in passes of CHUNK images.
-        """
-        return self.logits_of_each(images, [delta])[0]
+        h is affine in delta (eq. 2), and computed in passes of `chunk` images. `exact`: with the
+        engine's own bits, which depend on nothing but these images, this delta and the chunk.
 
-    def logits_of_each(self, images: Tensor, deltas: Sequence[Delta]) -> list[Tensor]:
+        Raises:
+            OutOfMemory: the device has no room for one image, or if `exact` for a chunk.
+        """
+        return self.logits_of_each(images, [delta], exact=exact)[0]
+
+    def logits_of_each(
+        self, images: Tensor, deltas: Sequence[Delta], *, exact: bool = False
+    ) -> list[Tensor]:
         """Return `logits` by every delta; the images go through the backbone once for all."""
         heads = [self._head(delta) for delta in deltas]
-        chunks = [self._logits(chunk, heads) for chunk in images.split(CHUNK)]
+        chunks = [self._answers(some, heads, exact)[1] for some in images.split(self.chunk)]
         return [torch.cat(parts).float().cpu() for parts in zip(*chunks, strict=True)]
 
     def answers_of_own(
-        self, images: Tensor, deltas: Sequence[Delta], own: Sequence[int]
+        self, images: Tensor, deltas: Sequence[Delta], own: Sequence[int], *, exact: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
         """Return `logits` (K,) of each image by its own delta, `deltas[own[i]]`, and psi (D,).
 
-        The frozen prefix takes a mixed batch; the other layers run once for each delta.
+        The frozen prefix takes a mixed batch; the other layers run once for each delta. Logits are
+        on the CPU, psi is on the device.
+
+        Raises:
+            OutOfMemory: as `logits`.
         """
         heads = [self._head(delta) for delta in deltas]
         answers = [(torch.empty(0), torch.empty(0))] * len(images)
-        for start in range(0, len(images), CHUNK):
-            rows = self.rows(images[start : start + CHUNK])
-            asked = torch.tensor(own[start : start + CHUNK])
-            for which in sorted(set(asked.tolist())):
-                index = (asked == which).nonzero().flatten()
-                some = rows if len(index) == len(rows) else rows[index.to(rows.device)]
-                psi, (found,) = self._answers(some, [heads[which]])
-                for i, row, read in zip(index.tolist(), found.float().cpu(), psi, strict=True):
-                    answers[start + i] = row, read
+        for start in range(0, len(images), self.chunk):
+            chunk, asked = images[start : start + self.chunk], own[start : start + self.chunk]
+            found = self._of_own(chunk, heads, asked, exact)
+            answers[start : start + len(chunk)] = found
         return answers
 
-    def _logits(self, images: Tensor, heads: Sequence[_Head]) -> list[Tensor]:
-        return self._answers(self.rows(images), heads)[1]
+    def _of_own(
+        self, images: Tensor, heads: Sequence[_Head], own: Sequence[int], exact: bool
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return `answers_of_own` of one chunk."""
+        if len(set(own)) == 1:
+            psi, (found,) = self._answers(images, [heads[own[0]]], exact)
+            return list(zip(found.float().cpu(), psi, strict=True))
+        rows, asked = self.rows(images), torch.tensor(own)
+        answers = [(torch.empty(0), torch.empty(0))] * len(images)
+        for which in sorted(set(own)):
+            index = (asked == which).nonzero().flatten()
+            psi, (found,) = self._sums(
+                *self.push(rows[index.to(rows.device)], [heads[which].prepared]), [heads[which]]
+            )
+            for i, row, read in zip(index.tolist(), found.float().cpu(), psi, strict=True):
+                answers[i] = row, read
+        return answers
+
+    def _answers(
+        self, images: Tensor, heads: Sequence[_Head], exact: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return psi and the logits by every head, in halves where memory is short for all."""
+        try:
+            return self._answers_at_once(images, heads, exact)
+        except OutOfMemory:
+            if exact or len(images) == 1:
+                raise
+        halves = [self._answers(half, heads, exact) for half in images.tensor_split(2)]
+        return torch.cat([psi for psi, _ in halves]), [
+            torch.cat(parts) for parts in zip(*(logits for _, logits in halves), strict=True)
+        ]
+
+    def _answers_at_once(
+        self, images: Tensor, heads: Sequence[_Head], exact: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        prepared = [] if self.answerer is None else [head.prepared for head in heads]
+        if self.passes is not None and not exact:
+            passes = self.passes
+            found = self._within_memory(lambda: passes.run(images, prepared), len(images))
+            if found is not None:
+                return self._sums(found[0], found[1:], heads)
+        return self._sums(*self.push(self.rows(images), prepared), heads)
 
     def rows(self, images: Tensor) -> Tensor:
-        """Return the part of an answer that no delta changes: psi, or the engine's rows."""
-        images, engine = images.to(self.device, self.dtype), self.answerer
-        return self.answered_readout(images) if engine is None else engine.rows(images)
+        """Return the part of an answer that no delta changes: psi, or the engine's rows.
+
+        Raises:
+            OutOfMemory: the device has no room for them.
+        """
+
+        def computed() -> Tensor:
+            given, engine = images.to(self.device, self.dtype), self.answerer
+            return self.answered_readout(given) if engine is None else engine.rows(given)
+
+        return self._within_memory(computed, len(images))
 
     def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
         """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction.
 
         At a linear scope, which has no directions, the second is empty.
+
+        Raises:
+            OutOfMemory: the device has no room for them.
         """
         engine = self.answerer
-        return (rows.double(), []) if engine is None else read(engine, rows, prepared)
+        if engine is None:
+            return rows.double(), []
+        return self._within_memory(lambda: read(engine, rows, prepared), len(rows))
 
-    def _answers(self, rows: Tensor, heads: Sequence[_Head]) -> tuple[Tensor, list[Tensor]]:
-        psi, pushed = self.push(rows, [head.prepared for head in heads])
+    def _sums(
+        self, psi: Tensor, pushed: Sequence[Tensor], heads: Sequence[_Head]
+    ) -> tuple[Tensor, list[Tensor]]:
         if self.answerer is None:
             return psi, [psi @ head.rows.T for head in heads]
         return psi, [
@@ -113,11 +214,35 @@ class Answering:
     def _head(self, delta: Delta) -> _Head:
         """Return the delta on the space's device, made ready; kept as long as the delta lives."""
         if delta not in self._heads:
-            self._heads[delta] = self._prepare_head(delta)
+            self._heads[delta] = self._within_memory(lambda: self._prepare_head(delta), 0)
         return self._heads[delta]
 
     def _prepare_head(self, delta: Delta) -> _Head:
-        base = self.base_rows(delta.labels).to(self.device)
-        directions = {k: v.to(self.device, self.dtype) for k, v in delta.backbone.items()}
+        base, head = uploaded([self.base_rows(delta.labels), delta.head], self.device)
+        found = uploaded(list(delta.backbone.values()), self.device)
+        directions = {
+            name: value.to(self.dtype) for name, value in zip(delta.backbone, found, strict=True)
+        }
         prepared = self.answerer.prepare(directions) if self.answerer else None
-        return _Head(base, base + delta.head.to(self.device), prepared)
+        return _Head(base, base + head, prepared)
+
+    def _within_memory(self, compute: Callable[[], _Result], images: int) -> _Result:
+        """Return what `compute` returns.
+
+        Raises:
+            OutOfMemory: the device's memory did not suffice; what can be made again is given back.
+        """
+        try:
+            return compute()
+        except torch.OutOfMemoryError as error:
+            why = str(error).split(". ", 1)[0]
+        if self.passes is not None:
+            self.passes.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        what = f"{images} images" if images else "a composition"
+        raise OutOfMemory(
+            f"the memory of {self.device} does not suffice for {what} at scope {self.scope} "
+            f"({why}): send fewer images at a time, lower TANGENT_MAX_BATCH_SIZE, or use a device "
+            "with more memory"
+        )

@@ -17,11 +17,13 @@ def open_space(
     device: str = "cpu",
     precision: str = "float32",
     tf32: bool = False,
+    compile: str = "off",
     fingerprint: str | None = None,
 ) -> Space:
     """Open the space of a backbone by name; see `space_of`, and `load_backbone` for its errors."""
     check_scope(scope)
     how: dict[str, Any] = {"device": device, "precision": precision, "tf32": tf32}
+    how |= {"compile": compile}
     return space_of(load_backbone(backbone), scope, declared, **how, fingerprint=fingerprint)
 
 

@@ -48,10 +48,22 @@ from tangent.spaces.precision import (
     products,
     ratio,
 )
+from tangent.spaces.twin import passes_of
 
 
 class Space(Answering):
-    """A backbone at fixed weights with a scope; never changes. One thread at a time may run it."""
+    """A backbone at fixed weights with a scope; never changes. One thread at a time may run it.
+
+    `precision`: of answers, `auto` or one of PRECISIONS. In 16 bits a rounded copy of the model
+    answers; sums over labels are in float64. `readout`, `engine`, fingerprint, trainings and
+    statistics stay those of the backbone in its own type.
+
+    `tf32`: a GPU may round float32 to TF32; all spaces of a process must have the same.
+
+    `compile`: `auto` makes faster passes on a GPU, `on` also compiles for a processor, `off`
+    makes none. `passes.make_next` makes them; answers that are not `exact` then use them.
+    Answers in 16 bits have no faster passes yet.
+    """
 
     _narrow: Narrow | None = None  # where answers are in 16 bits
     grid: Grid | None = None  # at linear scopes, once it is measured
@@ -65,20 +77,16 @@ class Space(Answering):
         device: str = "cpu",
         precision: str = "float32",
         tf32: bool = False,
+        compile: str = "off",
         grid: Fineness = COARSE,
     ) -> None:
         """`declared`: labels that every component is trained against, with zero targets.
-
-        `precision`: of answers, `auto` or one of PRECISIONS. In 16 bits a rounded copy of the model
-        answers; sums over labels are in float64. `readout`, `engine`, fingerprint, trainings and
-        statistics stay those of the backbone in its own type.
-
-        `tf32`: a GPU may round float32 to TF32; all spaces of a process must have the same.
 
         Raises:
             UnknownScope: no such scope, or fewer blocks than it asks for.
             UnsupportedModel: it lacks blocks, depths or a derivative, or overflows in 16 bits.
             NonFinite: a weight is NaN or Inf.
+            BadParameter: `compile` is none of the three.
         """
         names = tangent_parameters(backbone.model, scope)
         self.device = device_of(device, tf32=tf32)
@@ -96,6 +104,7 @@ class Space(Answering):
         self.fingerprint = fingerprint_of(backbone.fingerprint, scope, self.declared, self.grid)
         self._set_precision(precision)
         self.parameters_tangent = self._tangent_parameters()
+        self.passes = passes_of(self, compile if self._narrow is None else "off")
 
     def _set_precision(self, precision: str) -> None:
         """Prepare answers in this precision; all else of the space is what it is without it."""

@@ -17,6 +17,7 @@ from app.errors import Conflict, Invalid, Malformed, NotReady, Problem
 from tangent.errors import (
     BackboneUnavailable,
     FingerprintMismatch,
+    OutOfMemory,
     TangentError,
     WrongWeights,
 )
@@ -26,6 +27,7 @@ TANGENT_FAMILY: dict[type[TangentError], type[Problem]] = {
     FingerprintMismatch: Conflict,
     WrongWeights: Invalid,
     BackboneUnavailable: NotReady,
+    OutOfMemory: NotReady,
 }
 MAX_DETAIL = 4_000  # characters; a longer sentence repeats what the client sent
 MAX_POINTER = 300

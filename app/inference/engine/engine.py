@@ -67,6 +67,7 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
         self.device_name = str(self.device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
+        self._compile = settings.compile
         self._spaces = SpaceCache[tangent.Space](self._found)
         self.batches = Batches(
             most_images=settings.max_batch_size,
@@ -96,7 +97,9 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
     def _open(self, key: SpaceKey) -> tangent.Space:
         how: dict[str, Any] = {"device": str(self.device), "precision": key.precision}
         how |= {"tf32": self._tf32, "fingerprint": key.fingerprint}
-        return open_space(key.backbone, key.scope, key.declared, **how)
+        how |= {"compile": self._compile}
+        made = open_space(key.backbone, key.scope, key.declared, **how)
+        return self._passes.watch(made, self.batches.turn)
 
     def probe(self, key: SpaceKey) -> OpenedSpace:
         """Return the properties with which the space opens now; keep nothing of it."""
@@ -203,6 +206,7 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
         self.metrics.batch_compositions.observe(len({id(order.delta) for order, _ in batch}))
         self.metrics.forward_seconds.observe(seconds)
         self._forwarded_at = monotonic()
+        self._passes.wake()
 
     def readouts(self, key: SpaceKey, pixels: Pixels) -> np.ndarray:
         """Return the features (images, D) that the head reads, as trainings see them."""
@@ -287,6 +291,7 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
     def close(self) -> None:
         """End the batches; release spaces, components and deltas."""
         self.batches.close()
+        self._passes.close()
         self._spaces.close()
         self._clear()
 

@@ -12,6 +12,7 @@ import torch
 from app.files.blobs import LocalBlobs
 from app.inference.engine.calibrations import Calibrations
 from app.inference.engine.composed_deltas import ComposedDeltas
+from app.inference.engine.faster_passes import FasterPasses
 from app.inference.engine.loaded_components import LoadedComponents
 from app.inference.engine.metrics import EngineMetrics
 from app.inference.engine.named_temperatures import NamedTemperatures
@@ -33,6 +34,7 @@ class Memory:
         self._composed = ComposedDeltas(self._loaded.get, settings.composition_bytes, metrics)
         self._calibrations = Calibrations(settings.composition_bytes // CALIBRATIONS)
         self._named = NamedTemperatures()
+        self._passes = FasterPasses()
         self._respecting = Lock()
         self._epoch = 0  # number of the last receipt that what is in memory is known to respect
 
@@ -46,6 +48,7 @@ class Memory:
             self._calibrations.forget(shas)
             self._named.clear()
             self._loaded.forget(shas)
+            self._passes.forget()
             self._epoch += 1
             self._release(found)
 
@@ -53,6 +56,7 @@ class Memory:
         """Drop all if an overtaken prediction has loaded these again; call this without files."""
         held = (self._composed, self._calibrations, self._loaded)
         with self._respecting:
+            self._passes.forget()
             if any(each.holds(shas) for each in held):
                 self._clear()
 
@@ -91,6 +95,7 @@ class Memory:
         self._calibrations.clear()
         self._named.clear()
         self._loaded.clear()
+        self._passes.forget()
         self._release(found)
 
     def _release(self, was_any: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from app.inference.remote.wire import error_of
 from app.settings import SECRET, Settings
+from app.settings.environment import environment_of_engine
 
 MODULE = "app.inference.remote.server"
 RESTART_SECONDS = (0.5, 30.0)  # pause before the process is started again: first, longest
@@ -82,6 +83,7 @@ class EngineProcess:
             [sys.executable, "-m", MODULE, self.address, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=environment_of_engine(self._settings.data_dir.absolute() / "compiled"),
         )
         with self._changed:
             self._process = process

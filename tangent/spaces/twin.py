@@ -1,0 +1,109 @@
+"""A twin of a space: the same tensors in modules of its own, so that another thread may run it."""
+
+from collections.abc import Sequence
+from copy import copy, deepcopy
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from tangent.backbones.suffix import Suffix
+from tangent.errors import BadParameter
+from tangent.jvp import Engine, Prepared
+from tangent.jvp.class_token_block import TokenBlock
+from tangent.jvp.compiled.directions import Directions
+from tangent.jvp.compiled.passes import COMPILED, Passes
+from tangent.jvp.compiled.recorder import CudaGraphs, Outputs, PlainCalls
+from tangent.jvp.forward_mode import Rules
+from tangent.jvp.functional import Generic
+from tangent.spaces.answering import Answering
+
+COMPILE = ("auto", "on", "off")
+# The error that rounding in another order explains, relative to the norm: of psi, where an entry
+# may fall to the next step of a grid, and of J, where a value near 0 may fall on either side of a
+# kink.
+OF_PSI = {torch.float32: 1e-3, torch.float64: 1e-9}
+OF_DERIVATIVE = {torch.float32: 5e-3, torch.float64: 1e-9}
+OF_HALF = 3e-2  # of both, where products are in 16 bits
+
+
+def passes_of(space: Answering, compile: str) -> Passes | None:
+    """Return the faster passes of a space, none of which is made yet; None where there are none.
+
+    Raises:
+        BadParameter: `compile` is none of COMPILE.
+    """
+    if compile not in COMPILE:
+        raise BadParameter(f"compile is {compile!r}: use {', '.join(COMPILE)}")
+    is_cuda = space.device.type == "cuda"
+    if compile == "off" or (compile == "auto" and not is_cuda):
+        return None
+    if is_cuda:
+        return Passes(lambda: Twin(space), CudaGraphs(space.device))
+    return Passes(lambda: Twin(space), PlainCalls(), (COMPILED,))
+
+
+class Twin:
+    """The source of a space's faster passes."""
+
+    def __init__(self, space: Answering) -> None:
+        """Nothing may run the space meanwhile: its modules are copied, their tensors are not."""
+        self._space = _over_copies(space)
+        self._random = torch.Generator().manual_seed(0)
+
+    def images(self, size: int) -> Tensor:
+        side = self._space.image_size
+        drawn = torch.rand((size, 3, side, side), generator=self._random)
+        return drawn.to(self._space.device, self._space.dtype)
+
+    def directions(self, count: int) -> Directions:
+        return Directions([self._direction() for _ in range(count)])
+
+    def _direction(self) -> Prepared:
+        """Return a random direction that is about as large as the parameters."""
+        suffix, engine = self._space.suffix, self._space.engine
+        assert suffix is not None and engine is not None
+        drawn = {
+            name: torch.randn(value.shape, generator=self._random).to(value)
+            * (value.square().mean().sqrt() + 1e-3)
+            for name, value in suffix.base.items()
+        }
+        return engine.prepare(drawn)
+
+    def passed(self, images: Tensor, prepared: Sequence[Prepared]) -> Outputs:
+        psi, pushed = self._space.push(self._space.rows(images), prepared)
+        return [psi, *pushed]
+
+    def tolerances(self, outputs: Outputs) -> list[float]:
+        _, *pushed = outputs
+        dtype = self._space.dtype
+        return [OF_PSI.get(dtype, OF_HALF)] + [OF_DERIVATIVE.get(dtype, OF_HALF)] * len(pushed)
+
+
+def _over_copies(space: Answering) -> Answering:
+    """Return the space over modules of its own, with an engine of its own."""
+    found = copy(space)
+    found.passes, found._heads = None, WeakKeyDictionary()
+    found.model = _copied(space.model)
+    if space.suffix is not None and space.engine is not None:
+        model = found.model
+        if space.suffix.model is not space.model:
+            model = _copied(space.suffix.model)
+        found.suffix = Suffix(replace(space.pretrained, model=model), list(space.suffix.base))
+        found.engine = _engine_over(space.engine, found.suffix)
+    return found
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """Return the model in modules of its own, with the same parameters and buffers."""
+    return deepcopy(model, {id(each): each for each in (*model.parameters(), *model.buffers())})
+
+
+def _engine_over(engine: Engine, suffix: Suffix) -> Engine:
+    """Return an engine of the same kind over another suffix."""
+    if isinstance(engine, TokenBlock):
+        found = TokenBlock.of(suffix)
+        assert found is not None, "the copy of a model has the model's last block"
+        return found
+    return Rules.of(suffix) if isinstance(engine, Rules) else Generic(suffix, engine.reason)

@@ -127,10 +127,7 @@ class Settings(Limits):
         "process", description="where answers are computed: in their own process or the service's"
     )
     api_processes: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="processes that answer HTTP, on one engine; see sizing.md",
+        1, ge=1, le=64, description="processes that answer HTTP, on one engine; see sizing.md"
     )
     threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
     composition_bytes: int = Field(2**29, ge=0, description="bytes of composed deltas in memory")

@@ -60,14 +60,13 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
     """Serves models on one device, for any number of threads."""
 
     def __init__(self, settings: Settings, blobs: LocalBlobs, metrics: EngineMetrics) -> None:
-        self._tf32 = settings.tf32 == "on"
+        self._tf32, self._compile = settings.tf32 == "on", settings.compile
         device = device_of(settings.device, tf32=self._tf32)  # before anyone asks for `environment`
         super().__init__(settings, blobs, metrics, device)
         self.metrics = metrics
         self.device_name = str(self.device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        self._compile = settings.compile
         self._spaces = SpaceCache[tangent.Space](self._found)
         self.batches = Batches(
             most_images=settings.max_batch_size,
@@ -96,10 +95,9 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
 
     def _open(self, key: SpaceKey) -> tangent.Space:
         how: dict[str, Any] = {"device": str(self.device), "precision": key.precision}
-        how |= {"tf32": self._tf32, "fingerprint": key.fingerprint}
-        how |= {"compile": self._compile}
-        made = open_space(key.backbone, key.scope, key.declared, **how)
-        return self._passes.watch(made, self.batches.turn)
+        how |= {"tf32": self._tf32, "compile": self._compile, "fingerprint": key.fingerprint}
+        space = open_space(key.backbone, key.scope, key.declared, **how)
+        return self._passes.watch(space, self.batches.turn)
 
     def probe(self, key: SpaceKey) -> OpenedSpace:
         """Return the properties with which the space opens now; keep nothing of it."""

@@ -22,6 +22,7 @@ from tangent.errors import OutOfMemory
 from tangent.jvp import Answerer, Engine, Prepared
 from tangent.jvp.compiled.buckets import MAX_BUCKET
 from tangent.jvp.compiled.passes import Passes
+from tangent.jvp.fused_attention import fused_operations
 from tangent.spaces.uploads import uploaded, uploaded_pixels
 
 _Result = TypeVar("_Result")
@@ -59,6 +60,7 @@ class Answering:
     suffix: Suffix | None  # None at a linear scope, and so is the engine
     engine: Engine | None
     passes: Passes | None  # None where compilation is off
+    fuses: bool  # may the engine use fused kernels? They are a kind of compilation
     _heads: WeakKeyDictionary[Delta, _Head]
 
     @property
@@ -199,7 +201,8 @@ class Answering:
         engine = self.answerer
         if engine is None:
             return rows.double(), []
-        return self._within_memory(lambda: read(engine, rows, prepared), len(rows))
+        with fused_operations(allowed=self.fuses):
+            return self._within_memory(lambda: read(engine, rows, prepared), len(rows))
 
     def _sums(
         self, psi: Tensor, pushed: Sequence[Tensor], heads: Sequence[_Head]

@@ -104,6 +104,7 @@ class Space(Answering):
         self.fingerprint = fingerprint_of(backbone.fingerprint, scope, self.declared, self.grid)
         self._set_precision(precision)
         self.parameters_tangent = self._tangent_parameters()
+        self.fuses = compile != "off"
         self.passes = passes_of(self, compile if self._narrow is None else "off")
 
     def _set_precision(self, precision: str) -> None:

@@ -20,18 +20,18 @@ OF_SETTINGS = {
     "penalty": "squared: mu/2 |delta|²; norm: mu |delta|, as in the papers",
     "solver": "cholesky: exact, at scopes head and head2toe; cg: exact up to tolerance; lbfgs: any "
     "loss; adam: in epochs over batches",
-    "tolerance": "solvers cg and lbfgs end when this is reached; by default 0.05 of an error, 0.001 "
-    "of the gradient",
+    "tolerance": "solvers cg and lbfgs end when this is reached; by default 0.05 of an error, "
+    "0.001 of the gradient",
     "max_iterations": "maximum number of steps of the solvers cg and lbfgs",
     "epochs": "passes of solver adam over the images",
     "lr": "first learning rate of solver adam",
     "batch_size": "images in a batch of solver adam",
     "views": "views of each image: itself, fixed flips and shifts, each of weight 1/views",
     "choose_l2": "take the l2 that predicts left-out images best",
-    "tolerance_of": "quantity that solver cg brings below tolerance. logits, its default: a bound of "
-    "the component's relative error, in the logits of the training images and the penalty; delta: "
-    "a bound of the relative error of its numbers; gradient: the gradient's size relative to its "
-    "first, which bounds no error. Components without it, and all other solvers: gradient",
+    "tolerance_of": "quantity that solver cg brings below tolerance. logits, its default: a bound "
+    "of the component's relative error, in the logits of the training images and the penalty; "
+    "delta: a bound of the relative error of its numbers; gradient: the gradient's size relative "
+    "to its first, which bounds no error. Components without it, and all other solvers: gradient",
 }
 NUMBER = {"anyOf": [{"type": "number"}, {"type": "null"}]}
 METRICS: dict[str, dict[str, Any]] = {

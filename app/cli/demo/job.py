@@ -14,7 +14,8 @@ from tangent_composer.samples.digits import LABELS, PARTIES, Digit, archive, loa
 from tangent_composer.terminal import clean
 
 SPACE = "default"
-BLOCK = {"tolerance_of": "gradient", "tolerance": 0.002, "max_iterations": 20}  # takes about a minute on two cores
+# Takes about a minute on two cores.
+BLOCK = {"tolerance_of": "gradient", "tolerance": 0.002, "max_iterations": 20}
 DELETED = 2  # index of the party whose component is deleted: the middle one
 MAX_DIFFERENCE = 1e-4  # relative difference of logits up to which two models are equal (float32)
 

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import tangent
 from tangent.jvp import fused_attention
 from tangent.jvp.dual import Duals
 from tangent.jvp.fused_attention import fused_kernel, fused_operations
+from tests.support.models import backbone, images
 
 ROOT = Path(__file__).resolve().parents[3]
 HALF = (torch.bfloat16, torch.float16)
@@ -113,6 +115,16 @@ def test_what_is_not_allowed_within_is_allowed_again_after_it(device_has):
             assert fused_kernel(*numbers()) is not None
         assert fused_kernel(*numbers()) is None
     assert fused_kernel(*numbers()) is not None
+
+
+@pytest.mark.parametrize(("compile", "allowed"), [("off", False), ("auto", True)])
+def test_a_space_uses_fused_kernels_unless_it_compiles_nothing(device_has, compile, allowed):
+    device_has(Kernel())
+    where = tangent.Space(backbone("mini"), "last-block", compile=compile)
+    found, rows = [], where.rows(images(where.image_size, 2))
+    where.engine.push = lambda *_: found.append(fused_kernel(*numbers()) is not None) or (rows, [])
+    where.push(rows, [])
+    assert found == [allowed]
 
 
 @pytest.mark.parametrize("dtype", HALF)

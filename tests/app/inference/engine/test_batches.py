@@ -160,7 +160,7 @@ def test_a_long_order_that_fails_leaves_nothing_behind(watched, threads, monkeyp
     where = space("mini", "head")
     each = delta(where, 0)
 
-    def broken(*given):
+    def broken(*given, **more):
         raise RuntimeError("the device is lost")
 
     with monkeypatch.context() as patch:

@@ -30,9 +30,7 @@ class Suffix:
     ) -> None:
         """`names`: the tangent parameters; `exact`: the model before its weights were rounded."""
         self.model = backbone.model
-        self.exact = _named(
-            exact or self.model
-        )  # from which engines fold, each number rounded once
+        self.exact = _named(exact or self.model)  # engines fold these, and then round once
         every = dict(self.model.named_parameters())
         self.parameters = {name: every[name] for name in names}
         self.base = {name: p.detach() for name, p in self.parameters.items()}

@@ -15,7 +15,7 @@ from tangent.backbones.suffix import Suffix
 from tangent.errors import NonFinite, UnsupportedModel
 from tangent.jvp.class_token_block import TokenBlock
 from tangent.jvp.dual import NoRule
-from tangent.jvp.engine import Answerer, Engine, Tangent
+from tangent.jvp.engine import Engine, Tangent
 from tangent.jvp.forward_mode import Rules
 from tangent.jvp.functional import Generic
 from tangent.jvp.rounded import Rounded
@@ -61,7 +61,7 @@ def choose(suffix: Suffix) -> Engine:
     return Generic(suffix, "; ".join(reasons))
 
 
-def choose_rounded(suffix: Suffix, whole: Suffix, engine: Engine) -> Answerer:
+def choose_rounded(suffix: Suffix, whole: Suffix, engine: Engine) -> Rounded:
     """Return the fastest engine of a model in 16 bits that agrees with the model before rounding.
 
     `whole`, `engine`: of that model, whose derivative is the judge.

@@ -1,20 +1,21 @@
 """Answers of an engine whose model is in 16 bits, to images and directions in 32."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from math import floor, log2, sqrt
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tangent.jvp.engine import Answerer, Prepared, Tangent
+from tangent.jvp.engine import Engine, Prepared, Tangent
 
 
 class Scaled(NamedTuple):
     """A direction made ready at another size; J of it is divided by the scale again."""
 
     prepared: Prepared
-    scale: float  # a power of two, so that no digit is lost
+    scale: Tensor  # (), a power of two, so that no digit is lost
 
 
 class Rounded:
@@ -24,7 +25,7 @@ class Rounded:
     linear, so each direction is pushed at about the size of the parameters themselves.
     """
 
-    def __init__(self, engine: Answerer, base: Tangent, kind: torch.dtype) -> None:
+    def __init__(self, engine: Engine, base: Tangent, kind: torch.dtype) -> None:
         """`base`: the tangent parameters; `kind`: the type of the engine's model."""
         self._engine, self._kind = engine, kind
         self.name, self.reason = engine.name, engine.reason
@@ -36,12 +37,19 @@ class Rounded:
     def prepare(self, direction: Tangent) -> Scaled:
         scale = self._scale(direction)
         moved = {name: value * scale for name, value in direction.items()}
-        return Scaled(self._engine.prepare(moved), scale)
+        device = next(iter(direction.values())).device
+        return Scaled(self._engine.prepare(moved), torch.tensor(scale, device=device))
 
     def push(self, rows: Tensor, prepared: Sequence[Scaled]) -> tuple[Tensor, list[Tensor]]:
         phi, pushed = self._engine.push(rows, [each.prepared for each in prepared])
         pairs = zip(pushed, prepared, strict=True)
         return phi.float(), [along.float() / each.scale for along, each in pairs]
+
+    def over(self, made: Callable[[Engine], Engine]) -> "Rounded":
+        """Return the same around another engine, which `made` makes of this one's."""
+        found = copy(self)
+        found._engine = made(self._engine)
+        return found
 
     def _scale(self, direction: Tangent) -> float:
         """Return the largest power of two with which it is no larger than the parameters."""

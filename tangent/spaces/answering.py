@@ -23,6 +23,7 @@ from tangent.jvp import Answerer, Engine, Prepared
 from tangent.jvp.compiled.buckets import MAX_BUCKET
 from tangent.jvp.compiled.passes import Passes
 from tangent.jvp.fused_attention import fused_operations
+from tangent.spaces.narrow import Narrow
 from tangent.spaces.uploads import uploaded, uploaded_pixels
 
 _Result = TypeVar("_Result")
@@ -59,6 +60,7 @@ class Answering:
     preprocess: Preprocessing
     suffix: Suffix | None  # None at a linear scope, and so is the engine
     engine: Engine | None
+    narrow: Narrow | None = None  # where answers are in 16 bits
     passes: Passes | None  # None where compilation is off
     fuses: bool  # may the engine use fused kernels? They are a kind of compilation
     _heads: WeakKeyDictionary[Delta, _Head]

@@ -1,6 +1,8 @@
 """The part of a space that answers in 16 bits: a copy of its model, rounded once."""
 
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +11,9 @@ from tangent.backbones.casting import cast
 from tangent.backbones.loading import Backbone
 from tangent.backbones.suffix import Suffix
 from tangent.errors import UnsupportedModel
-from tangent.jvp import Answerer, Engine, choose_rounded
-from tangent.jvp.choice import rounding_bounds
+from tangent.jvp import Engine, choose_rounded
+from tangent.jvp.choice import Bounds, rounding_bounds
+from tangent.jvp.rounded import Rounded
 
 Read = Callable[[nn.Module, Tensor], Tensor]  # the features psi that the head reads, of images
 
@@ -18,7 +21,7 @@ Read = Callable[[nn.Module, Tensor], Tensor]  # the features psi that the head r
 class Narrow:
     """A rounded copy of a model, which answers as the model itself to rounding."""
 
-    engine: Answerer | None = None  # at block scopes
+    engine: Rounded | None = None  # at block scopes
 
     def __init__(self, backbone: Backbone, kind: torch.dtype) -> None:
         """`kind`: the type of 16 bits."""
@@ -31,8 +34,8 @@ class Narrow:
         Raises:
             UnsupportedModel: as `choose_rounded`.
         """
-        own = Suffix(self._rounded, list(suffix.base), self._exact.model)
-        self.engine = choose_rounded(own, suffix, engine)
+        self._names = list(suffix.base)
+        self.engine = choose_rounded(self._suffix(), suffix, engine)
         return self
 
     def reading(self, read: Read, probe: Tensor) -> "Narrow":
@@ -43,8 +46,7 @@ class Narrow:
         """
         self._read = read
         expected, found = read(self._exact.model, probe), self.readout(probe)
-        # Maps are standardised, which enlarges their rounding, too.
-        if (found - expected).norm() <= rounding_bounds(self.kind).along * expected.norm():
+        if (found - expected).norm() <= self.bounds.phi * expected.norm():
             return self
         raise UnsupportedModel(
             f"{self._exact.name} cannot answer in {str(self.kind)[6:]}: its features overflow, or "
@@ -54,3 +56,26 @@ class Narrow:
     def readout(self, images: Tensor) -> Tensor:
         """Return psi (B, D) float32 at a linear scope, not rounded to a grid."""
         return self._read(self._rounded.model, images.to(self.kind)).float()
+
+    @property
+    def bounds(self) -> Bounds:
+        """The relative differences that rounding explains, of psi and of J·direction."""
+        bounds = rounding_bounds(self.kind)
+        if self.engine is not None:
+            return bounds
+        return Bounds(bounds.along, bounds.along)  # maps are standardised: that enlarges rounding
+
+    def over(
+        self,
+        copied: Callable[[nn.Module], nn.Module],
+        made: Callable[[Engine, Suffix], Engine],
+    ) -> "Narrow":
+        """Return the same over modules that `copied` returns; `made` makes engines over them."""
+        found = copy(self)
+        found._rounded = replace(self._rounded, model=copied(self._rounded.model))
+        if self.engine is not None:
+            found.engine = self.engine.over(lambda engine: made(engine, found._suffix()))
+        return found
+
+    def _suffix(self) -> Suffix:
+        return Suffix(self._rounded, self._names, self._exact.model)

@@ -62,10 +62,8 @@ class Space(Answering):
 
     `compile`: `auto` makes faster passes on a GPU, `on` also compiles for a processor, `off`
     makes none. `passes.make_next` makes them; answers that are not `exact` then use them.
-    Answers in 16 bits have no faster passes yet.
     """
 
-    _narrow: Narrow | None = None  # where answers are in 16 bits
     grid: Grid | None = None  # at linear scopes, once it is measured
 
     def __init__(
@@ -105,7 +103,7 @@ class Space(Answering):
         self._set_precision(precision)
         self.parameters_tangent = self._tangent_parameters()
         self.fuses = compile != "off"
-        self.passes = passes_of(self, compile if self._narrow is None else "off")
+        self.passes = passes_of(self, compile)
 
     def _set_precision(self, precision: str) -> None:
         """Prepare answers in this precision; all else of the space is what it is without it."""
@@ -117,7 +115,7 @@ class Space(Answering):
             found = asked(precision)
         self.precision, self.precision_reason = found.name, found.reason
         rounded_to = PRECISIONS[found.name]
-        self._narrow = None if rounded_to is None else self._narrow or self._narrowed(rounded_to)
+        self.narrow = None if rounded_to is None else self.narrow or self._narrowed(rounded_to)
 
     def _fastest_precision(self, clock: Clock) -> Precision:
         """Return the format in which this machine answers fastest; keep the copy that was made."""
@@ -125,7 +123,7 @@ class Space(Answering):
         if found >= 1:
             return decided(found, "a matrix product")
         try:
-            narrow = self._narrow = self._narrowed(PRECISIONS[CANDIDATE])
+            narrow = self.narrow = self._narrowed(PRECISIONS[CANDIDATE])
         except UnsupportedModel as error:
             return Precision("float32", str(error))
         images = self._noise(IMAGES)
@@ -152,7 +150,7 @@ class Space(Answering):
     @property
     def answerer(self) -> Answerer | None:
         """The engine of answers; None at a linear scope. In 32 bits it is `engine` itself."""
-        return self.engine if self._narrow is None else self._narrow.engine
+        return self.engine if self.narrow is None else self.narrow.engine
 
     @property
     def parameters_total(self) -> int:
@@ -232,9 +230,9 @@ class Space(Answering):
     @torch.inference_mode()
     def answered_readout(self, images: Tensor) -> Tensor:
         """Return `readout` as answers have it: of the model in their precision."""
-        if self._narrow is None:
+        if self.narrow is None:
             return self.readout(images)
-        return self._on_grid(self._narrow.readout(images.to(self.device)))
+        return self._on_grid(self.narrow.readout(images.to(self.device)))
 
     def _read(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return psi (B, D) of a model at a linear scope, not rounded to the grid."""

@@ -25,7 +25,7 @@ COMPILE = ("auto", "on", "off")
 # kink.
 OF_PSI = {torch.float32: 1e-3, torch.float64: 1e-9}
 OF_DERIVATIVE = {torch.float32: 5e-3, torch.float64: 1e-9}
-OF_HALF = 3e-2  # of both, where products are in 16 bits
+OF_HALF = 3e-2  # of both, of a backbone that itself is in 16 bits
 
 
 def passes_of(space: Answering, compile: str) -> Passes | None:
@@ -62,7 +62,7 @@ class Twin:
 
     def _direction(self) -> Prepared:
         """Return a random direction that is about as large as the parameters."""
-        suffix, engine = self._space.suffix, self._space.engine
+        suffix, engine = self._space.suffix, self._space.answerer
         assert suffix is not None and engine is not None
         drawn = {
             name: torch.randn(value.shape, generator=self._random).to(value)
@@ -77,8 +77,10 @@ class Twin:
 
     def tolerances(self, outputs: Outputs) -> list[float]:
         _, *pushed = outputs
-        dtype = self._space.dtype
-        return [OF_PSI.get(dtype, OF_HALF)] + [OF_DERIVATIVE.get(dtype, OF_HALF)] * len(pushed)
+        dtype, narrow = self._space.dtype, self._space.narrow
+        own = OF_PSI.get(dtype, OF_HALF), OF_DERIVATIVE.get(dtype, OF_HALF)
+        of_psi, along = narrow.bounds if narrow else own
+        return [of_psi] + [along] * len(pushed)
 
 
 def _over_copies(space: Answering) -> Answering:
@@ -92,6 +94,8 @@ def _over_copies(space: Answering) -> Answering:
             model = _copied(space.suffix.model)
         found.suffix = Suffix(replace(space.pretrained, model=model), list(space.suffix.base))
         found.engine = _engine_over(space.engine, found.suffix)
+    if space.narrow is not None:
+        found.narrow = space.narrow.over(_copied, _engine_over)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from tangent.jvp.engine import Prepared
+from tangent.jvp.rounded import Scaled
 
 
 def tensors_of(prepared: Prepared) -> list[Tensor]:
@@ -15,6 +16,8 @@ def tensors_of(prepared: Prepared) -> list[Tensor]:
 
     The rules engine's pairs begin with a tensor of the base, which is not the direction's.
     """
+    if isinstance(prepared, Scaled):
+        return [*tensors_of(prepared.prepared), prepared.scale]
     if isinstance(prepared, list):
         return [along for _, along in prepared]
     if isinstance(prepared, dict):
@@ -28,6 +31,8 @@ def tensors_of(prepared: Prepared) -> list[Tensor]:
 
 def with_tensors(prepared: Prepared, tensors: Iterator[Tensor]) -> Prepared:
     """Return the direction with these tensors in the place of its own; takes as many as it has."""
+    if isinstance(prepared, Scaled):
+        return Scaled(with_tensors(prepared.prepared, tensors), next(tensors))
     if isinstance(prepared, list):
         return [(base, next(tensors)) for base, _ in prepared]
     if isinstance(prepared, dict):

@@ -1,8 +1,15 @@
-"""A recorder that behaves as CUDA graphs do, on a processor."""
+"""A recorder that behaves as CUDA graphs do, on a processor, and spaces with passes through it."""
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
+
+import tangent
+from tangent.jvp.compiled import passes as made_passes
+from tangent.jvp.compiled.passes import RECORDED, Passes
+from tangent.spaces.twin import Twin
+from tests.support.models import backbone
 
 Outputs = list[Tensor]
 
@@ -39,3 +46,27 @@ class FakeGraphs:
 
     def free_share(self) -> float:
         return self.free
+
+
+def traced(graph):
+    """A compiler that leaves the traced operations as they are."""
+    return graph
+
+
+def faster(
+    name="mini", scope="last-block", *, steps=(RECORDED,), compiler=traced, dtype=None, **how
+):
+    """A space of its own whose passes go through a fake recorder, and the recorder."""
+    where = tangent.Space(backbone(name, dtype or torch.float64), scope, **how)
+    recorder = FakeGraphs()
+    where.passes = Passes(lambda: Twin(where), recorder, steps, compiler)
+    return where, recorder
+
+
+def made(where, x, *deltas):
+    """Ask until the pass is wanted, and make it."""
+    for _ in range(made_passes.MIN_ASKED):
+        where.logits_of_each(x, deltas)
+    while where.passes.make_next():
+        pass
+    return where.passes.made

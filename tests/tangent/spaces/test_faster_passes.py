@@ -1,6 +1,5 @@
 """Faster passes: the answers are the engine's, none waits for one, and a failure costs nothing."""
 
-from dataclasses import replace
 from threading import Event, Lock, Thread
 
 import pytest
@@ -14,34 +13,10 @@ from tangent.jvp.compiled.recorder import CudaGraphs, PlainCalls
 from tangent.spaces.twin import Twin
 from tests.support.models import backbone, images, relative, state_hash
 from tests.support.random_components import delta
-from tests.support.recorders import FakeGraphs
+from tests.support.recorders import faster, made
 
 SCOPES = ("head", "head2toe", "last-block", "last-2-blocks", "all")
 NAMES = ("vit", "vit_average", "resnet_basic")
-
-
-def traced(graph):
-    """A compiler that leaves the traced operations as they are."""
-    return graph
-
-
-def faster(
-    name="mini", scope="last-block", *, steps=(RECORDED,), compiler=traced, dtype=None, **how
-):
-    """A space of its own whose passes go through a fake recorder, and the recorder."""
-    where = tangent.Space(backbone(name, dtype or torch.float64), scope, **how)
-    recorder = FakeGraphs()
-    where.passes = Passes(lambda: Twin(where), recorder, steps, compiler)
-    return where, recorder
-
-
-def made(where, x, *deltas):
-    """Ask until the pass is wanted, and make it."""
-    for _ in range(made_passes.MIN_ASKED):
-        where.logits_of_each(x, deltas)
-    while where.passes.make_next():
-        pass
-    return where.passes.made
 
 
 @pytest.mark.parametrize("steps", [(RECORDED,), (COMPILED,), (RECORDED, COMPILED)])
@@ -59,28 +34,6 @@ def test_a_made_pass_answers_as_the_engine_does(name, scope, steps):
     assert recorder.replays == before + 4
     where.logits(x[:4], some[1])  # a batch of another size has no pass yet
     assert recorder.replays == before + 4
-
-
-@pytest.mark.parametrize("steps", [(RECORDED,), (RECORDED, COMPILED)])
-@pytest.mark.parametrize("scope", ["head2toe", "last-block", "all"])
-@pytest.mark.parametrize("name", ["vit", "resnet_basic"])
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_made_pass_answers_in_16_bits_as_the_engine_does(precision, name, scope, steps):
-    where, recorder = faster(name, scope, steps=steps, dtype=torch.float32, precision=precision)
-    x, some = images(where.image_size, 3).float(), delta(where, 0)
-    small = {key: value * 1e-5 for key, value in some.backbone.items()}  # of another scale
-    heads = [where._head(each) for each in (some, replace(delta(where, 1), backbone=small), some)]
-    expected = [where.push(where.rows(x), [head.prepared]) for head in heads]
-    shape = Shape(3, 0 if where.engine is None else 1)
-    assert made(where, x, some) == {Shape(4, shape.directions): steps[-1]}, where.passes.faults
-    before = recorder.replays
-    for head, (psi, pushed) in zip(heads, expected, strict=True):
-        given = [] if where.engine is None else [head.prepared]
-        found_psi, *found = where.passes.run(x, given)
-        assert relative(found_psi, psi) <= where.narrow.bounds.phi
-        for along, own in zip(found, pushed, strict=True):
-            assert relative(along, own) <= where.narrow.bounds.along
-    assert recorder.replays == before + 3
 
 
 @pytest.mark.parametrize("scope", ["last-block", "all"])

@@ -10,7 +10,6 @@ import pytest
 
 from app.api.http import event_streams, server_sent_events
 from app.database.sessions import transaction
-from app.operations import training
 from app.store import components
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -173,13 +172,13 @@ def test_a_place_that_is_none_is_refused(shared, component_id, query):
 
 
 def test_many_quiet_streams_share_one_look_at_the_database(shared, component_id, monkeypatch):
-    looks, read = [], training.last_events
+    looks, read = [], components.last_events
 
     def counted(session, ids):
         looks.append(len(ids))
         return read(session, ids)
 
-    monkeypatch.setattr(training, "last_events", counted)
+    monkeypatch.setattr(components, "last_events", counted)
     monkeypatch.setattr(event_streams, "POLL_SECONDS", 0.1)
     url = f"{shared.url}/v1/components/{component_id}/events"
     with ExitStack() as stack:

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -50,14 +49,6 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first: the last file decides when the last process ends."""
     items.sort(key=lambda item: LONGEST.isdisjoint(item.nodeid.partition("::")[0].split("/")))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what begins after TEST_DEADLINE, in seconds since 1970, so that a run has an end."""
-    deadline = os.environ.get("TEST_DEADLINE")
-    if deadline and time.time() > float(deadline):
-        pytest.skip("TEST_DEADLINE is over: `make test` runs this one too")
 
 
 @pytest.fixture(autouse=True)

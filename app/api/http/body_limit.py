@@ -29,7 +29,9 @@ ALWAYS_TAKEN = 2**20  # of a body, however many others there are
 ARCHIVES = ("/v1/datasets", "/v1/batch-predictions")  # routes that take one
 TO_DISK = (*ARCHIVES, "/v1/components/import")  # bodies that are spooled
 RETRY_SECONDS = 5
-LINGER_SECONDS = 10.0  # for a refused client that sends on; closed at once, it may lose the answer
+# For a refused client that sends on: closed on unread bytes, it may lose the answer.
+LINGER_SECONDS = 10.0
+LINGER_BYTES = 64 * 2**20  # beyond the limit
 
 
 class BodyRefused(Exception):
@@ -221,5 +223,6 @@ class LimitedBody:
         response.headers.update(headers)
         waiting = any(name == b"expect" for name, _ in self._scope["headers"])  # for 100 Continue
         unread = not self._ended and (self._read or not waiting)
-        send = _lingering(self._receive, send, self._limit) if unread else send
+        most = self._limit + LINGER_BYTES
+        send = _lingering(self._receive, send, most) if unread else send
         await response(self._scope, self._receive, send)

@@ -55,6 +55,7 @@ def test_a_joint_answer_is_in_one_shot_at_first_and_refined_when_that_is_ready(b
     row = show(blocks, first["refinement"]["id"])
     assert row["derived"]["operator"] == "refine" and row["derived"]["automatic"]
     made(blocks, row["id"])
+    assert show(blocks, row["id"])["metrics"]["passes"] > 0
 
     second = ask(blocks)
     assert second["joint"] == "refined"

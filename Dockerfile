@@ -7,11 +7,12 @@
 # The health check asks the API, at the port of the flag or of the setting and past any proxy, so a
 # container that only works has none; a worker's signs of life are its rows in the database.
 # Every dependency comes with the hash that requirements.lock holds. Build arguments:
-#   BASE                 the base image; name it by digest (python:3.11-slim@sha256:…) to build the same bytes again
+#   BASE                 the base image, by the digest of its index of architectures (Python 3.11.16, Debian 13); take a
+#                        newer one (docker buildx imagetools inspect python:3.11-slim) with every release
 #   REQUIREMENTS, PIP_EXTRA_INDEX_URL   another build of torch, e.g. the one for CPUs only, whose hash the lock
 #                        does not know: REQUIREMENTS="-c constraints.txt .[serve]"
 # deploy/compose.yaml runs the image with a read-only root and without capabilities.
-ARG BASE=python:3.11-slim
+ARG BASE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 FROM ${BASE} AS build
 ARG PIP_EXTRA_INDEX_URL
 ARG REQUIREMENTS="--require-hashes -r requirements.lock"

@@ -24,7 +24,8 @@ step() { # a name, seconds, a command
     timeout "$limit" "$@" || failed="$failed; $name ended with $?"
 }
 
-tests="tests/tangent/test_each_device.py tests/tangent/components/test_devices.py
+tests="tests/tangent/test_each_device.py tests/tangent/test_each_device_bounds.py
+    tests/tangent/components/test_devices.py
     tests/tangent/components/test_exact_products.py tests/tangent/spaces/test_devices.py"
 chosen=$device
 [ -n "$quick" ] && chosen="$device and changes_of_a_dataset and head-1"

@@ -15,6 +15,8 @@ def space_on(
     scope: str,
     declared: tuple[str, ...] = (),
     dtype: torch.dtype = torch.float64,
+    precision: str = "float32",
 ) -> tangent.Space:
     """A space over the case's model on a device of this machine."""
-    return tangent.Space(backbone(name, dtype), scope, declared, device=str(device))
+    of = backbone(name, dtype)
+    return tangent.Space(of, scope, declared, device=str(device), precision=precision)

@@ -88,6 +88,16 @@ def error(found: Tensor, expected: Tensor) -> float:
     return ((found.double() - expected).norm() / expected.norm()).item()
 
 
+def rounding(model: torch.nn.Module, kind: torch.dtype) -> tuple[float, float]:
+    """Bounds of the errors of phi and of J of a model that was rounded to the type.
+
+    Some roundings; √ε of J where a pre-activation about 0 falls on either side of a kink.
+    """
+    eps = torch.finfo(kind).eps
+    is_kinked = any(type(module).__name__.startswith("ReLU") for module in model.modules())
+    return 2 * eps, eps**0.5 if is_kinked else 5 * eps
+
+
 class Unruly(torch.nn.Module):
     """A linear layer, then an operation of the given kind."""
 

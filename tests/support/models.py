@@ -281,7 +281,8 @@ def problem(where: tangent.Space, data: Source, **given: Any) -> TrainingProblem
     """The training problem with its rows in memory."""
     settings = tangent.Hyperparameters.resolve(where.scope, given)
     split = where.readout if where.engine is None else where.engine.rows
-    return TrainingProblem(where, split(data.pixels.to(where.dtype)).clone(), data.labels, settings)
+    rows = split(data.pixels.to(where.device, where.dtype)).clone()
+    return TrainingProblem(where, rows, data.labels, settings)
 
 
 def exact_logits(where: tangent.Space, x: Tensor, delta: tangent.Delta) -> Tensor:

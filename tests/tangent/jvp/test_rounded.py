@@ -14,7 +14,7 @@ from tangent.jvp.class_token_block import TokenBlock
 from tangent.jvp.forward_mode import Rules
 from tangent.jvp.functional import Generic
 from tangent.jvp.rounded import Rounded
-from tests.support.families import FAMILIES, derivative, error, held, over
+from tests.support.families import FAMILIES, derivative, error, held, over, rounding
 from tests.support.models import direction, images, pushed
 
 # One of each kind of block and norm; the others have the same operations.
@@ -33,14 +33,6 @@ def narrowed(name: str, scope: str, kind: torch.dtype) -> tuple[Suffix, Suffix]:
     return Suffix(exact, names), Suffix(cast(exact, kind), names, exact.model)
 
 
-def tolerances(name: str, kind: torch.dtype) -> tuple[float, float]:
-    """Of phi and of J: some roundings; √ε of J where a pre-activation is about 0 at a kink."""
-    eps = torch.finfo(kind).eps
-    modules = held(name, torch.float32).model.modules()
-    is_kinked = any(type(module).__name__.startswith("ReLU") for module in modules)
-    return 2 * eps, eps**0.5 if is_kinked else 5 * eps
-
-
 @kinds
 @pytest.mark.parametrize("scope", ["last-block", "all"])
 @pytest.mark.parametrize("name", SOME)
@@ -50,7 +42,7 @@ def test_a_rounded_model_is_as_far_from_the_derivative_as_its_type_says(name, sc
     phi, along = derivative(name, {key: value.double() for key, value in delta.items()}, x)
     engine = choose_rounded(narrow, whole, choose(whole))
     assert engine.name == "rules", engine.reason
-    of_phi, of_along = tolerances(name, kind)
+    of_phi, of_along = rounding(whole.model, kind)
     general = Rounded(Generic(narrow, "asked for"), whole.base, kind)
     for each in (engine, general):
         found_phi, found = pushed(each, x.float(), delta)

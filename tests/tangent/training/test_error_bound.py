@@ -3,90 +3,18 @@
 The exact solution is one dense solution in float64, from the explicit Jacobian of the classifier.
 """
 
-import math
-from functools import cache
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.func import jacrev
 
 import tangent
-from tangent.backbones.label_head import head_rows
 from tangent.training import iterative
-from tests.support.models import Source, backbone, fitted, plain_features, problem, source
+from tests.support.dense_solutions import BETA, Exact, data, solved, space
+from tests.support.models import fitted, problem, source
 
-NAMES = ("cat", "dog", "eel")
-BETA, COUNT = 5.0, 12
 norms = pytest.mark.parametrize("norm", ["delta", "logits"])
 alphas = pytest.mark.parametrize("alpha", [1.0, 3.0])
-
-
-@cache
-def space(dtype: torch.dtype) -> tangent.Space:
-    """The same weights in either type, under the same base head."""
-    made = backbone("mini", torch.float32)
-    where = tangent.Space(made, "last-block")
-    if dtype is torch.float64:
-        held = where._backbone_fingerprint
-        made = backbone("mini", torch.float32)
-        made.model.double()
-        where = tangent.Space(made, "last-block")
-        where._backbone_fingerprint = held
-    return where
-
-
-@cache
-def data(seed: int):
-    made = source(16, [NAMES[i % 3] for i in range(COUNT)], seed)
-    return Source(made.pixels.float().double(), made.labels)  # the same numbers in either type
-
-
-@cache
-def linear(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The Jacobian J over head and block, the base's logits, and which labels are true."""
-    where, x = space(torch.float64), data(seed).pixels
-    model = backbone("mini", torch.float32).model.double()
-    base = {key: dict(model.named_parameters())[key] for key in sorted(where.suffix.base)}
-    rows = head_rows(where._backbone_fingerprint, NAMES, where.width)
-
-    def classifier(head, parameters):
-        phi = plain_features(model, parameters, x)
-        return torch.cat([phi, torch.ones(len(x), 1).double()], 1) @ head.T
-
-    by_head, by_parameter = jacrev(classifier, argnums=(0, 1))(rows, base)
-    jacobian = torch.cat([by_head.flatten(2)] + [by_parameter[key].flatten(2) for key in base], 2)
-    true = torch.tensor([[n == label for n in NAMES] for label in data(seed).labels]).double()
-    return jacobian.flatten(0, 1), classifier(rows, base).flatten(), true.flatten()
-
-
-class Exact:
-    """The dense solution, and the lengths of a direction in both norms."""
-
-    def __init__(self, seed: int, alpha: float, l2: float) -> None:
-        self.jacobian, logits, true = linear(seed)
-        self.weight, self.ridge = 1 + (alpha - 1) * true, 0.5 * l2 * COUNT * len(NAMES)
-        kernel = self.jacobian @ self.jacobian.T + self.ridge * torch.diag(1 / self.weight)
-        self.delta = self.jacobian.T @ torch.linalg.solve(kernel, BETA * true - logits)
-
-    def length(self, delta: torch.Tensor, norm: str) -> float:
-        if norm == "delta":
-            return delta.norm().item()
-        moved = self.weight * (self.jacobian @ delta).square()
-        return math.sqrt(moved.sum().item() + self.ridge * delta.square().sum().item())
-
-    def error(self, found: torch.Tensor, norm: str) -> float:
-        return self.length(found - self.delta, norm) / self.length(self.delta, norm)
-
-
-def solved(dtype: torch.dtype, seed: int, **how):
-    """A solution with its metrics, and the solution as one vector."""
-    training = problem(space(dtype), data(seed), beta=BETA, solver="cg", **how)
-    found = iterative.conjugate_gradients(training, lambda *_: None)
-    parts = [found.delta["head"].flatten()]
-    parts += [found.delta[k].flatten() for k in sorted(found.delta) if k != "head"]
-    return torch.cat(parts).double(), found.stats
 
 
 penalties = st.floats(-4, 1).map(lambda power: 10.0**power)
@@ -121,9 +49,7 @@ def test_float32_and_float64_agree_to_the_tolerance_that_both_reached(l2, alpha,
     (one, first), (two, second) = (solved(t, 0, **how) for t in (torch.float32, torch.float64))
 
     assert first["converged"] and second["converged"]
-    exact = Exact(0, alpha, l2)
-    apart = exact.length(one - two, norm) / exact.length(exact.delta, norm)
-    assert apart <= 2 * 0.05
+    assert Exact(0, alpha, l2).apart(one, two, norm) <= 2 * 0.05
 
 
 def test_the_bound_is_near_the_error_where_the_head_is_eliminated():

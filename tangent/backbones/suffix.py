@@ -7,6 +7,7 @@ verified when it is made.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from itertools import chain
 from typing import Any, cast
 
@@ -49,6 +50,11 @@ class Suffix:
             return images
         with torch.no_grad():
             return _input_of(self.model, self.entry, images).to(images.dtype)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """True if nothing comes before it: the activation is the images themselves."""
+        return self.activation(self.probe).data_ptr() == self.probe.data_ptr()
 
     def run(self, activation: Tensor) -> Tensor:
         """Return phi, by the model's own code on its own parameters."""

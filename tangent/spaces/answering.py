@@ -4,8 +4,10 @@ Where a space has faster passes (`tangent.jvp.compiled`), an answer goes through
 is there, and through the engine if not or if its bits are to be the engine's own (`exact`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,6 +24,8 @@ from tangent.errors import OutOfMemory
 from tangent.jvp import Answerer, Engine, Prepared
 from tangent.jvp.compiled.buckets import MAX_BUCKET
 from tangent.jvp.compiled.passes import Passes
+from tangent.jvp.compiled.recorder import Outputs
+from tangent.jvp.compiled.recording import ANSWER, PUSH, ROWS
 from tangent.jvp.fused_attention import fused_operations
 from tangent.spaces.narrow import Narrow
 from tangent.spaces.uploads import uploaded, uploaded_pixels
@@ -122,8 +126,8 @@ class Answering:
     ) -> list[tuple[Tensor, Tensor]]:
         """Return `logits` (K,) of each image by its own delta, `deltas[own[i]]`, and psi (D,).
 
-        The frozen prefix takes a mixed batch; the other layers run once for each delta. Logits are
-        on the CPU, psi is on the device.
+        The frozen prefix takes a mixed batch; the other layers run once for each delta, so every
+        image goes along its own direction alone. Logits are on the CPU, psi is on the device.
 
         Raises:
             OutOfMemory: as `logits`.
@@ -141,18 +145,51 @@ class Answering:
     ) -> list[tuple[Tensor, Tensor]]:
         """Return `answers_of_own` of one chunk."""
         if len(set(own)) == 1:
-            psi, (found,) = self._answers(images, [heads[own[0]]], exact)
-            return list(zip(found.float().cpu(), psi, strict=True))
-        rows, asked = self.rows(images), torch.tensor(own)
-        answers = [(torch.empty(0), torch.empty(0))] * len(images)
-        for which in sorted(set(own)):
-            index = (asked == which).nonzero().flatten()
-            psi, (found,) = self._sums(
-                *self.push(rows[index.to(rows.device)], [heads[which].prepared]), [heads[which]]
-            )
-            for i, row, read in zip(index.tolist(), found.float().cpu(), psi, strict=True):
-                answers[i] = row, read
-        return answers
+            psi, (logits,) = self._answers(images, [heads[own[0]]], exact)
+            return list(zip(logits.float().cpu(), psi, strict=True))
+        order, counts = sorted(range(len(own)), key=own.__getitem__), sorted(Counter(own).items())
+        shared = self._shared(images, exact)
+        places = torch.tensor(order, device=shared.device).split([count for _, count in counts])
+        found = [
+            self._by_own(shared[index], heads[which], exact)
+            for (which, _), index in zip(counts, places, strict=True)
+        ]
+        # A copy waits for the device: the first one begins when all parts are under way.
+        pairs = [
+            pair for psi, logits in found for pair in zip(logits.float().cpu(), psi, strict=True)
+        ]
+        return [pair for _, pair in sorted(zip(order, pairs, strict=True), key=itemgetter(0))]
+
+    def _shared(self, images: Tensor, exact: bool) -> Tensor:
+        """Return what no delta changes, of the images of a mixed batch: the images or `rows`."""
+        if self._is_whole:
+            return self._within_memory(lambda: images.to(self.device), len(images))
+        found = self._by_pass(images, [], exact, ANSWER if self.answerer is None else ROWS)
+        return self.rows(images) if found is None else found[0]
+
+    def _by_own(self, shared: Tensor, head: _Head, exact: bool) -> tuple[Tensor, Tensor]:
+        """Return psi and the logits by one head, of images as `_shared` returned them."""
+        if self._is_whole:
+            psi, (logits,) = self._answers(shared, [head], exact)
+            return psi, logits
+        prepared = [] if self.answerer is None else [head.prepared]
+        found = self._by_pass(shared, prepared, exact, PUSH) if prepared else None
+        psi, pushed = self.push(shared, prepared) if found is None else (found[0], found[1:])
+        return psi, self._sums(psi, pushed, [head])[1][0]
+
+    @property
+    def _is_whole(self) -> bool:
+        """True if nothing of the backbone is frozen, so that an answer has no first part."""
+        return self.suffix is not None and self.suffix.is_whole
+
+    def _by_pass(
+        self, given: Tensor, prepared: Sequence[Prepared], exact: bool, part: str = ANSWER
+    ) -> Outputs | None:
+        """Return the outputs of a faster pass; None where there is none."""
+        passes = self.passes
+        if passes is None or exact:
+            return None
+        return self._within_memory(lambda: passes.run(given, prepared, part), len(given))
 
     def _answers(
         self, images: Tensor, heads: Sequence[_Head], exact: bool
@@ -172,11 +209,9 @@ class Answering:
         self, images: Tensor, heads: Sequence[_Head], exact: bool
     ) -> tuple[Tensor, list[Tensor]]:
         prepared = [] if self.answerer is None else [head.prepared for head in heads]
-        if self.passes is not None and not exact:
-            passes = self.passes
-            found = self._within_memory(lambda: passes.run(images, prepared), len(images))
-            if found is not None:
-                return self._sums(found[0], found[1:], heads)
+        found = self._by_pass(images, prepared, exact)
+        if found is not None:
+            return self._sums(found[0], found[1:], heads)
         return self._sums(*self.push(self.rows(images), prepared), heads)
 
     def rows(self, images: Tensor) -> Tensor:

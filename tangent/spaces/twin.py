@@ -15,6 +15,7 @@ from tangent.jvp.class_token_block import TokenBlock
 from tangent.jvp.compiled.directions import Directions
 from tangent.jvp.compiled.passes import COMPILED, Passes
 from tangent.jvp.compiled.recorder import CudaGraphs, Outputs, PlainCalls
+from tangent.jvp.compiled.recording import PUSH, ROWS
 from tangent.jvp.forward_mode import Rules
 from tangent.jvp.functional import Generic
 from tangent.spaces.answering import Answering
@@ -52,10 +53,11 @@ class Twin:
         self._space = _over_copies(space)
         self._random = torch.Generator().manual_seed(0)
 
-    def images(self, size: int) -> Tensor:
+    def given(self, size: int, part: str) -> Tensor:
         side = self._space.image_size
         drawn = torch.rand((size, 3, side, side), generator=self._random)
-        return drawn.to(self._space.device, self._space.dtype)
+        images = drawn.to(self._space.device, self._space.dtype)
+        return self._space.rows(images) if part == PUSH else images
 
     def directions(self, count: int) -> Directions:
         return Directions([self._direction() for _ in range(count)])
@@ -71,12 +73,15 @@ class Twin:
         }
         return engine.prepare(drawn)
 
-    def passed(self, images: Tensor, prepared: Sequence[Prepared]) -> Outputs:
-        psi, pushed = self._space.push(self._space.rows(images), prepared)
+    def passed(self, given: Tensor, prepared: Sequence[Prepared], part: str) -> Outputs:
+        rows = given if part == PUSH else self._space.rows(given)
+        if part == ROWS:
+            return [rows]
+        psi, pushed = self._space.push(rows, prepared)
         return [psi, *pushed]
 
     def tolerances(self, outputs: Outputs) -> list[float]:
-        _, *pushed = outputs
+        _, *pushed = outputs  # rows, like psi, are values that no kink tears apart
         dtype, narrow = self._space.dtype, self._space.narrow
         own = OF_PSI.get(dtype, OF_HALF), OF_DERIVATIVE.get(dtype, OF_HALF)
         of_psi, along = narrow.bounds if narrow else own

@@ -65,8 +65,13 @@ def faster(
 
 def made(where, x, *deltas):
     """Ask until the pass is wanted, and make it."""
+    return made_by(where, lambda: where.logits_of_each(x, deltas))
+
+
+def made_by(where, ask):
+    """Ask by this function until all passes that it wants are wanted, and make them."""
     for _ in range(made_passes.MIN_ASKED):
-        where.logits_of_each(x, deltas)
+        ask()
     while where.passes.make_next():
         pass
     return where.passes.made

@@ -1,5 +1,8 @@
 """The faster passes of one space: which there are, which are wanted, and how they are made.
 
+A pass is a whole answer, or one of its two parts: what no direction changes, and the rest. Images
+that have the first part in common go through the second along directions of their own.
+
 `run` never makes one: it answers by a pass that is there, or not at all, and notes what was asked
 for. `make_next` makes what was asked for most recently, in a thread that need not be the answering
 one. A pass is used from then on if it agreed with the engine's on random images and directions.
@@ -17,11 +20,11 @@ from torch import Tensor
 
 from tangent.jvp.compiled.buckets import bucket_of
 from tangent.jvp.compiled.recorder import Outputs, Recorder
-from tangent.jvp.compiled.recording import Pass, Recording, Source
+from tangent.jvp.compiled.recording import ANSWER, PUSH, ROWS, Pass, Recording, Source
 from tangent.jvp.compiled.tracing import Compiler, compiled, inductor
 from tangent.jvp.engine import Prepared
 
-MAX_PASSES = 24  # of a space at a time
+MAX_PASSES = 36  # of a space at a time: three kinds, in the twelve sizes of batches up to 64
 MAX_WANTED = 64
 MIN_ASKED = 2  # times, before a pass is made
 MIN_FREE = 0.15  # of the device's memory, below which no further pass is made
@@ -32,10 +35,21 @@ ALONE = nullcontext()  # where no other thread runs the space
 
 
 class Shape(NamedTuple):
-    """The numbers of images and of directions that a pass is made for."""
+    """The numbers of images and of directions that a pass is made for, and what it computes."""
 
     images: int
     directions: int
+    part: str = ANSWER
+
+    @property
+    def words(self) -> str:
+        """The batches that have this shape, with their verb."""
+        of = f"batches of {self.images}"
+        if self.part == ROWS:
+            return f"the first part of {of} was"
+        rest = "the rest of " if self.part == PUSH else ""
+        verb = "was" if rest else "were"
+        return f"{rest}{of} along {self.directions} directions {verb}"
 
 
 class Disagreement(Exception):
@@ -73,22 +87,24 @@ class Passes:
         self._faults: dict[tuple[Shape, str], str] = {}
         self._is_short = False  # of memory, when a step was to be taken last
 
-    def run(self, images: Tensor, prepared: Sequence[Prepared]) -> Outputs | None:
-        """Return psi and J phi·delta along every direction by a made pass; None if none is there.
+    def run(
+        self, given: Tensor, prepared: Sequence[Prepared], part: str = ANSWER
+    ) -> Outputs | None:
+        """Return what `Source.passed` does by a made pass; None if none is there.
 
         The results are those of the engine within its tolerance, and no others' memory.
         """
-        size = bucket_of(len(images))
+        size = bucket_of(len(given))
         if size is None:
             return None
-        shape = Shape(size, len(prepared))
+        shape = Shape(size, len(prepared), part)
         with self._lock:
             self._note(shape)
             made = self._made.get(shape)
             if made is None:
                 return None
             self._made.move_to_end(shape)
-            return made.recording.run(images, prepared)
+            return made.recording.run(given, prepared)
 
     def make_next(self, turn: Turn = ALONE) -> bool:
         """Take one step for the pass that was asked for last; return whether one was taken.
@@ -115,9 +131,7 @@ class Passes:
         short = f"no further pass is made: less than {MIN_FREE:.0%} of the memory is free"
         with self._lock:
             return [
-                f"batches of {shape.images} along {shape.directions} directions were not {step}: "
-                f"{why}"
-                for (shape, step), why in self._faults.items()
+                f"{shape.words} not {step}: {why}" for (shape, step), why in self._faults.items()
             ] + [short] * self._is_short
 
     @property
@@ -166,19 +180,20 @@ class Passes:
         """
         with turn:
             source = self._source = self._source or self._open_source()
-            images, directions = source.images(shape.images), source.directions(shape.directions)
-            random = images.clone(), directions.prepared([t.clone() for t in directions.tensors])
+            memory = source.given(shape.images, shape.part)
+            directions = source.directions(shape.directions)
+            random = memory.clone(), directions.prepared([t.clone() for t in directions.tensors])
 
         def plain(given: Tensor, tensors: Sequence[Tensor]) -> Outputs:
-            return source.passed(given, directions.prepared(tensors))
+            return source.passed(given, directions.prepared(tensors), shape.part)
 
         run: Pass = plain
         if step == COMPILED:
-            run = compiled(plain, images, directions.tensors, self._compiler)
+            run = compiled(plain, memory, directions.tensors, self._compiler)
         with turn, torch.no_grad():
-            recording = Recording(images, directions, run, self._recorder)
+            recording = Recording(memory, directions, run, self._recorder)
             with _zeroed(recording):
-                _check(recording.run(*random), source.passed(*random), source)
+                _check(recording.run(*random), source.passed(*random, shape.part), source)
         return recording
 
     def _keep(self, shape: Shape, made: _Made) -> None:

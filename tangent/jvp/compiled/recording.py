@@ -1,4 +1,7 @@
-"""A recording: one pass for a fixed number of images and directions, fed by copies."""
+"""A recording: one pass for a fixed number of images and directions, fed by copies.
+
+What is said of images holds for rows, the engine's form of them, where a pass begins with those.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,27 +13,31 @@ from tangent.jvp.compiled.directions import Directions
 from tangent.jvp.compiled.recorder import Outputs, Recorder
 from tangent.jvp.engine import Prepared
 
+ANSWER, ROWS, PUSH = "answer", "rows", "push"  # the parts: both, the first one, the second one
 Pass = Callable[[Tensor, Sequence[Tensor]], Outputs]  # of images and the directions' tensors
 
 
 class Source(Protocol):
     """Passes as an engine runs them, which another thread than the answering one may run."""
 
-    def images(self, size: int) -> Tensor:
-        """Return so many random images on the device."""
+    def given(self, size: int, part: str) -> Tensor:
+        """Return so many random images on the device, or rows where the part is PUSH."""
 
     def directions(self, count: int) -> Directions:
         """Return memory for so many directions, with random ones in it."""
 
-    def passed(self, images: Tensor, prepared: Sequence[Prepared]) -> Outputs:
-        """Return psi (B, D) float64 and J phi·delta (B, width) along every direction."""
+    def passed(self, given: Tensor, prepared: Sequence[Prepared], part: str) -> Outputs:
+        """Return psi (B, D) float64 and J phi·delta (B, width) along every direction.
+
+        The part ROWS is the rows alone.
+        """
 
     def tolerances(self, outputs: Outputs) -> list[float]:
         """Return the relative error of each output that rounding may explain."""
 
 
 class Recording:
-    """A pass over `size` images along `count` directions, in memory of its own."""
+    """A pass over so many images along so many directions, in memory of its own."""
 
     def __init__(
         self, images: Tensor, directions: Directions, run: Pass, recorder: Recorder
@@ -42,7 +49,7 @@ class Recording:
 
     @torch.no_grad()
     def run(self, images: Tensor, prepared: Sequence[Prepared]) -> Outputs:
-        """Return the outputs for these images, at most `size`, along exactly `count` directions."""
+        """Return the outputs for these images, at most its own number, along its directions."""
         size = len(images)
         self._images[:size].copy_(images, non_blocking=True)
         self._images[size:].zero_()

@@ -10,6 +10,7 @@ from tangent import errors
 from tangent.jvp.compiled import passes as made_passes
 from tangent.jvp.compiled.passes import COMPILED, RECORDED, Passes, Shape
 from tangent.jvp.compiled.recorder import CudaGraphs, PlainCalls
+from tangent.jvp.compiled.recording import ANSWER
 from tangent.spaces.twin import Twin
 from tests.support.models import backbone, images, relative, state_hash
 from tests.support.random_components import delta
@@ -191,7 +192,7 @@ def test_a_twin_shares_the_tensors_and_changes_nothing(scope):
     held = twin.directions(len(some))
     for place, each in enumerate(some):
         held.fill(place, each)
-    psi, *pushed = twin.passed(x, held.prepared(held.tensors))
+    psi, *pushed = twin.passed(x, held.prepared(held.tensors), ANSWER)
     expected, along = where.push(where.rows(x), some)
     assert torch.equal(psi, expected)
     assert all(map(torch.equal, pushed, along))

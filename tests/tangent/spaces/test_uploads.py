@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import tangent
+from tangent.jvp.compiled.passes import Shape
 from tangent.spaces import uploads
 from tests.support.models import images, space
 from tests.support.random_components import delta
@@ -110,7 +111,7 @@ def test_a_composition_that_does_not_fit_is_refused(small, monkeypatch):
 
 def test_passes_give_their_memory_back_where_it_is_short():
     where = tangent.Space(small_backbone(), "last-block", compile="on")
-    where.passes._asked[1, 1] = 5
+    where.passes._asked[Shape(1, 1)] = 5
     where.engine = Small(where.engine, 0)
     with pytest.raises(tangent.errors.OutOfMemory):
         where.logits(images(16, 1), delta(where, 0))

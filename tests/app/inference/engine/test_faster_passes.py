@@ -9,7 +9,7 @@ import torch
 import tangent
 from app.inference.engine.batches import Batches
 from app.inference.engine.faster_passes import FasterPasses
-from app.inference.engine.orders import Order
+from app.inference.engine.orders import Order, answers_of
 from app.settings.environment import environment_of_engine
 from tangent.jvp.compiled.passes import ALONE, COMPILED, Passes
 from tangent.jvp.compiled.recorder import PlainCalls
@@ -27,12 +27,13 @@ class Making:
     """Passes that note what is done to them, of which some can be made."""
 
     def __init__(self, steps: int) -> None:
-        self.left, self.forgotten, self.asked = steps, 0, 0
+        self.left, self.forgotten = steps, 0
+        self.asked: list[str] = []
         self.faults: list[str] = []
         self.done = Event()
 
-    def run(self, x, prepared):
-        self.asked += 1
+    def run(self, given, prepared, part):
+        self.asked.append(f"{part} of {len(given)}")
 
     def make_next(self, turn) -> bool:
         with turn:
@@ -97,7 +98,18 @@ def test_only_mixed_batches_go_through_faster_passes(company):
         batches.run(Order(where, list(images(16, 3)), delta(where, 0), company, lambda: True))
     finally:
         batches.close()
-    assert (passes.asked > 0) == (company == "mixed")
+    assert passes.asked == (["answer of 3"] if company == "mixed" else [])
+
+
+def test_a_batch_of_several_compositions_asks_for_what_they_share_and_for_each_ones_rest():
+    where = tangent.Space(backbone("mini"), "last-block")
+    where.passes = passes = Making(0)
+    orders = [
+        Order(where, list(images(16, count)), delta(where, count), "mixed", lambda: True)
+        for count in (1, 3)
+    ]
+    answers_of([(order, order.images) for order in orders])
+    assert passes.asked == ["rows of 4", "push of 1", "push of 3"]
 
 
 def opened(service: Service) -> tangent.Space:

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from tangent.training.fit import Progress, row_computation
 from tangent.training.pooled_problem import Client, PooledProblem
 from tangent.training.pooled_system import Optimum, solve
 from tangent.training.problem import TrainingProblem
+from tangent.training.room import Room, run_in_room
 
 PASSES = 8
 Part = tuple[Component, float | None, Source]  # a component, its weight (0 or more), its images
@@ -70,24 +71,26 @@ def refine(
     counted = _counted(parts)
     for component, _, _ in counted:
         space.check(component)
-    clients, l2 = _clients(space, counted, scratch, progress), _chosen_l2(space, counted)
-    if l2 is not None:
-        clients = [replace(client, l2=l2) for client in clients]
-    pooled = PooledProblem(clients, scratch)
-    optimum = solve(
-        pooled,
-        max_steps=passes,
-        tolerance=tolerance,
-        report=lambda step, total, left: progress(Progress("solve", step, total, left)),
-    )
+    l2 = _chosen_l2(space, counted)
+
+    def solved(room: Room) -> tuple[tuple[str, ...], Optimum]:
+        clients = _clients(space, counted, l2, scratch, room, progress)
+        return clients[0].problem.labels, solve(
+            PooledProblem(clients, scratch),
+            max_steps=passes,
+            tolerance=tolerance,
+            report=lambda step, total, left: progress(Progress("solve", step, total, left)),
+        )
+
+    labels, optimum = run_in_room(space.device, solved)
     if not all(torch.isfinite(v).all() for v in [optimum.head, *optimum.backbone.values()]):
         raise NonFinite("refining diverged to NaN or Inf: raise l2 of the components' trainings")
     counts = sum((Counter(source.labels) for _, _, source in counted), Counter[str]())
-    return _refined(pooled, optimum, counts, seconds=time.monotonic() - started)
+    return _refined(labels, optimum, counts, seconds=time.monotonic() - started)
 
 
 def _refined(
-    pooled: PooledProblem, optimum: Optimum, counts: Counter[str], *, seconds: float
+    labels: tuple[str, ...], optimum: Optimum, counts: Counter[str], *, seconds: float
 ) -> Refined:
     """The result of a solve, on the CPU."""
     metrics = {
@@ -97,7 +100,7 @@ def _refined(
         "seconds": round(seconds, 3),
     }
     return Refined(
-        labels=pooled.labels,
+        labels=labels,
         counts=dict(sorted(counts.items())),
         head=optimum.head.cpu(),
         backbone={name: value.cpu() for name, value in sorted(optimum.backbone.items())},
@@ -128,10 +131,15 @@ def _chosen_l2(space: Space, parts: Sequence[tuple[Component, float, Source]]) -
 def _clients(
     space: Space,
     parts: Sequence[tuple[Component, float, Source]],
+    l2: float | None,
     scratch: Path,
+    room: Room,
     progress: Callable[[Progress], None],
 ) -> list[Client]:
-    """The problem of every part on the labels of all parts, with its rows cached."""
+    """The problem of every part on the labels of all parts, with its rows cached.
+
+    `l2`: the penalty of all parts; None: each has its own.
+    """
     labels = sorted({name for _, _, source in parts for name in source.labels})
     settings = [Hyperparameters.stored(space.scope, part.hyperparameters) for part, _, _ in parts]
     total = sum(len(p[2].labels) * own.views for p, own in zip(parts, settings, strict=True))
@@ -144,8 +152,8 @@ def _clients(
 
         path = scratch / f"activations-{at}"
         count, batches = len(augmented.labels), augmented.batches(BATCH)
-        rows = cached(path, count, batches, row_computation(space), advance)
+        rows = cached(path, count, batches, row_computation(space), advance, room)
         done += len(rows)
-        problem = TrainingProblem(space, rows, augmented.labels, own, labels)
-        clients.append(Client(problem, weight / own.views, own.beta, own.l2))
+        problem = TrainingProblem(space, rows, augmented.labels, own, labels, room=room)
+        clients.append(Client(problem, weight / own.views, own.beta, own.l2 if l2 is None else l2))
     return clients

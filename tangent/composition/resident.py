@@ -14,14 +14,9 @@ import torch
 from tangent.components.component import Component
 from tangent.components.mapped_tensors import flat
 from tangent.composition.delta_sum import split_directions
+from tangent.spaces.devices import free_bytes
 
 SHARE = 4  # one part of so many of the memory that is free when a device is first used
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the bytes that are free on a device; 0 where torch cannot tell."""
-    memory = getattr(torch.get_device_module(device), "mem_get_info", None)
-    return 0 if memory is None else int(memory(device)[0])
 
 
 class ResidentComponents:

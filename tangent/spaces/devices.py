@@ -69,6 +69,20 @@ def choose_tf32(device: torch.device, *, allowed: bool) -> None:
         backend.fp32_precision = "tf32" if allowed else "ieee"
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return the bytes that torch can still take on a device; 0 where it cannot tell.
+
+    What it holds there for further use counts: it gives that out before it asks for more.
+    """
+    memory = torch.get_device_module(device)
+    if not hasattr(memory, "mem_get_info"):
+        return 0
+    free = int(memory.mem_get_info(device)[0])
+    if not hasattr(memory, "memory_reserved"):
+        return free
+    return free + int(memory.memory_reserved(device) - memory.memory_allocated(device))
+
+
 def _fix_buffers(device: torch.device) -> None:
     """Have cuBLAS use buffers of fixed size and number, without which its sums may vary.
 

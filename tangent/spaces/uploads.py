@@ -3,13 +3,16 @@
 A transfer from pinned memory needs no wait of the host; one for each tensor would wait each time.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 ALIGNED = 256  # bytes at which each tensor begins, as if it had been allocated by itself
+PLACES = 2  # of a stream of uploads: one is filled while the other is on its way
 
 
 def uploaded(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
@@ -44,3 +47,47 @@ def uploaded_pixels(pixels: Sequence[np.ndarray], device: torch.device) -> Tenso
     buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     np.stack(pixels, out=buffer.numpy())
     return buffer.to(device, non_blocking=True)
+
+
+class PinnedPlaces:
+    """A stream of uploads through a few pinned places in turn.
+
+    A place is filled again once its transfer is over: the host runs ahead of the device by so many
+    transfers at most, and no further memory is pinned.
+    """
+
+    def __init__(
+        self, device: torch.device, marked: Callable[[torch.device], Any] | None = None
+    ) -> None:
+        """`marked` returns an event that is over once all is done that the device was asked for."""
+        self._device, self._marked = device, marked or _marked
+        self._places = [torch.empty(0, dtype=torch.uint8)] * PLACES
+        self._sent: list[Any] = [None] * PLACES
+        self._next = 0
+
+    def uploaded(self, rows: Tensor, index: Tensor) -> Tensor:
+        """Return `rows[index]` of a tensor of the host, on the device."""
+        at, self._next = self._next, (self._next + 1) % PLACES
+        if self._sent[at] is not None:
+            self._sent[at].synchronize()
+        shape = len(index), *rows.shape[1:]
+        place = self._place(at, math.prod(shape) * rows.itemsize).view(rows.dtype).view(shape)
+        torch.index_select(rows, 0, index, out=place)
+        found = torch.empty(shape, dtype=rows.dtype, device=self._device)
+        found.copy_(place, non_blocking=True)
+        self._sent[at] = self._marked(self._device)
+        return found
+
+    def _place(self, at: int, size: int) -> Tensor:
+        """Return so many bytes of a place, which grows where it is too small."""
+        if len(self._places[at]) < size:
+            pinned = self._device.type == "cuda"
+            self._places[at] = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
+        return self._places[at][:size]
+
+
+def _marked(device: torch.device) -> Any:
+    device_module: Any = torch.get_device_module(device)
+    event = device_module.Event()
+    event.record(device_module.current_stream(device))
+    return event

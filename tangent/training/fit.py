@@ -28,6 +28,7 @@ from tangent.training.augmentation import AugmentedSource, Source
 from tangent.training.linearity import linearisation_errors
 from tangent.training.privacy.release import private_statistics
 from tangent.training.problem import Solution, TrainingProblem
+from tangent.training.room import Room, run_in_room
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def fit(
     def train() -> TrainingResult:
         if privacy is not None:
             return _fit_privately(*given, (privacy, units))
-        return _fit(*given, groups)
+        return run_in_room(space.device, lambda room: _fit(*given, groups, room))
 
     trained, reason = run_deterministically(space.device, train)
     return replace(trained, metrics=trained.metrics | told_of(reason))
@@ -103,9 +104,10 @@ def _fit(
     scratch: Path,
     progress: Callable[[Progress], None],
     groups: Sequence[int] | None,
+    room: Room,
 ) -> TrainingResult:
     started = time.monotonic()
-    problem = _cached_problem(space, source, hyperparameters, scratch, progress, groups)
+    problem = cached_problem(space, source, hyperparameters, scratch, room, progress, groups)
     solve = _solve_on_features if space.suffix is None else _solve_in_blocks
     result = solve(problem, seed, lambda *told: progress(Progress("solve", *told)), scratch)
     metrics = {
@@ -135,7 +137,7 @@ def _fit_privately(
     """
     check_settings(space.scope, hyperparameters.as_dict())
     progress(Progress("features", 0, 1))
-    problem = _cached_problem(space, source, hyperparameters, scratch, lambda _: None)
+    problem = cached_problem(space, source, hyperparameters, scratch)
     privacy, units = terms
     statistics = private_statistics(space, problem.rows, problem.row_labels, privacy, units=units)
     labels = tuple(sorted({*statistics.labels, *space.declared}))
@@ -158,15 +160,16 @@ def _fit_privately(
     return TrainingResult(component, unmeasured | about)
 
 
-def _cached_problem(
+def cached_problem(
     space: Space,
     source: Source,
     hyperparameters: Hyperparameters,
     scratch: Path,
-    progress: Callable[[Progress], None],
+    room: Room | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
     groups: Sequence[int] | None = None,
 ) -> TrainingProblem:
-    """Return the training problem of the images, with its rows cached in `scratch`."""
+    """Return the training problem of the images, with its rows cached in the room or `scratch`."""
     augmented = AugmentedSource(source, hyperparameters.views)
     count = len(augmented.labels)
     if not count:
@@ -177,8 +180,10 @@ def _cached_problem(
         augmented.batches(BATCH),
         row_computation(space),
         lambda done: progress(Progress("features", done, count)),
+        room,
     )
-    return TrainingProblem(space, rows, augmented.labels, hyperparameters, groups=groups)
+    labels = augmented.labels
+    return TrainingProblem(space, rows, labels, hyperparameters, groups=groups, room=room)
 
 
 def _solve_on_features(

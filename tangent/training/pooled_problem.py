@@ -21,10 +21,10 @@ from torch import Tensor
 
 from tangent.components.delta import TangentDict
 from tangent.solvers.ridge import factor, substituted
+from tangent.training.activation_cache import numbers
 from tangent.training.kronecker_curvature import Curvature, added, scaled
 from tangent.training.preconditioner import SAMPLE, sampled
 from tangent.training.problem import TrainingProblem
-from tangent.training.scratch_files import mapped_file
 
 HEAD = "head"
 
@@ -50,7 +50,7 @@ class Chunk:
 
 
 class PooledProblem:
-    """The pooled problem; the features and logits of all rows are stored in the scratch folder."""
+    """The pooled problem; features and logits of all rows lie in its room or in `scratch`."""
 
     def __init__(self, clients: Sequence[Client], scratch: Path) -> None:
         self.clients, self._scratch = list(clients), scratch
@@ -168,9 +168,6 @@ class PooledProblem:
         return self._moved[chunk.place].to(self.space.device).double()
 
     def _stored(self, path: Path, width: int) -> Tensor:
-        """Room for numbers of all rows, where the rows themselves lie."""
-        on = self.clients[0].problem.rows.device
-        if on.type != "cpu":
-            return torch.empty(self.count, width, dtype=self.space.dtype, device=on)
-        flat = mapped_file(path, self.count * width, self.space.dtype)
-        return flat.view(self.count, width)
+        """Memory for numbers of all rows, in the training's room if they fit."""
+        room = self.clients[0].problem.room
+        return numbers((self.count, width), self.space.dtype, path, room)

@@ -17,6 +17,8 @@ from tangent.components.delta import TangentDict
 from tangent.components.hyperparameters import Hyperparameters
 from tangent.solvers import losses
 from tangent.spaces.space import Space
+from tangent.training.room import Room
+from tangent.training.row_readers import Index, reader_of
 
 ROWS = 512  # in one pass over the cached activations
 ROUNDING = 8  # units of rounding by which a row's numbers may be off, after many layers
@@ -44,10 +46,12 @@ class TrainingProblem:
         hyperparameters: Hyperparameters,
         others: Sequence[str] = (),
         groups: Sequence[int] | None = None,
+        room: Room | None = None,
     ) -> None:
         """`others`: labels without images here that are trained with zero targets as well.
 
         `groups`: of each image, which no hold-out parts; None: each is a group by itself.
+        `room`: of the training, in which the rows may lie.
         """
         self.space, self.rows, self.hyperparameters = space, rows, hyperparameters
         self.counts = dict(sorted(Counter(row_labels).items()))
@@ -56,6 +60,10 @@ class TrainingProblem:
         self.row_labels, self.groups = list(row_labels), groups
         self.targets = torch.tensor([column[name] for name in row_labels])
         self.base = space.base_rows(self.labels).to(space.device)
+        self.room = room
+        self.are_resident = not rows.is_cpu or (room is not None and room.holds(rows))
+        on = space.device
+        self._reader = reader_of(rows, self.targets, on, are_resident=self.are_resident)
 
     def zero(self) -> TangentDict:
         """delta = 0: the component that changes nothing."""
@@ -65,14 +73,17 @@ class TrainingProblem:
 
     def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the given or all rows in order, with target columns, on the space's device."""
-        if index is None:
-            index = torch.arange(len(self.rows))
-        for part in index.split(ROWS):
+        parts = self._reader.parts(ROWS) if index is None else self.placed(index).split(ROWS)
+        for part in parts:
             yield self.batch(part)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def placed(self, index: Tensor) -> Tensor:
+        """The index where batches of it are read without a wait for the space's device."""
+        return self._reader.placed(index)
+
+    def batch(self, index: Index) -> tuple[Tensor, Tensor]:
         """The given rows and their target columns on the space's device."""
-        return self.rows[index].to(self.space.device), self.targets[index].to(self.space.device)
+        return self._reader.read(index)
 
     def jittered(self) -> "TrainingProblem":
         """The problem of the same rows, every number moved by a rounding error, up or down."""
@@ -121,8 +132,9 @@ class _Jittered(TrainingProblem):
     def __init__(self, of: TrainingProblem) -> None:
         self.__dict__.update(of.__dict__)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, index: Index) -> tuple[Tensor, Tensor]:
         rows, targets = super().batch(index)
-        generator = torch.Generator(rows.device).manual_seed(int(index[0]))
+        first = index.start if isinstance(index, slice) else int(index[0])
+        generator = torch.Generator(rows.device).manual_seed(first)
         signs = torch.randint(0, 2, rows.shape, generator=generator, device=rows.device) * 2 - 1
         return rows * (1 + ROUNDING * torch.finfo(rows.dtype).eps * signs.to(rows)), targets

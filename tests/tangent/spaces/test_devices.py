@@ -118,3 +118,20 @@ def test_float32_features_are_as_near_to_float64_on_every_device(name, device):
 def test_a_gpu_that_is_not_there_is_refused_whatever_tf32_is():
     with pytest.raises(errors.UnknownDevice, match="device 'cuda:99' here"):
         tangent.Space(backbone("mini"), "head", device="cuda:99", tf32=True)
+
+
+@pytest.mark.parametrize(("held", "used"), [(0, 0), (700, 500)])
+def test_free_memory_is_what_the_device_has_and_what_torch_can_give_out_again(
+    held, used, monkeypatch
+):
+    class Memory:
+        mem_get_info = staticmethod(lambda _: (1000, 5000))
+        memory_reserved = staticmethod(lambda _: held)
+        memory_allocated = staticmethod(lambda _: used)
+
+    monkeypatch.setattr(torch, "get_device_module", lambda _: Memory)
+    assert devices.free_bytes(torch.device("cuda")) == 1000 + held - used
+
+
+def test_no_memory_is_free_where_torch_cannot_tell():
+    assert devices.free_bytes(torch.device("cpu")) == 0

@@ -44,6 +44,44 @@ def test_nothing_is_uploaded_where_there_is_nothing(device):
     assert uploads.uploaded([], device) == []
 
 
+class Transfer:
+    """A transfer that is over when it has been waited for."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    def synchronize(self) -> None:
+        self.is_over = True
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8])
+def test_a_stream_brings_the_rows_of_an_index_and_keeps_none_for_the_next(dtype, device):
+    rows = (100 * torch.randn(20, 3, 5)).to(dtype)
+    places = uploads.PinnedPlaces(device, (lambda _: Transfer()) if device.type == "cpu" else None)
+    given = [torch.randperm(20)[:size] for size in (4, 20, 1, 0, 7, 7, 7)]
+    found = [places.uploaded(rows, index) for index in given]
+    for own, index in zip(found, given, strict=True):
+        assert own.device.type == device.type and own.dtype == dtype
+        assert torch.equal(own.cpu(), rows[index])
+
+
+def test_a_pinned_place_is_filled_again_once_its_transfer_is_over():
+    sent: list[Transfer] = []
+
+    def marked(_device):
+        sent.append(Transfer())
+        return sent[-1]
+
+    places, rows = uploads.PinnedPlaces(torch.device("cpu"), marked), torch.randn(9, 4)
+    for number in range(9):
+        places.uploaded(rows, torch.tensor([number]))
+        over = [each.is_over for each in sent]
+        assert over == [True] * max(0, number + 1 - uploads.PLACES) + [False] * min(
+            number + 1, uploads.PLACES
+        )
+    assert len({place.data_ptr() for place in places._places}) == uploads.PLACES
+
+
 def pixels(size: int, count: int) -> list[np.ndarray]:
     made = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     return list(made)

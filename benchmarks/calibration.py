@@ -32,7 +32,7 @@ from tangent.composition.calibration import Calibration, calibrated
 from tangent.composition.leave_one_out import Copy
 
 BACKBONES = ("resnet_micro_32", "vit_micro_32")
-TRAINED, TESTED = 100, 60  # images of a label of Fashion-MNIST
+TRAINED, TESTED = 100, 1000  # images of a label of Fashion-MNIST; it has no more to test by
 UNEVEN = 0.6  # each label has so many times the images of the one before
 MIN_IMAGES = 4
 ABSTAIN = (0.95, 0.99)  # values of abstain_above
@@ -70,26 +70,28 @@ class Answers(NamedTuple):
 
 def chosen(gallery: Gallery, is_even: bool) -> np.ndarray:
     """Return the training images: all, or fewer and fewer of each label."""
-    if is_even:
-        return gallery.train
+    return gallery.train if is_even else thinned(gallery, gallery.train, TRAINED, MIN_IMAGES)
+
+
+def thinned(gallery: Gallery, rows: np.ndarray, most: int, least: int) -> np.ndarray:
+    """Return `most` of the rows with the first label, and of each other one fewer and fewer."""
     some: list[int] = []
     for number, label in enumerate(gallery.labels):
-        own = [int(i) for i in gallery.train if gallery.names[i] == label]
-        some += own[: max(MIN_IMAGES, int(TRAINED * UNEVEN**number))]
+        own = [int(i) for i in rows if gallery.names[i] == label]
+        some += own[: max(least, int(min(most, len(own)) * UNEVEN**number))]
     return np.array(some)
 
 
 class Trained:
     """A component with its calibration."""
 
-    def __init__(self, gallery: Gallery, scope: str, is_even: bool) -> None:
-        self.space = gallery.space(scope)
+    def __init__(self, gallery: Gallery, scope: str, is_even: bool, rule: str = "joint") -> None:
+        self.space, self.rule = gallery.space(scope), rule
         rows = chosen(gallery, is_even)
         settings = tangent.Hyperparameters.resolve(scope, {})
         with tempfile.TemporaryDirectory() as folder:
             found = tangent.fit(self.space, gallery.source(rows), settings, scratch=Path(folder))
         self.parts = [(found.component, None)]
-        self.rule = self.space.default_rule
         self.delta = tangent.compose(self.space, self.parts, self.rule, shas=[SHA])
         self.calibration = self._calibrated(gallery, rows)
 
@@ -135,6 +137,7 @@ def case(own: Gallery, other: Gallery, scope: str, is_even: bool) -> dict[str, A
         "temperature": calibration.temperature,
         "calibration_error": _error(ours),
         "calibration_error_without": _error(_uncalibrated(ours)),
+        **({} if is_even else _uneven_errors(trained, own, scope)),
         "novelty_roc": roc(ours.novelty, theirs.novelty),
         "probability_roc": roc(-ours.probabilities(), -theirs.probabilities()),
         "margin_roc_of_wrong": roc(-ours.margins()[right], -ours.margins()[~right]),
@@ -142,6 +145,19 @@ def case(own: Gallery, other: Gallery, scope: str, is_even: bool) -> dict[str, A
             str(above): [float((each.novelty > above).mean()) for each in (ours, theirs)]
             for above in ABSTAIN
         },
+    }
+
+
+def _uneven_errors(trained: Trained, own: Gallery, scope: str) -> dict[str, float]:
+    """Return the errors where labels are as frequent as the rule takes them to be.
+
+    `joint` takes them to be as in the training, `discriminant` takes all to be alike.
+    """
+    likewise = trained.answers(own, thinned(own, own.test, len(own.test), 1))
+    alike = Trained(own, scope, is_even=False, rule="discriminant").answers(own, own.test)
+    return {
+        "calibration_error_as_trained": _error(likewise),
+        "calibration_error_discriminant": _error(alike),
     }
 
 

@@ -186,20 +186,22 @@ def photographs(found: dict[str, Any]) -> str:
 def calibration(found: dict[str, Any]) -> str:
     """Return one row a set, backbone and scope, evenly and unevenly trained."""
     head = [
-        *("trained on", "images", "backbone", "scope", "right", "calibration error"),
-        *("without", "foreign by novelty", "by probability", "wrong by margin"),
+        *("trained on", "images", "backbone", "scope", "right", "calibration error", "without"),
+        *("as uneven as trained", "by `discriminant`"),
+        *("foreign by novelty", "by probability", "wrong by margin"),
         *("own / foreign above 0.95", "above 0.99"),
     ]
     rows = [head]
     for each in found["cases"]:
         names = [each["images"], "even" if each["even"] else "uneven"]
-        errors = [each["calibration_error"], each["calibration_error_without"]]
+        kinds = ("", "_without", "_as_trained", "_discriminant")
+        errors = [each.get(f"calibration_error{kind}") for kind in kinds]
         rocs = [each["novelty_roc"], each["probability_roc"], each["margin_roc_of_wrong"]]
         rows.append(
             [
                 *names,
                 *(f"`{each['backbone']}`", f"`{each['scope']}`", f"{100 * each['accuracy']:.1f}"),
-                *(f"{value:.3f}" for value in (*errors, *rocs)),
+                *("" if value is None else f"{value:.3f}" for value in (*errors, *rocs)),
                 *(
                     " / ".join(f"{100 * share:.1f}" for share in shares)
                     for shares in each["abstained"].values()

@@ -33,6 +33,7 @@ from tangent.composition.calibration import Calibration, calibrated
 from tangent.composition.leave_one_out import Copy
 from tangent.jvp.functional import Generic
 from tangent.spaces.answering import CHUNK
+from tangent.spaces.devices import device_of
 from tangent.spaces.precision import PRECISIONS
 
 MODELS = (
@@ -47,10 +48,17 @@ PHRASE = "{} pass, {}"
 
 
 def backbone_of(name: str) -> Backbone:
-    """Return the shipped backbone, or timm's with seeded weights."""
+    """Return the shipped backbone, or timm's with seeded weights, on the processor."""
     if name in shipped_backbones():
         return tangent.load_backbone(name)
     return wrap(name, fresh(name, "cpu"))
+
+
+def space_of(
+    backbone: Backbone, scope: str, device: torch.device, precision: str = "float32"
+) -> tangent.Space:
+    """Return a space over the backbone on the device, whereto it moves the backbone."""
+    return tangent.Space(backbone, scope, device=str(device), precision=precision)
 
 
 def noise(backbone: Backbone, count: int) -> Tensor:
@@ -59,18 +67,18 @@ def noise(backbone: Backbone, count: int) -> Tensor:
     return torch.randn(count, 3, backbone.image_size, backbone.image_size, generator=generator)
 
 
-def errors(name: str, scope: str, count: int) -> dict[str, Any]:
+def errors(name: str, scope: str, count: int, device: torch.device) -> dict[str, Any]:
     """Return the relative errors of a model's answers to noise, in every format."""
-    exact = tangent.Space(cast(backbone_of(name), torch.float64), scope)
+    exact = space_of(cast(backbone_of(name), torch.float64), scope, device)
     assert exact.suffix is not None
-    images = noise(exact.pretrained, count)
+    images = noise(exact.pretrained, count).to(device)
     general, delta = Generic(exact.suffix, "the judge"), direction(exact.suffix)
     phi, (along,) = general.push(general.rows(images.double()), [general.prepare(delta)])
-    rows = exact.base_rows(LABELS)[:, :-1]
+    rows = exact.base_rows(LABELS)[:, :-1].to(device)
     logits = (phi + along) @ rows.T
     found: dict[str, Any] = {"model": name, "scope": scope}
     for precision in PRECISIONS:
-        space = tangent.Space(backbone_of(name), scope, precision=precision)
+        space = space_of(backbone_of(name), scope, device, precision)
         engine = space.answerer
         assert engine is not None
         moved = {key: value.float() for key, value in delta.items()}
@@ -96,13 +104,14 @@ class Trained(NamedTuple):
     calibration: Calibration
 
 
-def trained(backbone: str, scope: str, some: int) -> Trained:
+def trained(backbone: str, scope: str, some: int, device: torch.device) -> Trained:
     """Train on all training images, calibrate by some of them."""
-    space, data = tangent.open_space(backbone, scope), handwritten_digits().train
+    space, data = space_of(backbone_of(backbone), scope, device), handwritten_digits().train
     images = torch.stack([space.preprocess(image) for image in data[0]])
     with tempfile.TemporaryDirectory() as folder:
         given = tangent.Hyperparameters.resolve(scope, {})
-        fitted = tangent.fit(space, Held(images, data[1]), given, scratch=Path(folder))
+        held = Held(images.to(device), data[1])
+        fitted = tangent.fit(space, held, given, scratch=Path(folder))
     parts = [(fitted.component, None)]
     delta = tangent.compose(space, parts, "joint", shas=["of the only component"])
     chosen = np.random.default_rng(0).permutation(len(images))[:some].tolist()
@@ -122,14 +131,16 @@ class Held:
         return iter(self.images.split(size))
 
 
-def answers(backbone: str, scope: str, calibrating: int, asked: int) -> dict[str, Any]:
+def answers(
+    backbone: str, scope: str, calibrating: int, asked: int, device: torch.device
+) -> dict[str, Any]:
     """Return what test images are answered in every format."""
-    about = trained(backbone, scope, calibrating)
+    about = trained(backbone, scope, calibrating, device)
     pictures, names = handwritten_digits().test
     images = torch.stack([about.space.preprocess(image) for image in pictures[:asked]])
     found: dict[str, Any] = {"backbone": backbone, "scope": scope, "images": len(images)}
     for precision in PRECISIONS:
-        space = tangent.open_space(backbone, scope, precision=precision)
+        space = space_of(backbone_of(backbone), scope, device, precision)
         own = [0] * len(images)
         pairs = space.answers_of_own(images, [about.delta], own)
         found[precision] = judged(about, pairs, names[:asked])
@@ -158,12 +169,12 @@ def judged(
     }
 
 
-def times(name: str, batch: int, rounds: int) -> dict[str, Any]:
+def times(name: str, batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
     """Return the seconds of plain passes and of answers at the last block, in each format."""
     ways: dict[str, Callable[[], object]] = {}
     for precision, kind in PRECISIONS.items():
-        space = tangent.Space(backbone_of(name), "last-block", precision=precision)
-        engine, images = space.answerer, noise(space.pretrained, batch)
+        space = space_of(backbone_of(name), "last-block", device, precision)
+        engine, images = space.answerer, noise(space.pretrained, batch).to(device)
         assert engine is not None and space.suffix is not None
         model = space.model if kind is None else cast(space.pretrained, kind).model
         ways[PHRASE.format("plain", precision)] = plain(model, images.to(kind or torch.float32))
@@ -208,16 +219,18 @@ def time_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def measured(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+def measured(
+    args: argparse.Namespace, device: torch.device
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every measurement with its kind."""
     for name in args.models:
         for scope in BLOCKS:
-            yield "errors", errors(name, scope, args.images)
+            yield "errors", errors(name, scope, args.images, device)
     for backbone in args.backbones:
         for scope in args.scopes:
-            yield "answers", answers(backbone, scope, 256, args.test)
+            yield "answers", answers(backbone, scope, 256, args.test, device)
     for name in args.models if args.times else ():
-        yield "times", times(name, args.batch, args.rounds)
+        yield "times", times(name, args.batch, args.rounds, device)
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -233,13 +246,14 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--times", action="store_true", help="on a machine with nothing else to do")
     parser.add_argument("--batch", type=int, default=CHUNK // 4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or the GPU if there is one")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--save", type=Path, default=RESULTS / "precision.json")
     args = parser.parse_args(given)
     torch.set_num_threads(args.threads)
-    console = Console()
-    about: dict[str, Any] = {"machine": machine(args.threads), "images": args.images}
-    for kind, found in measured(args):
+    device, console = device_of(args.device, tf32=False), Console()
+    about: dict[str, Any] = {"machine": machine(args.threads, device), "images": args.images}
+    for kind, found in measured(args, device):
         about.setdefault(kind, []).append(found)
         console.print(found, soft_wrap=True)
         args.save.write_text(json.dumps(about, indent=2) + "\n")

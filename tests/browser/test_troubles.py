@@ -114,6 +114,21 @@ def test_a_service_that_does_not_answer_is_asked_again(
     expect(page.get_by_text("resnet_micro_32")).to_be_visible()
 
 
+def test_a_space_says_in_which_number_format_it_answers(page: Page, plain: Service) -> None:
+    page.goto(f"{plain.url}/#/spaces/default")
+    fact = page.locator("dt", has_text="Precision").locator("+ dd")
+    expect(fact).to_have_text("float32: answers are computed as trainings are")
+    space = plain.client.get("/v1/spaces/default").json()
+    page.route("**/v1/spaces/default", lambda route: route.fulfill(json=space))
+    for precision, words in {
+        None: "not known until the space is opened",
+        "bfloat16": "bfloat16: answers are computed by a copy of the network",
+    }.items():
+        space["precision"] = precision
+        page.reload()
+        expect(fact).to_contain_text(words)
+
+
 def test_the_start_says_that_no_worker_runs_and_what_that_means(page: Page, plain: Service) -> None:
     page.goto(plain.url)
     expect(page.get_by_text("No training worker runs.")).to_be_visible()

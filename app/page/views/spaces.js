@@ -21,6 +21,13 @@ const COLUMNS = [
   { title: "Made", width: "13rem", cell: (row) => moment(row.created_at) },
 ];
 
+/** What the number formats of answers mean. @type {Record<NonNullable<Space["precision"]>, string>} */
+const PRECISIONS = {
+  float32: "answers are computed as trainings are",
+  bfloat16: "answers are computed by a copy of the network, rounded to 8 significant bits; trainings are not rounded",
+  float16: "answers are computed by a copy of the network, rounded to 11 significant bits; trainings are not rounded",
+};
+
 /** @param {{ path: string[] }} props */
 export function View({ path }) {
   const [isMaking, setIsMaking] = useState(false);
@@ -76,6 +83,7 @@ function One({ name }) {
       ["Image size", `${space.image_size} × ${space.image_size} pixels`],
       ["Parameters", `${space.parameters.total.toLocaleString("en")}; a component of one label has ${space.parameters.tangent.toLocaleString("en")}`],
       ["Engine", `${space.engine.name}: ${space.engine.reason}`], ["Licence of the weights", space.license],
+      ["Precision", space.precision ? `${space.precision}: ${PRECISIONS[space.precision]}` : "not known until the space is opened"],
       ["Shared", space.shared ? "with other keys" : "no"], ["Made", moment(space.created_at)],
       ["Fingerprint", html`<code title=${space.fingerprint}>${short(space.fingerprint)}</code>`],
     ]} />

@@ -30,9 +30,9 @@ from tangent.backbones.loading import wrap
 from tangent.solvers import losses
 from tangent.spaces.devices import device_of
 from tangent.training import iterative
-from tangent.training.activation_cache import cached
-from tangent.training.fit import row_computation
+from tangent.training.fit import cached_problem
 from tangent.training.problem import TrainingProblem
+from tangent.training.room import Room, run_in_room
 
 LABELS, BATCH, EPOCHS = 10, 32, 50
 AMORTISED = 10  # epochs of ours in one timing, which ends with a full evaluation
@@ -105,19 +105,18 @@ def measure(
     model = fresh(name, device)
     backbone = wrap(name, copy.deepcopy(model))
     data = Data(photographs(photos, backbone, count), device)
-    space = Space(backbone, "last-block", device=str(device))
-    assert space.engine is not None
-    with tempfile.TemporaryDirectory() as folder:
-        finish()
-        began = time.perf_counter()
-        rows = cached(
-            Path(folder) / "rows", count, data.batches(64), row_computation(space), lambda _: None
-        )
-        finish()
-        caching = time.perf_counter() - began
-        problem = TrainingProblem(space, rows, data.labels, ADAM)
-        seconds = epochs(model, problem, data, rounds)
-        trained = to_one_loss(problem)
+    space = Space(backbone, "last-block", device=str(device), compile="auto")
+
+    def measured(room: Room) -> tuple[float, dict[str, float], dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder:
+            finish()
+            began = time.perf_counter()
+            problem = cached_problem(space, data, ADAM, Path(folder), room)
+            finish()
+            caching = time.perf_counter() - began
+            return caching, epochs(model, problem, data, rounds), to_one_loss(problem)
+
+    caching, seconds, trained = run_in_room(device, measured)
     scheme = seconds[PAPERS]
     return {
         "images": count,

@@ -74,7 +74,7 @@ class Training:
             return self._opened[1]
         self._opened = None
         how: dict[str, Any] = {"device": self.settings.device, "fingerprint": row.fingerprint}
-        how["tf32"] = self.settings.tf32 == "on"
+        how |= {"tf32": self.settings.tf32 == "on", "compile": self.settings.compile}
         declared = tuple(row.declared_labels)
         space = spaces.open_row(
             row, lambda: tangent.open_space(row.backbone, row.scope, declared, **how)

@@ -120,7 +120,7 @@ class Settings(Limits):
         "off", description="whether a GPU may round float32 to TF32, in answers and trainings"
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="faster passes, made while it answers: auto on a GPU only; on; off"
+        "auto", description="faster answers and training steps: auto on a GPU only; on; off"
     )
     engine: Literal["process", "inline"] = Field(
         "process", description="where answers are computed: in their own process or the service's"

@@ -2,7 +2,9 @@
 
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
+from tangent.jvp.compiled.replayed import replayed
 from tangent.solvers import conjugate_gradients as cg
 from tangent.solvers import error_bound, losses
 from tangent.solvers.conjugate_gradients import Report, dot, plus
@@ -124,24 +127,33 @@ def adam(problem: TrainingProblem, seed: int, progress: Report) -> Solution:
     settings = problem.hyperparameters
     generator = torch.Generator().manual_seed(seed)
     delta = problem.zero()
+    slope = replayed(partial(_slope, problem, delta), problem.recorder)
     optimizer = torch.optim.Adam(delta.values(), lr=settings.lr)
     for epoch in range(settings.epochs):
         drops = (epoch >= settings.epochs / 2) + (epoch >= settings.epochs * 4 / 5)
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * 0.1**drops
         total = torch.zeros((), dtype=torch.float64, device=problem.space.device)
-        for index in torch.randperm(len(problem.rows), generator=generator).split(
-            settings.batch_size
-        ):
-            rows, targets = problem.batch(index)
-            value, gradient = _loss(problem, rows, targets, delta)
-            pulled = plus(gradient, 1.0, _pull_of_penalty(problem, delta))
-            for name, parameter in delta.items():
-                parameter.grad = pulled[name]
+        order = problem.placed(torch.randperm(len(problem.rows), generator=generator))
+        for index in order.split(settings.batch_size):
+            value, *pulled = slope([index])
+            for parameter, gradient in zip(delta.values(), pulled, strict=True):
+                parameter.grad = gradient
             optimizer.step()
             total += value.double() * len(index)
         progress(epoch + 1, settings.epochs, total.item() / len(problem.rows))
     return _solution(problem, delta, settings.epochs)
+
+
+def _slope(problem: TrainingProblem, delta: TangentDict, given: Sequence[Tensor]) -> list[Tensor]:
+    """The mean loss of the rows at an index, and the objective's gradient for each part of delta.
+
+    Adam changes delta in place, so that this is one step over memory that stays where it is.
+    """
+    rows, targets = problem.batch(given[0])
+    value, gradient = _loss(problem, rows, targets, delta)
+    pulled = plus(gradient, 1.0, _pull_of_penalty(problem, delta))
+    return [value, *(pulled[name] for name in delta)]
 
 
 def _loss(

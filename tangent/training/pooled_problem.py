@@ -24,7 +24,7 @@ from tangent.solvers.ridge import factor, substituted
 from tangent.training.activation_cache import numbers
 from tangent.training.kronecker_curvature import Curvature, added, scaled
 from tangent.training.preconditioner import SAMPLE, sampled
-from tangent.training.problem import TrainingProblem
+from tangent.training.problem import ROWS, TrainingProblem
 
 HEAD = "head"
 
@@ -59,6 +59,8 @@ class PooledProblem:
         assert self.space.engine is not None
         self.engine = self.space.engine
         self.count = sum(len(client.problem.rows) for client in self.clients)
+        few = self.count <= ROWS and all(p.problem.recorder for p in self.clients)
+        self.recorder = first.recorder if few else None  # of products
         weighted = sum(p.weight * p.l2 * len(p.problem.rows) for p in self.clients)
         self.ridge = 0.5 * len(self.labels) * weighted
         self.psi = self._stored(scratch / "features", self.space.readout_width)

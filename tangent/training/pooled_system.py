@@ -3,13 +3,14 @@
 (J_Bᵀ Lambda P J_B + cI) delta_B = J_Bᵀ Lambda P r,    as in `pooled_problem`
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
+from tangent.jvp.compiled.replayed import replayed_map
 from tangent.solvers import conjugate_gradients, error_bound
 from tangent.solvers.conjugate_gradients import Report, dot, norm, plus
 from tangent.solvers.error_bound import POWERS, Left
@@ -46,10 +47,7 @@ class PooledSystem:
         self.right = pooled.pull_back(self.correlations, pooled.residuals)
         self.head = pooled.head(self.correlations)
         self._of_head = (self.head * self.correlations.T).sum()
-
-    def product(self, vector: TangentDict) -> TangentDict:
-        """The matrix times a direction of the backbone, by one push and one pull."""
-        return plus(self.pooled.pull_back(self.pooled.push(vector)), self.ridge, vector)
+        self.product = replayed_map(partial(_product, pooled), list(self.right), pooled.recorder)
 
     def precondition(self, vector: TangentDict) -> TangentDict:
         """The inverse of the model of the layers' curvature, times a direction."""
@@ -81,6 +79,11 @@ class PooledSystem:
     def _jittered(self) -> tuple[PooledProblem, Tensor]:
         jittered = self.pooled.jittered()
         return jittered, jittered.correlations(jittered.residuals)
+
+
+def _product(pooled: PooledProblem, vector: TangentDict) -> TangentDict:
+    """The matrix times a direction of the backbone, by one push and one pull."""
+    return plus(pooled.pull_back(pooled.push(vector)), pooled.ridge, vector)
 
 
 def solve(

@@ -15,6 +15,7 @@ from torch import Tensor
 from tangent.backbones.features import with_constant
 from tangent.components.delta import TangentDict
 from tangent.components.hyperparameters import Hyperparameters
+from tangent.jvp.compiled.recorder import recorder_on
 from tangent.solvers import losses
 from tangent.spaces.space import Space
 from tangent.training.room import Room
@@ -64,6 +65,7 @@ class TrainingProblem:
         self.are_resident = not rows.is_cpu or (room is not None and room.holds(rows))
         on = space.device
         self._reader = reader_of(rows, self.targets, on, are_resident=self.are_resident)
+        self.recorder = recorder_on(on, allowed=self.are_resident and space.fuses)  # of steps
 
     def zero(self) -> TangentDict:
         """delta = 0: the component that changes nothing."""

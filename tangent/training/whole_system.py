@@ -3,15 +3,18 @@
 (JᵀΩJ + cI) delta = JᵀΩ(beta Y - f),        c = mu n K / 2
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from tangent.components.delta import TangentDict
+from tangent.jvp.compiled.replayed import replayed_map
 from tangent.solvers import losses
 from tangent.solvers.conjugate_gradients import dot, norm, plus
 from tangent.solvers.error_bound import POWERS, Left
 from tangent.training.preconditioner import Preconditioner
-from tangent.training.problem import TrainingProblem
+from tangent.training.problem import ROWS, TrainingProblem
 
 
 class WholeSystem:
@@ -22,16 +25,10 @@ class WholeSystem:
         self.ridge = problem.hyperparameters.l2 * len(problem.rows) * len(problem.labels) / 2
         self.right = _pulled_back(problem, None)
         self.precondition = Preconditioner(problem, self.ridge).solve
-
-    def product(self, vector: TangentDict) -> TangentDict:
-        """v → Jv → ΩJv → JᵀΩJv + cv."""
-        problem, settings = self.problem, self.problem.hyperparameters
-        total = {name: self.ridge * v for name, v in vector.items()}
-        for rows, targets in problem.chunks():
-            _, change = problem.outputs(rows, vector)
-            _, weight = losses.rsl_target(change, targets, settings.alpha, settings.beta)
-            total = plus(total, 1.0, problem.adjoint(rows, weight * change))
-        return total
+        recorder = problem.recorder if len(problem.rows) <= ROWS else None
+        self.product = replayed_map(
+            partial(_product, problem, self.ridge), list(self.right), recorder
+        )
 
     def left(self, x: TangentDict, of: str) -> Left:
         """Look at x anew, as `error_bound.System.left`."""
@@ -47,6 +44,17 @@ class WholeSystem:
 
     def _residual(self, problem: TrainingProblem, x: TangentDict) -> TangentDict:
         return plus(_pulled_back(problem, x), -self.ridge, x)
+
+
+def _product(problem: TrainingProblem, ridge: float, vector: TangentDict) -> TangentDict:
+    """v → Jv → ΩJv → JᵀΩJv + cv."""
+    settings = problem.hyperparameters
+    total = {name: ridge * v for name, v in vector.items()}
+    for rows, targets in problem.chunks():
+        _, change = problem.outputs(rows, vector)
+        _, weight = losses.rsl_target(change, targets, settings.alpha, settings.beta)
+        total = plus(total, 1.0, problem.adjoint(rows, weight * change))
+    return total
 
 
 def _pulled_back(problem: TrainingProblem, delta: TangentDict | None) -> TangentDict:

@@ -1,9 +1,12 @@
 """A recorder that behaves as CUDA graphs do, on a processor, and spaces with passes through it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import tangent
 from tangent.jvp.compiled import passes as made_passes
@@ -46,6 +49,62 @@ class FakeGraphs:
 
     def free_share(self) -> float:
         return self.free
+
+
+class Tape(TorchDispatchMode):
+    """Notes every operation, and refuses those that a capture refuses: they wait for the host."""
+
+    REFUSED = frozenset(
+        {
+            torch.ops.aten._local_scalar_dense.default,  # a number that Python reads
+            torch.ops.aten.lift_fresh.default,  # a tensor of Python's numbers
+            torch.ops.aten.nonzero.default,  # its shape depends on the numbers
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, list[Tensor]]] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function in self.REFUSED:
+            raise RuntimeError(f"{function} is not permitted when stream is capturing")
+        found = function(*args, **(kwargs or {}))
+        self.calls.append((function, args, kwargs or {}, _tensors(found)))
+        return found
+
+
+class Operations:
+    """Replays the operations of the capture on the tensors of the capture, as CUDA graphs do.
+
+    Nothing of the step's own code runs again.
+    """
+
+    def __init__(self) -> None:
+        self.captures = self.replays = 0
+
+    def capture(self, run: Callable[[], Outputs]) -> Callable[[], Outputs]:
+        self.captures += 1
+        with Tape() as tape:
+            outputs = run()
+
+        @torch.no_grad()
+        def replay() -> Outputs:
+            self.replays += 1
+            for function, args, kwargs, before in tape.calls:
+                for own, found in zip(before, _tensors(function(*args, **kwargs)), strict=True):
+                    if own.untyped_storage().data_ptr() != found.untyped_storage().data_ptr():
+                        own.copy_(found)  # else it is a view, or was changed in place
+            return outputs
+
+        return replay
+
+    def free_share(self) -> float:
+        return 1.0
+
+
+def _tensors(found: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(found) if isinstance(each, Tensor)]
 
 
 def traced(graph):

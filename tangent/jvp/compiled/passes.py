@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tangent.jvp.compiled.buckets import bucket_of
-from tangent.jvp.compiled.recorder import Outputs, Recorder
+from tangent.jvp.compiled.recorder import MIN_FREE, Outputs, Recorder
 from tangent.jvp.compiled.recording import ANSWER, PUSH, ROWS, Pass, Recording, Source
 from tangent.jvp.compiled.tracing import Compiler, compiled, inductor
 from tangent.jvp.engine import Prepared
@@ -27,7 +27,6 @@ from tangent.jvp.engine import Prepared
 MAX_PASSES = 36  # of a space at a time: three kinds, in the twelve sizes of batches up to 64
 MAX_WANTED = 64
 MIN_ASKED = 2  # times, before a pass is made
-MIN_FREE = 0.15  # of the device's memory, below which no further pass is made
 RECORDED, COMPILED = "recorded", "compiled"  # the steps, in their order
 
 Turn = AbstractContextManager[Any]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 Outputs = list[Tensor]
+MIN_FREE = 0.15  # of the device's memory, below which nothing further is recorded
 WARM = 3  # calls before a capture: libraries choose their kernels and take their memory in them
 
 
@@ -66,3 +67,8 @@ class PlainCalls:
 
     def free_share(self) -> float:
         return 1.0
+
+
+def recorder_on(device: torch.device, *, allowed: bool) -> Recorder | None:
+    """Return what records steps of the device: CUDA graphs of a GPU where that is allowed."""
+    return CudaGraphs(device) if allowed and device.type == "cuda" else None

@@ -66,7 +66,7 @@ class Answering:
     engine: Engine | None
     narrow: Narrow | None = None  # where answers are in 16 bits
     passes: Passes | None  # None where compilation is off
-    fuses: bool  # may the engine use fused kernels? They are a kind of compilation
+    fuses: bool  # may the engine use fused kernels, and trainings record steps? So unless it is off
     _heads: WeakKeyDictionary[Delta, _Head]
 
     @property

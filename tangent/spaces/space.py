@@ -62,6 +62,7 @@ class Space(Answering):
 
     `compile`: `auto` makes faster passes on a GPU, `on` also compiles for a processor, `off`
     makes none. `passes.make_next` makes them; answers that are not `exact` then use them.
+    Trainings on a GPU record their steps by themselves, with the same bits, unless it is `off`.
     """
 
     grid: Grid | None = None  # at linear scopes, once it is measured

@@ -5,13 +5,16 @@ import weakref
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import tangent
 from tangent.jvp.compiled import recorder as recorders
 from tangent.jvp.compiled.replayed import Replayed
-from tangent.training import iterative, pooled_problem, whole_system
+from tangent.training import iterative, pooled_problem, pooled_system, whole_system
+from tangent.training.pooled_problem import Client, PooledProblem
 from tangent.training.problem import TrainingProblem
 from tangent.training.room import Room
+from tests.support import shapes_only
 from tests.support.devices import space_on
 from tests.support.models import backbone, fitted, problem, source, space
 from tests.support.recorders import FakeGraphs, Operations
@@ -193,3 +196,27 @@ def test_on_a_device_trainings_with_recorded_steps_have_the_bytes_of_eager_ones(
         for where in (recording, eager)
     )
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [("mini", "head"), ("mini", "last-block"), ("mini", "all"), ("resnet_basic", "last-block")],
+)
+def test_no_step_uses_memory_of_the_processor(name, scope, tmp_path, monkeypatch):
+    """A graph could not be captured, or would read what lay there when it was."""
+    monkeypatch.setattr(pooled_problem, "factor", lambda gram, _ridge: gram)  # it reads a number
+    here, mode = training(name, scope), FakeTensorMode()
+    there, room = shapes_only.moved(here.space, mode), Room(shapes_only.DEVICE, 10**9)
+    with mode:
+        rows = room.take(here.rows.shape, here.rows.dtype)
+        of = TrainingProblem(there, rows, LABELS, here.hyperparameters, room=room)
+        delta, index = of.zero(), of.placed(torch.arange(4))
+        with shapes_only.OnlyThere():
+            iterative._slope(of, delta, [index])
+            whole_system._product(of, 0.5, delta)
+        if scope != "head":
+            pooled = PooledProblem([Client(of, 1.0, 1.0, 1e-4)], tmp_path)
+            with shapes_only.OnlyThere():
+                pooled_system._product(pooled, pooled.zero())
+        with pytest.raises(AssertionError, match="uses memory of cpu"), shapes_only.OnlyThere():
+            of.batch(torch.arange(4))

@@ -6,7 +6,7 @@ Of shipped backbones, and of backbones of timm with fresh weights: the relative 
 of ten labels and of J·δ, against torch.func.jvp of the whole model in float64, with a δ of a tenth
 of the weights' own size. Of components trained on the digits: what rounding does to the accuracy,
 the calibration error and the novelty of answers to test images. With --times, also the times of
-passes, all in turn in one process.
+passes, all in turn in one process. A space that does not open in a format is told as refused.
 """
 
 import argparse
@@ -31,10 +31,12 @@ from tangent.backbones.casting import cast
 from tangent.backbones.loading import Backbone, shipped_backbones, wrap
 from tangent.composition.calibration import Calibration, calibrated
 from tangent.composition.leave_one_out import Copy
+from tangent.errors import UnsupportedModel
 from tangent.jvp.functional import Generic
 from tangent.spaces.answering import CHUNK
 from tangent.spaces.devices import device_of
 from tangent.spaces.precision import PRECISIONS
+from tangent.vocabulary import PrecisionName
 
 MODELS = (
     *("vit_micro_32", "resnet_micro_32", "tf_efficientnet_lite0"),
@@ -61,6 +63,17 @@ def space_of(
     return tangent.Space(backbone, scope, device=str(device), precision=precision)
 
 
+def spaces(
+    name: str, scope: str, device: torch.device
+) -> Iterator[tuple[PrecisionName, tangent.Space | None]]:
+    """Yield a space in every format, each over a backbone of its own; None where it is refused."""
+    for precision in PRECISIONS:
+        try:
+            yield precision, space_of(backbone_of(name), scope, device, precision)
+        except UnsupportedModel:
+            yield precision, None
+
+
 def noise(backbone: Backbone, count: int) -> Tensor:
     """Return images of normal noise."""
     generator = torch.Generator().manual_seed(1)
@@ -77,8 +90,10 @@ def errors(name: str, scope: str, count: int, device: torch.device) -> dict[str,
     rows = exact.base_rows(LABELS)[:, :-1].to(device)
     logits = (phi + along) @ rows.T
     found: dict[str, Any] = {"model": name, "scope": scope}
-    for precision in PRECISIONS:
-        space = space_of(backbone_of(name), scope, device, precision)
+    for precision, space in spaces(name, scope, device):
+        if space is None:
+            found[precision] = None
+            continue
         engine = space.answerer
         assert engine is not None
         moved = {key: value.float() for key, value in delta.items()}
@@ -139,11 +154,10 @@ def answers(
     pictures, names = handwritten_digits().test
     images = torch.stack([about.space.preprocess(image) for image in pictures[:asked]])
     found: dict[str, Any] = {"backbone": backbone, "scope": scope, "images": len(images)}
-    for precision in PRECISIONS:
-        space = space_of(backbone_of(backbone), scope, device, precision)
-        own = [0] * len(images)
-        pairs = space.answers_of_own(images, [about.delta], own)
-        found[precision] = judged(about, pairs, names[:asked])
+    for precision, space in spaces(backbone, scope, device):
+        if space is not None:
+            pairs = space.answers_of_own(images, [about.delta], [0] * len(images))
+            found[precision] = judged(about, pairs, names[:asked])
     return found
 
 
@@ -172,10 +186,12 @@ def judged(
 def times(name: str, batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
     """Return the seconds of plain passes and of answers at the last block, in each format."""
     ways: dict[str, Callable[[], object]] = {}
-    for precision, kind in PRECISIONS.items():
-        space = space_of(backbone_of(name), "last-block", device, precision)
+    for precision, space in spaces(name, "last-block", device):
+        if space is None:
+            continue
         engine, images = space.answerer, noise(space.pretrained, batch).to(device)
         assert engine is not None and space.suffix is not None
+        kind = PRECISIONS[precision]
         model = space.model if kind is None else cast(space.pretrained, kind).model
         ways[PHRASE.format("plain", precision)] = plain(model, images.to(kind or torch.float32))
         prepared = [engine.prepare(direction(space.suffix))]
@@ -188,7 +204,8 @@ def error_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
     names = list(PRECISIONS)
     rows = [["model", "scope", *(f"logits, {n}" for n in names), *(f"J·δ, {n}" for n in names)]]
     for each in found:
-        errors_of = [f"{each[name][what]:.1e}" for what in WHAT for name in names]
+        told = [(each[name], what) for what in WHAT for name in names]
+        errors_of = ["refused" if own is None else f"{own[what]:.1e}" for own, what in told]
         rows.append([f"`{each['model']}`", f"`{each['scope']}`", *errors_of])
     return rows
 
@@ -198,12 +215,17 @@ def answer_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
     head = ["backbone", "scope", "format", "images", "right", "calibration error"]
     rows = [[*head, "negative log-likelihood", f"novelty above {NEW}"]]
     for each in found:
-        for name in PRECISIONS:
+        for name in (name for name in PRECISIONS if name in each):
             own = each[name]
             about = [f"`{each['backbone']}`", f"`{each['scope']}`", name, str(each["images"])]
             shares = [f"{100 * own['accuracy']:.1f} %", f"{own['calibration_error']:.3f}"]
             rows.append(
-                [*about, *shares, f"{own['negative_log_likelihood']:.4f}", f"{own['above']:.1%}"]
+                [
+                    *about,
+                    *shares,
+                    f"{own['negative_log_likelihood']:.4f}",
+                    f"{100 * own['above']:.1f} %",
+                ]
             )
     return rows
 
@@ -214,7 +236,8 @@ def time_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["model", "batch", *ways]]
     for each in found:
         base = each["seconds"][ways[0]]
-        ratios = [f"{each['seconds'][way] / base:.2f}" for way in ways]
+        found_of = [each["seconds"].get(way) for way in ways]
+        ratios = ["refused" if own is None else f"{own / base:.2f}" for own in found_of]
         rows.append([f"`{each['model']}`", str(each["batch"]), *ratios])
     return rows
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import tangent
+from benchmarks import mixed_batches as mixed
 from benchmarks.interleaved import RESULTS, finish, machine, timed
 from benchmarks.plain_passes import PLAIN
 from benchmarks.training import ADAM, OURS, PAPERS, Data, epochs
@@ -195,6 +196,7 @@ def cells() -> list[Cell]:
             f"{MANY} compositions of one image, ViT-S, last block",
             *(plain, "≤ 1.35", answer("ViT-S", "last-block", 1, MANY)),
         ),
+        Cell("16 compositions mixed, engine / recorded passes, ViT-S", "times", "≥ 1", mixed.gain),
         Cell("256 images host to host, ViT-S", "ms", "≤ 15", host_to_host),
         Cell("epoch of the last block, papers' scheme / ours, ViT-S", "times", "≥ 100", epoch),
         Cell("exact composition, ten components of ViT-L on the device", "ms", "≤ 8", composing),

@@ -49,11 +49,11 @@ NEW = 0.95  # of novelty
 PHRASE = "{} pass, {}"
 
 
-def backbone_of(name: str) -> Backbone:
-    """Return the shipped backbone, or timm's with seeded weights, on the processor."""
+def backbone_of(name: str, device: torch.device) -> Backbone:
+    """Return the shipped backbone, or timm's with seeded weights on the device."""
     if name in shipped_backbones():
         return tangent.load_backbone(name)
-    return wrap(name, fresh(name, "cpu"))
+    return wrap(name, fresh(name, device))
 
 
 def space_of(
@@ -69,7 +69,7 @@ def spaces(
     """Yield a space in every format, each over a backbone of its own; None where it is refused."""
     for precision in PRECISIONS:
         try:
-            yield precision, space_of(backbone_of(name), scope, device, precision)
+            yield precision, space_of(backbone_of(name, device), scope, device, precision)
         except UnsupportedModel:
             yield precision, None
 
@@ -82,7 +82,7 @@ def noise(backbone: Backbone, count: int) -> Tensor:
 
 def errors(name: str, scope: str, count: int, device: torch.device) -> dict[str, Any]:
     """Return the relative errors of a model's answers to noise, in every format."""
-    exact = space_of(cast(backbone_of(name), torch.float64), scope, device)
+    exact = space_of(cast(backbone_of(name, device), torch.float64), scope, device)
     assert exact.suffix is not None
     images = noise(exact.pretrained, count).to(device)
     general, delta = Generic(exact.suffix, "the judge"), direction(exact.suffix)
@@ -121,7 +121,7 @@ class Trained(NamedTuple):
 
 def trained(backbone: str, scope: str, some: int, device: torch.device) -> Trained:
     """Train on all training images, calibrate by some of them."""
-    space, data = space_of(backbone_of(backbone), scope, device), handwritten_digits().train
+    space, data = space_of(backbone_of(backbone, device), scope, device), handwritten_digits().train
     images = torch.stack([space.preprocess(image) for image in data[0]])
     with tempfile.TemporaryDirectory() as folder:
         given = tangent.Hyperparameters.resolve(scope, {})

@@ -25,6 +25,8 @@ ON_A_DEVICE = (
     "device",
     "interleaved",
     "plain_passes",
+    "precision",
+    "mixed_batches",
 )
 ONLY_ON_THE_HOST = {  # where the word stands for the host's memory, not for the device measured
     ("composition", 'vector.device.type == "cpu"'),

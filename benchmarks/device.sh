@@ -26,7 +26,8 @@ step() { # a name, seconds, a command
 
 tests="tests/tangent/test_each_device.py tests/tangent/test_each_device_bounds.py
     tests/tangent/components/test_devices.py
-    tests/tangent/components/test_exact_products.py tests/tangent/spaces/test_devices.py"
+    tests/tangent/components/test_exact_products.py tests/tangent/spaces/test_devices.py
+    tests/tangent/spaces/test_uploads.py tests/tangent/training/test_recorded_steps.py"
 chosen=$device
 [ -n "$quick" ] && chosen="$device and changes_of_a_dataset and head-1"
 # Without the suite's own options and conftest, which need the service's packages.

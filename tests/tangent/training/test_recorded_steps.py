@@ -11,6 +11,7 @@ import tangent
 from tangent.jvp.compiled import recorder as recorders
 from tangent.jvp.compiled.replayed import Replayed
 from tangent.training import iterative, pooled_problem, pooled_system, whole_system
+from tangent.training import room as rooms
 from tangent.training.pooled_problem import Client, PooledProblem
 from tangent.training.problem import TrainingProblem
 from tangent.training.room import Room
@@ -183,19 +184,20 @@ def test_steps_are_recorded_on_a_gpu_whose_memory_holds_the_rows_unless_compilat
 
 @pytest.mark.parametrize("how", [{"solver": "adam", "epochs": 3, "batch_size": 4}, {}])
 @pytest.mark.parametrize("scope", ["last-block", "all"])
-def test_on_a_device_trainings_with_recorded_steps_have_the_bytes_of_eager_ones(
-    scope, how, device, tmp_path
+def test_on_a_device_trainings_have_the_bytes_of_eager_steps_on_rows_in_a_file(
+    scope, how, device, tmp_path, monkeypatch
 ):
-    data = source(16, LABELS)
-    recording = tangent.Space(
-        backbone("mini", torch.float32), scope, device=str(device), compile="auto"
-    )
+    data, of = source(16, LABELS), backbone("mini", torch.float32)
+    recording = tangent.Space(of, scope, device=str(device), compile="auto")
     eager = space_on(device, "mini", scope, dtype=torch.float32)
-    found, expected = (
-        fitted(where, data, tmp_path, max_iterations=4, **how).component.to_bytes()
-        for where in (recording, eager)
-    )
-    assert found == expected
+
+    def trained(where: tangent.Space) -> bytes:
+        return fitted(where, data, tmp_path, max_iterations=4, **how).component.to_bytes()
+
+    expected = trained(eager)
+    assert trained(recording) == expected
+    monkeypatch.setattr(rooms, "free_bytes", lambda _: 0)
+    assert trained(eager) == expected
 
 
 @pytest.mark.parametrize(

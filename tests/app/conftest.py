@@ -35,11 +35,17 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def two_of_each(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    """Trainings of which equal ones are made twice."""
+    return Trainings(tmp_path_factory.mktemp("trained-twice"), times=2)
+
+
 @pytest.fixture(scope="module")
-def trained_each_time() -> Iterator[None]:
-    """Every training is made, for files of tests that compare trainings."""
+def trained_twice(two_of_each: Trainings) -> Iterator[None]:
+    """Two services that train the same train by themselves: for files that compare trainings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Service, "trainings", Trainings())
+        patch.setattr(Service, "trainings", two_of_each)
         yield
 
 

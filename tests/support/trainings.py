@@ -1,13 +1,14 @@
 """Components as `tangent.fit` trains them: of the same data, settings and seed only once.
 
 Such trainings give the same bytes, which the tests of `tangent` prove. Tests of the service that
-compare trainings with each other make every one of them, see the fixture `trained_each_time`.
+compare trainings with each other make each of them twice, see the fixture `trained_twice`.
 """
 
 import hashlib
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -50,11 +51,12 @@ class Pixels:
 
 
 class Trainings:
-    """Trains, and keeps every component's file in a folder of its own; without a folder, none."""
+    """Trains, and keeps every component's file in a folder; without a folder, none."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
-        self._known: dict[tuple[tangent.Space, str], Trained] = {}
+    def __init__(self, folder: Path | None = None, times: int = 1) -> None:
+        """Each component is trained so many times, then its files are given out in turn."""
+        self._folder, self._times = folder, times
+        self._known: dict[tuple[tangent.Space, str], deque[Trained]] = {}
 
     def train(
         self,
@@ -78,13 +80,15 @@ class Trainings:
             )
         contents = [(label, hashlib.sha256(data).hexdigest()) for label, data in files]
         key = space, repr((settings.as_dict(), seed, contents))
-        if key in self._known:
-            known = self._known[key]
-            path = Path(shutil.copyfile(known.path, scratch / "component.safetensors"))
-            return Trained(path, known.sha256, known.labels, known.metrics)
-        pixels = Pixels(space, files, limits)
-        trained = saved(tangent.fit(space, pixels, settings, seed=seed, scratch=scratch), scratch)
-        if self.folder is not None:
-            kept = shutil.copyfile(trained.path, self.folder / f"{uuid4()}.safetensors")
-            self._known[key] = Trained(kept, trained.sha256, trained.labels, trained.metrics)
-        return trained
+        known = self._known.setdefault(key, deque())
+        if len(known) < self._times:
+            pixels = Pixels(space, files, limits)
+            fitted = tangent.fit(space, pixels, settings, seed=seed, scratch=scratch)
+            trained = saved(fitted, scratch)
+            if self._folder is not None:
+                kept = shutil.copyfile(trained.path, self._folder / f"{uuid4()}.safetensors")
+                known.append(replace(trained, path=kept))
+            return trained
+        known.rotate(-1)
+        path = Path(shutil.copyfile(known[-1].path, scratch / "component.safetensors"))
+        return replace(known[-1], path=path)

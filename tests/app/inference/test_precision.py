@@ -30,7 +30,7 @@ def answers(service: Service, pictures: list[bytes]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_answers_in_16_bits_rest_on_the_files_and_the_calibration_of_32(
-    serve: Callable[..., Service], trained_each_time: None, asked: list[bytes], precision: str
+    serve: Callable[..., Service], trained_twice: None, asked: list[bytes], precision: str
 ) -> None:
     """The same components and temperature; novelty and probabilities moved by rounding."""
     full, some = serve(), serve(precision=precision)
@@ -72,7 +72,7 @@ def test_a_probe_names_the_precision_that_was_used_and_a_deletion_is_verified_in
 
 
 def test_images_leave_a_component_of_a_service_in_16_bits_as_they_do_in_32(
-    serve: Callable[..., Service], trained_each_time: None
+    serve: Callable[..., Service], trained_twice: None
 ) -> None:
     """The share that is subtracted is measured by the backbone itself."""
     hashes = set()

@@ -15,7 +15,7 @@ PARTS = 2  # what the images share, and the rest of each composition's: as many 
 def gain(bench: "Bench") -> float:
     """Return the engine's time over that of recorded passes, at the last block of ViT-S.
 
-    Compiling them would take minutes. A processor has none, and the engine answers twice.
+    Compiling them would take minutes. A processor has none, and takes the batch in one pass.
 
     Raises:
         RuntimeError: a part was not recorded; the message says why.

@@ -15,7 +15,7 @@ from tangent.backbones.suffix import Suffix
 from tangent.errors import NonFinite, UnsupportedModel
 from tangent.jvp.class_token_block import TokenBlock
 from tangent.jvp.dual import NoRule
-from tangent.jvp.engine import Engine, Tangent
+from tangent.jvp.engine import Engine, Tangent, random_direction
 from tangent.jvp.forward_mode import Rules
 from tangent.jvp.functional import Generic
 from tangent.jvp.rounded import Rounded
@@ -138,12 +138,7 @@ def check(model: nn.Module) -> None:
 
 
 def _random(suffix: Suffix) -> Tangent:
-    """A direction as large as the parameters themselves."""
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.randn(p.shape, generator=generator).to(p) * (p.square().mean().sqrt() + 1e-3)
-        for name, p in suffix.base.items()
-    }
+    return random_direction(suffix.base, torch.Generator().manual_seed(0))
 
 
 def _tried(

@@ -15,7 +15,9 @@ from torch.nn import functional as F
 
 from tangent.backbones.suffix import Suffix
 from tangent.jvp.class_token_attention import class_token_block
+from tangent.jvp.directions_of_rows import Own, Product, each_by_its_own, every_by
 from tangent.jvp.engine import Tangent
+from tangent.jvp.groups import groups_of
 from tangent.jvp.layer_norm_folding import BlockParameters, Folded
 
 
@@ -95,7 +97,18 @@ class TokenBlock:
             constants = self._constants(rows)
             if not prepared:
                 return constants.phi, []
-            return constants.phi, list(self._along(constants, prepared).unbind(1))
+            along = self._along(constants, every_by(prepared))
+            return constants.phi, list(along.unbind(1))
+
+    def push_own(
+        self, rows: Tensor, prepared: Sequence[Folded], own: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        groups = groups_of(own, rows.device)
+        with torch.no_grad():
+            at = self._constants(rows[groups.order])
+            used = [prepared[which] for which in groups.which]
+            along = self._along(at, each_by_its_own(used, groups.sizes))
+            return groups.back(at.phi), groups.back(along.squeeze(1))
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         with torch.no_grad():
@@ -148,33 +161,42 @@ class TokenBlock:
             phi=torch.addcmul(shift, last, gain),
         )
 
-    def _along(self, at: Constants, ds: Sequence[Folded]) -> Tensor:
-        """J·d (B, K, d) of each of K directions: J7 as ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, so on to phi.
+    def _along(self, at: Constants, own: Own) -> Tensor:
+        """J·d (B, K, d) of the K directions of a row: J7 as ṗ = p⊙(ṡ - Σpṡ), ċ = ṗ·n, so on.
 
-        Only the products of an image's own rows with a direction are computed one by one.
+        What the base's matrices multiply is one product for all; `own` are those of a direction.
         """
         base = self._folded
         _, wk, wv, _, _ = self._by_head(*base.qkv)
-        own = [self._by_head(*d.qkv) for d in ds]
-        first = at.tokens[:, 0]
-        d_query = _stack([F.linear(first, dq.flatten(0, 1), db) for dq, _, _, db, _ in own])
+        d_query = own(self._query_along, at.tokens[:, 0])
         d_query = (d_query * self._scale).view(-1, *at.query.shape[1:])
-        by_key = _stack([_each_head(at.query, dk) for _, dk, _, _, _ in own])
-        by_value = _stack([_each_head(at.seen, dv.mT).flatten(1) + db for _, _, dv, _, db in own])
+        by_key = own(self._key_along, at.query)
+        by_value = own(self._value_along, at.seen)
         d_asked = _each_head(d_query, wk).view(by_key.shape) + by_key
         d_scores = _softmax_along(self._read(d_asked, at.tokens.mT), at.scores.unsqueeze(1))
         d_seen = self._read(d_scores, at.tokens).flatten(0, 1)
         d_out = _each_head(d_seen, wv.mT).reshape(by_value.shape) + by_value
-        d_attended = F.linear(d_out, base.proj[0]) + _each(at.out, [d.proj for d in ds])
-        d_token = _scaled(d_attended, at.attended, base.ls1, [d.ls1 for d in ds])
+        d_attended = F.linear(d_out, base.proj[0]) + own(_through("proj"), at.out)
+        d_token = _scaled(d_attended, at.attended, base.ls1, own, "ls1")
         d_middle = _norm_along(d_token, at.middle.unsqueeze(1), at.middle_scale.unsqueeze(1))
-        d_before = F.linear(d_middle, base.fc1[0]) + _each(at.middle, [d.fc1 for d in ds])
+        d_before = F.linear(d_middle, base.fc1[0]) + own(_through("fc1"), at.middle)
         d_answered = F.linear(at.slope.unsqueeze(1) * d_before, base.fc2[0])
-        d_answered = d_answered + _each(at.hidden, [d.fc2 for d in ds])
-        d_token = d_token + _scaled(d_answered, at.answered, base.ls2, [d.ls2 for d in ds])
+        d_answered = d_answered + own(_through("fc2"), at.hidden)
+        d_token = d_token + _scaled(d_answered, at.answered, base.ls2, own, "ls2")
         d_last = _norm_along(d_token, at.last.unsqueeze(1), at.last_scale.unsqueeze(1))
-        affine = [torch.addcmul(d.last[1], at.last, d.last[0]) for d in ds]
-        return d_last * base.last[0] + _stack(affine)
+        affine = own(lambda d, last: torch.addcmul(d.last[1], last, d.last[0]), at.last)
+        return d_last * base.last[0] + affine
+
+    def _query_along(self, d: Folded, first: Tensor) -> Tensor:
+        dq, _, _, db, _ = self._by_head(*d.qkv)
+        return F.linear(first, dq.flatten(0, 1), db)
+
+    def _key_along(self, d: Folded, query: Tensor) -> Tensor:
+        return _each_head(query, self._by_head(*d.qkv)[1])
+
+    def _value_along(self, d: Folded, seen: Tensor) -> Tensor:
+        _, _, dv, _, db = self._by_head(*d.qkv)
+        return _each_head(seen, dv.mT).flatten(1) + db
 
     def _read(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """rows (B, K, H, i) times the matrix (B, i, j) of their image."""
@@ -227,14 +249,9 @@ def _each_head(rows: Tensor, matrices: Tensor) -> Tensor:
     return torch.bmm(rows.transpose(0, 1), matrices).transpose(0, 1)
 
 
-def _each(rows: Tensor, layers: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """rows (B, i) through every linear layer: (B, K, j)."""
-    return _stack([F.linear(rows, *layer) for layer in layers])
-
-
-def _stack(parts: Sequence[Tensor]) -> Tensor:
-    """K tensors (B, …) as (B, K, …)."""
-    return parts[0].unsqueeze(1) if len(parts) == 1 else torch.stack(list(parts), 1)
+def _through(layer: str) -> Product:
+    """Rows (B, i) through a linear layer of a direction."""
+    return lambda d, rows: F.linear(rows, *getattr(d, layer))
 
 
 def _softmax_along(moved: Tensor, scores: Tensor) -> Tensor:
@@ -249,10 +266,8 @@ def _norm_along(moved: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
     return (centred - normal * (normal * moved).mean(-1, keepdim=True)) * scale
 
 
-def _scaled(
-    moved: Tensor, value: Tensor, scale: Tensor | None, along: Sequence[Tensor | None]
-) -> Tensor:
+def _scaled(moved: Tensor, value: Tensor, scale: Tensor | None, own: Own, which: str) -> Tensor:
     """The tangents (B, K, d) of scale⊙value; without a scale, of the value itself."""
     if scale is None:
         return moved
-    return moved * scale + _stack([value * d for d in along if d is not None])
+    return moved * scale + own(lambda d, rows: rows * getattr(d, which), value)

@@ -11,7 +11,7 @@ onto a tensor, which may belong to the model and outlive the pass.
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from tangent.jvp.apart import Apart
+
 Tangents = list[Tensor]  # one per direction, in the primal's shape
+Seed = tuple[Tensor, Tangents | Apart]  # a parameter with its directions
 Rule = Callable[..., tuple[Any, Any]]
 
 RULES: dict[Any, Rule] = {}  # operation -> (duals, *its arguments) -> (result, its tangents)
@@ -50,7 +53,7 @@ class _Held(weakref.ref[Any]):
 
     __slots__ = ("key", "tangents")
     key: int
-    tangents: Tangents | None
+    tangents: Tangents | Apart | None
 
 
 class _Overlay(NamedTuple):
@@ -73,8 +76,8 @@ class Duals(TorchFunctionMode):
     An operation without a rule raises NoRule from within the model's code.
     """
 
-    def __init__(self, seeds: Sequence[tuple[Tensor, Tangents]], folds: Sequence[Any] = ()) -> None:
-        """`seeds`: tensors (the parameters), each with the same number of directions.
+    def __init__(self, seeds: Sequence[Seed], folds: Sequence[Any] = ()) -> None:
+        """`seeds`: tensors (the parameters), each with the same number of directions, or all apart.
 
         `folds`: convolutions into which the next batch norm is folded.
         """
@@ -83,7 +86,8 @@ class Duals(TorchFunctionMode):
         self._folded_gains = {id(fold.gain) for fold in folds}
         self._seeds = {id(tensor): tangents for tensor, tangents in seeds}
         self._seeded = [tensor for tensor, _ in seeds]
-        self.count = len(seeds[0][1]) if seeds else 0
+        apart = bool(seeds) and isinstance(seeds[0][1], Apart)
+        self.count = 1 if apart else len(cast(Tangents, seeds[0][1])) if seeds else 0
         self._held: dict[int, _Held] = {}  # by the value's id
         self._written: dict[int, _Overlay] = {}  # by the storage's address
         held = self._held
@@ -94,7 +98,23 @@ class Duals(TorchFunctionMode):
         self._forget = forget
 
     def of(self, value: Any) -> Tangents | None:
-        """The value's tangents; None if it does not depend on the directions."""
+        """The value's tangents; None if it does not depend on the directions.
+
+        Raises:
+            NoRule: its directions are apart, and the rule does not know of that.
+        """
+        found = self.lookup(value)
+        if isinstance(found, Apart):
+            raise NoRule("a parameter", "has other directions for other images here")
+        return found
+
+    def apart(self, value: Any) -> Apart | None:
+        """The value's directions if they are apart, else None."""
+        found = self.lookup(value)
+        return found if isinstance(found, Apart) else None
+
+    def lookup(self, value: Any) -> Tangents | Apart | None:
+        """The value's tangents, in either form."""
         held = self._held.get(id(value))
         if held is not None:
             return held.tangents
@@ -171,16 +191,55 @@ class Duals(TorchFunctionMode):
         """True if an argument, or a member of a list among the arguments, has tangents."""
         for value in arguments:
             if isinstance(value, Tensor):
-                if self.of(value) is not None:
+                if self.lookup(value) is not None:
                     return True
             elif isinstance(value, list | tuple) and self.any_of(value):
                 return True
         return False
 
     def along(self, *values: Any) -> list[tuple[Tensor | None, ...]]:
-        """For every direction, the tangents of these values; None for a value without tangents."""
-        all_of = [self.of(value) for value in values]
+        """For every direction, the tangents of these values; None for a value without tangents.
+
+        Directions that are apart take the rows of the value among these that has rows.
+        """
+        found = [self.lookup(value) for value in values]
+        all_of = [
+            [self._beside_rows(each, values, found)] if isinstance(each, Apart) else each
+            for each in found
+        ]
         return [tuple(t[k] if t is not None else None for t in all_of) for k in range(self.count)]
+
+    def _beside_rows(
+        self, directions: Apart, values: Sequence[Any], found: Sequence[Tangents | Apart | None]
+    ) -> Tensor:
+        """The directions with the rows of the first value that moves, or else that is no number."""
+        pairs = [
+            (each is None, at, value)
+            for at, (value, each) in enumerate(zip(values, found, strict=True))
+            if isinstance(value, Tensor) and value.ndim > 1 and not isinstance(each, Apart)
+        ]
+        beside = directions.beside(min(pairs)[2]) if pairs else None
+        if beside is None:
+            raise NoRule("a parameter", "meets no rows of images here")
+        return beside
+
+    def own_products(
+        self, product: Callable[..., Tensor], x: Tensor, *factors: Any, axis: int = 0
+    ) -> Tensor:
+        """The products of rows of x with their own directions of factors, the first of them apart.
+
+        `axis`: of x and of the products, which counts the rows.
+        """
+        apart = [self.apart(factor) for factor in factors]
+        first = apart[0]
+        counts = first.rows(x.shape[axis]) if first and self.apart(x) is None else None
+        if first is None or counts is None:
+            raise NoRule(product, "has other directions for other images than rules are for")
+        parts = [
+            product(rows, *(None if one is None else one.each[at] for one in apart))
+            for at, rows in enumerate(x.split(counts, axis))
+        ]
+        return torch.cat(parts, axis)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 Tangent = dict[str, Tensor]  # parameter name -> direction
@@ -28,6 +29,14 @@ class Answerer(Protocol):
     def push(self, rows: Tensor, prepared: Sequence[Prepared]) -> tuple[Tensor, list[Tensor]]:
         """Return phi (B, width), and J·direction (B, width) for every direction."""
 
+    def push_own(
+        self, rows: Tensor, prepared: Sequence[Prepared], own: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return phi (B, width), and of each row i J·`prepared[own[i]]` (B, width).
+
+        The results are those of `push` of each row alone, but for rounding.
+        """
+
 
 class Engine(Answerer, Protocol):
     """An engine that trainings can use too: it also has Jᵀ."""
@@ -37,3 +46,11 @@ class Engine(Answerer, Protocol):
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         """Return phi and Jᵀ·cotangent, summed over the rows."""
+
+
+def random_direction(base: Tangent, generator: torch.Generator) -> Tangent:
+    """Return a direction about as large as the parameters themselves."""
+    return {
+        name: torch.randn(p.shape, generator=generator).to(p) * (p.square().mean().sqrt() + 1e-3)
+        for name, p in base.items()
+    }

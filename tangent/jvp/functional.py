@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from tangent.backbones.casting import NARROW, wide
 from tangent.backbones.suffix import Suffix
 from tangent.jvp.engine import Tangent
+from tangent.jvp.groups import push_by_groups
 
 GROUP_NORMS = F.group_norm, torch.group_norm
 NORMS = (*GROUP_NORMS, F.layer_norm, torch.layer_norm)
@@ -46,6 +47,11 @@ class Generic:
             ]
             phi = pushed[0][0] if pushed else self.suffix.run(rows)
         return phi, [along for _, along in pushed]
+
+    def push_own(
+        self, rows: Tensor, prepared: Sequence[Tangent], own: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        return push_by_groups(self, rows, prepared, own)
 
     def pull(self, rows: Tensor, cotangent: Tensor) -> tuple[Tensor, Tangent]:
         return self.suffix.vjp(rows, cotangent)

@@ -45,6 +45,13 @@ class Rounded:
         pairs = zip(pushed, prepared, strict=True)
         return phi.float(), [along.float() / each.scale for along, each in pairs]
 
+    def push_own(
+        self, rows: Tensor, prepared: Sequence[Scaled], own: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        phi, along = self._engine.push_own(rows, [each.prepared for each in prepared], own)
+        scales = torch.stack([prepared[which].scale for which in own])
+        return phi.float(), along.float() / scales.unsqueeze(1)
+
     def over(self, made: Callable[[Engine], Engine]) -> "Rounded":
         """Return the same around another engine, which `made` makes of this one's."""
         found = copy(self)

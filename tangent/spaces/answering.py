@@ -4,11 +4,10 @@ Where a space has faster passes (`tangent.jvp.compiled`), an answer goes through
 is there, and through the engine if not or if its bits are to be the engine's own (`exact`).
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
-from typing import TypeVar
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -27,28 +26,14 @@ from tangent.jvp.compiled.passes import Passes
 from tangent.jvp.compiled.recorder import Outputs
 from tangent.jvp.compiled.recording import ANSWER, PUSH, ROWS
 from tangent.jvp.fused_attention import fused_operations
+from tangent.jvp.groups import Groups, groups_of
+from tangent.spaces.heads import Head, read
 from tangent.spaces.narrow import Narrow
 from tangent.spaces.uploads import uploaded, uploaded_pixels
 
 _Result = TypeVar("_Result")
 CHUNK = 32  # images in one forward pass of a prediction on a processor; their caches hold so many
-
-
-@dataclass(frozen=True)
-class _Head:
-    """A delta made ready: a_l, a_l + delta_l, and the engine's direction of the backbone."""
-
-    base: Tensor
-    rows: Tensor
-    prepared: Prepared
-
-
-def read(
-    engine: Answerer, rows: Tensor, prepared: Sequence[Prepared]
-) -> tuple[Tensor, list[Tensor]]:
-    """Return psi (B, D) float64 and J phi·delta (B, width) along every prepared direction."""
-    phi, pushed = engine.push(rows, prepared)
-    return with_constant(phi.double()), pushed
+DIRECTIONS = 8  # in one pass of a whole chunk, whose memory they bound; of fewer images, more
 
 
 class Answering:
@@ -67,7 +52,7 @@ class Answering:
     narrow: Narrow | None = None  # where answers are in 16 bits
     passes: Passes | None  # None where compilation is off
     fuses: bool  # may the engine use fused kernels, and trainings record steps? So unless it is off
-    _heads: WeakKeyDictionary[Delta, _Head]
+    _heads: WeakKeyDictionary[Delta, Head]
 
     @property
     def chunk(self) -> int:
@@ -126,8 +111,9 @@ class Answering:
     ) -> list[tuple[Tensor, Tensor]]:
         """Return `logits` (K,) of each image by its own delta, `deltas[own[i]]`, and psi (D,).
 
-        The frozen prefix takes a mixed batch; the other layers run once for each delta, so every
-        image goes along its own direction alone. Logits are on the CPU, psi is on the device.
+        All layers take a mixed batch at once, each image along its own direction alone; if `exact`,
+        or by faster passes, the frozen prefix does, and the other layers run once for each delta.
+        Logits are on the CPU, psi is on the device.
 
         Raises:
             OutOfMemory: as `logits`.
@@ -141,24 +127,44 @@ class Answering:
         return answers
 
     def _of_own(
-        self, images: Tensor, heads: Sequence[_Head], own: Sequence[int], exact: bool
+        self, images: Tensor, heads: Sequence[Head], own: Sequence[int], exact: bool
     ) -> list[tuple[Tensor, Tensor]]:
         """Return `answers_of_own` of one chunk."""
         if len(set(own)) == 1:
             psi, (logits,) = self._answers(images, [heads[own[0]]], exact)
             return list(zip(logits.float().cpu(), psi, strict=True))
-        order, counts = sorted(range(len(own)), key=own.__getitem__), sorted(Counter(own).items())
-        shared = self._shared(images, exact)
-        places = torch.tensor(order, device=shared.device).split([count for _, count in counts])
-        found = [
-            self._by_own(shared[index], heads[which], exact)
-            for (which, _), index in zip(counts, places, strict=True)
-        ]
+        groups = groups_of(own, self.device)
+        at_once = not exact and self.passes is None and self.answerer is not None
+        found = self._at_once(images, heads, own, groups) if at_once else None
+        if found is None:
+            shared = self._shared(images, exact)
+            found = [
+                self._by_own(shared[index], heads[which], exact) for which, index in groups.places()
+            ]
         # A copy waits for the device: the first one begins when all parts are under way.
         pairs = [
             pair for psi, logits in found for pair in zip(logits.float().cpu(), psi, strict=True)
         ]
+        order = groups.order.tolist()
         return [pair for _, pair in sorted(zip(order, pairs, strict=True), key=itemgetter(0))]
+
+    def _at_once(
+        self, images: Tensor, heads: Sequence[Head], own: Sequence[int], groups: Groups
+    ) -> list[tuple[Tensor, Tensor]] | None:
+        """Return psi and the logits of every group by one pass; None where memory is short."""
+        rows, prepared = self.rows(images), [head.prepared for head in heads]
+        engine = cast(Answerer, self.answerer)
+        try:
+            with fused_operations(allowed=self.fuses):
+                push = partial(engine.push_own, rows, prepared, own)
+                phi, along = self._within_memory(push, len(rows))
+        except OutOfMemory:
+            return None
+        psi = with_constant(phi.double())
+        return [
+            (psi[index], self._sums(psi[index], [along[index]], [heads[which]])[1][0])
+            for which, index in groups.places()
+        ]
 
     def _shared(self, images: Tensor, exact: bool) -> Tensor:
         """Return what no delta changes, of the images of a mixed batch: the images or `rows`."""
@@ -167,7 +173,7 @@ class Answering:
         found = self._by_pass(images, [], exact, ANSWER if self.answerer is None else ROWS)
         return self.rows(images) if found is None else found[0]
 
-    def _by_own(self, shared: Tensor, head: _Head, exact: bool) -> tuple[Tensor, Tensor]:
+    def _by_own(self, shared: Tensor, head: Head, exact: bool) -> tuple[Tensor, Tensor]:
         """Return psi and the logits by one head, of images as `_shared` returned them."""
         if self._is_whole:
             psi, (logits,) = self._answers(shared, [head], exact)
@@ -192,7 +198,7 @@ class Answering:
         return self._within_memory(lambda: passes.run(given, prepared, part), len(given))
 
     def _answers(
-        self, images: Tensor, heads: Sequence[_Head], exact: bool
+        self, images: Tensor, heads: Sequence[Head], exact: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """Return psi and the logits by every head, in halves where memory is short for all."""
         try:
@@ -206,7 +212,7 @@ class Answering:
         ]
 
     def _answers_at_once(
-        self, images: Tensor, heads: Sequence[_Head], exact: bool
+        self, images: Tensor, heads: Sequence[Head], exact: bool
     ) -> tuple[Tensor, list[Tensor]]:
         prepared = [] if self.answerer is None else [head.prepared for head in heads]
         found = self._by_pass(images, prepared, exact)
@@ -238,33 +244,30 @@ class Answering:
         engine = self.answerer
         if engine is None:
             return rows.double(), []
+        most = max(1, DIRECTIONS * self.chunk // max(1, len(rows)))
         with fused_operations(allowed=self.fuses):
-            return self._within_memory(lambda: read(engine, rows, prepared), len(rows))
+            return self._within_memory(lambda: read(engine, rows, prepared, most), len(rows))
 
     def _sums(
-        self, psi: Tensor, pushed: Sequence[Tensor], heads: Sequence[_Head]
+        self, psi: Tensor, pushed: Sequence[Tensor], heads: Sequence[Head]
     ) -> tuple[Tensor, list[Tensor]]:
-        if self.answerer is None:
-            return psi, [psi @ head.rows.T for head in heads]
-        return psi, [
-            psi @ head.rows.T + along.double() @ head.base[:, : self.width].T
-            for head, along in zip(heads, pushed, strict=True)
-        ]
+        along = [None] * len(heads) if self.answerer is None else pushed
+        return psi, [head.logits(psi, one) for head, one in zip(heads, along, strict=True)]
 
-    def _head(self, delta: Delta) -> _Head:
+    def _head(self, delta: Delta) -> Head:
         """Return the delta on the space's device, made ready; kept as long as the delta lives."""
         if delta not in self._heads:
             self._heads[delta] = self._within_memory(lambda: self._prepare_head(delta), 0)
         return self._heads[delta]
 
-    def _prepare_head(self, delta: Delta) -> _Head:
+    def _prepare_head(self, delta: Delta) -> Head:
         base, head = uploaded([self.base_rows(delta.labels), delta.head], self.device)
         found = uploaded(list(delta.backbone.values()), self.device)
         directions = {
             name: value.to(self.dtype) for name, value in zip(delta.backbone, found, strict=True)
         }
         prepared = self.answerer.prepare(directions) if self.answerer else None
-        return _Head(base, base + head, prepared)
+        return Head(base, base + head, prepared)
 
     def _within_memory(self, compute: Callable[[], _Result], images: int) -> _Result:
         """Return what `compute` returns.

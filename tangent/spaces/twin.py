@@ -16,6 +16,7 @@ from tangent.jvp.compiled.directions import Directions
 from tangent.jvp.compiled.passes import COMPILED, Passes
 from tangent.jvp.compiled.recorder import CudaGraphs, Outputs, PlainCalls
 from tangent.jvp.compiled.recording import PUSH, ROWS
+from tangent.jvp.engine import random_direction
 from tangent.jvp.forward_mode import Rules
 from tangent.jvp.functional import Generic
 from tangent.spaces.answering import Answering
@@ -66,12 +67,7 @@ class Twin:
         """Return a random direction that is about as large as the parameters."""
         suffix, engine = self._space.suffix, self._space.answerer
         assert suffix is not None and engine is not None
-        drawn = {
-            name: torch.randn(value.shape, generator=self._random).to(value)
-            * (value.square().mean().sqrt() + 1e-3)
-            for name, value in suffix.base.items()
-        }
-        return engine.prepare(drawn)
+        return engine.prepare(random_direction(suffix.base, self._random))
 
     def passed(self, given: Tensor, prepared: Sequence[Prepared], part: str) -> Outputs:
         rows = given if part == PUSH else self._space.rows(given)

@@ -15,7 +15,7 @@ from app.inference.models import Calibrated, Copies, Model, Passed
 from tangent.backbones.features import in_fixed_batches
 from tangent.composition.calibration import Calibration, calibrated
 from tangent.composition.leave_one_out import Copy
-from tangent.spaces.answering import read
+from tangent.spaces.heads import read
 
 OTHER_BYTES = 2**14  # of a calibration besides its leverage and the features
 UNJUDGED = Passed((), np.zeros((0, 0), np.float32), 0.0, 0.0, 0.0)  # there is no calibration yet

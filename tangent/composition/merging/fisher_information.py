@@ -21,7 +21,7 @@ from tangent.composition.merging.kronecker import Kronecker
 from tangent.composition.merging.merge_method import MergeInputs
 from tangent.composition.merging.task_vectors import HEAD
 from tangent.errors import BadDerivation
-from tangent.spaces.answering import read
+from tangent.spaces.heads import read
 from tangent.spaces.space import Space
 from tangent.training.activation_cache import BATCH
 from tangent.training.augmentation import Source

@@ -25,6 +25,13 @@ def _affine(moved: Maybe, plain: Tensor, gain: Maybe, d_gain: Maybe, d_shift: Ma
     return torch.zeros_like(plain) if moved is None else moved
 
 
+def _by_channel(values: Maybe, x: Tensor) -> Maybe:
+    """Values of channels beside x, whose second axis they are: the same for all rows, or not."""
+    if values is None or values.ndim > 1:
+        return None if values is None else values.movedim(-1, 1)
+    return values.view(-1, *[1] * (x.ndim - 2))
+
+
 @rule(F.layer_norm, torch.layer_norm)
 def layer_norm(
     duals: Duals,
@@ -85,7 +92,7 @@ def group_norm(
 ) -> tuple[Tensor, Tangents]:
     """J6 over the entries of a group of channels."""
     grouped = x.reshape(len(x), groups, -1)
-    by_channel = [None if p is None else p.view(-1, *[1] * (x.ndim - 2)) for p in (weight, bias)]
+    by_channel = [_by_channel(p, x) for p in (weight, bias)]
     plain, mean, scale = torch.native_layer_norm(grouped, grouped.shape[2:], None, None, eps)
     moved = []
     for dx, *d_affine in duals.along(x, weight, bias):
@@ -100,7 +107,7 @@ def group_norm(
                 None,
                 [True, False, False],
             )[0].view(x.shape)
-        shaped = [None if p is None else p.view(-1, *[1] * (x.ndim - 2)) for p in d_affine]
+        shaped = [_by_channel(p, x) for p in d_affine]
         moved.append(_affine(dx, plain.view(x.shape), by_channel[0], *shaped))
     return F.group_norm(x, groups, weight, bias, eps), moved
 
@@ -153,9 +160,9 @@ def batch_norm(
         if d_gain is not None:
             by, at = d_gain * scale, d_gain * scale * running_mean
             d_shift = -at if d_shift is None else d_shift - at
-            part = _affine(part, x, None, by.view(channels), None)
+            part = _affine(part, x, None, _by_channel(by, x), None)
         if d_shift is not None:
-            part = _affine(part, x, None, None, d_shift.view(channels))
+            part = _affine(part, x, None, None, _by_channel(d_shift, x))
         moved.append(torch.zeros_like(result) if part is None else part)
     return result, moved
 

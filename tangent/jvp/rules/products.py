@@ -27,6 +27,9 @@ def _sum(parts: list[Maybe], like: Tensor) -> Tensor:
 def linear(duals: Duals, x: Tensor, weight: Tensor, bias: Maybe = None) -> tuple[Tensor, Tangents]:
     """J1: ẏ = ẋWᵀ + x·δWᵀ + δb."""
     result = F.linear(x, weight, bias)
+    if duals.apart(weight) is not None:
+        part = duals.own_products(F.linear, x, weight, bias)
+        return result, [part.add_(F.linear(dx, weight)) for dx in duals.of(x) or []] or [part]
     flat, out = x.reshape(-1, x.shape[-1]), result.shape[-1]
     moved = []
     for dx, dw, db in duals.along(x, weight, bias):
@@ -54,9 +57,14 @@ def convolution(
     groups: int = 1,
 ) -> tuple[Tensor, Tangents]:
     """J2: ẏ = conv(ẋ, W) + conv(x, δW) + δb."""
-    convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
+    convolve: Any = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
     how = (stride, padding, dilation, groups)
     result = convolve(x, weight, bias, *how)
+    if duals.apart(weight) is not None:
+        part = duals.own_products(lambda *one: convolve(*one, *how), x, weight, bias)
+        return result, [
+            part.add_(convolve(dx, weight, None, *how)) for dx in duals.of(x) or []
+        ] or [part]
     moved = []
     for dx, dw, db in duals.along(x, weight, bias):
         if dx is not None:
@@ -109,9 +117,25 @@ def bilinear(operation: Any) -> Any:
     return apply
 
 
-for _operation in (torch.matmul, torch.bmm, torch.mm, torch.mul):
-    rule(_operation)(bilinear(_operation))
-rule(T.matmul, T.__matmul__, T.bmm, T.mm)(bilinear(torch.matmul))
+def matrix_product(operation: Any) -> Any:
+    """The rule of a matrix product: `bilinear`, or rows of images by matrices of their own."""
+    by_each = bilinear(operation)
+
+    def apply(duals: Duals, x: Any, y: Any) -> tuple[Tensor, Tangents]:
+        if duals.apart(x) is None and duals.apart(y) is None:
+            found: tuple[Tensor, Tangents] = by_each(duals, x, y)
+            return found
+        axis = 0 if y.ndim == 2 else -2  # a stack of matrices has no rows of images: x has them
+        part = duals.own_products(operation, x, y, axis=axis)
+        return operation(x, y), [part.add_(operation(dx, y)) for dx in duals.of(x) or []] or [part]
+
+    return apply
+
+
+for _operation in (torch.matmul, torch.bmm, torch.mm):
+    rule(_operation)(matrix_product(_operation))
+rule(T.matmul, T.__matmul__, T.bmm, T.mm)(matrix_product(torch.matmul))
+rule(torch.mul)(bilinear(torch.mul))
 rule(T.mul, T.__mul__, T.__rmul__, T.multiply, torch.multiply)(bilinear(torch.mul))
 
 

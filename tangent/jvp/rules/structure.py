@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tangent.jvp.apart import Apart
 from tangent.jvp.dual import CONSTANT, Duals, NoRule, Tangents, rule
 
 T: Any = Tensor
@@ -44,9 +45,11 @@ def structural(operation: Any) -> Any:
     """The rule of an operation linear in its first argument, the others constant."""
 
     def apply(duals: Duals, x: Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        own = duals.of(x)
+        own = duals.lookup(x)
         if own is None:  # another argument has tangents, but gives its shape alone
             return operation(x, *args, **kwargs), None
+        if isinstance(own, Apart):
+            return operation(x, *args, **kwargs), own.map(lambda t: operation(t, *args, **kwargs))
         moved = [operation(t, *args, **kwargs) for t in own]
         result = operation(x, *args, **kwargs)
         if isinstance(result, Tensor):

@@ -5,7 +5,9 @@ import gc
 import pytest
 import torch
 
-from tests.support.models import images, relative, space
+from tangent.spaces import answering
+from tests.support.memory import Held
+from tests.support.models import direction, images, relative, space
 from tests.support.random_components import delta
 
 SCOPES = ("head", "head2toe", "last-block", "last-2-blocks", "all")
@@ -50,3 +52,52 @@ def test_what_depends_on_a_delta_is_made_once_and_goes_with_it(monkeypatch):
     del kept
     gc.collect()
     assert len(where._heads) == before - 1
+
+
+@pytest.mark.parametrize("scope", ["head", "last-block", "last-2-blocks"])
+def test_exact_answers_share_no_pass_with_another_delta(scope, monkeypatch):
+    where, x = space("vit", scope), images(16, 5)
+    deltas, own = [delta(where, 0), delta(where, 1)], [0, 1, 1, 0, 1]
+    together = where.answers_of_own(x, deltas, own)
+    if where.engine is not None:
+        monkeypatch.setattr(where.engine, "push_own", lambda *_: pytest.fail("a mixed pass"))
+    exact = where.answers_of_own(x, deltas, own, exact=True)
+    for (found, psi), (other, same_psi) in zip(exact, together, strict=True):
+        assert relative(found, other) <= 1e-6
+        assert relative(psi, same_psi) <= 1e-9
+
+
+def test_where_memory_is_short_for_a_mixed_batch_each_delta_has_a_pass(monkeypatch):
+    where, x = space("vit", "last-2-blocks"), images(16, 4)
+    deltas, own = [delta(where, 0), delta(where, 1)], [0, 1, 1, 0]
+    expected = where.answers_of_own(x, deltas, own)
+    asked = []
+
+    def short(*_):
+        asked.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(where.engine, "push_own", short)
+    for (found, _), (other, _) in zip(where.answers_of_own(x, deltas, own), expected, strict=True):
+        assert relative(found, other) <= 1e-6
+    assert asked
+
+
+@pytest.mark.parametrize("scope", ["last-block", "last-2-blocks"])
+def test_many_directions_need_no_more_memory_than_those_of_one_pass(scope, monkeypatch):
+    monkeypatch.setattr(answering, "DIRECTIONS", 1)  # for a whole chunk, so four for eight images
+    where, x = space("vit", scope), images(16, 8)
+    rows = where.rows(x)
+    drawn = [where.engine.prepare(direction(where.suffix.base, seed)) for seed in range(12)]
+
+    def held(count: int) -> int:
+        with Held() as memory:
+            _, along = where.push(rows, drawn[:count])
+        assert len(along) == count
+        assert relative(along[-1], where.engine.push(rows, drawn[count - 1 : count])[1][0]) <= 1e-9
+        return memory.most
+
+    one, four, twelve = held(1), held(4), held(12)
+    assert four > 1.3 * one, "the directions of a pass are counted"
+    results = 8 * len(rows) * where.width * 8  # of the further directions, in bytes
+    assert twelve <= four + 2 * results

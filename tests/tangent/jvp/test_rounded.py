@@ -94,6 +94,19 @@ def test_many_directions_in_one_pass_keep_their_own_scales():
         assert torch.equal(along, pushed(engine, x, delta)[1])
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+def test_rows_along_their_own_directions_keep_the_scales_of_these(name):
+    whole, narrow = narrowed(name, "last-block", torch.bfloat16)
+    engine, x = choose_rounded(narrow, whole, choose(whole)), images(FAMILIES[name].size, 3).float()
+    deltas = [{k: v * 10.0**-n for k, v in direction(whole.base, n).items()} for n in range(2)]
+    prepared, rows = [engine.prepare(delta) for delta in deltas], engine.rows(x)
+    _, along = engine.push_own(rows, prepared, [1, 0, 1])
+    assert along.dtype == torch.float32
+    for at, which in enumerate([1, 0, 1]):
+        _, (expected,) = engine.push(rows[at : at + 1], [prepared[which]])
+        assert error(along[at : at + 1], expected) <= 5 * torch.finfo(torch.bfloat16).eps
+
+
 def test_a_model_that_overflows_in_float16_is_refused_and_not_in_bfloat16():
     whole = over(lambda x: x * 1e6)
     with pytest.raises(errors.UnsupportedModel, match=r"cannot answer in float16: the features"):

@@ -18,46 +18,39 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from tangent.errors import NonFinite
-from tangent.solvers.ridge import factor, substituted
+from tangent.solvers.spectrum import Spectrum
 
 ROUNDING = 1e-10  # of the targets' squares: far above the rounding of R
 CLEARLY = 1e-4  # of log V: where it levels off, rounding would choose between neighbours
 
 
 def log_error(
-    gram: Tensor,
+    spectrum: Spectrum,
     residuals: Tensor,
     squares: float,
     ridge: float,
     observed: float,
     *,
-    freedom: float,
     caution: float = 1.0,
 ) -> float:
     """log V(c); infinite where the fit has as many degrees of freedom as there are images.
 
-    gram: G (D, D); residuals: z (K, D) of all labels; squares: the first term of R; observed: N,
-    the effective number of weighted images; freedom: f(c). Scaling the first three and c together
+    spectrum: of G (D, D); residuals: z (K, D) of all labels; squares: the first term of R;
+    observed: N, the effective number of weighted images. Scaling the first three and c together
     adds a constant. caution: a factor of f above 1 guards against penalties that are too small
     (Cummins, Filloon & Nychka 2001).
 
     Raises:
         NonFinite: as `ridge.factor`.
     """
-    spare = 1 - caution * freedom / observed
+    spare = 1 - caution * spectrum.degrees_of_freedom(ridge) / observed
     if spare <= 0:
         return math.inf
-    fitted = substituted(factor(gram, ridge), residuals.T)
-    explained = (residuals.T * fitted).sum().item() + ridge * fitted.square().sum().item()
+    explained = spectrum.explained(residuals, ridge)
     # With fewer images than features a fit can be perfect. The margin keeps rounding from choosing
     # between perfect fits: the larger c wins.
     left = max(squares - explained, ROUNDING * squares)
     return math.log(left or math.ulp(0.0)) - 2 * math.log(spare)
-
-
-def degrees_of_freedom(eigenvalues: Tensor, ridge: float) -> float:
-    """f(c), from the eigenvalues of G."""
-    return (eigenvalues / (eigenvalues + ridge)).sum().item()
 
 
 def minimise(value: Callable[[float], float], choices: Sequence[float], start: float) -> float:

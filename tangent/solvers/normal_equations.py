@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tangent.components.hyperparameters import L2_CHOICES, L2_START
 from tangent.solvers import ridge
-from tangent.solvers.cross_validation import degrees_of_freedom, log_error, minimise
+from tangent.solvers.cross_validation import log_error, minimise
+from tangent.solvers.spectrum import Spectrum
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,11 @@ class NormalEquations:
         squares = self.energy - 2 * (ours * self.targets).sum().item() + (base * moved).sum().item()
         observed = self.images**2 / self.spread
         unit = 0.5 * self.images * len(base)
-        eigenvalues = ridge.eigenvalues(self.gram)
+        spectrum = Spectrum.of(self.gram, observed)
 
         def value(l2: float) -> float:
-            freedom = degrees_of_freedom(eigenvalues, l2 * unit)
-            error = log_error(
-                *(self.gram, residuals, squares, l2 * unit, observed),
-                freedom=freedom,
-                caution=caution,
-            )
+            given = spectrum, residuals, squares, l2 * unit, observed
+            error = log_error(*given, caution=caution)
             if tried is not None and squares > 0 and math.isfinite(error):
                 tried[l2] = math.exp(error) / squares
             return error

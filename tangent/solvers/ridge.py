@@ -46,18 +46,6 @@ def factor(gram: Tensor, ridge: float) -> Tensor:
     return lower
 
 
-def eigenvalues(gram: Tensor) -> Tensor:
-    """Return the eigenvalues of gram, ascending.
-
-    Raises:
-        NonFinite: the statistics contain NaN or Inf.
-    """
-    if not torch.isfinite(gram).all():
-        raise NonFinite("the statistics of the features contain NaN or Inf: check the features")
-    values: Tensor = torch.linalg.eigvalsh(gram)
-    return values
-
-
 def substituted(lower: Tensor, right: Tensor) -> Tensor:
     """Solve L Lᵀ x = right for x (D, K), L the lower factor, which `cholesky_solve` would copy."""
     half = torch.linalg.solve_triangular(lower, right, upper=False)

@@ -12,8 +12,9 @@ import tangent
 from tangent.components.hyperparameters import L2_CHOICES, L2_START
 from tangent.composition.attribution import attribute
 from tangent.errors import NonFinite
-from tangent.solvers.cross_validation import degrees_of_freedom, log_error, minimise
+from tangent.solvers.cross_validation import log_error, minimise
 from tangent.solvers.normal_equations import NormalEquations
+from tangent.solvers.spectrum import Spectrum
 from tests.support.models import fitted, images, relative, source, space
 
 SIZE, LABELS = 16, ("cat", "dog", "eel")
@@ -52,11 +53,8 @@ def test_the_error_from_sums_is_that_of_the_hat_matrix(seed, count, width, label
     psi, targets, base = regression(seed, count, width, labels)
     residuals = targets - psi @ base.T
     gram, squares = psi.T @ psi, float(residuals.square().sum())
-    found = log_error(
-        *(gram, residuals.T @ psi, squares, ridge, count),
-        freedom=degrees_of_freedom(torch.linalg.eigvalsh(gram), ridge),
-        caution=caution,
-    )
+    given = Spectrum.of(gram, count), residuals.T @ psi, squares, ridge, count
+    found = log_error(*given, caution=caution)
     expected = error(psi, residuals, ridge, caution)
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
@@ -71,9 +69,8 @@ def test_it_is_the_error_of_refits_without_each_image_where_all_have_one_leverag
         fitted = torch.linalg.solve(gram, psi[kept].T @ targets[kept])
         squared += float((targets[i] - psi[i] @ fitted).square().sum())
     gram = psi.T @ psi
-    freedom = degrees_of_freedom(torch.linalg.eigvalsh(gram), ridge)
     squares = float(targets.square().sum())
-    found = log_error(gram, targets.T @ psi, squares, ridge, 6, freedom=freedom)
+    found = log_error(Spectrum.of(gram, 6), targets.T @ psi, squares, ridge, 6)
     assert found == pytest.approx(math.log(squared), abs=1e-12)
 
 
@@ -140,7 +137,7 @@ def test_views_beyond_the_number_of_images_leave_the_larger_penalties():
     """Eight views of one image have eight degrees of freedom: only what shrinks can be judged."""
     psi, true, base = clusters(5, 8)
     few = replace(problem(psi, true * 0, 3), spread=8.0 * 8.0)
-    freedom = degrees_of_freedom(torch.linalg.eigvalsh(few.gram), few.l2(base) * 8 * 4 / 2)
+    freedom = Spectrum.of(few.gram, 8).degrees_of_freedom(few.l2(base) * 8 * 4 / 2)
     assert freedom < 1 or few.l2(base) == L2_CHOICES[-1]
 
 

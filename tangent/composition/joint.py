@@ -111,6 +111,7 @@ class JointSums:
             energy=self._summed(lambda group: group.weight * group.beta**2),
             penalty=self._summed(lambda group: group.weight * group.l2),
             chosen=all(group.chosen for group in self._images),
+            rows=sum(self._images.values()),
         )
 
     def gram(self) -> Tensor:

@@ -30,6 +30,7 @@ class NormalEquations:
     energy: float  # sum of lambda_t beta_t² n_t
     penalty: float  # sum of lambda_t mu_t n_t
     chosen: bool  # mu is chosen from the sums
+    rows: float  # number of rows that the sums are over, every view of an image one
 
     def __add__(self, other: "NormalEquations") -> "NormalEquations":
         return NormalEquations(
@@ -40,6 +41,7 @@ class NormalEquations:
             self.energy + other.energy,
             self.penalty + other.penalty,
             self.chosen and other.chosen,
+            self.rows + other.rows,
         )
 
     def solve(self, base: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ class NormalEquations:
         squares = self.energy - 2 * (ours * self.targets).sum().item() + (base * moved).sum().item()
         observed = self.images**2 / self.spread
         unit = 0.5 * self.images * len(base)
-        spectrum = Spectrum.of(self.gram, observed)
+        spectrum = Spectrum.of(self.gram, self.rows)
 
         def value(l2: float) -> float:
             given = spectrum, residuals, squares, l2 * unit, observed

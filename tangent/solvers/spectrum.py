@@ -33,7 +33,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, gram: Tensor, rows: float) -> Self:
-        """Return the spectrum; `rows` is about how many rows the sum is over.
+        """Return the spectrum; `rows` is how many rows the sum is over, as far as is known.
 
         Raises:
             NonFinite: the statistics contain NaN or Inf.

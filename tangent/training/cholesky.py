@@ -81,6 +81,7 @@ def equations(of: Statistics, labels: Sequence[str], settings: Hyperparameters) 
         energy=settings.beta**2 * images,
         penalty=settings.l2 * images,
         chosen=settings.choose_l2,
+        rows=images,
     )
 
 

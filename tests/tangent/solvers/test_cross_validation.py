@@ -87,6 +87,7 @@ def problem(
         energy=weight * 15.0**2 * len(psi),
         penalty=weight * 1e-4 * len(psi),
         chosen=True,
+        rows=len(psi),
     )
 
 

@@ -82,6 +82,7 @@ def test_both_choose_the_same_penalty(count, labels, seed):
         energy=15.0**2 * count,
         penalty=0.0,
         chosen=True,
+        rows=count,
     )
     base = 0.01 * rows(labels, seed + 1)
     chosen = problem.l2(base)

@@ -188,15 +188,16 @@ class TokenBlock:
         return d_last * base.last[0] + affine
 
     def _query_along(self, d: Folded, first: Tensor) -> Tensor:
-        dq, _, _, db, _ = self._by_head(*d.qkv)
-        return F.linear(first, dq.flatten(0, 1), db)
+        inner = self._heads * self._size
+        return F.linear(first, d.qkv[0][:inner], d.qkv[1][:inner])
 
     def _key_along(self, d: Folded, query: Tensor) -> Tensor:
-        return _each_head(query, self._by_head(*d.qkv)[1])
+        return _each_head(query, d.qkv[0].view(3, self._heads, self._size, -1)[1])
 
     def _value_along(self, d: Folded, seen: Tensor) -> Tensor:
-        _, _, dv, _, db = self._by_head(*d.qkv)
-        return _each_head(seen, dv.mT).flatten(1) + db
+        by_head = d.qkv[0].view(3, self._heads, self._size, -1)[2]
+        shift = d.qkv[1][2 * self._heads * self._size :]
+        return _each_head(seen, by_head.mT).flatten(1) + shift
 
     def _read(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """rows (B, K, H, i) times the matrix (B, i, j) of their image."""

@@ -223,23 +223,22 @@ class Duals(TorchFunctionMode):
             raise NoRule("a parameter", "meets no rows of images here")
         return beside
 
-    def own_products(
-        self, product: Callable[..., Tensor], x: Tensor, *factors: Any, axis: int = 0
-    ) -> Tensor:
-        """The products of rows of x with their own directions of factors, the first of them apart.
+    def add_own(
+        self, total: Tensor, add: Callable[..., object], x: Tensor, *factors: Any, axis: int = 0
+    ) -> Tangents:
+        """Have `add` change each group's rows of the total, by those of x and its own directions.
 
-        `axis`: of x and of the products, which counts the rows.
+        `add(total, x, *directions)`; of the factors the first one is apart. `axis` counts the rows.
         """
         apart = [self.apart(factor) for factor in factors]
         first = apart[0]
         counts = first.rows(x.shape[axis]) if first and self.apart(x) is None else None
         if first is None or counts is None:
-            raise NoRule(product, "has other directions for other images than rules are for")
-        parts = [
-            product(rows, *(None if one is None else one.each[at] for one in apart))
-            for at, rows in enumerate(x.split(counts, axis))
-        ]
-        return torch.cat(parts, axis)
+            raise NoRule(add, "has other directions for other images than rules are for")
+        groups = zip(total.split(counts, axis), x.split(counts, axis), strict=True)
+        for at, (part, rows) in enumerate(groups):
+            add(part, rows, *(None if one is None else one.each[at] for one in apart))
+        return [total]
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None

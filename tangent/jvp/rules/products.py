@@ -23,14 +23,28 @@ def _sum(parts: list[Maybe], like: Tensor) -> Tensor:
     return total if total.shape == like.shape else total.expand(like.shape)
 
 
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _linear_into(total: Tensor, x: Tensor, weight: Tensor, bias: Maybe) -> None:
+    """Write F.linear into memory that is there."""
+    if bias is None:
+        torch.mm(_flat(x), weight.T, out=total.view(-1, len(weight)))
+    else:
+        torch.addmm(bias, _flat(x), weight.T, out=total.view(-1, len(weight)))
+
+
 @rule(F.linear)
 def linear(duals: Duals, x: Tensor, weight: Tensor, bias: Maybe = None) -> tuple[Tensor, Tangents]:
     """J1: ẏ = ẋWᵀ + x·δWᵀ + δb."""
     result = F.linear(x, weight, bias)
     if duals.apart(weight) is not None:
-        part = duals.own_products(F.linear, x, weight, bias)
-        return result, [part.add_(F.linear(dx, weight)) for dx in duals.of(x) or []] or [part]
-    flat, out = x.reshape(-1, x.shape[-1]), result.shape[-1]
+        own = duals.add_own(result.new_empty(result.shape), _linear_into, x, weight, bias)
+        for moving in duals.of(x) or []:
+            own[0].view(-1, len(weight)).addmm_(_flat(moving), weight.T)
+        return result, own
+    flat, out = _flat(x), result.shape[-1]
     moved = []
     for dx, dw, db in duals.along(x, weight, bias):
         if dx is None:
@@ -61,10 +75,11 @@ def convolution(
     how = (stride, padding, dilation, groups)
     result = convolve(x, weight, bias, *how)
     if duals.apart(weight) is not None:
-        part = duals.own_products(lambda *one: convolve(*one, *how), x, weight, bias)
-        return result, [
-            part.add_(convolve(dx, weight, None, *how)) for dx in duals.of(x) or []
-        ] or [part]
+        moving = duals.of(x)
+        total = convolve(moving[0], weight, None, *how) if moving else torch.zeros_like(result)
+        return result, duals.add_own(
+            total, lambda part, *one: part.add_(convolve(*one, *how)), x, weight, bias
+        )
     moved = []
     for dx, dw, db in duals.along(x, weight, bias):
         if dx is not None:
@@ -126,8 +141,11 @@ def matrix_product(operation: Any) -> Any:
             found: tuple[Tensor, Tangents] = by_each(duals, x, y)
             return found
         axis = 0 if y.ndim == 2 else -2  # a stack of matrices has no rows of images: x has them
-        part = duals.own_products(operation, x, y, axis=axis)
-        return operation(x, y), [part.add_(operation(dx, y)) for dx in duals.of(x) or []] or [part]
+        result, moving = operation(x, y), duals.of(x)
+        total = operation(moving[0], y) if moving else torch.zeros_like(result)
+        return result, duals.add_own(
+            total, lambda part, *one: part.add_(operation(*one)), x, y, axis=axis
+        )
 
     return apply
 

@@ -26,7 +26,7 @@ from app.inference.models import Calibrated, Passed
 from app.inference.reliability import Reliability
 from benchmarks.accuracy.pictures import handwritten_digits
 from benchmarks.interleaved import RESULTS, machine, timed
-from benchmarks.serving import answer, direction, fresh, plain
+from benchmarks.serving import FOLDED, NARROW, PLAIN, answer, direction, fresh, plain_ways
 from tangent.backbones.casting import cast
 from tangent.backbones.loading import Backbone, shipped_backbones, wrap
 from tangent.composition.calibration import Calibration, calibrated
@@ -40,7 +40,8 @@ from tangent.vocabulary import PrecisionName
 
 MODELS = (
     *("vit_micro_32", "resnet_micro_32", "tf_efficientnet_lite0"),
-    *("vit_tiny_patch16_224", "convnext_atto", "swin_tiny_patch4_window7_224", "mixer_s16_224"),
+    *("vit_tiny_patch16_224", "vit_small_patch16_224", "resnet50"),
+    *("convnext_atto", "swin_tiny_patch4_window7_224", "mixer_s16_224"),
 )
 BLOCKS = ("last-block", "all")
 LABELS = tuple("abcdefghij")
@@ -191,9 +192,8 @@ def times(name: str, batch: int, rounds: int, device: torch.device) -> dict[str,
             continue
         engine, images = space.answerer, noise(space.pretrained, batch).to(device)
         assert engine is not None and space.suffix is not None
-        kind = PRECISIONS[precision]
-        model = space.model if kind is None else cast(space.pretrained, kind).model
-        ways[PHRASE.format("plain", precision)] = plain(model, images.to(kind or torch.float32))
+        if PRECISIONS[precision] is None:
+            ways |= plain_ways(space.model, images)
         prepared = [engine.prepare(direction(space.suffix))]
         ways[PHRASE.format("tangent", precision)] = answer(engine, images, prepared)
     return {"model": name, "batch": batch, "seconds": timed(ways, rounds)}
@@ -231,14 +231,21 @@ def answer_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def time_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return each pass's time over that of the plain pass in float32, the head first."""
-    ways = [PHRASE.format(kind, name) for kind in ("plain", "tangent") for name in PRECISIONS]
-    rows = [["model", "batch", *ways]]
+    """Return each pass's time over that of the plain pass in float32, the head first.
+
+    The last column has the quickest answer's time over that of the quickest plain pass.
+    """
+    own = [PHRASE.format("tangent", name) for name in PRECISIONS]
+    plain = [FOLDED, *(NARROW.format(way) for way in (PLAIN, FOLDED))]
+    rows = [["model", "batch", *plain, *own, "quickest tangent / quickest plain"]]
     for each in found:
-        base = each["seconds"][ways[0]]
-        found_of = [each["seconds"].get(way) for way in ways]
-        ratios = ["refused" if own is None else f"{own / base:.2f}" for own in found_of]
-        rows.append([f"`{each['model']}`", str(each["batch"]), *ratios])
+        seconds = each["seconds"]
+        base = seconds[PLAIN]
+        ratios = [f"{seconds[way] / base:.2f}" if way in seconds else "–" for way in plain]
+        ratios += [f"{seconds[way] / base:.2f}" if way in seconds else "refused" for way in own]
+        quickest = [min(seconds.get(w, float("inf")) for w in ways) for ways in (own, plain)]
+        against = quickest[0] / min(quickest[1], base)
+        rows.append([f"`{each['model']}`", str(each["batch"]), *ratios, f"{against:.2f}"])
     return rows
 
 

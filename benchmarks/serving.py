@@ -109,6 +109,23 @@ def plain(model: nn.Module, x: Tensor, times: int = 1) -> Callable[[], object]:
     return run
 
 
+def plain_ways(model: nn.Module, x: Tensor) -> dict[str, Callable]:
+    """Return the plain passes that an answer has to stand beside."""
+    found = {
+        PLAIN: plain(model, x),
+        NARROW.format(PLAIN): plain(copy.deepcopy(model).bfloat16(), x.bfloat16()),
+    }
+    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        from torch.fx.experimental.optimization import fuse  # its import warns
+
+        folded: nn.Module = fuse(copy.deepcopy(model))
+        folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = x.contiguous(memory_format=torch.channels_last)
+        found[FOLDED] = plain(folded, last)
+        found[NARROW.format(FOLDED)] = plain(copy.deepcopy(folded).bfloat16(), last.bfloat16())
+    return found
+
+
 def shared_prefix(suffix: Suffix, x: Tensor, members: int) -> Callable[[], object]:
     """An ensemble whose members differ in the suffix only: one prefix, many plain suffixes."""
 
@@ -142,16 +159,7 @@ def ways(
     small = {"input_size": (3, 32, 32)} if name.endswith("_32") else None  # the shipped ones
     backbone = wrap(name, copy.deepcopy(model), small)
     x = photographs(photos, backbone, batch).to(device)
-    found: dict[str, Callable] = {PLAIN: plain(model, x)}
-    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        from torch.fx.experimental.optimization import fuse  # its import warns
-
-        folded: nn.Module = fuse(copy.deepcopy(model))
-        folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        last = x.contiguous(memory_format=torch.channels_last)
-        found[FOLDED] = plain(folded, last)
-        found[NARROW.format(FOLDED)] = plain(copy.deepcopy(folded).bfloat16(), last.bfloat16())
-    found[NARROW.format(PLAIN)] = plain(copy.deepcopy(model).bfloat16(), x.bfloat16())
+    found = plain_ways(model, x)
     for scope in SCOPES:
         suffix = Suffix(backbone, tangent_parameters(backbone.model, scope))
         engine, delta = choose(suffix), direction(suffix)

@@ -107,9 +107,10 @@ def errors(name: str, scope: str, count: int, device: torch.device) -> dict[str,
     return found
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    """Return the difference's Euclidean norm over the expected one."""
-    return ((found - expected).norm() / expected.norm()).item()
+def relative(found: Tensor, expected: Tensor) -> float | None:
+    """Return the difference's Euclidean norm over the expected one; None where that is 0."""
+    norm = expected.norm()
+    return ((found - expected).norm() / norm).item() if norm else None
 
 
 class Trained(NamedTuple):
@@ -205,9 +206,13 @@ def error_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["model", "scope", *(f"logits, {n}" for n in names), *(f"J·δ, {n}" for n in names)]]
     for each in found:
         told = [(each[name], what) for what in WHAT for name in names]
-        errors_of = ["refused" if own is None else f"{own[what]:.1e}" for own, what in told]
+        errors_of = ["refused" if own is None else _error(own[what]) for own, what in told]
         rows.append([f"`{each['model']}`", f"`{each['scope']}`", *errors_of])
     return rows
+
+
+def _error(relative: float | None) -> str:
+    return "–" if relative is None else f"{relative:.1e}"
 
 
 def answer_rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:

@@ -115,15 +115,27 @@ def plain_ways(model: nn.Module, x: Tensor) -> dict[str, Callable]:
         PLAIN: plain(model, x),
         NARROW.format(PLAIN): plain(copy.deepcopy(model).bfloat16(), x.bfloat16()),
     }
-    if any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
-        from torch.fx.experimental.optimization import fuse  # its import warns
-
-        folded: nn.Module = fuse(copy.deepcopy(model))
+    folded = with_folded_norms(model)
+    if folded is not None:
         folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         last = x.contiguous(memory_format=torch.channels_last)
         found[FOLDED] = plain(folded, last)
         found[NARROW.format(FOLDED)] = plain(copy.deepcopy(folded).bfloat16(), last.bfloat16())
     return found
+
+
+def with_folded_norms(model: nn.Module) -> nn.Module | None:
+    """Return a copy whose batch norms are part of the convolutions; None where torch makes none."""
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return None
+    from torch.fx.experimental.optimization import fuse  # its import warns
+    from torch.fx.proxy import TraceError
+
+    try:
+        folded: nn.Module = fuse(copy.deepcopy(model))
+    except TraceError:  # where a layer's way depends on the size of its input
+        return None
+    return folded
 
 
 def shared_prefix(suffix: Suffix, x: Tensor, members: int) -> Callable[[], object]:

@@ -11,7 +11,7 @@ from app.access import callers
 from app.database.row_checksums import KEPT
 from app.database.tables import Component, Space
 from app.errors import Conflict, Invalid, NotFound, NotReady
-from tangent.errors import TangentError
+from tangent.errors import OutOfMemory, TangentError
 from tangent.vocabulary import LINEAR
 
 DEFAULT = "default"
@@ -123,10 +123,12 @@ def open_row(space: Space, open_: Callable[[], AnyOpened]) -> AnyOpened:
 
     Raises:
         SpaceUnavailable: `space_changed`, or `space_unavailable` if it does not open at all.
+        NotReady: whatever opens it cannot do so now.
+        OutOfMemory: the device has no room for it.
     """
     try:
         opened = open_()
-    except MemoryError:
+    except (MemoryError, OutOfMemory, NotReady):
         raise  # says nothing about the space
     except Exception as error:  # another version of a library may fail in any way
         why = str(error) if isinstance(error, TangentError) else f"{type(error).__name__}: {error}"

@@ -97,6 +97,8 @@ class Rules:
         rows, own = self.rows(self.suffix.probe), (1, 0, 1)
         try:
             found = self._push_own(rows, some, own)
+        except torch.OutOfMemoryError:
+            raise  # says nothing about the model
         except (NoRule, RuntimeError, TypeError):
             return False
         rounding = sqrt(torch.finfo(rows.dtype).eps)  # a share ε of kinks is passed otherwise

@@ -1,6 +1,7 @@
 """Dense solutions of trainings at a block, in float64 on the CPU, from the explicit Jacobian."""
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -37,22 +38,28 @@ def data(seed: int, name: str = "mini") -> Source:
     return Source(made.pixels.float().double(), made.labels)  # the same numbers in either type
 
 
-@cache
-def linear(seed: int, name: str) -> tuple[Tensor, Tensor, Tensor]:
-    """The Jacobian J over head and block, the base's logits, and which labels are true."""
-    where, x = space(torch.float64, name=name), data(seed, name).pixels
-    model = backbone(name, torch.float32).model.double()
+def linearised(
+    where: tangent.Space, model: torch.nn.Module, images: Source, names: Sequence[str]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The Jacobian over head and block, the base's logits, and which labels are true."""
     base = {key: dict(model.named_parameters())[key] for key in sorted(where.suffix.base)}
-    rows = head_rows(where._backbone_fingerprint, NAMES, where.width)
+    rows = head_rows(where._backbone_fingerprint, names, where.width)
 
     def classifier(head, parameters):
-        phi = plain_features(model, parameters, x)
-        return torch.cat([phi, torch.ones(len(x), 1).double()], 1) @ head.T
+        phi = plain_features(model, parameters, images.pixels)
+        return torch.cat([phi, torch.ones(len(phi), 1).double()], 1) @ head.T
 
     by_head, by_parameter = jacrev(classifier, argnums=(0, 1))(rows, base)
     jacobian = torch.cat([by_head.flatten(2)] + [by_parameter[key].flatten(2) for key in base], 2)
-    true = torch.tensor([[n == label for n in NAMES] for label in data(seed, name).labels]).double()
-    return jacobian.flatten(0, 1), classifier(rows, base).flatten(), true.flatten()
+    true = torch.tensor([[name == label for name in names] for label in images.labels])
+    return jacobian.flatten(0, 1), classifier(rows, base).flatten(), true.flatten().double()
+
+
+@cache
+def linear(seed: int, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """`linearised` of the images of a seed."""
+    model = backbone(name, torch.float32).model.double()
+    return linearised(space(torch.float64, name=name), model, data(seed, name), NAMES)
 
 
 class Exact:

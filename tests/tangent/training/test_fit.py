@@ -7,14 +7,13 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.func import jacrev
 
 import tangent
 from tangent.backbones.label_head import head_rows
+from tests.support.dense_solutions import linearised
 from tests.support.models import (
     Source,
     fitted,
-    plain_features,
     problem,
     relative,
     source,
@@ -107,21 +106,9 @@ def flat(component: tangent.Component) -> Tensor:
 
 def dense(where: tangent.Space, images: Source, names: list[str], **how: float):
     """The minimiser of the square loss from the explicit Jacobian of the whole classifier."""
-    model, x = untouched("mini"), images.pixels
-    base = {key: dict(model.named_parameters())[key] for key in sorted(where.suffix.base)}
-    rows = head_rows(where._backbone_fingerprint, names, where.width)
-
-    def classifier(head, parameters):
-        phi = plain_features(model, parameters, x)
-        return torch.cat([phi, torch.ones(len(x), 1).double()], 1) @ head.T
-
-    by_head, by_parameter = jacrev(classifier, argnums=(0, 1))(rows, base)
-    blocks = [by_head.flatten(2)] + [by_parameter[key].flatten(2) for key in base]
-    jacobian = torch.cat(blocks, 2).flatten(0, 1)
-    logits = classifier(rows, base).flatten()
-    true = torch.tensor([[n == label for n in names] for label in images.labels]).flatten().double()
+    jacobian, logits, true = linearised(where, untouched("mini"), images, names)
     weight = 1 + (how["alpha"] - 1) * true
-    ridge = how["l2"] * len(x) * len(names) / 2
+    ridge = how["l2"] * len(true) / 2
     # (JᵀΩJ + cI)⁻¹JᵀΩ r = Jᵀ(JJᵀ + cΩ⁻¹)⁻¹ r: as many unknowns as outputs
     kernel = jacobian @ jacobian.T + ridge * torch.diag(1 / weight)
     solution = jacobian.T @ torch.linalg.solve(kernel, how["beta"] * true - logits)

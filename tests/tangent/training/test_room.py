@@ -53,7 +53,7 @@ class Device:
         monkeypatch.setattr(room, "free_bytes", lambda _: self.free)
 
     def is_clean(self) -> bool:
-        """Whether all that was taken is zero, and out of reach of whoever took it."""
+        """Return True if all that was taken is zero, and out of reach of whoever took it."""
         assert self.taken
         return not any(each.any() for each in self.taken) and not any(map(len, self.places))
 

@@ -96,3 +96,20 @@ def test_a_value_that_only_looks_like_a_batch_is_found_out():
         expected = expected + (delta["layer.bias"] * model.table).sum(1)
         assert error(along[at], expected) <= 1e-12
     assert error(wrong, along) > 1e-3
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_model_that_has_no_one_pass(monkeypatch):
+    where, x = space("resnet_basic", "last-block"), images(32, 2)
+    one = Rules.of(where.suffix)
+    prepared = [one.prepare(direction(where.suffix.base, seed)) for seed in range(2)]
+    with monkeypatch.context() as patch:
+
+        def full(*_):
+            raise torch.OutOfMemoryError("the device is full")
+
+        patch.setattr(one, "_push_own", full)
+        with pytest.raises(torch.OutOfMemoryError, match="is full"):
+            one.push_own(one.rows(x), prepared, [0, 1])
+    one.push_own(one.rows(x), prepared, [0, 1])  # proves itself now
+    monkeypatch.setattr(one, "push", None)
+    one.push_own(one.rows(x), prepared, [0, 1])

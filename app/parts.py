@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import Protocol, Self
@@ -91,12 +91,14 @@ class Parts:
 
     def bound(self, caller: Caller, act: Act) -> Self:
         """Return the parts for one request: its sessions see for the caller and log the act."""
-        return replace(
-            self,
+        made = object.__new__(type(self))  # `replace` would go through all the other fields
+        made.__dict__.update(
+            self.__dict__,
             caller=caller,
             sessions=with_info(self.sessions, caller=caller, act=act),
             reading=with_info(self.reading, caller=caller),
         )
+        return made
 
     @property
     def lease(self) -> Lease:

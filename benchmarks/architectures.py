@@ -30,7 +30,7 @@ from tangent.errors import TangentError
 from tangent.spaces.space import Space
 
 A_MODULE = 2  # architectures of each of timm's modules, the smallest first
-LOOKED_AT = 6  # names of a module that are weighed, the shortest first
+LOOKED_AT = 20  # names of a module that are weighed, the shortest first
 SIDE = 96  # of an image, where the model takes any size
 MAX_PARAMETERS = 30_000_000
 MAX_SECONDS = 120  # of the processor, for one case

@@ -14,7 +14,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,8 @@ def session_factory(engine: Engine, *, read_only: bool = False) -> sessionmaker[
 
 def with_info(sessions: sessionmaker[Session], **info: Any) -> sessionmaker[Session]:
     """Return the factory of the same sessions with more `info`: a request's caller and act."""
-    made = copy(sessions)
+    made = object.__new__(type(sessions))  # every request has two: `copy` takes five times as long
+    made.__dict__ |= sessions.__dict__
     made.kw = sessions.kw | {"info": sessions.kw["info"] | info}
     return made
 

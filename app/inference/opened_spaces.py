@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from tangent.vocabulary import PrecisionName
 RETRY_SECONDS = 60
 
 Members = Sequence[tuple[Component, float | None]]
+Parts = tuple[tuple[Source, float | None], ...]  # of a Model
 Status = Literal["ready", "unavailable", "not_opened"]
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,18 @@ log = logging.getLogger(__name__)
 def source_of(row: Component) -> Source:
     """Return the place of a component's file."""
     return Source(row.blob_key or "", str(row.sha256))
+
+
+def parts_of(members: Members) -> Parts:
+    """Return the parts of the model of these components."""
+    return tuple((source_of(row), weight) for row, weight in members)
+
+
+class Held(NamedTuple):
+    """An opened space in memory, and the arguments by which it has opened."""
+
+    key: SpaceKey
+    space: OpenedSpace
 
 
 @dataclass(frozen=True)
@@ -78,12 +91,7 @@ class OpenedSpaces:
         Raises:
             SpaceUnavailable: `space_changed` or `space_unavailable`.
         """
-        return self._of(row, self._key(row))
-
-    def has(self, row: Space) -> bool:
-        """Return whether the row's space is in memory, so that nothing here takes time."""
-        space = self._cache.held(self._key(row))
-        return space is not None and space.fingerprint == row.fingerprint
+        return self.opened(row).space
 
     def key(self, row: Space) -> SpaceKey:
         """Return the arguments by which the row's space has opened.
@@ -91,9 +99,29 @@ class OpenedSpaces:
         Raises:
             SpaceUnavailable: as `of`.
         """
+        return self.opened(row).key
+
+    def opened(self, row: Space) -> Held:
+        """Return the row's space, opened if it is not in memory.
+
+        Raises:
+            SpaceUnavailable: as `of`.
+        """
+        held = self.held(row)
+        if held is None:
+            key = self._key(row)
+            held = Held(key, self._opened_again(row, key))
+            self._note_opened(row, held.space)
+        return held
+
+    def held(self, row: Space) -> Held | None:
+        """Return the row's space if it is in memory; this takes no time."""
         key = self._key(row)
-        self._of(row, key)
-        return key
+        space = self._cache.held(key)
+        if space is None or space.fingerprint != row.fingerprint:
+            return None
+        self._note_opened(row, space)
+        return Held(key, space)
 
     def model(self, row: Space, members: Members, rule: str) -> Model:
         """Return the model of these components.
@@ -101,8 +129,7 @@ class OpenedSpaces:
         Raises:
             SpaceUnavailable: as `of`.
         """
-        parts = tuple((source_of(part), weight) for part, weight in members)
-        return Model(self.key(row), parts, rule)
+        return Model(self.key(row), parts_of(members), rule)
 
     def pixels(
         self, row: Space, files: Sequence[bytes], budget: Budget
@@ -128,13 +155,6 @@ class OpenedSpaces:
     def _key(self, row: Space) -> SpaceKey:
         declared = tuple(row.declared_labels)
         return SpaceKey(row.backbone, row.scope, declared, self._precision, row.fingerprint)
-
-    def _of(self, row: Space, key: SpaceKey) -> OpenedSpace:
-        space = self._cache.held(key)
-        if space is None or space.fingerprint != row.fingerprint:
-            space = self._opened_again(row, key)
-        self._note_opened(row, space)
-        return space
 
     def probe(self, row: Space, open_: Callable[[SpaceKey], OpenedSpace]) -> None:
         """Note whether the space, which was not needed yet, opens as its row says.

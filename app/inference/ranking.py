@@ -76,7 +76,7 @@ def margin(logits: np.ndarray, wanted: Sequence[int]) -> float | None:
     """Return the best wanted logit less the second one; None without a second."""
     if len(wanted) < 2:
         return None
-    second, first = np.partition(logits[wanted].astype(np.float64), -2)[-2:]
+    second, first = sorted(logits[wanted].tolist())[-2:]
     return float(first - second)
 
 
@@ -108,15 +108,18 @@ def best_labels(
         return []
     values = logits[wanted]
     probabilities = softmax(values, temperature)
-    order = sorted(range(len(wanted)), key=lambda i: (-values[i], labels[wanted[i]]))
+    names = [labels[column] for column in wanted]
+    places = range(len(names))
+    ranked = sorted(zip((-values).tolist(), names, places, strict=True))[: query.top_k]
+    has_probabilities, has_logits = "probabilities" in query.return_, "logits" in query.return_
     best = []
-    for place in order[: query.top_k]:
+    for negated, label, place in ranked:
         numbers: dict[str, float] = {}
-        if "probabilities" in query.return_:
+        if has_probabilities:
             numbers["probability"] = float(probabilities[place])
-        if "logits" in query.return_:
-            numbers["logit"] = float(values[place])
-        best.append(Ranked(label=labels[wanted[place]], **numbers))
+        if has_logits:
+            numbers["logit"] = -negated
+        best.append(Ranked(label=label, **numbers))
     return best
 
 

@@ -9,8 +9,9 @@ work repeats unless it would have the same parts.
 """
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -20,6 +21,7 @@ from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
 from app.inference.engines import AnyEngine
 from app.inference.known_selections import KnownSelections
+from app.inference.opened_spaces import Parts, parts_of
 from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import DAMAGED
@@ -51,6 +53,21 @@ class Call(Protocol):
     async def __call__(self, function: Callable[[], Result], /) -> Result: ...
 
 
+def once_for_each(function: Callable[[Selection], Result]) -> Callable[[Selection], Result]:
+    """Return the function, which computes its result once as long as a selection is kept."""
+    kept: WeakKeyDictionary[Selection, Result] = WeakKeyDictionary()
+
+    @wraps(function)
+    def once(selection: Selection) -> Result:
+        found = kept.get(selection)
+        if found is None:
+            found = kept[selection] = function(selection)
+        return found
+
+    return once
+
+
+@once_for_each
 def contents(selection: Selection) -> list[str]:
     """Return the hashes of all files that an answer may have been made of."""
     parts = [part for part, _ in selection.members]
@@ -64,6 +81,17 @@ def selection_fields(selection: Selection, *, labelled: bool = False) -> dict[st
 
     With `labelled` each component has its labels too.
     """
+    fields = dict(_fields(selection))
+    if labelled:
+        fields["components"] = [
+            each | {"labels": sorted(part.labels)}
+            for each, (part, _) in zip(fields["components"], selection.members, strict=True)
+        ]
+    return fields
+
+
+@once_for_each
+def _fields(selection: Selection) -> dict[str, Any]:
     none = 1 / len(selection.members) if selection.rule == "average" else 1.0
     named = selection.composition
     return {
@@ -74,10 +102,15 @@ def selection_fields(selection: Selection, *, labelled: bool = False) -> dict[st
         "composition": None if named is None else {"name": named.name, "etag": selection.etag},
         "components": [
             {"id": part.id, "weight": none if weight is None else weight, "sha256": part.sha256}
-            | ({"labels": sorted(part.labels)} if labelled else {})
             for part, weight in selection.members
         ],
     }
+
+
+@once_for_each
+def served_parts(selection: Selection) -> Parts:
+    """Return the files and weights of the model that answers."""
+    return parts_of(selection.served[0])
 
 
 def unavailable_components(selection: Selection) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Calibration of a selection: by some of the images that its components were trained on.
 
-    judge = judge_of(parts, space, members, rule)
+    judge = judge_of(key, space, members, rule)
     …, judged_as=judge.model                          of the engine's passes
     calibrate(parts, judge)                           if the engine has no calibration of it
 
@@ -21,9 +21,13 @@ from app.errors import NotReady
 from app.files.blobs import BlobMissing
 from app.images.budget import ACCEPTED_TIMES, Budget
 from app.images.image_files import BadImage
-from app.inference.models import Model
+from app.inference.models import Model, SpaceKey
+from app.inference.opened_spaces import Members, parts_of
+from app.inference.opened_spaces import Parts as ModelParts
+from app.inference.selection import once_for_each
 from app.parts import Parts
 from app.store import damage
+from app.store.compositions import Selection
 from app.store.members import require_unchanged
 
 CHUNK = 64  # images in memory at a time
@@ -47,19 +51,29 @@ class Judge(NamedTuple):
         require_unchanged(session, used, None)
 
 
-def judge_of(
-    parts: Parts, space: Space, members: Sequence[tuple[Component, float | None]], rule: str
-) -> Judge:
-    """Return the judge of a selection's answers.
+def judge_of(key: SpaceKey, space: Space, members: Members, rule: str) -> Judge:
+    """Return the judge of answers by these components; the space has opened by the key."""
+    model = Model(key, parts_of(_weighed(members, rule)), rule)
+    return Judge(space, [row for row, _ in members], model)
 
-    Raises:
-        SpaceUnavailable: as `OpenedSpaces.model`.
-    """
-    weighed = [
+
+def judge_of_selection(key: SpaceKey, selection: Selection) -> Judge:
+    """Return the judge of a selection's answers: itself, also where its refinement answers."""
+    components, parts = _judging(selection)
+    return Judge(selection.space, components, Model(key, parts, selection.rule))
+
+
+@once_for_each
+def _judging(selection: Selection) -> tuple[list[Component], ModelParts]:
+    weighed = _weighed(selection.members, selection.rule)
+    return [row for row, _ in weighed], parts_of(weighed)
+
+
+def _weighed(members: Members, rule: str) -> Members:
+    return [
         (row, None if rule == "average" else 1.0 if weight is None else weight)
         for row, weight in members
     ]
-    return Judge(space, [row for row, _ in members], parts.spaces.model(space, weighed, rule))
 
 
 def calibrate(parts: Parts, judge: Judge) -> None:

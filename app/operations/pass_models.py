@@ -79,7 +79,7 @@ def open_fixed(parts: Parts, session: Session, row: Evaluation | BatchPrediction
     require_unchanged(session, used, None)
     space, rule = spaces.get(session, row.space), row.selection["rule"]
     model = parts.spaces.model(space, _members(session, row.model["parts"]), row.model["rule"])
-    judge = judge_of(parts, space, _members(session, row.selection["components"]), rule)
+    judge = judge_of(model.space, space, _members(session, row.selection["components"]), rule)
     return Opened(space, model, judge, used)
 
 

@@ -26,10 +26,11 @@ from app.inference.selection import (
     contents,
     read_as_of_now,
     selection_fields,
+    served_parts,
     unavailable_components,
 )
 from app.operations import calibration, named_calibration
-from app.operations.calibration import Judge, judge_of
+from app.operations.calibration import Judge, judge_of_selection
 from app.operations.named_calibration import NamedCalibration
 from app.operations.prediction_answers import Answered, Logits, Prediction, Through
 from app.operations.prediction_attributions import (
@@ -156,27 +157,25 @@ class Work:
         """Pass the images through the selection's model."""
         selection = self._answering(whole)
         check_attributions(self.parts, selection, self.query, len(self.images))
-        spaces = self.parts.spaces
-        opened = partial(_opened, self.parts, selection)
-        geometry, model = opened() if spaces.has(selection.space) else await self._call(opened)
-        if self._inputs_of != selection.space.fingerprint:
-            self._inputs = await self._decoded(selection, geometry)
-            self._inputs_of = selection.space.fingerprint
+        spaces, space = self.parts.spaces, selection.space
+        opened = spaces.held(space)
+        if opened is None:
+            opened = await self._call(partial(spaces.opened, space))
+        model = Model(opened.key, served_parts(selection), selection.served[1])
+        if self._inputs_of != space.fingerprint:
+            self._inputs = await self._decoded(selection, opened.space.geometry)
+            self._inputs_of = space.fingerprint
         if self.query.labels is not None:  # an unknown one is found before the images are computed
             composed = partial(self._timed, "compose", self.parts.engine.compose, model)
             ranking.columns(await self._call(composed), self.query.labels)
         good = [item for item in self._inputs if not isinstance(item, Problem)]
-        judged_by = self._judge(whole) if self.query.is_judged else None
+        judged_by = judge_of_selection(opened.key, whole) if self.query.is_judged else None
         passed = await self._judged(model, good, judged_by) if good else None
         if passed and judged_by and (named := self.query.calibration_dataset):
             fit = partial(named_calibration.calibrated_by, self.parts, judged_by, model, named)
             self._named = await self._call(fit)
             passed = named_calibration.with_temperature(passed, self._named)
         return Through(selection, self._inputs, passed)
-
-    def _judge(self, whole: Selection) -> Judge:
-        """Return the judge: the components themselves, also where their refinement answers."""
-        return judge_of(self.parts, whole.space, whole.members, whole.rule)
 
     async def _judged(self, model: Model, good: list[Any], judge: Judge | None) -> Passed:
         """Pass the images through the model, with the judge's calibration if there is a judge."""
@@ -279,9 +278,3 @@ class Work:
                 composition=selection.composition.name if selection.composition else None,
             )
         )
-
-
-def _opened(parts: Parts, selection: Selection) -> tuple[Geometry, Model]:
-    """Return what the selection's space makes of images, and the selection's model."""
-    geometry = parts.spaces.of(selection.space).geometry
-    return geometry, parts.spaces.model(selection.space, *selection.served)

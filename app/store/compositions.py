@@ -33,7 +33,7 @@ from tangent.vocabulary import LINEAR
 from tangent_composer.canonical_json import canonical
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal to itself only, so that much can be kept for it
 class Selection:
     """The components that answer a request, and how they are summed."""
 

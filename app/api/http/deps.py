@@ -9,10 +9,12 @@ another package: no module of app.api but this one opens a transaction.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import QueryParams
 
 from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
@@ -26,6 +28,8 @@ from app.inference.deletion_gate import Ticket
 from app.parts import Parts
 from app.server.transfers import CLIENT
 from tangent_composer.schemas.texts import fault
+
+KEPT_QUERIES = 64  # that were found right, as the same ones come again; a head bounds their size
 
 # These only look up an attribute; as `async` they do so without a trip to the thread pool.
 
@@ -43,13 +47,24 @@ async def storable(request: Request) -> None:
             noun = _noun(request) if name == "name" else name[: -len("_id")]
             detail = f"no {noun} {value!r} exists, as its name {why}: check the path"
             raise NotFound(f"{noun}_not_found", detail)
+    if query := request.scope["query_string"]:
+        check_query(query, request.scope["route"].query_names)
+
+
+@lru_cache(KEPT_QUERIES)
+def check_query(query: bytes, known: tuple[str, ...]) -> None:
+    """Refuse a query whose texts cannot be stored, or with a parameter that is not known.
+
+    Raises:
+        RequestValidationError: with the places of all of them.
+    """
+    given = QueryParams(query)
     wrong = [
         {"type": "text_not_storable", "loc": ("query", name), "msg": f"the text {why}"}
-        for name, value in request.query_params.multi_items()
+        for name, value in given.multi_items()
         if (why := fault(name) or fault(value))
     ]
-    if request.query_params:
-        wrong = wrong or unknown(request.query_params, request.scope["route"].query_names)
+    wrong = wrong or unknown(given, known)
     if wrong:
         raise RequestValidationError(wrong)
 

@@ -7,6 +7,7 @@ the names are listed; and what changes something must come from no page, or from
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -93,6 +94,7 @@ def _is_same(origin: str, host: str | None) -> bool:
     return page.scheme in PORTS and same_name and same_port
 
 
+@lru_cache(32)
 def _name_of(host: str) -> str | None:
     """Return the name without its port, lower-cased; None if it is none."""
     if any(letter in host for letter in "/@?#\\ \t"):

@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import QueryParams, UploadFile
 
 from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.api.http.faults_in_words import UNREADABLE
@@ -36,6 +36,7 @@ BYTES = ("application/octet-stream", "binary/octet-stream")
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
 OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
 IS_JSON = re.compile(r"application/([^/]+\+)?json")
+KEPT_QUERIES = 64  # as the same ones come again; a request's head bounds their size
 FEW_BYTES = 64 * 2**10  # of text, parsed without a thread
 Fields = list[tuple[str, str]]
 
@@ -83,10 +84,9 @@ async def prediction_parser(request: Request) -> Parsing:
         body = await request.body()
         return Parsing(partial(_from_json, body, content_type), len(body), settings)
     if media_type == "multipart/form-data":
-        where, (fields, images) = "body", await _read_form(request, settings)
+        fields, images = await _read_form(request, settings)
     elif media_type in BYTES or media_type.startswith("image/"):  # its bytes tell what it is
-        body = await request.body()
-        where, fields, images = "query", request.query_params.multi_items(), [body] if body else []
+        return _of_one_image(request.scope["query_string"], await request.body(), settings)
     else:
         raise Unsupported(
             "unsupported_media_type",
@@ -94,7 +94,18 @@ async def prediction_parser(request: Request) -> Parsing:
             f"multipart/form-data with images=<file>, a raw {', '.join(RAW)}, or application/json",
         )
     size = sum(len(name) + len(text) for name, text in fields)
-    return Parsing(partial(_from_fields, where, fields, images), size, settings)
+    return Parsing(partial(_from_fields, fields, images), size, settings)
+
+
+def _of_one_image(query: bytes, body: bytes, settings: Settings) -> Parsing:
+    images: list[bytes | Problem] = [body] if body else []
+    return Parsing(lambda: PredictionRequest(_from_query(query), images), len(query), settings)
+
+
+@lru_cache(KEPT_QUERIES)
+def _from_query(query: bytes) -> PredictionQuery:
+    """Return the query of a raw image; one model serves all requests that have it."""
+    return _checked_fields(QueryParams(query).multi_items(), "query")
 
 
 def check_count(images: Sequence[object], settings: Settings) -> None:
@@ -134,10 +145,15 @@ async def _read_form(request: Request, settings: Settings) -> tuple[Fields, list
     return fields, images
 
 
-def _from_fields(where: str, fields: Fields, images: list[bytes | Problem]) -> PredictionRequest:
+def _from_fields(fields: Fields, images: list[bytes | Problem]) -> PredictionRequest:
+    return PredictionRequest(_checked_fields(fields, "body"), images)
+
+
+def _checked_fields(fields: Fields, where: str) -> PredictionQuery:
     if sum(values_in(text.encode(errors="replace")) for _, text in fields) > MAX_JSON_VALUES:
         raise too_many_values()
-    return PredictionRequest(checked(PredictionQuery, named(fields), where), images)
+    query: PredictionQuery = checked(PredictionQuery, named(fields), where)
+    return query
 
 
 def _from_json(body: bytes, content_type: str) -> PredictionRequest:

@@ -1,18 +1,19 @@
-"""Messages between a service and its engine process: JSON, and the bytes of arrays beside it.
+"""Messages between a service and its engine process: MessagePack, and arrays beside it.
 
-A message is a list of frames. The first is JSON in which {"$": kind, …} stands for what JSON lacks:
-arrays, paths, tuples and the plain values of app.inference.models. Arrays follow as frames, and so
-do models: most calls are about one of a few, whose text is written and read once. Nothing in a
-message can name anything else, so that reading one runs no code of the sender's.
+A message is a list of frames. The first is MessagePack, in which a map from a mark, an extension,
+stands for what that lacks: arrays, paths, tuples and the plain values of app.inference.models.
+Arrays follow as frames, and so do models: most calls are about one of a few, whose text is written
+and read once. Nothing in a message can name anything else, so that reading one runs no code of the
+sender's.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgpack
 import numpy as np
 
 from app import errors as problems
@@ -22,18 +23,19 @@ from tangent import errors
 from tangent.backbones.geometry import Geometry
 from tangent.components.source import Source
 
-VALUES: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        *(models.SpaceKey, models.OpenedSpace, models.Passed, models.Calibrated, models.Logits),
-        *(models.Attributed, models.Effects, models.WeightProblem, models.Weights),
-        *(models.Examined, models.MergePlan, models.Share, models.Written),
-        *(Geometry, Source),
-    )
-}
+KINDS: tuple[type[Any], ...] = (
+    *(models.SpaceKey, models.OpenedSpace, models.Passed, models.Calibrated, models.Logits),
+    *(models.Attributed, models.Effects, models.WeightProblem, models.Weights),
+    *(models.Examined, models.MergePlan, models.Share, models.Written),
+    *(Geometry, Source),
+)
+TUPLE, PATH, ARRAY, MODEL, LARGE_MODEL = (msgpack.ExtType(code, b"") for code in range(5))
+MARKS = {kind: msgpack.ExtType(code, b"") for code, kind in enumerate(KINDS, 5)}
+PLAIN: tuple[type[Any], ...] = (str, int, float, list, dict)  # as these go kinds of them
 Frames = list[Any]  # bytes, or objects with the buffer protocol
 MODELS = 512  # of which each side keeps the texts
 MAX_PARTS = 100  # of such a model; of larger ones, 512 would take too much memory
+FIRST_BYTES = 1024  # of a text, which grows as it needs
 
 
 class EngineFault(RuntimeError):
@@ -41,79 +43,113 @@ class EngineFault(RuntimeError):
 
 
 def packed(value: Any) -> Frames:
-    """Return the frames of a message."""
-    more: Frames = []
-    return [_text(_coded(value, more)), *more]
+    """Return the frames of a message.
 
-
-def _text(coded: Any) -> bytes:
-    return json.dumps(coded, separators=(",", ":")).encode()
+    Raises:
+        TypeError: a message cannot hold the value.
+        OverflowError: an integer has more than 64 bits.
+    """
+    frames: Frames = [b""]
+    frames[0] = _text(value, frames)
+    return frames
 
 
 def unpacked(frames: Sequence[Any]) -> Any:
     """Return the value that `packed` made frames of."""
-    return _decoded(json.loads(bytes(frames[0])), frames[1:])
+    return _value(frames[0], frames)
+
+
+def _text(value: Any, frames: Frames) -> bytes:
+    """Return the value as MessagePack; add to the frames what goes beside it."""
+    text: bytes = msgpack.packb(
+        value,
+        default=partial(_marked, frames),
+        strict_types=True,
+        unicode_errors="surrogatepass",
+        buf_size=FIRST_BYTES,
+    )
+    return text
+
+
+def _value(text: Any, frames: Sequence[Any]) -> Any:
+    return msgpack.unpackb(
+        text,
+        ext_hook=_reader,
+        object_pairs_hook=partial(_read, frames),
+        strict_map_key=False,
+        unicode_errors="surrogatepass",
+    )
 
 
 def _model_text(model: models.Model) -> bytes:
-    return _text(_coded(tuple(model), []))
+    return _text(tuple(model), [])
 
 
 def _model_of(text: bytes) -> models.Model:
-    return models.Model(*_decoded(json.loads(text), ()))
+    return models.Model(*_value(text, ()))
 
 
 _kept_text, _kept_model = lru_cache(MODELS)(_model_text), lru_cache(MODELS)(_model_of)
 
 
-def _coded(value: Any, more: Frames) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        more.append(np.ascontiguousarray(value))
-        return {"$": "array", "at": len(more), "type": value.dtype.str, "shape": value.shape}
-    if isinstance(value, models.Model):
+def _marked(frames: Frames, value: Any) -> Any:
+    """Return a map from the mark of the value's kind to what it is made of."""
+    kind = type(value)
+    if kind is tuple:
+        return {TUPLE: list(value)}
+    if kind is models.Model:
         is_small = len(value.parts) <= MAX_PARTS
-        more.append((_kept_text if is_small else _model_text)(value))
-        return {"$": "model", "at": len(more), "small": is_small}
+        frames.append((_kept_text if is_small else _model_text)(value))
+        return {MODEL if is_small else LARGE_MODEL: len(frames) - 1}
+    if kind in MARKS:
+        if is_dataclass(value):
+            return {MARKS[kind]: [getattr(value, field.name) for field in fields(value)]}
+        return {MARKS[kind]: list(value)}
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        frames.append(np.ascontiguousarray(value))
+        return {ARRAY: [len(frames) - 1, value.dtype.str, list(value.shape)]}
     if isinstance(value, Path):
-        return {"$": "path", "of": str(value)}
-    kind = type(value).__name__
-    if VALUES.get(kind) is type(value):
-        parts = (
-            [getattr(value, field.name) for field in fields(value)]
-            if is_dataclass(value)
-            else list(value)
-        )
-        return {"$": kind, "of": [_coded(part, more) for part in parts]}
-    if isinstance(value, dict):
-        pairs = [[_coded(key, more), _coded(one, more)] for key, one in value.items()]
-        return {"$": "dict", "of": pairs}
-    if isinstance(value, tuple):
-        return {"$": "tuple", "of": [_coded(part, more) for part in value]}
-    if isinstance(value, list):
-        return [_coded(part, more) for part in value]
-    raise TypeError(f"a message cannot hold {type(value).__name__}")
+        return {PATH: str(value)}
+    for plain in PLAIN:
+        if isinstance(value, plain):
+            return plain(value)
+    raise TypeError(f"a message cannot hold {kind.__name__}")
 
 
-def _decoded(coded: Any, frames: Sequence[Any]) -> Any:
-    if isinstance(coded, list):
-        return [_decoded(part, frames) for part in coded]
-    if not isinstance(coded, dict):
-        return coded
-    kind = coded["$"]
-    if kind == "array":
-        flat = np.frombuffer(frames[coded["at"] - 1], np.dtype(coded["type"]))
-        return flat.reshape(coded["shape"])
-    if kind == "model":
-        read = _kept_model if coded["small"] else _model_of
-        return read(bytes(frames[coded["at"] - 1]))
-    if kind == "path":
-        return Path(coded["of"])
-    if kind == "dict":
-        return {_decoded(key, frames): _decoded(one, frames) for key, one in coded["of"]}
-    parts = [_decoded(part, frames) for part in coded["of"]]
-    return tuple(parts) if kind == "tuple" else VALUES[kind](*parts)
+def _read(frames: Sequence[Any], pairs: list[tuple[Any, Any]]) -> Any:
+    """Return the value of a map, which is a dict if no mark is in it."""
+    if len(pairs) == 1 and isinstance(pairs[0][0], _Reader):
+        [(reader, given)] = pairs
+        return reader.read(frames, given)
+    return dict(pairs)
+
+
+class _Reader(NamedTuple):
+    """The reader of a mark's values."""
+
+    read: Callable[[Sequence[Any], Any], Any]
+
+
+def _read_array(frames: Sequence[Any], about: list[Any]) -> np.ndarray:
+    at, dtype, shape = about
+    return np.frombuffer(frames[at], np.dtype(dtype)).reshape(shape)
+
+
+def _made(kind: type[Any], _: Sequence[Any], parts: list[Any]) -> Any:
+    return kind(*parts)
+
+
+READERS = {
+    TUPLE.code: _Reader(lambda _, parts: tuple(parts)),
+    PATH.code: _Reader(lambda _, text: Path(text)),
+    ARRAY.code: _Reader(_read_array),
+    MODEL.code: _Reader(lambda frames, at: _kept_model(bytes(frames[at]))),
+    LARGE_MODEL.code: _Reader(lambda frames, at: _model_of(bytes(frames[at]))),
+} | {mark.code: _Reader(partial(_made, kind)) for kind, mark in MARKS.items()}
+
+
+def _reader(code: int, _: bytes) -> _Reader:
+    return READERS[code]
 
 
 def told(error: BaseException) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Messages give back what was put in, and nothing in one can name anything else."""
 
-import json
+from collections import OrderedDict
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from app.errors import NotReady, TooManyRequests
 from app.files.component_files import DamagedFile
 from app.inference.models import Attributed, Logits, Model, SpaceKey
-from app.inference.remote.wire import EngineFault, error_of, packed, told, unpacked
+from app.inference.remote.wire import READERS, EngineFault, error_of, packed, told, unpacked
 from app.store.spaces import SpaceUnavailable
 from tangent.components.source import Source
 from tangent.errors import BadComponent
@@ -62,8 +63,21 @@ def test_what_a_message_cannot_hold_is_refused():
 
 
 def test_a_message_names_no_class_but_those_of_the_list():
-    with pytest.raises(KeyError, match="Popen"):
-        unpacked([json.dumps({"$": "Popen", "of": ["true"]}).encode()])
+    other = max(READERS) + 1
+    with pytest.raises(KeyError, match=str(other)):
+        unpacked([msgpack.packb({msgpack.ExtType(other, b""): ["true"]})])
+
+
+@pytest.mark.parametrize("value", [np.float64(0.1), np.str_("a"), OrderedDict(a=[1])])
+def test_kinds_of_plain_values_come_back_as_plain_ones(value):
+    assert through([value, {"a": value}]) == [value, {"a": value}]
+
+
+def test_text_that_is_no_unicode_comes_back_as_it_was():
+    assert through({"path": Path("/a/\udcff"), "\udcff": "\ud800"}) == {
+        "path": Path("/a/\udcff"),
+        "\udcff": "\ud800",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""What follows from a selection is computed once for it, and goes with it."""
+
+import gc
+from dataclasses import replace
+from weakref import ref
+
+from app.database.tables import Component, Space
+from app.inference.selection import contents, once_for_each, selection_fields, served_parts
+from app.store.compositions import Selection
+from tangent.components.source import Source
+
+
+def selection_of(*weighted: tuple[str, float | None]) -> Selection:
+    space = Space(name="default", scope="head", fingerprint="f")
+    members = [
+        (Component(id=name, blob_key=f"{name}/a", sha256=f"of {name}", labels={"b": 1, "a": 2}), w)
+        for name, w in weighted
+    ]
+    return Selection(space, "weighted", members, None, None, [], [])
+
+
+def test_a_function_of_a_selection_is_called_once_for_it():
+    called = []
+    once = once_for_each(lambda selection: called.append(selection) or len(called))
+    one, other = selection_of(("red", 1.0)), selection_of(("red", 1.0))
+    assert [once(one), once(one), once(other), once(one)] == [1, 1, 2, 1]
+
+
+def test_nothing_that_was_kept_for_a_selection_outlives_it():
+    gone = selection_of(("red", 1.0))
+    contents(gone), selection_fields(gone), served_parts(gone)
+    watch = ref(gone)
+    del gone
+    gc.collect()
+    assert watch() is None
+
+
+def test_a_selection_that_serves_something_else_has_parts_of_its_own():
+    one = selection_of(("red", 1.0))
+    assert served_parts(one) == ((Source("red/a", "of red"), 1.0),)
+    refined = Component(id="fine", blob_key="fine/a", sha256="of fine", status="ready")
+    served = replace(one, rule="joint", refinement=refined)
+    assert served_parts(served) == ((Source("fine/a", "of fine"), 1.0),)
+    assert contents(served) == ["of red", "of fine"]
+    assert contents(one) == ["of red"]
+
+
+def test_labelled_fields_leave_the_kept_ones_as_they_are():
+    one = selection_of(("red", None), ("blue", 2.0))
+    plain = selection_fields(one)
+    labelled = selection_fields(one, labelled=True)
+    assert [each["labels"] for each in labelled["components"]] == [["a", "b"], ["a", "b"]]
+    assert selection_fields(one) == plain
+    assert [each["weight"] for each in plain["components"]] == [1.0, 2.0]

@@ -18,6 +18,7 @@ from app.database.selection_version import KnownVersion
 from app.database.sessions import transaction
 from app.datasets.privacy_ledger import total_of
 from app.inference.lease import Lease
+from app.server.event_loop import OncePerTurn
 from app.store import compositions
 from app.store.compositions import Selection
 from app.store.lineage import with_ancestors
@@ -39,7 +40,7 @@ class KnownSelections:
     """The selections of one process, which it reads under its lease."""
 
     def __init__(self, lease: Lease, version: KnownVersion) -> None:
-        self.lease, self._version = lease, version
+        self.lease, self._latest_version = lease, OncePerTurn(version.latest)
         self._lock = Lock()
         self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
         self._members = 0  # of all kept selections
@@ -73,7 +74,7 @@ class KnownSelections:
     def _known(self, epoch: int, key: Hashable) -> Selection | None:
         with self._lock:
             kept = self._kept.get(key)
-        if kept is None or kept.epoch != epoch or kept.version != self._version.latest():
+        if kept is None or kept.epoch != epoch or kept.version != self._latest_version():
             return None
         return kept.selection
 

@@ -1,6 +1,7 @@
 """The traffic between the event loop and threads, many results at a time.
 
     waking = AfterTurn(wake)      waking() in a coroutine: `wake` is called once for all of a turn
+    looked = OncePerTurn(look)    looked(): what `look` returns, called once for all of a turn
     await settled(future)         a thread's results are handed over many by one call of the loop
 
 A thread that is woken takes the interpreter from the one that wakes it, and the loop writes to a
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
-from typing import TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 Result = TypeVar("Result")
@@ -43,6 +44,36 @@ class AfterTurn:
     def _call(self) -> None:
         self._due_in = None
         self._function()
+
+
+class OncePerTurn(Generic[Result]):
+    """Calls a function once in a turn of the event loop, and tells all who ask in it the result.
+
+    A turn begins with the loop's look at its connections. So whoever asks for a request learns what
+    was so when that had come, or later: the loop sees the request first, and calls the function
+    after. In a thread without a running loop the function is called every time.
+    """
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self._function = function
+        self._found: tuple[Loop, Result] | None = None  # in the present turn of this loop
+
+    def __call__(self) -> Result:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._function()
+        found = self._found
+        if found is not None and found[0] is loop:
+            return found[1]
+        result = self._function()
+        self._found = loop, result
+        # The first thing of the next turn: only what this turn has put off comes before.
+        loop.call_soon(self._forget)
+        return result
+
+    def _forget(self) -> None:
+        self._found = None
 
 
 class _Deliveries:

@@ -2,13 +2,15 @@
 
 import asyncio
 import gc
+import socket
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
 from threading import Thread
 from weakref import ReferenceType, ref
 
 import pytest
 
-from app.server.event_loop import AfterTurn, settled
+from app.server.event_loop import AfterTurn, OncePerTurn, settled
 
 
 def test_a_function_is_called_once_after_all_of_a_turn():
@@ -138,3 +140,66 @@ def test_a_loop_that_has_ended_is_kept_by_nothing():
         loop = asyncio.run(wait(pool))
     gc.collect()
     assert loop() is None
+
+
+def test_a_function_is_called_once_in_a_turn_and_anew_in_the_next():
+    calls: list[int] = []
+    looked = OncePerTurn(lambda: calls.append(1) or len(calls))
+
+    async def look() -> list[int]:
+        found = [looked(), looked()]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return [*found, looked(), looked()]
+
+    assert asyncio.run(look()) == [1, 1, 2, 2]
+
+
+def test_a_request_is_told_nothing_older_than_itself():
+    changed = 0
+    looked = OncePerTurn(lambda: changed)
+
+    async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1):
+            writer.write(bytes([looked()]))
+
+    async def ask() -> None:
+        nonlocal changed
+        server = await asyncio.start_server(told, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            await asyncio.to_thread(change_and_ask, port)
+
+    def change_and_ask(port: int) -> None:
+        nonlocal changed
+        with closing(socket.create_connection(("127.0.0.1", port))) as client:
+            for number in range(200):
+                changed = number
+                client.sendall(b"?")
+                assert client.recv(1)[0] == number
+
+    asyncio.run(ask())
+
+
+def test_in_a_thread_a_function_is_called_each_time():
+    calls: list[int] = []
+    looked = OncePerTurn(lambda: calls.append(1) or len(calls))
+    assert [looked(), looked()] == [1, 2]
+
+
+def test_a_function_that_fails_is_called_again():
+    calls: list[int] = []
+
+    def look() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("away")
+        return 7
+
+    async def look_twice() -> int:
+        looked = OncePerTurn(look)
+        with pytest.raises(OSError, match="away"):
+            looked()
+        return looked()
+
+    assert asyncio.run(look_twice()) == 7

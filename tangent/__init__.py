@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tangent.components.privacy import Privacy as Privacy
     from tangent.composition.acceptance import accepted as accepted
     from tangent.composition.compose import compose as compose
-    from tangent.reproducibility import environment as environment
     from tangent.spaces.opening import open_space as open_space
+    from tangent.spaces.reproducibility import environment as environment
     from tangent.spaces.space import Space as Space
     from tangent.training.downdate import changed as changed
     from tangent.training.downdate import downdated as downdated
@@ -43,7 +43,7 @@ _NAMES = {  # module -> the names that the package offers of it, as imported abo
     "composition.acceptance": ("accepted",),
     "composition.compose": ("compose",),
     "components.privacy": ("Privacy",),
-    "reproducibility": ("environment",),
+    "spaces.reproducibility": ("environment",),
     "spaces.space": ("Space",),
     "spaces.opening": ("open_space",),
     "training.downdate": ("changed", "downdated", "renamed", "restated", "share", "without"),

@@ -24,9 +24,9 @@ from torch import Tensor
 from tangent.backbones.from_tensors import backbone_of, check_architecture
 from tangent.components.file_header import header_of, json_of
 from tangent.errors import BadCard, BadComponent, FingerprintMismatch, ProbeMismatch
-from tangent.reproducibility import environment, hash_images
 from tangent.spaces.heads import read
 from tangent.spaces.opening import space_of
+from tangent.spaces.reproducibility import environment, hash_images
 from tangent.spaces.space import Space
 from tangent.vocabulary import is_scope
 

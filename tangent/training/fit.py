@@ -18,9 +18,9 @@ from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.privacy import Privacy, check_settings
 from tangent.components.statistics import Statistics, total
 from tangent.errors import NonFinite
-from tangent.reproducibility import environment
 from tangent.solvers.conjugate_gradients import Report
 from tangent.spaces.determinism import run_deterministically, told_of
+from tangent.spaces.reproducibility import environment
 from tangent.spaces.space import Space
 from tangent.training import block_statistics, cholesky, iterative
 from tangent.training.activation_cache import BATCH, cached

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import tangent
-from tangent import reproducibility
+from tangent.spaces import reproducibility
 
 
 def circumstances() -> dict[str, str]:

@@ -10,7 +10,7 @@ import tangent
 from app.inference.engine.batches import Batches
 from app.inference.engine.orders import Order
 from app.inference.models import Model, Source
-from tangent import reproducibility
+from tangent.spaces import reproducibility
 
 
 def composed(

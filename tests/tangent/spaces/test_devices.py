@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import tangent
-from tangent import errors, reproducibility
-from tangent.spaces import devices
+from tangent import errors
+from tangent.spaces import devices, reproducibility
 from tests.support.devices import space_on
 from tests.support.models import backbone, images, plain_features, relative, untouched
 

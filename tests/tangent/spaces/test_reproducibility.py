@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tangent import reproducibility
+from tangent.spaces import reproducibility
 
 
 def test_the_images_are_the_bytes_of_a_published_function():

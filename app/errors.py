@@ -82,5 +82,9 @@ class NotReady(Problem):
     status, title = 503, "Not ready"
 
 
+class Busy(NotReady):
+    """Others are served first; this says nothing of what is stored."""
+
+
 class DiskFull(Problem):
     status, title = 507, "Disk full"

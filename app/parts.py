@@ -11,7 +11,7 @@ from sqlalchemy import Engine as SQLEngine
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.access.admission import Admission
-from app.access.callers import LOCAL_CALLER, Caller
+from app.access.callers import LOCAL, LOCAL_CALLER, SETTINGS, Caller
 from app.access.keyring import Keyring
 from app.access.known_sessions import KnownSessions
 from app.access.session_admission import SessionAdmission
@@ -22,6 +22,7 @@ from app.database.selection_watch import listening
 from app.database.sessions import fold_log, open_engine, session_factory, with_info
 from app.files.blobs import LocalBlobs
 from app.files.component_files import CheckedFiles
+from app.images.shares import Share
 from app.inference.answering_processes import ProcessRows
 from app.inference.deletion_gate import Gate
 from app.inference.engines import AnyEngine, opened_engine
@@ -112,6 +113,14 @@ class Parts:
             TooManyRequests: `rate_limited`.
         """
         self.admission.take_images(self.caller, number)
+
+    def share_of(self, address: str) -> Share:
+        """Return the caller's share of decoding; those without a key of their own have an address.
+
+        `address`: of the client.
+        """
+        has_own_key = self.caller.id not in (LOCAL, SETTINGS)
+        return self.spaces.shares.of(self.caller.id if has_own_key else address)
 
     def count_more_images(self, number: int) -> None:
         """Count images that the answer turned out to need; the caller's next requests wait."""

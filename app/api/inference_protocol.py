@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from app.api.http.auth import address_of
 from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.api.http.deps import PartsDep, ReadSessionDep, ThreadsDep, TicketDep
 from app.api.http.leased_answers import LeasedAnswer
@@ -127,7 +128,7 @@ async def infer(
             deterministic=asked.infer.parameters.get("deterministic") is True,
             return_=list(numbers),
         )
-        work = Work(parts, ticket, query, asked.images, turns.call)
+        work = Work(parts, ticket, query, asked.images, turns, address_of(request.scope))
 
         async def make() -> Response:
             found = await work.logits()

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.http import problems
+from app.api.http.auth import address_of
 from app.api.http.deps import PartsDep, ThreadsDep, TicketDep
 from app.api.http.direct import DirectRoute
 from app.api.http.leased_answers import LeasedAnswer
@@ -50,7 +51,7 @@ async def predict(
     async def answer() -> Response:
         asked = await parsing.result(turns.call)
         parts.count_images(len(asked.images))
-        work = Work(parts, ticket, asked.query, asked.images, turns.call)
+        work = Work(parts, ticket, asked.query, asked.images, turns, address_of(request.scope))
 
         async def make() -> Response:
             prediction = await work.predict()

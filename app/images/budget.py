@@ -4,6 +4,7 @@ from math import inf
 from threading import Lock
 
 from app.images.image_files import BadImage
+from app.images.shares import Share
 
 # Of the time that one image may usually take:
 REQUEST_TIMES = 6.0  # for all images of a prediction together
@@ -26,15 +27,21 @@ class Budget:
     """
 
     def __init__(
-        self, seconds: float = inf, *, is_patient: bool = False, times: float = 1.0
+        self,
+        seconds: float = inf,
+        *,
+        is_patient: bool = False,
+        times: float = 1.0,
+        share: Share | None = None,
     ) -> None:
-        """Give `seconds` to spend.
+        """Give `seconds` to spend, of which the client's `share` tells other requests.
 
         A patient request waits for its turns as long as it takes. A single image may take `times`
         what one may usually take: an image that was accepted once should be decoded ever after, on
         a slower machine too.
         """
         self.seconds, self.is_patient, self._times = seconds, is_patient, times
+        self.share = share or Share()
         self._spent, self._lock = 0.0, Lock()
 
     @property
@@ -46,6 +53,12 @@ class Budget:
         """Count seconds as used, even beyond the budget."""
         with self._lock:
             self._spent += seconds
+        self.share.spend(seconds)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The numbers that decide who comes first: what the client had lately, and this request."""
+        return self.share.recent, self._spent
 
     def allowance(self, usual: float) -> float:
         """Return what the next image may take if `usual` seconds are usual.

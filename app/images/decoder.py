@@ -14,44 +14,21 @@ import numpy as np
 from app.errors import NotReady
 from app.images import image_files
 from app.images.budget import ADVICE, Budget, OutOfBudget, TooExpensive
-from app.images.image_files import NO_MEMORY, BadImage, Facts
+from app.images.image_files import BadImage, Facts
+from app.images.orders import (
+    LIGHT_SECONDS,
+    MAX_TOGETHER,
+    epitaph,
+    order_of,
+    pixels_of,
+    together,
+)
 from app.images.process import Died, WorkerProcess
 from app.images.turns import Turns
 from app.images.worker import Answer
 from tangent.backbones.geometry import Geometry
 
 WORKERS, HEAVY = 4, 1  # images decoded at a time, and those of them that may be heavy
-MAX_TOGETHER, MAX_TOGETHER_BYTES = 32, 2**18  # files in one order
-LIGHT_SECONDS = 0.5  # counted for an image that proved heavy, and for the new worker
-
-
-def _together(files: Sequence[bytes], start: int, most: int) -> Sequence[bytes]:
-    """Return the files from `start` on that go into one order: one, or a few small ones."""
-    end, size = start + 1, len(files[start])
-    while end < min(len(files), start + most) and size + len(files[end]) <= MAX_TOGETHER_BYTES:
-        size += len(files[end])
-        end += 1
-    return files[start:end]
-
-
-def _order_of(geometry: Geometry) -> dict[str, Any]:
-    return {"task": "pixels", "geometry": geometry.fields()}
-
-
-def _pixels(answer: Answer) -> np.ndarray:
-    shape = answer[0]["height"], answer[0]["width"], 3
-    return np.frombuffer(answer[1], np.uint8).reshape(shape)
-
-
-def _epitaph(died: Died, order: dict[str, Any]) -> dict[str, Any]:
-    """Return what stands for the answer of a worker that died."""
-    if died.status >= 0:  # a fault of the service, not of the image
-        raise RuntimeError(str(died))
-    spent = {"seconds": order["seconds"] if order["heavy"] else LIGHT_SECONDS, "pixels": 0}
-    if died.took_too_long:
-        return spent | {"heavy": True}
-    crash = "the image is damaged (its decoder crashes)"
-    return spent | {"reason": NO_MEMORY if died.lacked_memory else crash}
 
 
 class Limits(image_files.Limits, Protocol):
@@ -109,8 +86,8 @@ class Decoder:
     ) -> list[np.ndarray | BadImage]:
         """Return every file's pixels in this geometry, uint8 (height, width, 3), or its fault."""
         return [
-            answer if isinstance(answer, BadImage) else _pixels(answer)
-            for answer in self._answers(_order_of(geometry), files, budget)
+            answer if isinstance(answer, BadImage) else pixels_of(answer)
+            for answer in self._answers(order_of(geometry), files, budget)
         ]
 
     def pixels_together(
@@ -118,10 +95,13 @@ class Decoder:
     ) -> list[np.ndarray | BadImage | None]:
         """Return the pixels of small files of several requests, by one order to a worker.
 
-        Each takes from the budget at its place. None for a file that needs an order of its own.
-        The last ones may be left out, so that no order takes long.
+        Each takes from the budget at its place. None for a file that needs an order of its own, or
+        if there is one alone, that is heavy. The last ones may be left out, so that no order takes
+        long.
         """
-        request = Request(_order_of(geometry), Budget(), self._interruptions)
+        first = min(budgets, key=lambda budget: budget.rank)
+        # The order waits as the first of them would; each pays for its own image below.
+        request = Request(order_of(geometry), Budget(share=first.share.copy()), self._interruptions)
         try:
             answers = self._light(request, files)
         except Died:  # one of them is heavy or crashes the decoder
@@ -129,11 +109,21 @@ class Decoder:
         found: list[np.ndarray | BadImage | None] = []
         for answer, budget in zip(answers, budgets, strict=False):
             budget.spend(answer[0]["seconds"])
+            if "heavy" in answer[0]:
+                budget.share.note_costly()
             if "reason" in answer[0]:
                 found.append(BadImage(answer[0]["reason"], answer[0]["pixels"]))
             else:
-                found.append(None if "heavy" in answer[0] else _pixels(answer))
+                found.append(None if "heavy" in answer[0] else pixels_of(answer))
         return found
+
+    def heavy_pixels(
+        self, file: bytes, geometry: Geometry, budget: Budget
+    ) -> np.ndarray | BadImage:
+        """Return the pixels of a file that has proved heavy, or its fault."""
+        request = Request(order_of(geometry), budget, self._interruptions)
+        answer = self._settled(request, file, ({"heavy": True}, b""))
+        return answer if isinstance(answer, BadImage) else pixels_of(answer)
 
     def thumbnail(self, file: bytes, size: int, budget: Budget) -> tuple[bytes, str]:
         """Return the image within a square of `size` pixels, and its media type.
@@ -174,7 +164,7 @@ class Decoder:
         alone = 0  # files up to here go one by one
         while len(found) < len(files):
             start = len(found)
-            some = _together(files, start, 1 if start < alone else MAX_TOGETHER)
+            some = together(files, start, 1 if start < alone else MAX_TOGETHER)
             try:
                 answers = self._light(request, some)
             except OutOfBudget as refusal:
@@ -197,7 +187,7 @@ class Decoder:
             try:
                 answers = worker.ask(order, files)
             except Died as died:
-                answers = [(_epitaph(died, order), b"")]
+                answers = [(epitaph(died, order), b"")]
                 if len(files) > 1:
                     request.budget.spend(LIGHT_SECONDS)
                     raise
@@ -207,6 +197,7 @@ class Decoder:
     def _settled(self, request: Request, file: bytes, answer: Answer) -> Answer | BadImage:
         """Return the answer; that of an image which proved heavy comes from another try."""
         if "heavy" in answer[0]:
+            request.budget.share.note_costly()
             try:
                 answer = self._heavy(request, file)
             except TooExpensive as refusal:
@@ -226,7 +217,7 @@ class Decoder:
             try:
                 [answer] = worker.ask(order, [file])
             except Died as died:
-                answer = _epitaph(died, order), b""
+                answer = epitaph(died, order), b""
         request.budget.spend(answer[0]["seconds"])
         if "heavy" in answer[0]:
             raise TooExpensive(

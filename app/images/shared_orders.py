@@ -2,24 +2,32 @@
 
 A trip to a worker and back costs more than such an image does. So while some are being decoded, the
 next ones gather, and go together; one that comes when nothing is being decoded waits for nobody.
+
+A small file may be costly all the same, and end the worker that has the others too. So images of
+clients who sent such a one lately go apart, one order of them at a time; and one that has proved
+heavy waits in threads that no light one needs.
 """
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Condition, Thread
 from typing import NamedTuple
 
 import numpy as np
 
-from app.images.budget import Budget, TooExpensive
-from app.images.decoder import MAX_TOGETHER, MAX_TOGETHER_BYTES, Decoder
+from app.images.budget import Budget
+from app.images.decoder import Decoder
 from app.images.image_files import BadImage
+from app.images.orders import MAX_TOGETHER, MAX_TOGETHER_BYTES
 from app.server.event_loop import AfterTurn
 from tangent.backbones.geometry import Geometry
 
 SMALL_BYTES = 32 * 2**10  # of an image file that shares an order
 ORDERS = 2  # at a time
-ALONE = 32  # images at a time that are decoded by themselves, or wait for their turn at it
+# Images at a time that are tried by themselves, and those of them that have proved heavy; most of
+# these only wait for their turn.
+ALONE, HEAVY = 32, 32
 
 Pixels = np.ndarray | BadImage
 
@@ -38,11 +46,14 @@ class SharedOrders:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._changed, self._waiting = Condition(), deque[_Image]()
+        self._changed = Condition()
+        self._waiting = {False: deque[_Image](), True: deque[_Image]()}  # by: is its client costly?
+        self._costly_orders, self._was_costly = 0, False  # under way; the last one that was taken
         self._notify_soon = AfterTurn(self._notify)
         self._threads, self._is_closed = 0, False
         # More than there are workers: whose turn it is among them, `Turns` decides by budgets.
         self._alone = ThreadPoolExecutor(ALONE, thread_name_prefix="decoding-alone")
+        self._heavy = ThreadPoolExecutor(HEAVY, thread_name_prefix="decoding-heavy")
 
     def pixels(self, file: bytes, geometry: Geometry, budget: Budget) -> "Future[Pixels]":
         """Return a future of the file's pixels in this geometry, or of what is wrong with it.
@@ -51,7 +62,7 @@ class SharedOrders:
         """
         image = _Image(file, geometry, budget, Future())
         with self._changed:
-            self._waiting.append(image)
+            self._waiting[budget.share.is_costly].append(image)
             if self._threads < ORDERS:
                 self._threads += 1
                 Thread(target=self._work, name="decoding", daemon=True).start()
@@ -60,7 +71,8 @@ class SharedOrders:
 
     def _notify(self) -> None:
         with self._changed:  # one thread takes as many as an order holds
-            self._changed.notify(1 + len(self._waiting) // MAX_TOGETHER)
+            waiting = sum(len(images) for images in self._waiting.values())
+            self._changed.notify(1 + waiting // MAX_TOGETHER)
 
     def close(self) -> None:
         """End the threads once they have nothing to do."""
@@ -68,34 +80,42 @@ class SharedOrders:
             self._is_closed = True
             self._changed.notify_all()
         self._alone.shutdown(wait=False)
+        self._heavy.shutdown(wait=False)
 
     def _work(self) -> None:
-        while images := self._next():
-            # One that an order has left out runs already.
-            wanted = [
-                each
-                for each in images
-                if each.pixels.running() or each.pixels.set_running_or_notify_cancel()
-            ]
-            if wanted:
-                self._decode(wanted)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lane() is not None or self._is_closed)
+                is_costly = self._lane()
+                if is_costly is None:
+                    return
+                # One that ends its worker takes nobody along, where that is to be expected.
+                images = _order_of(self._waiting[is_costly], 1 if is_costly else MAX_TOGETHER)
+                self._costly_orders += is_costly
+                self._was_costly = is_costly
+            try:
+                self._decode(images, is_costly)
+            finally:
+                with self._changed:
+                    self._costly_orders -= is_costly
+                    self._changed.notify_all()
 
-    def _next(self) -> list[_Image]:
-        """Wait for images, and take those of the next order, of one geometry; none at the end."""
-        taken: list[_Image] = []
-        size = 0
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            while self._waiting and len(taken) < MAX_TOGETHER:
-                each = self._waiting[0]
-                size += len(each.file)
-                is_other = bool(taken) and each.geometry != taken[0].geometry
-                if is_other or (taken and size > MAX_TOGETHER_BYTES):
-                    break
-                taken.append(self._waiting.popleft())
-        return taken
+    def _lane(self) -> bool | None:
+        """Return whether the next order is of costly clients; None if there is none."""
+        may_be_costly = bool(self._waiting[True]) and self._costly_orders < ORDERS - 1
+        if self._waiting[False] and (self._was_costly or not may_be_costly):
+            return False
+        return True if may_be_costly else False if self._waiting[False] else None
 
-    def _decode(self, images: list[_Image]) -> None:
+    def _decode(self, given: list[_Image], is_costly: bool) -> None:
+        # One that an order has left out runs already.
+        images = [
+            each
+            for each in given
+            if each.pixels.running() or each.pixels.set_running_or_notify_cancel()
+        ]
+        if not images:
+            return
         files, budgets = [each.file for each in images], [each.budget for each in images]
         try:
             found = self._decoder.pixels_together(files, images[0].geometry, budgets)
@@ -104,22 +124,48 @@ class SharedOrders:
                 each.pixels.set_exception(error)
             return
         with self._changed:  # what the order has left out, as it took long enough, is next
-            self._waiting.extendleft(reversed(images[len(found) :]))
+            self._waiting[is_costly].extendleft(reversed(images[len(found) :]))
         for each, pixels in zip(images, found, strict=False):
             if pixels is not None:
                 each.pixels.set_result(pixels)
                 continue
-            try:
-                self._alone.submit(self._decode_alone, each)
-            except RuntimeError as error:  # the service ends
-                each.pixels.set_exception(error)
+            is_heavy = len(images) == 1
+            _submit(self._heavy if is_heavy else self._alone, self._decode_alone, each, is_heavy)
 
-    def _decode_alone(self, image: _Image) -> None:
+    def _decode_alone(self, image: _Image, is_heavy: bool) -> None:
+        file, geometry, budget = image.file, image.geometry, image.budget
+        found: Pixels | None
         try:
-            [found] = self._decoder.pixels([image.file], image.geometry, image.budget)
-        except TooExpensive as refusal:
-            found = refusal
+            if is_heavy:
+                found = self._decoder.heavy_pixels(file, geometry, budget)
+            else:
+                [found] = self._decoder.pixels_together([file], geometry, [budget])
         except BaseException as error:
             image.pixels.set_exception(error)
             return
-        image.pixels.set_result(found)
+        if found is None:
+            _submit(self._heavy, self._decode_alone, image, True)
+        else:
+            image.pixels.set_result(found)
+
+
+def _order_of(waiting: deque[_Image], most: int) -> list[_Image]:
+    """Take the images of one order, all of one geometry, and at most so many."""
+    taken: list[_Image] = []
+    size = 0
+    while waiting and len(taken) < most:
+        size += len(waiting[0].file)
+        is_other = bool(taken) and waiting[0].geometry != taken[0].geometry
+        if is_other or (taken and size > MAX_TOGETHER_BYTES):
+            break
+        taken.append(waiting.popleft())
+    return taken
+
+
+def _submit(
+    pool: ThreadPoolExecutor, work: Callable[[_Image, bool], None], image: _Image, is_heavy: bool
+) -> None:
+    try:
+        pool.submit(work, image, is_heavy)
+    except RuntimeError as error:  # the service ends
+        image.pixels.set_exception(error)

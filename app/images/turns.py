@@ -1,7 +1,7 @@
-"""Turns at decoding: the image of the request that has had least so far comes next.
+"""Turns at decoding: the image of the client, and of its request, that has had least comes next.
 
 An image is light until it has proved heavy. Heavy ones run in a few of the places only, so that
-light ones always have some. A request that has just come has had nothing, so it overtakes all that
+light ones always have some. A client that has just come has had nothing, so it overtakes all that
 have been decoding for a while; its wait is the rest of one light image.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
 
-from app.errors import NotReady
+from app.errors import Busy
 from app.images.budget import Budget
 
 # Images of requests that are not patient; more only of requests that have had nothing yet, whose
@@ -27,8 +27,8 @@ class _Waiting:
         self.settled, self.has_place = Event(), False
 
     @property
-    def rank(self) -> tuple[float, int]:
-        return self.budget.spent, self.number
+    def rank(self) -> tuple[float, float, int]:
+        return *self.budget.rank, self.number
 
 
 class Turns:
@@ -44,7 +44,7 @@ class Turns:
         """Hold a place for one image of the request with this budget.
 
         Raises:
-            NotReady: `decoding_busy` when no place came free in time, or too many wait and this
+            Busy: `decoding_busy` when no place came free in time, or too many wait and this
                 request has had more than the others.
         """
         waiting = self._join(budget, is_heavy)
@@ -94,7 +94,7 @@ class Turns:
                 return
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
-        raise NotReady(
+        raise Busy(
             "decoding_busy",
             "the images of other requests are being decoded, and this request has had its share: "
             "send it again later, with fewer or smaller images",

@@ -23,6 +23,7 @@ from app.images.budget import Budget
 from app.images.decoder import decoder_of
 from app.images.image_files import BadImage
 from app.images.shared_orders import SharedOrders
+from app.images.shares import Shares
 from app.inference.models import Model, OpenedSpace, Source, SpaceKey
 from app.inference.space_cache import SpaceCache
 from app.settings import Settings
@@ -77,7 +78,7 @@ class OpenedSpaces:
         """`open_` opens a space from its weights as they are now."""
         self._cache = SpaceCache[OpenedSpace](open_)
         self._precision, self._decoder = settings.precision, decoder_of(settings)
-        self.decoding = SharedOrders(self._decoder)
+        self.decoding, self.shares = SharedOrders(self._decoder), Shares()
         self._faults: dict[str, Fault] = {}  # by the space's name
         self._seen: dict[tuple[str, str], OpenedSpace] = {}  # by names and fingerprints
 

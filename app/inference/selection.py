@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.errors import NotReady, Problem
+from app.errors import Busy, NotReady, Problem
 from app.files.blobs import LocalBlobs
 from app.files.component_files import DamagedFile
 from app.inference.deletion_gate import Ticket
@@ -189,14 +189,14 @@ async def read_as_of_now(
                 attempts += not await call(partial(_note, parts, lost))
                 read = await _read(parts, query, call)
                 continue
-            except Problem:  # it may name what has been deleted meanwhile
+            except Problem as problem:  # it may name what has been deleted meanwhile
                 read, attempts = await _read(parts, query, call), attempts + 1
-                if read[0] == epoch and _same_parts(selection, read[1]):
+                if isinstance(problem, Busy) or _found_again(read, epoch, selection):
                     raise
                 continue
         attempts += 1
         read = await _read(parts, query, call)
-        if read[0] == epoch and _same_parts(selection, read[1]):
+        if _found_again(read, epoch, selection):
             ticket.epoch = epoch
             return selection, made[1]
     raise _changing()
@@ -214,6 +214,11 @@ async def _read(parts: Reading, query: SelectionQuery, call: Call) -> tuple[int,
     if known is not None:
         return known
     return await call(lambda: parts.selections.find(parts.reading, query))
+
+
+def _found_again(read: tuple[int, Selection], epoch: int, selection: Selection) -> bool:
+    """Return whether what was read now is as of this epoch still, with the same parts."""
+    return read[0] == epoch and _same_parts(selection, read[1])
 
 
 def _same_parts(one: Selection, other: Selection) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -54,6 +54,18 @@ FEW_RANKED = 500  # labels of all images, ranked without a thread
 Image = bytes | np.ndarray | Problem  # a file, pixels of the space's size, or what is wrong with it
 
 
+class Threads(Protocol):
+    """Threads for what may take time."""
+
+    @property
+    def call(self) -> Call:
+        """Runs a function in a thread."""
+
+    @property
+    def read(self) -> Call:
+        """Runs one that reads rows, behind nothing that takes long."""
+
+
 class Work:
     """One request's prediction, which may have to be made again."""
 
@@ -63,12 +75,14 @@ class Work:
         ticket: Ticket,
         query: PredictionQuery,
         images: Sequence[Image],
-        call: Call,
+        threads: Threads,
+        address: str,
     ) -> None:
-        """`call` runs a function in a thread."""
+        """`address`: of the client, by which those without a key of their own share decoding."""
         self.parts, self.ticket, self.query, self.images = parts, ticket, query, images
-        self._call = call
-        self._budget = Budget(REQUEST_TIMES * parts.settings.max_decode_seconds)
+        self._call, self._read = threads.call, threads.read
+        seconds = REQUEST_TIMES * parts.settings.max_decode_seconds
+        self._budget = Budget(seconds, share=parts.share_of(address))
         self._inputs: list[Any] = []  # pixels or a Problem for each image …
         self._inputs_of: str | None = None  # … for the space of this fingerprint
         self._made: tuple[Selection, Any] | None = None
@@ -107,11 +121,11 @@ class Work:
             self._made = made = await read_as_of_now(
                 *(self.parts, self.query, self._answer),
                 ticket=self.ticket,
-                call=self._call,
+                call=self._read,
                 made=self._made,
             )
             as_of = partial(named_calibration.is_as_of, self.parts, self._named, self.ticket.epoch)
-            if self._named is None or await self._call(as_of):
+            if self._named is None or await self._read(as_of):
                 return made
             self._made = None
         raise calibration.overtaken()
@@ -126,7 +140,7 @@ class Work:
         self._made = await read_as_of_now(
             *(self.parts, self.query, self._pass),
             ticket=self.ticket,
-            call=self._call,
+            call=self._read,
             made=self._made,
         )
         selection, through = self._made

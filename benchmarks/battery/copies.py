@@ -82,8 +82,11 @@ class Copy:
         os.kill(self.pid, number)
 
     def is_stopped(self) -> bool:
-        """Return whether SIGSTOP has halted it."""
-        status = Path(f"/proc/{self.pid}/stat").read_text()
+        """Return whether SIGSTOP has halted it; what has just ended is not halted."""
+        try:
+            status = Path(f"/proc/{self.pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
         return status.rpartition(")")[2].split()[0] == "T"
 
     def is_alive(self) -> bool:

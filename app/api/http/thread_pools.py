@@ -1,8 +1,9 @@
 """The threads of requests, in pools: none of one kind waits behind those of another.
 
 Predictions are many and long. They wait for their turn in a queue with a bound, and take a thread
-only for what may take time. Deletions and other changes of data, health checks and metrics have
-threads of their own. All else takes those of the framework.
+only for what may take time: decoding and the like in one pool, looks at the database in another, so
+that none of these waits behind somebody's costly images. Deletions and other changes of data,
+health checks and metrics have threads of their own. All else takes those of the framework.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from app.settings import Settings
 HEALTH_THREADS = 4
 CHANGE_THREADS = 8
 PREDICTION_THREADS = 40
+READING_THREADS = 8
 RETRY_SECONDS = 1
 CLIENT_HAS_LEFT = 499  # the status in log and metrics of an answer that nobody waits for
 
@@ -53,17 +55,28 @@ class PredictionTurns:
     def __init__(self, most: int, most_waiting: int) -> None:
         self._turns, self._most_waiting = asyncio.Semaphore(most), most_waiting
         self._threads = anyio.CapacityLimiter(min(most, PREDICTION_THREADS))
+        self._readers = anyio.CapacityLimiter(READING_THREADS)
         self.waiting = 0  # predictions without a turn
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Return the function's result, from a thread of predictions.
 
-        If this is cancelled, the thread stays taken until the function ends: what clients have left
-        behind never takes more threads than there are. A function that has not begun does not.
+        The threads may all be busy for long, with images that are costly to decode. If this is
+        cancelled, the thread stays taken until the function ends: what clients have left behind
+        never takes more threads than there are. A function that has not begun does not.
         """
+        return await self._result(function, self._threads)
+
+    async def read(self, function: Callable[[], Result]) -> Result:
+        """Return the function's result as `call` does; it must not decode, nor wait for a batch."""
+        return await self._result(function, self._readers)
+
+    async def _result(
+        self, function: Callable[[], Result], limiter: anyio.CapacityLimiter
+    ) -> Result:
         waiting: list[Callable[[], Result]] = [function]
         running = asyncio.create_task(
-            anyio.to_thread.run_sync(lambda: waiting.pop()(), limiter=self._threads)
+            anyio.to_thread.run_sync(lambda: waiting.pop()(), limiter=limiter)
         )
         try:
             return await asyncio.shield(running)

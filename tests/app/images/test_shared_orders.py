@@ -13,6 +13,7 @@ from app.images.budget import Budget
 from app.images.decoder import Decoder
 from app.images.image_files import BadImage, decode
 from app.images.shared_orders import ORDERS, SharedOrders
+from app.images.shares import Shares
 from tangent.backbones.geometry import Geometry
 from tests.support.archives import noise
 from tests.support.costly_images import jpeg_of_scans
@@ -125,3 +126,47 @@ def test_at_the_end_of_the_service_those_that_wait_are_told(stage, monkeypatch):
     monkeypatch.setattr(Decoder, "pixels_together", stopped)
     with pytest.raises(NotReady, match="the service is stopping"):
         stage.ask(noise(1)).result(SECONDS)
+
+
+def test_images_of_clients_that_sent_heavy_ones_go_apart_one_order_at_a_time(stage):
+    shares = Shares()
+    shares.of("hostile").note_costly()
+    first = []
+    for number in range(ORDERS):
+        first.append(stage.ask(noise(number)))
+        assert stage.begun.acquire(timeout=SECONDS)
+    costly = [
+        stage.ask(noise(10 + number), budget=Budget(6.0, share=shares.of("hostile")))
+        for number in range(3)
+    ]
+    light = [stage.ask(noise(20 + number)) for number in range(3)]
+    stage.go.set()
+    for found in (*first, *costly, *light):
+        assert found.result(SECONDS).shape == (8, 8, 3)
+    assert sorted(stage.orders) == [1, 1, 1, 1, 1, 3], "light ones share an order, costly ones none"
+
+
+def test_no_light_image_waits_behind_heavy_ones_that_wait_for_their_turn(stage, monkeypatch):
+    heavy, may_end = [], Event()
+
+    def waits(decoder, file, geometry, budget):
+        heavy.append(file)
+        assert may_end.wait(SECONDS)
+        return BadImage("heavy", 0)
+
+    monkeypatch.setattr(Decoder, "heavy_pixels", waits)
+    share = Shares().of("hostile")
+    asked = [
+        stage.ask(jpeg_of_scans(1000, 1000, 2000), budget=Budget(6.0, share=share))
+        for _ in range(3)
+    ]
+    good = stage.ask(noise(1))
+    stage.go.set()
+    assert good.result(SECONDS).shape == (8, 8, 3)
+    assert not any(each.done() for each in asked)
+    later = [stage.ask(noise(2 + number)) for number in range(4)]
+    assert all(each.result(SECONDS).shape == (8, 8, 3) for each in later)
+    may_end.set()
+    assert all(isinstance(each.result(SECONDS), BadImage) for each in asked)
+    assert len(heavy) == 3
+    assert share.is_costly

@@ -7,6 +7,7 @@ import pytest
 from app.errors import NotReady
 from app.images import turns
 from app.images.budget import Budget
+from app.images.shares import Shares
 from app.images.turns import Turns
 
 
@@ -113,3 +114,16 @@ def test_nobody_waits_for_ever(monkeypatch):
         pytest.fail("there was no place")
     with under_test.turn(spent(0), is_heavy=True):  # all places are free again
         assert not under_test._waiting
+
+
+def test_the_client_that_has_had_least_is_next_though_each_request_is_its_first():
+    under_test, shares = Turns(1, 1), Shares()
+    shares.of("greedy").spend(9)
+    first = Held(under_test, Budget(share=shares.of("greedy")))
+    assert first.inside.wait(30)
+    greedy = waiting(under_test, Budget(share=shares.of("greedy")))
+    new = waiting(under_test, Budget(share=shares.of("new")))
+    for held, after in ((first, new), (new, greedy)):
+        held.release()
+        assert after.inside.wait(30)
+    greedy.release()

@@ -1,10 +1,17 @@
 """What follows from a selection is computed once for it, and goes with it."""
 
+import asyncio
 import gc
 from dataclasses import replace
+from itertools import count
+from unittest.mock import Mock
 from weakref import ref
 
+import pytest
+
 from app.database.tables import Component, Space
+from app.errors import Busy
+from app.inference import selection
 from app.inference.selection import contents, once_for_each, selection_fields, served_parts
 from app.store.compositions import Selection
 from tangent.components.source import Source
@@ -52,3 +59,24 @@ def test_labelled_fields_leave_the_kept_ones_as_they_are():
     assert [each["labels"] for each in labelled["components"]] == [["a", "b"], ["a", "b"]]
     assert selection_fields(one) == plain
     assert [each["weight"] for each in plain["components"]] == [1.0, 2.0]
+
+
+def test_what_is_busy_is_not_asked_again_though_others_delete(monkeypatch):
+    epochs, asked = count(), []
+
+    async def read(*_):
+        return next(epochs), one
+
+    async def work(_):
+        asked.append(1)
+        raise Busy("decoding_busy", "others are decoded first")
+
+    async def call(function):
+        return function()
+
+    one = selection_of(("red", 1.0))
+    monkeypatch.setattr(selection, "_read", read)
+    parts = Mock(engine=Mock(respects=lambda _: True))
+    with pytest.raises(Busy, match="others are decoded first"):
+        asyncio.run(selection.read_as_of_now(parts, Mock(), work, ticket=Mock(), call=call))
+    assert asked == [1]

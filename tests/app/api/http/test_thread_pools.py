@@ -10,11 +10,16 @@ from contextlib import ExitStack
 from functools import partial
 
 import httpx
+import numpy as np
 import pytest
 
+from app.api.http import thread_pools
 from app.api.http.thread_pools import PredictionTurns
+from app.images.shared_orders import SMALL_BYTES
+from app.inference.opened_spaces import OpenedSpaces
 from app.operations.prediction import Prediction, Work
-from tests.support.images import image
+from tests.support.client import delete, upload
+from tests.support.images import archive, image
 from tests.support.problems import problem
 from tests.support.service import Service
 
@@ -166,3 +171,44 @@ def test_what_clients_have_left_behind_takes_no_more_threads_than_there_are():
         assert begun == ["left"] * THREADS + ["later"]
 
     asyncio.run(leave_and_come_again())
+
+
+def test_no_look_at_rows_waits_behind_costly_images():
+    go = threading.Event()
+
+    async def decode_and_look() -> None:
+        turns = PredictionTurns(THREADS, WAITING)
+        decoding = [asyncio.create_task(turns.call(partial(go.wait, 60))) for _ in range(9)]
+        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(turns.read(lambda: "a row"), 30) == "a row"
+        assert not any(each.done() for each in decoding)
+        go.set()
+        await asyncio.gather(*decoding)
+
+    asyncio.run(decode_and_look())
+
+
+def test_a_new_selection_is_answered_while_all_threads_decode(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(thread_pools, "PREDICTION_THREADS", 1)
+    service = serve()
+    service.component({"cat": 2})
+    assert ask(service).status_code == 200  # there is a calibration
+    go, begun = threading.Event(), []
+
+    def held(*given: object) -> list[object]:
+        begun.append(given)
+        assert go.wait(60)
+        return [np.zeros((32, 32, 3), np.uint8)]
+
+    monkeypatch.setattr(OpenedSpaces, "pixels", held)
+    large = {"content": image("cat", 90) + bytes(SMALL_BYTES), "headers": PNG}
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(service.client.post, "/v1/predictions", **large)
+        until(lambda: len(begun) == 1)
+        delete(service, f"datasets/{upload(service, archive({'owl': 1}))['id']}")
+        assert ask(service).status_code == 200, "its selection was read again, after the deletion"
+        assert len(begun) == 1 and not later.done()
+        go.set()
+        assert later.result().status_code == 200

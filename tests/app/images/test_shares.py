@@ -1,0 +1,58 @@
+"""A client's share of decoding: what its images took lately, and whether one of them was heavy."""
+
+import pytest
+
+from app.images import shares
+from app.images.budget import Budget
+from app.images.shares import COSTLY_SECONDS, HALF_LIFE, Shares
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_what_a_client_had_counts_for_all_its_requests_and_half_as_much_later(clock):
+    known = Shares(clock)
+    for seconds in (1.0, 3.0):
+        Budget(share=known.of("one")).spend(seconds)
+    assert known.of("one").recent == pytest.approx(4)
+    assert known.of("other").recent == 0
+    clock.now += HALF_LIFE
+    Budget(share=known.of("one")).spend(1.0)
+    assert known.of("one").recent == pytest.approx(3)
+
+
+def test_a_copy_has_as_much_and_what_it_spends_is_its_own(clock):
+    share = Shares(clock).of("one")
+    share.spend(2.0)
+    other = share.copy()
+    other.spend(5.0)
+    assert (share.recent, other.recent) == pytest.approx((2, 7))
+
+
+def test_a_client_whose_image_was_heavy_is_costly_for_a_while(clock):
+    known = Shares(clock)
+    known.of("one").note_costly()
+    assert (known.of("one").is_costly, known.of("other").is_costly) == (True, False)
+    clock.now += COSTLY_SECONDS
+    assert not known.of("one").is_costly
+
+
+def test_the_clients_that_were_seen_longest_ago_are_forgotten(clock, monkeypatch):
+    monkeypatch.setattr(shares, "MAX_CLIENTS", 2)
+    known = Shares(clock)
+    for name in ("one", "two"):
+        known.of(name).spend(1.0)
+    known.of("one")
+    known.of("three")
+    assert [known.of(name).recent for name in ("one", "two")] == [1, 0]

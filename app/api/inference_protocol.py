@@ -110,7 +110,7 @@ async def infer(
     then has the JSON's length. The parameter `deterministic` is as that of a prediction.
     """
     body, turns = await request.body(), threads.predictions
-    head = request.headers.get(HEAD)
+    head, share = request.headers.get(HEAD), parts.share_of(address_of(request.scope))
 
     def read() -> tensors.Asked:
         length = tensors.length_of(body, head)
@@ -128,7 +128,7 @@ async def infer(
             deterministic=asked.infer.parameters.get("deterministic") is True,
             return_=list(numbers),
         )
-        work = Work(parts, ticket, query, asked.images, turns, address_of(request.scope))
+        work = Work(parts, ticket, query, asked.images, turns, share)
 
         async def make() -> Response:
             found = await work.logits()
@@ -140,4 +140,4 @@ async def infer(
 
         return LeasedAnswer(ticket, await make(), make)
 
-    return await turns.run(ticket, answer)
+    return await turns.run(ticket, share, answer)

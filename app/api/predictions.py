@@ -46,12 +46,12 @@ async def predict(
     `return=contributions,leave_one_out` each answer has the contribution of every component to its
     logits, and the answer without the component.
     """
-    turns = threads.predictions
+    turns, share = threads.predictions, parts.share_of(address_of(request.scope))
 
     async def answer() -> Response:
         asked = await parsing.result(turns.call)
         parts.count_images(len(asked.images))
-        work = Work(parts, ticket, asked.query, asked.images, turns, address_of(request.scope))
+        work = Work(parts, ticket, asked.query, asked.images, turns, share)
 
         async def make() -> Response:
             prediction = await work.predict()
@@ -61,7 +61,7 @@ async def predict(
 
         return LeasedAnswer(ticket, await make(), make)
 
-    return await turns.run(ticket, answer)
+    return await turns.run(ticket, share, answer)
 
 
 def _response(request: Request, prediction: Prediction) -> Response:

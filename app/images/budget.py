@@ -58,7 +58,7 @@ class Budget:
     @property
     def rank(self) -> tuple[float, float]:
         """The numbers that decide who comes first: what the client had lately, and this request."""
-        return self.share.recent, self._spent
+        return self.share.level, self._spent
 
     def allowance(self, usual: float) -> float:
         """Return what the next image may take if `usual` seconds are usual.

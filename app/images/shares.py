@@ -9,6 +9,7 @@ that sends many, and for none of its costly ones.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import inf, log2
 from threading import Lock
 from time import monotonic
 
@@ -30,6 +31,12 @@ class Share:
         """The seconds that the client's images took lately, older ones counted less."""
         with self._lock:
             return self._now()
+
+    @property
+    def level(self) -> float:
+        """A number that compares shares as `recent` does, the same however late it is asked."""
+        with self._lock:
+            return log2(self._spent) + self._at / HALF_LIFE if self._spent else -inf
 
     def spend(self, seconds: float) -> None:
         """Count seconds that an image took."""

@@ -18,6 +18,7 @@ from app.database.tables import Component
 from app.errors import NotReady, Problem
 from app.images.budget import REQUEST_TIMES, Budget
 from app.images.shared_orders import SMALL_BYTES
+from app.images.shares import Share
 from app.inference import ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Company, Model, Passed
@@ -76,13 +77,13 @@ class Work:
         query: PredictionQuery,
         images: Sequence[Image],
         threads: Threads,
-        address: str,
+        share: Share,
     ) -> None:
-        """`address`: of the client, by which those without a key of their own share decoding."""
+        """`share`: the client's, of decoding."""
         self.parts, self.ticket, self.query, self.images = parts, ticket, query, images
         self._call, self._read = threads.call, threads.read
         seconds = REQUEST_TIMES * parts.settings.max_decode_seconds
-        self._budget = Budget(seconds, share=parts.share_of(address))
+        self._budget = Budget(seconds, share=share)
         self._inputs: list[Any] = []  # pixels or a Problem for each image …
         self._inputs_of: str | None = None  # … for the space of this fingerprint
         self._made: tuple[Selection, Any] | None = None

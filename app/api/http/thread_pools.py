@@ -8,6 +8,8 @@ health checks and metrics have threads of their own. All else takes those of the
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeVar
 
 import anyio
@@ -15,6 +17,7 @@ import anyio.to_thread
 from fastapi import Response
 
 from app.errors import TooManyRequests
+from app.images.shares import Share
 from app.inference.deletion_gate import Ticket
 from app.settings import Settings
 
@@ -50,13 +53,19 @@ def _ignore(ended: "asyncio.Task[Any]") -> None:
 
 
 class PredictionTurns:
-    """The predictions that are being made, and the queue of those that wait for their turn."""
+    """The predictions that are being made, and those that wait for their turn; of one loop."""
 
     def __init__(self, most: int, most_waiting: int) -> None:
-        self._turns, self._most_waiting = asyncio.Semaphore(most), most_waiting
+        self._free, self._most_waiting = most, most_waiting
+        self._queue: list[_Waiting] = []
+        self._numbers = count()
         self._threads = anyio.CapacityLimiter(min(most, PREDICTION_THREADS))
         self._readers = anyio.CapacityLimiter(READING_THREADS)
-        self.waiting = 0  # predictions without a turn
+
+    @property
+    def waiting(self) -> int:
+        """The number of predictions without a turn."""
+        return len(self._queue)
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Return the function's result, from a thread of predictions.
@@ -85,8 +94,13 @@ class PredictionTurns:
             running.add_done_callback(_ignore)
             raise
 
-    async def run(self, ticket: Ticket, make: Callable[[], Awaitable[Response]]) -> Response:
+    async def run(
+        self, ticket: Ticket, share: Share, make: Callable[[], Awaitable[Response]]
+    ) -> Response:
         """Return the answer that `make` makes in its turn, unless the client leaves before.
+
+        The client whose images took least lately comes next; of too many that wait, the one whose
+        images took most is refused.
 
         Raises:
             TooManyRequests: `queue_full`.
@@ -100,30 +114,63 @@ class PredictionTurns:
 
         with ticket.when_client_leaves(leave):
             try:
-                await self._take_turn()
+                await self._take_turn(share)
                 try:
                     return await make()
                 finally:
-                    self._turns.release()
+                    self._give_turn()
             except asyncio.CancelledError:
                 if not ticket.has_left:
                     raise
                 task.uncancel()
                 return Response(status_code=CLIENT_HAS_LEFT)
 
-    async def _take_turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()
+    async def _take_turn(self, share: Share) -> None:
+        if self._free:
+            self._free -= 1
             return
-        if self.waiting >= self._most_waiting:
-            raise TooManyRequests(
-                "queue_full",
-                f"{self.waiting} predictions wait for their turn, the most are "
-                f"{self._most_waiting}: send the request again a little later",
-                retry_after=RETRY_SECONDS,
-            )
-        self.waiting += 1
+        waiting = _Waiting(share, next(self._numbers), asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        if self.waiting > self._most_waiting:
+            last = max(self._queue, key=_Waiting.rank)
+            self._queue.remove(last)
+            if not last.turn.done():  # it has left
+                last.turn.set_exception(self._full())
         try:
-            await self._turns.acquire()
-        finally:
-            self.waiting -= 1
+            await waiting.turn
+        except asyncio.CancelledError:
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+            elif not waiting.turn.cancelled() and waiting.turn.exception() is None:
+                self._give_turn()  # which it has got just before it left
+            raise
+
+    def _give_turn(self) -> None:
+        """Let the prediction that comes next have a turn that has ended."""
+        self._queue = [each for each in self._queue if not each.turn.done()]  # some have left
+        if not self._queue:
+            self._free += 1
+            return
+        first = min(self._queue, key=_Waiting.rank)
+        self._queue.remove(first)
+        first.turn.set_result(None)
+
+    def _full(self) -> TooManyRequests:
+        return TooManyRequests(
+            "queue_full",
+            f"{self.waiting} predictions wait for their turn, the most are {self._most_waiting}: "
+            "send the request again a little later",
+            retry_after=RETRY_SECONDS,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A prediction without a turn."""
+
+    share: Share
+    number: int
+    turn: "asyncio.Future[None]"
+
+    def rank(self) -> tuple[float, int]:
+        return self.share.level, self.number

@@ -56,3 +56,17 @@ def test_the_clients_that_were_seen_longest_ago_are_forgotten(clock, monkeypatch
     known.of("one")
     known.of("three")
     assert [known.of(name).recent for name in ("one", "two")] == [1, 0]
+
+
+def test_levels_compare_shares_whenever_each_is_asked(clock):
+    known = Shares(clock)
+    early, late = known.of("early"), known.of("late")
+    early.spend(8.0)
+    first = early.level
+    clock.now += HALF_LIFE
+    late.spend(3.0)
+    assert early.recent == pytest.approx(4)
+    assert early.level == first
+    assert known.of("new").level < late.level < early.level
+    late.spend(2.0)
+    assert late.level > early.level

@@ -127,3 +127,15 @@ def test_the_client_that_has_had_least_is_next_though_each_request_is_its_first(
         held.release()
         assert after.inside.wait(30)
     greedy.release()
+
+
+def test_requests_of_one_client_keep_their_order():
+    under_test, share = Turns(1, 1), Shares().of("one")
+    share.spend(3)
+    first = Held(under_test, Budget(share=share))
+    assert first.inside.wait(30)
+    later = [waiting(under_test, Budget(share=share)) for _ in range(4)]
+    for held, after in zip([first, *later], later, strict=False):
+        held.release()
+        assert after.inside.wait(30)
+    later[-1].release()

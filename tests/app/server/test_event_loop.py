@@ -156,12 +156,15 @@ def test_a_function_is_called_once_in_a_turn_and_anew_in_the_next():
 
 
 def test_a_request_is_told_nothing_older_than_itself():
-    changed = 0
+    changed, has_left = 0, asyncio.Event()
     looked = OncePerTurn(lambda: changed)
 
     async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1):
             writer.write(bytes([looked()]))
+        writer.close()
+        await writer.wait_closed()
+        has_left.set()
 
     async def ask() -> None:
         nonlocal changed
@@ -169,6 +172,7 @@ def test_a_request_is_told_nothing_older_than_itself():
         async with server:
             port = server.sockets[0].getsockname()[1]
             await asyncio.to_thread(change_and_ask, port)
+            await has_left.wait()
 
     def change_and_ask(port: int) -> None:
         nonlocal changed

@@ -55,6 +55,11 @@ class Budget:
             self._spent += seconds
         self.share.spend(seconds)
 
+    def end(self) -> None:
+        """Leave nothing to spend, as nobody waits any more; the client's share is as it was."""
+        with self._lock:
+            self._spent = inf
+
     @property
     def rank(self) -> tuple[float, float]:
         """The numbers that decide who comes first: what the client had lately, and this request."""

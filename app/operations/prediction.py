@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from math import inf
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -209,7 +208,7 @@ class Work:
         try:
             pixels = await self._pixels(selection, geometry, files)
         except asyncio.CancelledError:
-            self._budget.spend(inf)  # what is still to be decoded for nobody
+            self._budget.end()  # what is still to be decoded for nobody
             raise
         self.seconds["decode"] += perf_counter() - started
         found = iter(pixels)

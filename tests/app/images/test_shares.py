@@ -3,7 +3,7 @@
 import pytest
 
 from app.images import shares
-from app.images.budget import Budget
+from app.images.budget import Budget, OutOfBudget
 from app.images.shares import COSTLY_SECONDS, HALF_LIFE, Shares
 
 
@@ -70,3 +70,13 @@ def test_levels_compare_shares_whenever_each_is_asked(clock):
     assert known.of("new").level < late.level < early.level
     late.spend(2.0)
     assert late.level > early.level
+
+
+def test_a_request_whose_client_has_left_costs_the_client_nothing_more(clock):
+    share = Shares(clock).of("one")
+    budget = Budget(6.0, share=share)
+    budget.spend(1.0)
+    budget.end()
+    assert share.recent == pytest.approx(1)
+    with pytest.raises(OutOfBudget, match="used up"):
+        budget.allowance(1.0)

@@ -96,9 +96,10 @@ class SharedOrders:
             try:
                 self._decode(images, is_costly)
             finally:
-                with self._changed:
-                    self._costly_orders -= is_costly
-                    self._changed.notify_all()
+                if is_costly:  # the next one of such clients may go
+                    with self._changed:
+                        self._costly_orders -= 1
+                        self._changed.notify_all()
 
     def _lane(self) -> bool | None:
         """Return whether the next order is of costly clients; None if there is none."""

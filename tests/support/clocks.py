@@ -23,6 +23,15 @@ class Clock:
     offset = 0.0  # seconds
 
 
+class StandingClock:
+    """A clock that stands until a test moves it."""
+
+    time = 100.0  # seconds
+
+    def __call__(self) -> float:
+        return self.time
+
+
 @contextmanager
 def set_by_hand() -> Iterator[Clock]:
     """Let all code of the block that asks for the time of day have it from this clock."""

@@ -36,7 +36,7 @@ BYTES = ("application/octet-stream", "binary/octet-stream")
 LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
 OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
 IS_JSON = re.compile(r"application/([^/]+\+)?json")
-KEPT_QUERIES = 64  # as the same ones come again; a request's head bounds their size
+KEPT_QUERIES, KEPT_BYTES = 64, 2048  # of short queries, as the same ones come again
 FEW_BYTES = 64 * 2**10  # of text, parsed without a thread
 Fields = list[tuple[str, str]]
 
@@ -99,13 +99,15 @@ async def prediction_parser(request: Request) -> Parsing:
 
 def _of_one_image(query: bytes, body: bytes, settings: Settings) -> Parsing:
     images: list[bytes | Problem] = [body] if body else []
-    return Parsing(lambda: PredictionRequest(_from_query(query), images), len(query), settings)
+    read = _known_query if len(query) <= KEPT_BYTES else _from_query
+    return Parsing(lambda: PredictionRequest(read(query), images), len(query), settings)
 
 
-@lru_cache(KEPT_QUERIES)
 def _from_query(query: bytes) -> PredictionQuery:
-    """Return the query of a raw image; one model serves all requests that have it."""
     return _checked_fields(QueryParams(query).multi_items(), "query")
+
+
+_known_query = lru_cache(KEPT_QUERIES)(_from_query)  # one model serves all requests that have it
 
 
 def check_count(images: Sequence[object], settings: Settings) -> None:

@@ -134,7 +134,7 @@ class PredictionTurns:
         if self.waiting > self._most_waiting:
             last = max(self._queue, key=_Waiting.rank)
             self._queue.remove(last)
-            if not last.turn.done():  # it has left
+            if not last.turn.done():  # else its client has left
                 last.turn.set_exception(self._full())
         try:
             await waiting.turn

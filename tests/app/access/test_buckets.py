@@ -3,20 +3,12 @@
 import pytest
 
 from app.access.buckets import Buckets
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
+from tests.support.clocks import StandingClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StandingClock:
+    return StandingClock()
 
 
 def test_a_second_s_worth_can_be_taken_at_once_and_then_as_it_comes(clock):

@@ -5,20 +5,12 @@ import pytest
 from app.images import shares
 from app.images.budget import Budget, OutOfBudget
 from app.images.shares import COSTLY_SECONDS, HALF_LIFE, Shares
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import StandingClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StandingClock:
+    return StandingClock()
 
 
 def test_what_a_client_had_counts_for_all_its_requests_and_half_as_much_later(clock):
@@ -27,7 +19,7 @@ def test_what_a_client_had_counts_for_all_its_requests_and_half_as_much_later(cl
         Budget(share=known.of("one")).spend(seconds)
     assert known.of("one").recent == pytest.approx(4)
     assert known.of("other").recent == 0
-    clock.now += HALF_LIFE
+    clock.time += HALF_LIFE
     Budget(share=known.of("one")).spend(1.0)
     assert known.of("one").recent == pytest.approx(3)
 
@@ -44,7 +36,7 @@ def test_a_client_whose_image_was_heavy_is_costly_for_a_while(clock):
     known = Shares(clock)
     known.of("one").note_costly()
     assert (known.of("one").is_costly, known.of("other").is_costly) == (True, False)
-    clock.now += COSTLY_SECONDS
+    clock.time += COSTLY_SECONDS
     assert not known.of("one").is_costly
 
 
@@ -63,7 +55,7 @@ def test_levels_compare_shares_whenever_each_is_asked(clock):
     early, late = known.of("early"), known.of("late")
     early.spend(8.0)
     first = early.level
-    clock.now += HALF_LIFE
+    clock.time += HALF_LIFE
     late.spend(3.0)
     assert early.recent == pytest.approx(4)
     assert early.level == first

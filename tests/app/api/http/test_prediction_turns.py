@@ -62,15 +62,17 @@ def test_of_too_many_the_client_whose_images_took_most_is_refused():
     assert asyncio.run(ask()) == ["hostile", "modest", "hostile"]
 
 
-def test_a_turn_that_was_given_to_one_who_has_left_goes_to_the_next():
+@pytest.mark.parametrize("has_its_turn", [True, False])
+def test_one_who_leaves_gets_no_turn_and_takes_none_along(has_its_turn):
     async def ask() -> list[str]:
         queued = Queued(WAITING)
         queued.go.set()
         await queued.turns._take_turn(Share())
         second, third = queued.ask("second"), queued.ask("third")
         await asyncio.sleep(0)
-        queued.turns._give_turn()
-        second.cancel()
+        steps = [queued.turns._give_turn, second.cancel]
+        for step in steps if has_its_turn else reversed(steps):
+            step()
         with pytest.raises(asyncio.CancelledError):
             await second
         await third
@@ -79,20 +81,3 @@ def test_a_turn_that_was_given_to_one_who_has_left_goes_to_the_next():
         return queued.done
 
     assert asyncio.run(ask()) == ["third", "fourth"]
-
-
-def test_one_who_leaves_before_its_turn_gets_none():
-    async def ask() -> list[str]:
-        queued = Queued(WAITING)
-        queued.go.set()
-        await queued.turns._take_turn(Share())
-        second, third = queued.ask("second"), queued.ask("third")
-        await asyncio.sleep(0)
-        second.cancel()
-        queued.turns._give_turn()
-        with pytest.raises(asyncio.CancelledError):
-            await second
-        await third
-        return queued.done
-
-    assert asyncio.run(ask()) == ["third"]

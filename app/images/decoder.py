@@ -29,6 +29,7 @@ from app.images.worker import Answer
 from tangent.backbones.geometry import Geometry
 
 WORKERS, HEAVY = 4, 1  # images decoded at a time, and those of them that may be heavy
+COSTLY_NICENESS = 5  # of workers for what may be costly; a third of the processor time of others
 
 
 class Limits(image_files.Limits, Protocol):
@@ -52,19 +53,21 @@ class Request(NamedTuple):
     order: dict[str, Any]
     budget: Budget
     interruptions: int  # of the decoder when the call began
+    is_apart: bool = False  # not to end a worker that others use
 
 
 class Decoder:
     """Decodes images for any number of threads, in at most WORKERS processes.
 
-    Workers start on demand, and stay. Each call takes the budget of its request, and raises
-    NotReady (`decoding_busy`, as `Turns.turn`, and `service_stopping`).
+    Workers start on demand, and stay. Heavy images, and those of clients who sent one lately, have
+    workers of their own, as they may end them. Each call takes the budget of its request, and
+    raises NotReady (`decoding_busy`, as `Turns.turn`, and `service_stopping`).
     """
 
     def __init__(self, limits: Limits, *, heavy: int = HEAVY) -> None:
         """Start no worker yet; `heavy` of the images decoded at a time may be heavy."""
         self._limits, self._turns = limits, Turns(WORKERS, heavy)
-        self._idle: list[WorkerProcess] = []
+        self._idle: dict[bool, list[WorkerProcess]] = {False: [], True: []}  # by: for costly ones?
         self._busy: set[WorkerProcess] = set()
         self._lock, self._interruptions = Lock(), 0
         # A worker dies with the thread that started it, so one thread starts all.
@@ -91,17 +94,23 @@ class Decoder:
         ]
 
     def pixels_together(
-        self, files: Sequence[bytes], geometry: Geometry, budgets: Sequence[Budget]
+        self,
+        files: Sequence[bytes],
+        geometry: Geometry,
+        budgets: Sequence[Budget],
+        *,
+        is_apart: bool,
     ) -> list[np.ndarray | BadImage | None]:
         """Return the pixels of small files of several requests, by one order to a worker.
 
         Each takes from the budget at its place. None for a file that needs an order of its own, or
         if there is one alone, that is heavy. The last ones may be left out, so that no order takes
-        long.
+        long. The worker is one for costly images with `is_apart`.
         """
         first = min(budgets, key=lambda budget: budget.rank)
         # The order waits as the first of them would; each pays for its own image below.
-        request = Request(order_of(geometry), Budget(share=first.share.copy()), self._interruptions)
+        budget = Budget(share=first.share.copy())
+        request = Request(order_of(geometry), budget, self._interruptions, is_apart)
         try:
             answers = self._light(request, files)
         except Died:  # one of them is heavy or crashes the decoder
@@ -109,8 +118,7 @@ class Decoder:
         found: list[np.ndarray | BadImage | None] = []
         for answer, budget in zip(answers, budgets, strict=False):
             budget.spend(answer[0]["seconds"])
-            if "heavy" in answer[0]:
-                budget.share.note_costly()
+            budget.share.note(is_heavy="heavy" in answer[0])
             if "reason" in answer[0]:
                 found.append(BadImage(answer[0]["reason"], answer[0]["pixels"]))
             else:
@@ -150,7 +158,8 @@ class Decoder:
         atexit.unregister(self.close)
         self.interrupt()
         with self._lock:
-            idle, self._idle = self._idle, []
+            idle = [*self._idle[False], *self._idle[True]]
+            self._idle = {False: [], True: []}
         for worker in idle:
             worker.kill()
         self._starter.shutdown()
@@ -197,7 +206,7 @@ class Decoder:
     def _settled(self, request: Request, file: bytes, answer: Answer) -> Answer | BadImage:
         """Return the answer; that of an image which proved heavy comes from another try."""
         if "heavy" in answer[0]:
-            request.budget.share.note_costly()
+            request.budget.share.note(is_heavy=True)
             try:
                 answer = self._heavy(request, file)
             except TooExpensive as refusal:
@@ -239,7 +248,8 @@ class Decoder:
             NotReady: `service_stopping` if the decoder is interrupted before the block ends.
         """
         with self._turns.turn(request.budget, is_heavy=is_heavy):
-            worker = self._idle_worker() or self._started()
+            is_costly = is_heavy or request.is_apart or request.budget.share.is_costly
+            worker = self._idle_worker(is_costly) or self._started(is_costly)
             with self._lock:
                 self._busy.add(worker)
             try:
@@ -249,18 +259,19 @@ class Decoder:
                 with self._lock:
                     self._busy.remove(worker)
                     if worker.is_alive:
-                        self._idle.append(worker)
+                        self._idle[is_costly].append(worker)
                 self._check_uninterrupted(request)
 
-    def _idle_worker(self) -> WorkerProcess | None:
+    def _idle_worker(self, is_costly: bool) -> WorkerProcess | None:
         while True:
             with self._lock:
-                worker = self._idle.pop() if self._idle else None
+                worker = self._idle[is_costly].pop() if self._idle[is_costly] else None
             if worker is None or not worker.has_ended():
                 return worker
 
-    def _started(self) -> WorkerProcess:
-        return self._starter.submit(WorkerProcess, self._limits).result()
+    def _started(self, is_costly: bool) -> WorkerProcess:
+        niceness = COSTLY_NICENESS if is_costly else 0
+        return self._starter.submit(WorkerProcess, self._limits, niceness).result()
 
     def _check_uninterrupted(self, request: Request) -> None:
         if self._interruptions != request.interruptions:

@@ -34,15 +34,18 @@ class WorkerProcess:
     It dies with the thread that makes this object.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, niceness: int = 0) -> None:
+        """Start it; others get processors before a worker with a higher niceness does."""
         self.is_alive = True
-        given = os.getpid(), limits.max_image_bytes, limits.max_image_pixels
+        given = os.getpid(), limits.max_image_bytes, limits.max_image_pixels, niceness
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, *map(str, given)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C in a terminal is the parent's to handle
+            # Ctrl-C in a terminal is the parent's to handle. Not a session: Linux may share the
+            # processors among sessions, and a worker would get as much as the rest of the service.
+            process_group=0,
         )
 
     @property

@@ -15,7 +15,7 @@ from time import monotonic
 
 HALF_LIFE = 10.0  # seconds, after which half of what a client had is forgotten
 COSTLY_SECONDS = 30.0  # after an image that proved heavy, in which others of its client may be too
-MAX_CLIENTS = 1000  # remembered; beyond, those that were seen longest ago are forgotten
+MAX_CLIENTS = 10_000  # remembered; beyond, those that were seen longest ago are forgotten
 
 
 class Share:
@@ -25,6 +25,7 @@ class Share:
         self._clock, self._lock = clock, Lock()
         self._spent, self._at = 0.0, clock()
         self._costly_until = self._at
+        self.is_proven = False  # its last image was light
 
     @property
     def recent(self) -> float:
@@ -44,14 +45,17 @@ class Share:
             self._spent, self._at = self._now() + seconds, self._clock()
 
     def copy(self) -> "Share":
-        """Return another one with as much."""
+        """Return another one with as much, and as costly."""
         made = Share(self._clock)
         made.spend(self.recent)
+        made._costly_until = self._costly_until
         return made
 
-    def note_costly(self) -> None:
-        """Note that one of the client's images has just proved heavy."""
-        self._costly_until = self._clock() + COSTLY_SECONDS
+    def note(self, *, is_heavy: bool) -> None:
+        """Note that one of the client's images has just proved heavy or light."""
+        self.is_proven = not is_heavy
+        if is_heavy:
+            self._costly_until = self._clock() + COSTLY_SECONDS
 
     @property
     def is_costly(self) -> bool:

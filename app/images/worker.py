@@ -164,9 +164,10 @@ def carried_out(
 
 
 def main() -> None:
-    """Serve the parent, whose process id is the first argument; the others are the limits."""
-    parent, max_bytes, max_pixels = map(int, sys.argv[1:])
+    """Serve the parent: its process id, two limits and this process's niceness are given."""
+    parent, max_bytes, max_pixels, niceness = map(int, sys.argv[1:])
     die_with_parent(parent)
+    os.nice(niceness)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's, which has images to finish
     limits = SimpleNamespace(max_image_bytes=max_bytes, max_image_pixels=max_pixels)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import tangent
+from app.inference.engine.makings import Making, Makings
 from app.inference.engine.orders import Answers, Order
 from app.inference.models import Calibrated, Copies, Model, Passed
 from tangent.backbones.features import in_fixed_batches
@@ -57,7 +58,7 @@ class Calibrations:
         self._most_bytes = most_bytes
         self._lock = Lock()
         self._kept: OrderedDict[Model, Kept] = OrderedDict()
-        self.forgettings = 0  # calls of forget and clear
+        self._makings = Makings()
 
     def get(self, model: Model) -> Calibration | None:
         """Return the model's calibration, if it is in memory."""
@@ -79,16 +80,21 @@ class Calibrations:
         alike = (kept for other, kept in self._kept.items() if _members(other) == members)
         return next(alike, None)
 
-    def keep(
-        self, model: Model, calibration: Calibration, examples: Examples, forgettings: int
-    ) -> None:
-        """Keep the calibration; those that were asked for longest ago make room.
+    def begin(self, model: Model) -> Making:
+        """Begin to calibrate the model."""
+        with self._lock:
+            return self._makings.begin(_hashes(model))
 
-        One that a deletion may have overtaken is not kept: `forgettings` as it was at the begin.
-        Models of the same components have the same leverage: one is kept for all.
+    def keep(
+        self, model: Model, calibration: Calibration, examples: Examples, making: Making
+    ) -> None:
+        """Keep the calibration unless a deletion has overtaken it since it was begun.
+
+        Those that were asked for longest ago make room. Models of the same components have the
+        same leverage: one is kept for all.
         """
         with self._lock:
-            if forgettings != self.forgettings:
+            if making.is_overtaken:
                 return
             alike = self._alike(model)
             if alike is not None and alike.calibration.leverage is not None:
@@ -106,7 +112,7 @@ class Calibrations:
     def forget(self, shas: Collection[str]) -> None:
         """Drop every calibration with one of these components."""
         with self._lock:
-            self.forgettings += 1
+            self._makings.overtake(shas)
             for model in [model for model in self._kept if _hashes(model) & set(shas)]:
                 del self._kept[model]
 
@@ -118,7 +124,7 @@ class Calibrations:
     def clear(self) -> None:
         """Drop everything."""
         with self._lock:
-            self.forgettings += 1
+            self._makings.overtake_all()
             self._kept.clear()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 
 import tangent
+from app.inference.engine.makings import Makings
 from app.inference.engine.metrics import EngineMetrics
 from app.inference.models import Source
 from app.inference.shared_calls import SharedCalls
@@ -23,6 +24,10 @@ def key_of(space: tangent.Space, parts: Parts, rule: str) -> Key:
     """Return exactly the values that determine a composed delta."""
     found = [(source.sha256, weight) for source, weight in parts]
     return space.fingerprint, rule, tuple(sorted(found, key=str))
+
+
+def _shas(key: Key) -> set[str]:
+    return {sha for sha, _ in key[2]}
 
 
 def size_of(delta: tangent.Delta) -> int:
@@ -43,7 +48,7 @@ class ComposedDeltas:
         self._calls = SharedCalls[tangent.Delta]()
         self._deltas: OrderedDict[Key, tangent.Delta] = OrderedDict()
         self._bytes = 0
-        self._forgettings = 0  # calls of forget and clear
+        self._makings = Makings()
 
     def get(self, space: tangent.Space, parts: Parts, rule: str) -> tangent.Delta:
         """Return the composed delta, from memory or from the components' files."""
@@ -64,11 +69,11 @@ class ComposedDeltas:
 
     def _composed(self, space: tangent.Space, parts: Parts, rule: str, key: Key) -> tangent.Delta:
         with self._lock:
-            forgettings = self._forgettings
+            making = self._makings.begin(_shas(key))
         with self._composing:
             delta = self._incremental.compose(space, parts, rule)
         with self._lock:
-            if forgettings == self._forgettings:
+            if not making.is_overtaken:
                 self._keep(key, delta)
         return delta
 
@@ -88,9 +93,9 @@ class ComposedDeltas:
         """
         gone = set(shas)
         with self._composing, self._lock:
-            self._forgettings += 1
+            self._makings.overtake(gone)
             self._incremental.forget(gone)
-            found = [key for key in self._deltas if gone & {sha for sha, _ in key[2]}]
+            found = [key for key in self._deltas if gone & _shas(key)]
             self._drop(found)
         return bool(found)
 
@@ -98,13 +103,13 @@ class ComposedDeltas:
         """Return whether anything in memory has one of these components in it."""
         gone = set(shas)
         with self._composing, self._lock:
-            found = any(gone & {sha for sha, _ in key[2]} for key in self._deltas)
+            found = any(gone & _shas(key) for key in self._deltas)
             return found or self._incremental.holds(gone)
 
     def clear(self) -> bool:
         """Drop everything; return whether there was any delta."""
         with self._composing, self._lock:
-            self._forgettings += 1
+            self._makings.overtake_all()
             self._incremental.clear()
             found = list(self._deltas)
             self._drop(found)

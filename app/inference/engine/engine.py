@@ -223,19 +223,20 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
     def calibrate_again(self, model: Model) -> bool:
         """Calibrate it by what other weights of its components were calibrated by, if any were.
 
-        Raises as `compose`.
+        A model that is calibrated is left as it is. Raises as `compose`.
         """
+        is_calibrated = self._calibrations.get(model) is not None
         examples = self._calibrations.examples(model)
-        if examples is not None:
+        if examples is not None and not is_calibrated:
             self._calibrate(model, examples)
         return examples is not None
 
     def _calibrate(self, model: Model, examples: calibrations.Examples) -> None:
-        forgettings = self._calibrations.forgettings
+        making = self._calibrations.begin(model)
         space = self.opened(model.space)
         components = [self._loaded.get(source) for source, _ in model.parts]
         found = calibrations.made(space, model, components, examples)
-        self._calibrations.keep(model, found, examples, forgettings)
+        self._calibrations.keep(model, found, examples, making)
 
     def attribution(self, model: Model, pixels: Pixels) -> Attributed:
         """Return the attribution of the model's answer to its parts.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tangent
 from app.files import component_files
 from app.files.blobs import LocalBlobs
+from app.inference.engine.makings import Making, Makings
 from app.inference.models import Source
 
 MAX_LOADED = 512  # each keeps a mapping, whose pages the system may take back
@@ -28,7 +29,7 @@ class LoadedComponents:
         self._blobs = blobs
         self._lock = Lock()
         self._loaded: OrderedDict[Source, Loaded] = OrderedDict()
-        self._forgettings = 0
+        self._makings = Makings()
 
     def get(self, source: Source) -> tangent.Component:
         """Return the component, mapped; a file that was written since is read again.
@@ -37,16 +38,18 @@ class LoadedComponents:
             DamagedFile: also when a component was deleted by another process in between.
         """
         with self._lock:
-            known, forgettings = self._loaded.get(source), self._forgettings
+            known = self._loaded.get(source)
         if known is not None and known.state == self._state(source):
             with self._lock:
                 if source in self._loaded:
                     self._loaded.move_to_end(source)
             return known.component
+        with self._lock:
+            making = self._makings.begin([source.sha256])
         state = self._state(source)
         component = self.read(source)
         if state is not None and state == self._state(source):
-            self._keep(source, Loaded(component, state), forgettings)
+            self._keep(source, Loaded(component, state), making)
         return component
 
     def read(self, source: Source) -> tangent.Component:
@@ -60,7 +63,7 @@ class LoadedComponents:
     def forget(self, shas: Collection[str]) -> None:
         """Drop the components with these SHA-256."""
         with self._lock:
-            self._forgettings += 1
+            self._makings.overtake(shas)
             for source in [each for each in self._loaded if each.sha256 in shas]:
                 del self._loaded[source]
 
@@ -72,12 +75,12 @@ class LoadedComponents:
     def clear(self) -> None:
         """Drop all components."""
         with self._lock:
-            self._forgettings += 1
+            self._makings.overtake_all()
             self._loaded.clear()
 
-    def _keep(self, source: Source, loaded: Loaded, forgettings: int) -> None:
+    def _keep(self, source: Source, loaded: Loaded, making: Making) -> None:
         with self._lock:
-            if forgettings == self._forgettings:  # else a deletion may have overtaken the reading
+            if not making.is_overtaken:
                 self._loaded[source] = loaded
                 if len(self._loaded) > MAX_LOADED:
                     self._loaded.popitem(last=False)

@@ -40,7 +40,7 @@ def under_test() -> Iterator[Decoder]:
 
 
 def only_worker(under_test: Decoder) -> int:
-    (worker,) = under_test._idle
+    (worker,) = [*under_test._idle[False], *under_test._idle[True]]
     return worker._process.pid
 
 

@@ -31,19 +31,24 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoder, self.go, self.orders = Decoder(Limits()), Event(), []
         self.begun = Semaphore(0)  # orders, those that wait for `go` too
+        self.shares = Shares()
+        self.shares.of("known").note(is_heavy=False)
         together = Decoder.pixels_together
 
-        def held(decoder, files, *given):
+        def held(decoder, files, *given, **named):
             self.begun.release()
             assert self.go.wait(SECONDS)
             self.orders.append(len(files))
-            return together(decoder, files, *given)
+            return together(decoder, files, *given, **named)
 
         monkeypatch.setattr(Decoder, "pixels_together", held)
         self.shared = SharedOrders(self.decoder)
 
+    def budget(self, client: str = "known") -> Budget:
+        return Budget(6.0, share=self.shares.of(client))
+
     def ask(self, file: bytes, geometry: Geometry = GEOMETRY, budget=None) -> "Future":
-        return self.shared.pixels(file, geometry, budget or Budget(6.0))
+        return self.shared.pixels(file, geometry, budget or self.budget())
 
 
 @pytest.fixture
@@ -81,7 +86,9 @@ def test_images_of_several_geometries_do_not_share_an_order(stage):
 
 def test_a_bad_image_or_one_that_kills_its_worker_is_its_own_fault_alone(stage):
     good = [noise(number) for number in range(6)]
-    budgets = [Budget(6.0) for _ in range(8)]
+    for name in "abcdefgh":
+        stage.shares.of(name).note(is_heavy=False)
+    budgets = [stage.budget(name) for name in "abcdefgh"]
     files = [*good[:3], b"no image", HEAVY, *good[3:]]
     asked = [stage.ask(*each) for each in zip(files, [GEOMETRY] * 8, budgets, strict=True)]
     stage.go.set()
@@ -109,8 +116,8 @@ def test_an_image_of_a_client_that_has_left_is_not_decoded(stage):
 def test_images_that_an_order_leaves_out_are_in_the_next_one(stage, monkeypatch):
     together = Decoder.pixels_together
 
-    def few(decoder, files, geometry, budgets):
-        return together(decoder, files[:2], geometry, budgets)
+    def few(decoder, files, geometry, budgets, **named):
+        return together(decoder, files[:2], geometry, budgets, **named)
 
     monkeypatch.setattr(Decoder, "pixels_together", few)
     stage.go.set()
@@ -120,7 +127,7 @@ def test_images_that_an_order_leaves_out_are_in_the_next_one(stage, monkeypatch)
 
 
 def test_at_the_end_of_the_service_those_that_wait_are_told(stage, monkeypatch):
-    def stopped(*given):
+    def stopped(*given, **named):
         raise NotReady("service_stopping", "the service is stopping: send the request again")
 
     monkeypatch.setattr(Decoder, "pixels_together", stopped)
@@ -129,16 +136,12 @@ def test_at_the_end_of_the_service_those_that_wait_are_told(stage, monkeypatch):
 
 
 def test_images_of_clients_that_sent_heavy_ones_go_apart_one_order_at_a_time(stage):
-    shares = Shares()
-    shares.of("hostile").note_costly()
+    stage.shares.of("hostile").note(is_heavy=True)
     first = []
     for number in range(ORDERS):
         first.append(stage.ask(noise(number)))
         assert stage.begun.acquire(timeout=SECONDS)
-    costly = [
-        stage.ask(noise(10 + number), budget=Budget(6.0, share=shares.of("hostile")))
-        for number in range(3)
-    ]
+    costly = [stage.ask(noise(10 + number), budget=stage.budget("hostile")) for number in range(3)]
     light = [stage.ask(noise(20 + number)) for number in range(3)]
     stage.go.set()
     for found in (*first, *costly, *light):
@@ -155,10 +158,8 @@ def test_no_light_image_waits_behind_heavy_ones_that_wait_for_their_turn(stage, 
         return BadImage("heavy", 0)
 
     monkeypatch.setattr(Decoder, "heavy_pixels", waits)
-    share = Shares().of("hostile")
     asked = [
-        stage.ask(jpeg_of_scans(1000, 1000, 2000), budget=Budget(6.0, share=share))
-        for _ in range(3)
+        stage.ask(jpeg_of_scans(1000, 1000, 2000), budget=stage.budget("hostile")) for _ in range(3)
     ]
     good = stage.ask(noise(1))
     stage.go.set()
@@ -169,4 +170,48 @@ def test_no_light_image_waits_behind_heavy_ones_that_wait_for_their_turn(stage, 
     may_end.set()
     assert all(isinstance(each.result(SECONDS), BadImage) for each in asked)
     assert len(heavy) == 3
-    assert share.is_costly
+    assert stage.shares.of("hostile").is_costly
+
+
+def test_of_a_new_client_one_image_is_tried_and_then_the_others_go_together(stage):
+    asked = [stage.ask(noise(number), budget=stage.budget("new")) for number in range(9)]
+    assert stage.begun.acquire(timeout=SECONDS)
+    stage.go.set()
+    assert all(each.result(SECONDS).shape == (8, 8, 3) for each in asked)
+    assert stage.orders[0] == 1
+    assert sum(stage.orders) == 9 and len(stage.orders) <= 1 + ORDERS
+
+
+def test_a_flood_of_a_new_client_ends_no_worker_that_has_images_of_others(stage, monkeypatch):
+    monkeypatch.setattr(Decoder, "heavy_pixels", lambda *given: BadImage("heavy", 0))
+    stage.go.set()
+    stage.ask(noise(1)).result(SECONDS)
+    (worker,) = stage.decoder._idle[False]
+    costly = jpeg_of_scans(1000, 1000, 2000)
+    asked = [stage.ask(costly, budget=stage.budget("hostile")) for _ in range(20)]
+    good = [stage.ask(noise(2 + number)) for number in range(20)]
+    assert all(each.result(SECONDS).shape == (8, 8, 3) for each in good)
+    assert all(isinstance(each.result(SECONDS), BadImage) for each in asked)
+    assert not worker.has_ended()
+    assert worker in stage.decoder._idle[False]
+
+
+def test_a_known_client_that_turns_hostile_takes_nobody_along_twice(stage, monkeypatch):
+    monkeypatch.setattr(Decoder, "heavy_pixels", lambda *given: BadImage("heavy", 0))
+    stage.shares.of("turned").note(is_heavy=False)
+    first = []
+    for number in range(ORDERS):
+        first.append(stage.ask(noise(number)))
+        assert stage.begun.acquire(timeout=SECONDS)
+    costly = jpeg_of_scans(1000, 1000, 2000)
+    asked = [
+        (stage.ask(noise(10 + number)), stage.ask(costly, budget=stage.budget("turned")))
+        for number in range(6)
+    ]
+    stage.go.set()
+    assert all(each.result(SECONDS).shape == (8, 8, 3) for each in first)
+    for good, heavy in asked:
+        assert good.result(SECONDS).shape == (8, 8, 3)
+        assert isinstance(heavy.result(SECONDS), BadImage)
+    assert sorted(stage.orders, reverse=True)[0] == 12
+    assert 1 + sum(size > 1 for size in stage.orders) <= 3, "the others go together again"

@@ -34,10 +34,21 @@ def test_a_copy_has_as_much_and_what_it_spends_is_its_own(clock):
 
 def test_a_client_whose_image_was_heavy_is_costly_for_a_while(clock):
     known = Shares(clock)
-    known.of("one").note_costly()
+    known.of("one").note(is_heavy=True)
     assert (known.of("one").is_costly, known.of("other").is_costly) == (True, False)
     clock.time += COSTLY_SECONDS
     assert not known.of("one").is_costly
+
+
+def test_a_client_is_proven_by_a_light_image_until_one_is_heavy(clock):
+    share = Shares(clock).of("one")
+    assert not share.is_proven
+    share.note(is_heavy=False)
+    assert share.is_proven
+    share.note(is_heavy=True)
+    assert not share.is_proven
+    clock.time += COSTLY_SECONDS
+    assert (share.is_costly, share.is_proven) == (False, False)
 
 
 def test_the_clients_that_were_seen_longest_ago_are_forgotten(clock, monkeypatch):

@@ -64,3 +64,21 @@ def test_a_deletion_frees_its_component_and_no_other(blobs, source, reads, tmp_p
     assert loaded.get(other) is kept
     assert loaded.get(source) is not first
     assert len(reads) == 3
+
+
+@pytest.mark.parametrize(("is_its_own", "reads_needed"), [(True, 2), (False, 1)])
+def test_only_a_deletion_of_its_own_loses_what_is_being_read(
+    blobs, source, reads, monkeypatch, is_its_own, reads_needed
+):
+    loaded, load = LoadedComponents(blobs), component_files.load
+    gone = source.sha256 if is_its_own else "0" * 64
+
+    def overtaken(*given):
+        loaded.forget([gone])
+        return load(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(component_files, "load", overtaken)
+        loaded.get(source)
+    loaded.get(source)
+    assert len(reads) == reads_needed

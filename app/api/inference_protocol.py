@@ -118,7 +118,7 @@ async def infer(
             raise too_many_values()
         return tensors.read(body, length, parts.settings.max_prediction_images)
 
-    async def answer() -> Response:
+    async def answer(_waited: float) -> Response:
         asked = read() if len(body) <= FEW_BYTES else await turns.call(read)
         check_count(asked.images, parts.settings)
         parts.count_images(len(asked.images))

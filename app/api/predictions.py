@@ -48,10 +48,11 @@ async def predict(
     """
     turns, share = threads.predictions, parts.share_of(address_of(request.scope))
 
-    async def answer() -> Response:
+    async def answer(waited: float) -> Response:
         asked = await parsing.result(turns.call)
         parts.count_images(len(asked.images))
         work = Work(parts, ticket, asked.query, asked.images, turns, share)
+        work.seconds["turn"] = waited
 
         async def make() -> Response:
             prediction = await work.predict()

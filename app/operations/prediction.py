@@ -48,7 +48,7 @@ from tangent_composer.schemas.answers import CalibrationOut, RefinementOut
 from tangent_composer.schemas.predictions import PredictionQuery
 from tangent_composer.schemas.privacy import PrivacySpentOut
 
-STEPS = ("queue", "decode", "compose", "forward")
+STEPS = ("turn", "queue", "decode", "calibrate", "compose", "forward")
 ENGINE_SECONDS = 120.0  # for the passes of one prediction, with their waiting
 FEW_RANKED = 500  # labels of all images, ranked without a thread
 Image = bytes | np.ndarray | Problem  # a file, pixels of the space's size, or what is wrong with it
@@ -187,8 +187,8 @@ class Work:
         passed = await self._judged(model, good, judged_by) if good else None
         if passed and judged_by and (named := self.query.calibration_dataset):
             fit = partial(named_calibration.calibrated_by, self.parts, judged_by, model, named)
-            self._named = await self._call(fit)
-            passed = named_calibration.with_temperature(passed, self._named)
+            fitted = await self._call(partial(self._timed, "calibrate", fit))
+            self._named, passed = fitted, named_calibration.with_temperature(passed, fitted)
         return Through(selection, self._inputs, passed)
 
     async def _judged(self, model: Model, good: list[Any], judge: Judge | None) -> Passed:
@@ -198,7 +198,8 @@ class Work:
             if judge is None or passed.calibration is not None:
                 return passed
             if left:
-                await self._call(partial(calibration.calibrate, self.parts, judge))
+                make = partial(calibration.calibrate, self.parts, judge)
+                await self._call(partial(self._timed, "calibrate", make))
         raise calibration.overtaken()
 
     async def _decoded(self, selection: Selection, geometry: Geometry) -> list[Any]:

@@ -123,8 +123,10 @@ class AnsweringComponent(UsedComponent):
 class Timing(BaseModel):
     """The milliseconds of each part of the work; batches are shared with other requests."""
 
+    turn_ms: float = 0.0
     queue_ms: float
     decode_ms: float
+    calibrate_ms: float = 0.0
     compose_ms: float
     forward_ms: float
 
@@ -191,7 +193,14 @@ class PredictionOut(BaseModel):
                         "leave_one_out": [{"id": "cmp_0190", "predictions": None}],
                     }
                 ],
-                "timing": {"queue_ms": 0.2, "decode_ms": 0.8, "compose_ms": 0.1, "forward_ms": 9.7},
+                "timing": {
+                    "turn_ms": 0.0,
+                    "queue_ms": 0.2,
+                    "decode_ms": 0.8,
+                    "calibrate_ms": 0.0,
+                    "compose_ms": 0.1,
+                    "forward_ms": 9.7,
+                },
             }
         }
     )

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 from typing import Any, TypeVar
 
 import anyio
@@ -95,9 +96,11 @@ class PredictionTurns:
             raise
 
     async def run(
-        self, ticket: Ticket, share: Share, make: Callable[[], Awaitable[Response]]
+        self, ticket: Ticket, share: Share, make: Callable[[float], Awaitable[Response]]
     ) -> Response:
         """Return the answer that `make` makes in its turn, unless the client leaves before.
+
+        `make` is given the seconds for which the turn was waited for.
 
         The client whose images took least lately comes next; of too many that wait, the one whose
         images took most is refused.
@@ -114,9 +117,9 @@ class PredictionTurns:
 
         with ticket.when_client_leaves(leave):
             try:
-                await self._take_turn(share)
+                waited = await self._take_turn(share)
                 try:
-                    return await make()
+                    return await make(waited)
                 finally:
                     self._give_turn()
             except asyncio.CancelledError:
@@ -125,10 +128,12 @@ class PredictionTurns:
                 task.uncancel()
                 return Response(status_code=CLIENT_HAS_LEFT)
 
-    async def _take_turn(self, share: Share) -> None:
+    async def _take_turn(self, share: Share) -> float:
+        """Take a turn; return the seconds until there was one."""
         if self._free:
             self._free -= 1
-            return
+            return 0.0
+        began = monotonic()
         waiting = _Waiting(share, next(self._numbers), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self.waiting > self._most_waiting:
@@ -138,6 +143,7 @@ class PredictionTurns:
                 last.turn.set_exception(self._full())
         try:
             await waiting.turn
+            return monotonic() - began
         except asyncio.CancelledError:
             if waiting in self._queue:
                 self._queue.remove(waiting)

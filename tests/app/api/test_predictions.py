@@ -104,9 +104,13 @@ def test_the_answer_says_what_it_was_made_from(two: TwoComponents) -> None:
     for part in document["components"]:
         about = two.service.client.get(f"/v1/components/{part['id']}").json()
         assert part["sha256"] == about["sha256"]
-    assert set(document["timing"]) == {"queue_ms", "decode_ms", "compose_ms", "forward_ms"}
+    phases = ["turn", "queue", "decode", "calibrate", "compose", "forward"]
+    assert list(document["timing"]) == [f"{phase}_ms" for phase in phases]
+    assert document["timing"]["calibrate_ms"] > 0, "the first answer of a selection calibrates it"
+    again = two.post(image("cat", 90), rule="average").json()
+    assert again["timing"]["calibrate_ms"] == 0
     steps = [step.partition(";dur=")[0] for step in answer.headers["server-timing"].split(", ")]
-    assert steps == ["queue", "decode", "compose", "forward"]
+    assert steps == phases
 
 
 def test_a_named_composition_answers_with_its_version(two: TwoComponents) -> None:

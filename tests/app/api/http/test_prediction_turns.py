@@ -18,10 +18,11 @@ class Queued:
 
     def __init__(self, waiting: int) -> None:
         self.turns, self.shares, self.done = PredictionTurns(1, waiting), Shares(), []
-        self.go = asyncio.Event()
+        self.go, self.waited = asyncio.Event(), []
 
     def ask(self, client: str) -> "asyncio.Task[Response]":
-        async def make() -> Response:
+        async def make(waited: float) -> Response:
+            self.waited.append(waited)
             await self.go.wait()
             self.done.append(client)
             return Response(client)
@@ -42,6 +43,20 @@ def test_the_client_whose_images_took_least_has_the_next_turn():
         return queued.done
 
     assert asyncio.run(ask()) == ["hostile", "modest", "hostile", "hostile"]
+
+
+def test_a_prediction_learns_for_how_long_it_has_waited():
+    async def ask() -> list[float]:
+        queued = Queued(WAITING)
+        asked = [queued.ask(client) for client in ("one", "two")]
+        await asyncio.sleep(0.1)
+        queued.go.set()
+        await asyncio.gather(*asked)
+        return queued.waited
+
+    first, second = asyncio.run(ask())
+    assert first == 0
+    assert second >= 0.05
 
 
 def test_of_too_many_the_client_whose_images_took_most_is_refused():

@@ -52,7 +52,12 @@ def make_again(
     """
     command, end = [sys.executable, "-m", MODULE, str(os.getpid())], monotonic() + seconds
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+        # Not a session: Linux may share the processors among them whatever the niceness.
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        process_group=0,
     )
     assert process.stdin is not None and process.stdout is not None
     try:

@@ -133,6 +133,16 @@ def test_a_worker_that_is_stopped_does_not_hold_its_request_for_ever(under_test,
     assert only_worker(under_test) != stopped
 
 
+def test_workers_share_the_processors_as_the_service_does_and_costly_ones_come_last(under_test):
+    under_test.examine([costly_images.jpeg_of_scans(1000, 1000, 2000)], Budget())
+    examined(under_test, noise(1))
+    (light,), (costly,) = under_test._idle[False], under_test._idle[True]
+    for worker, niceness in ((light, 0), (costly, decoders.COSTLY_NICENESS)):
+        assert os.getsid(worker.pid) == os.getsid(0)
+        assert os.getpgid(worker.pid) == worker.pid, "Ctrl-C is for the service alone"
+        assert os.getpriority(os.PRIO_PROCESS, worker.pid) == niceness
+
+
 def test_a_worker_that_cannot_start_is_our_fault_not_the_images(under_test, monkeypatch):
     monkeypatch.setattr(process.sys, "executable", "/bin/false")
     for files in ([noise(1)], [noise(1), noise(2)]):

@@ -16,7 +16,6 @@ import numpy as np
 from app.images.budget import Budget
 from app.images.image_files import BadImage
 from app.images.orders import MAX_TOGETHER, MAX_TOGETHER_BYTES
-from app.images.shares import Share
 from tangent.backbones.geometry import Geometry
 
 Pixels = np.ndarray | BadImage
@@ -55,14 +54,14 @@ class Order(NamedTuple):
 class Lanes:
     """The images that wait; every call is made under one lock of its caller's.
 
-    Lanes take turns. Of orders apart there are at most so many at a time.
+    Lanes take turns, and one order at a time goes apart: of a new client's images the others wait
+    until one has shown what they may cost.
     """
 
-    def __init__(self, apart: int) -> None:
+    def __init__(self) -> None:
         self._lanes = {lane: deque[Image]() for lane in Lane}
         self._order = list(Lane)  # the lane that had no turn for longest comes first
-        self._free = apart
-        self._tried = set[Share]()  # of clients, by one of their images that is under way
+        self._is_apart = False  # is such an order under way?
 
     def __len__(self) -> int:
         return sum(len(images) for images in self._lanes.values())
@@ -80,30 +79,20 @@ class Lanes:
     def take(self) -> Order | None:
         """Take the images of the next order; None if none can go now."""
         for lane in self._order:
-            is_apart = lane is not Lane.PROVEN
-            images = self._single(lane) if is_apart else _together(self._lanes[lane])
-            if images:
-                self._order.remove(lane)
-                self._order.append(lane)
-                return Order(images, is_apart)
+            waiting, goes_apart = self._lanes[lane], lane is not Lane.PROVEN
+            if not waiting or (goes_apart and self._is_apart):
+                continue
+            images = [waiting.popleft()] if goes_apart else _together(waiting)
+            self._is_apart |= goes_apart
+            self._order.remove(lane)
+            self._order.append(lane)
+            return Order(images, goes_apart)
         return None
-
-    def _single(self, lane: Lane) -> list[Image]:
-        """Take the first image whose client has none under way, if an order may go apart."""
-        waiting = self._lanes[lane]
-        for at, image in enumerate(waiting if self._free else ()):
-            if image.budget.share not in self._tried:
-                del waiting[at]
-                self._free -= 1
-                self._tried.add(image.budget.share)
-                return [image]
-        return []
 
     def end(self, order: Order) -> None:
         """Note that an order has ended, by which more may be known of its clients."""
         if order.is_apart:
-            self._free += 1
-            self._tried.difference_update(image.budget.share for image in order.images)
+            self._is_apart = False
             self._sort()
 
     def _sort(self) -> None:

@@ -17,7 +17,7 @@ from app.server.event_loop import AfterTurn
 from tangent.backbones.geometry import Geometry
 
 SMALL_BYTES = 32 * 2**10  # of an image file that shares an order
-ORDERS = 2  # at a time, all but one of which may go apart
+ORDERS = 2  # at a time, one of which may go apart
 HEAVY = 32  # images at a time that have proved heavy; most of these only wait for their turn
 
 
@@ -27,7 +27,7 @@ class SharedOrders:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._changed = Condition()
-        self._lanes = Lanes(apart=ORDERS - 1)
+        self._lanes = Lanes()
         self._notify_soon = AfterTurn(self._notify)
         self._threads, self._is_closed = 0, False
         # More than there are workers: whose turn it is among them, `Turns` decides by budgets.
@@ -98,7 +98,7 @@ class SharedOrders:
         for each, pixels in zip(images, found, strict=False):
             if pixels is not None:
                 each.pixels.set_result(pixels)
-            elif order.is_apart:
+            elif len(images) == 1:
                 self._decode_heavy(each)
             else:  # it is costly, or another one that was
                 each.budget.share.is_proven = False

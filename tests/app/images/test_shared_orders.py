@@ -215,3 +215,12 @@ def test_a_known_client_that_turns_hostile_takes_nobody_along_twice(stage, monke
         assert isinstance(heavy.result(SECONDS), BadImage)
     assert sorted(stage.orders, reverse=True)[0] == 12
     assert 1 + sum(size > 1 for size in stage.orders) <= 3, "the others go together again"
+
+
+@pytest.mark.parametrize("client", ["known", "new"])
+def test_a_heavy_image_that_comes_alone_is_tried_as_a_light_one_once(stage, monkeypatch, client):
+    monkeypatch.setattr(Decoder, "heavy_pixels", lambda *given: BadImage("heavy", 0))
+    stage.go.set()
+    costly = jpeg_of_scans(1000, 1000, 2000)
+    assert isinstance(stage.ask(costly, budget=stage.budget(client)).result(SECONDS), BadImage)
+    assert stage.orders == [1]

@@ -53,7 +53,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     assert process.stdout is not None
     line = process.stdout.readline()
-    yield line.partition("answers: ")[2].removesuffix("/\n")
+    yield line.split()[-1].removesuffix("/")
     process.terminate()
     process.wait(60)
     process.stdout.close()

@@ -47,7 +47,9 @@ def open_beside(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def print_address(listener: socket.socket) -> None:
-    """Print where the service answers; a browser shows the page there."""
+    """Print where the service answers: its API, and the page for a browser."""
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
-    print(f"Tangent Composer answers: http://{host}:{port}/", flush=True)
+    url = f"http://{host}:{port}"
+    words = f"{url}/docs describes its API, a browser shows {url}/"
+    print(f"Tangent Composer answers: {words}", flush=True)

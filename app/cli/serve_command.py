@@ -106,7 +106,7 @@ def _opened_engine(settings: Settings) -> AnyEngine:
     except UnknownDevice as error:
         raise BadSettings(f"TANGENT_DEVICE is {settings.device!r}: {error}") from None
     except RuntimeError as error:
-        raise BadSettings(f"{error}: its lines above say why, mostly memory") from None
+        raise BadSettings(str(error)) from None
 
 
 def _overridden(settings: Settings, default: Space) -> list[str]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.accuracy import uneven
 from benchmarks.accuracy.gallery import Gallery
 from benchmarks.accuracy.pictures import Pictures, handwritten_digits
 from benchmarks.accuracy.uneven import (
@@ -14,10 +15,12 @@ from benchmarks.accuracy.uneven import (
     RIDGE,
     Cell,
     drawn,
+    draws,
     penalty_gap,
     reached,
     record,
     rotated,
+    sized,
     table,
 )
 from benchmarks.measured import uneven as page
@@ -45,6 +48,18 @@ def test_a_draw_has_the_shares_of_its_kind(even):
     assert np.bincount(truth[drawn(truth, 6, False, 0)]).min() == MIN_IMAGES
 
 
+def test_few_images_are_drawn_more_often_and_very_many_once():
+    assert [draws(size, 3) for size in (50, 300, 1200, 50_000)] == [12, 3, 3, 1]
+
+
+def test_a_size_for_which_a_label_has_too_few_images_is_left_out(gallery, monkeypatch):
+    sizes = [cell.size for cell in sized(gallery, "head", [30, 100_000])]
+    monkeypatch.setattr(uneven, "MANY", 60)
+    found = [(cell.size, cell.even) for cell in sized(gallery, "head", [30, 75])]
+    assert sizes == [30, 30]
+    assert found == [(30, True), (30, False), (75, True)]
+
+
 def test_turned_features_have_the_products_of_the_features():
     draw = np.random.default_rng(0)
     features, unseen = draw.normal(size=(5, 20)), draw.normal(size=(3, 20))
@@ -63,9 +78,10 @@ def test_a_cell_has_every_method_and_is_shown(gallery):
     assert penalty_gap(cell) == cell["own"][JOINT] - max(cell["own"][RIDGE], cell["own"][LOGISTIC])
     shown = table([cell], "own")
     assert shown[1][:5] == ["digits", "resnet_micro_32", "head", "20", "uneven"]
+    assert shown[1][5] == str(draws(20, 1)) == "10"
     (_, default, fixed, _) = reached([cell])
     assert f"worst {penalty_gap(cell):+.1f}" in default[2]
     assert f"worst {penalty_gap(cell, FIXED_JOINT):+.1f}" in fixed[2]
-    text = page({"command": "c", "machine": "m", "seeds": 1, "records": [cell]})
+    text = page({"command": "c", "machine": "m", "records": [cell]})
     assert "`c` on m" in text
     assert f"| {cell['own'][JOINT]:.1f} |" in text

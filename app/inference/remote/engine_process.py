@@ -19,7 +19,10 @@ from app.settings.environment import environment_of_engine
 MODULE = "app.inference.remote.server"
 RESTART_SECONDS = (0.5, 30.0)  # pause before the process is started again: first, longest
 MAX_PARENT = 60  # characters of the path that a folder with a socket is made in
-NO_ENGINE: dict[str, Any] = {"kind": "EngineFault", "text": "the engine process did not start"}
+NO_ENGINE = {
+    "kind": "EngineFault",
+    "text": "the engine process did not start: its lines above say why, mostly memory",
+}
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class EngineProcess:
                 end = f"ended with status {self._run()}"
             except OSError as error:  # too many processes, too little memory: that passes
                 end = f"could not be started ({error})"
-                self._note_opening({})
+                self._note_opening({"error": NO_ENGINE | {"text": f"the engine process {end}"}})
             if self._is_closed or self._fault is not None:
                 return
             log.error("the engine process %s and is started again", end)

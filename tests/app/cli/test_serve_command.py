@@ -27,6 +27,9 @@ sys.exit(serve_command.serve(settings, with_worker=False))
 """
 
 
+TOLD = r"Tangent Composer answers: (http://\S+)/docs describes its API, a browser shows \1/\n"
+
+
 def test_the_service_ends_although_a_request_computes_and_its_client_is_told(
     tmp_path: Path, migrated: Path
 ):
@@ -36,8 +39,8 @@ def test_the_service_ends_although_a_request_computes_and_its_client_is_told(
     answers: list[httpx.Response] = []
     try:
         assert process.stdout is not None
-        line = re.search(r"(http://\S+)/$", process.stdout.readline())
-        assert line is not None
+        line = re.fullmatch(TOLD, process.stdout.readline())
+        assert line is not None, "programs read this line"
         with httpx.Client(base_url=line[1], timeout=120, trust_env=False) as client:
             ask = threading.Thread(target=lambda: answers.append(client.get("/v1/datasets")))
             ask.start()

@@ -235,7 +235,8 @@ def test_a_process_that_cannot_be_started_is_said_at_once(tmp_path, monkeypatch)
 
     monkeypatch.setattr("app.inference.remote.engine_process.subprocess.Popen", refused)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(EngineFault, match="the engine process did not start"):
+    why = r"the engine process could not be started \(no more processes\)"
+    with pytest.raises(EngineFault, match=why):
         RemoteEngine(Settings(data_dir=tmp_path, engine="process", device="cpu"))
     assert list(tmp_path.iterdir()) == []
 

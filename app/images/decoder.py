@@ -3,7 +3,6 @@
 import atexit
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -23,7 +22,7 @@ from app.images.orders import (
     pixels_of,
     together,
 )
-from app.images.process import Died, WorkerProcess
+from app.images.process import Died, Starter, WorkerProcess
 from app.images.turns import Turns
 from app.images.worker import Answer
 from tangent.backbones.geometry import Geometry
@@ -70,8 +69,7 @@ class Decoder:
         self._idle: dict[bool, list[WorkerProcess]] = {False: [], True: []}  # by: for costly ones?
         self._busy: set[WorkerProcess] = set()
         self._lock, self._interruptions = Lock(), 0
-        # A worker dies with the thread that started it, so one thread starts all.
-        self._starter = ThreadPoolExecutor(1, thread_name_prefix="worker-starter")
+        self._starter = Starter()
         self._owner = os.getpid()
         atexit.register(self.close)
 
@@ -162,7 +160,7 @@ class Decoder:
             self._idle = {False: [], True: []}
         for worker in idle:
             worker.kill()
-        self._starter.shutdown()
+        self._starter.close()
 
     def _answers(
         self, order: dict[str, Any], files: Sequence[bytes], budget: Budget
@@ -271,7 +269,7 @@ class Decoder:
 
     def _started(self, is_costly: bool) -> WorkerProcess:
         niceness = COSTLY_NICENESS if is_costly else 0
-        return self._starter.submit(WorkerProcess, self._limits, niceness).result()
+        return self._starter.start(self._limits, niceness)
 
     def _check_uninterrupted(self, request: Request) -> None:
         if self._interruptions != request.interruptions:

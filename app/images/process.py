@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 from app.images.image_files import Limits
@@ -26,6 +29,45 @@ class Died(Exception):
         self.status = status
         self.took_too_long = was_stuck or status == -signal.SIGPROF
         self.lacked_memory = status == -signal.SIGKILL  # as the kernel does when memory runs out
+
+
+class Starter:
+    """Starts workers for any number of threads, in one of its own: they die with this thread.
+
+    It keeps no process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._orders = SimpleQueue[tuple[Limits, int, Future[WorkerProcess]] | None]()
+        self._lock, self._is_closed = Lock(), False
+        Thread(target=self._work, name="worker-starter", daemon=True).start()
+
+    def start(self, limits: Limits, niceness: int) -> "WorkerProcess":
+        """Return a new worker.
+
+        Raises:
+            RuntimeError: the starter is closed.
+        """
+        worker = Future[WorkerProcess]()
+        with self._lock:
+            if self._is_closed:
+                raise RuntimeError("no decode worker starts any more: the decoder is closed")
+            self._orders.put((limits, niceness, worker))
+        return worker.result()
+
+    def close(self) -> None:
+        """End the thread, and the workers with it."""
+        with self._lock:
+            self._is_closed = True
+            self._orders.put(None)
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            limits, niceness, worker = order
+            try:
+                worker.set_result(WorkerProcess(limits, niceness))
+            except BaseException as error:
+                worker.set_exception(error)
 
 
 class WorkerProcess:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -157,6 +158,15 @@ def test_an_interruption_refuses_the_images_in_decoding_and_no_later_ones(under_
     (refusal,) = outcome
     assert isinstance(refusal, NotReady) and refusal.code == "service_stopping"
     assert examined(under_test, noise(1)) == [Facts("image/png", 8, 8)]
+
+
+def test_a_decoder_that_is_idle_keeps_no_process_from_ending(under_test):
+    examined(under_test, noise(1))
+    starters = [each for each in threading.enumerate() if each.name == "worker-starter"]
+    assert starters and all(each.daemon for each in starters)
+    under_test.close()
+    with pytest.raises(RuntimeError, match="the decoder is closed"):
+        examined(under_test, noise(1))
 
 
 DYING = """

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from app.operations.prediction import STEPS
 from benchmarks.load import tables
 from benchmarks.load.cells import (
     DEFAULT,
@@ -229,7 +230,7 @@ def test_the_quick_form_measures_a_real_service(tmp_path):
     assert [each["errors"] for each in front] == [{}] * 3
     assert all(each["answers"] > 0 for each in front)
     assert all(each["answers"] > 0 and each["errors"] == {} for each in own)
-    assert all(each["phases"].keys() <= {"queue", "decode", "compose", "forward"} for each in own)
+    assert all(each["phases"].keys() <= set(STEPS) for each in own)
     assert found["readings"]["default, bare engine"][0]["images_per_second"] > 0
     extras = found["extras"]
     assert extras.keys() == {"changes", "readiness", "memory", "processor"}

@@ -222,9 +222,7 @@ def drawn(shares: list[float]) -> str:
 def uneven(found: dict[str, Any]) -> str:
     """Return the aims with what was measured, and the accuracies of every cell."""
     records = found["records"]
-    about = (
-        f"`{found['command']}` on {found['machine']}; means of {found['seeds']} draws, in percent"
-    )
+    about = f"`{found['command']}` on {found['machine']}; means of the draws, in percent"
     parts = [about, table(cells.reached(records))]
     for title, what in (
         ("Labels as often as in training", "own"),

@@ -5,6 +5,7 @@
 A seed draws training images, as many of each label, or of label j a share of 0.6^j in shuffled
 order. All methods see the same features. `own` is the accuracy if labels come as often as in
 training, `balanced` if they come equally often. Others' settings are chosen by cross-validation.
+Few images differ much from draw to draw, so there are more draws of them.
 """
 
 import argparse
@@ -38,11 +39,11 @@ from benchmarks.accuracy.simple import class_means
 from benchmarks.accuracy.tangents import with_settings
 from benchmarks.interleaved import RESULTS, machine
 
-SHARE = 0.6  # of the images of the next more common label
-MIN_IMAGES = 2  # of a label
+SHARE, MIN_IMAGES = 0.6, 2  # of those of the next more common label; of each label
 DEFAULT = "resnet_micro_32"
 BACKBONES = (DEFAULT, "vit_micro_32")
 UNEVEN_SIZE = 250
+FEW, MANY = 300, 10_000  # images: of so few there are more draws, of more than MANY one
 FIXED = {"head": 1e-4, "head2toe": 1e-3}  # the penalty that was the default before
 JOINT, DISCRIMINANT, FIXED_JOINT = "joint", "discriminant", "joint, fixed penalty"
 RIDGE, LOGISTIC = "RidgeClassifierCV", "LogisticRegressionCV"
@@ -60,11 +61,23 @@ class Cell:
     even: bool
 
 
+def draws(size: int, seeds: int) -> int:
+    """Return how many draws there are of so many images; `seeds` of a usual number."""
+    return 1 if size > MANY else 4 * seeds if size <= FEW else seeds
+
+
+def shares_of(labels: int, even: bool) -> np.ndarray:
+    """Return the labels' shares of the training images, the largest first."""
+    shares = np.ones(labels) if even else SHARE ** np.arange(labels)
+    return shares / shares.sum()
+
+
 def drawn(truth: np.ndarray, size: int, even: bool, seed: int) -> np.ndarray:
     """Return the numbers of a seed's training images, at least MIN_IMAGES of each label."""
     generator, labels = np.random.default_rng(seed), int(truth.max()) + 1
-    shares = np.ones(labels) if even else generator.permutation(SHARE ** np.arange(labels))
-    counts = np.maximum(np.round(size * shares / shares.sum()).astype(int), MIN_IMAGES)
+    shares = shares_of(labels, even)
+    shares = shares if even else generator.permutation(shares)
+    counts = np.maximum(np.round(size * shares).astype(int), MIN_IMAGES)
     return np.concatenate(
         [
             generator.permutation(np.flatnonzero(truth == label))[:count]
@@ -85,10 +98,10 @@ def measured(cell: Cell, seed: int) -> dict[str, tuple[float, float]]:
         recalls = np.array([hits[wanted == label].mean() for label in range(len(shares))])
         return float(recalls @ shares), float(recalls.mean())
 
-    features = space.readout(as_images(chosen)).double().numpy()
-    unseen = space.readout(as_images(gallery.test)).double().numpy()
-    found = composed(gallery, cell.scope, chosen)
-    found |= others(features[:, :-1], truth, unseen[:, :-1])
+    features, unseen = (
+        space.readout(as_images(some)).double().numpy()[:, :-1] for some in (chosen, gallery.test)
+    )
+    found = composed(gallery, cell.scope, chosen) | others(features, truth, unseen)
     return {name: accuracies(scores) for name, scores in found.items()}
 
 
@@ -171,22 +184,25 @@ def cells(args: argparse.Namespace, console: Console) -> Iterator[Cell]:
 
 
 def sized(gallery: Gallery, scope: str, sizes: Sequence[int]) -> Iterator[Cell]:
-    """Yield the cells of the sizes for which the gallery has images, even and uneven."""
+    """Yield the cells of the sizes for which every label has images, even and uneven."""
+    labels = gallery.truth[gallery.train]
     for size in sizes:
         for even in (True, False):
-            if size <= len(gallery.train):
+            most = size * shares_of(len(gallery.labels), even).max()
+            if size <= len(labels) and (size < MANY or most <= np.bincount(labels).min()):
                 yield Cell(gallery, scope, size, even)
 
 
 def record(cell: Cell, seeds: int) -> dict[str, Any]:
-    """Measure a cell by several draws."""
-    found = [measured(cell, seed) for seed in range(seeds)]
+    """Measure a cell by `draws`."""
+    found = [measured(cell, seed) for seed in range(draws(cell.size, seeds))]
     return {
         "pictures": cell.gallery.name,
         "backbone": cell.gallery.backbone_name,
         "scope": cell.scope,
         "images": cell.size,
         "labels": "even" if cell.even else "uneven",
+        "draws": len(found),
         "own": {name: 100 * float(np.mean([f[name][0] for f in found])) for name in METHODS},
         "balanced": {name: 100 * float(np.mean([f[name][1] for f in found])) for name in METHODS},
     }
@@ -206,8 +222,8 @@ def balance_gap(each: dict[str, Any]) -> float:
 
 def table(records: Sequence[dict[str, Any]], what: str) -> list[list[str]]:
     """Return the accuracies of all cells, the head first."""
-    head = ["images", "backbone", "scope", "n", "labels", *METHODS]
-    keys = ("pictures", "backbone", "scope", "images", "labels")
+    head = ["images", "backbone", "scope", "n", "labels", "draws", *METHODS]
+    keys = ("pictures", "backbone", "scope", "images", "labels", "draws")
     return [
         head,
         *[
@@ -244,15 +260,14 @@ def reached(records: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure, print, write the JSON file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="few images, one seed; minutes")
     parser.add_argument("--fashion-mnist", type=Path, default=FASHION_MNIST, metavar="FOLDER")
     parser.add_argument("--folder", type=Path, action="append", default=[], help="more images")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="for --folder")
     parser.add_argument("--backbones", nargs="+", default=BACKBONES, help="for the small pictures")
-    parser.add_argument("--sizes", type=int, nargs="+", default=(50, 300, 1200))
+    parser.add_argument("--sizes", type=int, nargs="+", default=(50, 300, 1200, 50_000))
     parser.add_argument("--test-per-label", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="JSON; benchmarks/results/uneven.json")
@@ -276,7 +291,6 @@ def main(given: Sequence[str] | None = None) -> None:
             "command": shlex.join(["python", "-m", "benchmarks.accuracy.uneven", *words]),
             "machine": machine(1),
             "seconds": round(time.monotonic() - began),
-            "seeds": args.seeds,
         }
         out.write_text(json.dumps(about | {"records": records}, indent=2) + "\n")
         console.print(f"written to {out}; `make measured` puts it into docs/", markup=False)

@@ -194,8 +194,12 @@ def best_joint(case: Case) -> Answer:
 
 
 def with_settings(fitted: tangent.TrainingResult, given: dict[str, Any]) -> tangent.TrainingResult:
-    """The component as `joint` sees it had it been trained with these settings."""
-    settings = fitted.component.hyperparameters | given
+    """The component as `joint` sees it had it been trained with these settings.
+
+    A penalty that is given is not chosen.
+    """
+    chosen = {"choose_l2": False} if "l2" in given else {}
+    settings = fitted.component.hyperparameters | chosen | given
     return replace(fitted, component=replace(fitted.component, hyperparameters=settings))
 
 

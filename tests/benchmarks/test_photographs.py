@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.accuracy.gallery import Gallery
+from benchmarks.accuracy.tangents import with_settings
 from benchmarks.measured import photographs as tables
 from benchmarks.photographs import PARTIES, accuracy, drawn, found_at, photographs, trained
 
@@ -51,6 +52,16 @@ def test_what_tells_labels_apart_is_measured_as_right(gallery):
     draw = drawn(gallery, 0, train=10, test=4)
     space = gallery.space("head")
     assert accuracy(space, gallery, draw, trained(space, gallery, draw, {}), "joint") == 1
+
+
+def test_a_penalty_that_is_given_is_not_chosen(gallery):
+    draw = drawn(gallery, 0, train=10, test=4)
+    fitted = trained(gallery.space("head"), gallery, draw, {})[0]
+    assert fitted.component.hyperparameters["choose_l2"]
+    for given, chosen in (({"l2": 0.5}, False), ({"beta": 3.0}, True), ({"choose_l2": True}, True)):
+        settings = with_settings(fitted, given).component.hyperparameters
+        assert settings["choose_l2"] is chosen
+        assert {name: settings[name] for name in given} == given
 
 
 def test_every_rule_and_penalty_has_its_column(gallery):

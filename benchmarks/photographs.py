@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -198,8 +199,9 @@ def measured(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                     console.print(*(str(value) for value in each.values()), soft_wrap=True)
             if pictures.name == PHOTOGRAPHS:
                 seconds.append(seconds_of(gallery, "head2toe"))
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
     return {
-        "command": "python -m benchmarks.photographs --photos " + args.photos.name,
+        "command": shlex.join(["python", "-m", "benchmarks.photographs", *words]),
         "photographs": [args.train, args.test],
         "small": list(small),
         "accuracies": accuracies,

@@ -78,6 +78,12 @@ class TooManyRequests(Problem):
     status, title = 429, "Too many requests"
 
 
+class ClientLeft(Problem):
+    """Nobody waits for the answer; for log and metrics alone."""
+
+    status, title = 499, "Client closed the connection"
+
+
 class NotReady(Problem):
     status, title = 503, "Not ready"
 

@@ -43,7 +43,7 @@ from app.api.http.thread_pools import ThreadPools
 from app.api.http.upload_slots import UploadSlots
 from app.database.sessions import transaction
 from app.database.tables import Space
-from app.files import folder_identity, folder_lock, private_folder
+from app.files import folder_identity, folder_lock
 from app.operations import pass_runner
 from app.operations.space_probing import probing
 from app.operations.training import with_news
@@ -72,7 +72,6 @@ def opened(app: FastAPI, settings: Settings) -> Iterator[None]:
     state = app.state
     code(), environment()  # files and versions as they are now, not at the first deletion
     list(iter_route_contexts(app.routes))  # builds the routes now, not at their first request
-    private_folder.close(settings.data_dir)
     with folder_lock.shared(settings) as alone_at:
         folder_identity.claim(settings)
         with parts.opened(settings, state.metrics, state.signer, state.engine) as made:

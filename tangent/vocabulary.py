@@ -31,12 +31,16 @@ _LAST_BLOCKS = re.compile(r"last-([1-9][0-9]?)-blocks")
 
 Rule = Literal["average", "weighted", "joint", "discriminant"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+# The size of weights that are not 0, of rules and operators: products must not overflow.
+MIN_WEIGHT, MAX_WEIGHT = 1e-100, 1e100
 OF_STATISTICS: tuple[Rule, ...] = ("joint", "discriminant")  # of the components' data, not deltas
 
 Objective = Literal["squared", "cross_entropy"]  # of weights that are fitted to labelled images
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 Constraint = Literal["none", "non_negative", "simplex"]  # on fitted weights
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
+
+L2_CHOSEN_BY = "generalised cross-validation, the lowest of all choices"  # where it is "auto"
 
 PrecisionName = Literal["float32", "bfloat16", "float16"]  # a number format of answers
 
@@ -67,8 +71,15 @@ def weight_fault(rule: str, weight: float | None) -> str | None:
         return None if weight is None else "takes no weights: use rule weighted"
     if weight is None:
         return "needs a number for every component" if rule == "weighted" else None
-    if not math.isfinite(weight):
-        return "needs finite numbers"
     if rule in OF_STATISTICS and weight < 0:
         return "needs weights of at least 0"
+    return size_fault(weight)
+
+
+def size_fault(weight: float) -> str | None:
+    """Return why no rule or operator takes a weight, to be read after its name, or None."""
+    if not math.isfinite(weight):
+        return "needs finite numbers"
+    if weight and not MIN_WEIGHT <= abs(weight) <= MAX_WEIGHT:
+        return f"needs weights of 0, or of a size from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}"
     return None

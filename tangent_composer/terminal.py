@@ -5,6 +5,7 @@ of the text around it. Joiners stay: emoji, Persian and Hindi need them.
 """
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -29,6 +30,18 @@ def one_line(text: object) -> str:
 def say(text: object, *, on_error: bool = False) -> None:
     """Print a text as one clean line, on standard error if it is not the answer."""
     print(clean(text), file=sys.stderr if on_error else sys.stdout)
+
+
+def is_output_lost() -> bool:
+    """Return whether what was printed cannot be written; if so, Python's end has nothing to try."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return True
+    return False
 
 
 def as_json(value: Any, indent: int | None = None) -> str:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.util import LRUCache
 
-from app.database import sessions
+from app.database import sql_engines
 from tests.support.audit import Audit
 from tests.support.faults import Fault
 from tests.support.history import History, simulated
@@ -89,6 +89,6 @@ def test_a_simulation_leaves_the_statements_of_other_engines_where_they_are_foun
     with statements_compiled_once():
         compiled[other.dialect, "second"] = ...  # looks for the first for ever if its hash changes
         assert (other.dialect, "second") in compiled
-        made, again = (sessions.create_engine("sqlite://") for _ in range(2))
+        made, again = (sql_engines.create_engine("sqlite://") for _ in range(2))
         assert made.dialect == again.dialect != other.dialect
         assert made._compiled_cache is again._compiled_cache

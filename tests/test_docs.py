@@ -6,8 +6,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from app.inference.engine.metrics import EngineMetrics
 from app.server.metrics import Metrics
@@ -88,25 +86,6 @@ def test_a_decision_is_short_and_has_its_sections(path):
     assert re.search(r"^Status: (accepted|superseded by record \d+)$", text, re.M)
 
 
-EXTRAS = PROJECT["optional-dependencies"]
-
-
-def named(requirements: list[str]) -> set[str]:
-    """The packages that are required, the project's own extras left out."""
-    return {canonicalize_name(Requirement(each).name) for each in requirements} - {PROJECT["name"]}
-
-
-def declared() -> set[str]:
-    return named([*PROJECT["dependencies"], *EXTRAS["fit"], *EXTRAS["serve"]])
-
-
-def test_every_dependency_has_its_reason():
-    record = next(path for path in DECISIONS if path.stem.endswith("dependencies"))
-    reasons = {row[0]: row[1] for row in rows(record.read_text())[2:]}
-    assert set(reasons) == declared()
-    assert all(reasons.values())
-
-
 def test_every_equation_that_the_code_cites_is_listed():
     listed = {row[0] for row in rows((ROOT / "docs" / "equations.md").read_text())}
     for path in (ROOT / "tangent").rglob("*.py"):
@@ -114,42 +93,6 @@ def test_every_equation_that_the_code_cites_is_listed():
         cited = {f"eq. {n}" for n in re.findall(r"\beq\. (\d+)", text)}
         cited |= set(re.findall(r"\bJ\d+\b", text))
         assert cited <= listed, path
-
-
-def constraints() -> list[str]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def test_constraints_are_exact_versions_by_name_from_any_index():
-    for line in constraints():
-        assert re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line), line
-        assert not line.startswith(("nvidia", "triton==")), f"{line} is torch's own business"
-    names = [line.split("==")[0] for line in constraints()]
-    assert names == sorted(names)
-
-
-def test_every_dependency_has_an_exact_version():
-    pinned = {line.split("==")[0] for line in constraints()}
-    others = ("dev", "docs", "notebook")
-    assert declared() | {name for each in others for name in named(EXTRAS[each])} <= pinned
-
-
-def test_torch_and_what_belongs_to_it_are_pinned_together():
-    assert {"torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31"} <= set(constraints())
-
-
-def test_the_lock_file_holds_each_run_time_version_with_the_hashes_of_its_files():
-    text = (ROOT / "requirements.lock").read_text()
-    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.M))
-    pinned = dict(line.split("==") for line in constraints())
-    assert declared() <= locked.keys()
-    assert {name: locked[name] for name in locked.keys() & pinned.keys()} == {
-        name: version for name, version in pinned.items() if name in locked
-    }
-    for entry in re.split(r"\n(?=[a-z])", text.strip()):
-        assert "--hash=sha256:" in entry, entry
-    assert "://" not in text
 
 
 def test_every_make_target_that_a_document_names_exists():

@@ -134,6 +134,7 @@ ONLY_IN = {
     ),
     "triton": ("tangent.composition.triton_sum", "tangent.jvp.triton_attention", "tests"),
     "dbos": ("training_worker", "app.database.jobs", "tests"),
+    "sqlalchemy.create_engine": ("app.database.sql_engines", "tests"),
     "cryptography": ("app.receipts.signing", "tangent_composer.receipts.signatures", "tests"),
     "rich": (
         *("app.cli", "benchmarks", "tests"),

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 import tangent
-from app.database.tables import Component
-from app.datasets import datasets
+from app.database.tables import Component, Space
+from app.datasets import datasets, privacy_ledger
 from app.files import component_files
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
@@ -53,19 +53,22 @@ def plan(session: Session, component: Component) -> Plan:
     """Return the plan of a queued derived component.
 
     Raises:
-        Conflict: `parent_changed`.
+        Conflict: `parent_changed`, `privacy_required`.
         UnknownOperator: another version of the service queued it.
     """
     derived = component.derived or {}
     method = merging.merge_method(derived.get("operator"))
+    scope = session.get_one(Space, component.space).scope
     parents = []
     for parent, link in lineage.parents(session, component):
         images = None
         if method.measures_images and parent.dataset_id is not None:
-            images = _images(session, parent.dataset_id)
+            is_read = method.needs_images(scope, parent.hyperparameters.get("loss", "rsl"))
+            images = _images(session, parent.dataset_id, method.name if is_read else None)
         key = parent.blob_key or ""
         parents.append(ParentFile(parent.id, key, link.sha256, link.weight, images))
-    examples = _images(session, component.dataset_id) if component.dataset_id else None
+    fitted_to = component.dataset_id
+    examples = _images(session, fitted_to, method.name) if fitted_to else None
     return Plan(component, method, parents, examples)
 
 
@@ -150,5 +153,13 @@ class CountedSource:
             yield batch
 
 
-def _images(session: Session, dataset_id: str) -> Images:
-    return Images(entries(session, dataset_id), datasets.get(session, dataset_id).pack_key)
+def _images(session: Session, dataset_id: str, reader: str | None) -> Images:
+    """Return the dataset's images; `reader` is the operator that reads them, if it does.
+
+    Raises:
+        Conflict: `privacy_required`.
+    """
+    dataset = datasets.get(session, dataset_id)
+    if reader is not None:
+        privacy_ledger.require_private(dataset, f"operator {reader}")
+    return Images(entries(session, dataset_id), dataset.pack_key)

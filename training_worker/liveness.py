@@ -17,6 +17,7 @@ from typing import IO
 
 from sqlalchemy import text
 
+from app.database import outages
 from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction
 from app.files.blobs import LocalBlobs
@@ -80,8 +81,10 @@ class Liveness:
                     if still:
                         self._reap(still)
                         self._tidy()
-            except Exception:  # a database that is away comes back; the next beat tells
-                log.exception("worker %s could not give a sign of life", self.executor_id)
+            except Exception as error:  # a database that is away comes back; the next beat tells
+                outages.log_failure(
+                    log, error, "worker %s could not give a sign of life", self.executor_id
+                )
             self._stop.wait(self.settings.worker_heartbeat_seconds)
 
     @contextmanager

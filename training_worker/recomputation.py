@@ -85,6 +85,5 @@ def _made_again(training: Training, row: Component) -> Outcome | None:
         return None
     except (BlobMissing, Problem, TangentError, OSError) as error:
         return Outcome(row.id, False, f"cannot be made again: {error}")
-    here = made["metrics"]["environment"]
-    found = verdict(row, stored=stored, made=made["sha256"], here=here)
+    found = verdict(row, stored=stored, made=made["sha256"], metrics=made["metrics"])
     return Outcome(row.id, found.same, found.text)

@@ -7,7 +7,7 @@ import logging
 import threading
 from time import monotonic
 
-from app.database import row_damage
+from app.database import outages, row_damage
 from app.database.sessions import open_engine, session_factory, transaction
 from app.files.blobs import LocalBlobs
 from app.files.paced_files import Pace
@@ -58,8 +58,8 @@ class Scrubbing:
                 log.debug("the scrub goes on elsewhere, or later")
             except FolderAway as away:
                 log.warning("nothing was scrubbed: %s", away)
-            except Exception:  # a database or a disk that is away comes back
-                log.exception("the scrub was interrupted, and is tried again")
+            except Exception as error:  # a database or a disk that is away comes back
+                outages.log_failure(log, error, "the scrub was interrupted, and is tried again")
             self._stop.wait(min(LOOK_SECONDS, self.settings.scrub_period_seconds))
 
     def _take_turn(self) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.archives.groups import names_of
 from app.files.blobs import BlobMissing
 from app.files.stored_images import check_bytes, damaged, unreadable
 from app.images import near_duplicates
@@ -40,7 +41,7 @@ class Entry(NamedTuple):
 
 def groups(entries: list[Entry]) -> list[int]:
     """Return each image's group, which no hold-out parts: given ones, and near duplicates."""
-    alike = [entry.group for entry in entries], [entry.sha256 for entry in entries]
+    alike = [names_of(entry.group) for entry in entries], [entry.sha256 for entry in entries]
     return near_duplicates.groups_of([entry.perceptual_hash for entry in entries], alike)
 
 

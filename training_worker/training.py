@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 import tangent
 from app.database.sessions import open_engine, session_factory
-from app.database.tables import Component, Space
-from app.datasets import datasets
+from app.database.tables import ACTIVE, Component, Space
+from app.datasets import datasets, privacy_ledger
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from app.store import components, spaces
@@ -47,6 +47,9 @@ class Training:
     def _training(self, session: Session, component: Component) -> Making:
         """Train a component from images."""
         dataset = datasets.get(session, component.dataset_id or "")
+        # One that was ready was made before the budget, and what is ready is only verified.
+        if component.privacy is None and component.status in ACTIVE and not component.retraining:
+            privacy_ledger.require_private(dataset, "a training without privacy")
         images = entries(session, dataset.id)
         privacy = tangent.Privacy.read(component.privacy) if component.privacy else None
         settings = fitting.Settings(component.hyperparameters, component.seed, privacy)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from app.access.callers import Caller
 from app.errors import TooManyRequests
@@ -16,17 +16,15 @@ class Concurrency:
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
-    @contextmanager
-    def one_more(self, caller: Caller) -> Iterator[None]:
-        """Count one request more during the block.
+    def one_more(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count one request more from now on, until the block of what is returned ends.
 
         Raises:
             TooManyRequests: `too_many_at_once`, with the `limit`.
         """
         limit = caller.limits.max_concurrent_requests
         if limit is None:
-            yield
-            return
+            return nullcontext()
         if self._open[caller.id] >= limit:
             raise TooManyRequests(
                 "too_many_at_once",
@@ -36,9 +34,13 @@ class Concurrency:
                 limit=limit,
             )
         self._open[caller.id] += 1
+        return self._counted(caller.id)
+
+    @contextmanager
+    def _counted(self, caller_id: str) -> Iterator[None]:
         try:
             yield
         finally:
-            self._open[caller.id] -= 1
-            if not self._open[caller.id]:
-                del self._open[caller.id]
+            self._open[caller_id] -= 1
+            if not self._open[caller_id]:
+                del self._open[caller_id]

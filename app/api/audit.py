@@ -24,5 +24,5 @@ def audited(
 
     Every request that changes something has one entry, written with the change.
     """
-    rows = audit.list_(session, after=page.after, limit=page.limit + 1, key_id=key_id)
+    rows = audit.list_(session, after=page.after_id, limit=page.limit + 1, key_id=key_id)
     return page.listing(rows, AuditOut.of)

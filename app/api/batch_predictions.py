@@ -8,10 +8,12 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from app.api.http import etags
-from app.api.http.batch_forms import BatchRoute, Sent, batch_parser, in_two_forms
+from app.api.http.batch_forms import BatchRoute, Sent, batch_parser, in_two_forms, refuse_split
 from app.api.http.deps import OnceDep, PageDep, PartsDep, ReadSessionDep, TicketDep
 from app.api.http.list_queries import Age, Filter
+from app.api.http.media_types import preferred
 from app.api.http.open_file import OpenFileResponse
+from app.api.http.upload_slots import examining
 from app.database.tables import BatchPrediction
 from app.operations.batch_prediction import (
     Archive,
@@ -23,6 +25,7 @@ from app.operations.batch_prediction import (
 from app.operations.downloads import results_file
 from app.passes import batch_predictions, lists
 from tangent_composer.schemas.batch_predictions import BatchPredictionIn, BatchPredictionOut, Format
+from tangent_composer.schemas.names import SplitQuery
 from tangent_composer.schemas.pages import Listing
 from tangent_composer.schemas.passes import PassStatus
 from tangent_composer.schemas.problems import problems
@@ -30,6 +33,7 @@ from tangent_composer.schemas.problems import problems
 router = APIRouter(prefix="/batch-predictions", tags=["batch-predictions"], route_class=BatchRoute)
 Id = Annotated[str, Path(alias="batch_prediction_id", max_length=64)]
 MEDIA_TYPES: dict[Format, str] = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+ACCEPTED: dict[str, Format] = {"application/jsonl": "jsonl", "text/csv": "csv"}
 
 
 @router.post(
@@ -46,6 +50,9 @@ async def create(
     once: OnceDep,
     ticket: TicketDep,
     response: Response,
+    split: Annotated[
+        SplitQuery | None, Query(description="of the dataset, in place of the body's")
+    ] = None,
 ) -> BatchPredictionOut:
     """Queues the images of a dataset, or of an archive, whose files are checked before the answer.
 
@@ -54,18 +61,18 @@ async def create(
     progress, and its results when it is `ready`. The archive's images are kept until it has ended.
     """
     if isinstance(sent.options, BatchPredictionIn):
-        queue = partial(queue_of_dataset, parts, ticket, sent.options, once)
+        options = sent.options
+        if split is not None:
+            options = options.model_copy(update={"split": split})
+        queue = partial(queue_of_dataset, parts, ticket, options, once)
         shown = await run_in_threadpool(queue)
     else:
+        refuse_split(split)
         assert sent.file is not None
-        archive = Archive(sent.file, sent.code_page)
-        slots = request.app.state.upload_slots
-        await slots.take()
-        try:
+        async with examining(request) as examination:
+            archive = Archive(examination.file(sent.file), sent.code_page)
             queue = partial(queue_of_archive, parts, ticket, archive, sent.options, once)
             shown = await run_in_threadpool(queue)
-        finally:
-            slots.give_back()
     response.headers["Location"] = f"/v1/batch-predictions/{shown.id}"
     return shown
 
@@ -148,7 +155,7 @@ def results(
     is the file's SHA-256. Cells of CSV hold paths and labels as they are, whatever a spreadsheet
     would take them for.
     """
-    name: Format = format_ or ("csv" if "text/csv" in accept else "jsonl")
+    name: Format = format_ or ACCEPTED[preferred(accept, list(ACCEPTED))]
     file = results_file(parts, ticket, id_, name, partial(etags.names, if_none_match))
     headers = {
         "ETag": etags.quoted(file.version),

@@ -25,6 +25,7 @@ from app.api.http.list_queries import (
     MetadataDep,
     NameFilter,
 )
+from app.api.http.media_types import preferred
 from app.api.http.open_file import OpenFileResponse
 from app.api.http.spooling import SpoolingRoute
 from app.database.tables import Component
@@ -128,7 +129,7 @@ def follow(
     """
     after = int(last_event_id) if last_event_id else after
     events, over = events_after(parts, component_id, after, limit + 1)
-    if EVENT_STREAM in accept:
+    if preferred(accept, ("application/json", EVENT_STREAM)) == EVENT_STREAM:
         if over and not events:  # a browser comes back for ever, unless it gets 204
             return Response(status_code=204)
         streams = request.app.state.event_streams

@@ -17,7 +17,7 @@ from app.api.http.deps import (
     TicketDep,
 )
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
-from app.api.http.upload_slots import UploadRoute, upload_slot
+from app.api.http.upload_slots import ExaminationDep, UploadRoute
 from app.archives.entries import CodePage
 from app.datasets import datasets
 from app.operations.downloads import image_file
@@ -51,17 +51,18 @@ uploads = APIRouter(prefix="/datasets", tags=["datasets"], route_class=UploadRou
     "/{dataset_id}/images",
     summary="Add images to a dataset",
     form_limits=OF_ONE_FILE,
-    dependencies=[Depends(multipart), Depends(upload_slot, scope="function")],
-    responses=problems(400, 404, 410, 413, 415, 422, 503),
+    dependencies=[Depends(multipart)],
+    responses=problems(400, 404, 409, 410, 413, 415, 422, 503),
 )
 def add_images(
     parts: PartsDep,
     once: OnceDep,
     dataset_id: DatasetId,
     response: Response,
+    examination: ExaminationDep,
     file: Annotated[UploadFile, File(description="a zip, tar, tar.gz or tar.zst archive")],
     code_page: Annotated[
-        CodePage | None, Form(description="of file names that are not in UTF-8")
+        CodePage | None, Form(description="of file names that are not marked as UTF-8")
     ] = None,
     probe: ProbeQuery = False,
 ) -> AddedImages:
@@ -73,7 +74,8 @@ def add_images(
     them: `updated`, at once and to the last byte, or `retraining`. What was measured without the
     new images is dropped.
     """
-    shown, missing = upload_images(parts, dataset_id, file.file, code_page, once, probe=probe)
+    archive = examination.file(file.file)
+    shown, missing = upload_images(parts, dataset_id, archive, code_page, once, probe=probe)
     unconfirmed.note(response, missing)
     return shown
 
@@ -92,7 +94,7 @@ def list_images(
 ) -> Listing[ImageOut]:
     """Lists images in the archive's order, a page at a time."""
     rows = datasets.images(
-        session, dataset_id, label=label, split=split, after=page.after, limit=page.limit + 1
+        session, dataset_id, label=label, split=split, after=page.after_id, limit=page.limit + 1
     )
     return page.listing(rows, ImageOut.of)
 
@@ -162,8 +164,10 @@ async def delete_image(
     last byte. `retraining`: its file is gone, and it takes no part in answers until it is trained
     again without the image; status, events and predictions say `retraining` meanwhile. `queued`:
     its training has not begun. `unaffected`: the image is of val or test, which no component is
-    trained on. Results measured with the image are dropped: metrics, events,
-    evaluations, solved weights. A dataset's last image can only be deleted with the dataset.
+    trained on. `updated`: the image alone held back images for training with its bytes, and their
+    share was added, to the byte as a training with them gives. Results measured with the image are
+    dropped: metrics, events, evaluations, solved weights. A dataset's last image can only be
+    deleted with the dataset.
     """
     plan = partial(change_plan.removal, dataset_id=dataset_id, image_id=image_id)
     done = await threads.change(partial(change_dataset, parts, plan, probe=probe))

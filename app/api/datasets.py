@@ -35,7 +35,7 @@ from app.api.http.list_queries import (
 )
 from app.api.http.spooling import OF_ONE_FILE, SpoolingRoute
 from app.api.http.upload_forms import UploadFieldsDep
-from app.api.http.upload_slots import UploadRoute, upload_slot
+from app.api.http.upload_slots import ExaminationDep, UploadRoute
 from app.archives.entries import CodePage
 from app.database.tables import Dataset
 from app.datasets import datasets
@@ -86,13 +86,14 @@ def multipart(request: Request) -> None:
     status_code=201,
     summary="Upload a dataset",
     form_limits=OF_ONE_FILE,
-    dependencies=[Depends(multipart), Depends(upload_slot, scope="function")],
+    dependencies=[Depends(multipart)],
     responses=problems(400, 404, 410, 413, 415, 422, 503),
 )
 def upload(
     parts: PartsDep,
     once: OnceDep,
     response: Response,
+    examination: ExaminationDep,
     file: Annotated[UploadFile, File(description="a zip, tar, tar.gz or tar.zst archive")],
     fields: UploadFieldsDep,
     name: Annotated[DatasetName | None, Form(description="else the file's name")] = None,
@@ -100,7 +101,7 @@ def upload(
         Text, Form(max_length=64, description="of the component to train")
     ] = spaces.DEFAULT,
     code_page: Annotated[
-        CodePage | None, Form(description="of file names that are not in UTF-8")
+        CodePage | None, Form(description="of file names that are not marked as UTF-8")
     ] = None,
 ) -> UploadedDataset:
     """Decodes every image before the answer; other files are listed with the reason.
@@ -112,7 +113,7 @@ def upload(
     with the same bytes and label one is kept. `files` counts every file of the archive once. The
     settings of a training are checked before the archive is read.
     """
-    archive = Archive(file.file, file.filename, name, space, *fields, code_page)
+    archive = Archive(examination.file(file.file), file.filename, name, space, *fields, code_page)
     shown = upload_dataset(parts, archive, once)
     response.headers["Location"] = f"/v1/datasets/{shown.id}"
     return shown

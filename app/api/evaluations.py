@@ -132,7 +132,7 @@ def list_images(
         evaluation_id,
         asked,
         compared_to=compared_to,
-        after=page.after,
+        after=page.after_id,
         limit=page.limit + 1,
     )
     by_id = {each.image.id: each for each in found}

@@ -23,11 +23,15 @@ def list_(
     session: ReadSessionDep,
     page: PageDep,
     sha256: Annotated[
-        str, Query(pattern="^[0-9a-f]{64}$", description="of the file, as sha256sum prints it")
+        str,
+        Query(
+            pattern="^[0-9a-fA-F]{64}$",
+            description="of the file, in 64 hexadecimal digits, as sha256sum prints it",
+        ),
     ],
 ) -> Listing[HeldImage]:
     """Lists the images of all datasets with these bytes, a page at a time; empty if none has."""
-    rows = datasets.same_bytes(session, sha256, after=page.after, limit=page.limit + 1)
+    rows = datasets.same_bytes(session, sha256.lower(), after=page.after_id, limit=page.limit + 1)
     found = held(session, rows)
     return page.listing(rows, lambda row: found[row.id])
 

@@ -118,17 +118,15 @@ async def infer(
             raise too_many_values()
         return tensors.read(body, length, parts.settings.max_prediction_images)
 
-    async def answer(_waited: float) -> Response:
+    async def answer(waited: float) -> Response:
         asked = read() if len(body) <= FEW_BYTES else await turns.call(read)
         check_count(asked.images, parts.settings)
         parts.count_images(len(asked.images))
         numbers = NUMBERS if tensors.PROBABILITIES in asked.outputs else NUMBERS[:1]
-        query = PredictionQuery(
-            composition=name,
-            deterministic=asked.infer.parameters.get("deterministic") is True,
-            return_=list(numbers),
-        )
+        exact = asked.infer.parameters.get("deterministic") is True
+        query = PredictionQuery(composition=name, deterministic=exact, return_=list(numbers))
         work = Work(parts, ticket, query, asked.images, turns, share)
+        work.seconds["turn"] = waited
 
         async def make() -> Response:
             found = await work.logits()

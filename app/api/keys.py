@@ -31,7 +31,7 @@ def create(body: KeyIn, parts: PartsDep, response: Response) -> CreatedKey:
 @router.get("", summary="List keys", responses=problems(422))
 def list_(session: ReadSessionDep, page: PageDep) -> Listing[KeyOut]:
     """Lists keys by age, a page at a time, also those revoked or expired; never a secret."""
-    return page.listing(keys.list_(session, after=page.after, limit=page.limit + 1), KeyOut.of)
+    return page.listing(keys.list_(session, after=page.after_id, limit=page.limit + 1), KeyOut.of)
 
 
 @router.get("/{key_id}", summary="Show a key", responses=problems(404))

@@ -1,7 +1,7 @@
 """Predictions of images by a selection of components; nothing is stored."""
 
 from functools import partial
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -18,7 +18,6 @@ from app.operations.prediction import Work
 from app.operations.prediction_answers import Answer, Prediction
 from tangent_composer.schemas import answers
 from tangent_composer.schemas import predictions as schemas
-from tangent_composer.schemas.problems import ProblemOut
 from tangent_composer.schemas.problems import problems as problem_answers
 
 router = APIRouter(prefix="/predictions", tags=["predictions"], route_class=ScopedRoute)
@@ -68,11 +67,9 @@ async def predict(
 def _response(request: Request, prediction: Prediction) -> Response:
     milliseconds = {step: round(1000 * took, 3) for step, took in prediction.seconds.items()}
     request.state.steps = {f"{step}_ms": took for step, took in milliseconds.items()}
-    answer = answers.PredictionOut(
-        **prediction.selection,
-        results=[_result(request, *answer) for answer in enumerate(prediction.answers)],
-        timing=answers.Timing(**request.state.steps),
-    )
+    results = [_result(request, *answer) for answer in enumerate(prediction.answers)]
+    fields = prediction.selection | {"results": results, "timing": request.state.steps}
+    answer = answers.PredictionOut.model_validate(fields)
     steps = ", ".join(f"{step};dur={took}" for step, took in milliseconds.items())
     return Response(
         # FastAPI would take a thread to serialize a model.
@@ -82,11 +79,11 @@ def _response(request: Request, prediction: Prediction) -> Response:
     )
 
 
-def _result(request: Request, index: int, answer: Answer) -> answers.Result:
+def _result(request: Request, index: int, answer: Answer) -> dict[str, Any]:
+    """Return the fields of one image's result: a model of each would take longer than all else."""
     if isinstance(answer, Problem):
-        document = problems.of(request.scope, answer)
-        return answers.Result(index=index, error=ProblemOut(**document))
-    return answers.Result(index=index, **answer)
+        return {"index": index, "error": problems.of(request.scope, answer)}
+    return {"index": index} | answer
 
 
 DIRECT = DirectRoute(cast(ScopedRoute, router.routes[0]), prediction_parser)

@@ -36,8 +36,9 @@ def get(session: ReadSessionDep, dataset_id: Id) -> PrivacyLedgerOut:
 def put(dataset_id: Id, body: PrivacyBudgetIn, parts: PartsDep) -> PrivacyLedgerOut:
     """Sets the most that all private trainings together may spend; what was spent stays spent.
 
-    From then on nothing is computed from the dataset that tells of it without noise: no training
-    without privacy, no evaluation, preview or weights.
+    From then on nothing new is computed from the dataset that tells of it without noise: no
+    training without privacy, no evaluation, preview or weights; what is under way fails. Components
+    that were made before stay: they follow deletions, and no image or label is added to them.
     """
     return privacy.put_budget(parts, dataset_id, body)
 

@@ -29,10 +29,10 @@ TreeSize = Annotated[int | None, Query(ge=0, le=MAX_SIZE, description=PRESENT)]
 FirstSize = Annotated[int, Query(ge=0, le=MAX_SIZE, description="of the checkpoint that you have")]
 
 
-@router.get("", summary="List receipts", responses=problems(404, 422))
+@router.get("", summary="List receipts", responses=problems(422))
 def list_(session: ReadSessionDep, page: PageDep) -> Listing[ReceiptOut]:
     """Lists receipts from the first deletion on, a page at a time."""
-    rows = ledger.list_(session, after=page.after, limit=page.limit + 1)
+    rows = ledger.list_(session, after=page.after_id, limit=page.limit + 1)
     return page.listing(rows, ReceiptOut.of)
 
 

@@ -35,7 +35,7 @@ class Collection:
         self._total = self._passed_over = self._manifests = self._missing = 0
         self._faulty, self._first_fault = 0, ""  # entries that are unusable whatever they hold
         self._of_systems: set[str] = set()
-        self._unusable: set[str] = set()  # paths of rejected files
+        self._unusable: set[str] = set()  # paths of rejected files, as a manifest has them
 
     def read(self, file: BinaryIO) -> None:
         """Read the whole archive and write its accepted images to the pack."""
@@ -49,7 +49,7 @@ class Collection:
                 self._total += 1
                 if member.is_system_file:
                     self._passed_over += 1
-                    self._of_systems.add(member.path)
+                    self._of_systems.add(manifests.as_listed(member.path))
                 elif member.fault:
                     self._faulty += 1
                     self._first_fault = self._first_fault or f"{member.path}: {member.fault}"
@@ -70,9 +70,15 @@ class Collection:
         return self._accepted
 
     def labelled(self) -> list[LabelledFile]:
-        """Return the labelled images; reject the images without a label."""
+        """Return the labelled images; reject the images without a label.
+
+        Raises:
+            Invalid: `duplicate_path`, `no_labels`.
+            TooLarge: `too_many_labels`.
+        """
         before = len(self.rejected.listed)
         if self._manifest.has_rows:
+            self._check_rows()
             found = labelling.by_manifest(self._accepted, self._manifest, self.rejected)
         else:
             found = labelling.by_folders(self._accepted, self.rejected)
@@ -111,7 +117,7 @@ class Collection:
         )
 
     def _reject(self, path: str, reason: str) -> None:
-        self._unusable.add(path.replace("\\", "/"))
+        self._unusable.add(manifests.as_listed(path))
         self.rejected.add(path, reason)
 
     def _nothing(self) -> Invalid:
@@ -200,7 +206,8 @@ class Collection:
                 images[path] = images[target]._replace(path=path)
                 self._keep(images[path])
             else:
-                lost = "was rejected" if target in self._unusable else "the archive does not hold"
+                is_there = manifests.as_listed(target) in self._unusable
+                lost = "was rejected" if is_there else "the archive does not hold"
                 self._reject(path, f"it is a hard link to {target!r}, which {lost}")
 
     def _keep(self, image: AcceptedImage) -> None:
@@ -213,9 +220,26 @@ class Collection:
             )
         self._accepted.append(image)
 
+    def _check_rows(self) -> None:
+        """Refuse a row that may mean either of two files, of which one has a backslash in its name.
+
+        Raises:
+            Invalid: `duplicate_path`.
+        """
+        files = self._unusable.copy()
+        for image in self._accepted:
+            path = manifests.as_listed(image.path)
+            if path in files and path in self._manifest.labels:
+                raise Invalid(
+                    "duplicate_path",
+                    f"a manifest lists {path!r}, and that may mean either of two files, as "
+                    "one has a backslash where the other has a slash: rename one of them",
+                )
+            files.add(path)
+
     def _add_missing_rows(self) -> None:
         """Tell of the manifest's rows whose image is not there."""
-        rows, images = self._manifest, {image.path.replace("\\", "/") for image in self._accepted}
+        rows, images = self._manifest, {manifests.as_listed(each.path) for each in self._accepted}
         for path in (*rows.labels, *rows.rejected):
             if path not in images:
                 self._add_missing(path, rows.rejected.get(path))

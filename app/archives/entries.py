@@ -12,6 +12,7 @@ from app.images import decoder
 
 MAX_RATIO = 200  # unpacked bytes per byte of the archive …
 MIN_BYTES_FOR_RATIO = 64 * 2**20  # … checked above this many unpacked bytes
+PIECE = 2**20  # bytes read at once
 MAX_IDLE_BYTES = 4 * 2**20  # of the archive beyond twice what they unpack to
 CodePage = Literal[
     "cp437",
@@ -81,10 +82,11 @@ class Meter:
         self._taken = 0
 
     def take(self, count: int) -> None:
-        """Count bytes of the archive that are to be unpacked.
+        """Count bytes of the archive that are unpacked.
 
         Raises:
-            Malformed: `archive_damaged`: too many unpack to nothing, as empty members of gzip do.
+            Malformed: `archive_damaged`: too many unpack to nothing, as empty members of gzip do,
+                and entries of a zip that share one run of empty blocks.
         """
         self._taken += count
         if self._taken > MAX_IDLE_BYTES + 2 * self._unpacked:
@@ -139,6 +141,13 @@ class Unpacked:
             Malformed: `archive_truncated` or `archive_damaged`.
             TooLarge: as the meter, and `zstd_window_too_large`.
         """
+        pieces = []  # so that the meter hears of what is unpacked as soon as of what is taken
+        while size and (piece := self._piece(min(size, PIECE))):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, size: int) -> bytes:
         try:
             data = self._stream.read(size)
         except EOFError:
@@ -153,28 +162,6 @@ class Unpacked:
             raise damaged(f"its compressed data cannot be unpacked ({error})") from error
         self._meter.add(len(data))
         return data
-
-
-def name_of(raw: bytes, code_page: str | None) -> tuple[str, str | None]:
-    """Return an entry's name and, if it cannot be read for certain, the reason.
-
-    A name that is not in UTF-8 is read in the code page that the client names, and else shown in
-    ASCII: any of the world's code pages gives it some text, and the wrong text is a wrong label.
-    """
-    try:
-        return raw.decode(), None
-    except UnicodeDecodeError:
-        shown = raw.decode("ascii", "backslashreplace").replace("\0", "\\x00")
-    if code_page is None:
-        return shown, (
-            "its name is not in UTF-8, and the archive does not tell in which code page it is: "
-            "pack with names in UTF-8 (7-Zip: -mcu=on), or name the code page in the field "
-            f"code_page of the form, one of {', '.join(CODE_PAGES)}"
-        )
-    try:
-        return raw.decode(code_page), None
-    except UnicodeDecodeError:
-        return shown, f"its name is neither in UTF-8 nor in {code_page}"
 
 
 def truncated(where: str) -> Malformed:

@@ -8,21 +8,23 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from app.archives.entries import Entry, damaged, name_of
+from app.archives.entries import Entry, damaged
+from app.archives.names import Names
 from app.errors import Malformed, TooLarge
 from tangent_composer.folders import Found, found_below, opened
 
 
-def entries(folder: Path, max_bytes: int, code_page: str | None = None) -> Iterator[Entry]:
+def entries(folder: Path, max_bytes: int, names: Names) -> Iterator[Entry]:
     """Yield every file below the folder, and every folder, by their paths' bytes.
 
     Raises:
         TooLarge: `archive_too_large`, when the files have more than `max_bytes` together.
+        Invalid: `unreadable_names`.
         Malformed: `folder_unreadable`; when a file is read, `archive_damaged` if it changes.
     """
     read = 0
     for found in _below(folder):
-        entry = _entry(found, code_page)
+        entry = _entry(found, names)
         read += entry.size
         if read > max_bytes:
             raise TooLarge(
@@ -44,8 +46,8 @@ def _below(folder: Path) -> Iterator[Found]:
         raise _unreadable(error.filename or os.fsencode(folder), error) from error
 
 
-def _entry(found: Found, code_page: str | None) -> Entry:
-    name, fault = name_of(found.name, code_page)
+def _entry(found: Found, names: Names) -> Entry:
+    name, fault = names.unmarked(found.name)
     if found.kind != "file":
         return Entry(name, found.kind, 0, bytes, fault)
     return Entry(name, "file", found.size, partial(_read, found.path, found.size), fault)

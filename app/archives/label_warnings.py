@@ -7,9 +7,10 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from app.archives.layouts import IMAGES, MASKS_BESIDE_IMAGES
+from app.archives.layouts import IMAGES, MASKS_BESIDE_IMAGES, folders_of, split_of
 from app.archives.outcomes import LabelledFile
-from app.archives.splits import TRAIN, is_split
+from app.archives.splits import TEST, TRAIN, VAL, is_split
+from tangent_composer.labels import tidy
 
 MAX_SHOWN = 3  # examples in a sentence
 MAX_FOLDERS = 10_000  # names of folders within labels that are compared
@@ -42,6 +43,11 @@ def _of_splits(labelled: Labelled) -> Iterator[str]:
             f"the folders {_some(merged)} are merged: a component trains on all of them; to hold "
             "one back, call it val or test"
         )
+    if taken := sorted({name for file in labelled for name in _held_back_folders(file)}):
+        yield (
+            f"images in the folders {_some(taken)} are trained on, as no images for training lay "
+            "beside them: to hold them back, say so in a manifest's column split"
+        )
     splits = {file.split or TRAIN for file in labelled}
     if TRAIN not in splits:
         held = " and ".join(sorted(splits))
@@ -52,6 +58,15 @@ def _of_splits(labelled: Labelled) -> Iterator[str]:
             f"images that lie in several splits, byte for byte: {len(leaked)} ({shown}); each is "
             "counted once, in test rather than in val, and in val rather than in train"
         )
+
+
+def _held_back_folders(file: LabelledFile) -> Iterator[str]:
+    """Yield folders above the label that are named for val or test, of an image without a split."""
+    for name in folders_of(file.image.path) if file.split is None else ():
+        if tidy(name) == file.label:
+            return
+        if split_of(name) in (VAL, TEST):
+            yield name
 
 
 def _in_several_splits(labelled: Labelled) -> list[tuple[str, str]]:

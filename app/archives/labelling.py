@@ -9,7 +9,7 @@ A manifest decides alone on labels and groups. Where it tells no split, the fold
 from collections.abc import Iterator, Sequence
 
 from app.archives import layouts
-from app.archives.manifests import Manifest
+from app.archives.manifests import Manifest, as_listed
 from app.archives.outcomes import AcceptedImage, LabelledFile, Rejected
 from tangent_composer.labels import fault, tidy
 from tangent_composer.system_files import is_hidden
@@ -51,7 +51,7 @@ def by_manifest(
 ) -> Iterator[LabelledFile | None]:
     """Yield every image with its row's label; reject those without a row that can be used."""
     faults = dict(manifest.rejected)
-    paths = [image.path.replace("\\", "/") for image in images]  # as the manifest's own paths
+    paths = [as_listed(image.path) for image in images]
     for image, path, folder in zip(images, paths, layouts.splits(paths), strict=True):
         if (label := manifest.labels.get(path)) is None:
             reason = faults.get(path, "the manifest does not list this image")

@@ -43,6 +43,7 @@ class Seen(NamedTuple):
 
     direct: str | None
     deeper: str | None
+    inner: set[str]  # names of the folders in it
 
 
 class Placed(NamedTuple):
@@ -71,7 +72,7 @@ def placed(paths: Sequence[str]) -> Iterator[Placed]:
         label = path[start:end] if end >= 0 else None
         unlabelled = label is not None and UNLABELLED.fullmatch(label.casefold())
         if split is None and end >= 0:
-            split = next((each for each in _folders(path, end + 1) if is_split(each)), None)
+            split = next((each for each in folders_of(path, end + 1) if is_split(each)), None)
         yield Placed(None if unlabelled else label, split)
 
 
@@ -89,7 +90,7 @@ def splits(paths: Sequence[str]) -> list[str | None]:
 
     There are none unless images for training are among them: `test` may be the name of a group.
     """
-    found = [next((each for each in _folders(path) if is_split(each)), None) for path in paths]
+    found = [next((each for each in folders_of(path) if is_split(each)), None) for path in paths]
     known = any(split_of(folder) == TRAIN for folder in found)
     return found if known else [None] * len(paths)
 
@@ -113,13 +114,13 @@ def masks(paths: Sequence[str]) -> Iterator[str | None]:
 def _parents(path: str) -> Iterator[tuple[str, str]]:
     """Yield the folders of a path that may hold images or masks, each with what is before it."""
     start = 0
-    for name in _folders(path):
+    for name in folders_of(path):
         if name.casefold() in IMAGES or name.casefold() in MASKS_BESIDE_IMAGES:
             yield path[:start], name
         start += len(name) + 1
 
 
-def _folders(path: str, start: int = 0) -> Iterator[str]:
+def folders_of(path: str, start: int = 0) -> Iterator[str]:
     """Yield the names of the path's first folders from this place on."""
     for _ in range(MAX_LOOKED_AT):
         end = path.find("/", start)
@@ -137,12 +138,13 @@ def _folders_at(paths: Sequence[str], starts: Sequence[int]) -> dict[str, Seen]:
         if end < 0:
             continue  # an image without a folder has no label at any depth
         name = path[start:end]
-        direct, deeper = found.get(name, (None, None))
-        if path.find("/", end + 1) < 0:
+        direct, deeper, inner = found.get(name, (None, None, set[str]()))
+        if (inner_end := path.find("/", end + 1)) < 0:
             direct = direct or path
         else:
             deeper = deeper or path
-        found[name] = Seen(direct, deeper)
+            inner.add(path[end + 1 : inner_end])
+        found[name] = Seen(direct, deeper, inner)
     return found
 
 
@@ -154,10 +156,10 @@ def _skipped(folders: dict[str, Seen]) -> dict[str, str | None] | None:
     names = {name: name.casefold() for name in folders}
     splits = _splits(names)
     if not all(name in splits or names[name] in OTHER_TASKS for name in folders):
-        _refuse_mixed(names, splits)
+        _refuse_mixed(names, splits, folders)
         if len(folders) > 1 or next(iter(folders.values())).deeper is None:
             return None
-    for direct, deeper in folders.values():
+    for direct, deeper, _ in folders.values():
         if direct and deeper:
             raise Invalid(
                 "ambiguous_layout",
@@ -185,13 +187,25 @@ def _is_for_training(split: str) -> bool:
     return split.startswith("train")
 
 
-def _refuse_mixed(names: dict[str, str], splits: set[str]) -> None:
+def _refuse_mixed(names: dict[str, str], splits: set[str], folders: dict[str, Seen]) -> None:
+    """Refuse splits beside other folders, unless what looks like a split can only be a label.
+
+    `train` and `test` together are splits, and so is one with the labels of its neighbours in it.
+    """
     kinds = {"train" in names[name] for name in splits}
-    if len(kinds) == 2:
+    labels = {*names} - splits
+    beside = {names[name] for name in labels}.union(*(_labels_in(folders[name]) for name in labels))
+    if len(kinds) == 2 or any(_labels_in(folders[name]) & beside for name in splits):
         some = ", ".join(map(repr, sorted(splits)[:3]))
         other = min(name for name in names if name not in splits)
         raise Invalid(
             "ambiguous_layout",
-            f"the folders {some} are splits, and {other!r} beside them is none: leave it out, or "
-            "add a metadata.csv with the columns file_name and label",
+            f"folders named for splits, {some}, lie beside {other!r}, which is none: leave it out, "
+            "or add a metadata.csv with the columns file_name and label",
         )
+
+
+def _labels_in(folder: Seen) -> set[str]:
+    """Return the names of folders within a folder that may be labels."""
+    inner = {name.casefold() for name in folder.inner}
+    return {name for name in inner if not (name in OTHER_TASKS or is_split(name))}

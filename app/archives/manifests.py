@@ -5,30 +5,21 @@ metadata.csv  a/1.png  a/2.png    `file_name` and `label` of all images, by path
                                   tabs or bars; `split` and `group` may be there too
 """
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
-from app.archives import splits
+from app.archives import splits, tables
 from app.archives.members import DRIVE, safe_path
+from app.archives.tables import FIELDS, Row, malformed, shown
 from app.errors import Invalid, TooLarge
-from app.images import file_kinds
 from tangent_composer.labels import fault, tidy
 
 MAX_MANIFEST_BYTES = 16 * 2**20
-MAX_SHOWN = 60  # characters of what a person wrote, in a message
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+MAX_ROWS_PER_IMAGE = 10  # of those that a dataset may have: several tables may list one image
+ENDINGS = (".csv", ".tsv", *tables.JSON_ENDINGS)
 NAMES = ("manifest", "metadata", "labels")  # other tables may be manifests
-FIELDS = ("file_name", "label")
-KNOWN = (*FIELDS, "split", "group")
-DELIMITERS = ",;\t|"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-Rows = Iterator[tuple[int, dict[str, Any], list[str]]]  # line, fields, cells beyond the header
 
 
 def may_be_manifest(path: str) -> bool:
@@ -41,16 +32,22 @@ def must_be_manifest(path: str) -> bool:
     return PurePosixPath(path).stem.lower() in NAMES
 
 
+def as_listed(path: str) -> str:
+    """Return a path as a manifest's rows have it: tables of Windows write a backslash for `/`."""
+    return path.replace("\\", "/")
+
+
 class Manifest:
     """The labels, splits and groups that an archive's manifests give to its paths."""
 
-    def __init__(self, max_rows: int) -> None:
+    def __init__(self, max_images: int) -> None:
         self.labels: dict[str, str] = {}
         self.splits: dict[str, str] = {}  # of the paths that have one
         self.groups: dict[str, str] = {}
         self.rejected: dict[str, str] = {}  # path -> reason why its row cannot be used
         self.has_rows = False
-        self._max_rows = max_rows
+        self._max_images = max_images
+        self._tables = tables.Reader(MAX_ROWS_PER_IMAGE * max_images)
         self._interned: dict[str, str] = {}  # one string per label, however many rows have it
 
     def add(self, path: str, data: bytes) -> str | None:
@@ -58,68 +55,74 @@ class Manifest:
 
         Raises:
             Invalid: `manifest_malformed`, `manifest_conflict`, `unsafe_path`.
-            TooLarge: `too_many_images`.
+            TooLarge: `too_many_images`, `manifest_too_large`.
         """
-        place = PurePosixPath(path)
         certain = must_be_manifest(path)
-        is_json = place.suffix.lower() in (".jsonl", ".ndjson")
-        rows = _json_rows(path, data) if is_json else _csv_rows(path, data)
         try:
-            for number, row, beyond in rows:
-                if not all(name in row for name in FIELDS):
-                    raise _malformed(path, number, _needed(row))
+            for row in self._tables.rows(path, data):
+                if not all(name in row.fields for name in FIELDS):
+                    raise malformed(path, row.number, tables.needed(row.fields))
                 certain = self.has_rows = True
-                self._add_row(path, number, place.parent, row, beyond)
+                self._add_row(path, row)
             if not certain:
                 return "it lists no image"
             if not self.has_rows:
-                raise _malformed(path, 1, "it lists no image")
+                raise malformed(path, 1, "it lists no image")
         except Invalid as error:
             if certain:
                 raise
             return error.detail.removeprefix(f"{path}, ")
         return None
 
-    def _add_row(
-        self, path: str, number: int, folder: PurePosixPath, row: dict[str, Any], beyond: list[str]
-    ) -> None:
-        if len(self.labels) + len(self.rejected) >= self._max_rows:
-            raise TooLarge(
-                "too_many_images",
-                f"{path} lists more than the {self._max_rows} images allowed in one dataset",
-            )
-        name = row["file_name"]
-        if not isinstance(name, str):
-            raise _malformed(path, number, f"its file_name is no text ({_shown(name)})")
-        if not name.strip():
-            raise _malformed(path, number, "its file_name is empty")
-        try:
-            image = _joined(folder, name.strip())
-        except Invalid as error:
-            raise Invalid(
-                error.code,
-                f"{path}, line {number}: its file_name {_shown(name)!r} is no path within the "
-                "archive, relative to the manifest's own folder",
-            ) from None
-        label, why = read_label(row["label"])
-        if beyond:  # parts of the label, perhaps
-            why = f"may go on: its line has more cells than the header ({_shown(beyond[0])} …), "
+    def _add_row(self, path: str, row: Row) -> None:
+        image, fields = self._image(path, row), row.fields
+        label, why = read_label(fields["label"])
+        if row.beyond:  # parts of the label, perhaps
+            why = f"may go on: its line has more cells than the header ({shown(row.beyond)} …), "
             why += "so quote texts that have commas in them"
         what, split, group = "label", None, None
         if not why:
-            what, (split, why) = "split", read_split(row.get("split"))
+            what, (split, why) = "split", read_split(fields.get("split"))
         if not why:
-            what, (group, why) = "group", read_group(row.get("group"))
+            what, (group, why) = "group", read_group(fields.get("group"))
         given = {"label": label, "split": split or "", "group": group or ""}
-        self._check_same(f"{path}, line {number},", image, {} if why else given)
+        self._check_same(f"{path}, line {row.number},", image, {} if why else given)
         if why:
-            self.rejected.setdefault(image, f"its {what} in {path}, line {number}, {why}")
+            self.rejected.setdefault(image, f"its {what} in {path}, line {row.number}, {why}")
             return
         self.labels[image] = self._interned.setdefault(label, label)
         if split:
             self.splits[image] = split
         if group:
             self.groups[image] = self._interned.setdefault(group, group)
+
+    def _image(self, path: str, row: Row) -> str:
+        """Return the path of the image that the row is of.
+
+        Raises:
+            Invalid: `manifest_malformed`, `unsafe_path`.
+            TooLarge: `too_many_images`.
+        """
+        name = row.fields["file_name"]
+        if not isinstance(name, str):
+            raise malformed(path, row.number, f"its file_name is no text ({shown(name)})")
+        if not name.strip():
+            raise malformed(path, row.number, "its file_name is empty")
+        try:
+            image = _joined(path.split("/")[:-1], name.strip())
+        except Invalid as error:
+            raise Invalid(
+                error.code,
+                f"{path}, line {row.number}: its file_name {shown(name)!r} is no path within the "
+                "archive, relative to the manifest's own folder",
+            ) from None
+        is_known = image in self.labels or image in self.rejected
+        if not is_known and len(self.labels) + len(self.rejected) >= self._max_images:
+            raise TooLarge(
+                "too_many_images",
+                f"{path} lists more than the {self._max_images} images allowed in one dataset",
+            )
+        return image
 
     def _check_same(self, where: str, image: str, given: dict[str, str]) -> None:
         """Refuse another row for an image that does not say the same; `given` is empty for a fault.
@@ -143,17 +146,17 @@ class Manifest:
                 )
 
 
-def _joined(folder: PurePosixPath, name: str) -> str:
+def _joined(folder: list[str], name: str) -> str:
     """Return the path in the archive of a name relative to the folder, which may lead up from it.
 
     Raises:
         Invalid: `unsafe_path` if the name leads out of the archive.
     """
-    name = name.replace("\\", "/")
+    name = as_listed(name)
     if name.startswith("/") or DRIVE.match(name) or URL.match(name):
         raise Invalid("unsafe_path", f"{name!r} begins at a root")
-    parts: list[str] = []
-    for part in (*folder.parts, *name.split("/")):
+    parts = folder.copy()
+    for part in name.split("/"):
         if part == ".." and parts:
             parts.pop()
         elif part not in ("", "."):
@@ -176,7 +179,7 @@ def read_label(value: Any) -> tuple[str, str | None]:
     if not isinstance(value, str):
         kinds = {bool: "true or false", float: "a number with a fraction", list: "a list"}
         kind = kinds.get(type(value), "an object")
-        return "", f"is {kind} ({_shown(value)}): write it as a text, in quotes"
+        return "", f"is {kind} ({shown(value)}): write it as a text, in quotes"
     label = tidy(value)
     return label, fault(label)
 
@@ -191,7 +194,7 @@ def read_split(value: Any) -> tuple[str | None, str | None]:
     if isinstance(value, str) and splits.is_split(value.strip()):
         return splits.named(value.strip()), None
     return None, (
-        f"is none of {', '.join(splits.SPLITS)} ({_shown(value)}): write one of them, or leave the "
+        f"is none of {', '.join(splits.SPLITS)} ({shown(value)}): write one of them, or leave the "
         "cell empty for an image to train on"
     )
 
@@ -206,91 +209,3 @@ def read_group(value: Any) -> tuple[str | None, str | None]:
 
 def _or_none(value: str) -> str:
     return repr(value) if value else "none"
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-
-
-def _needed(names: Iterable[str]) -> str:
-    has = ", ".join(_shown(name) for name in list(names)[:8] if name) or "none"
-    return f"it needs the fields file_name and label, and has {has}"
-
-
-def _malformed(path: str, number: int, what: str) -> Invalid:
-    return Invalid("manifest_malformed", f"{path}, line {number}: {what}")
-
-
-def _lines(path: str, data: bytes) -> Iterator[str]:
-    encoding = json.detect_encoding(data[:4])  # any of Unicode, with a mark or without
-    try:
-        yield from io.TextIOWrapper(io.BytesIO(data), encoding=encoding, newline="")
-    except UnicodeError as error:
-        what = "is not in UTF-8: save it as UTF-8"
-        if kind := file_kinds.archive(data[: file_kinds.HEAD]):
-            what = f"is no table but a {kind}, as a spreadsheet's own file may be: save it as CSV"
-        raise Invalid("manifest_malformed", f"{path} {what}") from error
-
-
-def _csv_rows(path: str, data: bytes) -> Rows:
-    lines = _lines(path, data)
-    first, skipped, delimiter = next(lines, ""), 0, ""
-    while first and not first.strip():
-        first, skipped = next(lines, ""), skipped + 1
-    if first.lower().startswith("sep=") and len(first.strip()) == len("sep=") + 1:  # Excel's own
-        delimiter, first, skipped = first[len("sep=")], next(lines, ""), skipped + 1
-    delimiter = delimiter or _delimiter(first)
-    reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True)
-    try:
-        names = _names(next(reader, []))
-        if twice := [name for name in KNOWN if names.count(name) > 1]:
-            raise _malformed(path, 1 + skipped, f"it has two columns called {twice[0]}")
-        for cells in reader:
-            if any(cell.strip() for cell in cells):  # spreadsheets write rows of commas alone
-                if not set(FIELDS) <= set(names):
-                    raise _malformed(path, 1 + skipped, _needed(names))
-                row = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
-                beyond = [cell for cell in cells[len(names) :] if cell.strip()]
-                yield reader.line_num + skipped, row, beyond
-    except csv.Error as error:
-        raise _malformed(path, reader.line_num + skipped, str(error)) from error
-
-
-def _delimiter(header: str) -> str:
-    """Return the delimiter between which the header has both fields, else the comma."""
-    for delimiter in DELIMITERS:
-        cells = (cell.strip().strip('"') for cell in header.split(delimiter))
-        if set(FIELDS) <= set(_names(cells)):
-            return delimiter
-    return ","
-
-
-def _names(cells: Iterable[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    return [name.lower() if name.lower() in KNOWN else name for name in names]
-
-
-def _json_rows(path: str, data: bytes) -> Rows:
-    for number, line in enumerate(_lines(path, data), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, object_pairs_hook=_distinct)
-        except Invalid:
-            raise _malformed(
-                path, number, "it has file_name, split, group or label twice"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            what = f"it is not JSON ({error}): write one object a line, with no commas between them"
-            raise _malformed(path, number, what) from error
-        if not isinstance(row, dict):
-            raise _malformed(path, number, "it is not a JSON object")
-        yield number, row, []
-
-
-def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in members if name in KNOWN]
-    if len(names) > len(set(names)):
-        raise Invalid("manifest_malformed", "a field is there twice")
-    return dict(members)

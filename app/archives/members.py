@@ -22,6 +22,7 @@ import zstandard
 
 from app.archives import tars, zip_directory, zips
 from app.archives.entries import MAX_ZSTD_WINDOW, Entry, Limits, Meter, Packed, Unpacked
+from app.archives.names import Names
 from app.errors import Invalid, TooLarge, Unsupported
 from app.images import file_kinds
 from tangent_composer.folders import refusal
@@ -46,7 +47,7 @@ class Member:
 def members(file: BinaryIO, limits: Limits, code_page: str | None = None) -> Iterator[Member]:
     """Yield every file of the archive, in order.
 
-    Names that are not in UTF-8 are in the code page, if one is given.
+    Names that are not marked as UTF-8 are in the code page, if one is given.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
@@ -54,7 +55,7 @@ def members(file: BinaryIO, limits: Limits, code_page: str | None = None) -> Ite
         TooLarge: `archive_too_large`, `archive_bomb`, `too_many_entries`, `header_too_large`,
             `zstd_window_too_large`.
         Invalid: `unsafe_path`, `path_too_long`, `duplicate_path`, `archive_link`, `archive_device`,
-            `archive_encrypted`.
+            `archive_encrypted`, `unreadable_names`.
     """
     yield from members_of(_entries(file, limits, code_page), limits)
 
@@ -154,19 +155,19 @@ def _entries(file: BinaryIO, limits: Limits, code_page: str | None) -> Iterator[
     file.seek(0)
     head = file.read(512)
     file.seek(0)
-    meter, kind = Meter(limits, packed), archive_format(head)
+    meter, names, kind = Meter(limits, packed), Names(code_page), archive_format(head)
     if kind == "zip" or (kind is None and zip_directory.has_end(file, packed)):
-        return zips.entries(file, packed, meter, code_page)
+        return zips.entries(file, packed, meter, names)
     if kind == "tar":
-        return tars.entries(Unpacked(file, meter), code_page)
+        return tars.entries(Unpacked(file, meter), names)
     compressed = cast("BinaryIO", Packed(file, meter))  # of which only `read` is used
     if kind == "gzip":
         unzipped = Unpacked(gzip.GzipFile(fileobj=compressed, mode="rb"), meter)
-        return tars.entries(unzipped, code_page, inside=kind)
+        return tars.entries(unzipped, names, inside=kind)
     if kind == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
         stream = decompressor.stream_reader(compressed, read_across_frames=True, closefd=False)
-        return tars.entries(Unpacked(stream, meter), code_page, inside=kind)
+        return tars.entries(Unpacked(stream, meter), names, inside=kind)
     raise Unsupported(
         "not_an_archive",
         f"the file {_looks(head, kind)}: upload a zip, tar, tar.gz or tar.zst of the images",

@@ -47,5 +47,10 @@ class Rejected:
     def add(self, path: str, reason: str) -> None:
         self.count += 1
         if len(self.listed) < MAX_LISTED_REJECTIONS:
-            readable = path.encode(errors="replace").decode()  # JSON allows lone surrogates
-            self.listed.append({"path": readable, "reason": reason})
+            # Names and cells come from the client: JSON allows what no answer can hold.
+            self.listed.append({"path": _readable(path), "reason": _readable(reason)})
+
+
+def _readable(text: str) -> str:
+    """Return the text as every database and answer can hold it."""
+    return text.replace("\0", "?").encode(errors="replace").decode()

@@ -15,7 +15,7 @@ from app.errors import Invalid
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
 SPLIT = re.compile(
     r"((?P<train>train|training|train[ _-]?val)|(?P<val>val|valid|validation|dev|eval|evaluation)"
-    r"|(?P<test>test|testing|pred|predict|holdout)"
+    r"|(?P<test>test|testing|pred|predict|hold[ _-]?out)"
     r"|unlabell?ed|(k[ _-]?)?folds?(?=[ _-]?\d))"
     # A run of digits is taken whole: in parts, it could be taken in more ways than can be tried.
     r"([ _-]?(sets?|data|images?|imgs?|split|\d+(?!\d)))*"

@@ -6,18 +6,20 @@ reader it reports a damaged header or a missing end mark, and does not take it f
 
 from collections.abc import Iterator
 
-from app.archives.entries import Entry, Readable, damaged, name_of, truncated
+from app.archives.entries import PIECE, Entry, Readable, damaged, truncated
+from app.archives.names import Names
 from app.errors import TooLarge, Unsupported
 from app.images import file_kinds
 
 BLOCK = 512
+ZEROS = bytes(BLOCK)
 MAX_HEADER = 2**16  # bytes of a long name or of a pax header
-MAX_RECORDS = 200  # of one pax header
-PIECE = 2**20
+MAX_RECORDS = 200  # of pax headers before one entry
 END_MARK = "its end mark"
 FILE, HARD_LINK, FOLDER = b"0\x007", b"1", b"5"
 FOLDER_OF_BACKUP = b"D"  # GNU tar's, with the names of its files as data
-LONG_NAMES = {b"L": "path", b"K": "linkpath"}  # GNU's: kind of header -> as pax calls it
+GNU = "GNU."  # before the key of a long name of GNU's, which has no mark of UTF-8, as pax's has
+LONG_NAMES = {b"L": f"{GNU}path", b"K": f"{GNU}linkpath"}  # by the kind of header
 READ_ARCHIVES = ("zip", "gzip", "zstd")
 REFUSED = {
     b"2": "symbolic link",
@@ -41,21 +43,18 @@ def is_header(block: bytes) -> bool:
     return claimed == sum(rest) - 256 * sum(byte > 127 for byte in rest)  # by signed bytes
 
 
-def entries(
-    stream: Readable, code_page: str | None = None, inside: str | None = None
-) -> Iterator[Entry]:
+def entries(stream: Readable, names: Names, inside: str | None = None) -> Iterator[Entry]:
     """Yield every entry of the tar, and of tars that follow its end mark.
 
-    Names that are not in UTF-8 are in the code page, if one is given; `inside` names the
-    compression around the tar, if any.
+    `inside` names the compression around the tar, if any.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
         Unsupported: `not_an_archive`, `archive_method`.
         TooLarge: `header_too_large`.
+        Invalid: `unreadable_names`.
     """
-    source = _Source(stream)
-    header = source.read(BLOCK)
+    header = stream.read(BLOCK)
     if any(header) and not is_header(header):
         raise _no_tar(header, inside or "file")
     if len(header) < BLOCK:
@@ -67,48 +66,36 @@ def entries(
             raise damaged(_no_header(last))
         kind, size = header[156:157], _number(header[124:136], "size", last)
         if kind in b"xgLKV":
-            records |= _extension(source, kind, size, last)
+            records |= _extension(stream, kind, size, last)
+            if len(records) > MAX_RECORDS:
+                raise damaged(f"the entry after {last} has more than {MAX_RECORDS} pax records")
         else:
-            name, fault = name_of(records.get("path") or _name(header), code_page)
-            body = _Body(source, _size(records, size, kind, name), name)
-            yield _entry(header, name, fault, records, body, code_page)
+            name, fault = _read(names, records, "path", _name(header))
+            body = _Body(stream, _size(records, size, kind, name), name)
+            yield _entry(header, name, fault, records, body, names)
             body.skip()
             records, last = {}, repr(name)
-        header = _block(source, f"after {last}, without tar's end mark")
-        if not any(header) and source.skip_zeros():
-            header, last = _block(source, "after its end mark"), END_MARK
+        header = _block(stream, f"after {last}, without tar's end mark")
+        if not any(header):
+            header, last = _after_zeros(stream), END_MARK
 
 
-class _Source:
-    """A stream that can be looked at ahead."""
+def _after_zeros(stream: Readable) -> bytes:
+    """Return the next block that is not all zeros, or nothing, having read to the end.
 
-    def __init__(self, stream: Readable) -> None:
-        self._stream, self._ahead = stream, b""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next `size` bytes, fewer only at the end."""
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
-        return data if len(data) == size else data + self._stream.read(size - len(data))
-
-    def skip_zeros(self) -> bool:
-        """Skip blocks of zeros; return whether a block follows, and else read to the end.
-
-        Less than a block is no entry: some tools pad the end. The checksum of a compressed tar
-        comes after all.
-        """
-        while data := self.read(PIECE):
-            zeros = len(data) - len(data.lstrip(b"\0"))
-            if zeros < len(data):
-                self._ahead = data[zeros - zeros % BLOCK :] + self._ahead
-                self._ahead += self._stream.read(max(0, BLOCK - len(self._ahead)))
-                return len(self._ahead) >= BLOCK
-        return False
+    Less than a block is no entry: some tools pad the end. The checksum of a compressed tar comes
+    after all.
+    """
+    while len(block := stream.read(BLOCK)) == BLOCK:
+        if block != ZEROS:
+            return block
+    return b""
 
 
 class _Body:
     """The unread bytes of one entry."""
 
-    def __init__(self, stream: _Source, size: int, name: str) -> None:
+    def __init__(self, stream: Readable, size: int, name: str) -> None:
         self.size, self._stream, self._name = size, stream, name
         self._left = size + -size % BLOCK  # to the next header
 
@@ -145,15 +132,25 @@ def _entry(
     fault: str | None,
     records: dict[str, bytes],
     body: _Body,
-    code_page: str | None,
+    names: Names,
 ) -> Entry:
     flag = header[156:157]
     kind = _kind(flag, name, records)
     if flag == HARD_LINK:
-        raw = records.get("linkpath") or header[157:257].split(b"\0", 1)[0]
-        target, unread = name_of(raw, code_page)
+        field = header[157:257].split(b"\0", 1)[0]
+        target, unread = _read(names, records, "linkpath", field)
         return Entry(name, kind, 0, body.read, fault or unread, target)
     return Entry(name, kind, 0 if flag == FOLDER_OF_BACKUP else body.size, body.read, fault)
+
+
+def _read(
+    names: Names, records: dict[str, bytes], key: str, field: bytes
+) -> tuple[str, str | None]:
+    """Return the name that the records, or else the header's own field, have."""
+    pax = records.get(key)
+    if pax and records.get("hdrcharset") != b"BINARY":
+        return names.marked(pax), None
+    return names.unmarked(pax or records.get(GNU + key) or field)
 
 
 def _no_header(last: str) -> str:
@@ -162,7 +159,7 @@ def _no_header(last: str) -> str:
     return f"the tar header after {last} is missing or damaged"
 
 
-def _block(stream: _Source, where: str) -> bytes:
+def _block(stream: Readable, where: str) -> bytes:
     block = stream.read(BLOCK)
     if len(block) < BLOCK:
         raise truncated(where)
@@ -220,7 +217,7 @@ def _size(records: dict[str, bytes], size: int, flag: bytes, name: str) -> int:
     return int(records["size"])
 
 
-def _extension(stream: _Source, flag: bytes, size: int, after: str) -> dict[str, bytes]:
+def _extension(stream: Readable, flag: bytes, size: int, after: str) -> dict[str, bytes]:
     """Return the records of a header that precedes an entry's own: a long name, or pax records."""
     if size > MAX_HEADER:
         raise TooLarge(
@@ -242,10 +239,11 @@ def _pax(data: bytes, after: str) -> dict[str, bytes]:
     at = 0
     while at < len(data):
         blank = data.find(b" ", at, at + 10)
-        digits = data[at:blank] if blank > 0 else b""
-        end = at + int(digits) if digits.isdigit() else 0
+        digits = data[at:blank] if blank > at else b""
+        end = at + int(digits) if digits.isdigit() else at
         key, equals, value = data[blank + 1 : end - 1].partition(b"=")
-        if not equals or not blank < end <= len(data) or len(records) == MAX_RECORDS:
+        is_whole = at < blank < end <= len(data) and data[end - 1 : end] == b"\n"
+        if not (is_whole and equals):
             raise damaged(f"a pax header after {after} is malformed")
         records[key.decode("latin-1")] = value
         at = end

@@ -5,7 +5,7 @@ an accepted image takes about 300 bytes. Files with equal content are duplicates
 only the first is kept: a dataset is a set of images, and a component does not depend on how often
 a file was copied. Under several labels all are kept, as only the owner knows which label is right.
 Equal files have one split, the strictest of theirs: of a file that lies in train/ and in test/ the
-one in test/ is kept.
+one in test/ is kept. What was told of those under one label is kept too, as that of another may go.
 """
 
 import errno
@@ -19,12 +19,15 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from app.archives import folders, lookalikes, splits
+from app.archives import folders, joined_archives, lookalikes
 from app.archives.collection import Collection
 from app.archives.entries import Limits
+from app.archives.groups import joined
 from app.archives.members import Member, members, members_of
+from app.archives.names import Names
 from app.archives.outcomes import AcceptedImage, Files, LabelledFile, Rejected
 from app.archives.packs import PackWriter, Place
+from app.archives.splits import strictest
 from app.errors import DiskFull, TooLarge
 
 
@@ -35,8 +38,9 @@ class LabelledImage(NamedTuple):
     image: AcceptedImage
     place: Place
     copies: int  # files of the archive with these bytes and this label, 1 or more
-    split: str | None
+    split: str | None  # the strictest of all files with these bytes
     group: str | None
+    own_split: str | None  # the strictest of those with this label too
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def receive(
     """Check the archive in this seekable file and write its images to a pack at the path `pack`.
 
     The file at that path is removed after the block in any case. The code page is that of names
-    that are not in UTF-8.
+    that are not marked as UTF-8.
 
     Raises:
         Problem: those of `members`, `manifests` and `layouts`; TooLarge `archive_too_large`,
@@ -85,7 +89,7 @@ def examined(
     """
     try:
         if isinstance(source, Path):
-            found = folders.entries(source, limits.max_dataset_bytes, code_page)
+            found = folders.entries(source, limits.max_dataset_bytes, Names(code_page))
             files, size, digest = members_of(found, limits), folders.size_of(source), ""
         else:
             size, digest = measure(source, limits)
@@ -138,7 +142,8 @@ def _examined(
         collection = Collection(size, writer, limits)
         collection.take(files)
         labelled = collection.labelled()
-        unique = _unique(labelled)
+        told = _unique(labelled)
+        unique = joined_archives.unique(told)
         contents = {file.image.sha256 for file in unique}
         copies = Counter((file.label, file.image.sha256) for file in labelled)
         writer.keep_only(contents)
@@ -155,8 +160,9 @@ def _examined(
                 copies[file.label, file.image.sha256],
                 file.split,
                 file.group,
+                own.split,
             )
-            for file in unique
+            for file, own in zip(unique, told, strict=True)
         ],
         labels=dict(sorted(Counter(file.label for file in unique).items())),
         splits=dict(sorted(Counter(file.split for file in unique if file.split).items())),
@@ -171,21 +177,17 @@ def _examined(
 def _unique(labelled: list[LabelledFile]) -> list[LabelledFile]:
     """Return the images without duplicates under the same label, in the archive's order.
 
-    Of equal files the first in their split is kept, with the first group that one of them has.
+    Of those the first in the strictest of their own splits is kept, with the groups of all.
     """
-    split_of: dict[bytes, str | None] = {}
-    for file in labelled:
-        sha256 = file.image.sha256
-        split_of[sha256] = splits.strictest((split_of.get(sha256), file.split))
     kept: dict[tuple[str, bytes], int] = {}
     groups: dict[tuple[str, bytes], str | None] = {}
     for place, file in enumerate(labelled):
         key = file.label, file.image.sha256
-        groups[key] = groups.get(key) or file.group
-        wanted = split_of[file.image.sha256]
-        if labelled[kept.setdefault(key, place)].split != wanted and file.split == wanted:
+        groups[key] = joined((groups.get(key), file.group))
+        before = labelled[kept.setdefault(key, place)].split
+        if strictest((before, file.split)) != before:
             kept[key] = place
     return [
-        labelled[place]._replace(split=split_of[key[1]], group=groups[key])
+        labelled[place]._replace(group=groups[key])
         for key, place in sorted(kept.items(), key=itemgetter(1))
     ]

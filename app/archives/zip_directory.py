@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from app.archives.entries import damaged, truncated
+from app.archives.entries import PIECE, damaged, truncated
 from app.errors import Malformed, Unsupported
 
 END = struct.Struct("<4s4H2LH")  # end of central directory
@@ -16,7 +16,6 @@ END64_PLACE = struct.Struct("<4sLQL")
 END64 = struct.Struct("<4sQ2H2L4Q")
 MAX_TRAILING = END.size + 0xFFFF  # the end record and the longest comment
 MAX_ENDS = 100  # places that look like an end of a zip, of which all but one are none
-PIECE = 2**20
 
 
 class Directory(NamedTuple):

@@ -2,7 +2,7 @@
 
 Follows PKWARE's APPNOTE 6.3: stored and deflated entries, ZIP64, names in UTF-8. It deviates where
 the archives of this world do: a name without the flag for UTF-8 may be in any code page, not only
-in 437, so it is read as UTF-8, or from Info-ZIP's Unicode Path field, or as the client says.
+in 437, so it is read from Info-ZIP's Unicode Path field, or as `names` says.
 The central directory decides what is in the archive; an entry's own header only locates its data.
 """
 
@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
-from app.archives.entries import Entry, Meter, damaged, name_of, truncated
-from app.archives.zip_directory import PIECE, Directory, exactly, find
+from app.archives.entries import PIECE, Entry, Meter, damaged, truncated
+from app.archives.names import Names
+from app.archives.zip_directory import Directory, exactly, find
 from app.errors import Invalid, Unsupported
 
 CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -41,22 +42,17 @@ class Record(NamedTuple):
     offset: int
 
 
-def entries(
-    file: BinaryIO, length: int, meter: Meter, code_page: str | None = None
-) -> Iterator[Entry]:
+def entries(file: BinaryIO, length: int, meter: Meter, names: Names) -> Iterator[Entry]:
     """Yield every entry of the zip file of this length, in the order of its central directory.
-
-    Names that are neither in UTF-8 nor in a Unicode Path field are in the code page, if one is
-    given.
 
     Raises:
         Malformed: `archive_truncated`, `archive_damaged`.
-        Invalid: `archive_encrypted`.
+        Invalid: `archive_encrypted`, `unreadable_names`.
         Unsupported: `archive_method`.
     """
     directory = find(file, length)
     count = 0
-    for record in _records(file, directory, code_page):
+    for record in _records(file, directory, names):
         count += 1
         if record.flags & ENCRYPTED or record.method == 99:
             raise Invalid(
@@ -75,18 +71,18 @@ def entries(
         raise damaged(f"its list has {count} entries, its end record says {directory.entries}")
 
 
-def _records(file: BinaryIO, directory: Directory, code_page: str | None) -> Iterator[Record]:
+def _records(file: BinaryIO, directory: Directory, names: Names) -> Iterator[Record]:
     buffer, at, start, end = b"", 0, directory.start, directory.start + directory.size
     while start < end or at < len(buffer):
         if len(buffer) - at < MAX_RECORD and start < end:
             piece = exactly(file, start, min(PIECE, end - start), "its list of entries")
             buffer, at, start = buffer[at:] + piece, 0, start + len(piece)
-        record, length = _record(buffer, at, directory.front, code_page)
+        record, length = _record(buffer, at, directory.front, names)
         at += length
         yield record
 
 
-def _record(buffer: bytes, at: int, front: int, code_page: str | None) -> tuple[Record, int]:
+def _record(buffer: bytes, at: int, front: int, names: Names) -> tuple[Record, int]:
     """The record that begins at this place of the buffer, and its length."""
     if len(buffer) - at < CENTRAL.size or not buffer.startswith(b"PK\x01\x02", at):
         raise damaged("its list of entries is malformed")
@@ -100,7 +96,7 @@ def _record(buffer: bytes, at: int, front: int, code_page: str | None) -> tuple[
     if end > len(buffer):
         raise damaged("its list of entries is malformed")
     raw, extra = buffer[name_start:name_end], buffer[name_end : name_end + extra_length]
-    name, fault = _name(raw, flags, extra, code_page)
+    name, fault = _name(raw, flags, extra, names)
     if fault is None:
         name = _with_slashes(name, host=fields[1] >> 8)
     size, packed, offset = _zip64(extra, size, packed, offset, name)
@@ -109,15 +105,12 @@ def _record(buffer: bytes, at: int, front: int, code_page: str | None) -> tuple[
     return record, end - at
 
 
-def _name(raw: bytes, flags: int, extra: bytes, code_page: str | None) -> tuple[str, str | None]:
+def _name(raw: bytes, flags: int, extra: bytes, names: Names) -> tuple[str, str | None]:
     """Return the entry's name and, if it cannot be read for certain, the reason."""
     field = next((data for kind, data in _fields(extra) if kind == UNICODE_PATH), b"")
     if field[:1] == b"\x01" and field[1:5] == struct.pack("<L", zlib.crc32(raw)):
-        raw, flags = field[5:], flags | UTF8  # else the entry was renamed by a tool without it
-    name, fault = name_of(raw, None if flags & UTF8 else code_page)
-    if fault and flags & UTF8:
-        raise damaged(f"the name {raw!r} is not in UTF-8")
-    return name, fault
+        return names.marked(field[5:]), None  # else the entry was renamed by a tool without it
+    return (names.marked(raw), None) if flags & UTF8 else names.unmarked(raw)
 
 
 def _with_slashes(name: str, *, host: int) -> str:
@@ -127,12 +120,13 @@ def _with_slashes(name: str, *, host: int) -> str:
 
 
 def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(extra) >= 4:
-        kind, length = struct.unpack_from("<2H", extra)
-        if len(extra) < 4 + length:
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        at += 4 + length
+        if at > len(extra):
             return
-        yield kind, extra[4 : 4 + length]
-        extra = extra[4 + length :]
+        yield kind, extra[at - length : at]
 
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int, name: str) -> tuple[int, int, int]:
@@ -176,6 +170,7 @@ def _read(file: BinaryIO, end: int, record: Record, meter: Meter) -> bytes:
     else:
         data = _inflate(file, record, name)
     meter.add(len(data))
+    meter.take(record.packed)
     if len(data) != record.size or zlib.crc32(data) != record.crc:
         raise damaged(f"{name} does not match its size and checksum in the list of entries")
     return data

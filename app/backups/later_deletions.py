@@ -36,14 +36,16 @@ from tangent_composer.schemas.receipts import ReceiptOut
 TABLES = {"component": Component, "dataset": Dataset, "image": Image}
 CHANGES = {"labels": Dataset, "label": Image, "images": Dataset}  # what was changed, and stays
 SPACE = "space"  # has no id: its name may come back
+ADDITION = "images"  # in CHANGES
+MERGED = "merged image"  # which became equal to another one when labels changed, and so went
 OF_LABELS = ("labels", "label")
 Labels = Mapping[str, str]  # image id -> label
 
 
 class Deletion(NamedTuple):
-    """A later deletion of something that the backup still has."""
+    """A later deletion or change of something that the backup still has."""
 
-    kind: str  # component, dataset, image, space; or one of CHANGES
+    kind: str  # of TABLES or CHANGES, SPACE or MERGED
     id: str
     receipt_id: str
 
@@ -154,8 +156,9 @@ def _repeatable(session: Session, receipt: Mapping[str, Any]) -> Iterator[Deleti
             if session.get(Tombstone, subject.id) is None:
                 session.add(Tombstone(subject_id=subject.id, receipt_id=receipt["id"]))
                 session.flush()
-        elif changed is None or subject.kind != "image":  # those that became equal go by themselves
-            yield Deletion(subject.kind, subject.id, receipt["id"])
+        else:
+            is_merged = changed is not None and subject.kind == "image"
+            yield Deletion(MERGED if is_merged else subject.kind, subject.id, receipt["id"])
 
 
 def _of_space(session: Session, subject: Subject, receipt_id: str) -> Iterator[Deletion]:

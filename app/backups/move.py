@@ -48,6 +48,7 @@ def move(settings: Settings, to: str) -> Moved:
     target = _target(settings, to)
     if target.sql_url == settings.sql_url:
         raise BadSettings(f"the rows are in {folder_identity.named(settings)} already")
+    store_access.check_schema(settings)  # before the lock, which makes a folder
     with folder_lock.exclusive(settings), store_access.opened(settings) as sessions:
         folder_identity.claim(settings)
         _check_no_worker(settings, sessions)
@@ -64,15 +65,14 @@ def move(settings: Settings, to: str) -> Moved:
 
 
 def _target(settings: Settings, to: str) -> Settings:
-    there = settings.model_copy(update={"database_url": None if to == "sqlite" else to})
     in_folder = settings.model_copy(update={"database_url": None})
-    if there.sql_url == in_folder.sql_url:
+    if to in ("sqlite", in_folder.sql_url):
         return in_folder
-    if not there.sql_url.startswith("postgresql"):
+    if to.startswith("sqlite"):
         raise BadSettings(
             f"--to is {to!r}: name a Postgres URL, or sqlite for {in_folder.sql_url[10:]}"
         )
-    return there
+    return store_access.at_url(settings, to, "--to")
 
 
 def _check_no_worker(settings: Settings, sessions: sessionmaker[Session]) -> None:

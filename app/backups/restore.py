@@ -23,7 +23,7 @@ from app.database.audit import by_command
 from app.database.jobs import Jobs
 from app.database.sessions import transaction, with_info
 from app.database.tables import DatabaseIdentity
-from app.files import folder_identity, folder_lock
+from app.files import folder_identity, folder_lock, private_folder
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.parts import Signer
 from app.server.metrics import Metrics
@@ -177,6 +177,7 @@ def _open(settings: Settings) -> None:
         session.execute(update(DatabaseIdentity).values(closed=None))
         identity = folder_identity.own_id(session)
     folder_identity.switch(settings, str(identity))
+    private_folder.close(settings.data_dir)
 
 
 def described(restored: Restored, with_ledger: bool) -> list[str]:

@@ -4,12 +4,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import migrate
 from app.database.sessions import fold_log, open_engine, session_factory
 from app.files import folder_identity
 from app.settings import BadSettings, Settings
+from app.settings.addresses import fault_of_database
+
+CHECK = "check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
+
+
+def check_schema(settings: Settings) -> None:
+    """Check that there is a database of this version; make nothing, not even a folder.
+
+    Raises:
+        BadSettings: it has no tables, or another version's schema.
+    """
+    check_tables(settings)
+    if not migrate.is_current(settings):
+        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+
+
+def check_tables(settings: Settings, remedy: str = CHECK) -> None:
+    """Check that there is a database of any version; make nothing, not even a folder.
+
+    Raises:
+        BadSettings: it has no tables.
+    """
+    if migrate.is_empty(settings):
+        raise BadSettings(f"the database has no tables: {remedy}")
 
 
 @contextmanager
@@ -19,12 +44,7 @@ def opened(settings: Settings) -> Iterator[sessionmaker[Session]]:
     Raises:
         BadSettings: it has no tables, another version's schema, or another data folder.
     """
-    if migrate.is_empty(settings):
-        raise BadSettings(
-            "the database has no tables: check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
-        )
-    if not migrate.is_current(settings):
-        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+    check_schema(settings)
     folder_identity.check(settings)
     with sessions_of(settings) as sessions:
         yield sessions
@@ -39,6 +59,25 @@ def sessions_of(settings: Settings) -> Iterator[sessionmaker[Session]]:
     finally:
         fold_log(engine)
         engine.dispose()
+
+
+def at_url(settings: Settings, url: str, flag: str) -> Settings:
+    """Return the settings with another database, which the flag names.
+
+    Raises:
+        BadSettings: the URL is wrong, or its database cannot be reached.
+    """
+    if fault := fault_of_database(url):
+        raise BadSettings(f"{flag} is ***: {fault}")
+    there = settings.model_copy(update={"database_url": url})
+    try:
+        migrate.is_empty(there)
+    except (DBAPIError, TimeoutError) as error:
+        cause = str(getattr(error, "orig", error)).strip()
+        raise BadSettings(
+            f"{flag}: {folder_identity.named(there)} cannot be used: {cause}"
+        ) from None
+    return there
 
 
 def rows_only(settings: Settings, folder: Path) -> Settings:

@@ -61,9 +61,9 @@ def written(target: Path) -> Iterator[Tape]:
     Raises:
         BadSettings: the target is there already, or another process writes it.
     """
-    partial = target.with_name(target.name + ".partial")
     if target.exists():
         raise BadSettings(f"{target} is there already: choose another name for the backup")
+    partial = target.with_name(target.name + ".partial")
     number = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(number, "r+b") as file:
         try:

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from time import sleep
+from time import monotonic, sleep
 from types import FrameType
 
 import uvicorn
@@ -23,6 +23,7 @@ from app.settings import Settings
 DECODE_GRACE_SECONDS = 3  # for images that are being decoded
 FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
 GRACE_SECONDS = 10  # for open connections
+IDLE_SECONDS = 2  # for threads without work, which have been told to end
 END_SECONDS = 25  # from a signal to the end of the process, whatever it waits for
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,11 @@ def run(
 def leave(status: int) -> None:
     """End the process now if a request still computes in a thread, which nothing can interrupt."""
     others = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    busy = [thread.name for thread in others if not thread.daemon and thread.is_alive()]
+    lasting = [thread for thread in others if not thread.daemon]
+    late = monotonic() + IDLE_SECONDS
+    for thread in lasting:
+        thread.join(max(0.0, late - monotonic()))
+    busy = [thread.name for thread in lasting if thread.is_alive()]
     if busy:
         log.warning("ending although work goes on in %s", ", ".join(busy))
         logging.shutdown()
@@ -85,7 +90,7 @@ def _end_late() -> None:
 
 
 class ApiServer(uvicorn.Server):
-    """Tells when it answers; its end has a bound and decodes no images."""
+    """Tells when it answers; its end has a bound, ends streams and decodes no images."""
 
     def __init__(
         self,
@@ -111,6 +116,7 @@ class ApiServer(uvicorn.Server):
             self._announce(sockets[0])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.event_streams.end()  # type: ignore[union-attr]
         refusing = asyncio.create_task(self._refuse_decoding())
         try:
             await super().shutdown(sockets)
@@ -118,9 +124,14 @@ class ApiServer(uvicorn.Server):
             refusing.cancel()
 
     async def _refuse_decoding(self) -> None:
-        """Give images in decoding a while, then refuse all, so that their requests are answered."""
-        decoder = decoder_of(self.config.app.state.settings)  # type: ignore[union-attr]
+        """Give images in decoding a while, then refuse all, so that their requests are answered.
+
+        Archives are not read any further.
+        """
+        state = self.config.app.state  # type: ignore[union-attr]
+        decoder = decoder_of(state.settings)
         await asyncio.sleep(DECODE_GRACE_SECONDS)
+        state.upload_slots.end()
         while True:
             decoder.interrupt()
             await asyncio.sleep(0.2)  # a request may have begun to decode just now

@@ -75,20 +75,21 @@ def restore(settings: Settings, flags: argparse.Namespace) -> int:
 
 
 def _later(settings: Settings, flags: argparse.Namespace) -> Any:
-    from app.backups import later_deletions
+    from app.backups import later_deletions, store_access
 
     if flags.receipts:
         keys = dict(_public_key(path) for path in flags.public_key)
         return later_deletions.read(flags.receipts, keys)
     if flags.ledger is None:
         return None
-    is_url = "://" in flags.ledger
-    there = {"database_url": flags.ledger if is_url else None}
-    if not is_url:
-        there["data_dir"] = Path(flags.ledger)
+    if "://" in flags.ledger:
+        there = store_access.at_url(settings, flags.ledger, "--ledger")
+    else:
+        there = store_access.rows_only(settings, Path(flags.ledger))
         if not (Path(flags.ledger) / "tangent.db").is_file():
             raise BadSettings(f"--ledger is {flags.ledger!r}: no data folder with a tangent.db")
-    return later_deletions.of_database(settings.model_copy(update=there))
+    store_access.check_tables(there, "name another store in --ledger")
+    return later_deletions.of_database(there)
 
 
 def _public_key(path: Path) -> tuple[str, str]:
@@ -112,16 +113,29 @@ def move(settings: Settings, flags: argparse.Namespace) -> int:
 
 def export_receipts(settings: Settings, flags: argparse.Namespace) -> int:
     """Write every receipt of the ledger as the API shows it, one a line."""
+    from app.backups import store_access
     from app.backups.later_deletions import of_database
 
+    store_access.check_tables(settings)
     ledger = of_database(settings)
-    try:
-        with flags.file.open("x", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(receipt)}\n" for receipt in ledger.receipts)
-    except FileExistsError:
-        raise BadSettings(f"{flags.file} is there already: choose another name") from None
+    _write_new(flags.file, [f"{json.dumps(receipt)}\n" for receipt in ledger.receipts])
     say(f"{len(ledger.receipts)} receipts are in {flags.file}")
     return 0
+
+
+def _write_new(path: Path, lines: list[str]) -> None:
+    """Write a file that was not there; on an error it is not there again."""
+    is_made = False
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            is_made = True
+            file.writelines(lines)
+    except FileExistsError:
+        raise BadSettings(f"{path} is there already: choose another name") from None
+    except OSError as error:
+        if is_made:
+            path.unlink(missing_ok=True)
+        raise BadSettings(f"{path} was not written: {error.strerror}") from None
 
 
 COMMANDS = {

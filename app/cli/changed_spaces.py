@@ -49,6 +49,7 @@ def retrain(settings: Settings, name: str) -> Retraining:
         BadSettings: there is no such space, its backbone does not open, or the folder is being
             moved or restored.
     """
+    _check(settings)  # before the lock, which makes a folder
     with folder_lock.shared(settings):
         _check(settings)
         return _retrained(settings, name)

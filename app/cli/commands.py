@@ -11,8 +11,8 @@ from app.cli import backup_commands as backups
 from app.errors import NotReady
 from app.files import private_folder
 from app.settings import BadSettings, Settings, read, remarks
-from tangent_composer.cli.refusal import Refusal
-from tangent_composer.terminal import one_line, say
+from tangent_composer.cli.refusal import Parser, Refusal
+from tangent_composer.terminal import is_output_lost, one_line, say
 
 IN_LOG = ("serve", "worker")  # commands that tell remarks in their log
 FLAGS = ("host", "port", "data_dir", "database_url")  # that stand for settings
@@ -20,17 +20,16 @@ FLAGS = ("host", "port", "data_dir", "database_url")  # that stand for settings
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit status, 2 if its settings or files cannot be used."""
-    flags = parser().parse_args(arguments)
-    named = {name: getattr(flags, name, None) for name in FLAGS}
-    if flags.command != "serve":
-        named["host"] = "127.0.0.1"  # other commands do not listen, so they need no API key
-    private_folder.create_privately()
     try:
+        flags = parser().parse_args(arguments)
+        named = {name: getattr(flags, name, None) for name in FLAGS}
+        if flags.command != "serve":
+            named["host"] = "127.0.0.1"  # other commands do not listen, so they need no API key
+        private_folder.create_privately()
         settings = read(**named)
         if flags.command not in IN_LOG:
             for remark in remarks():
                 say(f"tangent: {one_line(remark)}", on_error=True)
-        private_folder.close(settings.data_dir)
         return COMMANDS[flags.command](settings, flags)
     except (BadSettings, Refusal) as error:
         reason = str(error)
@@ -39,10 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
     except (DBAPIError, TimeoutError) as error:
         cause = getattr(error, "orig", error)
         reason = f"the database cannot be used, see TANGENT_DATABASE_URL: {cause}".strip()
+    except BrokenPipeError:  # the reader of a list has seen enough
+        sys.stderr.close()
+        return 0
     except OSError as error:
-        reason = f"the data folder cannot be used, see TANGENT_DATA_DIR: {error}"
+        reason = _of_file(error, settings.data_dir.absolute())
     say(f"tangent: {one_line(reason)}", on_error=True)
     return 2
+
+
+def _of_file(error: OSError, data_dir: Path) -> str:
+    """Return what cannot be used, by the name of its file; without one it is the data folder."""
+    if is_output_lost():
+        return f"standard output cannot be written: {error.strerror}"
+    if isinstance(error.filename, str | Path):
+        path = Path(error.filename).absolute()
+        if not (path.is_relative_to(data_dir) or data_dir.is_relative_to(path)):
+            return f"{error.filename} cannot be used: {error.strerror}"
+    return f"the data folder cannot be used, see TANGENT_DATA_DIR: {error}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     from app.receipts.body import installed
     from tangent_composer.cli import verification
 
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="tangent",
         description="Serve image classifiers that can be added, weighted and subtracted.",
         epilog="Every setting is also a variable TANGENT_<NAME>; a flag overrides its variable.",
@@ -124,26 +137,29 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the API until SIGTERM or SIGINT, migrating a new database first."""
     _prepare_database(settings)
 
-    from app.cli.serve_command import (
-        serve as run,  # loads torch: seconds that no refusal above need cost
-    )
+    from app.cli.serve_command import serve as run  # loads torch: seconds after all refusals
 
     return run(settings, with_worker=not flags.no_worker)
 
 
 def keys(settings: Settings, flags: argparse.Namespace) -> int:
-    """Make, list or revoke API keys, migrating a new database first."""
+    """Make, list or revoke API keys; the first may be made before there is a database."""
+    from app.backups import store_access
     from app.cli import key_commands
 
-    _prepare_database(settings)
+    if flags.action == "create":
+        _prepare_database(settings)
+    else:
+        store_access.check_schema(settings)
     return key_commands.run(settings, flags)
 
 
 def audit(settings: Settings, flags: argparse.Namespace) -> int:
     """Print the audit log."""
+    from app.backups import store_access
     from app.cli import audit_command
 
-    _prepare_database(settings)
+    store_access.check_schema(settings)
     return audit_command.run(settings, flags)
 
 
@@ -198,8 +214,10 @@ def doctor(settings: Settings, flags: argparse.Namespace) -> int:
 
 def spaces(settings: Settings, flags: argparse.Namespace) -> int:
     """List the spaces and return 1 if one does not open as it did; or train one again."""
+    from app.backups import store_access
     from app.cli.changed_spaces import examine, retrain
 
+    store_access.check_schema(settings)
     if flags.action == "list":
         faults = 0
         for row, fault in examine(settings):
@@ -224,11 +242,10 @@ def verify_component(settings: Settings, flags: argparse.Namespace) -> int:
 
 def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
     """Print a line for each component made again; return 1 if one differs from its file."""
-    from app.database import migrate
+    from app.backups import store_access
     from app.files import folder_identity
 
-    if not migrate.is_current(settings):
-        raise BadSettings("there is no database of this version: run `tangent migrate`")
+    store_access.check_schema(settings)
     if flags.sample is not None and flags.sample < 1:
         raise BadSettings("--sample needs a number of components, at least 1")
     folder_identity.check(settings)

@@ -33,7 +33,7 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
         with transaction(with_info(session_factory(engine), act=act)) as session:
             ACTIONS[flags.action](session, flags)
     except Problem as problem:
-        say(f"tangent: {one_line(problem.detail)}")
+        say(f"tangent: {one_line(problem.detail)}", on_error=True)
         return 1
     finally:
         engine.dispose()
@@ -72,12 +72,12 @@ ACTIONS = {"create": create, "list": list_, "revoke": revoke}
 
 
 def _wanted(flags: argparse.Namespace) -> KeyIn:
-    limits = {name: value for name in LIMITS if (value := getattr(flags, name)) is not None}
+    given = {name: value for name in LIMITS if (value := getattr(flags, name)) is not None}
     asked = {
         "name": flags.name,
         "scopes": [scope.strip() for scope in flags.scopes.split(",")],
         "expires_at": flags.expires and _time(flags.expires),
-        "limits": limits,
+        "limits": {name: _number(value) for name, value in given.items()},
     }
     try:
         return KeyIn.model_validate(asked)
@@ -86,6 +86,16 @@ def _wanted(flags: argparse.Namespace) -> KeyIn:
         flag = next(str(part) for part in reversed(first["loc"]) if isinstance(part, str))
         flag = "expires" if flag == "expires_at" else flag.replace("_", "-")
         raise BadSettings(f"--{flag}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _number(text: str) -> int | float | str:
+    """Return the number that a text is; the text itself if it is none, which is refused."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _time(text: str) -> datetime:

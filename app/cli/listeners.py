@@ -11,7 +11,7 @@ def open_listener(settings: Settings) -> socket.socket:
     """Open a socket on the settings' address; call this before anything else is started.
 
     For several API processes it only keeps the address, on which each of them opens a socket of its
-    own: the system gives every new connection to one that answers.
+    own: the system gives every new connection to one of those that listen, a stopped one too.
 
     Raises:
         BadSettings: the address cannot be used, or another service has it.

@@ -129,6 +129,7 @@ def _default_space(settings: Settings, engine: AnyEngine) -> Space:
             return spaces.ensure_default(session, lambda: engine.open(key))
     except TangentError as error:
         engine.close()
-        raise BadSettings(f"the default space cannot be opened: {error}") from None
+        made_of = f"TANGENT_BACKBONE is {key.backbone!r}, TANGENT_SCOPE {key.scope!r}"
+        raise BadSettings(f"the default space cannot be opened ({made_of}): {error}") from None
     finally:
         database.dispose()

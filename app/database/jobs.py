@@ -13,10 +13,11 @@ from typing import Any, TypedDict
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from dbos import error as engine_error
 from sqlalchemy import Engine as SQLEngine
-from sqlalchemy import String, column, create_engine, event, func, select, table
+from sqlalchemy import String, column, event, func, select, table
 from sqlalchemy.orm import Session
 
 from app.database.postgres_connections import open_postgres
+from app.database.sql_engines import create_engine
 from app.database.tables import Tombstone
 from app.settings import Settings
 
@@ -59,21 +60,30 @@ RECORD_TABLES = (
 FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-class EngineOptions(TypedDict, total=False):
-    """Arguments of the job engine's client, and keys of its configuration."""
+class ClientOptions(TypedDict, total=False):
+    """Arguments of the job engine's client."""
+
+    system_database_engine: SQLEngine
+
+
+class EngineOptions(ClientOptions, total=False):
+    """Keys of the job engine's configuration."""
 
     system_database_url: str
-    system_database_engine: SQLEngine
+    db_engine_kwargs: dict[str, Any]
 
 
 def engine_options(settings: Settings) -> EngineOptions:
     """Return the engine's connection to our database, for its configuration in a worker."""
     if not settings.sql_url.startswith("sqlite"):
-        return {"system_database_url": settings.sql_url}
+        return {
+            "system_database_url": settings.sql_url,
+            "db_engine_kwargs": {"hide_parameters": True},  # see sql_engines
+        }
     return {"system_database_engine": _open_sqlite(settings, WORKER_SECONDS)}
 
 
-def client_options(settings: Settings) -> EngineOptions:
+def client_options(settings: Settings) -> ClientOptions:
     """Return the connection of the engine's client, which waits as briefly as our own engine."""
     seconds = settings.database_timeout_seconds
     is_sqlite = settings.sql_url.startswith("sqlite")

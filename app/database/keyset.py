@@ -12,16 +12,18 @@ with equal values. A row whose value changes between two pages may be met twice,
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, and_, or_
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import Select, and_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.database.columns import UtcDateTime
 from app.errors import Invalid
 
+ID_LIKE = re.compile(r"[a-z]+_[0-9a-f]+(_[0-9]+)?")  # as app.database.ids and images have them
 MAX_CURSOR = 4096  # a name of 255 characters outside of the BMP, as JSON escapes in base64
 
 Rows = TypeVar("Rows", bound=Select[Any])
@@ -50,6 +52,10 @@ class Order:
         if after is None:
             return query.limit(limit)
         if self._is_by_key:
+            if self.key.key == "id":
+                check_id(after)
+            elif _values(after) is not None:  # of another order; as a name it begins anywhere
+                raise _bad_cursor()
             return query.where(self._beyond(self.key, after)).limit(limit)
         value, key = self._place(after)
         beyond = and_(self.column == value, self._beyond(self.key, key))
@@ -72,17 +78,56 @@ class Order:
         return column < value if self.descending else column > value
 
     def _place(self, cursor: str) -> tuple[Any, str]:
+        found = _values(cursor)
+        if found is None:
+            raise _bad_cursor()
+        value, key = found
+        if not isinstance(self.column.type, UtcDateTime):
+            return value, key
         try:
-            value, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            if not isinstance(value, str) or not isinstance(key, str) or "\0" in value + key:
-                raise ValueError
-            (value + key).encode()
-            if isinstance(self.column.type, UtcDateTime):
-                value = datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
-            raise Invalid(
-                "bad_cursor",
-                "`after` is not the `next` of a page in this order: send the same `order` with it, "
-                "or begin again without it",
-            ) from None
-        return value, key
+            return datetime.fromisoformat(value).astimezone(UTC), key
+        except (ValueError, OverflowError):
+            raise _bad_cursor() from None
+
+
+def check_id(after: str | None) -> str | None:
+    """Return the cursor of a list that is in the order of its ids, which need not be there still.
+
+    Raises:
+        Invalid: `bad_cursor`.
+    """
+    if after is not None and not ID_LIKE.fullmatch(after):
+        raise _bad_cursor()
+    return after
+
+
+def last_seen(session: Session, column: InstrumentedAttribute[Any], after: str) -> Any:
+    """Return the column of the row with this id, of a list that is in the order of the column.
+
+    Raises:
+        Invalid: `bad_cursor`.
+    """
+    found = session.scalar(select(column).where(column.class_.id == after))
+    if found is None:
+        raise _bad_cursor()
+    return found
+
+
+def _values(cursor: str) -> tuple[str, str] | None:
+    """Return the value and the key in a cursor that is not a key alone; None if it has none."""
+    try:
+        value, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(value, str) or not isinstance(key, str) or "\0" in value + key:
+            return None
+        (value + key).encode()
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error):
+        return None
+    return value, key
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid(
+        "bad_cursor",
+        "`after` is not the `next` of a page in this order: send the same `order` with it, "
+        "or begin again without it",
+    )

@@ -5,6 +5,7 @@ of any other kind is a fault of the service itself.
 """
 
 import errno
+import logging
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -104,6 +105,14 @@ def problem(code: str) -> Problem:
     seconds = SECONDS[code]
     family = DiskFull if code == "disk_full" else NotReady
     return family(code, DETAILS[code].format(seconds=seconds), retry_after=seconds)
+
+
+def log_failure(log: logging.Logger, error: Exception, words: str, *given: object) -> None:
+    """Log an error that nobody is told of: an outage in one line, a fault with its traceback."""
+    if (outage := problem_of(error)) is None:
+        log.error(words, *given, exc_info=error)
+    else:
+        log.warning(f"{words}: %s: %s", *given, outage.code, error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -10,10 +10,11 @@ from typing import Any, Self
 import psycopg
 from psycopg import errors
 from psycopg.rows import TupleRow
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import InvalidatePoolError
 
 from app.database import row_checksums
+from app.database.sql_engines import create_engine
 from app.settings import Settings
 
 CONNECT_SECONDS = (

@@ -23,7 +23,6 @@ from sqlalchemy import (
     Delete,
     Engine,
     Update,
-    create_engine,
     event,
     func,
     select,
@@ -33,6 +32,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import changes, row_checksums
 from app.database.postgres_connections import open_postgres
+from app.database.sql_engines import create_engine
 from app.settings import Settings
 
 PRAGMAS = (

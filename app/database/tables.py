@@ -89,7 +89,10 @@ class Image(Sealed, Base):
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
     path: Mapped[str]  # in the archive
     label: Mapped[str]
-    split: Mapped[str | None]  # train, val, test; None: of a dataset without splits, or unsplit
+    # train, val, test; None: of a dataset without splits, or unsplit; with equal bytes in others of
+    # the dataset's rows, the strictest of their own splits: every reader goes by this column alone
+    split: Mapped[str | None]
+    own_split: Mapped[str | None]  # what was told of files with this label and these bytes
     group: Mapped[str | None]  # patient, source file, video: a hold-out parts no group
     sha256: Mapped[str] = mapped_column(index=True)  # of the file's bytes
     # None: too even to have one, or of before there were any; see app.images.perceptual_hash

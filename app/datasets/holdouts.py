@@ -10,6 +10,7 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.archives.groups import names_of
 from app.database.tables import Dataset, Image
 from app.datasets.training_images import in_split
 from app.images.near_duplicates import groups_of
@@ -31,7 +32,7 @@ def held_out(
         (row for row in session.execute(query) if row.label in labels),
         key=lambda row: (row.sha256, row.label),
     )
-    alike = [row.group for row in found], [row.sha256 for row in found]
+    alike = [names_of(row.group) for row in found], [row.sha256 for row in found]
     groups = groups_of([row.perceptual_hash for row in found], alike)
     # Sorted by hash, so that the first place of a group has its smallest one.
     chosen = {first for first in groups if int(found[first].sha256, 16) % HELD_OUT == 0}

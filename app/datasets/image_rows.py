@@ -35,13 +35,15 @@ def made(
 ) -> Iterator[dict[str, Any]]:
     """Yield the columns of images, numbered from the first number on."""
     start = prefix(dataset_id)
-    for number, (label, found, place, copies, split, group) in enumerate(images, start=first):
+    for number, each in enumerate(images, start=first):
+        label, found, place, copies, split, group, own_split = each
         yield {
             "id": f"{start}_{number:06d}",
             "dataset_id": dataset_id,
             "path": found.path,
             "label": label,
             "split": split,
+            "own_split": own_split,
             "group": group,
             "sha256": found.sha256.hex(),
             "perceptual_hash": found.facts.perceptual_hash,

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Component, Dataset, Image
+from app.datasets import privacy_ledger
 from app.datasets.training_images import training_only
-from app.datasets.training_overlap import training_sources
+from app.datasets.training_overlap import of_sources, training_sources
 
 MAX_COPIES = 100_000  # rows, of all chosen images together
 
@@ -30,8 +31,8 @@ class Sampled(NamedTuple):
 def sampled(session: Session, components: Sequence[Component], most: int) -> list[Sampled]:
     """Return at most so many different images of the components' own training.
 
-    Private components count as if none of their images were held: numbers fitted to these would
-    tell of them without noise.
+    Private components count as if none of their images were held, and so do those of a dataset with
+    a privacy budget: numbers fitted to these would tell of them without noise.
     """
     places: dict[str, list[int]] = {}
     for place, component in enumerate(components):
@@ -39,6 +40,8 @@ def sampled(session: Session, components: Sequence[Component], most: int) -> lis
             continue
         if component.dataset_id is not None:
             places.setdefault(component.dataset_id, []).append(place)
+    for dataset_id in privacy_ledger.with_budget(session, places):
+        del places[dataset_id]
     if not places or not most:
         return []
     mine = Image.dataset_id.in_(places), Image.damaged.is_(False), training_only()
@@ -66,7 +69,7 @@ def unseen(
     Training images are those of the components, and of what these were derived from.
     """
     sources, _ = training_sources(session, component_ids)
-    trained = select(Image.sha256).where(Image.dataset_id.in_(sources), training_only())
+    trained = select(Image.sha256).where(of_sources(sources), training_only())
     mine = Image.dataset_id == dataset.id, Image.damaged.is_(False), Image.label.in_(labels)
     rows = (
         select(Image)

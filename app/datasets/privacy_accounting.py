@@ -8,10 +8,12 @@ formulas of its own, so neither is trusted alone.
 
 import math
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from typing import NamedTuple
 
 ACCOUNTANT = f"dp-accounting {version('dp-accounting')}"
+LIBRARY = "dp_accounting.gaussian_mechanism"
 ROUNDING = 1e-6  # of an epsilon: both formulas agree to less
 
 
@@ -22,13 +24,18 @@ class Total(NamedTuple):
     delta: float
 
 
+def load() -> None:
+    """Load the library, which takes half a second or more: before a lock is held, not under it."""
+    import_module(LIBRARY)
+
+
 def total(noise_multipliers: Iterable[float], delta: float) -> Total:
     """Return the privacy at this delta of releases that may all be about the same image."""
-    from dp_accounting import gaussian_mechanism  # takes half a second, and few requests need it
-
     losses = math.fsum(multiplier**-2 for multiplier in noise_multipliers)
     if not losses:
         return Total(0.0, delta)
+    from dp_accounting import gaussian_mechanism  # late, as few requests need it
+
     return Total(float(gaussian_mechanism.get_epsilon_gaussian(losses**-0.5, delta)), delta)
 
 

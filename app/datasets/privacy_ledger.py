@@ -11,12 +11,13 @@ when images or datasets are deleted.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.database.chunks import chunks
 from app.database.privacy_tables import PrivacySpend
 from app.database.sessions import affected, hold_write_lock
 from app.database.tables import Component, Dataset
@@ -27,6 +28,9 @@ from app.datasets.privacy_accounting import Total
 from app.datasets.privacy_units import Release
 from app.errors import Conflict
 from tangent.components.gaussian_mechanism import mu_of
+from tangent.components.privacy import EPSILONS
+
+MIN_EPSILON, MAX_EPSILON = EPSILONS  # of one training
 
 
 class Ledger(NamedTuple):
@@ -80,7 +84,8 @@ def check(session: Session, dataset_id: str, terms: dict[str, Any]) -> None:
         counts = units.counted(new, unit, each, units.largest_group(session, each))
         after = accounting.total([*before, counts], budget["delta"])
         if accounting.exceeds(after, budget["epsilon"]):
-            raise _spent(each, before, after, budget, is_asked=each == dataset_id)
+            left = _left(before, budget, terms["delta"], new.noise_multiplier / counts)
+            raise _spent(each, before, after, budget, left, is_asked=each == dataset_id)
 
 
 def _budgets(session: Session, dataset_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,14 +114,19 @@ def check_not_released(session: Session, component: Component) -> None:
     Raises:
         Conflict: `private_component`; as `check`, for one that failed before and spends now.
     """
-    query = select(PrivacySpend.released).where(PrivacySpend.component_id == component.id)
-    if session.scalar(query):
+    mine = PrivacySpend.component_id == component.id
+    row = session.scalar(select(PrivacySpend).where(mine))
+    if row is not None and row.released:
         raise refusal(
             component.id,
             "trained again",
             "a second version would spend as much once more: train a new one",
         )
-    check(session, component.dataset_id or "", component.privacy or {})
+    dataset_id = component.dataset_id or ""
+    check(session, dataset_id, component.privacy or {})
+    if row is not None:  # its groups may have grown or shrunk since it failed
+        row.largest_group = units.largest_group(session, dataset_id)
+        session.flush()
 
 
 def refusal(component_id: str, act: str, why: str) -> Conflict:
@@ -132,11 +142,25 @@ def require_private(dataset: Dataset, act: str) -> None:
         Conflict: `privacy_required`.
     """
     if dataset.privacy_budget is not None:
-        raise Conflict(
-            "privacy_required",
-            f"dataset {dataset.id} has a privacy budget, and {act} would tell of its images "
-            "without noise: train a private component from it, or use a dataset without a budget",
-        )
+        raise required(dataset.id, act)
+
+
+def with_budget(session: Session, dataset_ids: Collection[str]) -> list[str]:
+    """Return which of the datasets have a budget, sorted."""
+    found: list[str] = []
+    for some in chunks(sorted(dataset_ids)):
+        mine = Dataset.id.in_(some), Dataset.privacy_budget.is_not(None)
+        found += session.scalars(select(Dataset.id).where(*mine).order_by(Dataset.id))
+    return found
+
+
+def required(dataset_id: str, act: str) -> Conflict:
+    """Return the problem of an act that publishes numbers without noise."""
+    return Conflict(
+        "privacy_required",
+        f"dataset {dataset_id} has a privacy budget, and {act} would tell of its images "
+        "without noise: train a private component from it, or use a dataset without a budget",
+    )
 
 
 def ledger(session: Session, dataset: Dataset) -> Ledger:
@@ -154,7 +178,7 @@ def ledger(session: Session, dataset: Dataset) -> Ledger:
         total=accounting.total(multipliers, delta),
         unit=unit,
         budget=budget,
-        left=_left(multipliers, budget) if budget else None,
+        left=_left(multipliers, budget, budget["delta"]) if budget else None,
     )
 
 
@@ -196,30 +220,41 @@ def _state(row: PrivacySpend, *, counts: bool) -> str:
     return "spent" if row.released else "reserved" if counts else "returned"
 
 
-def _left(multipliers: list[float], budget: dict[str, Any]) -> float:
-    """Return about the largest epsilon of one more release within the budget, rounded down."""
-    low, high = 0.0, float(budget["epsilon"])
+def _left(
+    multipliers: list[float], budget: dict[str, Any], delta: float, steps: float = 1.0
+) -> float:
+    """Return about the largest epsilon of one more release at this delta, rounded down.
+
+    `steps`: of its noise, in which it changes with one unit of the budget.
+    """
+    most = float(budget["epsilon"])
+    low, high = 0.0, most if delta >= budget["delta"] else MAX_EPSILON
     for _ in range(40):
         middle = (low + high) / 2
-        more = 1 / mu_of(middle, budget["delta"]) if middle else float("inf")
-        over = accounting.exceeds(
-            accounting.total([*multipliers, more], budget["delta"]), budget["epsilon"]
-        )
+        more = 1 / mu_of(middle, delta) / steps if middle else float("inf")
+        over = accounting.exceeds(accounting.total([*multipliers, more], budget["delta"]), most)
         low, high = (low, middle) if over else (middle, high)
     return math.floor(low * 1e6) / 1e6
 
 
 def _spent(
-    dataset_id: str, before: list[float], after: Total, budget: dict[str, Any], *, is_asked: bool
+    dataset_id: str,
+    before: list[float],
+    after: Total,
+    budget: dict[str, Any],
+    left: float,
+    *,
+    is_asked: bool,
 ) -> Conflict:
     spent = accounting.total(before, budget["delta"]).epsilon
-    which = f"dataset {dataset_id}" if is_asked else "a dataset that shares images with this one"
+    other = "a dataset that shares images with this one, or the name of a group"
+    which = f"dataset {dataset_id}" if is_asked else other
+    smaller = f"ask for epsilon {left} at most, or " if left >= MIN_EPSILON else ""
     return Conflict(
         "budget_spent",
         f"{which} has spent epsilon {spent:.4g} of {budget['epsilon']:g}, and with this training "
-        f"it would be {after.epsilon:.4g} (delta {budget['delta']:g}): ask for a smaller epsilon, "
-        "or raise the budget",
+        f"it would be {after.epsilon:.4g} (delta {budget['delta']:g}): {smaller}raise the budget",
         spent=round(spent, 6),
         budget=budget["epsilon"],
-        left=_left(before, budget),
+        left=left,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from app.archives.groups import SEPARATOR
 from app.database.privacy_tables import CarriedSpend, PrivacySpend
 from app.database.sessions import affected
 from app.database.tables import Component, Image
@@ -28,7 +29,15 @@ def sharing(dataset_id: str, unit: str) -> Select[str]:
     same: Any = other.sha256.in_(select(Image.sha256).where(mine))
     if unit == GROUP:
         groups = select(Image.group).where(mine, Image.group.is_not(None))
-        same = or_(same, other.group.in_(groups))
+        # An image of several groups counts as one of any group, here and there: its row has all
+        # their names in one text, which no query takes apart.
+        has_several = exists().where(mine, Image.group.contains(SEPARATOR))
+        same = or_(
+            same,
+            other.group.in_(groups),
+            and_(other.group.contains(SEPARATOR), exists().where(mine, Image.group.is_not(None))),
+            and_(other.group.is_not(None), has_several),
+        )
     return select(other.dataset_id).where(other.dataset_id != dataset_id, same)
 
 

@@ -7,12 +7,14 @@ group without the image in place of the group. Noise over so many steps is that 
 A group of one dataset touches every group of another that has its images, and one of its name.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import distinct, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.archives.groups import SEPARATOR, names_of
 from app.database.tables import Image
 from app.datasets.training_images import training_only
 from app.errors import Invalid
@@ -50,8 +52,13 @@ def common(units: Sequence[str]) -> str:
 def largest_group(session: Session, dataset_id: str) -> int:
     """Return the number of different images in the dataset's largest group."""
     mine = Image.dataset_id == dataset_id, Image.group.is_not(None)
-    sizes = select(func.count(distinct(Image.sha256))).where(*mine).group_by(Image.group)
-    return max(session.scalars(sizes), default=1)
+    several = Image.group.contains(SEPARATOR)
+    if session.scalar(select(Image.id).where(*mine, several).limit(1)) is None:
+        sizes = select(func.count(distinct(Image.sha256))).where(*mine).group_by(Image.group)
+        return max(session.scalars(sizes), default=1)
+    found = session.execute(select(Image.group, Image.sha256).where(*mine).distinct())
+    images = {(name, sha256) for group, sha256 in found for name in names_of(group)}
+    return max(Counter(name for name, _ in images).values())
 
 
 def check_groups(session: Session, dataset_id: str) -> None:
@@ -64,7 +71,8 @@ def check_groups(session: Session, dataset_id: str) -> None:
     if session.scalar(select(Image.id).where(*mine, Image.group.is_not(None)).limit(1)) is None:
         raise Invalid("bad_privacy", f"dataset {dataset_id}: {NO_GROUPS}")
     groups = func.count(distinct(func.coalesce(Image.group, "")))
-    twice = select(func.min(Image.path)).where(*mine).group_by(Image.sha256).having(groups > 1)
+    several = or_(groups > 1, func.max(Image.group).contains(SEPARATOR))
+    twice = select(func.min(Image.path)).where(*mine).group_by(Image.sha256).having(several)
     if path := session.scalar(twice.limit(1)):
         raise Invalid(
             "bad_privacy",

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.database.tables import Component, ComponentParent, Dataset, Image, Space
 from app.datasets.training_images import in_split, training_only
 
 MAX_NAMED = 3  # components in a reason
+MAX_LABELS = 10_000  # in a condition; beyond it all images of a source count
+Sources = dict[str, set[str] | None]  # by dataset, the labels that were used; None: all
 
 
 class TrainingOverlap(NamedTuple):
@@ -47,7 +49,7 @@ def training_overlap(
         named = ", ".join(unknown[:MAX_NAMED]) + (" …" if len(unknown) > MAX_NAMED else "")
         why = f"{named} was imported, and a file does not say what images it was trained from"
         return TrainingOverlap(Counter(), why)
-    trained = select(Image.sha256).where(Image.dataset_id.in_(sources), training_only())
+    trained = select(Image.sha256).where(of_sources(sources), training_only())
     mine = Image.dataset_id == dataset_id, Image.sha256.in_(trained), *in_split(split)
     by_label = Counter[str]()
     query = select(Image.label, func.count()).where(*mine).group_by(Image.label)
@@ -63,15 +65,35 @@ def _some_hidden(session: Session, sources: Collection[str], space: str) -> bool
     return session.scalar(hidden.where(Dataset.id.in_(sources), *private).limit(1)) is not None
 
 
-def training_sources(session: Session, component_ids: Sequence[str]) -> tuple[set[str], list[str]]:
-    """Return the datasets that the components know, and the ids of those that were imported."""
-    sources, unknown = set[str](), set[str]()
+def of_sources(sources: Sources) -> ColumnElement[bool]:
+    """Return the condition of an image that is in a source, with one of the labels used of it."""
+    named = {dataset_id: labels for dataset_id, labels in sources.items() if labels is not None}
+    if sum(len(labels) for labels in named.values()) > MAX_LABELS:  # a statement has its bound
+        named = {}
+    parts = [
+        and_(Image.dataset_id == dataset_id, Image.label.in_(sorted(labels)))
+        for dataset_id, labels in named.items()
+    ]
+    return or_(Image.dataset_id.in_(sources.keys() - named.keys()), *parts)
+
+
+def training_sources(session: Session, component_ids: Sequence[str]) -> tuple[Sources, list[str]]:
+    """Return the datasets that the components know, and the ids of those that were imported.
+
+    A private component uses the images of its own labels, all others those of every label.
+    """
+    sources, unknown = Sources(), set[str]()
     seen, latest = set[str](), set(component_ids)
     while latest:
-        query = select(Component.id, Component.dataset_id, Component.derived.is_(None))
-        for id_, dataset_id, is_plain in session.execute(query.where(Component.id.in_(latest))):
+        columns = Component.id, Component.dataset_id, Component.derived.is_(None), Component.privacy
+        query = select(*columns).where(Component.id.in_(latest))
+        for id_, dataset_id, is_plain, privacy in session.execute(query):
             if dataset_id is not None:
-                sources.add(dataset_id)
+                known = sources.get(dataset_id, set())
+                if privacy is None or known is None:
+                    sources[dataset_id] = None
+                else:
+                    sources[dataset_id] = known | {*privacy["labels"]}
             elif is_plain:
                 unknown.add(id_)
         seen |= latest

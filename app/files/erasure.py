@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.archives import packs
 from app.archives.packs import Place
+from app.database.chunks import chunks
 from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image
@@ -19,13 +20,12 @@ from app.files.blobs import BlobMissing, LocalBlobs
 
 def freed(session: Session, dataset_id: str, removed: Iterable[Image]) -> list[Place]:
     """Return the byte ranges of removed images that no remaining image row covers."""
-    places = {Place(image.pack_offset, image.pack_length) for image in removed}
-    offsets = select(Image.pack_offset).where(
-        Image.dataset_id == dataset_id,
-        Image.pack_offset.in_([place.offset for place in places]),
-    )
-    covered = set(session.scalars(offsets))
-    return sorted(place for place in places if place.offset not in covered)
+    places = sorted({Place(image.pack_offset, image.pack_length) for image in removed})
+    own = select(Image.pack_offset).where(Image.dataset_id == dataset_id)
+    covered: set[int] = set()
+    for offsets in chunks([place.offset for place in places]):
+        covered.update(session.scalars(own.where(Image.pack_offset.in_(offsets))))
+    return [place for place in places if place.offset not in covered]
 
 
 def erase(blobs: LocalBlobs, pack_key: str, places: Iterable[Place]) -> None:

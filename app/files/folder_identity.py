@@ -2,7 +2,7 @@
 
     refuse_used(settings)   before the tables of a new database are made
     check(settings)         the same as claim, without a mark
-    claim(settings)         before anything else is read, written or removed in the folder
+    claim(settings)         before anything else in the folder is read, written or removed
     switch(settings, id)    when another database has taken over its rows
 
 A folder of before there were ids has no file. The database that knows one of its blobs takes it.
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Component, DatabaseIdentity, Dataset, Tombstone
+from app.files import private_folder
 from app.settings import BadSettings, Settings
 
 FILE = "database-id"
@@ -45,7 +46,7 @@ def claim(settings: Settings) -> None:
     """Make sure that folder and database belong together; mark both if neither belongs elsewhere.
 
     Of processes that start at once on one folder, those on one database all succeed, and those on
-    another are all refused.
+    another are all refused. The folder is closed to other users once it is known to be ours.
 
     Raises:
         BadSettings: they do not belong together; nothing was written.
@@ -53,8 +54,9 @@ def claim(settings: Settings) -> None:
     engine = open_engine(settings)
     try:
         reading, sessions = session_factory(engine, read_only=True), session_factory(engine)
+        marked = _marked(settings)
         with transaction(reading) as session:
-            own, marked = _checked(session, settings)
+            own = _checked(session, settings, marked)
         if own is None:
             with transaction(sessions) as session:
                 own = _added(session, marked or token_hex(16))
@@ -64,6 +66,7 @@ def claim(settings: Settings) -> None:
         marked = _mark(settings, own)
     if marked != own:
         raise _other(settings, own, marked)
+    private_folder.close(settings.data_dir)
 
 
 def check(settings: Settings) -> None:
@@ -74,15 +77,20 @@ def check(settings: Settings) -> None:
     """
     engine = open_engine(settings)
     try:
+        marked = _marked(settings)
         with transaction(session_factory(engine, read_only=True)) as session:
-            _checked(session, settings)
+            _checked(session, settings, marked)
     finally:
         engine.dispose()
 
 
-def _checked(session: Session, settings: Settings) -> tuple[str | None, str | None]:
-    """Return the ids of database and folder, which are equal if there are both."""
-    own, marked = own_id(session), _marked(settings)
+def _checked(session: Session, settings: Settings, marked: str | None) -> str | None:
+    """Return the database's id, which is the folder's if there are both.
+
+    The folder's id is read before the session: a process that claims both writes them in the other
+    order, so whoever sees its mark sees its row too.
+    """
+    own = own_id(session)
     closed = session.scalar(select(DatabaseIdentity.closed))
     if closed is not None:
         raise BadSettings(f"{named(settings)} must not be used: {closed}")
@@ -90,7 +98,7 @@ def _checked(session: Session, settings: Settings) -> tuple[str | None, str | No
         _check_known(session, settings, own, marked)
     elif own != marked:
         raise _other(settings, own, marked)
-    return own, marked
+    return own
 
 
 def _check_known(session: Session, settings: Settings, own: str | None, marked: str | None) -> None:

@@ -1,6 +1,7 @@
 """The data folder closed to other users: folders 0700, files 0600.
 
-close(settings.data_dir)        in every process, before it opens anything
+create_privately()              in every process, before it makes anything
+close(settings.data_dir)        once the folder is known to be its database's
 """
 
 import logging
@@ -9,6 +10,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+# What the service makes in a data folder. Whatever else lies there is somebody's own.
+OURS = (
+    *("tangent.db*", "database-id*", "in-use.lock", "migrate.lock", "workers", "compiled"),
+    *("blobs", "scratch", "quarantine", "moving", "restoring"),
+)
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 log = logging.getLogger(__name__)
@@ -20,7 +26,7 @@ def create_privately() -> None:
 
 
 def close(folder: Path) -> None:
-    """Take other users' access from the folder and all in it; warn where that is not ours to do.
+    """Take other users' access from the folder and our files; warn where that is not ours to do.
 
     A folder that is closed itself is not walked through, as nobody gets at what is in it.
     """
@@ -38,8 +44,10 @@ def close(folder: Path) -> None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
-        yield from (Path(root, name) for name in (*folders, *files))
+    for path in (path for name in OURS for path in folder.glob(name)):
+        yield path
+        for root, folders, files in os.walk(path) if not path.is_symlink() else ():
+            yield from (Path(root, name) for name in (*folders, *files))
 
 
 def _is_open(path: Path) -> bool:

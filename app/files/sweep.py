@@ -17,13 +17,13 @@ from pathlib import Path
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.chunks import chunks
 from app.database.sessions import frozen_view, transaction
 from app.database.tables import BatchPrediction, BlobIntent, Component, Dataset, Tombstone
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.quarantine import Quarantine
 
 UNCLAIMED_SECONDS = 3600  # a younger blob may be between its intent and its row
-AT_ONCE = 500
 KEYS_OF_BATCHES = (
     BatchPrediction.archive_key,
     BatchPrediction.jsonl_key,
@@ -120,9 +120,9 @@ def _deleted(session: Session, keys: Iterable[str]) -> list[str]:
     subjects = {key: {key, Path(key).parts[1] if key.count("/") else key} for key in keys}
     wanted = sorted(set().union(*subjects.values()))
     buried: set[str] = set()
-    for start in range(0, len(wanted), AT_ONCE):
-        some = Tombstone.subject_id.in_(wanted[start : start + AT_ONCE])
-        buried.update(session.scalars(select(Tombstone.subject_id).where(some)))
+    for some in chunks(wanted):
+        mine = Tombstone.subject_id.in_(some)
+        buried.update(session.scalars(select(Tombstone.subject_id).where(mine)))
     return [key for key, ids in subjects.items() if ids & buried]
 
 
@@ -140,8 +140,8 @@ def _remove_given_up(
 ) -> list[str]:
     """Give the intents up, remove their blobs, drop the intents; return the blobs' keys."""
     removed = []
-    for start in range(0, len(keys), AT_ONCE):
-        mine = BlobIntent.key.in_(keys[start : start + AT_ONCE])
+    for some in chunks(keys):
+        mine = BlobIntent.key.in_(some)
         with transaction(sessions) as session:
             session.execute(update(BlobIntent).where(mine).values(given_up=True))
             # One that was settled in the meantime is not there any more.

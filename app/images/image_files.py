@@ -25,7 +25,7 @@ from typing import Protocol
 
 from PIL import Image, PngImagePlugin
 
-from app.images import file_kinds, samples
+from app.images import file_kinds, png_rows, samples
 from app.images.perceptual_hash import perceptual_hash
 
 MEDIA_TYPES = {
@@ -49,6 +49,7 @@ TRANSPOSE = {
 }
 ORIENTATION = 0x0112  # the EXIF tag
 MAX_ASPECT = 100  # longer side by shorter side; of a longer image the centre crop shows under 1 %
+ANEW = "save it again as JPEG or PNG"
 NO_MEMORY = "decoding the image needs more memory than it may take: save it with fewer pixels"
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit refuses with a reason; Pillow's only warns
@@ -153,6 +154,8 @@ def _loaded(
             if draft is not None:
                 image.draft("RGB", (draft, draft))
             image.load()
+            if image.format == "PNG" and png_rows.lacks_rows(data, image):
+                raise BadImage("the image is damaged or cut off (it lacks rows)", pixels)
             samples.check_loaded(image, _depth(data))
             yield image
     except BadImage:
@@ -166,6 +169,10 @@ def _loaded(
     except Exception as error:
         # Pillow's decoders raise errors of every kind on hostile bytes: struct.error, KeyError,
         # SyntaxError, OverflowError … None of them is a failure of the service.
+        if "unknown raw mode" in str(error):
+            raise BadImage(
+                f"its samples are in an order that is not read: {ANEW}", pixels
+            ) from None
         raise BadImage(f"the image is damaged or cut off ({_printable(error)})", pixels) from error
 
 
@@ -177,7 +184,7 @@ def _unidentified(data: bytes) -> str:
     if name := file_kinds.image(head):
         return (
             f"the image is damaged or cut off in its header, or is a {name} of a kind that is "
-            "not read: save it again as JPEG or PNG"
+            f"not read: {ANEW}"
         )
     if kind := file_kinds.no_image(head):
         return f"this is {kind}, not a {names} image"

@@ -62,14 +62,15 @@ def groups_of(
     """Return the group of each image, by the place of its first one.
 
     Images share a group if they are near duplicates, or have the same entry in one of the lists
-    `alike`, or do so by way of others.
+    `alike`, or do so by way of others. A tuple there is several entries of one image.
     """
     groups = Groups(len(hashes))
     for entries in alike:
         first: dict[Hashable, int] = {}
         pairs = [
             (first.setdefault(entry, place), place)
-            for place, entry in enumerate(entries)
+            for place, given in enumerate(entries)
+            for entry in (given if isinstance(given, tuple) else (given,))
             if entry is not None
         ]
         if pairs:

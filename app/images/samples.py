@@ -14,6 +14,7 @@ PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 READABLE = PLAIN + WITH_ALPHA + SIXTEEN_BIT
 STRIP = 2**20  # pixels composited at a time, so that a large image is not held three times
 MAX_SAMPLE = 65535  # of a 16-bit sample
+PLANES = TiffImagePlugin.PLANAR_CONFIGURATION
 COMMON = "save it with 8 or 16 bits per sample in grey or RGB"
 
 
@@ -52,6 +53,11 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
         raise Unreadable(
             f"it is an uncompressed TIFF in YCbCr with fewer samples of colour: {COMMON}"
         )
+    if raw and tags.get(PLANES) == 2 and not _are_plain_planes(image):
+        raise Unreadable(
+            "its samples lie in uncompressed planes (PlanarConfiguration 2), which are read with 8 "
+            "bits in grey, RGB or CMYK only: save it with interleaved samples"
+        )
     if meant == 3 and 0 < max(tags.get(320, (0,))) < 256:
         raise Unreadable(
             "its palette has 8 bits where a TIFF has 16, so that all is black: save it in RGB"
@@ -63,6 +69,19 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     signed = 2 in tuple(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
     if signed and 8 in _bits(image):
         raise Unreadable(f"its samples are signed, so that 0 is not black: {COMMON}")
+
+
+def _are_plain_planes(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether one letter of Pillow's raw mode, all that it keeps, tells what a plane is."""
+    tags = image.tag_v2
+    letters = {tile.args[0] for tile in image.tile}  # type: ignore[index]
+    return (
+        image.mode in ("L", "P", "RGB", "RGBA", "CMYK")
+        and letters <= set(image.mode)  # not of a plane to be left out, nor of a premultiplied one
+        and set(_bits(image)) == {8}
+        and not _white_is_zero(image)
+        and tags.get(TiffImagePlugin.FILLORDER, 1) == 1
+    )
 
 
 def check_loaded(image: Image.Image, depth: int | None) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 
 from app.errors import Invalid
 from app.inference.models import Attributed
-from app.inference.ranking import best_labels
+from app.inference.ranking import Fields, best_labels
 from app.settings import Settings
-from tangent_composer.schemas.answers import Contribution, Contributions, Ranked, WithoutOne
+from tangent_composer.schemas.answers import Contribution, Contributions, WithoutOne
 from tangent_composer.schemas.predictions import PredictionQuery
 
 OF_WEIGHTS = {"contributions", "leave_one_out"}  # attributions at the selection's own weights
@@ -35,7 +35,7 @@ def attributions(
     found: Attributed,
     ids: Sequence[str],
     query: PredictionQuery,
-    answers: Sequence[list[Ranked]],
+    answers: Sequence[list[Fields]],
     temperature: float | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the attribution fields of every image's answer, in the images' order."""
@@ -49,10 +49,10 @@ def attributions(
 
 
 def _contributions(
-    found: Attributed, ids: Sequence[str], image: int, answer: Sequence[Ranked]
+    found: Attributed, ids: Sequence[str], image: int, answer: Sequence[Fields]
 ) -> Contributions:
     place = {label: column for column, label in enumerate(found.base.labels)}
-    columns = {each.label: place[each.label] for each in answer}
+    columns = {each["label"]: place[each["label"]] for each in answer}
 
     def of(logits: Any) -> dict[str, float]:
         row = logits[image].tolist()

@@ -114,5 +114,6 @@ def _key(reading: sessionmaker[Session], query: SelectionQuery) -> Hashable:
     """Return what decides about the selection: the query, and the spaces that the caller sees."""
     caller: Caller | None = reading.kw["info"].get("caller")
     sees = None if caller is None or caller.is_admin else caller.id
-    parts = query.components and tuple((part.id, part.weight) for part in query.components)
+    given = query.components
+    parts = None if given is None else tuple((part.id, part.weight) for part in given)
     return sees, query.space, query.composition, parts, query.rule

@@ -46,7 +46,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
-from threading import Condition, Event, Thread
+from threading import Condition, Event, RLock, Thread
 from typing import Protocol
 
 from app.database.ids import new_id
@@ -93,7 +93,8 @@ class Lease:
     ) -> None:
         self.id, self.seconds = new_id("proc"), seconds
         self._rows, self._clock, self._pause = rows, clock, pause
-        self._changed = Condition()
+        self._lock = RLock()
+        self._changed = Condition(self._lock)
         self._epoch: int | None = None  # None: no lease is held
         self._end = 0.0  # of the lease
         self._suspended = 0  # deletions of this process that are being committed
@@ -103,7 +104,7 @@ class Lease:
 
     def covers(self, epoch: int) -> bool:
         """Return whether an answer as of this epoch may be handed over now."""
-        with self._changed:
+        with self._lock:
             return self._epoch == epoch and self._clock() < self._end
 
     @contextmanager
@@ -112,13 +113,13 @@ class Lease:
 
         The lease is not dropped meanwhile, so the block must not wait for anything.
         """
-        with self._changed:
+        with self._lock:
             yield self.covers(epoch)
 
     @property
     def epoch(self) -> int | None:
         """The epoch as of which to answer; None if no lease is held at this moment."""
-        with self._changed:
+        with self._lock:
             return self._epoch if self._is_held() else None
 
     def held(self) -> int:

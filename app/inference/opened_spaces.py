@@ -202,6 +202,16 @@ class OpenedSpaces:
         opened = self._seen.get((row.name, row.fingerprint))
         return None if opened is None else opened.precision
 
+    def forget(self, name: str) -> None:
+        """Forget what was found of a space that is deleted."""
+        self._faults.pop(name, None)
+        for each in [each for each in list(self._seen) if each[0] == name]:
+            self._seen.pop(each, None)
+
+    def faulty(self) -> dict[str, str]:
+        """Return the fingerprints, by name, of spaces that have not opened as their rows say."""
+        return {name: fault.fingerprint for name, fault in list(self._faults.items())}
+
     def count_unavailable(self) -> int:
         """Return the number of spaces that have not opened as their rows say."""
         return len(self._faults)

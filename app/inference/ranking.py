@@ -8,10 +8,11 @@ import numpy as np
 from app.errors import Conflict, Invalid
 from app.inference.models import Calibrated, Passed
 from tangent_composer.labels import meant
-from tangent_composer.schemas.answers import Abstention, Ranked
+from tangent_composer.schemas.answers import Abstention
 from tangent_composer.schemas.predictions import PredictionQuery, RankingQuery
 
 MAX_NAMED = 1000  # labels in one error
+Fields = dict[str, Any]  # of a schema, which is made once for a whole answer
 
 
 def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
@@ -35,9 +36,7 @@ def columns(labels: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
     return [column for column, label in enumerate(labels) if label in chosen]
 
 
-def answers(
-    passed: Passed, wanted: Sequence[int], query: PredictionQuery
-) -> Iterator[dict[str, Any]]:
+def answers(passed: Passed, wanted: Sequence[int], query: PredictionQuery) -> Iterator[Fields]:
     """Yield the ranking of every image, its answer, and how sure and how new it is.
 
     Raises:
@@ -47,12 +46,12 @@ def answers(
     temperature = passed.calibration and passed.calibration.temperature
     for image, logits in enumerate(passed.logits):
         best = best_labels(logits, passed.labels, wanted, query, temperature)
-        answer: dict[str, Any] = {"predictions": best, "margin": margin(logits, wanted)}
+        answer: Fields = {"predictions": best, "margin": margin(logits, wanted)}
         novelty = None if passed.novelty is None else float(passed.novelty[image])
         if "novelty" in query.return_:
             answer["novelty"] = novelty
         reason = abstention(novelty, answer["margin"], query)
-        answer["label"] = None if reason or not best else best[0].label
+        answer["label"] = None if reason or not best else best[0]["label"]
         if reason:
             answer["abstention"] = reason
         yield answer
@@ -99,10 +98,11 @@ def best_labels(
     wanted: Sequence[int],
     query: PredictionQuery,
     temperature: float | None = None,
-) -> list[Ranked]:
-    """Return one image's best labels with the numbers that the query requests; ties go by label.
+) -> list[Fields]:
+    """Return the fields of a `Ranked` of each of one image's best labels; ties go by label.
 
-    The probabilities are the softmax over all wanted columns, also those not shown.
+    They have the numbers that the query requests. The probabilities are the softmax over all wanted
+    columns, also those not shown.
     """
     if not wanted:
         return []
@@ -114,12 +114,12 @@ def best_labels(
     has_probabilities, has_logits = "probabilities" in query.return_, "logits" in query.return_
     best = []
     for negated, label, place in ranked:
-        numbers: dict[str, float] = {}
+        fields: Fields = {"label": label}
         if has_probabilities:
-            numbers["probability"] = float(probabilities[place])
+            fields["probability"] = float(probabilities[place])
         if has_logits:
-            numbers["logit"] = -negated
-        best.append(Ranked(label=label, **numbers))
+            fields["logit"] = -negated
+        best.append(fields)
     return best
 
 

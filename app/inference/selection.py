@@ -11,7 +11,6 @@ work repeats unless it would have the same parts.
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -53,15 +52,26 @@ class Call(Protocol):
     async def __call__(self, function: Callable[[], Result], /) -> Result: ...
 
 
+class Threads(Protocol):
+    """Threads for what may take time."""
+
+    @property
+    def call(self) -> Call:
+        """Runs a function in a thread."""
+
+    @property
+    def read(self) -> Call:
+        """Runs one that reads rows, behind nothing that takes long."""
+
+
 def once_for_each(function: Callable[[Selection], Result]) -> Callable[[Selection], Result]:
     """Return the function, which computes its result once as long as a selection is kept."""
-    kept: WeakKeyDictionary[Selection, Result] = WeakKeyDictionary()
 
     @wraps(function)
     def once(selection: Selection) -> Result:
-        found = kept.get(selection)
+        found: Result | None = selection.computed.get(function)
         if found is None:
-            found = kept[selection] = function(selection)
+            found = selection.computed[function] = function(selection)
         return found
 
     return once

@@ -14,7 +14,7 @@ from app.archives import listed_packs
 from app.archives.listed_packs import DamagedPack, ListedPack
 from app.database.sessions import Session, transaction
 from app.database.tables import BatchPrediction, Dataset
-from app.datasets import datasets
+from app.datasets import datasets, privacy_ledger
 from app.datasets.training_images import count_in
 from app.errors import NotReady, Problem
 from app.files import intents
@@ -27,7 +27,7 @@ from app.operations.batch_results import Named, Results
 from app.operations.dataset_pass import Source, image_rows, read_image
 from app.operations.pass_attempts import CHUNK, Attempt, Lost
 from app.operations.pass_models import Fixed, Opened, fix, open_fixed
-from app.operations.prediction_inputs import input_of
+from app.operations.prediction_inputs import input_of, within
 from app.parts import Parts
 from app.passes import batch_predictions, queue
 from app.passes.batch_predictions import FORMATS, SCRATCH, Result
@@ -39,13 +39,7 @@ from tangent_composer.schemas.batch_predictions import (
 )
 from tangent_composer.schemas.predictions import PredictionQuery
 
-RANKING = (
-    "top_k",
-    "labels",
-    "abstain_above",
-    "abstain_below",
-    "deterministic",
-)  # of a request, kept until the end
+RANKING = ("top_k", "labels", "abstain_above", "abstain_below", "deterministic")  # of a request
 Image = tuple[Named, bytes | Problem]
 
 
@@ -69,6 +63,7 @@ def queue_of_dataset(
     """
     with transaction(parts.reading) as session:
         dataset = datasets.get(session, request.dataset_id)
+        privacy_ledger.require_private(dataset, "a batch prediction with its true labels")
         if (known := once.known(session, request)) is not None:
             return BatchPredictionOut.of(batch_predictions.get(session, known))
         _check_room(session, parts)
@@ -89,11 +84,17 @@ def queue_of_archive(
         Problem: as `app.archives.listed_packs.receive`, and as `queue_of_dataset`.
     """
     with transaction(parts.reading) as session:  # before the archive is read, which takes long
-        _check_room(session, parts)
-    _fixed(parts, options)
+        if not (is_repeated := once.is_used(session)):
+            _check_room(session, parts)
+    if not is_repeated:
+        _fixed(parts, options)
     scratch = parts.blobs.scratch_path(SCRATCH)
     checked = listed_packs.receive(archive.file, scratch, parts.settings, archive.code_page)
     with checked as pack:
+        request = {"options": options, "sha256": pack.sha256, "code_page": archive.code_page}
+        with transaction(parts.reading) as session:
+            if (known := once.known(session, request)) is not None:
+                return BatchPredictionOut.of(batch_predictions.get(session, known))
         parts.count_images(pack.num_images)
         id_ = batch_predictions.new_id(parts.sessions)
         key = batch_predictions.archive_key(id_)
@@ -101,7 +102,6 @@ def queue_of_archive(
             ticket.enter()
             row = _row(_fixed(parts, options), options, pack.num_images)
             row.id, row.bytes, row.archive = id_, pack.size, _described(pack)
-            request = {"options": options, "sha256": pack.sha256, "code_page": archive.code_page}
             return _added(parts, ticket, once, request, row, archive=intent)
 
 
@@ -270,9 +270,10 @@ def _answers(
     """Yield every image's answer, or what is wrong with it."""
     attempt.check_row()
     budget = Budget(times=ACCEPTED_TIMES, is_patient=True)
-    good = [file for file in files if isinstance(file, bytes)]
+    images = [within(file, parts.settings.max_image_bytes) for file in files]
+    good = [image for image in images if isinstance(image, bytes)]
     decoded = iter([input_of(each) for each in parts.spaces.pixels(opened.space, good, budget)])
-    inputs = [next(decoded) if isinstance(file, bytes) else file for file in files]
+    inputs = [next(decoded) if isinstance(image, bytes) else image for image in images]
     pixels = [each for each in inputs if not isinstance(each, Problem)]
     answers: Iterator[Any] = iter(())
     if pixels:

@@ -63,7 +63,7 @@ class Results:
         else:
             out = Result(index=self.num_images, **answer)
             line |= out.model_dump(exclude_unset=True, exclude={"index"})
-            ranked = [getattr(each, name) for each in answer["predictions"] for name in RANKED]
+            ranked = [each.get(name) for each in answer["predictions"] for name in RANKED]
             judged = [out.label, out.novelty, out.margin, out.abstention and out.abstention.by]
             error = [None, None]
         room = [None] * (len(RANKED) * self._top_k - len(ranked))

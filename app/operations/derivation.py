@@ -49,7 +49,7 @@ def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
             f"rule joint is exact at scope {space.scope}: compose the parents by it",
         )
     if method.measures_images:
-        _check_images(parts, method, space, parents)
+        _check_images(session, parts, method, space, parents)
     return lineage.queue_derivation(
         session,
         parts.jobs,
@@ -65,12 +65,13 @@ def _queue(session: Session, parts: Parts, request: DeriveIn) -> Component:
 
 
 def _check_images(
-    parts: Parts, method: MergePlan, space: Space, parents: Sequence[Component]
+    session: Session, parts: Parts, method: MergePlan, space: Space, parents: Sequence[Component]
 ) -> None:
     """Refuse parents whose images the method needs and the service does not hold.
 
     Raises:
-        Conflict: `parent_data_missing`, with the `components`; `private_component`.
+        Conflict: `parent_data_missing`, with the `components`; `private_component`;
+            `privacy_required`.
     """
     trained = [parent for parent in parents if parent.derived is None]
     losses = [parent.hyperparameters["loss"] for parent in trained]
@@ -81,6 +82,9 @@ def _check_images(
             raise privacy_ledger.refusal(
                 parent.id, f"measured by {method.operator}", "that would look at its images again"
             )
+    measured = {str(parent.dataset_id) for parent in trained if parent.id in needing}
+    for dataset_id in privacy_ledger.with_budget(session, measured):
+        raise privacy_ledger.required(dataset_id, f"operator {method.operator}")
     missing = [
         parent.id
         for parent in parents

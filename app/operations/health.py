@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
+from app.database import outages
 from app.database.sessions import transaction
 from app.errors import NotReady
 from app.parts import Parts
@@ -34,6 +35,8 @@ def check_health(parts: Parts, checks: dict[str, Check], worker_fault: str | Non
             seen["scrubbed_at"] = scrub_turns.finished_at(session)
             dead_seconds = parts.settings.worker_dead_seconds
             seen["workers"] = len(workers.alive(session, dead_seconds=dead_seconds))
+            for name in spaces.gone(session, parts.spaces.faulty()):  # by another process
+                parts.spaces.forget(name)
         return "answers"
 
     def space() -> str:
@@ -116,5 +119,8 @@ def _check(run: Callable[[], str], possible: bool) -> Check:
     except NotReady as error:  # as the engine while it is started again, of which the log has told
         return Check(ok=False, detail=f"{error.code}: {error.detail}")
     except Exception as error:  # whatever is wrong, the answer is that the check failed
-        log.exception("readiness")
+        if (outage := outages.problem_of(error)) is None:
+            log.exception("readiness")
+        else:  # which lasts for many checks
+            log.warning("readiness: %s: %s", outage.code, str(error).partition("\n")[0])
         return Check(ok=False, detail=f"{type(error).__name__}; the service's log says more")

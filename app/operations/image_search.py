@@ -12,13 +12,13 @@ from app.database.sessions import transaction
 from app.database.tables import Image
 from app.datasets import datasets
 from app.datasets.training_images import is_for_training
-from app.errors import Invalid
+from app.errors import Problem
 from app.images.budget import REQUEST_TIMES, Budget
 from app.images.decoder import decoder_of
 from app.images.image_files import Facts
 from app.images.perceptual_hash import distance
 from app.inference.deletion_gate import Ticket
-from app.operations.prediction_inputs import input_of
+from app.operations.prediction_inputs import input_of, within
 from app.parts import Parts
 from tangent_composer.schemas.images import HeldImage, ImageSearchOut, NearImage
 
@@ -39,6 +39,7 @@ def search_images(parts: Parts, ticket: Ticket, data: bytes, most_distance: int)
 
     Raises:
         TooManyRequests: `rate_limited`.
+        TooLarge: `image_too_large`.
         Invalid: `bad_image`, `image_too_expensive`.
         NotReady: as the decoder.
     """
@@ -74,9 +75,12 @@ def held(session: Session, rows: Sequence[Image]) -> dict[str, HeldImage]:
 
 
 def _facts(parts: Parts, data: bytes) -> Facts:
+    image = within(data, parts.settings.max_image_bytes)
+    if isinstance(image, Problem):
+        raise image
     [found] = decoder_of(parts.settings).examine([data], Budget(times=REQUEST_TIMES))
     checked = input_of(found)
-    if isinstance(checked, Invalid):
+    if isinstance(checked, Problem):
         raise checked
     facts: Facts = checked
     return facts

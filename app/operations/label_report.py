@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database.chunks import chunks
 from app.database.row_checksums import damaged_row
 from app.database.sessions import transaction
 from app.database.tables import Component, Dataset, Image
@@ -231,14 +232,12 @@ def copies_of(
     for at, dataset_id in trained:
         places.setdefault(str(dataset_id), []).append(at)
     found: dict[str, list[tuple[int, str]]] = {sha256: [] for sha256 in hashes}
-    wanted = sorted(found)
-    for start in range(0, len(wanted), CHUNK):
-        some = Image.sha256.in_(wanted[start : start + CHUNK])
+    for some in chunks(sorted(found)):
         columns = Image.intact, Image.id, Image.sha256, Image.dataset_id, Image.label
         seen = select(Dataset.id).where(
             Dataset.id.in_(places), *callers.seen(session, Dataset.space)
         )
-        mine = some, training_only(), Image.dataset_id.in_(seen)
+        mine = Image.sha256.in_(some), training_only(), Image.dataset_id.in_(seen)
         query = select(*columns).where(*mine).order_by(Image.id)
         for is_intact, id_, sha256, dataset_id, label in session.execute(query):
             if not is_intact:

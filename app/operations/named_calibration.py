@@ -13,13 +13,12 @@ import numpy as np
 
 from app.database.sessions import transaction
 from app.database.tables import Dataset
-from app.datasets import datasets
+from app.datasets import datasets, privacy_ledger
 from app.datasets.image_samples import Sampled, unseen
 from app.errors import Invalid
 from app.inference.models import Model, Passed
 from app.operations.calibration import CHUNK, Judge, read_images
 from app.parts import Parts
-from app.store.counts import deletions_so_far
 
 
 class NamedCalibration(NamedTuple):
@@ -37,12 +36,14 @@ def calibrated_by(parts: Parts, judge: Judge, model: Model, dataset_id: str) -> 
     Raises:
         NotFound: `dataset_not_found`.
         Gone: `dataset_deleted`.
+        Conflict: `privacy_required`.
         Invalid: `no_calibration_images`.
         NotReady: as the engine.
     """
     labels = parts.engine.compose(model)
     with transaction(parts.reading) as session:
         dataset = datasets.get(session, dataset_id)
+        privacy_ledger.require_private(dataset, "a calibration")
         most = parts.settings.calibration_images
         found = unseen(session, [part.id for part in judge.components], dataset, labels, most)
     _check_some(found, dataset, most)
@@ -70,8 +71,8 @@ def with_temperature(passed: Passed, named: NamedCalibration) -> Passed:
     return passed._replace(calibration=changed)
 
 
-def is_as_of(parts: Parts, made: NamedCalibration | None, epoch: int | None) -> bool:
-    """Return whether nothing was deleted since this epoch, and the dataset is as it was.
+def is_current(parts: Parts, made: NamedCalibration | None) -> bool:
+    """Return whether the dataset is as it was; other deletions change no temperature by it.
 
     Raises:
         NotFound, Gone: as `calibrated_by`.
@@ -79,8 +80,7 @@ def is_as_of(parts: Parts, made: NamedCalibration | None, epoch: int | None) -> 
     if made is None:
         return True
     with transaction(parts.reading) as session:
-        dataset = datasets.get(session, made.dataset_id)
-        return dataset.revision == made.revision and deletions_so_far(session) == epoch
+        return datasets.get(session, made.dataset_id).revision == made.revision
 
 
 def _answers(

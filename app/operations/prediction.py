@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +22,14 @@ from app.inference import ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Company, Model, Passed
 from app.inference.selection import (
-    Call,
+    Threads,
     contents,
     read_as_of_now,
     selection_fields,
     served_parts,
     unavailable_components,
 )
+from app.inference.waiting_times import waiting_at_most
 from app.operations import calibration, named_calibration
 from app.operations.calibration import Judge, judge_of_selection
 from app.operations.named_calibration import NamedCalibration
@@ -38,32 +39,18 @@ from app.operations.prediction_attributions import (
     check_attributions,
     is_attributed,
 )
-from app.operations.prediction_inputs import fitting, input_of
+from app.operations.prediction_inputs import Image, fitting, input_of, within
 from app.parts import Parts
 from app.server.event_loop import settled
 from app.store import refinements
 from app.store.compositions import Selection
 from tangent.backbones.geometry import Geometry
-from tangent_composer.schemas.answers import CalibrationOut, RefinementOut
 from tangent_composer.schemas.predictions import PredictionQuery
 from tangent_composer.schemas.privacy import PrivacySpentOut
 
 STEPS = ("turn", "queue", "decode", "calibrate", "compose", "forward")
-ENGINE_SECONDS = 120.0  # for the passes of one prediction, with their waiting
+ENGINE_SECONDS = 120.0  # for the passes of one prediction, with their waiting, and each other call
 FEW_RANKED = 500  # labels of all images, ranked without a thread
-Image = bytes | np.ndarray | Problem  # a file, pixels of the space's size, or what is wrong with it
-
-
-class Threads(Protocol):
-    """Threads for what may take time."""
-
-    @property
-    def call(self) -> Call:
-        """Runs a function in a thread."""
-
-    @property
-    def read(self) -> Call:
-        """Runs one that reads rows, behind nothing that takes long."""
 
 
 class Work:
@@ -79,7 +66,8 @@ class Work:
         share: Share,
     ) -> None:
         """`share`: the client's, of decoding."""
-        self.parts, self.ticket, self.query, self.images = parts, ticket, query, images
+        self.parts, self.ticket, self.query = parts, ticket, query
+        self.images = [within(image, parts.settings.max_image_bytes) for image in images]
         self._call, self._read = threads.call, threads.read
         seconds = REQUEST_TIMES * parts.settings.max_decode_seconds
         self._budget = Budget(seconds, share=share)
@@ -88,6 +76,7 @@ class Work:
         self._made: tuple[Selection, Any] | None = None
         self._named: NamedCalibration | None = None  # of the answers
         self.seconds = dict.fromkeys(STEPS, 0.0)
+        self._is_counted = False
         self.attributes = is_attributed(query)
 
     async def predict(self) -> Prediction:
@@ -103,11 +92,11 @@ class Work:
         refinement = None if self.attributes else await self._refinement(selection)
         answering, is_directed = self._answering(selection), self.query.is_directed
         described = selection_fields(answering, labelled=is_directed) | {
-            "refinement": refinement and RefinementOut(id=refinement.id, status=refinement.status),
+            "refinement": refinement and {"id": refinement.id, "status": refinement.status},
             "retraining": selection.retraining,
             "unavailable_components": unavailable_components(selection),
             "privacy": selection.privacy and PrivacySpentOut.of(*selection.privacy),
-            "calibration": judged_by and CalibrationOut(**judged_by._asdict()),
+            "calibration": judged_by and judged_by._asdict(),
         }
         named = [self._named.dataset_id] if self._named else []
         ticket.hand_over([*contents(selection), *named])
@@ -124,8 +113,8 @@ class Work:
                 call=self._read,
                 made=self._made,
             )
-            as_of = partial(named_calibration.is_as_of, self.parts, self._named, self.ticket.epoch)
-            if self._named is None or await self._read(as_of):
+            current = partial(named_calibration.is_current, self.parts, self._named)
+            if self._named is None or await self._read(current):
                 return made
             self._made = None
         raise calibration.overtaken()
@@ -236,8 +225,7 @@ class Work:
         begin = partial(engine.begin, model, good, company=company, judged_as=judged_as)
         passing = begin() if engine.begins_at_once(model) else await self._call(begin)
         try:
-            async with asyncio.timeout(ENGINE_SECONDS):
-                passed = await settled(passing)
+            passed = await settled(passing, within=ENGINE_SECONDS)
         except TimeoutError:
             raise NotReady(
                 "engine_late",
@@ -263,14 +251,18 @@ class Work:
     def _timed(self, step: str, function: Any, *given: Any) -> Any:
         started = perf_counter()
         try:
-            return function(*given)
+            with waiting_at_most(ENGINE_SECONDS):
+                return function(*given)
         finally:
             self.seconds[step] += perf_counter() - started
 
     def _count(self, answers: Sequence[Any], seconds: float) -> None:
-        metrics = self.parts.metrics
+        """Count the request, which took so long besides its turn; once, if it is made again."""
+        if self._is_counted:
+            return
+        self._is_counted, metrics = True, self.parts.metrics
         metrics.decode_seconds.observe(self.seconds["decode"])
-        metrics.prediction_seconds.observe(seconds)
+        metrics.prediction_seconds.observe(self.seconds["turn"] + seconds)
         metrics.prediction_images.observe(len(answers))
         for answer in answers:
             metrics.predictions.labels("error" if isinstance(answer, Problem) else "ok").inc()

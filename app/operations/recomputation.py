@@ -154,7 +154,7 @@ def _compared(parts: Parts, before: Before, message: dict[str, Any]) -> Componen
         return shown
     shown.made_sha256, shown.environment = message["sha256"], message["metrics"]["environment"]
     found = recomputation.verdict(
-        row, stored=shown.file_sha256, made=shown.made_sha256, here=shown.environment
+        row, stored=shown.file_sha256, made=shown.made_sha256, metrics=message["metrics"]
     )
     shown.ok, shown.detail = found.same, found.text
     if shown.made_sha256 != shown.file_sha256:

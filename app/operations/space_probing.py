@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+from app.database import outages
 from app.database.row_checksums import was_kept
 from app.database.sessions import transaction
 from app.parts import Parts
@@ -42,6 +43,6 @@ def _probe_all(parts: Parts, stop: Event) -> None:
                 return
             if not was_kept(row):  # a damaged row says nothing
                 parts.spaces.probe(row, parts.engine.probe)
-    except Exception:  # the requests that need a space will tell
+    except Exception as error:  # the requests that need a space will tell
         if not stop.is_set():
-            log.exception("spaces are not probed")
+            outages.log_failure(log, error, "spaces are not probed")

@@ -101,7 +101,7 @@ def _images(tensor: InputTensor, rest: bytes, most: int) -> list[bytes | np.ndar
         )
     kind = tensor.name, tensor.datatype
     if kind == (IMAGES, "BYTES"):
-        files = _files(rest, most) if tensor.data is None else _from_base64(tensor.data)
+        files = _files(rest, most) if tensor.data is None else _from_base64(tensor)
         if len(files) != prod(tensor.shape):
             raise Invalid(
                 "invalid_tensor", f"{IMAGES} has {len(files)} elements, its shape {tensor.shape}"
@@ -131,7 +131,24 @@ def _files(data: bytes, most: int) -> list[bytes]:
     return files
 
 
-def _from_base64(values: Sequence[Any]) -> list[bytes]:
+def _flat(tensor: InputTensor) -> Sequence[Any]:
+    """Return the values of a tensor in JSON, which may be nested as its shape is, or flat."""
+    values: Sequence[Any] = tensor.data or []
+    for length in tensor.shape[1:]:
+        if not any(isinstance(value, list) for value in values):
+            return values
+        if not all(isinstance(value, list) and len(value) == length for value in values):
+            raise Invalid(
+                "invalid_tensor",
+                f"the data of {tensor.name} are nested otherwise than its shape {tensor.shape}: "
+                "nest them as the shape, or send one list of all values",
+            )
+        values = [each for value in values for each in value]
+    return values
+
+
+def _from_base64(tensor: InputTensor) -> list[bytes]:
+    values = _flat(tensor)
     try:
         return [base64_files.decoded(str(value)) for value in values]
     except Invalid as problem:
@@ -144,10 +161,12 @@ def _pixels(tensor: InputTensor, data: bytes) -> np.ndarray:
     count = prod(tensor.shape)
     if tensor.data is None:
         flat = np.frombuffer(data, np.uint8)
-    elif all(type(value) is int and 0 <= value <= 255 for value in tensor.data):
-        flat = np.array(tensor.data, np.uint8)
     else:
-        raise Invalid("invalid_tensor", f"the data of {PIXELS} are not whole numbers from 0 to 255")
+        values = _flat(tensor)
+        if not all(type(value) is int and 0 <= value <= 255 for value in values):
+            wrong = f"the data of {PIXELS} are not whole numbers from 0 to 255"
+            raise Invalid("invalid_tensor", wrong)
+        flat = np.array(values, np.uint8)
     if flat.size != count:
         raise Invalid(
             "invalid_tensor", f"{PIXELS} has {flat.size} values, its shape {tensor.shape}"
@@ -159,11 +178,11 @@ def answer(name: str, version: str, asked: Asked, found: Logits) -> tuple[bytes,
     """Return the body of an answer, and the length of its JSON.
 
     Raises:
-        Invalid: that of the first image that has a problem, with its number.
+        Problem: that of the first image that has one, with its number.
     """
     for number, problem in enumerate(found.problems):
         if problem is not None:
-            raise Invalid(problem.code, f"image {number}: {problem.detail}")
+            raise type(problem)(problem.code, f"image {number}: {problem.detail}")
     tensors, follow = [], []
     for output, is_binary in asked.outputs.items():
         tensor, data = _tensor(output, found, is_binary)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.access import quotas
 from app.database.sessions import hold_write_lock, transaction
-from app.datasets import datasets
+from app.datasets import datasets, privacy_accounting
 from app.operations import privacy
 from app.parts import Parts
 from app.store import components, lineage, retraining, spaces
@@ -30,10 +30,13 @@ def queue_training(parts: Parts, request: ComponentIn, once: Once) -> ComponentO
         SpaceUnavailable: as `OpenedSpaces.check_available`.
         Invalid, Gone: as `Once.run`.
         Forbidden: `quota_exceeded`.
-        BadPrivacy: as `privacy.settings_of`.
+        BadPrivacy, Invalid: as `settings_of` and `check_number_of_labels` of privacy.
         Conflict: `budget_spent`, `privacy_required`.
     """
     Hyperparameters.check(request.hyperparameters)
+    privacy.check_number_of_labels(request, parts.settings.max_labels)
+    if request.privacy is not None:
+        privacy_accounting.load()
     with transaction(parts.sessions) as session:
         if request.privacy is not None:
             hold_write_lock(session)  # before the lock of any row

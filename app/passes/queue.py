@@ -28,6 +28,7 @@ from app.database.tables import AnsweringProcess, BatchPrediction, Dataset, Eval
 from app.errors import Conflict, TooManyRequests
 
 ACTIVE = ("queued", "running")
+INVALIDATED = "invalidated"  # the status of a pass whose results went with what they were made of
 UNAVAILABLE = "unavailable_components"  # of a selection; those of before have none
 RETRY_SECONDS = 30
 
@@ -161,6 +162,14 @@ def fail(session: Session, held: Held, code: str, detail: str) -> bool:
     """End the pass with an error for the client; False if the attempt has ended."""
     error = {"code": code, "detail": detail}
     return _change(session, *held[:2], *_is_held(held), status="failed", error=error, **_ended())
+
+
+def fail_of_dataset(session: Session, dataset_id: str, code: str, detail: str) -> None:
+    """End all passes over the dataset's images with an error; whoever computes one notices."""
+    ended = {"status": "failed", "error": {"code": code, "detail": detail}} | _ended()
+    for table in KINDS.values():
+        mine = table.dataset_id == dataset_id, table.status.in_(ACTIVE)
+        affected(session, update(table).where(*mine).values(ended))
 
 
 def cancel(session: Session, row: Pass) -> None:

@@ -3,6 +3,7 @@
 A receipt may hold one, which the API calls a probe. It is taken in the deletion's own transaction,
 when the rows are gone and no other process can change the space. Equal components give an equal
 hash: on a service that never had the deleted component, and here later, from the files on disk.
+The environment of a hash names how this version chooses penalties, as composing may do.
 """
 
 from collections.abc import Mapping
@@ -22,9 +23,10 @@ from app.receipts.body import environment
 from app.store import spaces
 from app.store.spaces import SpaceUnavailable
 from tangent.errors import TangentError
-from tangent.vocabulary import OF_STATISTICS
+from tangent.vocabulary import L2_CHOSEN_BY, OF_STATISTICS
 
 FAILURES = (Problem, TangentError, BlobMissing)
+CHOICE = {"l2_chosen_by": L2_CHOSEN_BY}
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class AnswerHashes:
 
         The answer is None if the components differ from the manifest by now, if the space was
         trained again or does not open here, or if this process has another arithmetic than the one
-        that took the hash.
+        that took the hash. It is also None if the hash differs and an older version took it, which
+        chose penalties in another way.
         """
         try:
             with transaction(reading) as session:
@@ -72,9 +75,15 @@ class AnswerHashes:
             if taken.get("fingerprint") != row.fingerprint:
                 return None  # its components were trained again
             key = self.spaces.key(row)
-            if taken.get("environment") != environment() | self.engine.hash_environment(key):
+            here = environment() | self.engine.hash_environment(key) | CHOICE
+            there = dict(taken.get("environment") or {})
+            if there | CHOICE != here:
                 return None
-            return self._answer(row, members, from_files=True) == taken
+            answer = self._answer(row, members, from_files=True)
+            if answer == {**taken, "environment": here}:
+                return True
+            chooses = taken.get("rule") in OF_STATISTICS
+            return None if chooses and there != here else False
         except SpaceUnavailable:
             return None
         except FAILURES:
@@ -88,7 +97,7 @@ class AnswerHashes:
             "fingerprint": row.fingerprint,
             "rule": row.default_rule,
             "components": len(members),
-            "environment": environment() | found["environment"],
+            "environment": environment() | found["environment"] | CHOICE,
         }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database.keyset import last_seen
 from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Receipt, ReceiptKey, now
 from app.errors import NotFound
@@ -78,10 +79,14 @@ def get(session: Session, receipt_id: str, *, damaged_too: bool = False) -> Rece
 
 
 def list_(session: Session, *, after: str | None, limit: int) -> list[Receipt]:
-    """Return receipts in the order of their numbers, only those after the receipt `after`."""
+    """Return receipts in the order of their numbers, only those after the receipt `after`.
+
+    Raises:
+        Invalid: `bad_cursor`.
+    """
     query = select(Receipt).order_by(Receipt.number).limit(limit)
     if after is not None:
-        query = query.where(Receipt.number > get(session, after).number)
+        query = query.where(Receipt.number > last_seen(session, Receipt.number, after))
     return list(session.scalars(query.execution_options(**KEPT)))
 
 

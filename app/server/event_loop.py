@@ -11,13 +11,14 @@ socket of its own for every call from another thread: under load that costs more
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from threading import Lock
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 Result = TypeVar("Result")
 Loop = asyncio.AbstractEventLoop
+LOOK_SECONDS = 1.0  # between two looks for waits that have taken too long
 
 
 class AfterTurn:
@@ -83,6 +84,8 @@ class _Deliveries:
         self._loop = ref(loop)  # which refers to this, and would be kept for ever
         self._due: deque[asyncio.Future[None]] = deque()
         self._is_called = False
+        self._ends: dict[asyncio.Future[None], float] = {}  # of waits that have one
+        self._is_watching = False
 
     def put(self, waiting: "asyncio.Future[None]") -> None:
         """Let the coroutine that waits go on; called in any thread."""
@@ -104,29 +107,61 @@ class _Deliveries:
             if not waiting.done():
                 waiting.set_result(None)
 
+    def end_after(self, seconds: float, waiting: "asyncio.Future[None]") -> None:
+        """Have the coroutine fail by TimeoutError after so many seconds, or up to a second later.
+
+        One timer serves all: most waits end long before, and a timer of each costs more than they.
+        """
+        loop = asyncio.get_running_loop()
+        self._ends[waiting] = loop.time() + seconds
+        if not self._is_watching:
+            self._is_watching = True
+            loop.call_later(min(LOOK_SECONDS, seconds), self._look)
+
+    def forget(self, waiting: "asyncio.Future[None]") -> None:
+        """Forget the end of a wait that is over."""
+        self._ends.pop(waiting, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for waiting, end in self._ends.items():
+            if now >= end and not waiting.done():
+                waiting.set_exception(TimeoutError())
+        self._is_watching = bool(self._ends)
+        if self._is_watching:
+            loop.call_later(LOOK_SECONDS, self._look)
+
 
 _deliveries: "WeakKeyDictionary[Loop, _Deliveries]" = WeakKeyDictionary()
 _lock = Lock()
 
 
-async def settled(future: "Future[Result]") -> Result:
+async def settled(future: "Future[Result]", *, within: float | None = None) -> Result:
     """Return a thread's result, or raise its error; if this is cancelled, so is the future.
 
     If the future is cancelled, so is this, by the error that asyncio knows.
+
+    Raises:
+        TimeoutError: it took longer than `within` seconds; the future is cancelled.
     """
-    if not future.done():
-        loop = asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
+    deliveries = _deliveries.get(loop)
+    if deliveries is None:
         with _lock:
-            deliveries = _deliveries.get(loop)
-            if deliveries is None:
-                deliveries = _deliveries[loop] = _Deliveries(loop)
-        waiting: asyncio.Future[None] = loop.create_future()
-        future.add_done_callback(lambda _: deliveries.put(waiting))
-        try:
-            await waiting
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
-    if future.cancelled():
-        raise asyncio.CancelledError
-    return future.result()
+            deliveries = _deliveries.setdefault(loop, _Deliveries(loop))
+    waiting: asyncio.Future[None] = loop.create_future()
+    future.add_done_callback(lambda _: deliveries.put(waiting))
+    if within is not None:
+        deliveries.end_after(within, waiting)
+    try:
+        await waiting
+    except (asyncio.CancelledError, TimeoutError):
+        future.cancel()
+        raise
+    finally:
+        deliveries.forget(waiting)
+    try:
+        return future.result()  # which is there: every look at a future takes a lock
+    except CancelledError:
+        raise asyncio.CancelledError from None

@@ -136,7 +136,9 @@ class ClientConnection(HttpToolsProtocol):
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if self._reading is Reading.HEAD and not self._upgrades:
+            super().on_header(name, value)
+        # Else it is a trailer, which must not count as a header: RFC 9110, section 6.5.1.
         self._count_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:

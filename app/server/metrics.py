@@ -5,6 +5,7 @@ asked adds all up: `PROMETHEUS_MULTIPROC_DIR` must name the folder when the proc
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 IMAGES = (1, 2, 4, 8, 16, 32, 64)
+MAX_KNOWN_LABELS = 512  # children of a metric that are found without a search
 # name, attribute of Counts, text
 GAUGES = (
     ("tangent_component_bytes", "component_bytes", "bytes of all component files"),
@@ -185,6 +187,16 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
+
+        # To find them by their labels takes longer than to count. So many are enough: other
+        # requests are counted as well.
+        self._requests_of = lru_cache(MAX_KNOWN_LABELS)(self.requests.labels)
+        self._request_seconds_of = lru_cache(MAX_KNOWN_LABELS)(self.request_seconds.labels)
+
+    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request of this route, which took so long."""
+        self._requests_of(method, route, str(status)).inc()
+        self._request_seconds_of(route).observe(seconds)
 
     def _add_answers(self) -> None:
         self.predictions = self._counter("tangent_predictions", "images predicted", "outcome")

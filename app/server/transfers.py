@@ -7,7 +7,7 @@ closing their connections, before it answers.
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from threading import Condition
+from threading import Condition, Lock
 from typing import Protocol
 
 CLIENT = "tangent.client"  # the extension of an ASGI scope under which a server offers a Client
@@ -55,7 +55,8 @@ class Transfers:
 
     def __init__(self, grace: float = GRACE_SECONDS) -> None:
         self.grace = grace
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
         self._transfers: list[Transfer] = []
 
     def begin(self, contents: Iterable[str], client: Client | None) -> Transfer:
@@ -64,13 +65,13 @@ class Transfers:
         Call this before the answer leaves the deletion gate.
         """
         transfer = Transfer(contents, client)
-        with self._changed:
+        with self._lock:
             self._transfers.append(transfer)
         return transfer
 
     def end(self, transfer: Transfer) -> None:
         """Note that everything was handed to the connection; call this from the client's thread."""
-        with self._changed:
+        with self._lock:
             transfer.is_over = True
             self._transfers = [each for each in self._transfers if not _has_left(each)]
             self._changed.notify_all()

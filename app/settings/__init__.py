@@ -11,10 +11,8 @@ from sqlalchemy import URL
 
 from app.settings import environment
 from app.settings.addresses import (
-    fault_of_database,
-    fault_of_device,
+    FAULT_OF,
     fault_of_host,
-    fault_of_key,
     fault_of_origin,
     fault_of_prefix,
     is_loopback,
@@ -27,12 +25,6 @@ from app.settings.environment import BadSettings as BadSettings
 from app.settings.environment import environment_with as environment_with
 from app.settings.limits import Limits
 
-FAULT_OF = {
-    "host": fault_of_host,
-    "database_url": fault_of_database,
-    "api_key": fault_of_key,
-    "device": fault_of_device,
-}
 SHARED = (  # bounds of the whole service, of which each API process has an equal share
     *("max_connections", "max_connections_per_address", "max_event_streams"),
     *("max_concurrent_uploads", "max_concurrent_predictions", "max_waiting_predictions"),
@@ -87,6 +79,7 @@ class Settings(Limits):
     database_timeout_seconds: float = Field(
         5.0,
         gt=0,
+        le=1e6,  # databases count milliseconds in 32 bits
         description="longest wait of a request for a connection or lock of the database; a "
         "statement may run twice as long",
     )
@@ -128,7 +121,7 @@ class Settings(Limits):
     api_processes: int = Field(
         1, ge=1, le=64, description="processes that answer HTTP, on one engine; see sizing.md"
     )
-    threads: int = Field(0, ge=0, description="torch threads per process; 0 lets torch choose")
+    threads: int = Field(0, ge=0, le=1024, description="torch threads per process; 0: its choice")
     composition_bytes: int = Field(2**29, ge=0, description="bytes of composed deltas in memory")
     max_batch_size: int = Field(
         0,

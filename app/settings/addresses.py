@@ -14,6 +14,7 @@ DATABASES = (*POSTGRES, "sqlite", "sqlite+pysqlite")
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s\"']+")
 DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|xla|hpu|mtia|privateuseone)(:[0-9]{1,4})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+TRACES = re.compile(r"https?://[^/?#\s\"'\ud800-\udfff]+(/[^\s\"'\ud800-\udfff]*)?", re.I)
 OWN_PATHS = (
     *("v1", "v2", "docs", "redoc", "openapi.json", "static-offline-docs"),
     *("livez", "readyz", "metrics", "page", "session", "favicon.ico"),
@@ -39,7 +40,7 @@ def listed(text: str | None) -> frozenset[str]:
 
 def fault_of_host(name: str) -> str | None:
     """Return what is wrong with the name of a host."""
-    if re.search(r"[/\s\"'\[\]]", name.strip("[]")):
+    if re.search(r"[/\s\"'\[\]\ud800-\udfff]", name.strip("[]")):
         return f"{name!r} is no name of a host: write the name or the address alone"
     if WITH_PORT.fullmatch(name):
         return f"{name!r} ends in a port: write the name or the address alone"
@@ -51,6 +52,13 @@ def fault_of_origin(origin: str) -> str | None:
     if ORIGIN.fullmatch(origin):
         return None
     return f"{origin!r} is no origin: write it as https://example.org, without a path"
+
+
+def fault_of_traces(url: str) -> str | None:
+    """Return what is wrong with the address that traces are sent to."""
+    if TRACES.fullmatch(url):
+        return None
+    return "it is no address of HTTP: write it as http://127.0.0.1:4318/v1/traces"
 
 
 def fault_of_prefix(path: str) -> str | None:
@@ -111,3 +119,12 @@ def sqlalchemy_url(url: str) -> str:
     """Return a faultless URL as SQLAlchemy takes it; Postgres through psycopg 3."""
     scheme, _, rest = url.partition(":")
     return f"{'postgresql+psycopg' if scheme.lower() in POSTGRES else scheme.lower()}:{rest}"
+
+
+FAULT_OF = {  # settings by their names
+    "host": fault_of_host,
+    "database_url": fault_of_database,
+    "api_key": fault_of_key,
+    "device": fault_of_device,
+    "traces_url": fault_of_traces,
+}

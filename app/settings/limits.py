@@ -34,7 +34,10 @@ class Limits(BaseSettings):
         description="seconds of a processor for decoding an image; six times that for a prediction",
     )
     max_request_bytes: int = Field(
-        64 * 2**20, ge=1, description="maximum size of any other request body, in bytes"
+        64 * 2**20,
+        ge=1,
+        description="maximum size of any other request body, in bytes; of JSON, but for "
+        "`/v1/predictions`, 4 MiB at most",
     )
     max_prediction_images: int = Field(
         64, ge=1, description="maximum number of images in a prediction"

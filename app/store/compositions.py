@@ -6,7 +6,7 @@ are ready at the time of asking.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import delete, select
@@ -33,7 +33,7 @@ from tangent.vocabulary import LINEAR
 from tangent_composer.canonical_json import canonical
 
 
-@dataclass(frozen=True, eq=False)  # equal to itself only, so that much can be kept for it
+@dataclass(frozen=True, eq=False)
 class Selection:
     """The components that answer a request, and how they are summed."""
 
@@ -46,7 +46,9 @@ class Selection:
     damaged: list[str]  # ids of components left out because their files are damaged
     refinement: Component | None = None  # of a joint selection at a block scope, in any status
     privacy: tuple[Total, str] | None = None  # of its private components together, and its unit
-    to_refine: bool = False  # rule joint at a block scope, of a composition or all components
+    to_refine: bool = False  # joint at a block scope, of a composition or all, where possible
+    # What was computed of this very selection, by what computes it.
+    computed: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def served(self) -> tuple[list[tuple[Component, float | None]], str]:
@@ -190,6 +192,14 @@ def resolve(
     return _named(session, get(session, composition), space_name, rule)
 
 
+def none_left(row: Composition) -> Conflict:
+    """Return the problem of a composition whose components were all deleted, or that has none."""
+    return Conflict(
+        "no_components",
+        f"composition {row.name!r} has no component left: PUT it with others, or delete it",
+    )
+
+
 def _named(
     session: Session, row: Composition, space_name: str | None, rule: str | None
 ) -> Selection:
@@ -203,10 +213,7 @@ def _named(
     if not row.everything:
         given = [(m.component_id, m.weight if used == row.rule else None) for m in row.members]
         if not given:
-            raise Conflict(
-                "no_components",
-                f"composition {row.name!r} has no component left: PUT it with others, or delete it",
-            )
+            raise none_left(row)
     space = spaces.get(session, row.space)
     return _selection(session, space, used, given, row, lasting=True)
 
@@ -240,6 +247,7 @@ def _selection(
     spaces.check_rule(rule, space.scope)
     chosen = choose(session, space, rule, given, skip_retraining=lasting)
     inexact = rule == "joint" and space.scope not in LINEAR
+    lasting = lasting and inexact and refinements.possible(session, space, chosen.members)
     return Selection(
         space=space,
         rule=rule,
@@ -249,7 +257,7 @@ def _selection(
         retraining=chosen.retraining,
         damaged=chosen.damaged,
         refinement=refinements.find(session, space, chosen.members) if inexact else None,
-        to_refine=inexact and lasting,
+        to_refine=lasting,
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.chunks import chunks
 from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import affected, hold_write_lock, transaction
 from app.database.tables import Component, Dataset, Image, Space, now
@@ -25,7 +26,6 @@ from app.files.component_files import DamagedFile
 from app.store import components, retraining
 from app.store.members import DAMAGED, is_damaged
 
-ROWS_AT_ONCE = 500
 HOW_TO_MEND = "put the pack back from a backup, or delete these images"
 
 log = logging.getLogger(__name__)
@@ -105,9 +105,9 @@ def note_images(
         pack = select(Dataset.pack_key).where(Dataset.id == dataset_id)
         if session.scalar(pack) != dataset.pack_key:
             return 0
-        for start in range(0, len(ids), ROWS_AT_ONCE):
-            some = Image.id.in_(ids[start : start + ROWS_AT_ONCE])
-            mine = Image.dataset_id == dataset_id, Image.damaged.is_not(damaged), some
+        for some in chunks(ids):
+            rows = Image.dataset_id == dataset_id, Image.id.in_(some)
+            mine = *rows, Image.damaged.is_not(damaged)
             changed += affected(session, update(Image).where(*mine).values(damaged=damaged))
         if changed:
             marked = select(func.count()).where(Image.dataset_id == dataset_id, Image.damaged)

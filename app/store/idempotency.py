@@ -176,6 +176,11 @@ class Once:
             row.resource_id = create()
         return row.resource_id
 
+    def is_used(self, session: Session) -> bool:
+        """Return whether a finished request had this key, be it this one or another."""
+        row = None if self.key is None else session.get(IdempotencyKey, (self.key, self.route))
+        return row is not None
+
     def known(self, session: Session, request: Any) -> str | None:
         """Return the id that an earlier request created; call it before long work."""
         if self.key is None:

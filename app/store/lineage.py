@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import insert, or_, select
 from sqlalchemy.orm import Session
 
+from app.database.chunks import MAX_VALUES, chunks
 from app.database.ids import next_id
 from app.database.ledger_order import receipts_so_far
 from app.database.sessions import hold_write_lock
@@ -22,8 +23,6 @@ from app.store import components, spaces
 from app.store.components import Queue
 from app.store.members import Weighted
 from tangent.components.privacy import Privacy
-
-MAX_IDS = 500  # in one query: SQLite takes a limited number of values
 
 
 def queue_training(
@@ -153,10 +152,7 @@ def queue_derivation(
         derived={"operator": operator, "parameters": parameters},
     )
     components.add(session, component)
-    for position, (parent, weight) in enumerate(parents):
-        assert parent.sha256 is not None  # it is ready
-        _parent(session, component, position, parent.sha256, weight, parent_id=parent.id)
-    session.flush()
+    _insert_parents(session, component, [(each.id, each.sha256, w) for each, w in parents])
     jobs.enqueue(session, component.job_id)
     return component
 
@@ -174,7 +170,9 @@ def add_import(
     components.add(session, component)
     if record is not None:
         component.derived = {name: record[name] for name in ("operator", "parameters")}
-        _add_ancestors(session, component, record)
+        named = [(None, each["sha256"], each["weight"]) for each in record["parents"]]
+        further = set(record["ancestors"]) - {sha256 for _, sha256, _ in named}
+        _insert_parents(session, component, named, sorted(further))
     return component
 
 
@@ -189,15 +187,26 @@ def of_same_file(session: Session, component: Component) -> list[str]:
     return list(session.scalars(query.order_by(Component.id).limit(10)))
 
 
-def _add_ancestors(session: Session, component: Component, record: Mapping[str, Any]) -> None:
-    """Insert the parents that an imported file names, and their ancestors."""
-    parents = [(each["sha256"], each["weight"]) for each in record["parents"]]
-    for position, (sha256, weight) in enumerate(parents):
-        _parent(session, component, position, sha256, weight)
-    further = sorted(set(record["ancestors"]) - {sha256 for sha256, _ in parents})
-    for position, sha256 in enumerate(further, len(parents)):
-        _parent(session, component, position, sha256, None, direct=False)
-    session.flush()
+def _insert_parents(
+    session: Session,
+    component: Component,
+    named: Sequence[tuple[str | None, str | None, float | None]],
+    further: Sequence[str] = (),
+) -> None:
+    """Insert the parents, by id, file hash and weight, and the hashes of further ancestors."""
+    links = [*((*each, True) for each in named), *((None, sha, None, False) for sha in further)]
+    rows = [
+        {
+            "component_id": component.id,
+            "position": position,
+            "parent_id": parent_id,
+            "sha256": sha256,
+            "weight": weight,
+            "direct": direct,
+        }
+        for position, (parent_id, sha256, weight, direct) in enumerate(links)
+    ]
+    session.execute(insert(ComponentParent), rows)
 
 
 def parents(session: Session, component: Component) -> list[tuple[Component, ComponentParent]]:
@@ -224,15 +233,29 @@ def parents(session: Session, component: Component) -> list[tuple[Component, Com
 
 
 def with_ancestors(session: Session, rows: Sequence[Component]) -> list[Component]:
-    """Return the components and all that they were derived from here, each once."""
+    """Return the components and all of their space that they were derived from, each once.
+
+    An imported component is derived from what has the hash of one of its ancestors, as in
+    `descendants`; of several components with one file, only one is returned.
+    """
     found, latest = {row.id: row for row in rows}, [row.id for row in rows if row.derived]
     while latest:
-        parent = Component.id == ComponentParent.parent_id
-        query = select(Component).join(ComponentParent, parent)
-        query = query.where(ComponentParent.component_id.in_(latest[:MAX_IDS]))
-        new = [row for row in session.scalars(query) if row.id not in found]
-        found |= {row.id: row for row in new}
-        latest = latest[MAX_IDS:] + [row.id for row in new if row.derived]
+        mine = ComponentParent.component_id.in_(latest[:MAX_VALUES])
+        by_id = select(Component).join(ComponentParent, Component.id == ComponentParent.parent_id)
+        new = {row.id: row for row in session.scalars(by_id.where(mine)) if row.id not in found}
+        known = {row.sha256 for row in (*found.values(), *new.values())}
+        by_hash = (
+            select(Component)
+            .join(ComponentParent, Component.sha256 == ComponentParent.sha256)
+            .where(mine, ComponentParent.parent_id.is_(None), Component.space == rows[0].space)
+            .order_by(Component.dataset_id.is_(None), Component.id)  # trained here: its images tell
+        )
+        for row in session.scalars(by_hash):
+            if row.sha256 not in known:
+                known.add(row.sha256)
+                new[row.id] = row
+        found |= new
+        latest = latest[MAX_VALUES:] + [row.id for row in new.values() if row.derived]
     return list(found.values())
 
 
@@ -249,9 +272,8 @@ def descendants(session: Session, ids: Collection[str]) -> list[str]:
 
 
 def _children(session: Session, ids: Collection[str]) -> set[str]:
-    ordered, found = sorted(ids), set[str]()
-    for start in range(0, len(ordered), MAX_IDS):
-        some = ordered[start : start + MAX_IDS]
+    found = set[str]()
+    for some in chunks(sorted(ids)):
         files = select(Component.sha256).where(
             Component.id.in_(some), Component.sha256.is_not(None)
         )
@@ -268,25 +290,3 @@ def _counts(parents: Any) -> dict[str, int]:
         for label, count in parent.labels.items():
             counts[label] = counts.get(label, 0) + count
     return dict(sorted(counts.items()))
-
-
-def _parent(
-    session: Session,
-    component: Component,
-    position: int,
-    sha256: str,
-    weight: float | None,
-    *,
-    parent_id: str | None = None,
-    direct: bool = True,
-) -> None:
-    session.add(
-        ComponentParent(
-            component_id=component.id,
-            position=position,
-            parent_id=parent_id,
-            sha256=sha256,
-            direct=direct,
-            weight=weight,
-        )
-    )

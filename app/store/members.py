@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.access import callers
 from app.database.row_checksums import KEPT, was_kept
 from app.database.tables import Component, Dataset, Space
-from app.datasets import datasets
+from app.datasets import datasets, privacy_ledger
 from app.errors import Conflict, Invalid
 from app.store import components
 from tangent.vocabulary import OF_STATISTICS, RULES, weight_fault
@@ -94,11 +94,13 @@ def require_unchanged(
     Raises:
         Gone: the dataset's or a component's.
         Conflict: `dataset_changed` if an image was deleted or a label renamed since;
-            `selection_changed` if a component is another one by now.
+            `selection_changed` if a component is another one by now; `privacy_required`.
     """
     if dataset is not None:
         revision = dataset.revision  # before the row, which may be the same object, is read again
-        if datasets.get(session, dataset.id).revision != revision:
+        found = datasets.get(session, dataset.id)
+        privacy_ledger.require_private(found, "what is computed from its images")
+        if found.revision != revision:
             raise Conflict(
                 "dataset_changed",
                 f"images or labels of dataset {dataset.id} changed in the meantime: ask again",

@@ -4,7 +4,9 @@ The command `tangent verify-components` and `POST /v1/components/{id}/verify` sh
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
@@ -62,17 +64,25 @@ def check(session: Session, row: Component) -> None:
         )
 
 
-def verdict(row: Component, *, stored: str, made: str, here: str) -> Verdict:
-    """Return what the hashes say: of the file, and of the one that was made again `here`."""
+def verdict(row: Component, *, stored: str, made: str, metrics: Mapping[str, Any]) -> Verdict:
+    """Return what the hashes say: of the file, and of the one that was made again here.
+
+    `metrics`: of the training that made it again.
+    """
     if made == stored == row.sha256:
         return Verdict(True, "is what its images make, to the byte")
     if stored != row.sha256:
         return Verdict(False, "has a file with other bytes than its row says")
     if reason := row.metrics.get("not_repeatable"):
         return Verdict(None, f"was trained where bytes may differ each time: {reason}")
-    there = row.metrics.get("environment")
+    there, here = row.metrics.get("environment"), metrics["environment"]
     if here != there:
         return Verdict(None, f"was trained as {there}, this is {here}: no bytes to compare")
+    chose_otherwise = row.metrics.get("l2_chosen_by") != metrics.get("l2_chosen_by")
+    if chose_otherwise and row.metrics.get("l2") != metrics["l2"]:
+        return Verdict(
+            None, "has an l2 that an older version chose in another way: no bytes to compare"
+        )
     return Verdict(False, f"is not what its images make: that is {made}, this is {stored}")
 
 

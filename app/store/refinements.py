@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.database.sessions import hold_write_lock, transaction
 from app.database.tables import Component, Composition, CompositionMember, Space, now
+from app.datasets import privacy_ledger
 from app.errors import Problem
 from app.files import intents
 from app.files.blobs import LocalBlobs
@@ -43,13 +44,14 @@ def find(session: Session, space: Space, members: Members) -> Component | None:
     return min(same, key=lambda row: (row.status != "ready", -_passes(row), row.id), default=None)
 
 
-def possible(space: Space, members: Members) -> bool:
-    """Return True if a refinement can be made: the images of all members are held."""
+def possible(session: Session, space: Space, members: Members) -> bool:
+    """Return True if a refinement can be made: the images of all members may be read."""
     counted = _counted(members)
     return (
         space.scope not in LINEAR
         and MIN_MEMBERS <= len(counted) <= MAX_MEMBERS
         and all(part.dataset_id is not None and part.derived is None for part, _ in counted)
+        and not privacy_ledger.with_budget(session, {str(part.dataset_id) for part, _ in counted})
     )
 
 
@@ -68,11 +70,11 @@ def ensure(
     refinement for it is replaced. Return None where no refinement is possible, where the
     composition was deleted, or where the database refuses to write: the next answer tries again.
     """
-    if not possible(space, members):
-        return None
     try:
         with transaction(sessions) as session:
             hold_write_lock(session)
+            if not possible(session, space, members):  # as a dataset may have got a budget
+                return None
             if composition is not None and session.get(Composition, composition) is None:
                 return None
             row = find(session, space, members)

@@ -1,8 +1,9 @@
 """Retrainings although no data changed: of a space's components once it opens differently.
 
 Components that were trained here from images are queued as their next generation. Imported and
-derived ones fail with the reason, as nothing here can make them again. No receipt tells of it: no
-data went. `Space.remade_after` tells which receipts describe the components before.
+derived ones fail with the reason, as nothing here can make them again, and so do those that would
+tell of a dataset with a privacy budget once more. No receipt tells of it: no data went.
+`Space.remade_after` tells which receipts describe the components before.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ class Retraining:
     """The ids of the components of a space that were changed."""
 
     queued: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)  # imported or derived
+    failed: list[str] = field(default_factory=list)  # imported, derived, or kept by privacy
     compositions: list[str] = field(default_factory=list)  # that lost fitted weights
     jobs: list[str] = field(default_factory=list)  # that may run, to cancel after the commit
 
@@ -56,7 +57,7 @@ def retrain_space(
     note_change(session, space)
     query = select(Component).where(Component.space == name).order_by(Component.id)
     for row in session.scalars(query.with_for_update()):
-        if _is_trained(row) and row.privacy is None:
+        if _is_trained(row) and row.privacy is None and not _has_budget(session, row):
             _train_again(session, jobs, blobs, row, space, done, changed=changed)
         elif changed and row.status in (*ACTIVE, "ready"):
             _give_up(session, blobs, row, space, done)
@@ -72,7 +73,7 @@ def retrain_component(
 
     Raises:
         Conflict: `component_not_failed`, `component_not_trained_here`; `private_component`,
-            `budget_spent`.
+            `budget_spent`; `privacy_required`.
     """
     if row.status != "failed":
         raise Conflict(
@@ -87,6 +88,8 @@ def retrain_component(
         )
     if row.privacy is not None:
         privacy_ledger.check_not_released(session, row)
+    elif _has_budget(session, row):
+        raise privacy_ledger.required(str(row.dataset_id), f"training {row.id} again")
     row.fingerprint = space.fingerprint
     session.flush()
     retry(session, jobs, blobs, row, reason="retrained")
@@ -100,6 +103,10 @@ def note_change(session: Session, space: Space) -> None:
 
 def _is_trained(row: Component) -> bool:
     return row.dataset_id is not None and row.derived is None
+
+
+def _has_budget(session: Session, row: Component) -> bool:
+    return bool(privacy_ledger.with_budget(session, [str(row.dataset_id)]))
 
 
 def _train_again(
@@ -157,6 +164,9 @@ def _give_up(
     cause, remedy = "imported for another one", "import one that was made for it"
     if row.privacy is not None and row.dataset_id is not None:
         cause, remedy = "private, and made once", "train another one, which spends as much again"
+    elif _is_trained(row):
+        cause = f"trained without noise from dataset {row.dataset_id}, which has a budget now"
+        remedy = "train a private one"
     elif row.derived is not None:
         cause, remedy = "derived from components that are trained again", "derive it again"
     error = {"code": "space_changed", "detail": f"{made}{cause}: delete it, and {remedy}"}

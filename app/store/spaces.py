@@ -1,6 +1,6 @@
 """Tangent spaces as rows: the facts that every process checks its own opened space against."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import select
@@ -192,6 +192,13 @@ def list_(session: Session, *, after: str | None, limit: int) -> list[Space]:
     if after is not None:
         query = query.where(Space.name > after)
     return list(session.scalars(query.execution_options(**KEPT)))
+
+
+def gone(session: Session, known: Mapping[str, str]) -> list[str]:
+    """Return the names of these spaces, by fingerprints, that have no such row any more."""
+    query = select(Space.name, Space.fingerprint).where(Space.name.in_(known))
+    rows = {tuple(row) for row in session.execute(query)} if known else set()
+    return [name for name, fingerprint in known.items() if (name, fingerprint) not in rows]
 
 
 def labels(session: Session, space: Space) -> list[str]:

@@ -7,19 +7,21 @@ The new pack has the bytes of the images alone, so that nothing of an image that
 yet erased comes along. The old one goes with the transaction that names the new one.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.archives import lookalikes, packs, splits
+from app.archives import joined_archives, lookalikes, packs
 from app.archives.entries import Limits
+from app.archives.groups import joined
+from app.archives.label_warnings import warnings_of
 from app.archives.outcomes import AcceptedImage, LabelledFile
 from app.archives.packs import Moved, Place
-from app.archives.splits import is_training
+from app.archives.splits import is_training, strictest
 from app.archives.uploads import LabelledImage, Upload
+from app.database.chunks import chunks
 from app.database.tables import Dataset, Image
 from app.datasets import datasets, image_rows
 from app.datasets.training_images import label_counts, training_only
@@ -28,28 +30,22 @@ from app.files import stored_images
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import Intent, store
 from app.images.image_files import Facts
-from app.unlearning import change_plan
+from app.unlearning import added_numbers, change_plan
 from app.unlearning.change_plan import Merged, NewImages, Plan, Unchanged
-
-ROWS_AT_ONCE = 500
 
 
 class Held(NamedTuple):
     """An image that the dataset has."""
 
     id: str
-    file: LabelledFile
+    split: str | None  # which counts
+    file: LabelledFile  # with what was told of itself
     place: Place
 
     @property
-    def split(self) -> str | None:
-        """Return the image's split."""
-        return self.file.split
-
-    @property
-    def group(self) -> str | None:
-        """Return the image's group."""
-        return self.file.group
+    def told(self) -> tuple[str | None, str | None, str | None]:
+        """Return what another archive may tell of it too, as `Merged` has it."""
+        return self.split, self.file.split, self.file.group
 
 
 Contents = tuple[str, str]  # label and SHA-256
@@ -62,31 +58,31 @@ def plan(session: Session, dataset_id: str, upload: Upload, limits: Limits) -> P
         Unchanged: the dataset has all of them.
         Gone, NotFound: as `datasets.get`.
         TooLarge: `too_many_images` or `too_many_labels`.
-        Conflict: `nothing_left_to_train`.
+        Conflict: `nothing_left_to_train`; as `change_plan.refuse_unnoised` and `refuse_private`.
     """
     dataset = datasets.get(session, dataset_id)
     held = _held(session, dataset_id)
-    split_of = _splits(held, upload)
-    fresh = [
-        each._replace(split=split_of[each.image.sha256.hex()])
-        for each in upload.images
-        if _content(each) not in held
+    files = _told_together(held, upload)
+    split_of = joined_archives.split_of_bytes(files)
+    sent = [
+        each._replace(split=split_of[each.image.sha256], own_split=file.split)
+        for each, file in zip(upload.images, files[len(held) :], strict=True)
     ]
-    merged = _merged(held, upload, split_of)
-    if not fresh and all(
-        (known.split, known.group) == merged[known.id][1:]
-        for known in held.values()
-        if known.id in merged
-    ):
+    fresh = [each for each in sent if _content(each) not in held]
+    merged = _merged(held, sent, split_of)
+    known = (each for each in held.values() if each.id in merged)
+    if not fresh and all(each.told == merged[each.id][1:] for each in known):
         raise Unchanged
     _check_room(dataset, fresh, limits)
-    new = _placed(session, dataset, upload, held, fresh, merged)
+    new = _placed(session, dataset, upload, held, fresh, merged, files)
     is_seen = bool(new.held_back) or any(is_training(each.split) for each in fresh)
     left = sum(label_counts(session, dataset, training_only()).values()) - len(new.held_back)
     if new.held_back and not left and not any(is_training(each.split) for each in fresh):
         last = "the archive has in val or test the last images"
         change_plan.check_no_component(session, dataset_id, last)
     ready = change_plan.trained(session, dataset_id) if is_seen else []
+    if is_seen:
+        change_plan.refuse_unnoised(session, dataset, "the images")
     return Plan(dataset, [], {}, ready, is_seen, added=new)
 
 
@@ -94,28 +90,30 @@ def _content(image: LabelledImage) -> Contents:
     return image.label, image.image.sha256.hex()
 
 
-def _splits(held: dict[Contents, Held], upload: Upload) -> dict[str, str | None]:
-    """Return the split of each file's bytes, the strictest that dataset and archive tell."""
-    told = [(sha256, known.split) for (_, sha256), known in held.items()]
-    told += [(each.image.sha256.hex(), each.split) for each in upload.images]
-    found: dict[str, str | None] = {}
-    for sha256, split in told:
-        found[sha256] = splits.strictest((found.get(sha256), split))
-    return found
+def _told_together(held: dict[Contents, Held], upload: Upload) -> list[LabelledFile]:
+    """Return the files that are held, and the archive's with the splits that they have beside."""
+    known = [each.file for each in held.values()]
+    added = [added_numbers.file_of(each) for each in upload.images]
+    told = joined_archives.splits(known, added, by_manifest=bool(upload.files.manifests))
+    return known + [file._replace(split=split) for file, split in zip(added, told, strict=True)]
 
 
 def _merged(
-    held: dict[Contents, Held], upload: Upload, split_of: dict[str, str | None]
+    held: dict[Contents, Held], images: list[LabelledImage], split_of: dict[bytes, str | None]
 ) -> dict[str, Merged]:
     """Return by id what becomes of images whose bytes the archive has too."""
-    told = {_content(each): each for each in upload.images}
-    sent = {each.image.sha256.hex() for each in upload.images}
+    told = {_content(each): each for each in images}
+    sent = {each.image.sha256 for each in images}
     merged = {}
     for content, known in held.items():
-        if content[1] in sent:
-            same = told.get(content)
-            copies, group = (same.copies, same.group) if same else (0, None)
-            merged[known.id] = Merged(copies, split_of[content[1]], known.group or group)
+        file = known.file
+        if file.image.sha256 in sent:
+            split, own, group = split_of[file.image.sha256], file.split, file.group
+            copies = 0
+            if same := told.get(content):
+                own, group = strictest((own, same.own_split)), joined((group, same.group))
+                copies = same.copies
+            merged[known.id] = Merged(copies, split, own, group)
     return merged
 
 
@@ -126,6 +124,7 @@ def _placed(
     held: dict[Contents, Held],
     fresh: list[LabelledImage],
     merged: dict[str, Merged],
+    files: list[LabelledFile],
 ) -> NewImages:
     """Return the new images with their ids and places.
 
@@ -154,7 +153,9 @@ def _placed(
         held=sorted(places),
         moved=moved,
         end=end + sum(place.length for place, _ in moved),
-        files=_numbers(dataset, upload, held, fresh, merged),
+        files=added_numbers.numbers(
+            dataset, upload, [known.file for known in held.values()], files
+        ),
     )
 
 
@@ -181,49 +182,26 @@ def grown_pack(blobs: LocalBlobs, sessions: sessionmaker[Session], plan: Plan) -
 def _held(session: Session, dataset_id: str) -> dict[Contents, Held]:
     """Return the dataset's images by label and hash, in its order."""
     facts = Image.media_type, Image.width, Image.height, Image.perceptual_hash
-    columns = Image.id, Image.label, Image.split, Image.group, Image.path, Image.sha256
-    query = select(*columns, Image.pack_offset, Image.pack_length, *facts).order_by(Image.id)
+    named = Image.id, Image.split, Image.label, Image.own_split, Image.group, Image.path
+    query = select(*named, Image.sha256, Image.pack_offset, Image.pack_length, *facts)
     held = {}
-    for id_, label, split, group, path, sha256, offset, length, *of_file in session.execute(
-        query.where(Image.dataset_id == dataset_id)
+    for id_, split, label, own, group, path, sha256, offset, length, *of_file in session.execute(
+        query.where(Image.dataset_id == dataset_id).order_by(Image.id)
     ):
         image = AcceptedImage(path, bytes.fromhex(sha256), Facts(*of_file))
-        file = LabelledFile(label, split, group, None, image)
-        held[label, sha256] = Held(id_, file, Place(offset, length))
+        file = LabelledFile(label, own, group, None, image)
+        held[label, sha256] = Held(id_, split, file, Place(offset, length))
     return held
 
 
-def _numbers(
-    dataset: Dataset,
-    upload: Upload,
-    held: dict[Contents, Held],
-    fresh: list[LabelledImage],
-    merged: dict[str, Merged],
-) -> dict[str, Any] | None:
-    """Return the numbers and warnings of the files of all archives, as of one that had them all."""
-    if dataset.files is None:
-        return None
-    images = [
-        known.file._replace(split=merged[known.id].split) if known.id in merged else known.file
-        for known in held.values()
-    ]
-    images += [LabelledFile(each.label, each.split, each.group, None, each.image) for each in fresh]
-    near, earlier = lookalikes.found(images), dict(dataset.files)
-    known = (earlier.pop("near_duplicates", None), upload.near_duplicates)
-    stale = {each for one in known if one for each in lookalikes.warnings_of(one)}
-    warned = earlier.pop("warnings", [])  # an upload of before there were any has none
-    told = [each for each in (*warned, *upload.warnings) if each not in stale]
-    more = upload.files._asdict()
-    return {name: _sum(count, more[name]) for name, count in earlier.items()} | {
-        "warnings": list(dict.fromkeys([*told, *lookalikes.warnings_of(near)])),
-        "near_duplicates": near,
-    }
-
-
-def _sum(one: Any, other: Any) -> Any:
-    if isinstance(one, Mapping):
-        return {key: one.get(key, 0) + other.get(key, 0) for key in sorted({*one, *other})}
-    return one + other
+def warnings(session: Session, dataset: Dataset, upload: Upload) -> list[str]:
+    """Return the sentences on all of the dataset's files, after this archive was added."""
+    if dataset.files is not None:
+        found: list[str] = dataset.files.get("warnings", [])
+        return found
+    held = [known.file for known in _held(session, dataset.id).values()]
+    told = warnings_of(held, by_folders=not upload.files.manifests)
+    return [*told, *lookalikes.warnings_of(lookalikes.found(joined_archives.unique(held)))]
 
 
 def _held_back(held: dict[Contents, Held], merged: dict[str, Merged]) -> list[str]:
@@ -234,9 +212,8 @@ def _held_back(held: dict[Contents, Held], merged: dict[str, Merged]) -> list[st
 
 def _images(session: Session, ids: list[str]) -> list[Image]:
     found: list[Image] = []
-    for start in range(0, len(ids), ROWS_AT_ONCE):
-        some = Image.id.in_(ids[start : start + ROWS_AT_ONCE])
-        found += session.scalars(select(Image).where(some).order_by(Image.id))
+    for some in chunks(ids):
+        found += session.scalars(select(Image).where(Image.id.in_(some)).order_by(Image.id))
     return found
 
 

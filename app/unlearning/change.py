@@ -6,7 +6,7 @@
 Every function here takes the write lock first, so no more rows can come to what it returns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,7 +25,9 @@ from app.files.intents import Intent
 from app.receipts.body import Subject
 from app.store import components, lineage
 from app.store.components import Queue
+from app.unlearning import freed_splits
 from app.unlearning.change_plan import Correction, NewImages, Plan
+from app.unlearning.freed_splits import Freed
 
 UNUSED = (Dataset.rejected, Dataset.created_at)  # of a dataset that stays; the first is a long list
 
@@ -65,11 +67,12 @@ class DatasetEdit:
     corrected: Correction | None = None
     added: NewImages | None = None
     pack: Intent | None = None  # with the new images, in its place but named by no row yet
+    freed: Sequence[Freed] = ()  # images that stay, with other splits
 
     @property
     def outcome(self) -> str:
         """Return what becomes of a component with a new file, in the terms of receipts."""
-        if self.added is not None:
+        if self.added is not None or freed_splits.for_training(self.freed):
             return "updated"
         return "relabelled" if self.renamed or self.corrected else "down_dated"
 
@@ -166,6 +169,8 @@ def of_plan(
     dataset = session.scalar(query.execution_options(populate_existing=True))
     if dataset is None or dataset.revision != plan.dataset.revision:
         raise Overtaken
+    if dataset.privacy_budget is not None and plan.dataset.privacy_budget is None:
+        raise Overtaken  # the next plan may be refused, see `change_plan.refuse_unnoised`
     found = locked(session, Component.dataset_id == dataset.id)
     every = _with_derived(session, found)
     rows = every if plan.is_seen else []
@@ -180,7 +185,7 @@ def of_plan(
         components=[row for row in rows if row.derived is not None],
         edit=DatasetEdit(
             *(dataset, plan.removed, plan.renamed, kept, unaffected, restarted, files),
-            *(scratch, jobs, plan.corrected, plan.added, pack),
+            *(scratch, jobs, plan.corrected, plan.added, pack, plan.freed),
         ),
     )
 

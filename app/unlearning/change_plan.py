@@ -5,7 +5,7 @@ the plan, and `change.of_plan` locks the rows if they are still as they were rea
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -18,6 +18,8 @@ from app.datasets import datasets
 from app.datasets.training_images import is_for_training, label_counts, training_only
 from app.errors import Conflict, Invalid, TooLarge
 from app.store import components
+from app.unlearning import freed_splits
+from app.unlearning.freed_splits import Freed
 from tangent_composer.labels import fault, meant, tidy
 
 
@@ -48,7 +50,8 @@ class Merged(NamedTuple):
     """The archive's account of an image that is held."""
 
     copies: int  # further files with its bytes and label
-    split: str | None
+    split: str | None  # which counts
+    own_split: str | None
     group: str | None
 
 
@@ -71,6 +74,12 @@ class Plan:
     is_seen: bool = True  # by trainings: False if all of it is of splits that are held back
     corrected: Correction | None = None
     added: NewImages | None = None
+    freed: list[Freed] = field(default_factory=list)  # images that stay, with other splits
+
+    @property
+    def regained(self) -> list[Image]:
+        """Return the images that are for training again, once those that held them back go."""
+        return freed_splits.for_training(self.freed)
 
 
 def removal(session: Session, dataset_id: str, image_id: str) -> Plan:
@@ -101,11 +110,13 @@ def removals(session: Session, dataset_id: str, image_ids: Collection[str]) -> P
             f"DELETE /v1/datasets/{dataset_id}?cascade=true with what was trained from it",
         )
     seen = sum(is_for_training(image) for image in images)
-    if not seen:
-        return Plan(dataset, images, {}, [], is_seen=False)
-    if sum(label_counts(session, dataset, training_only()).values()) == seen:
+    freed = freed_splits.without(session, dataset_id, images)
+    gained = len(freed_splits.for_training(freed))
+    if not seen and not gained:
+        return Plan(dataset, images, {}, [], is_seen=False, freed=freed)
+    if not gained and sum(label_counts(session, dataset, training_only()).values()) == seen:
         check_no_component(session, dataset_id, last)
-    return Plan(dataset, images, {}, trained(session, dataset_id))
+    return Plan(dataset, images, {}, trained(session, dataset_id), freed=freed)
 
 
 def correction(
@@ -118,6 +129,7 @@ def correction(
         NotFound, Gone: as `datasets.image`.
         Invalid: `bad_label`.
         TooLarge: `too_many_labels`.
+        Conflict: `privacy_required`, `private_component`.
     """
     dataset, image = datasets.image(session, dataset_id, image_id)
     name = meant(label, dataset.labels)
@@ -137,6 +149,8 @@ def correction(
     correction = Correction(image, name, first.id)
     is_seen = is_for_training(image)
     ready = trained(session, dataset_id) if is_seen else []
+    if is_seen:
+        refuse_unnoised(session, dataset, "an image with another label")
     return Plan(dataset, later, {}, ready, is_seen, corrected=correction)
 
 
@@ -172,7 +186,8 @@ def relabelling(session: Session, dataset_id: str, names: Mapping[str, str]) -> 
         content = renamed.get(image.label, image.label), image.sha256
         if first.setdefault(content, image.id) != image.id:
             removed.append(image)
-    # Equal bytes have one split: an image that goes for being equal was seen if the label was.
+    # Equal bytes have one split, and keep it as the one that stays takes over what was told of
+    # the others: an image that goes for being equal was seen if the label was.
     if not renamed.keys() & label_counts(session, dataset, training_only()).keys():
         return Plan(dataset, removed, renamed, [], is_seen=False)
     return Plan(dataset, removed, renamed, trained(session, dataset_id))
@@ -214,6 +229,28 @@ def refuse_private(session: Session, dataset_id: str) -> None:
             f"dataset {dataset_id} has trained {', '.join(ids)} with differential privacy, and a "
             "second version without some image or with other labels would tell what changed: "
             "delete these first, and train a new one from the changed data at a new epsilon",
+            components=ids,
+        )
+
+
+def refuse_unnoised(session: Session, dataset: Dataset, news: str) -> None:
+    """Refuse news of images that components without noise would follow, if there is a budget.
+
+    A deletion is no such news: what they tell becomes less.
+
+    Raises:
+        Conflict: `privacy_required`, with the ids as `components`.
+    """
+    if dataset.privacy_budget is None:
+        return
+    plain = Component.privacy.is_(None), Component.derived.is_(None)
+    holding = Component.dataset_id == dataset.id, Component.status.in_(datasets.HOLDING)
+    query = select(Component.id).where(*holding, *plain).order_by(Component.id)
+    if ids := list(session.scalars(query)):
+        raise Conflict(
+            "privacy_required",
+            f"dataset {dataset.id} has a privacy budget, and {', '.join(ids)}, trained from it "
+            f"before without noise, would tell of {news}: delete these components first",
             components=ids,
         )
 

@@ -99,7 +99,8 @@ def added_files(blobs: LocalBlobs, plan: Plan) -> list[ImageFile]:
         image, label, _ = plan.corrected
         return [ImageFile(label, partial(datasets.read, blobs, plan.dataset, image))]
     if plan.added is None:
-        return []
+        kept = partial(datasets.read, blobs, plan.dataset)
+        return [ImageFile(image.label, partial(kept, image)) for image in plan.regained]
     new, places = plan.added, {offset: place for place, offset in plan.added.moved}
     read = partial(packs.read, new.upload.pack)
     seen = (row for row in new.rows if is_training(row["split"]))

@@ -52,6 +52,7 @@ def relabel_dataset(
     """
     done = change_once(
         parts,
+        dataset_id,
         lambda session: change_plan.relabelling(session, dataset_id, request.rename),
         once,
         [request, probe],
@@ -72,6 +73,7 @@ def delete_images(
     """
     return change_once(
         parts,
+        dataset_id,
         lambda session: change_plan.removals(session, dataset_id, request.ids),
         once,
         [request, probe],
@@ -112,6 +114,7 @@ def correct_image(
 
 def change_once(
     parts: Parts,
+    dataset_id: str,
     plan: Callable[[Session], Plan],
     once: Once,
     request: Any,
@@ -119,7 +122,10 @@ def change_once(
     probe: bool = False,
     alone: bool = True,
 ) -> Unlearned:
-    """Change the dataset as `change_dataset`, once for equal requests with one Idempotency-Key."""
+    """Change the dataset as `change_dataset`, once for equal requests with one Idempotency-Key.
+
+    A key whose request changed nothing names the dataset, in place of a receipt.
+    """
 
     def unless_known(session: Session) -> Plan:
         known = once.known(session, request)
@@ -133,9 +139,15 @@ def change_once(
     try:
         return change_dataset(parts, unless_known, claim, probe=probe, alone=alone)
     except Repeated as repeated:
-        with transaction(parts.reading) as session:
-            receipt = ledger.get(session, repeated.receipt_id)
-        return Unlearned(receipt, await_others(parts))
+        known = repeated.receipt_id
+    except Unchanged:
+        with transaction(parts.sessions) as session:
+            known = claim(session, dataset_id)
+    if known == dataset_id:
+        raise Unchanged
+    with transaction(parts.reading) as session:
+        receipt = ledger.get(session, known)
+    return Unlearned(receipt, await_others(parts))
 
 
 def change_dataset(

@@ -29,10 +29,11 @@ from app.datasets import datasets
 from app.datasets.training_images import label_counts, training_only
 from app.inference.engines import AnyEngine
 from app.parts import Parts
-from app.passes.queue import ACTIVE
+from app.passes.queue import INVALIDATED
 from app.store import fitted_weights, lineage
 from app.store.members import in_all
 from app.unlearning import change_plan
+from app.unlearning.change_plan import Plan
 from app.unlearning.changed_files import is_downdatable
 from tangent_composer.schemas.datasets import SharingDataset
 from tangent_composer.schemas.previews import (
@@ -93,14 +94,15 @@ def preview_image_deletion(parts: Parts, dataset_id: str, image_id: str) -> Data
         if plan.is_seen:
             spaces = {row.space: session.get_one(Space, row.space) for row in kept}
             effects += [
-                _effect(parts.engine, row, spaces[row.space])
+                _effect(parts.engine, row, spaces[row.space], plan)
                 for row in kept
                 if row.status not in ENDED
             ]
         else:
             ready = [row for row in trained if row.status == "ready"]
             effects += [ComponentEffect(id=row.id, outcome="unaffected") for row in ready]
-        left = label_counts(session, plan.dataset, training_only(), Image.id != image_id)
+        left = set(label_counts(session, plan.dataset, training_only(), Image.id != image_id))
+        left.update(image.label for image in plan.regained)
         return _preview(
             session,
             plan.dataset,
@@ -108,15 +110,16 @@ def preview_image_deletion(parts: Parts, dataset_id: str, image_id: str) -> Data
             image_id=image_id,
             num_images=1,
             also_held=_holding(session, image),
-            labels_gone=_labels_gone(session, every, set(left)),
+            labels_gone=_labels_gone(session, every, left),
         )
 
 
-def _effect(engine: AnyEngine, row: Component, space: Space) -> ComponentEffect:
+def _effect(engine: AnyEngine, row: Component, space: Space, plan: Plan) -> ComponentEffect:
     if row.status == "queued":
         return ComponentEffect(id=row.id, outcome="queued")
-    is_down_dated = row.status == "ready" and is_downdatable(engine, row, space)
-    return ComponentEffect(id=row.id, outcome="down_dated" if is_down_dated else "retraining")
+    if row.status != "ready" or not is_downdatable(engine, row, space):
+        return ComponentEffect(id=row.id, outcome="retraining")
+    return ComponentEffect(id=row.id, outcome="updated" if plan.regained else "down_dated")
 
 
 def _preview(
@@ -213,14 +216,14 @@ def _left(session: Session, row: Composition, gone: Collection[str]) -> int:
 
 
 def _passes(session: Session, table: Any, of: Any, using: Collection[str], dataset_id: str) -> int:
-    """Return how many evaluations, or batch predictions, are made or being made with these."""
+    """Return how many evaluations, or batch predictions, would be invalidated with these."""
     member = of.class_
     with_one = select(of).where(member.component_id.in_(using), member.used)
     condition = or_(
         table.id.in_(with_one), table.dataset_id == dataset_id, table.fitted_to == dataset_id
     )
     query = select(func.count(distinct(table.id))).where(condition)
-    return session.scalar(query.where(table.status.in_((*ACTIVE, "ready")))) or 0
+    return session.scalar(query.where(table.status != INVALIDATED)) or 0
 
 
 def _holding(session: Session, image: Image) -> list[SharingDataset]:

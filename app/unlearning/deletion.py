@@ -42,6 +42,7 @@ from app.database.tables import (
     stamp,
 )
 from app.datasets import privacy_sharing
+from app.datasets.training_images import label_counts, training_only
 from app.files.blobs import LocalBlobs
 from app.files.erasure import freed
 from app.parts import Signer
@@ -246,8 +247,8 @@ def _body(
 ) -> BodyV3:
     dataset, answer_hash = change.edit.dataset if change.edit else None, context.answer_hash
     added = change.edit.added if change.edit else None
-    # The labels of a dataset that stays come back with its components' trainings.
-    awaited = set(dataset.labels) if dataset else set()
+    # What a dataset that stays trains on comes back with its components' trainings.
+    awaited = set(label_counts(session, dataset, training_only())) if dataset else set()
     return BodyV3(
         requested_at=stamp(context.requested_at),
         requested_by=context.requested_by,

@@ -1,6 +1,7 @@
 """Uploads into a dataset that is there: next week's images, checked as those of a new dataset."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
@@ -41,15 +42,18 @@ def upload_images(
         plan = partial(addition.plan, dataset_id=dataset_id, upload=upload, limits=parts.settings)
         request = {"sha256": upload.sha256, "code_page": code_page}
         try:
-            done = change_once(parts, plan, once, request, probe=probe, alone=False)
+            done = change_once(parts, dataset_id, plan, once, request, probe=probe, alone=False)
         except Unchanged:
             return _shown(parts, dataset_id, upload, None), ()
         return _shown(parts, dataset_id, upload, done), done.unconfirmed
 
 
 def _shown(parts: Parts, dataset_id: str, upload: Upload, done: Unlearned | None) -> AddedImages:
+    """Return the dataset as it is now, and the archive with the warnings of all images together."""
     with transaction(parts.reading) as session:
         row = datasets.get(session, dataset_id)
         sharing = datasets.sharing(session, dataset_id)
+        now = addition.warnings(session, row, upload)
     receipt = None if done is None else ReceiptOut.of(done.receipt)
-    return AddedImages.of(row, upload, sharing, receipt)
+    told = replace(upload, warnings=now)
+    return AddedImages.of(row, told, sharing, receipt)

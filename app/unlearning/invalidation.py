@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
+from app.database.chunks import chunks
 from app.database.tables import (
     BatchPrediction,
     BatchPredictionMember,
@@ -22,12 +23,11 @@ from app.database.tables import (
     now,
 )
 from app.passes import batch_predictions
-from app.passes.queue import UNAVAILABLE, Pass
+from app.passes.queue import INVALIDATED, UNAVAILABLE, Pass
 from app.receipts.body import ChangedComposition, Invalidated, Removed
 from app.store import compositions, fitted_weights
 from app.unlearning.change import Change
 
-ROWS_AT_ONCE = 500
 MEMBERS: dict[type[Pass], Any] = {
     Evaluation: (EvaluationMember, EvaluationMember.evaluation_id),
     BatchPrediction: (BatchPredictionMember, BatchPredictionMember.batch_prediction_id),
@@ -58,13 +58,16 @@ def invalidate(session: Session, change: Change) -> Invalidation:
     for table in MEMBERS:
         found[table] = _using(session, table, using, dataset_id, change.space)
     files, removed = _files(found[BatchPrediction])
+    ids = {
+        table: tuple(row.id for row in rows if row.status != INVALIDATED)
+        for table, rows in found.items()
+    }
     for row in (*found[Evaluation], *found[BatchPrediction]):
         _clear(row, using, change.receipt_id)
     session.flush()
     _delete_answers(session, [row.id for row in found[Evaluation]])
     for table in MEMBERS:
         _forget_unavailable(session, table, gone)
-    ids = {table: tuple(row.id for row in rows) for table, rows in found.items()}
     invalidated = Invalidated(
         compositions=tuple(changed_rows),
         solved_weights=tuple(unsolved),
@@ -137,9 +140,13 @@ def _using(
 
 
 def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
-    """Take out of a pass whatever was made with these components or its dataset."""
+    """Take out of a pass whatever was made with these components or its dataset.
+
+    One that was invalidated before may still name a component; its receipt stays the first one.
+    """
     row.selection = row.selection | {"components": _kept(row.selection, ids)}
-    row.status, row.invalidated_by = "invalidated", receipt_id
+    if row.status != INVALIDATED:
+        row.status, row.invalidated_by = INVALIDATED, receipt_id
     row.model = row.error = row.holder = row.fitted_to = None
     if row.finished_at is None:
         row.finished_at = now()
@@ -151,9 +158,9 @@ def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
 
 
 def _delete_answers(session: Session, ids: Sequence[str]) -> None:
-    for start in range(0, len(ids), ROWS_AT_ONCE):
-        some = EvaluationAnswers.evaluation_id.in_(ids[start : start + ROWS_AT_ONCE])
-        session.execute(delete(EvaluationAnswers).where(some))
+    for some in chunks(ids):
+        mine = EvaluationAnswers.evaluation_id.in_(some)
+        session.execute(delete(EvaluationAnswers).where(mine))
 
 
 def _files(rows: Sequence[BatchPrediction]) -> tuple[list[str], list[Removed]]:

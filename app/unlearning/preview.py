@@ -27,7 +27,7 @@ from app.inference.models import Model
 from app.inference.selection import read_consistently
 from app.operations.dataset_pass import Source, dataset_pass
 from app.parts import Parts
-from app.passes.queue import ACTIVE
+from app.passes.queue import INVALIDATED
 from app.store import components, fitted_weights, lineage
 from app.store.compositions import Selection
 from app.store.members import in_all
@@ -135,11 +135,11 @@ def _compositions(session: Session, row: Component, gone: list[str]) -> list[Cha
 
 
 def _passes(session: Session, table: Any, of: Any, gone: list[str]) -> int:
-    """Return how many evaluations, or batch predictions, are made or being made with these."""
+    """Return how many evaluations, or batch predictions, would be invalidated with these."""
     member = of.class_
     query = select(func.count(distinct(table.id))).join(member, of == table.id)
     members = member.component_id.in_(gone), member.used
-    return session.scalar(query.where(*members, table.status.in_((*ACTIVE, "ready")))) or 0
+    return session.scalar(query.where(*members, table.status != INVALIDATED)) or 0
 
 
 def _answers(

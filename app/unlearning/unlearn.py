@@ -57,6 +57,7 @@ def unlearn(parts: Parts, change: Callable[[Session], Change], *, probe: bool = 
     parts.transfers.cut(_contents(deletion))
     if (name := _space_of(deletion)) is not None:
         parts.cards.forget(name)
+        parts.spaces.forget(name)
     try:
         missing = parts.lease.await_others(deletion.receipt.number)
     finally:

@@ -7,7 +7,7 @@ from benchmarks.load.ratios import figures
 
 Document = dict[str, Any]
 HEAD = ["", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused", "errors", "CPU ms a request"]
-FIGURES = ["", "measured", "reach", "", "bound"]
+FIGURES = ["", "measured", "reach", "", "bare front", "bound"]
 
 
 def cells(document: Document) -> list[list[str]]:

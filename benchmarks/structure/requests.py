@@ -21,6 +21,7 @@ from benchmarks.structure.sources import PRODUCT, ROOT
 LABELS = ({"cat": 4, "dog": 3}, {"cow": 3, "owl": 3})  # images of each label, by component
 TRAINING_SECONDS = 300.0
 REST_SECONDS = 0.3  # for what a request leaves to be done after its answer
+TIMER_SECONDS = 1.5  # for the last timers that it has set
 QUIET_SECONDS = 3.0  # in which each thread that works by a clock does so, as for the lease
 
 
@@ -64,7 +65,7 @@ def _traced(calls: Calls, request: httpx.Request) -> tuple[Trip, Any]:
     lines = [f"{request.method} {request.url.raw_path.decode()} HTTP/1.1".encode()]
     lines += [name + b": " + value for name, value in request.headers.raw]
     address = (request.url.host, request.url.port or 80)
-    time.sleep(REST_SECONDS)
+    time.sleep(TIMER_SECONDS)
     with calls.resting():
         time.sleep(QUIET_SECONDS)
     with create_connection(address, timeout=60) as connection, calls.recording():

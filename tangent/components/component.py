@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tangent.components import grid_runs
-from tangent.components.file_header import header_of, json_of
+from tangent.components.file_header import header_of, metadata_of
 from tangent.components.hyperparameters import RANGES
 from tangent.components.lineage import Derivation
 from tangent.components.mapped_tensors import mapped
@@ -111,7 +111,8 @@ class Component:
         """
         header, begin = header_of(path)
         tensors = mapped(path, header, begin)
-        about = _about(header.pop("__metadata__", None))
+        about = _about(header)
+        del header["__metadata__"]
         _check_numbers(header.keys(), tensors, directions_checked)
         return _assemble(about, tensors)
 
@@ -124,10 +125,10 @@ def _triangle(statistics: Statistics, grid: grid_runs.Runs | None) -> dict[str, 
     return {GRAM: compact.units.words, WIDTHS: compact.units.widths}
 
 
-def _about(metadata: Any) -> dict[str, Any]:
-    """Return the metadata entry, checked."""
+def _about(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata entry of a file with this header, checked."""
     try:
-        about: dict[str, Any] = json_of(metadata["tangent"])
+        about: dict[str, Any] = metadata_of(header, "tangent")
         version = about["format"]
     except BadComponent:
         raise
@@ -148,16 +149,11 @@ def _about(metadata: Any) -> dict[str, Any]:
     if not counts or not all(type(n) is int and 0 < n < MAX_IMAGES for n in counts):
         raise BadComponent("the component's labels must each have a positive number of images")
     names = about["head_labels"]
-    if not all(_is_text(n) for n in names) or names != sorted(set(names)):
+    if not all(isinstance(n, str) for n in names) or names != sorted(set(names)):
         raise BadComponent("the component's head labels are not sorted and distinct text")
     if not set(about["labels"]) <= set(names):
         raise BadComponent("the component has a label without a head row")
     return about
-
-
-def _is_text(name: Any) -> bool:
-    """True for a string of whole characters; JSON can also contain lone surrogates."""
-    return isinstance(name, str) and not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _check_numbers(names: Iterable[str], tensors: dict[str, Tensor], directions: bool) -> None:

@@ -8,7 +8,8 @@ from safetensors import SafetensorError, safe_open
 
 from tangent.errors import BadComponent
 
-MAX_BYTES = 100_000_000  # as the format's own reader has it
+MAX_BYTES = 16 * 2**20  # ten thousand long labels have a third of it
+MAX_VALUES = 300_000  # of one JSON text; the entries of MAX_TENSORS have a third of them
 MAX_TENSORS = 10_000  # a large backbone has a thousand
 
 
@@ -26,7 +27,7 @@ def header_of(path: Path) -> tuple[dict[str, Any], int]:
             text = file.read(length)
             if len(text) < max(length, 1):
                 raise ValueError("it is empty" if not length else "it ends within its header")
-            header: dict[str, Any] = json_of(text)
+            header: dict[str, Any] = _json_of(text)
         if len(header) > MAX_TENSORS:  # before the next reader, which takes long for so many
             raise BadComponent(f"the file has {len(header)} tensors, the most is {MAX_TENSORS}")
         if why := _wrong_length(header, 8 + length, path.stat().st_size):
@@ -51,13 +52,37 @@ def _wrong_length(header: dict[str, Any], start: int, size: int) -> str | None:
     return f"{size - whole} bytes follow its last tensor" if size > whole else None
 
 
-def json_of(text: str | bytes) -> Any:
+def metadata_of(header: dict[str, Any], key: str) -> Any:
+    """Return the value of the JSON text that the header's metadata have under this key.
+
+    Raises:
+        BadComponent: it has too many values, two members of one name, NaN, or half a character.
+        KeyError, TypeError, ValueError, RecursionError: there is none, or it is not JSON.
+    """
+    value = _json_of(header["__metadata__"][key].encode())
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # a number in JSON can also be too large for a float
+        raise BadComponent(
+            f"the file's metadata cannot be written as JSON in UTF-8 again: {error}"
+        ) from error
+    return value
+
+
+def _json_of(text: bytes) -> Any:
     """Return the value of JSON text.
 
     Raises:
-        BadComponent: an object has two members of one name.
+        BadComponent: it has too many values, or an object with two members of one name.
         ValueError, RecursionError: this is not JSON.
     """
+    # Every value but the first follows one of these. It takes three bytes in the text, and hundreds
+    # once it is parsed, so they are counted before.
+    count = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if count > MAX_VALUES:
+        raise BadComponent(
+            f"the file's JSON has {count} commas and opening brackets, the most is {MAX_VALUES}"
+        )
     return json.loads(text, object_pairs_hook=_distinct)
 
 

@@ -14,7 +14,7 @@ CHOICES = {
     "tolerance_of": ("gradient", "logits", "delta"),
 }
 L2_CHOICES = tuple(10.0 ** (halves / 2) for halves in range(-12, 4))  # of "auto"
-L2_START = 1e-3  # where the search among them starts
+L2_UNCHOSEN = 1e-3  # stands for l2 until it is chosen
 FIXED_L2 = {"head2toe": 1e-3}  # where "auto" is not offered; FIXED_L2_ELSEWHERE at other scopes
 FIXED_L2_ELSEWHERE = 1e-4
 OF_ERROR = 0.05  # the default tolerance of an error
@@ -90,12 +90,12 @@ class Hyperparameters:
         if values.get("solver", "auto") == "auto":
             values["solver"] = _solver(scope, values)
         if values.get("l2") == "auto":
-            values |= {"l2": L2_START, "choose_l2": True}
+            values |= {"l2": L2_UNCHOSEN, "choose_l2": True}
         elif "l2" not in values:
             offered = _chooses(scope, values["solver"], values.get("alpha", cls.alpha))
             values.setdefault("choose_l2", offered)
             fixed = FIXED_L2.get(scope, FIXED_L2_ELSEWHERE)
-            values["l2"] = L2_START if values["choose_l2"] else fixed
+            values["l2"] = L2_UNCHOSEN if values["choose_l2"] else fixed
         if values["solver"] == "cg":
             values.setdefault("tolerance_of", "logits")
             if values["tolerance_of"] != "gradient":

@@ -1,7 +1,7 @@
 """The lineage of a merged component: merge method, parameters, and the parents' files."""
 
-import math
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -61,4 +61,4 @@ def _is_hash(value: Any) -> bool:
 def _is_weight(value: Any) -> bool:
     if value is None:
         return True
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # false for NaN

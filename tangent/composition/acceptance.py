@@ -10,10 +10,12 @@ from tangent.components.hyperparameters import Hyperparameters
 from tangent.components.statistics import CompactTriangle
 from tangent.composition import merging
 from tangent.composition.compose import compose
+from tangent.composition.exact_sum import ROOM, is_too_large
 from tangent.errors import BadComponent
 from tangent.spaces.space import Space
 
 MAX_SEED = 2**63 - 1
+MAX_PARENTS = 1_000  # as many as a composition has components; each is shown wherever the merge is
 
 
 def accepted(
@@ -25,10 +27,12 @@ def accepted(
 
     Raises:
         FingerprintMismatch: it was trained in another space.
-        BadComponent: its labels, seed, tensors or statistics are none of a training in this space.
+        BadComponent: its labels, seed, tensors, statistics or records are none of a training or
+            merge in this space.
         BadHyperparameter, UnknownOperator, BadParameter: its settings are none of this version.
     """
     _check_seed(component)
+    _check_records(component)
     if label_fault is not None:
         _check_labels(component, label_fault)
     space.check(component)
@@ -44,8 +48,22 @@ def _check_seed(component: Component) -> None:
         raise BadComponent(f"the component's seed {component.seed} is not from 0 to {MAX_SEED}")
 
 
+def _check_records(component: Component) -> None:
+    """Refuse records of privacy and of parents that no training, and no merge, writes."""
+    if component.privacy is not None and set(component.privacy["labels"]) != set(component.labels):
+        raise BadComponent("the labels in the record of the component's privacy are not its own")
+    if component.derived is None:
+        return
+    if component.privacy is not None:
+        raise BadComponent("a component made of others cannot have a privacy of its own")
+    if len(component.derived.parents) > MAX_PARENTS:
+        raise BadComponent(
+            f"the component has {len(component.derived.parents)} parents, the most is {MAX_PARENTS}"
+        )
+
+
 def _check_labels(component: Component, label_fault: Callable[[str], str | None]) -> None:
-    for label in component.labels:
+    for label in (*component.labels, *component.head_labels):
         if why := label_fault(label):
             raise BadComponent(f"the component's label {label[:80]!r} {why}")
 
@@ -96,6 +114,13 @@ def _resolved(component: Component) -> Component:
 
 def _check_composition(space: Space, component: Component) -> None:
     """Refuse a component that cannot be composed alone: it would spoil every composition."""
+    for name, tensor in (("head", component.head), *component.backbone.items()):
+        if is_too_large(tensor):
+            greatest = float(tensor.abs().max())
+            raise BadComponent(
+                f"the component's {name} has numbers up to {greatest:.3g}, so that {ROOM} such "
+                "components could not be summed: no training makes such numbers"
+            )
     rule = "joint" if space.joint_is_exact and component.statistics is not None else "average"
     delta = compose(space, [(component, None)], rule, shas=[""])
     if not all(tensor.isfinite().all() for tensor in delta.tensors().values()):

@@ -17,7 +17,10 @@ from tangent.errors import NoStatistics, NotLeftOut
 from tangent.solvers.temperature import fitted_temperature
 from tangent.spaces.space import Space
 
-NO_IMAGES = "the service holds no image that the components were trained on"
+NO_IMAGES = (
+    "there is no image of the training to judge by, as all components were imported, derived from "
+    "others, or are private"
+)
 
 
 @dataclass(frozen=True)

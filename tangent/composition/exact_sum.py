@@ -50,9 +50,19 @@ Terms = Sequence[tuple[Tensor, float]]  # vectors with their lambdas
 Term = tuple[Tensor, float, int]  # and whether it is added or removed
 
 
+ROOM = 8  # components as large as the largest that is accepted
+
+
 def reach(dtype: torch.dtype) -> float:
     """Return the bound that the sum of abs(lambda·x) must stay below, entry by entry."""
     return CAPACITY * _grids(dtype)[0]
+
+
+def is_too_large(value: Tensor) -> bool:
+    """Return whether fewer than ROOM tensors as large as this one can be summed exactly."""
+    if not value.numel():
+        return False
+    return not float(value.abs().max()) * ROOM < reach(value.dtype)
 
 
 def _grids(dtype: torch.dtype) -> tuple[float, ...]:

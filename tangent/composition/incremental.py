@@ -10,6 +10,7 @@ there between compositions (`resident`), and lie there. The bytes are those of t
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from threading import Lock
 
 import torch
 
@@ -34,10 +35,16 @@ log = logging.getLogger(__name__)
 Load = Callable[[Source], Component]
 Members = Counter[tuple[Source, float]]
 Sums = DeltaSum | JointSums
+Key = tuple[str, str]
 
 
 class IncrementalComposition:
-    """Composes by any rule; keeps the sums of the last few spaces. One thread at a time."""
+    """Composes by any rule; keeps the sums of the last few spaces.
+
+    One thread composes at a time. Others forget meanwhile, and do not wait for it: what is composed
+    has the bytes of its components all the same, and its sums are not kept if one is forgotten. On
+    a device they wait, as components that are forgotten there are overwritten.
+    """
 
     def __init__(self, load: Load, resident: ResidentComponents | None = None) -> None:
         """`load` returns the component of a source, mapped.
@@ -46,7 +53,11 @@ class IncrementalComposition:
         """
         self._load = load
         self._resident = ResidentComponents() if resident is None else resident
-        self._held: OrderedDict[tuple[str, str], tuple[Members, Sums]] = OrderedDict()
+        self._held: OrderedDict[Key, tuple[Members, Sums]] = OrderedDict()
+        self._using_device = Lock()  # taken before the other one
+        self._lock = Lock()  # of what is held, and of the two below
+        self._composing: Members = Counter()
+        self._is_overtaken = False
 
     def compose(
         self, space: Space, parts: Sequence[tuple[Source, float | None]], rule: str
@@ -54,11 +65,13 @@ class IncrementalComposition:
         """Return the delta that `tangent.compose` gives; its directions lie where it was summed."""
         summed_there = space.suffix is not None and rule not in OF_STATISTICS
         device = summing_device(space.device, space.dtype) if summed_there else HOST
-        try:
-            return self._composed(space, parts, rule, device)
-        except torch.OutOfMemoryError:
-            log.warning("composing on the processor: %s has no memory left", device)
-        self.clear()
+        if device != HOST:
+            try:
+                with self._using_device:
+                    return self._composed(space, parts, rule, device)
+            except torch.OutOfMemoryError:
+                log.warning("composing on the processor: %s has no memory left", device)
+            self.clear()
         return self._composed(space, parts, rule, HOST)
 
     def _composed(
@@ -79,7 +92,7 @@ class IncrementalComposition:
             shas = [source.sha256 for source, _ in parts]
             return compose(space, found, rule, shas=shas, device=device)
         key = space.fingerprint, rule if of_statistics else "deltas"
-        members, sums = self._held.pop(key, (Counter(), None))
+        members, sums = self._begin(key, wanted)
         delta = None
         if sums is not None and ((wanted - members) + (members - wanted)).total() < wanted.total():
             delta = self._update(space, sums, members, wanted, divisor(rule, len(parts)))
@@ -95,39 +108,73 @@ class IncrementalComposition:
             else:
                 sums = DeltaSum(space.readout_width, device=device)
                 delta = _changed(sums, added, [], divisor(rule, len(parts)))
-        self._held[key] = wanted, sums
-        if len(self._held) > KEPT:
-            self._held.popitem(last=False)
+        self._keep(key, wanted, sums)
         return delta
+
+    def _begin(self, key: Key, wanted: Members) -> tuple[Members, Sums | None]:
+        """Return the sums to begin with and their members, which nobody else uses from now on."""
+        with self._lock:
+            self._composing, self._is_overtaken = wanted, False
+            return self._held.pop(key, (Counter(), None))
+
+    def _keep(self, key: Key, members: Members, sums: Sums) -> None:
+        with self._lock:
+            self._composing = Counter()
+            if not self._is_overtaken:
+                self._held[key] = members, sums
+                if len(self._held) > KEPT:
+                    self._held.popitem(last=False)
 
     def forget(self, shas: Collection[str]) -> None:
         """Take components out of the sums, while their files still exist.
 
         Sums from which a component cannot be taken out are dropped.
         """
-        for key, (members, sums) in list(self._held.items()):
-            kept = Counter({each: n for each, n in members.items() if each[0].sha256 not in shas})
-            if kept == members:
-                continue
-            del self._held[key]
-            if kept.total() >= MIN_COMPONENTS and self._update(None, sums, members, kept, 1.0):
-                self._held[key] = kept, sums
-        self._resident.forget(shas)
+        with self._using_device, self._lock:
+            if not set(shas).isdisjoint(_hashes(self._composing)):
+                self._is_overtaken = True
+            for key, (members, sums) in list(self._held.items()):
+                kept = Counter({one: n for one, n in members.items() if one[0].sha256 not in shas})
+                if kept == members:
+                    continue
+                del self._held[key]
+                if kept.total() >= MIN_COMPONENTS and self._take_out(sums, members - kept):
+                    self._held[key] = kept, sums
+            self._resident.forget(shas)
+
+    def _take_out(self, sums: Sums, gone: Members) -> bool:
+        """Take members out of the sums; return whether that worked, as in `_update`.
+
+        Nothing is solved: a deletion waits for this, and no answer comes of it.
+        """
+        device = sums.device if isinstance(sums, DeltaSum) else HOST
+        try:
+            removed = list(self._loaded(None, gone, device))
+            if isinstance(sums, DeltaSum):
+                sums.change([], removed)
+            else:
+                sums.add(removed, -1)
+        except Exception:
+            return False
+        return True
 
     def holds(self, shas: Collection[str]) -> bool:
         """Return whether one of these components is in any of the held sums or on a device."""
         gone = set(shas)
-        return self._resident.holds(gone) or any(
-            gone & set(_hashes(members)) for members, _ in self._held.values()
-        )
+        with self._using_device, self._lock:
+            return self._resident.holds(gone) or any(
+                gone & set(_hashes(members)) for members, _ in self._held.values()
+            )
 
     def clear(self) -> None:
         """Drop all sums, and all components on devices."""
-        self._held.clear()
-        self._resident.clear()
+        with self._using_device, self._lock:
+            self._is_overtaken = True
+            self._held.clear()
+            self._resident.clear()
 
     def _update(
-        self, space: Space | None, sums: Sums, members: Members, wanted: Members, by: float
+        self, space: Space, sums: Sums, members: Members, wanted: Members, by: float
     ) -> Delta | None:
         """Change the sums to the wanted members; return None where that failed for any reason.
 

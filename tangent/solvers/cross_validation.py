@@ -13,7 +13,8 @@ and it changes with an added or removed image as the sums do.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -21,60 +22,59 @@ from tangent.errors import NonFinite
 from tangent.solvers.spectrum import Spectrum
 
 ROUNDING = 1e-10  # of the targets' squares: far above the rounding of R
-CLEARLY = 1e-4  # of log V: where it levels off, rounding would choose between neighbours
+CLEARLY = 1e-4  # of log V: where it levels off, rounding would choose
 
 
-def log_error(
-    spectrum: Spectrum,
-    residuals: Tensor,
-    squares: float,
-    ridge: float,
-    observed: float,
-    *,
-    caution: float = 1.0,
-) -> float:
-    """log V(c); infinite where the fit has as many degrees of freedom as there are images.
+@dataclass(frozen=True)
+class LeftOutError:
+    """V as a function of mu, c = unit mu; a factor on G, z, squares and unit adds to log V."""
 
-    spectrum: of G (D, D); residuals: z (K, D) of all labels; squares: the first term of R;
-    observed: N, the effective number of weighted images. Scaling the first three and c together
-    adds a constant. caution: a factor of f above 1 guards against penalties that are too small
-    (Cummins, Filloon & Nychka 2001).
+    spectrum: Spectrum  # of G (D, D)
+    residuals: Tensor  # z (K, D) of all labels
+    squares: float  # the first term of R
+    observed: float  # N, the effective number of weighted images
+    unit: float = 1.0
+    # A factor of f above 1 guards against penalties that are too small (Cummins, Filloon & Nychka
+    # 2001).
+    caution: float = 1.0
 
-    Raises:
-        NonFinite: as `ridge.factor`.
-    """
-    spare = 1 - caution * spectrum.degrees_of_freedom(ridge) / observed
-    if spare <= 0:
-        return math.inf
-    explained = spectrum.explained(residuals, ridge)
-    # With fewer images than features a fit can be perfect. The margin keeps rounding from choosing
-    # between perfect fits: the larger c wins.
-    left = max(squares - explained, ROUNDING * squares)
-    return math.log(left or math.ulp(0.0)) - 2 * math.log(spare)
+    def log(self, l2: float) -> float:
+        """log V of mu = l2; infinite where nothing is left to judge by.
+
+        That is where no degree of freedom is spare, and where rounding hides what separates the
+        fit from a perfect one.
+        """
+        spare = self._log_spare(l2)
+        if math.isinf(spare):
+            return math.inf
+        try:
+            left = self.squares - self.spectrum.explained(self.residuals, self.unit * l2)
+        except NonFinite:  # rounding made the matrix indefinite
+            return math.inf
+        return math.log(left) - 2 * spare if left > ROUNDING * self.squares else math.inf
+
+    def logs(self, choices: Sequence[float]) -> dict[float, float]:
+        """Return log V of every ascending mu that could be the lowest, and of some others.
+
+        With about as many features as images V can have valleys far apart, so no descent finds
+        the lowest. But R grows with c: log V(c) ≥ log V(b) - 2 log (1 - f(c)/N) / (1 - f(b)/N) for
+        b < c. Of every second choice V is computed only if this bound is low enough.
+        """
+        found = {l2: self.log(l2) for l2 in choices[::2]}
+        for below, l2 in zip(choices[::2], choices[1::2], strict=False):
+            bound = found[below] - 2 * (self._log_spare(l2) - self._log_spare(below))
+            if math.isinf(found[below]) or bound <= min(found.values()) + CLEARLY:
+                found[l2] = self.log(l2)
+        return found
+
+    def _log_spare(self, l2: float) -> float:
+        """log(1 - f(c) / N); -inf where the fit has as many degrees of freedom as images."""
+        freedom = self.spectrum.degrees_of_freedom(self.unit * l2)
+        spare = 1 - self.caution * freedom / self.observed
+        return math.log(spare) if spare > 0 else -math.inf
 
 
-def minimise(value: Callable[[float], float], choices: Sequence[float], start: float) -> float:
-    """Return the ascending choice with the lowest value, by descending from the start.
-
-    It goes a step on where the value falls clearly. A choice whose value is infinite or NonFinite
-    is passed on the way up, and not taken.
-    """
-    at = choices.index(start)
-    best = _value(value, choices[at])
-    for step in (1, -1):
-        before = at
-        while 0 <= at + step < len(choices):
-            following = _value(value, choices[at + step])
-            if following >= best - CLEARLY and not (step == 1 and math.isinf(best)):
-                break
-            at, best = at + step, following
-        if at != before:
-            break
-    return choices[at]
-
-
-def _value(value: Callable[[float], float], choice: float) -> float:
-    try:
-        return value(choice)
-    except NonFinite:
-        return math.inf
+def lowest(errors: Mapping[float, float]) -> float:
+    """Return the mu with the lowest log V; of nearly equal ones the largest."""
+    least = min(errors.values())
+    return max(l2 for l2, error in errors.items() if error <= least + CLEARLY)

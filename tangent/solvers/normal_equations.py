@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from tangent.components.hyperparameters import L2_CHOICES, L2_START
+from tangent.components.hyperparameters import L2_CHOICES
 from tangent.solvers import ridge
-from tangent.solvers.cross_validation import log_error, minimise
+from tangent.solvers.cross_validation import LeftOutError, lowest
 from tangent.solvers.spectrum import Spectrum
 
 
@@ -71,7 +71,7 @@ class NormalEquations:
     def l2(
         self, base: Tensor, caution: float = 1.0, tried: dict[float, float] | None = None
     ) -> float:
-        """mu of `l2: "auto"`, of L2_CHOICES; base as in `solve`, caution as in `log_error`.
+        """mu of `l2: "auto"`, of L2_CHOICES; base as in `solve`, caution as in `LeftOutError`.
 
         tried: gets each choice that was looked at, with the squared error of images left out under
         it, as a part of the squared error of the base alone.
@@ -90,12 +90,9 @@ class NormalEquations:
         observed = self.images**2 / self.spread
         unit = 0.5 * self.images * len(base)
         spectrum = Spectrum.of(self.gram, self.rows)
-
-        def value(l2: float) -> float:
-            given = spectrum, residuals, squares, l2 * unit, observed
-            error = log_error(*given, caution=caution)
-            if tried is not None and squares > 0 and math.isfinite(error):
-                tried[l2] = math.exp(error) / squares
-            return error
-
-        return minimise(value, L2_CHOICES, L2_START)
+        left_out = LeftOutError(spectrum, residuals, squares, observed, unit, caution)
+        errors = left_out.logs(L2_CHOICES)
+        if tried is not None and squares > 0:
+            judged = {l2: error for l2, error in errors.items() if error < math.inf}
+            tried |= {l2: math.exp(error) / squares for l2, error in judged.items()}
+        return lowest(errors)

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tangent.backbones.from_tensors import backbone_of, check_architecture
-from tangent.components.file_header import header_of, json_of
+from tangent.components.file_header import header_of, metadata_of
 from tangent.errors import BadCard, BadComponent, FingerprintMismatch, ProbeMismatch
 from tangent.spaces.heads import read
 from tangent.spaces.opening import space_of
@@ -127,7 +127,7 @@ def read_card(path: Path) -> Card:
     """
     try:
         header, _ = header_of(path)
-        about: dict[str, Any] = json_of(header["__metadata__"][KEY])
+        about: dict[str, Any] = metadata_of(header, KEY)
         version = about.pop("format")
     except BadComponent as error:
         raise BadCard(f"{path} is no card of a space: {error}") from error

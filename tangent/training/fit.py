@@ -29,6 +29,7 @@ from tangent.training.linearity import linearisation_errors
 from tangent.training.privacy.release import private_statistics
 from tangent.training.problem import Solution, TrainingProblem
 from tangent.training.room import Room, run_in_room
+from tangent.vocabulary import L2_CHOSEN_BY
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def _fit(
         "l2": problem.hyperparameters.l2,
         "environment": environment(space.device),
     }
+    if hyperparameters.choose_l2:
+        metrics["l2_chosen_by"] = L2_CHOSEN_BY
     metrics |= result.solution.stats | linearisation_errors(problem, result.solution.delta)
     metrics["seconds"] = round(time.monotonic() - started, 3)
     return TrainingResult(_component(problem, result, seed), metrics)

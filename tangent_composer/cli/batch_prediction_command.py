@@ -1,5 +1,7 @@
 """`tangent batch-predict`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +43,7 @@ def batch_predict(
 ) -> None:
     """Write the labels of many images to a file, computed by the service in the background.
 
-    The job goes on if the command is interrupted.
+    The job goes on if the command is interrupted. The exit status is 1 if no image has labels.
     """
     of_dataset = _is_dataset(source, split)
     chosen: dict[str, Any] = {
@@ -52,14 +54,43 @@ def batch_predict(
         "top_k": top_k,
     }
     with connected(url) as client:
-        jobs = client.batch_predictions
+        _check_place(output)
         if of_dataset:
-            started = jobs.start_dataset(source, split=split, **chosen)
+            started = client.batch_predictions.start_dataset(source, split=split, **chosen)
         else:
-            started = jobs.start(source, **chosen)
-        done = started.wait(timeout=timeout)
-        done.save(output)
+            started = client.batch_predictions.start(source, **chosen)
+        with _named(started.id):
+            done = started.wait(timeout=timeout)
+            done.save(output)
     show_json(done) if as_json else _show(done, output)
+    raise typer.Exit(0 if done.num_errors < done.progress.total else 1)
+
+
+def _check_place(output: Path) -> None:
+    """Check that the file can be written, before anything is sent."""
+    from tangent_composer.client.downloads import check_place
+
+    check_place(output)
+
+
+@contextmanager
+def _named(job_id: str) -> Iterator[None]:
+    """Name the job where the command ends without its results, which the service keeps.
+
+    Raises:
+        Refusal: they cannot be waited for, fetched or written.
+    """
+    from tangent_composer.client.errors import Failed, TangentError
+
+    try:
+        yield
+    except Failed:  # there are none
+        raise
+    except (TangentError, OSError) as error:
+        raise Refusal(
+            f"{error}; the service has the batch prediction {job_id}, and its results under GET "
+            f"/v1/batch-predictions/{job_id}/results once it is ready"
+        ) from None
 
 
 def _is_dataset(source: str, split: str | None) -> bool:

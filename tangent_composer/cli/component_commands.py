@@ -33,7 +33,7 @@ def train(
     settings: options.Settings = None,
     seed: Annotated[int | None, typer.Option(help="Seed. Default: 0.", show_default=False)] = None,
     epsilon: options.Epsilon = None,
-    delta: options.Delta = 1e-5,
+    delta: options.Delta = None,
     unit: options.Unit = "image",
     metadata: options.Notes = None,
     waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is ready.")] = True,

@@ -9,6 +9,16 @@ from tangent_composer.cli.connection import connected
 from tangent_composer.cli.dataset_commands import PANEL
 from tangent_composer.cli.output import show_facts, show_json, show_listing, show_table
 from tangent_composer.schemas.compositions import CompositionOut
+from tangent_composer.vocabulary import RULES
+
+KeptRule = Annotated[
+    str | None,
+    typer.Option(
+        "--rule",
+        help=f"{', '.join(RULES)}. Default: weighted if components have weights, else joint.",
+        show_default=False,
+    ),
+]
 
 
 def register(program: typer.Typer) -> None:
@@ -25,7 +35,7 @@ def compose(
             metavar="[ID[=WEIGHT]]...", help="Components. Default: all.", show_default=False
         ),
     ] = None,
-    rule: options.RuleName = None,
+    rule: KeptRule = None,
     space: options.Space = None,
     metadata: options.Notes = None,
     url: options.Url = None,

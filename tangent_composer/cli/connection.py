@@ -36,12 +36,14 @@ def refusals() -> Iterator[None]:
         Exit: what was waited for has failed (exit status 1).
     """
     from tangent_composer import TangentError
-    from tangent_composer.client.errors import Failed
+    from tangent_composer.client.errors import Failed, NotFinished
 
     try:
         yield
     except Failed as error:
         say(f"tangent: {one_line(error)}", on_error=True)
         raise typer.Exit(1) from None
+    except NotFinished as error:
+        raise Refusal(f"{error.detail}: it goes on; give the command again") from None
     except TangentError as error:
         raise Refusal(str(error)) from None

@@ -30,7 +30,7 @@ def upload(
     ] = None,
     metadata: options.Notes = None,
     budget_epsilon: options.BudgetEpsilon = None,
-    budget_delta: options.BudgetDelta = 1e-5,
+    budget_delta: options.BudgetDelta = None,
     budget_unit: options.Unit = "image",
     url: options.Url = None,
     as_json: options.Json = False,

@@ -26,8 +26,10 @@ MinPerLabel = Annotated[
 Card = Annotated[Path, typer.Option(help="Card of the space, from `tangent space get`.")]
 Data = Annotated[Path, typer.Option(help="Folder, zip or tar of images, as for an upload.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
-Unit = Annotated[str, typer.Option(help="image, or group: all images of a patient.")]
-Mechanism = Annotated[str, typer.Option(help="class_sums or adassp.")]
+Mechanism = Annotated[
+    str | None,
+    typer.Option(help="class_sums or adassp, with --epsilon. Default: class_sums."),
+]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", help="Public label, with --epsilon; repeat.")
 ]
@@ -39,7 +41,7 @@ Limits = Annotated[
     list[str] | None,
     typer.Option("--limit", metavar="NAME=NUMBER", help="Bound of the data; repeat for more."),
 ]
-CodePage = Annotated[str | None, typer.Option(help="Of file names that are not in UTF-8.")]
+CodePage = Annotated[str | None, typer.Option(help="Of file names that are not marked as UTF-8.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 … or auto.")]
 Threads = Annotated[int, typer.Option(help="Threads of torch; 0: torch chooses.")]
 Scratch = Annotated[
@@ -77,9 +79,9 @@ def fit(
     settings: options.Settings = None,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     epsilon: options.Epsilon = None,
-    delta: options.Delta = 1e-5,
-    unit: Unit = "image",
-    mechanism: Mechanism = "class_sums",
+    delta: options.Delta = None,
+    unit: options.Unit = "image",
+    mechanism: Mechanism = None,
     labels: Labels = None,
     min_per_label: MinPerLabel = 0,
     statistics: Statistics = True,
@@ -92,10 +94,12 @@ def fit(
     as_json: options.Json = False,
 ) -> None:
     """Train a component on this machine, to the bytes that the service would train."""
-    terms = {"epsilon": epsilon, "delta": delta, "unit": unit, "mechanism": mechanism}
+    terms = options.privacy(epsilon, delta, unit)
+    if terms is None and mechanism is not None:
+        raise Refusal(f"mechanism {mechanism} is a way to keep an epsilon: give --epsilon too")
     given = {
         "hyperparameters": options.values(settings) or {},
-        "privacy": None if epsilon is None else terms,
+        "privacy": terms and terms | ({"mechanism": mechanism} if mechanism else {}),
         "labels": tuple(labels or ()),
         "bounds": options.values(limits),
     }

@@ -10,6 +10,8 @@ import typer
 from tangent_composer.cli.refusal import Refusal
 from tangent_composer.vocabulary import RULES, Rule
 
+DELTA = 1e-5  # of an epsilon that comes alone
+
 
 def finite(number: float | None) -> float | None:
     """Return the number that an option was given, if it was.
@@ -73,7 +75,12 @@ Epsilon = Annotated[
     float | None,
     typer.Option(callback=finite, help="Differential privacy of the component: its epsilon."),
 ]
-Delta = Annotated[float, typer.Option(callback=finite, help="Its delta, with --epsilon.")]
+Delta = Annotated[
+    float | None,
+    typer.Option(
+        callback=finite, help=f"Its delta, with --epsilon. Default: {DELTA}.", show_default=False
+    ),
+]
 Timeout = Annotated[float | None, typer.Option(callback=finite, help="Seconds to wait at most.")]
 
 
@@ -88,7 +95,12 @@ BudgetEpsilon = Annotated[
     ),
 ]
 BudgetDelta = Annotated[
-    float, typer.Option(callback=finite, help="Its delta, with --budget-epsilon.")
+    float | None,
+    typer.Option(
+        callback=finite,
+        help=f"Its delta, with --budget-epsilon. Default: {DELTA}.",
+        show_default=False,
+    ),
 ]
 Unit = Annotated[
     str, typer.Option(help="What an epsilon is about: image, or group, all images of a patient.")
@@ -96,19 +108,22 @@ Unit = Annotated[
 UNITS = ("image", "group")
 
 
-def privacy(epsilon: float | None, delta: float, unit: str) -> dict[str, Any] | None:
+def privacy(epsilon: float | None, delta: float | None, unit: str) -> dict[str, Any] | None:
     """Return a promise, or a budget of promises, as the API takes it; None without an epsilon.
 
     Raises:
-        Refusal: the unit is none, or is said without an epsilon.
+        Refusal: the unit is none, or it or a delta is said without an epsilon.
     """
     if unit not in UNITS:
         raise Refusal(f"there is no unit {unit!r}: choose one of {', '.join(UNITS)}")
     if epsilon is None:
         if unit != UNITS[0]:
             raise Refusal(f"unit {unit} says what an epsilon is about: give an epsilon too")
+        if delta is not None:
+            raise Refusal(f"delta {delta:g} is the delta of an epsilon: give an epsilon too")
         return None
-    return {"epsilon": epsilon, "delta": delta} | ({} if unit == UNITS[0] else {"unit": unit})
+    terms = {"epsilon": epsilon, "delta": DELTA if delta is None else delta}
+    return terms | ({} if unit == UNITS[0] else {"unit": unit})
 
 
 def weighted(components: Sequence[str] | None) -> Any:

@@ -43,7 +43,7 @@ def predict(
     url: options.Url = None,
     as_json: options.Json = False,
 ) -> None:
-    """Ask for the labels of images."""
+    """Ask for the labels of images; the exit status is 1 if none could be answered."""
     chosen, by = options.weighted(components), options.rule(rule)
     with connected(url) as client:
         found = client.predict(
@@ -57,10 +57,9 @@ def predict(
             abstain_below=abstain_below,
             calibration_dataset=calibration_dataset,
         )
-    if as_json:
-        show_json(_answer(found))
-        return
-    show_table(("image", "label", "probability", "next", "novelty"), _rows(found))
+    show_json(_answer(found)) if as_json else _show(found)
+    if all(each.error is not None for each in found.results):
+        raise typer.Exit(1)
 
 
 def _answer(found: "Predictions") -> dict[str, Any]:
@@ -68,6 +67,10 @@ def _answer(found: "Predictions") -> dict[str, Any]:
     whole = found.answers[0].model_copy(update={"results": list(found.results)})
     shown = whole.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return shown | {"images": found.names}
+
+
+def _show(found: "Predictions") -> None:
+    show_table(("image", "label", "probability", "next", "novelty"), _rows(found))
 
 
 def _rows(found: "Predictions") -> list[list[Any]]:

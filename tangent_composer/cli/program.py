@@ -1,8 +1,9 @@
 """The program `tangent`, put together from its groups of commands.
 
-Exit status: 0 done; 1 the answer is no (something that was checked is not as it should be, or a
-training failed); 2 it could not be asked: flags, files, settings, or a service that cannot be
-reached or refuses; 130 ended by Ctrl-C. What went wrong is one line on standard error.
+Exit status: 0 done; 1 the answer is no (something that was checked is not as it should be, a
+training failed, or no image could be answered); 2 it could not be asked: flags, files, settings, or
+a service that cannot be reached or refuses; 130 ended by Ctrl-C. What went wrong is one line on
+standard error. A reader of the output that has seen enough, as `head`, is no fault.
 """
 
 import io
@@ -16,7 +17,7 @@ from typer.exceptions import TyperException
 
 from tangent_composer import __version__
 from tangent_composer.cli.refusal import Refusal
-from tangent_composer.terminal import one_line, say
+from tangent_composer.terminal import is_output_lost, one_line, say
 
 # Each has `register(program)`, which adds its commands. They load what they need when they run.
 GROUPS = (
@@ -43,17 +44,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot write is shown by its number
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _check_given(given)
         status = program()(given, prog_name="tangent", standalone_mode=False)
+        sys.stdout.flush()
     except Refusal as error:
         return _refused(str(error))
     except TyperException as error:
-        return _refused(f"{error.format_message()} (see `tangent --help`)")
+        what = error.format_message() or "no command was given"  # then the help was printed
+        return _refused(f"{what} (see `tangent --help`)")
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a table has seen enough
-        sys.stderr.close()
+    except SystemExit as end:  # typer and rich end so where the reader has seen enough
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         return 0
+    except OSError as error:
+        if not is_output_lost():
+            raise
+        if isinstance(error, BrokenPipeError):
+            return 0
+        return _refused(f"standard output cannot be written: {error.strerror}")
     return status if isinstance(status, int) else 0
+
+
+def _check_given(arguments: Sequence[str]) -> None:
+    """Check that no argument is empty: as a path it would be the current folder.
+
+    Raises:
+        Refusal: one is.
+    """
+    for number, each in enumerate(arguments, 1):
+        name, sign, value = each.partition("=")
+        is_empty_option = name.startswith("--") and sign and not value
+        if is_empty_option or not each:
+            what = name or f"argument {number}"
+            raise Refusal(f"{what} is empty: give a value (is a variable of your shell not set?)")
 
 
 def program() -> typer.Typer:

@@ -58,11 +58,17 @@ def preview(
 
 
 def _of_component(found: PreviewOut) -> list[tuple[str, Any]]:
-    answers = found.answers
+    answers, held = found.answers, found.also_held
     return [
         ("component", found.component_id),
         ("derived from it", found.derived or None),
+        ("labels gone", found.labels_gone or None),
         ("compositions", [each.name for each in found.compositions] or None),
+        ("evaluations that go", found.evaluations or None),
+        ("batch predictions that go", found.batch_predictions or None),
+        ("also held", [f"{each.dataset_id}: {each.images}" for each in held.datasets] or None),
+        ("the same file", held.components or None),
+        ("cannot be looked into", held.cannot_be_looked_into or None),
         ("images of the dataset", answers and answers.num_images),
         ("of another label then", answers and answers.flipped),
         ("accuracy now", answers and answers.accuracy_before),
@@ -120,9 +126,12 @@ def find(
     as_json: options.Json = False,
 ) -> None:
     """Find an image, and those that look like it, in what holds them."""
+    is_hash = SHA256.fullmatch(image) is not None
+    if is_hash and distance is not None:
+        raise Refusal("--distance is of images that look like one: give the image's file")
     heads = ("distance", "image", "label", "dataset", "components")
     with connected(url) as client:
-        if SHA256.fullmatch(image):
+        if is_hash:
             held = list(client.images.each(image))
             if as_json:
                 show_listing(held)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tangent_composer.cli.refusal import Refusal
+from tangent_composer.cli.refusal import Parser, Refusal
 from tangent_composer.terminal import say
 
 FILES = (
@@ -22,7 +22,7 @@ FILES = (
 )
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command with its arguments."""
     parser = commands.add_parser(
         "verify-receipts", help="check saved receipts; needs no service and no database"
@@ -61,7 +61,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
 
 
-def add_component_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_component_parser(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command that checks the signature of a component's file."""
     parser = commands.add_parser(
         "verify-component", help="check the signature of a downloaded component's file"

@@ -5,6 +5,7 @@ import argparse
 import typer
 
 from tangent_composer.cli import verification
+from tangent_composer.cli.refusal import Parser
 from tangent_composer.cli.service_commands import AS_GIVEN, Arguments
 
 PANEL = "Check what was saved"
@@ -33,7 +34,7 @@ def verify_component(arguments: Arguments = None) -> None:
 
 def _flags(command: str, arguments: list[str] | None) -> argparse.Namespace:
     """Return the flags, read by the parser that the service's own command line has too."""
-    parser = argparse.ArgumentParser(prog="tangent")
+    parser = Parser(prog="tangent")
     commands = parser.add_subparsers(dest="command", required=True)
     verification.add_parser(commands)
     verification.add_component_parser(commands)

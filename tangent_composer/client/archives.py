@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from tangent_composer.client.errors import BadInput
+from tangent_composer.client.open_files import is_open_file, name_of, pieces
+from tangent_composer.client.paths import local
 from tangent_composer.client.progress import Report, Step
 from tangent_composer.folders import Found, found_below, refusal
 from tangent_composer.folders import opened as found_file
 from tangent_composer.system_files import is_system_file
 
-Source = str | os.PathLike[str] | bytes
+Source = str | os.PathLike[str] | bytes | IO[bytes]
+FORMS = (
+    "give a zip or tar archive, by its path, open or as bytes, or a folder with a folder per label"
+)
 UPLOAD_SECONDS = 3600.0  # between two bytes: the service answers when it has looked at every image
+UNNAMED = "upload.zip"
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip cannot say earlier; equal folders give equal archives
 
 
@@ -71,9 +77,7 @@ def opened(source: Source) -> Iterator[Callable[[], Archive]]:
     with tempfile.TemporaryFile(prefix="tangent-upload-") as spare, _file_of(source) as given:
 
         def read() -> Archive:
-            file, name = given if given else (spare, f"{_folder_name(source)}.zip")
-            if given is None:
-                _write_zip(Path(os.fspath(source)), spare)  # type: ignore[arg-type]  # a folder's path
+            file, name = given or (spare, _copied(source, spare))
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any file
@@ -84,24 +88,37 @@ def opened(source: Source) -> Iterator[Callable[[], Archive]]:
 
 @contextmanager
 def _file_of(source: Source) -> Iterator[tuple[IO[bytes], str] | None]:
-    """Yield the open file and its name; None for a folder."""
+    """Yield the file and its name; None for a folder or an open file, which are copied first."""
     if isinstance(source, bytes | bytearray | memoryview):
-        yield io.BytesIO(source), "upload.zip"
+        yield io.BytesIO(source), UNNAMED
         return
-    path = Path(os.fspath(source))
+    if is_open_file(source):
+        yield None
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise BadInput("no_archive", f"{type(source).__name__} is no archive", FORMS)
+    path = local(source)
     if path.is_dir():
         yield None
         return
     try:
         file = path.open("rb")
     except OSError as error:
-        raise BadInput(
-            "cannot_read",
-            f"{path} cannot be read: {error.strerror}",
-            "give a zip or tar archive, a folder with a folder per label, or an archive's bytes",
-        ) from None
+        what = f"{path} cannot be read: {error.strerror}"
+        raise BadInput("cannot_read", what, FORMS) from None
     with file:
         yield file, path.name
+
+
+def _copied(source: Any, target: IO[bytes]) -> str:
+    """Write a folder as a zip, or what is left of an open file; return the archive's name."""
+    if not is_open_file(source):
+        _write_zip(Path(source), target)
+        return f"{_folder_name(source)}.zip"
+    name = name_of(source, UNNAMED)
+    with _packing(name):
+        target.writelines(pieces(source))
+    return Path(name).name
 
 
 def _folder_name(source: Any) -> str:
@@ -140,7 +157,7 @@ def _write_zip(folder: Path, target: IO[bytes]) -> None:
 
 
 @contextmanager
-def _packing(folder: Path) -> Iterator[None]:
+def _packing(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

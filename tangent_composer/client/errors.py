@@ -17,6 +17,7 @@
 `code` never changes and is for programs; `detail` says what went wrong, `remedy` what to do.
 """
 
+import copyreg
 from typing import Any, ClassVar
 
 REMEDIES = {
@@ -34,6 +35,10 @@ class TangentError(Exception):
         self.code, self.detail = code, detail
         self.remedy = remedy or REMEDIES.get(code, self.default_remedy)
         super().__init__(f"{detail}: {self.remedy}" if self.remedy else detail)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it again: as it is, as its message is not what it was made of."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class Refused(TangentError):

@@ -7,8 +7,9 @@ service itself, note a key or a checkpoint earlier, elsewhere.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tangent_composer.client.errors import BadInput
 from tangent_composer.receipts import checkpoint, offline, offline_proofs
-from tangent_composer.receipts.signatures import Ed25519PublicKey, key_id_of, public_key
+from tangent_composer.receipts.signatures import BadKey, Ed25519PublicKey, key_id_of, public_key
 from tangent_composer.schemas.receipts import InclusionOut, ReceiptOut
 
 
@@ -31,9 +32,12 @@ def keys_of(pems: Sequence[str]) -> dict[str, Ed25519PublicKey]:
     """Return the public keys in these PEM texts, by their ids.
 
     Raises:
-        BadKey: one is none.
+        BadInput: one is none.
     """
-    keys = [public_key(pem) for pem in pems]
+    try:
+        keys = [public_key(pem) for pem in pems]
+    except BadKey as error:
+        raise BadInput("bad_key", f"a given public key: {error}", "give its PEM text") from None
     return {key_id_of(key): key for key in keys}
 
 

@@ -1,4 +1,4 @@
-"""Images to be predicted: files, bytes, Pillow images, arrays, folders, and lists of these."""
+"""Images to be predicted: files, bytes, Pillow images, arrays, folders, open files, and lists."""
 
 import io
 import os
@@ -9,6 +9,8 @@ from typing import Any
 
 from tangent_composer.client.archives import as_text, files_below
 from tangent_composer.client.errors import BadInput
+from tangent_composer.client.open_files import is_open_file, name_of, pieces
+from tangent_composer.client.paths import local
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 KINDS = (
@@ -68,7 +70,8 @@ def pictures(images: Any) -> list[Picture]:
     return found
 
 
-_FORMS = "image files, a folder of images, bytes, Pillow images or arrays of bytes"
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # of Pillow
+_FORMS = "image files, open or by path, a folder of images, bytes, Pillow images or arrays of bytes"
 
 
 def _pictures(images: Any, name: str) -> Iterator[Picture]:
@@ -77,11 +80,13 @@ def _pictures(images: Any, name: str) -> Iterator[Picture]:
     elif isinstance(images, bytes | bytearray | memoryview):
         yield Picture(name, bytes(images))
     elif isinstance(images, str | os.PathLike):
-        yield from _of_path(Path(images))
+        yield from _of_path(local(images))
     elif hasattr(images, "__array_interface__") and hasattr(images, "ndim"):
         yield from _of_array(images, name)
     elif hasattr(images, "save") and hasattr(images, "mode"):
         yield Picture(_name_of(images, name), _png(images))
+    elif is_open_file(images):
+        yield Picture(as_text(Path(name_of(images, name)).name), b"".join(pieces(images)))
     elif isinstance(images, Iterable):
         for number, image in enumerate(images):
             yield from _pictures(image, f"{name} {number}")
@@ -129,7 +134,12 @@ def _of_array(array: Any, name: str) -> Iterator[Picture]:
 
 def _png(image: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, "PNG")
+    try:
+        (image if image.mode in PNG_MODES else image.convert("RGB")).save(file, "PNG")
+    except (OSError, ValueError, SystemError) as error:  # of an empty array, Pillow's own fault
+        raise BadInput(
+            "not_an_image", f"a picture is no image that can be sent: {error}", f"give {_FORMS}"
+        ) from None
     return file.getvalue()
 
 

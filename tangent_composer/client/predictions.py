@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tangent_composer.client.errors import BadInput, NotLinear
 from tangent_composer.client.pictures import Picture
+from tangent_composer.client.selection import weight_of
 from tangent_composer.schemas.answers import (
     Contribution,
     Contributions,
@@ -172,14 +173,14 @@ class Predictions:
                 f"rule='{self.rule}'), or predict by rule='weighted' first",
             )
         known = self.weights
-        for id_, weight in weights.items():
+        for id_, given in weights.items():
             if id_ not in known:
                 raise BadInput(
                     "unknown_component",
                     f"{id_} has no part in these answers",
                     f"their components are {', '.join(known)}",
                 )
-            if not math.isfinite(weight):
+            if not math.isfinite(weight := weight_of(id_, given)):
                 raise BadInput("bad_weight", f"{weight} is no weight", "give finite numbers")
             if known[id_] == 0 and weight != 0 and any(map(_lacks_directions, self.results)):
                 raise NotLinear(

@@ -42,6 +42,7 @@ def checked_address(url: str) -> str:
     try:
         parts = httpx.URL(address)
         is_one = parts.scheme in ("http", "https") and bool(parts.host)
+        is_one = is_one and not parts.query and not parts.fragment
     except (httpx.InvalidURL, ValueError):
         is_one = False
     if not is_one:

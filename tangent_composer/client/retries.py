@@ -19,7 +19,10 @@ SAFE = ("GET", "HEAD", "PUT", "DELETE")
 
 @dataclass(frozen=True)
 class Retries:
-    """The number of times that a request is sent again, and the longest pause before."""
+    """The number of times that a request is sent again, and the longest pause before.
+
+    A service that asks for a longer pause is not asked again: its refusal is the answer.
+    """
 
     most: int = 5
     longest_seconds: float = 60.0

@@ -3,18 +3,39 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tangent_composer.client.errors import BadInput
 from tangent_composer.vocabulary import Rule
 
 Chosen = str | Iterable[str] | Mapping[str, float]
 
 
 def members(components: Chosen) -> list[dict[str, Any]]:
-    """Return components as the API takes them: `{"id": …, "weight": …}`."""
+    """Return components as the API takes them: `{"id": …, "weight": …}`.
+
+    Raises:
+        BadInput: they are none, or a weight is no number.
+    """
     if isinstance(components, str):
         return [{"id": components}]
     if isinstance(components, Mapping):
-        return [{"id": str(id_), "weight": float(weight)} for id_, weight in components.items()]
+        return [{"id": str(id_), "weight": weight_of(id_, components[id_])} for id_ in components]
+    if not isinstance(components, Iterable):
+        what = f"{type(components).__name__} is no choice of components"
+        raise BadInput("bad_components", what, "give ids, or a dictionary of their weights")
     return [{"id": str(getattr(each, "id", each))} for each in components]
+
+
+def weight_of(id_: Any, weight: Any) -> float:
+    """Return the weight of a component as a number.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return float(weight)
+    except (TypeError, ValueError, OverflowError):
+        what = f"{weight!r} is no weight of {id_}"
+        raise BadInput("bad_weight", what, "give a finite number") from None
 
 
 def selection(

@@ -121,7 +121,7 @@ def check(receipts: Sequence[Receipt], keys: Keys, *, head: str | None = None) -
     """Return the faults of a ledger from its first receipt on, as sentences.
 
     With keys, every receipt after the first signed one must be signed by one of the keys. `head` is
-    a hash that was noted, which a receipt must have.
+    a hash that was noted, which a receipt must have; every ledger has grown from 64 zeros.
     """
     faults, previous, signed = [], ZEROS, False
     for number, receipt in enumerate(receipts, 1):
@@ -132,9 +132,9 @@ def check(receipts: Sequence[Receipt], keys: Keys, *, head: str | None = None) -
             mine += signature_faults(receipt, keys)
         faults += [f"receipt {number} ({receipt['id']}) {fault}" for fault in mine]
         previous, signed = receipt["hash"], signed or "key_id" in receipt
-    if keys and not signed:
+    if keys and receipts and not signed:
         faults.append("no receipt is signed")
-    if head is not None and head not in {receipt["hash"] for receipt in receipts}:
+    if head not in {None, ZEROS, *(receipt["hash"] for receipt in receipts)}:
         faults.append(f"no receipt has the hash {head}: the ledger was cut, or is another one")
     return faults
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tangent_composer.schemas.answers import UnavailableComponent, UsedComponent, UsedComposition
 from tangent_composer.schemas.names import SplitQuery
+from tangent_composer.schemas.numbers import NUMBER_OR_TEXT
 from tangent_composer.schemas.passes import PassError, PassProgress, PassStatus
 from tangent_composer.schemas.predictions import RankingQuery
 
@@ -22,7 +23,9 @@ class BatchOptions(RankingQuery):
     """The selection, and what to write of its answers."""
 
     deterministic: bool = Field(False, description=DETERMINISTIC)
-    top_k: int = Field(5, ge=1, le=100, description="most labels in an image's line")
+    top_k: Annotated[int, NUMBER_OR_TEXT] = Field(
+        5, ge=1, le=100, description="most labels in an image's line"
+    )
 
 
 class BatchPredictionIn(BatchOptions):

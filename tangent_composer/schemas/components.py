@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from tangent_composer.schemas.derivations import DerivedOut
-from tangent_composer.schemas.names import Change, Metadata, Name, Seed
+from tangent_composer.schemas.names import Change, JsonSeed, Metadata, Name
 from tangent_composer.schemas.privacy import PrivacyIn, PrivacyOut
 from tangent_composer.schemas.texts import MAX_NAMES, Given, Text, at_most
 
@@ -35,7 +35,7 @@ class TrainingIn(Given):
 
     name: Name | None = Field(None, description="the dataset's name if none is given")
     hyperparameters: Hyperparameters = Field(default_factory=dict, description=HYPERPARAMETERS)
-    seed: Seed = Field(0, description="same dataset, settings and seed: the same component")
+    seed: JsonSeed = Field(0, description="same dataset, settings and seed: the same component")
     metadata: Metadata = Field(default_factory=dict)
 
 

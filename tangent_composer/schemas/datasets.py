@@ -251,7 +251,9 @@ class ImageOut(BaseModel):
     label: str
     split: str | None = Field(None, description="train, val or test")
     group: str | None = Field(
-        None, description="patient, source file, video: what a manifest's column group says"
+        None,
+        description="patient, source file, video: what a manifest's column group says; several in "
+        "lines of their own if files with the same bytes are in several",
     )
     sha256: str = Field(description="of the file's bytes")
     media_type: str

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from tangent_composer.schemas.names import Metadata, Name, Seed
+from tangent_composer.schemas.names import JsonSeed, Metadata, Name
 from tangent_composer.schemas.texts import MAX_NAMES, Given, Text, at_most
 from tangent_composer.vocabulary import MERGE_METHODS
 
@@ -49,7 +49,7 @@ class DeriveIn(Given):
         None, max_length=64, description="labelled images to fit to, for operator atlas"
     )
     name: Name | None = Field(None, description="the operator's and its parents' number if none")
-    seed: Seed = Field(0, description="same parents, parameters and seed: the same component")
+    seed: JsonSeed = Field(0, description="same parents, parameters and seed: the same component")
     metadata: Metadata = Field(default_factory=dict)
 
 

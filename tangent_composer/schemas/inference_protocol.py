@@ -1,9 +1,10 @@
 """The Open Inference Protocol, version 2: what its clients send and are answered."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from tangent_composer.schemas.numbers import NUMBER
 from tangent_composer.schemas.texts import MAX_LISTED, Given
 
 MAX_WORD = 200  # characters of a name in the protocol
@@ -16,7 +17,7 @@ class InputTensor(Given):
 
     name: str = Field(max_length=MAX_WORD)
     datatype: str = Field(max_length=MAX_WORD)
-    shape: list[int] = Field(min_length=1, max_length=MAX_DIMENSIONS)
+    shape: list[Annotated[int, NUMBER]] = Field(min_length=1, max_length=MAX_DIMENSIONS)
     parameters: dict[str, Any] = Field(default_factory=dict)
     data: list[Any] | None = Field(None, max_length=MAX_LISTED, description=TEXT)
 

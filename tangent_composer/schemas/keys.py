@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from tangent_composer.schemas.names import Name
+from tangent_composer.schemas.numbers import NUMBER
 from tangent_composer.schemas.texts import Given
 
 Scope = Literal["read", "predict", "train", "admin"]
 MAX_RATE = 1_000_000
 MAX_COUNT = 2**31 - 1
 MAX_BYTES = 2**63 - 1
-Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False), NUMBER]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT), NUMBER]
 
 
 def _in_future(time: datetime) -> datetime:
@@ -29,7 +30,7 @@ class KeyLimits(Given):
     images_per_second: Rate | None = Field(
         None, description="through the network, in each API process"
     )
-    max_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES)] | None = Field(
+    max_bytes: Annotated[int, Field(ge=0, le=MAX_BYTES), NUMBER] | None = Field(
         None, description="bytes of the datasets and components that it has made and are there"
     )
     max_datasets: Count | None = Field(None, description="that it has made and are there")
@@ -43,7 +44,7 @@ class KeyLimits(Given):
     max_compositions: Count | None = Field(None, description="that it has made and are there")
     max_evaluations: Count | None = Field(None, description="that it has made and are there")
     max_batch_predictions: Count | None = Field(None, description="that it has made and are there")
-    max_concurrent_requests: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = Field(
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=MAX_COUNT), NUMBER] | None = Field(
         None, description="open at a time, streams and downloads too, in each API process"
     )
 

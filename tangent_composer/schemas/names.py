@@ -1,4 +1,4 @@
-"""Fields that several requests have: a name, a seed, notes, a split of a dataset."""
+"""Fields that several requests have: a name, a label, a seed, notes, a split of a dataset."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StringConstrai
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tangent_composer.labels import composed
+from tangent_composer.labels import MAX_LABEL, composed, fault, tidy
+from tangent_composer.schemas.numbers import NUMBER
 from tangent_composer.schemas.texts import Given, Text, at_most
 
 VISIBLE = r"\S"  # as a pattern: not of white space alone
@@ -17,6 +18,13 @@ def _not_blank(name: str) -> str:
     if not name:
         raise ValueError("the name is blank")
     return name
+
+
+def _label(text: str) -> str:
+    label = tidy(text)
+    if why := fault(label):
+        raise ValueError(f"the label {why}")
+    return label
 
 
 ComposedText = Annotated[Text, AfterValidator(composed)]
@@ -31,10 +39,17 @@ DatasetName = Annotated[
     StringConstraints(min_length=1, max_length=255, strip_whitespace=True),
     AfterValidator(_not_blank),
 ]
+Label = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True),
+    AfterValidator(_label),
+    Field(json_schema_extra={"pattern": VISIBLE}),
+]
 SplitQuery = Literal["train", "val", "test", "none"]  # none: images without a split
 MAX_NOTES = 16
 MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+JsonSeed = Annotated[Seed, NUMBER]  # of a body; a form has texts
 Metadata = Annotated[
     dict[
         Annotated[str, StringConstraints(min_length=1, max_length=64)],

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, Strict
 
 from tangent_composer.labels import MAX_LABEL
+from tangent_composer.schemas.numbers import NUMBER_OR_TEXT
 from tangent_composer.schemas.texts import MAX_LISTED, Closed, Given
 from tangent_composer.vocabulary import LINEAR, Rule
 
@@ -18,11 +19,12 @@ JOINT = (
 )
 RETURN = (
     "logits and probabilities; novelty: how new the image is; contributions: what each component "
-    "added to every logit shown; leave_one_out: the answer without each of them; directions: what "
-    "each adds to every logit at weight one, for rules average and weighted only. The last three "
-    "are not for rule discriminant, and for at most max_attributed_components components and "
-    "max_attributions pairs of an image and a component, see GET /v1/limits, and bring the first "
-    "two along unless one of these is named"
+    "added to every logit shown; leave_one_out: the answer without each of them, its probabilities "
+    "at the temperature of the whole selection; directions: what each adds to every logit at "
+    "weight one, for rules average and weighted only. The last three are not for rule "
+    "discriminant, and for at most max_attributed_components components and max_attributions pairs "
+    "of an image and a component, see GET /v1/limits, and bring the first two along unless one of "
+    "these is named"
 )
 ABSTAIN_ABOVE = (
     "answer label null for images of a higher novelty, such as 0.99: pictures unlike those of the "
@@ -82,7 +84,9 @@ def _with_numbers(values: list[str]) -> list[str]:
 class RankingQuery(SelectionQuery):
     """A selection, and the labels to rank by its answers."""
 
-    top_k: int = Field(5, ge=1, le=1000, description="most labels in an image's answer")
+    top_k: Annotated[int, NUMBER_OR_TEXT] = Field(
+        5, ge=1, le=1000, description="most labels in an image's answer"
+    )
     labels: (
         Annotated[
             list[Annotated[str, Field(max_length=MAX_LABEL)]],
@@ -93,8 +97,12 @@ class RankingQuery(SelectionQuery):
     ) = Field(
         None, description="rank these labels only; each must be one of the selected components"
     )
-    abstain_above: float | None = Field(None, ge=0, le=1, description=ABSTAIN_ABOVE)
-    abstain_below: float | None = Field(None, ge=0, allow_inf_nan=False, description=ABSTAIN_BELOW)
+    abstain_above: Annotated[float, Field(ge=0, le=1), NUMBER_OR_TEXT] | None = Field(
+        None, description=ABSTAIN_ABOVE
+    )
+    abstain_below: Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER_OR_TEXT] | None = (
+        Field(None, description=ABSTAIN_BELOW)
+    )
     deterministic: bool = Field(False, description=DETERMINISTIC)
 
 

@@ -117,10 +117,13 @@ class ComponentEffect(BaseModel):
     """The effect of a deletion on one component that is made from the dataset."""
 
     id: str
-    outcome: Literal["removed", "down_dated", "retraining", "queued", "unaffected"] = Field(
-        description="removed with it; down_dated: has its new file at once; retraining: takes no "
-        "part in answers until it is trained again; queued: has not begun; unaffected: was trained "
-        "without it"
+    outcome: Literal["removed", "down_dated", "updated", "retraining", "queued", "unaffected"] = (
+        Field(
+            description="removed with it; down_dated: has its new file at once; updated: so, and "
+            "is trained on images with its bytes that it has held back; retraining: takes no part "
+            "in answers until it is trained again; queued: has not begun; unaffected: was trained "
+            "without it"
+        )
     )
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from tangent_composer.schemas.texts import Given, at_most
+from tangent_composer.schemas.names import Label
+from tangent_composer.schemas.texts import Given
 from tangent_composer.vocabulary import DELTAS, EPSILONS, MAX_PRIVATE_LABELS
 
 Epsilon = Annotated[float, Strict(), Field(ge=EPSILONS[0], le=EPSILONS[1], allow_inf_nan=False)]
@@ -43,9 +44,7 @@ class PrivacyIn(Given):
         description="class_sums: noise on the sums of features, and the curvature of images that "
         "are nobody's; adassp: noise on both, for far more images than features squared",
     )
-    labels: Annotated[
-        list[Annotated[str, Field(max_length=255)]] | None, at_most(MAX_PRIVATE_LABELS)
-    ] = Field(
+    labels: list[Label] | None = Field(
         None,
         max_length=MAX_PRIVATE_LABELS,
         description="public; images of others are not used. Left out: those of the dataset, "
@@ -68,15 +67,21 @@ class PrivacyOut(BaseModel):
 
 
 class PrivacyTotalOut(BaseModel):
-    """The privacy of all private components of a selection together."""
+    """The privacy of all private components that a selection has, or was derived from, together."""
 
-    epsilon: float | None = Field(description="null: no component is private")
+    epsilon: float | None = Field(description="null: none of them is private")
     delta: float | None
     unit: Literal["image", "group"] | None = Field(
         None, description="what it is about: a group if all private components are about groups"
     )
-    private: list[str] = Field(description="ids of the private components")
-    not_private: int = Field(description="number of others, about whose images nothing is promised")
+    private: list[str] = Field(
+        description="ids of the private components, with those that a component was derived from"
+    )
+    not_private: int = Field(
+        description="number of others, about whose images nothing is promised; not of components "
+        "that were derived here from private ones alone. An imported derived component is one of "
+        "them: only its file says what it was made of"
+    )
 
 
 class PrivacySpentOut(BaseModel):
@@ -141,7 +146,8 @@ class PrivacyLedgerOut(BaseModel):
     budget: dict[str, float] | None = Field(description="epsilon and delta; null: no limit")
     spent: dict[str, float] = Field(description="epsilon and delta of all that count, together")
     left: float | None = Field(
-        description="about the largest epsilon of one more training; null without a budget"
+        description="about the largest epsilon of one more training, at the budget's unit and "
+        "delta; null without a budget"
     )
     unit: Literal["image", "group"] = Field(description="what budget, spent and left are about")
     elsewhere: int = Field(

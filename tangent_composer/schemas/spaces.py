@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tangent_composer.labels import MAX_LABEL, fault, tidy
-from tangent_composer.schemas.names import VISIBLE
+from tangent_composer.schemas.names import Label
 from tangent_composer.schemas.predictions import JOINT
 from tangent_composer.schemas.texts import MAX_LISTED, Given
 from tangent_composer.vocabulary import SCOPES, PrecisionName
@@ -24,20 +23,7 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
-def _label(text: str) -> str:
-    label = tidy(text)
-    if why := fault(label):
-        raise ValueError(f"the label {why}")
-    return label
-
-
 SHARED = "whether keys other than the owner may see the space and do in it what their scopes allow"
-Label = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=MAX_LABEL, strip_whitespace=True),
-    AfterValidator(_label),
-    Field(json_schema_extra={"pattern": VISIBLE}),
-]
 
 
 class SpaceIn(Given):

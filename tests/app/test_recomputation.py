@@ -97,6 +97,7 @@ def test_a_file_that_is_not_its_rows_and_one_from_another_machine_are_named(here
     [
         ({"environment": "another"}, "no bytes to compare"),
         ({"not_repeatable": "put_ has no form"}, "bytes may differ each time: put_ has no form"),
+        ({"l2_chosen_by": "descent", "l2": 7.0}, "an older version chose in another way"),
     ],
 )
 def test_a_component_that_no_bytes_speak_for_is_not_called_wrong(here, told, said):
@@ -112,3 +113,18 @@ def test_a_component_that_no_bytes_speak_for_is_not_called_wrong(here, told, sai
     found = {each.component_id: each for each in recompute(here.settings)}
 
     assert found[mine].same is None and said in found[mine].text
+
+
+def test_an_older_choice_of_the_same_penalty_hides_no_wrong_bytes(here):
+    mine, other = here.component({"cat": 4}), here.component({"cat": 4}, 20)
+    theirs, blobs = row(here, other), here.state.blobs
+    shutil.copyfile(blobs.path(theirs.blob_key), blobs.path(row(here, mine).blob_key))
+    with transaction(here.state.sessions) as session:
+        component = session.get_one(Component, mine)
+        component.sha256 = theirs.sha256
+        told = component.metrics
+        component.metrics = {name: told[name] for name in told if name != "l2_chosen_by"}
+
+    found = {each.component_id: each for each in recompute(here.settings)}
+
+    assert found[mine].same is False and "is not what its images make" in found[mine].text

@@ -125,6 +125,10 @@ def test_quotes_around_a_value_are_told(monkeypatch, name):
     ("variables", "sentence"),
     [
         ({"host": "http://127.0.0.1"}, "is no name of a host"),
+        ({"host": "caf\udce9"}, "is no name of a host"),
+        ({"threads": "9" * 20}, "less than or equal to 1024"),
+        ({"database_timeout_seconds": "1e7"}, "less than or equal to 1000000"),
+        ({"traces_url": "collector:4318"}, "it is no address of HTTP: write it as http://"),
         ({"host": "127.0.0.1:8000"}, "'127.0.0.1:8000' ends in a port"),
         ({"allowed_hosts": "b.example,https://a.example/"}, "'https://a.example/' is no name of"),
         ({"allowed_hosts": "a.example:8000"}, "'a.example:8000' ends in a port"),

@@ -53,9 +53,11 @@ def log_lines(*rooms: str) -> Iterator[str]:
     """Yield the text of every loud line of the log, with an ellipsis for what differs."""
     for node in _nodes(*rooms):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            text = node.args[0]
-            if node.func.attr in LOUD and isinstance(text, ast.Constant):
-                yield re.sub(r"%(\.\d+)?[a-z]", "…", str(text.value))
+            of_failure = node.func.attr == "log_failure"  # which adds the error
+            text = node.args[2 if of_failure else 0]
+            if (of_failure or node.func.attr in LOUD) and isinstance(text, ast.Constant):
+                said = re.sub(r"%(\.\d+)?[a-z]", "…", str(text.value))
+                yield f"{said}: …" if of_failure else said
 
 
 def _nodes(*rooms: str) -> Iterator[ast.AST]:

@@ -111,6 +111,7 @@ class Unruly(torch.nn.Module):
 
 def over(operation, **about) -> Suffix:
     with torch.random.fork_rng():
+        torch.manual_seed(0)
         model = Unruly(operation).double().eval().requires_grad_(False)
     for key, value in about.items():
         setattr(model, key, value)

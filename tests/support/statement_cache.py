@@ -4,15 +4,15 @@ A simulation opens thousands of engines, and would spend most of its time in com
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from unittest.mock import patch
 
-import sqlalchemy
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine.default import DefaultDialect
 
-OPENERS = ("app.database.sessions", "app.database.jobs", "app.database.postgres_connections")
+from app.database import sql_engines
 
 
 @contextmanager
@@ -20,15 +20,13 @@ def statements_compiled_once() -> Iterator[None]:
     """Let every engine that is opened in the block know the statements of those before it."""
     known: dict[str, Any] = {}
 
-    def create(*arguments: Any, **options: Any) -> sqlalchemy.Engine:
-        made = sqlalchemy.create_engine(*arguments, **options)
+    def create(*arguments: Any, **options: Any) -> Engine:
+        made = create_engine(*arguments, **options)
         made.dialect.__class__ = _shared(type(made.dialect))
         made._compiled_cache = known.setdefault(made.dialect.name, made._compiled_cache)
         return made
 
-    with ExitStack() as stack:
-        for module in OPENERS:
-            stack.enter_context(patch(f"{module}.create_engine", create))
+    with patch.object(sql_engines, "create_any", create):
         yield
 
 

@@ -45,6 +45,14 @@ FAULTS = {
     ("joint", 0.0): None,
     ("joint", -0.5): "at least 0",
     ("joint", math.nan): "finite",
+    ("joint", 1e100): None,
+    ("joint", 1e-100): None,
+    ("joint", -math.inf): "at least 0",
+    ("joint", 1.1e100): "of 0, or of a size from 1e-100 to 1e+100",
+    ("discriminant", 0.9e-100): "of 0, or of a size from 1e-100",
+    ("weighted", -1e100): None,
+    ("weighted", -1.1e100): "of 0, or of a size from 1e-100 to 1e+100",
+    ("weighted", 5e-324): "of 0, or of a size from 1e-100",
 }
 
 

@@ -69,6 +69,14 @@ def client(service: Service) -> Iterator[Client]:
 
 
 @pytest.fixture
+def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of the blocking client, which are noted instead of made."""
+    pauses: list[float] = []
+    monkeypatch.setattr("tangent_composer.client.blocking.transport.pause", pauses.append)
+    return pauses
+
+
+@pytest.fixture
 def free_port() -> int:
     """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

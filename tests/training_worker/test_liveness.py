@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+import psycopg
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.database.sessions import transaction
 from app.database.tables import ReaperLease, Worker, now
@@ -11,7 +12,29 @@ from app.store import workers
 from tests.support.workers import until
 from training_worker.liveness import Liveness
 
+CUT = OperationalError("INSERT INTO worker", {}, psycopg.OperationalError("cut"))
 LONG_AGO = now() - timedelta(days=1)
+
+
+@pytest.mark.parametrize(("error", "level"), [(CUT, "WARNING"), (RuntimeError("odd"), "ERROR")])
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_beat_that_an_outage_prevents_is_one_line_and_a_fault_has_its_traceback(
+    store, monkeypatch, caplog, error, level
+):
+    liveness = Liveness(store.settings, store.jobs, "w1")
+
+    def beat(*_) -> None:
+        liveness._stop.set()  # the last one
+        raise error
+
+    monkeypatch.setattr(workers, "beat", beat)
+    try:
+        liveness._run()
+    finally:
+        liveness.engine.dispose()
+    (said,) = [each for each in caplog.records if "worker w1 could not give" in each.message]
+    assert said.levelname == level
+    assert (said.exc_info is None) == ("database_unavailable" in said.message) == (error is CUT)
 
 
 @pytest.mark.parametrize("store", ["postgres"], indirect=True)

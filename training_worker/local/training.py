@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import tangent
+from app.archives.groups import names_of
 from app.errors import DiskFull, Invalid
 from tangent.components.privacy import NO_GROUPS, private_settings
 from tangent.components.without_statistics import write_without_statistics
@@ -115,7 +116,7 @@ def _check(training: LocalTraining) -> None:
     """Refuse settings that cannot be, before anything is read.
 
     Raises:
-        Invalid: `bad_setting`.
+        Invalid: `bad_setting`, `too_many_labels`.
     """
     bounds = {
         "seed": (training.seed, MAX_SEED),
@@ -127,6 +128,11 @@ def _check(training: LocalTraining) -> None:
             raise Invalid("bad_setting", f"{name} is {value}: give a number from 0 to {most}")
     if training.labels and training.privacy is None:
         raise Invalid("bad_setting", "labels are named for a private training: give epsilon too")
+    if len(training.labels) > training.bounds.max_labels:
+        raise Invalid(
+            "too_many_labels",
+            f"{len(training.labels)} labels are named, the most is {training.bounds.max_labels}",
+        )
     for label in training.labels:
         if why := fault(tidy(label)):
             raise Invalid("bad_setting", f"the label {label!a} {why}: name those of the folders")
@@ -216,7 +222,8 @@ def check_groups(entries: Sequence[Entry]) -> None:
         raise BadPrivacy(NO_GROUPS)
     groups: dict[str, str | None] = {}
     for entry in entries:
-        if groups.setdefault(entry.sha256, entry.group) != entry.group:
+        first = groups.setdefault(entry.sha256, entry.group)
+        if first != entry.group or len(names_of(entry.group)) > 1:
             raise BadPrivacy(
                 f"the image {entry.path!r} is in two groups, so a promise about one of them would "
                 "not hold for it: put it into one"

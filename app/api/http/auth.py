@@ -67,7 +67,7 @@ def csrf_token_of(scope: Scope) -> str | None:
 
 
 def one_more(scope: Scope, caller: Caller | None) -> AbstractContextManager[None]:
-    """Count the caller's request among the open ones during the block.
+    """Count the caller's request among the open ones, until the block of what is returned ends.
 
     Raises:
         TooManyRequests: `too_many_at_once`.

@@ -69,6 +69,19 @@ async def batch_parser(request: Request) -> AsyncIterator[Sent]:
         yield Sent(checked(BatchOptions, named(fields), "body"), file.file, code_page)
 
 
+def refuse_split(split: str | None) -> None:
+    """Refuse a split of an archive.
+
+    Raises:
+        RequestValidationError: one is given.
+    """
+    if split is not None:
+        told = "splits are of a dataset: all images of an archive are predicted, so leave it out"
+        raise RequestValidationError(
+            [{"type": "value_error", "loc": ("query", "split"), "msg": told}]
+        )
+
+
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
@@ -106,7 +119,7 @@ def in_two_forms() -> dict[str, Any]:
         "code_page": {
             "type": "string",
             "enum": list(get_args(CodePage)),
-            "description": "of file names that are not in UTF-8",
+            "description": "of file names that are not marked as UTF-8",
         },
         "deterministic": {"type": "boolean", "default": False, "description": DETERMINISTIC},
     }

@@ -9,6 +9,7 @@ bracket, so commas and brackets are counted as they arrive, before anything is p
 """
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import suppress
 from typing import NoReturn
@@ -26,8 +27,8 @@ MAX_KEY_BYTES = 16 * 2**10  # of a body with a key in it, which anybody may send
 FORM_OVERHEAD = 64 * 2**10  # multipart's own lines and the small fields around a file of full size
 MAX_BYTES_IN_MEMORY = 256 * 2**20  # of all bodies that are being read or answered
 ALWAYS_TAKEN = 2**20  # of a body, however many others there are
-ARCHIVES = ("/v1/datasets", "/v1/batch-predictions")  # routes that take one
-TO_DISK = (*ARCHIVES, "/v1/components/import")  # bodies that are spooled
+ARCHIVES = re.compile(r"/v1/(datasets(/[^/]+/images)?|batch-predictions)/?")  # routes of uploads
+IMPORT = re.compile(r"/v1/components/import/?")  # a file, which is spooled as they are
 RETRY_SECONDS = 5
 # For a refused client that sends on: closed on unread bytes, it may lose the answer.
 LINGER_SECONDS = 10.0
@@ -38,14 +39,13 @@ class BodyRefused(Exception):
     """Ends the reading of a body that gets a problem; never leaves app.api.http.edge."""
 
 
-def limit_of(scope: Scope, settings: Settings) -> int:
+def limit_of(scope: Scope, settings: Settings, *, is_json: bool) -> int:
     """Return the most bytes that this request's body may have."""
     if scope["path"] == "/session":
         return min(MAX_KEY_BYTES, settings.max_request_bytes)
-    is_archive = scope["method"] == "POST" and scope["path"].rstrip("/") in ARCHIVES
-    if is_archive and not _is_json(scope):
+    if not is_json and _is_for(scope, ARCHIVES):
         return settings.max_upload_bytes + FORM_OVERHEAD
-    if _is_json(scope) and scope["path"].rstrip("/") != "/v1/predictions":
+    if is_json and scope["path"].rstrip("/") != "/v1/predictions":
         return min(MAX_JSON_BYTES, settings.max_request_bytes)
     return settings.max_request_bytes
 
@@ -76,8 +76,15 @@ def _too_many_bytes(limit: int) -> TooLarge:
 
 
 def _is_json(scope: Scope) -> bool:
-    types = (value for name, value in scope["headers"] if name == b"content-type")
-    return any(b"json" in value.lower().partition(b";")[0] for value in types)
+    for name, value in scope["headers"]:
+        if name == b"content-type" and b"json" in value.lower().partition(b";")[0]:
+            return True
+    return False
+
+
+def _is_for(scope: Scope, routes: re.Pattern[str]) -> bool:
+    """Return whether the body is for one of these routes; a file then, which goes to the disk."""
+    return scope["method"] == "POST" and routes.fullmatch(scope["path"]) is not None
 
 
 def _announced(scope: Scope) -> int:
@@ -148,19 +155,23 @@ def _no_memory() -> NotReady:
 class LimitedBody:
     """A request's body, unpacked and read to at most a piece beyond the limit.
 
-    `refused` has the problem of a body that is not read, or not to its end.
+    `refused` has the problem of a body that is not read, or not to its end; `was_left` says that
+    the client left before its end.
     """
 
     def __init__(
         self, scope: Scope, receive: Receive, settings: Settings, memory: BodyMemory
     ) -> None:
         self._scope, self._receive = scope, receive
-        self._memory = None if scope["path"] in TO_DISK else memory
+        self._is_json = is_json = _is_json(scope)
+        to_disk = not is_json and (_is_for(scope, ARCHIVES) or _is_for(scope, IMPORT))
+        self._memory = None if to_disk else memory
         self._address = str((scope.get("client") or ("",))[0])
         self._held = 0  # bytes of the shared memory
-        self._limit, self._is_json = limit_of(scope, settings), _is_json(scope)
+        self._limit = limit_of(scope, settings, is_json=is_json)
         self._arrived, self._read, self._values, self._ended = 0, 0, 0, False
         self.refused: Problem | None = None
+        self.was_left = False
         announced = _announced(scope)  # of the compressed bytes, where they are
         self._next = self._received
         try:
@@ -191,7 +202,10 @@ class LimitedBody:
 
     async def _received(self) -> Message:
         message = await self._receive()
-        self._ended = message["type"] == "http.request" and not message.get("more_body")
+        if message["type"] == "http.disconnect":
+            self.was_left = not self._ended
+        elif not message.get("more_body"):
+            self._ended = True
         self._arrived += len(message.get("body", b""))
         if self._arrived > self._limit:
             self._refuse(_too_many_bytes(self._limit))

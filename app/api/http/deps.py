@@ -19,7 +19,7 @@ from starlette.datastructures import QueryParams
 from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
-from app.api.http.query_names import unknown
+from app.api.http.query_names import repeated, unknown
 from app.api.http.thread_pools import ThreadPools
 from app.database.audit import Act, name_hash
 from app.database.sessions import Session, transaction
@@ -64,7 +64,8 @@ def check_query(query: bytes, known: tuple[str, ...]) -> None:
         for name, value in given.multi_items()
         if (why := fault(name) or fault(value))
     ]
-    wrong = wrong or unknown(given, known)
+    names = [name for name, _ in given.multi_items()]
+    wrong = wrong or unknown(given, known) or repeated(names, known)
     if wrong:
         raise RequestValidationError(wrong)
 

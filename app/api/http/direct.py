@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.http import deps, problems
 from app.api.http.auth import refusal
 from app.api.http.scopes import ScopedRoute, check, needed_scope
+from app.api.http.sending import has_begun
 from app.errors import Forbidden
 
 
@@ -26,17 +27,11 @@ class DirectRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or the problem that it has."""
         scope["route"], scope["path_params"] = self._route, {}
-        request, begun = Request(scope, receive), False
-
-        async def note_begin(message: Any) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        request = Request(scope, receive)
         try:
-            await self._answer(request, note_begin)
+            await self._answer(request, send)
         except Exception as error:
-            answer = None if begun else await problems.answer_to(request, error)
+            answer = None if has_begun(scope) else await problems.answer_to(request, error)
             if answer is None:
                 raise
             await answer(scope, receive, send)

@@ -4,12 +4,13 @@ import logging
 import re
 from asyncio import CancelledError
 from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from random import getrandbits
 from time import perf_counter
 
 from opentelemetry.trace import Span
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,8 @@ from app.api.http import auth, head, origins, problems, root_path
 from app.api.http.body_limit import BodyMemory, LimitedBody
 from app.api.http.methods import methods_of
 from app.api.http.security_headers import protected
+from app.api.http.sending import STATE, Sending, has_begun
+from app.api.http.thread_pools import CLIENT_HAS_LEFT
 from app.database import outages
 from app.errors import Misdirected, NotReady, Problem
 from app.server.logs import FIELDS, REQUEST_ID, access_log
@@ -130,44 +133,28 @@ class Edge:
         ident = request_id(scope)
         scope.setdefault("state", {})["request_id"] = ident
         REQUEST_ID.set(ident)  # of this task alone, and of the threads that it calls
-        status, started, send = 0, perf_counter(), protected(scope, send)
+        started, sending = perf_counter(), Sending(protected(scope, send), ident, prefix)
+        scope["state"][STATE] = sending
         origin = origins.origin_of(scope)
         shared = origin is not None and origins.allows_origin(origin, self.settings)
-
-        async def with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", ident.encode()))
-                if prefix:
-                    root_path.add_to_location(message, prefix)
-            await send(message)
-
         traced = nullcontext() if self._tracing is None else self._tracing.request(scope["headers"])
         with traced as span, self.metrics.in_progress.track_inprogress():
             try:
-                await (self._shared if shared else self._answered)(scope, receive, with_id)
+                await (self._shared if shared else self._answered)(scope, receive, sending)
             finally:
-                self._note(scope, status, perf_counter() - started, span)
+                self._note(scope, sending.status, perf_counter() - started, span)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or its failure; a page of an allowed origin may read both."""
-        is_begun = False
-
-        async def noted(message: Message) -> None:
-            nonlocal is_begun
-            is_begun = True
-            await send(message)
-
         try:
-            await self._checked(scope, receive, noted)
+            await self._checked(scope, receive, send)
         except CancelledError:  # the service ends, and its grace is over
-            if not is_begun:
+            if not has_begun(scope):
                 await problems.retriable(scope, ending())(scope, receive, send)
             raise
         except Exception as error:
             failure = _failure(scope, error)
-            if is_begun:
+            if has_begun(scope):
                 raise  # half an answer is out: only the closed connection can tell the client
             await failure(scope, receive, send)
 
@@ -188,34 +175,36 @@ class Edge:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with ExitStack() as open_requests:
-            try:
-                scope["state"]["caller"] = caller = await auth.caller_of(scope)
-                open_requests.enter_context(auth.one_more(scope, caller))
-            except Problem as problem:
-                self.metrics.refused_callers.labels(problem.code).inc()
-                await auth.refusal(scope, problem)(scope, receive, send)  # the body is left unread
-                return
+        try:
+            scope["state"]["caller"] = caller = await auth.caller_of(scope)
+            counted = auth.one_more(scope, caller)
+        except Problem as problem:
+            self.metrics.refused_callers.labels(problem.code).inc()
+            await auth.refusal(scope, problem)(scope, receive, send)  # the body is left unread
+            return
+        with counted:
             await self._limited(scope, receive, send)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, begun = LimitedBody(scope, receive, self.settings, self._memory), False
+        body = LimitedBody(scope, receive, self.settings, self._memory)
 
         async def unless_refused(message: Message) -> None:
-            nonlocal begun
-            if body.refused is None:
-                begun = True
+            if body.refused is None and (not body.was_left or has_begun(scope)):
                 await send(message)
 
         if body.refused is None:
             try:
                 await self._route(scope, body.receive, unless_refused)
-            except Exception:
-                if body.refused is None:
+            except Exception as error:
+                if body.refused is None and not isinstance(error, ClientDisconnect):
                     raise
             finally:
                 body.close()
-        if body.refused is not None and not begun:
+        if has_begun(scope):
+            return
+        if body.was_left:
+            await Response(status_code=CLIENT_HAS_LEFT)(scope, receive, send)
+        elif body.refused is not None:
             await body.refuse(body.refused, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -242,5 +231,4 @@ class Edge:
                 access_log.info(said, extra={FIELDS: fields})
             if span is not None:
                 describe(span, fields | {"request_id": scope["state"]["request_id"]})
-        self.metrics.requests.labels(_method(scope), route, str(status)).inc()
-        self.metrics.request_seconds.labels(route).observe(seconds)
+        self.metrics.note_request(_method(scope), route, status, seconds)

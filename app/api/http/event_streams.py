@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.concurrency import run_in_threadpool
 
@@ -24,8 +24,26 @@ class EventStreams:
         """`look` takes the number of the last event seen by component, and returns who has news."""
         self._most, self._look = most, look
         self._open = 0
+        self._is_ending = asyncio.Event()
         self._waiting: dict[asyncio.Future[bool], tuple[str, int]] = {}
         self._poller: asyncio.Task[None] | None = None
+
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether the process ends, and each stream with what it has sent."""
+        return self._is_ending.is_set()
+
+    def end(self) -> None:
+        """End every stream that waits, and those to come; for the thread of the event loop."""
+        self._is_ending.set()
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(True)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until the end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_ending.wait(), seconds)
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
@@ -48,7 +66,12 @@ class EventStreams:
             self._open -= 1
 
     async def has_news(self, component_id: str, seen: int, seconds: float) -> bool:
-        """Wait for news of the component after this event; return False if none came in time."""
+        """Wait for news of the component after this event; return False if none came in time.
+
+        The end is news of all.
+        """
+        if self.is_ending:
+            return True
         future = asyncio.get_running_loop().create_future()
         self._waiting[future] = component_id, seen
         if self._poller is None:

@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.params import File
 from starlette.exceptions import HTTPException
 
+from app.api.http.json_bodies import RepeatedName
 from app.errors import Unsupported
 
 UNREADABLE = (
@@ -27,6 +28,8 @@ def of_body(error: HTTPException) -> str:
     cause = error.__cause__
     if isinstance(cause, RecursionError):
         return "the JSON of the request's body is nested too deeply: no route needs that"
+    if isinstance(cause, RepeatedName):
+        return str(cause)
     if isinstance(cause, ValueError) and "digits" in str(cause):
         return "the JSON of the request's body has a number of too many digits"
     return UNREADABLE

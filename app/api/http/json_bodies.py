@@ -1,14 +1,22 @@
 """JSON in the encodings in which clients send it."""
 
-import codecs
 import json
+from collections import Counter
 from typing import Any
 
-from fastapi import Request
-from python_multipart.multipart import parse_options_header
+from fastapi import HTTPException, Request
 
-# Of these the parameter `charset` may name one. JSON has none by its definition, and is in UTF-8.
-CHARSETS = ("iso8859-", "cp125", "cp932", "shift_jis", "euc_", "gb", "big5", "koi8-")
+from app.api.http import charsets
+
+PATCH = "application/json-patch+json"
+NO_PATCH = (
+    "no route reads a JSON Patch (RFC 6902): send the fields to change, as a merge patch, with "
+    "Content-Type: application/merge-patch+json or application/json"
+)
+
+
+class RepeatedName(ValueError):
+    """An object of a request's JSON has a name twice; the message says which."""
 
 
 class JsonRequest(Request):
@@ -20,17 +28,40 @@ class JsonRequest(Request):
         Raises:
             UnicodeError: it is in no encoding that is known.
             JSONDecodeError: it is not JSON.
+            RepeatedName: an object has a name twice.
+            HTTPException: it is a JSON Patch, which no route reads.
         """
         if not hasattr(self, "_json"):
             content_type = self.headers.get("content-type", "")
-            self._json = json.loads(in_utf8(await self.body(), content_type))
+            if content_type.partition(";")[0].strip().lower() == PATCH:
+                raise HTTPException(415, NO_PATCH)
+            self._json = value_of(in_utf8(await self.body(), content_type))
         return self._json
+
+
+def value_of(text: str | bytes) -> Any:
+    """Return the value of JSON in which no object has a name twice.
+
+    Raises:
+        JSONDecodeError: it is not JSON.
+        RepeatedName: readers differ in which of the values counts.
+    """
+    return json.loads(text, object_pairs_hook=_once_each)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise RepeatedName(f"the JSON has the name {name[:80]!r} twice in one object: give it once")
+    return found
 
 
 def in_utf8(body: bytes, content_type: str = "") -> bytes:
     """Return JSON in UTF-8 without a byte order mark, from any encoding of Unicode.
 
-    What is in none of them is read in the `charset` of its Content-Type.
+    What is in none of them is read in the charset of its Content-Type. JSON has none by its
+    definition, but clients name one.
 
     Raises:
         UnicodeError: it is in no encoding that is known.
@@ -38,17 +69,8 @@ def in_utf8(body: bytes, content_type: str = "") -> bytes:
     try:
         text = body.decode(json.detect_encoding(body), "surrogatepass")
     except UnicodeError:
-        charset = _charset_of(content_type)
-        if charset is None:
+        codec = charsets.codec_of(charsets.named_in(content_type))
+        if codec is None:
             raise
-        text = body.decode(charset)
+        text = body.decode(codec)
     return text.encode("utf-8", "surrogatepass")
-
-
-def _charset_of(content_type: str) -> str | None:
-    name = parse_options_header(content_type)[1].get(b"charset", b"").decode("latin-1")
-    try:
-        charset = codecs.lookup(name).name
-    except (LookupError, ValueError):
-        return None
-    return charset if charset.startswith(CHARSETS) else None

@@ -1,12 +1,12 @@
 """Fields of forms that hold a JSON object."""
 
-import json
 from typing import Any
 
 from fastapi import Form
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
+from app.api.http.json_bodies import RepeatedName, value_of
 from tangent_composer.schemas.texts import faults
 
 MAX_TEXT = 20_000  # characters of a field with JSON
@@ -29,7 +29,9 @@ def object_of(
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = value_of(text)
+    except RepeatedName as repeated:
+        raise _wrong(name, (), str(repeated)) from None
     except (ValueError, RecursionError):
         raise _wrong(name, (), "it is no JSON: send an object in double quotes") from None
     for place, why in faults(value):

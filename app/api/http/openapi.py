@@ -14,7 +14,7 @@ from app.api.http.openapi_examples import add_examples, complete, examples_of, p
 from app.api.http.openapi_names import rename
 from app.api.http.openapi_types import add_types
 from app.api.http.openapi_words import describe
-from app.api.http.scopes import scope_of
+from app.api.http.scopes import ANY, scope_of
 from tangent_composer.schemas.batch_predictions import BatchPredictionIn
 from tangent_composer.schemas.predictions import PredictionIn
 from tangent_composer.schemas.problems import MEDIA_TYPE, ProblemOut
@@ -137,8 +137,11 @@ def _describe_keys(made: dict[str, Any], *, needed: bool) -> None:
             ways = [(SCHEME,), by_cookie, *([] if needed else [()])]
             operation["security"] = [{name: [] for name in way} for way in ways]
             operation["x-required-scope"] = scope
-            operation["description"] += f"\n\nA key needs the scope `{scope}`."
+            told = "Any key may." if scope == ANY else f"A key needs the scope `{scope}`."
+            operation["description"] += f"\n\n{told}"
             for status, text in KEY_ANSWERS.items():
+                if scope == ANY and status == "403":
+                    continue
                 content = {MEDIA_TYPE: answer[MEDIA_TYPE] | examples_of(status)}
                 described = {"description": text.format(scope=scope), "content": content}
                 operation["responses"].setdefault(status, described)

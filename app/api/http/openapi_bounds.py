@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.settings import Settings
 from tangent_composer.schemas.names import MAX_SEED
 from tangent_composer.schemas.texts import Closed
+from tangent_composer.vocabulary import MAX_PRIVATE_LABELS
 
 REFERENCES = "#/components/schemas/{model}"
 NULL = {"type": "null"}
@@ -72,7 +73,11 @@ def _bound(schemas: dict[str, Any], settings: Settings) -> None:
     images = schemas["PredictionIn"]["properties"]["images"]
     images["maxItems"] = settings.max_prediction_images
     schemas["SpaceIn"]["properties"]["labels"]["maxItems"] = settings.max_labels
-    components = schemas["CompositionIn"]["properties"]["components"]
-    for each in components["anyOf"]:
-        if each["type"] == "array":
-            each["maxItems"] = settings.max_components
+    optional = {
+        ("PrivacyIn", "labels"): min(settings.max_labels, MAX_PRIVATE_LABELS),
+        ("CompositionIn", "components"): settings.max_components,
+    }
+    for (model, field), most in optional.items():
+        for each in schemas[model]["properties"][field]["anyOf"]:
+            if each["type"] == "array":
+                each["maxItems"] = most

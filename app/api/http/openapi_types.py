@@ -39,6 +39,10 @@ METRICS: dict[str, dict[str, Any]] = {
     "holdout_accuracy": NUMBER
     | {"description": "share of left-out images answered rightly; null: too few to leave some out"},
     "l2": NUMBER | {"description": "penalty that it was trained with"},
+    "l2_chosen_by": {
+        "type": "string",
+        "description": "way in which l2 was chosen from the data; absent where it was given",
+    },
     "tried_l2": {
         "type": "array",
         "items": {

@@ -216,6 +216,7 @@ OWN = {
     ("Problem", "status"): "status of the answer",
     ("ComponentImportForm", "file"): "a safetensors file, as `GET …/delta` gives it",
     ("ReadinessCheck", "detail"): "what was found",
+    ("ReceiptAlsoHeld", "components"): "number of components with the file of a removed one",
     ("ServerMetadata", "name"): "name of the server",
 }
 
@@ -227,9 +228,10 @@ def describe(made: dict[str, Any]) -> None:
         for name, member in schema.get("properties", {}).items():
             if "description" in member:
                 continue
-            text = OWN.get((schema_name, name)) or MEMBERS.get(name)
+            text = MEMBERS.get(name)
             if schema_name.startswith("Receipt") and schema_name != "ReceiptOut":
                 text = OF_RECEIPTS.get(name, text)
+            text = OWN.get((schema_name, name), text)
             if schema_name == "Limits":
                 text = limits[name].description
             if text is not None:

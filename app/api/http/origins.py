@@ -6,7 +6,7 @@ them from the user's own: the name that the page was reached by (`Host`), and wh
 the names are listed; and what changes something must come from no page, or from one of the service.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -20,14 +20,17 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OWN_SITE = (b"same-origin", b"none")
 PORTS = {"http": 80, "https": 443}
 ANY = "*"
+READ = (b"host", b"content-length", b"transfer-encoding", b"origin", b"sec-fetch-site")
+Given = Mapping[bytes, Sequence[bytes]]
 
 
 def fault(scope: Scope, settings: Settings) -> Problem | None:
     """Return the reason for refusing the request of another site's page, or None."""
-    hosts = _values(scope, b"host")
+    given = _given(scope)
+    hosts = given.get(b"host", ())
     if len(hosts) > 1:
         return Malformed("malformed_request", "the request has two Host headers: send one")
-    if _is_twice_measured(scope):
+    if b"content-length" in given and b"transfer-encoding" in given:
         return Malformed(
             "ambiguous_length",
             "the request has Content-Length and Transfer-Encoding: send one of them",
@@ -39,7 +42,7 @@ def fault(scope: Scope, settings: Settings) -> Problem | None:
             f"this service is not known as {host[:100]!r}: use its own address, or add the name to "
             "TANGENT_ALLOWED_HOSTS",
         )
-    if scope["method"] not in SAFE_METHODS and _is_of_another_site(scope, host, settings):
+    if scope["method"] not in SAFE_METHODS and _is_of_another_site(given, host, settings):
         return Forbidden(
             "cross_site",
             "a web page of another site has sent this request: only the service's own pages may "
@@ -66,12 +69,12 @@ def allows_origin(origin: str, settings: Settings) -> bool:
 
 def origin_of(scope: Scope) -> str | None:
     """Return the origin of the page that makes the request, or None."""
-    values = _values(scope, b"origin")
+    values = [value for name, value in scope["headers"] if name == b"origin"]
     return values[0].decode("latin-1") if len(values) == 1 else None
 
 
-def _is_of_another_site(scope: Scope, host: str | None, settings: Settings) -> bool:
-    origins, sites = _values(scope, b"origin"), _values(scope, b"sec-fetch-site")
+def _is_of_another_site(given: Given, host: str | None, settings: Settings) -> bool:
+    origins, sites = given.get(b"origin", ()), given.get(b"sec-fetch-site", ())
     if len(origins) > 1 or len(sites) > 1:
         return True
     origin = origins[0].decode("latin-1") if origins else None
@@ -107,10 +110,10 @@ def _name_of(host: str) -> str | None:
     return found.hostname.rstrip(".") if found.hostname else None
 
 
-def _is_twice_measured(scope: Scope) -> bool:
-    return bool(_values(scope, b"content-length") and _values(scope, b"transfer-encoding"))
-
-
-def _values(scope: Scope, name: bytes) -> list[bytes]:
-    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-    return [value for key, value in headers if key == name]
+def _given(scope: Scope) -> Given:
+    """Return the values of every header that is looked at here."""
+    given: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        if name in READ:
+            given.setdefault(name, []).append(value)
+    return given

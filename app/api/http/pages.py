@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
-from app.database.keyset import MAX_CURSOR
+from app.database.keyset import MAX_CURSOR, check_id
 from app.database.row_checksums import was_kept
 from app.store.lists import Asked
 from tangent_composer.schemas.pages import Listing
@@ -29,6 +29,15 @@ class Page:
 
     after: str | None
     limit: int
+
+    @property
+    def after_id(self) -> str | None:
+        """Return `after` of a list that is in the order of ids.
+
+        Raises:
+            Invalid: `bad_cursor`.
+        """
+        return check_id(self.after)
 
     def asked(self, order: str) -> Asked:
         """Return the page in this order, with one row more, for the list's query."""

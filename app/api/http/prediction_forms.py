@@ -11,15 +11,18 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import QueryParams, UploadFile
+from starlette.datastructures import FormData, QueryParams, UploadFile
+from starlette.exceptions import HTTPException
 
 from app.api.http.body_limit import MAX_JSON_VALUES, too_many_values, values_in
 from app.api.http.faults_in_words import UNREADABLE
 from app.api.http.json_bodies import in_utf8
+from app.api.http.query_names import LISTS
 from app.api.http.spooling import SpoolingRequest
-from app.errors import Invalid, Malformed, Problem, TooLarge, Unsupported
+from app.errors import Invalid, Malformed, Problem, Unsupported
 from app.images import base64_files
 from app.inference.selection import Call
+from app.operations.prediction_inputs import too_large
 from app.settings import Settings
 from tangent_composer.schemas.predictions import (
     EncodedImage,
@@ -33,9 +36,8 @@ RAW = (
     "application/octet-stream",
 )
 BYTES = ("application/octet-stream", "binary/octet-stream")
-LISTS = ("components", "labels", "return")  # fields that may repeat, or hold a list as text
 OPTIONAL = {field.alias or name for name, field in PredictionQuery.model_fields.items()}
-IS_JSON = re.compile(r"application/([^/]+\+)?json")
+IS_JSON = re.compile(r"application/(?!json-patch\+)([^/]+\+)?json")
 KEPT_QUERIES, KEPT_BYTES = 64, 2048  # of short queries, as the same ones come again
 FEW_BYTES = 64 * 2**10  # of text, parsed without a thread
 Fields = list[tuple[str, str]]
@@ -120,30 +122,48 @@ def check_count(images: Sequence[object], settings: Settings) -> None:
     if not images:
         raise Invalid("no_images", "the request has no image: send at least one as images=<file>")
     if len(images) > most:
-        raise Invalid(
-            "too_many_images",
-            f"the request has {len(images)} images, the most is {most}: "
-            "send them in several requests",
-        )
+        raise _too_many(str(len(images)), most)
+
+
+def _too_many(count: str, most: int) -> Invalid:
+    return Invalid(
+        "too_many_images",
+        f"the request has {count} images, the most is {most}: send them in several requests",
+    )
 
 
 async def _read_form(request: Request, settings: Settings) -> tuple[Fields, list[bytes | Problem]]:
-    """Return the fields of form and query, and the images."""
+    """Return the fields of form and query, and the images.
+
+    Raises:
+        Invalid: `too_many_images`, for more files than are read to count them.
+    """
     most = settings.max_prediction_images
     spooling = SpoolingRequest(request.scope, request.receive)
-    async with spooling.form(max_files=4 * most, max_fields=1000) as form:
-        images: list[bytes | Problem] = []
-        fields = request.query_params.multi_items()
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile) and name == "images":
-                too_large = (value.size or 0) > settings.max_image_bytes
-                images.append(_too_large(settings) if too_large else await value.read())
-            elif isinstance(value, str) and name != "images":
-                fields.append((name, value))
-            else:
-                is_file = isinstance(value, UploadFile)
-                kind = "a file" if is_file else "text, as its part has no filename"
-                raise _wrong(("body", name), f"{name} came as {kind}; files are images=<file> only")
+    try:
+        async with spooling.form(max_files=4 * most, max_fields=1000) as form:
+            fields, images = await _parts(form, settings.max_image_bytes)
+    except HTTPException as error:
+        if getattr(error.__cause__, "message", "").startswith("Too many files"):
+            raise _too_many(f"more than {4 * most}", most) from None
+        raise
+    return request.query_params.multi_items() + fields, images
+
+
+async def _parts(form: FormData, max_bytes: int) -> tuple[Fields, list[bytes | Problem]]:
+    fields: Fields = []
+    images: list[bytes | Problem] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile) and name == "images":
+            size = value.size or 0
+            images.append(too_large(size, max_bytes) if size > max_bytes else await value.read())
+        elif isinstance(value, str) and name != "images":
+            fields.append((name, value))
+        else:
+            kind = (
+                "a file" if isinstance(value, UploadFile) else "text, as its part has no filename"
+            )
+            raise _wrong(("body", name), f"{name} came as {kind}; files are images=<file> only")
     return fields, images
 
 
@@ -180,13 +200,6 @@ def _decoded(image: EncodedImage) -> bytes | Problem:
         return base64_files.decoded(image.b64)
     except Invalid as problem:
         return problem
-
-
-def _too_large(settings: Settings) -> Problem:
-    return TooLarge(
-        "image_too_large",
-        f"the image file is larger than {settings.max_image_bytes} bytes: send a smaller one",
-    )
 
 
 def named(items: Fields) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The names of a route's query parameters; others are refused, as their sender means something."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
@@ -10,6 +11,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 
+LISTS = ("components", "labels", "return")  # of predictions, which may repeat
 IGNORED = ("_",)  # that libraries of browsers add, so that no cache answers
 MAX_UNKNOWN = 20  # that are told, as finding the nearest name takes a while
 
@@ -32,6 +34,20 @@ def unknown(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"type": "unknown_parameter", "loc": ("query", name), "msg": _told(name, known)}
         for name in names
+    ]
+
+
+def repeated(given: Iterable[str], known: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the errors of names that are given more than once, of which all but one would be lost.
+
+    Names in LISTS may repeat where predictions are asked for.
+    """
+    may = {*IGNORED, *(LISTS if "return" in known else ())}
+    often = (name for name, times in Counter(given).items() if times > 1 and name not in may)
+    told = "is given more than once: give it once"
+    return [
+        {"type": "repeated_parameter", "loc": ("query", name), "msg": told}
+        for name in islice(often, MAX_UNKNOWN)
     ]
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 
 from starlette.types import Message, Scope, Send
 
@@ -39,13 +40,15 @@ def protected(scope: Scope, send: Send) -> Send:
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = _with_headers(scope, message.get("headers", []))
+            headers = list(message.get("headers", ()))
+            given = {name.lower(): value for name, value in headers}
+            headers += _added(scope, given)
             message = {**message, "headers": headers}
-            has_own = any(name.lower() == POLICY for name, _ in headers)
-            if _is_page(headers) and not has_own:
-                held.append(message)
-                return
-            headers += [] if has_own else [(POLICY, NOTHING)]
+            if POLICY not in given:
+                if given.get(b"content-type", b"").startswith(b"text/html"):
+                    held.append(message)
+                    return
+                headers.append((POLICY, NOTHING))
         elif held:
             start = held.pop()
             start["headers"].append((POLICY, _policy(message.get("body", b""))))
@@ -55,22 +58,14 @@ def protected(scope: Scope, send: Send) -> Send:
     return sent
 
 
-def _with_headers(scope: Scope, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    headers = list(given)
-    names = {name.lower() for name, _ in headers}
-    headers += [header for header in ALWAYS if header[0] not in names]
-    if b"access-control-allow-origin" not in names:
-        headers.append(OWN_PAGES_ONLY)
-    if scope["path"].startswith(PRIVATE) and b"cache-control" not in names:
-        headers.append((b"cache-control", b"no-store"))
-    return headers
-
-
-def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(
-        name.lower() == b"content-type" and value.startswith(b"text/html")
-        for name, value in headers
-    )
+def _added(scope: Scope, given: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the headers that an answer with the given ones lacks, besides the policy."""
+    added = [header for header in ALWAYS if header[0] not in given]
+    if b"access-control-allow-origin" not in given:
+        added.append(OWN_PAGES_ONLY)
+    if b"cache-control" not in given and scope["path"].startswith(PRIVATE):
+        added.append((b"cache-control", b"no-store"))
+    return added
 
 
 def _policy(page: bytes) -> bytes:

@@ -3,13 +3,13 @@
 Event ids are the ids of the rows, so `Last-Event-ID` and `?after=` mean the same. The stream ends
 with the event that ends the training; a comment every 15 s keeps proxies from closing a quiet one.
 A stream stays open while the database is away: browsers come back after a cut, but not after a 503.
+At the service's end it ends in good order, with whatever it has sent, and browsers come back.
 """
 
 import json
 import logging
 from collections.abc import AsyncIterator
 
-import anyio
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
@@ -58,7 +58,7 @@ def stream(
 async def _frames(
     parts: Parts, streams: EventStreams, component_id: str, after: int
 ) -> AsyncIterator[bytes]:
-    while True:
+    while not streams.is_ending:
         try:
             found = await run_in_threadpool(events_after, parts, component_id, after, BATCH)
         except Gone as gone:
@@ -72,7 +72,7 @@ async def _frames(
                 raise
             log.warning("events of %s: %s: %s", component_id, outage.code, error)
             yield format_sse_event(comment=outage.code)
-            await anyio.sleep(OUTAGE_SECONDS)
+            await streams.pause(OUTAGE_SECONDS)
             continue
         for event in found.events:
             after = event.id

@@ -19,8 +19,9 @@ from fastapi.dependencies.models import Dependant
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import MultiPartException, MultiPartParser, MultipartPart
 
+from app.api.http import charsets
 from app.api.http.json_bodies import JsonRequest
 from app.api.http.scopes import ScopedRoute
 from app.archives.uploads import report_full_disk
@@ -35,7 +36,7 @@ PLAIN = (b"", b"binary", b"7bit", b"8bit", b"identity")
 
 
 class _Parser(MultiPartParser):
-    """Starlette's parser, with another folder for the files."""
+    """Starlette's parser, with another folder for the files, and texts that are not guessed."""
 
     def __init__(self, *given: Any, folder: Path, **limits: Any) -> None:
         super().__init__(*given, **limits)
@@ -60,11 +61,34 @@ class _Parser(MultiPartParser):
                     f" {value.decode('latin-1')[:80]}: send its bytes as they are"
                 )
 
+    def on_part_end(self) -> None:
+        part = self._current_part
+        if part.file is not None:
+            super().on_part_end()
+        else:  # Starlette takes what it cannot decode for Latin-1
+            self.items.append((part.field_name, self._text(part)))
+
+    def _text(self, part: MultipartPart) -> str:
+        types: list[str | bytes] = [
+            *(value for name, value in part.item_headers if name == b"content-type"),
+            self.headers["Content-Type"],
+        ]
+        charset = next(filter(None, map(charsets.named_in, types)), "utf-8")
+        try:
+            return part.data.decode(charsets.codec_of(charset) or "")
+        except (LookupError, ValueError):
+            raise MultiPartException(
+                f"the field {part.field_name[:80]!r} is not in {charset[:80]}: send it in UTF-8"
+            ) from None
+
     def on_end(self) -> None:
         self._ended = True
 
     async def parse(self) -> FormData:
         """Return the form; refuse one that was cut off, as its last part is missing."""
+        charset = charsets.named_in(self.headers["Content-Type"])
+        if charset and charsets.codec_of(charset) is None:  # names of fields would be read in it
+            raise MultiPartException(f"it is in {charset[:80]}, which is not read: send UTF-8")
         form = await super().parse()
         if not self._ended:
             for file in self._files_to_close_on_error:  # also that of the part without an end

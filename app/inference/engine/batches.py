@@ -3,7 +3,8 @@
 One thread runs all batches of a device, so that torch has one pool of threads and no request waits
 for the interpreter's lock between two operations of another's. It takes what waits for one space,
 an even share of each request, and turns to the next space. A request with many images thus takes
-part in many batches, and holds up nobody.
+part in many batches, and holds up nobody: between two of its batches, those that it can share none
+with have theirs.
 """
 
 from collections import OrderedDict, deque
@@ -155,6 +156,7 @@ class Batches:
                 if batch:
                     self._is_computing = True
                     return batch
+                self._changed.notify_all()  # a turn may have waited for what nobody wants any more
 
     @property
     def _is_free(self) -> bool:
@@ -171,7 +173,10 @@ class Batches:
         return waiting >= self._size(queue[0])
 
     def _taken(self, space: int, queue: deque[Order]) -> Batch:
-        """Take a batch out of the queue; the space's next one comes after those of other spaces."""
+        """Take a batch out of the queue; what is left of its orders is behind those of others.
+
+        The space's next batch comes after those of other spaces.
+        """
         self._drop_unwanted(queue)
         batch: Batch = []
         if queue:
@@ -180,10 +185,8 @@ class Batches:
             parts = {order: order.take(max(1, size // len(orders))) for order in orders}
             for order in orders:
                 parts[order] += order.take(size - sum(map(len, parts.values())))
-                if order.taken == len(order.images):
-                    queue.remove(order)
-            if orders[0].company == "alone" and orders[0] in queue:
-                queue.rotate(-1)  # the others are next
+                queue.remove(order)
+            queue.extend(order for order in orders if order.taken < len(order.images))
             batch = list(parts.items())
         if queue:
             self._queues.move_to_end(space)

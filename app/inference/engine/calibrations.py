@@ -117,9 +117,10 @@ class Calibrations:
                 del self._kept[model]
 
     def holds(self, shas: Collection[str]) -> bool:
-        """Return whether a calibration with one of these components is in memory."""
+        """Return whether one that is or will be kept has one of these components in it."""
         with self._lock:
-            return any(_hashes(model) & set(shas) for model in self._kept)
+            kept = any(_hashes(model) & set(shas) for model in self._kept)
+            return kept or self._makings.have(shas)
 
     def clear(self) -> None:
         """Drop everything."""

@@ -1,7 +1,7 @@
 """Composed deltas: made once from their components' files, and kept within a number of bytes.
 
-All who need one delta at the same time wait for one composition of it; nobody else waits. A delta
-that a deletion overtakes while it is composed is not kept.
+All who need one delta at the same time wait for one composition of it; nobody else waits, and no
+deletion does. A delta that a deletion overtakes while it is composed is not kept.
 """
 
 from collections import OrderedDict
@@ -92,27 +92,27 @@ class ComposedDeltas:
         files have to be there still.
         """
         gone = set(shas)
-        with self._composing, self._lock:
+        with self._lock:
             self._makings.overtake(gone)
-            self._incremental.forget(gone)
             found = [key for key in self._deltas if gone & _shas(key)]
             self._drop(found)
+        self._incremental.forget(gone)
         return bool(found)
 
     def holds(self, shas: Collection[str]) -> bool:
-        """Return whether anything in memory has one of these components in it."""
+        """Return whether anything that is or will be kept has one of these components in it."""
         gone = set(shas)
-        with self._composing, self._lock:
-            found = any(gone & _shas(key) for key in self._deltas)
-            return found or self._incremental.holds(gone)
+        with self._lock:
+            found = any(gone & _shas(key) for key in self._deltas) or self._makings.have(gone)
+        return found or self._incremental.holds(gone)
 
     def clear(self) -> bool:
         """Drop everything; return whether there was any delta."""
-        with self._composing, self._lock:
+        with self._lock:
             self._makings.overtake_all()
-            self._incremental.clear()
             found = list(self._deltas)
             self._drop(found)
+        self._incremental.clear()
         return bool(found)
 
     def _drop(self, keys: list[Key]) -> None:

@@ -258,9 +258,8 @@ class Engine(Memory, Calculations, ComponentChanges, LeavingOut):
         Raises as `compose`.
         """
         space, parts = self.opened(key), [self._loaded.get(source) for source in sources]
-        with self.batches.turn:
-            base, moved = logits_by_component(space, inputs_of(space, pixels), parts, labels)
-        return effects_of(base, moved)
+        images, turn = inputs_of(space, pixels), self.batches.turn
+        return effects_of(*logits_by_component(space, images, parts, labels, turn))
 
     def answer_hash(self, model: Model, *, from_files: bool = False) -> dict[str, Any]:
         """Return the hash of the model's answer to the hash images, and what it depends on.

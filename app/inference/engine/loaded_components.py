@@ -68,9 +68,10 @@ class LoadedComponents:
                 del self._loaded[source]
 
     def holds(self, shas: Collection[str]) -> bool:
-        """Return whether one of these components is in memory."""
+        """Return whether one of these components is or will be kept."""
         with self._lock:
-            return any(source.sha256 in shas for source in self._loaded)
+            kept = any(source.sha256 in shas for source in self._loaded)
+            return kept or self._makings.have(shas)
 
     def clear(self) -> None:
         """Drop all components."""

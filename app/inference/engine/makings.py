@@ -35,6 +35,11 @@ class Makings:
             if making.shas & gone:
                 making.is_overtaken = True
 
+    def have(self, shas: Collection[str]) -> bool:
+        """Return whether one that is to be kept has one of these components in it."""
+        gone = frozenset(shas)
+        return any(making.shas & gone and not making.is_overtaken for making in self._under_way)
+
     def overtake_all(self) -> None:
         """Overtake everything that has begun."""
         for making in self._under_way:

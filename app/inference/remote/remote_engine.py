@@ -33,10 +33,11 @@ from app.inference.remote.connection import Connection, lost
 from app.inference.remote.engine_process import NO_ENGINE, EngineProcess
 from app.inference.remote.remote_calculations import RemoteCalculations
 from app.inference.remote.wire import error_of
+from app.inference.waiting_times import bounded
 from app.settings import Settings
 
 ANSWER_SECONDS = 120.0  # for an answer, with its waiting
-WORK_SECONDS = 900.0  # for any other call: a space may be downloaded first
+WORK_SECONDS = 900.0  # for any other call, unless its caller waits less
 FORGET_SECONDS = 5.0
 METRICS_SECONDS = 1.0
 FIRST_SECONDS = 60.0  # for the first connection, to a process that can answer
@@ -101,7 +102,7 @@ class RemoteEngine(RemoteCalculations):
         return connection.call(name, given, named)
 
     def _ask(self, name: str, *given: Any, within: float = WORK_SECONDS, **named: Any) -> Any:
-        answer = self._call(name, *given, **named)
+        answer, within = self._call(name, *given, **named), bounded(within)
         try:
             return answer.result(within)
         except Late:
@@ -273,7 +274,7 @@ class RemoteEngine(RemoteCalculations):
     def respect(self, epoch: int) -> None:
         """As `Engine.respect`; asks nothing if this epoch is the last one that was told."""
         if not self.respects(epoch):
-            self._ask("respect", epoch)
+            self._ask("respect", epoch, within=ANSWER_SECONDS)
             self._respected = epoch
 
     def canary(self, key: SpaceKey) -> None:

@@ -4,7 +4,7 @@
 
 It writes one line of JSON to its standard output once it can answer, or the reason why it cannot.
 One thread has the socket. An answer whose model is in memory waits for its batch and no thread
-waits with it; other calls each take a thread of a pool.
+waits with it; other calls each take a thread of those of their kind.
 """
 
 import json
@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -32,26 +33,22 @@ from app.server.logs import set_up_logs
 from app.settings import Settings
 
 POLL_MILLISECONDS = 500  # between two looks at whether the parent lives
-THREADS = 8
-CALLS = frozenset(
-    (
-        *(
-            "accept",
-            "answer_hash",
-            "attribution",
-            "calibrate",
-            "calibrate_again",
-            "canary",
-            "change",
-            "compose",
-        ),
-        *("effects", "fit_temperature", "named_temperature", "readouts"),
-        *("environment", "examine", "fit_weights", "forget", "forget_what_came_back"),
-        *("hash_environment", "measure", "metrics_text"),
-        *("merges_needing_images", "open", "plan_merge", "probe", "respect"),
-        *("scores_without", "write_card"),
-    )
-)
+THREADS = 8  # of each kind of call
+# Calls by their kinds. One kind waits for no other's threads: a deletion ends an engine that does
+# not forget in seconds, and attributions take many of them.
+KINDS = {
+    "forgetting": ("forget", "forget_what_came_back", "respect"),
+    "looking": ("environment", "metrics_text", "named_temperature"),
+    "checking": ("canary",),
+    "answering": ("compose",),  # and runs of models that are not in memory
+    "working": (
+        *("accept", "answer_hash", "attribution", "calibrate", "calibrate_again", "change"),
+        *("effects", "examine", "fit_temperature", "fit_weights", "hash_environment", "measure"),
+        *("merges_needing_images", "open", "plan_merge", "probe", "readouts", "scores_without"),
+        "write_card",
+    ),
+}
+KIND_OF = {call: kind for kind, calls in KINDS.items() for call in calls}
 
 Call = tuple[bytes, bytes]  # its process's connection, and its number there
 
@@ -63,7 +60,9 @@ class Server:
 
     def __init__(self, engine: Engine, address: str) -> None:
         self._engine = engine
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine-call")
+        self._threads = {
+            kind: ThreadPoolExecutor(THREADS, thread_name_prefix=f"engine-{kind}") for kind in KINDS
+        }
         self._socket: Any = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.set_hwm(0)  # the queue of images has a bound, and answers must not be lost
@@ -111,8 +110,8 @@ class Server:
                 self._run(call, given, named, answer)
             elif name == "about":
                 answer({"device": self._engine.device_name, "pid": os.getpid()})
-            elif name in CALLS:
-                self._threads.submit(self._call, name, given, named, answer)
+            elif name in KIND_OF:
+                self._submit(KIND_OF[name], call, partial(self._call, name, given, named, answer))
             else:
                 raise ValueError(f"the engine has no call {name!r}")
         except BaseException as error:
@@ -147,7 +146,18 @@ class Server:
         if self._engine.begins_at_once(given[0]):
             begin()
         else:
-            self._threads.submit(begin)
+            self._submit("answering", call, begin)
+
+    def _submit(self, kind: str, call: Call, work: Callable[[], None]) -> None:
+        """Do the call's work in a thread of its kind, if somebody still waits for it then."""
+
+        def work_if_wanted() -> None:
+            with self._lock:
+                is_wanted = call in self._open
+            if is_wanted:
+                work()
+
+        self._threads[kind].submit(work_if_wanted)
 
     def _call(
         self, name: str, given: list[Any], named: dict[str, Any], answer: Callable[..., None]

@@ -17,7 +17,7 @@ const SUBJECTS = {
 const OUTCOMES = {
   down_dated: "the share of what was deleted was subtracted at once; its file is, to the last byte, what a training without it gives",
   relabelled: "it has the new labels at once; its file is, to the last byte, what a training with them gives",
-  updated: "it has the new images at once; its file is, to the last byte, what a training with them gives",
+  updated: "it has the images that came, or are held back no more, at once; its file is, to the last byte, what a training with them gives",
   retraining: "its file is gone, and it takes no part in answers until it is trained again without what was deleted",
   queued: "its training had not begun, and begins with the images as they are now",
   unaffected: "it was trained without what was changed, and stays as it is",

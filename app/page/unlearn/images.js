@@ -71,7 +71,7 @@ function GroupPreview({ group: { dataset, images }, others, onProblem }) {
     </section>`;
 }
 
-const ORDER = ["removed", "retraining", "down_dated", "queued", "unaffected"]; // the first of several holds
+const ORDER = ["removed", "retraining", "updated", "down_dated", "queued", "unaffected"]; // the first of several holds
 
 /** Return what the deletion of these images together would change. @param {string} dataset @param {string[]} images @param {AbortSignal} signal */
 async function previewOf(dataset, images, signal) {

@@ -65,6 +65,7 @@ function Holders({ datasets }) {
 const EFFECTS = {
   removed: "is removed, with its file",
   down_dated: "stays: the share of what goes is subtracted at once, to the last bit",
+  updated: "stays: images with the same bytes are held back no more, and their share is added at once, to the last bit",
   retraining: "takes no part in answers until it is trained again without what goes",
   queued: "has not been trained yet, and will be trained without what goes",
   unaffected: "was trained without what goes, and stays as it is",

@@ -1,6 +1,5 @@
 """From parents to a new component: checked, put in order, merged by the method's formula."""
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangent.components.component import Component
+from tangent.components.component import MAX_IMAGES, Component
 from tangent.components.lineage import Derivation
+from tangent.composition.exact_sum import is_too_large
 from tangent.composition.merging.merge_method import MergeInputs, MergeMethod, Parent
 from tangent.composition.merging.methods import merge_method
 from tangent.composition.merging.task_vectors import HEAD, directions_type
@@ -59,8 +59,19 @@ def derive(
     if not torch.isfinite(merged).all():
         raise NonFinite(f"the result of {name} holds NaN or Inf: lower the weights or the scale")
     component = _component(inputs, merged, name, settings)
+    _check_size(component, name)
     told = {"seconds": round(time.monotonic() - started, 3)}
     return TrainingResult(component, metrics | told | told_of(reason))
+
+
+def _check_size(component: Component, name: str) -> None:
+    """Refuse a result that is too large to be composed with others."""
+    for tensor in (component.head, *component.backbone.values()):
+        if is_too_large(tensor):
+            raise NonFinite(
+                f"the result of {name} has numbers up to {float(tensor.abs().max()):.3g}, which "
+                "could not be composed with others: lower the weights or the scale"
+            )
 
 
 def _in_order(parents: Sequence[Parent]) -> tuple[list[Parent], list[str]]:
@@ -77,8 +88,6 @@ def _check(
         raise BadDerivation("a derivation needs at least one parent")
     for at, parent in enumerate(parents):
         space.check(parent.component)
-        if parent.weight is not None and not math.isfinite(parent.weight):
-            raise BadDerivation(f"the weight of parent {at} is not a finite number")
         if parent.source is None and _lacks_images(parent.component, method):
             raise BadDerivation(
                 f"operator {method.name} measures on each parent's own images, and those of parent "
@@ -103,6 +112,8 @@ def _component(
     components, shas, space = inputs.components, inputs.shas, inputs.space
     blocks, kind = inputs.layout.split(merged), directions_type(components)
     counts = sum((Counter(parent.labels) for parent in components), Counter[str]())
+    if any(count >= MAX_IMAGES for count in counts.values()):
+        raise BadDerivation("the parents claim more images of a label than can be counted: 2^53")
     ancestors = {sha for parent in components if parent.derived for sha in parent.derived.ancestors}
     weights = (parent.weight for parent in inputs.parents)
     return Component(

@@ -15,7 +15,7 @@ from tangent.errors import BadDerivation, BadParameter
 from tangent.spaces.space import Space
 from tangent.training.augmentation import Source
 from tangent.training.fit import Progress
-from tangent.vocabulary import LINEAR
+from tangent.vocabulary import LINEAR, size_fault
 
 Settings = dict[str, Any]  # parameters by name
 Merged = tuple[Tensor, dict[str, Any]]  # the merged vector (P,), and what was measured on the way
@@ -146,7 +146,13 @@ class MergeMethod:
             weight is not None and weight <= 0 for weight in given
         ):
             raise BadDerivation(f"operator {self.name} needs weights above 0")
-        return [1.0 if weight is None else float(weight) for weight in given]
+        weights = [1.0 if weight is None else float(weight) for weight in given]
+        for weight in weights:
+            if fault := size_fault(weight):
+                raise BadDerivation(
+                    f"a parent has weight {weight!r}, but operator {self.name} {fault}"
+                )
+        return weights
 
     def _checked(self, key: str, value: Any) -> Any:
         if key in self.choices:

@@ -11,6 +11,7 @@ from tangent_composer.client.asynchronous.transport import parsed
 from tangent_composer.client.downloads import Download
 from tangent_composer.client.forms import form_of
 from tangent_composer.client.idempotency import random_key
+from tangent_composer.client.paths import local, segment
 from tangent_composer.client.progress import Shown, shown
 from tangent_composer.client.selection import Chosen, selection
 from tangent_composer.client.waiting import async_call
@@ -97,9 +98,9 @@ class AsyncBatchPredictions(AsyncPasses[AsyncBatchPrediction]):
 
     async def results(self, batch_prediction_id: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the line of each image, in the order of the dataset or the archive."""
-        path = f"{self.PATH}/{batch_prediction_id}/results"
+        path = f"{self.PATH}/{segment(batch_prediction_id)}/results"
         async with self._transport.streamed(path, format="jsonl") as answer:
-            async for line in answer.aiter_lines():
+            async for line in answer.lines():
                 yield json.loads(line)
 
     async def save(
@@ -112,10 +113,10 @@ class AsyncBatchPredictions(AsyncPasses[AsyncBatchPrediction]):
         Raises:
             UnexpectedAnswer: the file that came is not the one that the service has.
         """
-        target = Path(path)
+        target = local(path)
         kind = format_ or ("csv" if target.suffix.lower() == ".csv" else "jsonl")
-        source = f"{self.PATH}/{batch_prediction_id}/results"
+        source = f"{self.PATH}/{segment(batch_prediction_id)}/results"
         async with self._transport.streamed(source, format=kind) as answer:
             with Download(target, answer.headers.get("etag")) as file:
-                async for data in answer.aiter_bytes():
+                async for data in answer.pieces():
                     await async_call(file.write, data)

@@ -42,8 +42,9 @@ class AsyncClient:
 
     url: else TANGENT_URL, else the address of `tangent login`, else http://127.0.0.1:8000. api_key:
     else TANGENT_API_KEY, else the key of `tangent login` for this address; "" sends none. timeout:
-    seconds without a byte. progress: whether long work shows how far it is; a function is called
-    with each step.
+    seconds without a byte. retries: how often a request is sent again; a service that asks for a
+    pause of more than 60 seconds is not asked again. progress: whether long work shows how far it
+    is; a function is called with each step.
     """
 
     def __init__(
@@ -116,10 +117,10 @@ class AsyncClient:
         deterministic: bool = False,
         progress: Shown | None = None,
     ) -> Predictions:
-        """Return the answers to images: paths, bytes, Pillow images, arrays, folders, or a list.
+        """Return the answers to images: files, bytes, Pillow images, arrays, folders, or a list.
 
-        One model answers all, in as many requests as the service's limits need. directions: for
-        `Predictions.reweight`. calibration_dataset: id of the one that fits the temperature.
+        Open files are read from where they stand. One model answers all, in as many requests as the
+        limits need. directions: for `reweight`. calibration_dataset: its id; fits the temperature.
 
         Raises:
             Failed: the model kept changing between the requests.

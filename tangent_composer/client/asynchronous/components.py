@@ -4,17 +4,16 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from pydantic import PrivateAttr
 
 from tangent_composer.client.archives import as_text
 from tangent_composer.client.asynchronous.transport import AsyncTransport
-from tangent_composer.client.errors import BadInput, Conflict, Failed, NotFinished
+from tangent_composer.client.errors import BadInput, Conflict, Failed
+from tangent_composer.client.paths import local, segment
 from tangent_composer.client.progress import Shown, Step, shown
-from tangent_composer.client.waiting import async_pause, intervals
+from tangent_composer.client.waiting import Deadline, async_pause, intervals
 from tangent_composer.schemas.components import (
     ComponentOut,
     EventOut,
@@ -123,7 +122,7 @@ class AsyncComponents:
         metrics: as its trainer has measured them; shown as the party's own. The same file with the
         same fields is imported once, however often this is called.
         """
-        file = Path(path)
+        file = local(path)
         try:
             data = file.read_bytes()
         except OSError as error:
@@ -145,7 +144,7 @@ class AsyncComponents:
 
     async def get(self, component_id: str) -> AsyncComponent:
         """Return a component."""
-        path = f"/v1/components/{component_id}"
+        path = f"/v1/components/{segment(component_id)}"
         return self._bound(await self._transport.get(path, AsyncComponent))
 
     async def each(self, **filters: Any) -> AsyncIterator[AsyncComponent]:
@@ -162,36 +161,34 @@ class AsyncComponents:
             Failed: its training failed or was cancelled.
             NotFinished: it is not ready after `timeout` seconds.
         """
-        began, pauses = monotonic(), intervals()
+        end, pauses = Deadline(f"component {component_id}", timeout), intervals()
+        path = f"/v1/components/{segment(component_id)}"
         how = self._progress if progress is None else progress
         with shown(how, f"training {component_id}") as report:
             while True:
-                component = await self.get(component_id)
+                component = await self._transport.get(path, AsyncComponent, until=end)
                 report(_step(component))
                 if component.status == "ready":
-                    return component
+                    return self._bound(component)
                 if component.status in ENDED:
                     raise _failure(component)
-                if timeout is not None and monotonic() - began >= timeout:
-                    raise NotFinished(
-                        "not_finished",
-                        f"component {component_id} is {component.status} after {timeout:g} s",
-                    )
-                await async_pause(next(pauses))
+                if not (left := end.left()):
+                    raise end.unfinished(component.status)
+                await async_pause(min(next(pauses), left))
 
     def events(self, component_id: str, after: int = 0) -> AsyncIterator[EventOut]:
         """Yield the events in the component's life so far, after the one of this number."""
         return self._events(component_id, after)
 
     async def _events(self, component_id: str, after: int) -> AsyncIterator[EventOut]:
-        path = f"/v1/components/{component_id}/events"
+        path = f"/v1/components/{segment(component_id)}/events"
         async for event in self._transport.each(path, EventOut):
             if event.id > after:
                 yield event
 
     async def cancel(self, component_id: str) -> AsyncComponent:
         """Cancel the training of a component."""
-        path = f"/v1/components/{component_id}/cancel"
+        path = f"/v1/components/{segment(component_id)}/cancel"
         try:
             return self._bound(await self._transport.post(path, AsyncComponent))
         except Conflict as error:
@@ -204,24 +201,26 @@ class AsyncComponents:
 
     async def delta(self, component_id: str, *, statistics: bool = True) -> bytes:
         """Return the component's safetensors file."""
-        path = f"/v1/components/{component_id}/delta"
+        path = f"/v1/components/{segment(component_id)}/delta"
         params = {} if statistics else {"statistics": "false"}
         return (await self._transport.send("GET", path, params=params)).content
 
     async def signature(self, component_id: str) -> SignatureOut:
         """Return the signature of the component's file."""
-        return await self._transport.get(f"/v1/components/{component_id}/signature", SignatureOut)
+        return await self._transport.get(
+            f"/v1/components/{segment(component_id)}/signature", SignatureOut
+        )
 
     async def preview(
         self, component_id: str, *, dataset_id: str | None = None, split: str | None = None
     ) -> PreviewOut:
         """Return what deleting the component would change, on a dataset if one is given."""
-        path = f"/v1/components/{component_id}/deletion-preview"
+        path = f"/v1/components/{segment(component_id)}/deletion-preview"
         return await self._transport.get(path, PreviewOut, dataset_id=dataset_id, split=split)
 
     async def unlearn(self, component_id: str) -> ReceiptOut:
         """Delete a component, so that every answer is as if it had never been trained."""
-        return await self._transport.unlearn(f"/v1/components/{component_id}")
+        return await self._transport.unlearn(f"/v1/components/{segment(component_id)}")
 
     def _bound(self, component: AsyncComponent) -> AsyncComponent:
         component._components = self

@@ -5,6 +5,7 @@ from typing import Any
 
 from tangent_composer.client.asynchronous.passes import AsyncPass, AsyncPasses
 from tangent_composer.client.comparison import Comparison
+from tangent_composer.client.paths import segment
 from tangent_composer.client.progress import Shown
 from tangent_composer.client.selection import Chosen, selection
 from tangent_composer.schemas.evaluations import AnsweredImageOut, EvaluationOut
@@ -56,7 +57,7 @@ class AsyncEvaluations(AsyncPasses[AsyncEvaluation]):
 
     def images(self, evaluation_id: str, **filters: Any) -> AsyncIterator[AnsweredImageOut]:
         """Yield the images with their answers, filtered by wrong, label, answered, compared_to."""
-        path = f"{self.PATH}/{evaluation_id}/images"
+        path = f"{self.PATH}/{segment(evaluation_id)}/images"
         return self._transport.each(path, AnsweredImageOut, **filters)
 
     async def compare(self, before: str | EvaluationOut, after: str | EvaluationOut) -> Comparison:

@@ -1,15 +1,15 @@
 """Passes of many images through a selection, as jobs: evaluations and batch predictions."""
 
 from collections.abc import AsyncIterator
-from time import monotonic
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, PrivateAttr
 
 from tangent_composer.client.asynchronous.transport import AsyncTransport
-from tangent_composer.client.errors import Conflict, Failed, NotFinished
+from tangent_composer.client.errors import Conflict, Failed
+from tangent_composer.client.paths import segment
 from tangent_composer.client.progress import Shown, Step, shown
-from tangent_composer.client.waiting import async_pause, intervals
+from tangent_composer.client.waiting import Deadline, async_pause, intervals
 from tangent_composer.schemas.passes import PassError, PassProgress
 
 GOING_ON = ("queued", "running")
@@ -46,7 +46,7 @@ class AsyncPasses(Generic[Item]):
 
     async def get(self, id_: str) -> Item:
         """Return a job."""
-        return self._bound(await self._transport.get(f"{self.PATH}/{id_}", self._model))
+        return self._bound(await self._transport.get(f"{self.PATH}/{segment(id_)}", self._model))
 
     async def each(self, **filters: Any) -> AsyncIterator[Item]:
         """Yield the jobs, filtered by space, status, dataset_id or component_id."""
@@ -62,28 +62,26 @@ class AsyncPasses(Generic[Item]):
             Failed: it failed, was cancelled, or a part of it was deleted.
             NotFinished: it is not ready after `timeout` seconds.
         """
-        began, pauses = monotonic(), intervals()
+        end, pauses = Deadline(f"{self.NOUN} {id_}", timeout), intervals()
+        path = f"{self.PATH}/{segment(id_)}"
         how = self._progress if progress is None else progress
         with shown(how, f"{self.ACTIVITY} {id_}") as report:
             while True:
-                item = await self.get(id_)
+                item = self._bound(await self._transport.get(path, self._model, until=end))
                 found: PassOut = item  # type: ignore[assignment]
                 report(Step(found.progress.done, found.progress.total, found.status))
                 if found.status == "ready":
                     return item
                 if found.status not in GOING_ON:
                     raise self._failure(found)
-                if timeout is not None and monotonic() - began >= timeout:
-                    raise NotFinished(
-                        "not_finished",
-                        f"{self.NOUN} {id_} is {found.status} after {timeout:g} s",
-                    )
-                await async_pause(next(pauses))
+                if not (left := end.left()):
+                    raise end.unfinished(found.status)
+                await async_pause(min(next(pauses), left))
 
     async def cancel(self, id_: str) -> Item:
         """Cancel a job."""
         try:
-            path = f"{self.PATH}/{id_}/cancel"
+            path = f"{self.PATH}/{segment(id_)}/cancel"
             return self._bound(await self._transport.post(path, self._model))
         except Conflict as error:
             if not error.may_be_done:
@@ -95,7 +93,7 @@ class AsyncPasses(Generic[Item]):
 
     async def delete(self, id_: str) -> None:
         """Delete a job with its results."""
-        await self._transport.delete(f"{self.PATH}/{id_}")
+        await self._transport.delete(f"{self.PATH}/{segment(id_)}")
 
     def _bound(self, item: Item) -> Item:
         item._jobs = self

@@ -1,14 +1,16 @@
 """Spaces: the backbones around which components are trained."""
 
-import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tangent_composer.client.asynchronous.transport import AsyncTransport
-from tangent_composer.client.errors import BadInput, UnexpectedAnswer
-from tangent_composer.schemas.receipts import ReceiptOut
+from tangent_composer.client.downloads import Download
+from tangent_composer.client.errors import Forbidden, NotFound
+from tangent_composer.client.paths import local, segment
+from tangent_composer.client.waiting import async_call
+from tangent_composer.schemas.receipts import HeadOut, ReceiptOut
 from tangent_composer.schemas.spaces import SpaceOut
 from tangent_composer.vocabulary import Rule
 
@@ -42,7 +44,7 @@ class AsyncSpaces:
 
     async def get(self, name: str = "default") -> SpaceOut:
         """Return a space."""
-        return await self._transport.get(f"/v1/spaces/{name}", SpaceOut)
+        return await self._transport.get(f"/v1/spaces/{segment(name)}", SpaceOut)
 
     async def card(self, name: str, path: str | os.PathLike[str]) -> Path:
         """Write the card of a space, by which components are trained elsewhere; return the file.
@@ -53,30 +55,40 @@ class AsyncSpaces:
             UnexpectedAnswer: what has come is not what the service named.
             BadInput: the file cannot be written.
         """
-        file = Path(path)
-        partial, digest = file.with_name(f"{file.name}.partial"), hashlib.sha256()
-        try:
-            with partial.open("wb") as written:
-                async with self._transport.streamed(f"/v1/spaces/{name}/card") as answer:
-                    async for piece in answer.aiter_bytes():
-                        digest.update(piece)
-                        written.write(piece)
-                    named = answer.headers.get("etag", "").strip('"')
-            if named != digest.hexdigest():
-                what = f"the card of {name} has another hash than its service says"
-                raise UnexpectedAnswer("unexpected_answer", what, "get it again")
-            partial.replace(file)
-        except OSError as error:
-            why = f"{file} cannot be written: {error.strerror}"
-            raise BadInput("cannot_write", why, "name another file") from None
-        finally:
-            partial.unlink(missing_ok=True)
-        return file
+        target = local(path)
+        async with self._transport.streamed(f"/v1/spaces/{segment(name)}/card") as answer:
+            with Download(target, answer.headers.get("etag", "")) as file:
+                async for piece in answer.pieces():
+                    await async_call(file.write, piece)
+        return target
 
     def each(self, **filters: Any) -> AsyncIterator[SpaceOut]:
         """Yield the spaces, filtered by backbone, scope or fingerprint."""
         return self._transport.each("/v1/spaces", SpaceOut, **filters)
 
     async def unlearn(self, name: str, *, cascade: bool = False) -> ReceiptOut:
-        """Delete a space, with `cascade` everything in it too."""
-        return await self._transport.unlearn(f"/v1/spaces/{name}", cascade=cascade)
+        """Delete a space, with `cascade` everything in it; also where only the answer was lost."""
+        before = await self._head()
+        try:
+            return await self._transport.unlearn(f"/v1/spaces/{segment(name)}", cascade=cascade)
+        except NotFound as error:
+            if before is None or not error.may_be_done:
+                raise
+            if (receipt := await self._receipt_of(name, before)) is None:
+                raise
+            return receipt
+
+    async def _head(self) -> HeadOut | None:
+        """Return the head of the ledger; None for a key that may not read it."""
+        try:
+            return await self._transport.get("/v1/receipts/head", HeadOut)
+        except Forbidden:
+            return None
+
+    async def _receipt_of(self, name: str, before: HeadOut) -> ReceiptOut | None:
+        """Return the receipt of the space that was deleted since; names may be used again."""
+        receipts = self._transport.each("/v1/receipts", ReceiptOut, after=before.id)
+        async for receipt in receipts:
+            if receipt.body.get("subject") == {"kind": "space", "id": name}:
+                return receipt
+        return None

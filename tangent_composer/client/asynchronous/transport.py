@@ -10,23 +10,26 @@ from typing import Any, Generic, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from tangent_composer.client.asynchronous.streams import AsyncStream
 from tangent_composer.client.errors import (
     Gone,
     NoAnswer,
     NotFound,
     Refused,
+    TangentError,
     UnexpectedAnswer,
     refusal,
 )
 from tangent_composer.client.idempotency import MAX_LINKS, key_of, next_key, random_key
 from tangent_composer.client.request_checks import checked_address, checked_key, sendable
 from tangent_composer.client.retries import DONE, Retries, may_be_done, may_repeat
-from tangent_composer.client.waiting import async_pause
+from tangent_composer.client.waiting import AsyncWork, Deadline, async_pause
 from tangent_composer.schemas.pages import Listing
 from tangent_composer.schemas.receipts import ReceiptOut
 
 Model = TypeVar("Model", bound=BaseModel)
 Body = Callable[[], Mapping[str, Any]]  # httpx's arguments for the body, made anew each time
+CONNECT_SECONDS = 10.0  # at most
 PAGE = 100  # the most that a service gives at a time
 
 
@@ -42,12 +45,12 @@ class AsyncTransport:
     """The connection to one service."""
 
     def __init__(self, url: str, api_key: str | None, timeout: float, retries: Retries) -> None:
-        self.url, self.retries = checked_address(url), retries
+        self.url, self.retries, self._timeout = checked_address(url), retries, timeout
         headers = {"Authorization": f"Bearer {checked_key(api_key)}"} if api_key else {}
         self._http = httpx.AsyncClient(
             base_url=self.url,
             headers=headers,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
             verify=self.url.startswith("https:"),  # loading the authorities takes a while
         )
 
@@ -55,9 +58,11 @@ class AsyncTransport:
         """Close the connections."""
         await self._http.aclose()
 
-    async def get(self, path: str, model: type[Model], **query: Any) -> Model:
-        """Return what the service has at this path."""
-        return parsed(await self.send("GET", path, params=_query(query)), model)
+    async def get(
+        self, path: str, model: type[Model], *, until: Deadline | None = None, **query: Any
+    ) -> Model:
+        """Return what the service has at this path, as `send` does."""
+        return parsed(await self.send("GET", path, params=_query(query), until=until), model)
 
     async def post(self, path: str, model: type[Model], json: Any = None, **query: Any) -> Model:
         """Return the answer to a request that may be sent again, by a key of its own.
@@ -90,7 +95,7 @@ class AsyncTransport:
         """Yield the items of all pages of a list."""
         page_of: Any = Listing
         query = {"limit": PAGE} | query
-        after: str | None = None
+        after: str | None = query.pop("after", None)
         while True:
             page = await self.get(path, page_of[model], **query, after=after)
             for item in page.data:
@@ -146,38 +151,64 @@ class AsyncTransport:
         key: str | None = None,
         reads: bool = False,
         timeout: float | None = None,
+        until: Deadline | None = None,
     ) -> httpx.Response:
         """Return the answer to a request, which is sent again where that does nothing twice.
 
         Raises:
             Refused: the service answered with a problem.
             NoAnswer: nothing answered.
+            NotFinished: neither is known at the end of the wait, `until`.
         """
         sent = dict(headers or {}) | ({"Idempotency-Key": key} if key else {})
-        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        again, is_lost = may_repeat(method, key=key, reads=reads), False
+
+        async def once() -> httpx.Response:
+            data = dict(body() if body else {}) | self._options(timeout, until)
+            with sendable():
+                return await self._http.request(method, path, params=params, headers=sent, **data)
+
+        return await self._answered(once, may_repeat(method, key=key, reads=reads), until)
+
+    def _options(self, timeout: float | None, until: Deadline | None) -> dict[str, Any]:
+        """Return httpx's arguments for the longest silence; none of them for the client's own."""
+        if until is None:
+            return {} if timeout is None else {"timeout": timeout}
+        seconds = until.of_request(self._timeout)
+        return {"timeout": httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))}
+
+    async def _answered(
+        self, once: AsyncWork[httpx.Response], again: bool, until: Deadline | None = None
+    ) -> httpx.Response:
+        """Return the answer that is no refusal; `again`: also after one that may have been done."""
+        is_lost = False
         for attempt in count(1):
-            data = dict(body() if body else {}) | options
             try:
-                answer = await self._once(method, path, params=params, headers=sent, **data)
+                answer = await once()
             except httpx.TransportError as error:
                 seconds, is_unsure = self._pause_after(error, attempt, again), _was_sent(error)
-                if seconds is None:
-                    raise no_answer(self.url, error) from None
+                failure: TangentError = no_answer(self.url, error)
+                is_over = until is not None and until.left() == 0
             else:
                 if answer.is_success:
                     return answer
-                refused = _refusal(answer, is_lost)
-                seconds, is_unsure = self._pause_after_refusal(answer, refused.code, attempt, again)
-                if seconds is None:
-                    raise refused
+                failure, is_over = _refusal(answer, is_lost), False
+                seconds, is_unsure = self._pause_after_refusal(answer, failure.code, attempt, again)
+            if seconds is None and not is_over:
+                raise failure from None
             is_lost = is_lost or is_unsure
-            await async_pause(seconds)
+            await self._pause(seconds or 0.0, until, failure)
         raise AssertionError("unreachable: the loop has no end")
 
-    async def _once(self, method: str, path: str, **given: Any) -> httpx.Response:
-        with sendable():
-            return await self._http.request(method, path, **given)
+    async def _pause(self, seconds: float, until: Deadline | None, failure: TangentError) -> None:
+        """Wait before the next attempt, to the end of the whole wait at most.
+
+        Raises:
+            NotFinished: that is sooner.
+        """
+        left = seconds if until is None else until.left()
+        await async_pause(min(seconds, left))
+        if until is not None and seconds >= left:
+            raise until.unanswered(failure) from None
 
     def _pause_after(self, error: httpx.TransportError, attempt: int, again: bool) -> float | None:
         may_repeat_it = again or not _was_sent(error)
@@ -195,21 +226,24 @@ class AsyncTransport:
         return self.retries.pause(attempt, answer.status_code, answer.headers), is_unsure
 
     @asynccontextmanager
-    async def streamed(self, path: str, **query: Any) -> AsyncIterator[httpx.Response]:
-        """Yield the answer to a GET while its body is still on its way."""
-        with sendable():
-            request = self._http.build_request("GET", path, params=_query(query))
+    async def streamed(self, path: str, **query: Any) -> AsyncIterator[AsyncStream]:
+        """Yield the answer to a GET while its body is on its way, sent again until it begins."""
+        begun: list[AsyncStream] = []
+
+        async def once() -> httpx.Response:
+            with sendable():
+                request = self._http.build_request("GET", path, params=_query(query))
+                answer = await self._http.send(request, stream=True)
+                begun[:] = [await AsyncStream.begun(answer)]
+            return answer
+
+        answer = await self._answered(once, again=True)
         try:
-            answer = await self._http.send(request, stream=True)
-            try:
-                if not answer.is_success:
-                    await answer.aread()
-                    raise _refusal(answer, is_lost=False)
-                yield answer
-            finally:
-                await answer.aclose()
+            yield begun[0]
         except httpx.TransportError as error:
             raise no_answer(self.url, error) from None
+        finally:
+            await answer.aclose()
 
 
 def parsed(answer: httpx.Response, model: type[Model]) -> Model:

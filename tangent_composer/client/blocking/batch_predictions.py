@@ -12,6 +12,7 @@ from tangent_composer.client.blocking.transport import parsed
 from tangent_composer.client.downloads import Download
 from tangent_composer.client.forms import form_of
 from tangent_composer.client.idempotency import random_key
+from tangent_composer.client.paths import local, segment
 from tangent_composer.client.progress import Shown, shown
 from tangent_composer.client.selection import Chosen, selection
 from tangent_composer.client.waiting import call
@@ -98,9 +99,9 @@ class BatchPredictions(Passes[BatchPrediction]):
 
     def results(self, batch_prediction_id: str) -> Iterator[dict[str, Any]]:
         """Yield the line of each image, in the order of the dataset or the archive."""
-        path = f"{self.PATH}/{batch_prediction_id}/results"
+        path = f"{self.PATH}/{segment(batch_prediction_id)}/results"
         with self._transport.streamed(path, format="jsonl") as answer:
-            for line in answer.iter_lines():
+            for line in answer.lines():
                 yield json.loads(line)
 
     def save(
@@ -113,10 +114,10 @@ class BatchPredictions(Passes[BatchPrediction]):
         Raises:
             UnexpectedAnswer: the file that came is not the one that the service has.
         """
-        target = Path(path)
+        target = local(path)
         kind = format_ or ("csv" if target.suffix.lower() == ".csv" else "jsonl")
-        source = f"{self.PATH}/{batch_prediction_id}/results"
+        source = f"{self.PATH}/{segment(batch_prediction_id)}/results"
         with self._transport.streamed(source, format=kind) as answer:
             with Download(target, answer.headers.get("etag")) as file:
-                for data in answer.iter_bytes():
+                for data in answer.pieces():
                     call(file.write, data)

@@ -5,17 +5,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from pydantic import PrivateAttr
 
 from tangent_composer.client.archives import as_text
 from tangent_composer.client.blocking.transport import Transport
-from tangent_composer.client.errors import BadInput, Conflict, Failed, NotFinished
+from tangent_composer.client.errors import BadInput, Conflict, Failed
+from tangent_composer.client.paths import local, segment
 from tangent_composer.client.progress import Shown, Step, shown
-from tangent_composer.client.waiting import pause, intervals
+from tangent_composer.client.waiting import Deadline, pause, intervals
 from tangent_composer.schemas.components import (
     ComponentOut,
     EventOut,
@@ -124,7 +123,7 @@ class Components:
         metrics: as its trainer has measured them; shown as the party's own. The same file with the
         same fields is imported once, however often this is called.
         """
-        file = Path(path)
+        file = local(path)
         try:
             data = file.read_bytes()
         except OSError as error:
@@ -146,7 +145,7 @@ class Components:
 
     def get(self, component_id: str) -> Component:
         """Return a component."""
-        path = f"/v1/components/{component_id}"
+        path = f"/v1/components/{segment(component_id)}"
         return self._bound(self._transport.get(path, Component))
 
     def each(self, **filters: Any) -> Iterator[Component]:
@@ -163,36 +162,34 @@ class Components:
             Failed: its training failed or was cancelled.
             NotFinished: it is not ready after `timeout` seconds.
         """
-        began, pauses = monotonic(), intervals()
+        end, pauses = Deadline(f"component {component_id}", timeout), intervals()
+        path = f"/v1/components/{segment(component_id)}"
         how = self._progress if progress is None else progress
         with shown(how, f"training {component_id}") as report:
             while True:
-                component = self.get(component_id)
+                component = self._transport.get(path, Component, until=end)
                 report(_step(component))
                 if component.status == "ready":
-                    return component
+                    return self._bound(component)
                 if component.status in ENDED:
                     raise _failure(component)
-                if timeout is not None and monotonic() - began >= timeout:
-                    raise NotFinished(
-                        "not_finished",
-                        f"component {component_id} is {component.status} after {timeout:g} s",
-                    )
-                pause(next(pauses))
+                if not (left := end.left()):
+                    raise end.unfinished(component.status)
+                pause(min(next(pauses), left))
 
     def events(self, component_id: str, after: int = 0) -> Iterator[EventOut]:
         """Yield the events in the component's life so far, after the one of this number."""
         return self._events(component_id, after)
 
     def _events(self, component_id: str, after: int) -> Iterator[EventOut]:
-        path = f"/v1/components/{component_id}/events"
+        path = f"/v1/components/{segment(component_id)}/events"
         for event in self._transport.each(path, EventOut):
             if event.id > after:
                 yield event
 
     def cancel(self, component_id: str) -> Component:
         """Cancel the training of a component."""
-        path = f"/v1/components/{component_id}/cancel"
+        path = f"/v1/components/{segment(component_id)}/cancel"
         try:
             return self._bound(self._transport.post(path, Component))
         except Conflict as error:
@@ -205,24 +202,26 @@ class Components:
 
     def delta(self, component_id: str, *, statistics: bool = True) -> bytes:
         """Return the component's safetensors file."""
-        path = f"/v1/components/{component_id}/delta"
+        path = f"/v1/components/{segment(component_id)}/delta"
         params = {} if statistics else {"statistics": "false"}
         return (self._transport.send("GET", path, params=params)).content
 
     def signature(self, component_id: str) -> SignatureOut:
         """Return the signature of the component's file."""
-        return self._transport.get(f"/v1/components/{component_id}/signature", SignatureOut)
+        return self._transport.get(
+            f"/v1/components/{segment(component_id)}/signature", SignatureOut
+        )
 
     def preview(
         self, component_id: str, *, dataset_id: str | None = None, split: str | None = None
     ) -> PreviewOut:
         """Return what deleting the component would change, on a dataset if one is given."""
-        path = f"/v1/components/{component_id}/deletion-preview"
+        path = f"/v1/components/{segment(component_id)}/deletion-preview"
         return self._transport.get(path, PreviewOut, dataset_id=dataset_id, split=split)
 
     def unlearn(self, component_id: str) -> ReceiptOut:
         """Delete a component, so that every answer is as if it had never been trained."""
-        return self._transport.unlearn(f"/v1/components/{component_id}")
+        return self._transport.unlearn(f"/v1/components/{segment(component_id)}")
 
     def _bound(self, component: Component) -> Component:
         component._components = self

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tangent_composer.client.blocking.transport import Transport, parsed
 from tangent_composer.client.errors import StaleVersion
+from tangent_composer.client.paths import segment
 from tangent_composer.client.selection import Chosen, members
 from tangent_composer.schemas.compositions import CompositionOut
 from tangent_composer.vocabulary import Constraint, Objective, Rule
@@ -39,7 +40,7 @@ class Compositions:
             "metadata": None if metadata is None else dict(metadata),
         }
         sent = {key: value for key, value in body.items() if value is not None}
-        path, headers = f"/v1/compositions/{name}", _match(if_match)
+        path, headers = f"/v1/compositions/{segment(name)}", _match(if_match)
         try:
             answer = self._transport.send(
                 "PUT", path, body=lambda: {"json": sent}, headers=headers
@@ -55,7 +56,7 @@ class Compositions:
 
     def get(self, name: str) -> CompositionOut:
         """Return a composition."""
-        return self._transport.get(f"/v1/compositions/{name}", CompositionOut)
+        return self._transport.get(f"/v1/compositions/{segment(name)}", CompositionOut)
 
     def each(self, **filters: Any) -> Iterator[CompositionOut]:
         """Yield the compositions, filtered by space or component_id."""
@@ -80,11 +81,13 @@ class Compositions:
             "constraint": constraint,
         }
         body = {key: value for key, value in given.items() if value is not None}
-        return self._transport.post(f"/v1/compositions/{name}/solve", CompositionOut, body)
+        return self._transport.post(
+            f"/v1/compositions/{segment(name)}/solve", CompositionOut, body
+        )
 
     def delete(self, name: str, *, if_match: str | None = None) -> None:
         """Delete a composition; its components stay."""
-        self._transport.delete(f"/v1/compositions/{name}", headers=_match(if_match))
+        self._transport.delete(f"/v1/compositions/{segment(name)}", headers=_match(if_match))
 
 
 def _is(found: CompositionOut, sent: Mapping[str, Any]) -> bool:

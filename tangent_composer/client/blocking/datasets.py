@@ -7,11 +7,14 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from tangent_composer.client.archives import UPLOAD_SECONDS, Source, form_file, opened
+from tangent_composer.client.blocking.components import ENDED
 from tangent_composer.client.blocking.transport import Transport, parsed
 from tangent_composer.client.forms import form_of
 from tangent_composer.client.idempotency import random_key
+from tangent_composer.client.paths import segment
 from tangent_composer.client.progress import Shown, shown
 from tangent_composer.client.waiting import call
+from tangent_composer.schemas.components import ComponentOut
 from tangent_composer.schemas.dataset_images import AddedImages, CorrectedImage
 from tangent_composer.schemas.datasets import (
     DatasetOut,
@@ -56,19 +59,17 @@ class Datasets:
         progress: Shown | None = None,
         idempotency_key: str | None = None,
     ) -> Dataset:
-        """Upload an archive, a folder of folders named by label, or an archive's bytes.
+        """Upload an archive by its path, open or as bytes, or a folder of folders named by label.
 
         The same content under the same name is uploaded once: called again, after an interruption
-        too, this returns the dataset that is there. `train` also queues a component; `space`,
-        `hyperparameters` and `seed` are its own. privacy_budget: `epsilon`, `delta` and `unit` that
-        all private trainings may spend together.
+        too, this returns the dataset that is there. `train` also queues a component, unless there
+        is one; `space`, `hyperparameters` and `seed` are its own. privacy_budget: `epsilon`,
+        `delta` and `unit` that all private trainings may spend together.
         """
-        notes = {"metadata": metadata, "hyperparameters": hyperparameters}
-        notes["privacy_budget"] = privacy_budget
-        form = form_of(
-            {"name": name, "space": space, "train": train or None, "seed": seed}
-            | {each: value and dict(value) for each, value in notes.items()}
-        )
+        training = {"space": space, "hyperparameters": hyperparameters, "seed": seed}
+        fields = training | {"name": name, "train": train or None, "metadata": metadata}
+        fields["privacy_budget"] = privacy_budget
+        form = form_of({k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()})
         how = self._progress if progress is None else progress
         with opened(source) as read, shown(how, f"uploading {name or ''}".strip()) as report:
             archive = call(read)
@@ -81,6 +82,23 @@ class Datasets:
                 timeout=UPLOAD_SECONDS,
             )
         answer.value._was_there = answer.replayed
+        if train and answer.replayed and idempotency_key is None:
+            answer.value.component = self._trained(answer.value, training)
+        return answer.value
+
+    def _trained(self, made: Dataset, settings: Mapping[str, Any]) -> ComponentOut:
+        """Return the dataset's component; train another if it was deleted, failed or cancelled."""
+        if made.component is not None and made.component.status not in ENDED:
+            return made.component
+        body = {"dataset_id": made.id}
+        body |= {name: value for name, value in settings.items() if value is not None}
+        answer = self._transport.create(
+            "/v1/components",
+            ComponentOut,
+            content=body,
+            body=lambda: {"json": body},
+            has_ended=lambda component: component.status in ENDED,
+        )
         return answer.value
 
     def each(self, **filters: Any) -> Iterator[DatasetSummary]:
@@ -89,16 +107,18 @@ class Datasets:
 
     def get(self, dataset_id: str) -> DatasetOut:
         """Return a dataset."""
-        return self._transport.get(f"/v1/datasets/{dataset_id}", DatasetOut)
+        return self._transport.get(f"/v1/datasets/{segment(dataset_id)}", DatasetOut)
 
     def images(self, dataset_id: str, **filters: Any) -> Iterator[ImageOut]:
         """Yield the images of a dataset, filtered by label or split."""
-        return self._transport.each(f"/v1/datasets/{dataset_id}/images", ImageOut, **filters)
+        return self._transport.each(
+            f"/v1/datasets/{segment(dataset_id)}/images", ImageOut, **filters
+        )
 
     def image(self, dataset_id: str, image_id: str, size: int | None = None) -> bytes:
         """Return the file of an image, or a thumbnail of this size in pixels."""
         params = {} if size is None else {"size": size}
-        path = f"/v1/datasets/{dataset_id}/images/{image_id}"
+        path = f"/v1/datasets/{segment(dataset_id)}/images/{segment(image_id)}"
         return (self._transport.send("GET", path, params=params)).content
 
     def add_images(
@@ -109,7 +129,7 @@ class Datasets:
         with opened(source) as read, shown(how, f"adding to {dataset_id}") as report:
             archive = call(read)
             answer = self._transport.create(
-                f"/v1/datasets/{dataset_id}/images",
+                f"/v1/datasets/{segment(dataset_id)}/images",
                 AddedImages,
                 content=archive.sha256,
                 body=lambda: {"files": form_file(archive, report)},
@@ -120,13 +140,13 @@ class Datasets:
 
     def correct_label(self, dataset_id: str, image_id: str, label: str) -> CorrectedImage:
         """Give one image another label, as if it had been uploaded with it."""
-        path = f"/v1/datasets/{dataset_id}/images/{image_id}"
+        path = f"/v1/datasets/{segment(dataset_id)}/images/{segment(image_id)}"
         answer = self._transport.send("PATCH", path, body=lambda: {"json": {"label": label}})
         return parsed(answer, CorrectedImage)
 
     def relabel(self, dataset_id: str, rename: Mapping[str, str]) -> RelabelledDataset:
         """Rename labels, all at once; labels that get the same name are merged."""
-        path, body = f"/v1/datasets/{dataset_id}/labels", {"rename": dict(rename)}
+        path, body = f"/v1/datasets/{segment(dataset_id)}/labels", {"rename": dict(rename)}
         return self._transport.post(path, RelabelledDataset, body)
 
     def label_report(self, dataset_id: str, **asked: Any) -> LabelReportOut:
@@ -136,24 +156,24 @@ class Datasets:
         """
         if isinstance(ids := asked.get("components"), list | tuple):
             asked |= {"components": ",".join(ids)}
-        path = f"/v1/datasets/{dataset_id}/label-report"
+        path = f"/v1/datasets/{segment(dataset_id)}/label-report"
         return self._transport.get(path, LabelReportOut, **asked)
 
     def preview(self, dataset_id: str) -> DatasetPreviewOut:
         """Return what deleting a dataset, with the components trained from it, would change."""
-        path = f"/v1/datasets/{dataset_id}/deletion-preview"
+        path = f"/v1/datasets/{segment(dataset_id)}/deletion-preview"
         return self._transport.get(path, DatasetPreviewOut)
 
     def preview_image(self, dataset_id: str, image_id: str) -> DatasetPreviewOut:
         """Return what deleting one image would change."""
-        path = f"/v1/datasets/{dataset_id}/images/{image_id}/deletion-preview"
+        path = f"/v1/datasets/{segment(dataset_id)}/images/{segment(image_id)}/deletion-preview"
         return self._transport.get(path, DatasetPreviewOut)
 
     def unlearn(self, dataset_id: str, *, cascade: bool = False) -> ReceiptOut:
         """Delete a dataset, with `cascade` the components trained from it too."""
-        return self._transport.unlearn(f"/v1/datasets/{dataset_id}", cascade=cascade)
+        return self._transport.unlearn(f"/v1/datasets/{segment(dataset_id)}", cascade=cascade)
 
     def unlearn_image(self, dataset_id: str, image_id: str) -> ReceiptOut:
         """Delete one image, and what the components of its dataset have learned from it."""
-        path = f"/v1/datasets/{dataset_id}/images/{image_id}"
+        path = f"/v1/datasets/{segment(dataset_id)}/images/{segment(image_id)}"
         return self._transport.unlearn(path)

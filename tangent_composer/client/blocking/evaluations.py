@@ -6,6 +6,7 @@ from typing import Any
 
 from tangent_composer.client.blocking.passes import Pass, Passes
 from tangent_composer.client.comparison import Comparison
+from tangent_composer.client.paths import segment
 from tangent_composer.client.progress import Shown
 from tangent_composer.client.selection import Chosen, selection
 from tangent_composer.schemas.evaluations import AnsweredImageOut, EvaluationOut
@@ -57,7 +58,7 @@ class Evaluations(Passes[Evaluation]):
 
     def images(self, evaluation_id: str, **filters: Any) -> Iterator[AnsweredImageOut]:
         """Yield the images with their answers, filtered by wrong, label, answered, compared_to."""
-        path = f"{self.PATH}/{evaluation_id}/images"
+        path = f"{self.PATH}/{segment(evaluation_id)}/images"
         return self._transport.each(path, AnsweredImageOut, **filters)
 
     def compare(self, before: str | EvaluationOut, after: str | EvaluationOut) -> Comparison:

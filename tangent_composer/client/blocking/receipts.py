@@ -1,11 +1,13 @@
 # Generated from ../asynchronous by .ci/blocking-client: change that, and run it again.
 """Receipts: what deletions removed, verified by the service and on this machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Iterator, Sequence
+from contextlib import contextmanager
 
 from tangent_composer.client.blocking.transport import Transport
-from tangent_composer.client.errors import NotFound
+from tangent_composer.client.errors import Conflict, NotFound
 from tangent_composer.client.ledgers import Verified, check_ledger, check_receipt, keys_of
+from tangent_composer.client.paths import segment
 from tangent_composer.schemas.receipts import (
     ConsistencyOut,
     HeadOut,
@@ -15,7 +17,17 @@ from tangent_composer.schemas.receipts import (
     VerificationOut,
 )
 
-UNSIGNED = "receipts_not_signed"
+UNSIGNED = ("receipts_not_signed", "no_receipts")
+
+
+@contextmanager
+def unless_unsigned() -> Iterator[None]:
+    """Suppress the refusal of a service that does not sign, or has no receipt yet."""
+    try:
+        yield
+    except (Conflict, NotFound) as error:
+        if error.code not in UNSIGNED:
+            raise
 
 
 class Receipts:
@@ -26,7 +38,7 @@ class Receipts:
 
     def get(self, receipt_id: str) -> ReceiptOut:
         """Return a receipt."""
-        return self._transport.get(f"/v1/receipts/{receipt_id}", ReceiptOut)
+        return self._transport.get(f"/v1/receipts/{segment(receipt_id)}", ReceiptOut)
 
     def each(self) -> Iterator[ReceiptOut]:
         """Yield all receipts, the first one first."""
@@ -46,7 +58,7 @@ class Receipts:
 
     def inclusion(self, receipt_id: str, size: int | None = None) -> InclusionOut:
         """Return the proof that the ledger of this size holds a receipt."""
-        path = f"/v1/receipts/{receipt_id}/inclusion"
+        path = f"/v1/receipts/{segment(receipt_id)}/inclusion"
         return self._transport.get(path, InclusionOut, size=size)
 
     def consistency(self, first: int, second: int) -> ConsistencyOut:
@@ -56,7 +68,7 @@ class Receipts:
 
     def verify(self, receipt_id: str) -> VerificationOut:
         """Have the service look whether anything of what was deleted is left."""
-        path = f"/v1/receipts/{receipt_id}/verify"
+        path = f"/v1/receipts/{segment(receipt_id)}/verify"
         return self._transport.post(path, VerificationOut)
 
     def verify_offline(
@@ -74,26 +86,27 @@ class Receipts:
         """
         if receipt_id is not None and head is None:
             receipt = self.get(receipt_id)
-            keys = keys_of(public_keys or self._keys([receipt]))
-            if receipt.key_id is not None and keys:
-                note = self.checkpoint()
+            given = public_keys or self._keys([receipt])
+            note = self._note() if given and receipt.key_id is not None else None
+            if note is not None:
                 proof = self.inclusion(receipt_id, size=int(note.split("\n")[1]))
-                return check_receipt(receipt, proof, keys, note)
+                return check_receipt(receipt, proof, keys_of(given), note)
         receipts = [receipt for receipt in self.each()]
         given = public_keys or self._keys(receipts)
         latest = self._note() if given else None
         return check_ledger(receipts, keys_of(given), latest, head)
 
     def _keys(self, receipts: Sequence[ReceiptOut]) -> list[str]:
-        """Return the service's own keys for these receipts."""
+        """Return the keys of these receipts, and the present one, which signs checkpoints."""
         ids = {receipt.key_id for receipt in receipts if receipt.key_id is not None}
-        return [(self.key(key_id)).public_key for key_id in sorted(ids)]
+        found = [(self.key(key_id)).public_key for key_id in sorted(ids)]
+        if found:
+            with unless_unsigned():
+                found.append((self.key()).public_key)
+        return found
 
     def _note(self) -> str | None:
-        """Return the signed checkpoint; None where the service does not sign any more."""
-        try:
+        """Return the signed checkpoint; None before the first receipt, or without a key."""
+        with unless_unsigned():
             return self.checkpoint()
-        except NotFound as error:
-            if error.code != UNSIGNED:
-                raise
-            return None
+        return None

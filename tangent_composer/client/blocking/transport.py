@@ -11,23 +11,26 @@ from typing import Any, Generic, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from tangent_composer.client.blocking.streams import Stream
 from tangent_composer.client.errors import (
     Gone,
     NoAnswer,
     NotFound,
     Refused,
+    TangentError,
     UnexpectedAnswer,
     refusal,
 )
 from tangent_composer.client.idempotency import MAX_LINKS, key_of, next_key, random_key
 from tangent_composer.client.request_checks import checked_address, checked_key, sendable
 from tangent_composer.client.retries import DONE, Retries, may_be_done, may_repeat
-from tangent_composer.client.waiting import pause
+from tangent_composer.client.waiting import Work, Deadline, pause
 from tangent_composer.schemas.pages import Listing
 from tangent_composer.schemas.receipts import ReceiptOut
 
 Model = TypeVar("Model", bound=BaseModel)
 Body = Callable[[], Mapping[str, Any]]  # httpx's arguments for the body, made anew each time
+CONNECT_SECONDS = 10.0  # at most
 PAGE = 100  # the most that a service gives at a time
 
 
@@ -43,12 +46,12 @@ class Transport:
     """The connection to one service."""
 
     def __init__(self, url: str, api_key: str | None, timeout: float, retries: Retries) -> None:
-        self.url, self.retries = checked_address(url), retries
+        self.url, self.retries, self._timeout = checked_address(url), retries, timeout
         headers = {"Authorization": f"Bearer {checked_key(api_key)}"} if api_key else {}
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
             verify=self.url.startswith("https:"),  # loading the authorities takes a while
         )
 
@@ -56,9 +59,11 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def get(self, path: str, model: type[Model], **query: Any) -> Model:
-        """Return what the service has at this path."""
-        return parsed(self.send("GET", path, params=_query(query)), model)
+    def get(
+        self, path: str, model: type[Model], *, until: Deadline | None = None, **query: Any
+    ) -> Model:
+        """Return what the service has at this path, as `send` does."""
+        return parsed(self.send("GET", path, params=_query(query), until=until), model)
 
     def post(self, path: str, model: type[Model], json: Any = None, **query: Any) -> Model:
         """Return the answer to a request that may be sent again, by a key of its own.
@@ -91,7 +96,7 @@ class Transport:
         """Yield the items of all pages of a list."""
         page_of: Any = Listing
         query = {"limit": PAGE} | query
-        after: str | None = None
+        after: str | None = query.pop("after", None)
         while True:
             page = self.get(path, page_of[model], **query, after=after)
             for item in page.data:
@@ -147,38 +152,64 @@ class Transport:
         key: str | None = None,
         reads: bool = False,
         timeout: float | None = None,
+        until: Deadline | None = None,
     ) -> httpx.Response:
         """Return the answer to a request, which is sent again where that does nothing twice.
 
         Raises:
             Refused: the service answered with a problem.
             NoAnswer: nothing answered.
+            NotFinished: neither is known at the end of the wait, `until`.
         """
         sent = dict(headers or {}) | ({"Idempotency-Key": key} if key else {})
-        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        again, is_lost = may_repeat(method, key=key, reads=reads), False
+
+        def once() -> httpx.Response:
+            data = dict(body() if body else {}) | self._options(timeout, until)
+            with sendable():
+                return self._http.request(method, path, params=params, headers=sent, **data)
+
+        return self._answered(once, may_repeat(method, key=key, reads=reads), until)
+
+    def _options(self, timeout: float | None, until: Deadline | None) -> dict[str, Any]:
+        """Return httpx's arguments for the longest silence; none of them for the client's own."""
+        if until is None:
+            return {} if timeout is None else {"timeout": timeout}
+        seconds = until.of_request(self._timeout)
+        return {"timeout": httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))}
+
+    def _answered(
+        self, once: Work[httpx.Response], again: bool, until: Deadline | None = None
+    ) -> httpx.Response:
+        """Return the answer that is no refusal; `again`: also after one that may have been done."""
+        is_lost = False
         for attempt in count(1):
-            data = dict(body() if body else {}) | options
             try:
-                answer = self._once(method, path, params=params, headers=sent, **data)
+                answer = once()
             except httpx.TransportError as error:
                 seconds, is_unsure = self._pause_after(error, attempt, again), _was_sent(error)
-                if seconds is None:
-                    raise no_answer(self.url, error) from None
+                failure: TangentError = no_answer(self.url, error)
+                is_over = until is not None and until.left() == 0
             else:
                 if answer.is_success:
                     return answer
-                refused = _refusal(answer, is_lost)
-                seconds, is_unsure = self._pause_after_refusal(answer, refused.code, attempt, again)
-                if seconds is None:
-                    raise refused
+                failure, is_over = _refusal(answer, is_lost), False
+                seconds, is_unsure = self._pause_after_refusal(answer, failure.code, attempt, again)
+            if seconds is None and not is_over:
+                raise failure from None
             is_lost = is_lost or is_unsure
-            pause(seconds)
+            self._pause(seconds or 0.0, until, failure)
         raise AssertionError("unreachable: the loop has no end")
 
-    def _once(self, method: str, path: str, **given: Any) -> httpx.Response:
-        with sendable():
-            return self._http.request(method, path, **given)
+    def _pause(self, seconds: float, until: Deadline | None, failure: TangentError) -> None:
+        """Wait before the next attempt, to the end of the whole wait at most.
+
+        Raises:
+            NotFinished: that is sooner.
+        """
+        left = seconds if until is None else until.left()
+        pause(min(seconds, left))
+        if until is not None and seconds >= left:
+            raise until.unanswered(failure) from None
 
     def _pause_after(self, error: httpx.TransportError, attempt: int, again: bool) -> float | None:
         may_repeat_it = again or not _was_sent(error)
@@ -196,21 +227,24 @@ class Transport:
         return self.retries.pause(attempt, answer.status_code, answer.headers), is_unsure
 
     @contextmanager
-    def streamed(self, path: str, **query: Any) -> Iterator[httpx.Response]:
-        """Yield the answer to a GET while its body is still on its way."""
-        with sendable():
-            request = self._http.build_request("GET", path, params=_query(query))
+    def streamed(self, path: str, **query: Any) -> Iterator[Stream]:
+        """Yield the answer to a GET while its body is on its way, sent again until it begins."""
+        begun: list[Stream] = []
+
+        def once() -> httpx.Response:
+            with sendable():
+                request = self._http.build_request("GET", path, params=_query(query))
+                answer = self._http.send(request, stream=True)
+                begun[:] = [Stream.begun(answer)]
+            return answer
+
+        answer = self._answered(once, again=True)
         try:
-            answer = self._http.send(request, stream=True)
-            try:
-                if not answer.is_success:
-                    answer.read()
-                    raise _refusal(answer, is_lost=False)
-                yield answer
-            finally:
-                answer.close()
+            yield begun[0]
         except httpx.TransportError as error:
             raise no_answer(self.url, error) from None
+        finally:
+            answer.close()
 
 
 def parsed(answer: httpx.Response, model: type[Model]) -> Model:

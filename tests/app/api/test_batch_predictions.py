@@ -13,7 +13,7 @@ from tests.support.batches import PATH, begun, blobs, sent
 from tests.support.client import DELETIONS, delete, until_ended
 from tests.support.held_passes import HeldPasses
 from tests.support.images import archive
-from tests.support.keys import by, sending
+from tests.support.keys import by, sending, wait_for
 from tests.support.problems import problem
 from tests.support.service import Service
 from tests.support.two_components import TwoComponents
@@ -40,6 +40,14 @@ def test_what_cannot_be_predicted_is_refused_at_once(two: TwoComponents) -> None
     problem(post(dataset_id=dataset_id, top_k=101), 422, "invalid_request")
     problem(post(dataset_id=dataset_id, deterministc=True), 422, "invalid_request")
     problem(post(), 422, "invalid_request")
+    problem(sent(two.service, archive({"cat": 1}), split="test"), 422, "invalid_request")
+    by_query = two.service.client.post(f"{PATH}?split=val", json={"dataset_id": dataset_id})
+    problem(by_query, 422, "split_empty")
+    files = {"file": ("images.zip", archive({"cat": 1}))}
+    refused = problem(
+        two.service.client.post(f"{PATH}?split=val", files=files), 422, "invalid_request"
+    )
+    assert "all images of an archive are predicted" in str(refused["errors"])
     problem(two.service.client.post(PATH, content=b"x"), 415, "unsupported_media_type")
     problem(sent(two.service, b"x"), 415, "not_an_archive")
     problem(sent(two.service, archive({"cat": 1}), labels="none"), 422, "unknown_label")
@@ -177,6 +185,26 @@ def test_a_key_keeps_no_more_than_its_quotas(serve: Callable[..., Service]) -> N
     assert first.json()["id"] in made[0]["objects"]
 
 
+def test_a_repeated_archive_is_answered_before_any_refusal(serve: Callable[..., Service]) -> None:
+    guarded = serve(api_key="correct-horse-battery")
+    guarded.component({"cat": 3, "dog": 3})
+    files, head = {"file": ("images.zip", archive({"cat": 3}))}, {"Idempotency-Key": "once"}
+    with by(guarded, "read", "predict", limits={"max_batch_predictions": 1}) as client:
+
+        def ask() -> httpx.Response:
+            return client.post(PATH, files=files, headers=head)
+
+        first = ask()
+        assert first.status_code == 202, first.text
+        again = ask()
+        assert again.status_code == 202, again.text
+        assert again.headers["idempotent-replayed"] == "true"
+        assert again.json()["id"] == first.json()["id"]
+        other = {"file": ("images.zip", archive({"cat": 4}))}
+        answer = client.post(PATH, files=other, headers=head)
+        problem(answer, 422, "idempotency_key_reused")
+
+
 def test_others_see_nothing_of_it_where_they_do_not_see_the_space(
     serve: Callable[..., Service],
 ) -> None:
@@ -226,7 +254,7 @@ def test_a_row_names_no_file_of_an_ended_one_that_is_not_there(service: Service)
     with transaction(service.state.reading) as session:
         row = session.get_one(BatchPrediction, answer.json()["id"])
         keys = sorted(key for key in (row.csv_key, row.jsonl_key, row.archive_key) if key)
-    assert keys == blobs(service)
+    wait_for(lambda: keys == blobs(service))  # the archive goes after the row has said so
     size = sum(service.state.blobs.path(key).stat().st_size for key in keys)
     assert row.bytes == size
 

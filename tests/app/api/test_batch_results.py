@@ -95,6 +95,9 @@ def test_the_results_come_in_the_form_that_the_client_accepts(two: TwoComponents
     table = get(url, headers={"Accept": "text/csv"})
     assert table.content == get(f"{url}?format=csv").content
     assert get(url).content == get(f"{url}?format=jsonl", headers={"Accept": "text/csv"}).content
+    assert get(url, headers={"Accept": "TEXT/CSV"}).content == table.content
+    refusing = {"Accept": "application/jsonl;q=1, text/csv;q=0"}
+    assert get(url, headers=refusing).content == get(url).content != table.content
     assert "attachment" in table.headers["content-disposition"]
     tag = table.headers["etag"]
     known = {"If-None-Match": tag, "Accept": "text/csv"}

@@ -162,7 +162,7 @@ def test_a_selection_whose_images_are_elsewhere_says_so(serve: Any) -> None:
     found = asked(abroad, image("cat", 900))
     assert found["calibration"]["images"] == 0 and found["results"][0]["novelty"] is None
     for number in ("no_novelty", "no_temperature"):
-        assert found["calibration"][number].startswith("the service holds no image")
+        assert found["calibration"][number].startswith("there is no image of the training")
     one, two = found["results"][0]["predictions"]
     assert one["probability"] / two["probability"] == pytest.approx(
         np.exp(one["logit"] - two["logit"]), rel=1e-9

@@ -154,6 +154,35 @@ def test_a_removed_image_changes_the_temperature_as_if_it_had_never_been_there(s
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("changed", [False, True], ids=["another component", "the dataset"])
+def test_a_temperature_is_fitted_again_if_its_own_dataset_changes_meanwhile(
+    serve, monkeypatch, changed
+):
+    service = serve()
+    kept, other = service.component(COUNTS), service.component({"owl": 3}, 300)
+    named = service.dataset(UNSEEN, 100)
+    listed = service.client.get(f"/v1/datasets/{named}/images?label=dog&limit=1").json()
+    gone = (
+        f"datasets/{named}/images/{listed['data'][0]['id']}" if changed else f"components/{other}"
+    )
+    engine, fitted = service.state.engine, []
+    fit = engine.fit_temperature
+
+    def fit_and_delete(model, name, *given):
+        fitted.append(name)
+        found = fit(model, name, *given)
+        if len(fitted) == 1:
+            delete(service, gone)
+        return found
+
+    monkeypatch.setattr(engine, "fit_temperature", fit_and_delete)
+
+    answer = asked(service, named, components=kept)
+
+    assert len(fitted) == (2 if changed else 1)
+    assert answer["calibration"]["dataset_images"] == (15 if changed else 16)
+
+
 def test_a_number_that_a_deletion_overtook_is_not_kept():
     held = NamedTemperatures()
     _, before = held.get("model", "ds_1 0 3")

@@ -184,12 +184,12 @@ def labelled(data: bytes, label: str) -> bytes:
         (
             lambda data: tampered(data, lambda a: a["hyperparameters"].update(loss="\ud800")),
             422,
-            "bad_hyperparameter",
+            "bad_component",
         ),
         (
             lambda data: tampered(data, lambda a: a.update(fingerprint="\ud800" * 64)),
-            409,
-            "fingerprint_mismatch",
+            422,
+            "bad_component",
         ),
         (lambda data: tampered(data, lambda a: a.update(scope="\udfff")), 422, "bad_component"),
         (lambda data: tampered(data, lambda a: a.update(scope="all")), 422, "bad_component"),

@@ -137,6 +137,8 @@ def test_a_weight_that_is_no_number_is_refused(shared, a, weight):
         ("joint", [0.0], "bad_weight", "above 0"),
         ("weighted", [float("nan")], "bad_weight", "finite"),
         ("joint", [float("inf")], "bad_weight", "finite"),
+        ("joint", [1.0, 1e300], "bad_weight", "1e\\+100"),
+        ("discriminant", [1e-300, 1.0], "bad_weight", "of 0, or of a size from 1e-100"),
         ("discriminant", [-1.0], "bad_weight", "at least 0"),
         ("discriminant", [0.0], "bad_weight", "rule discriminant needs one weight above 0"),
         ("median", [None], "unknown_rule", "average, weighted, joint"),

@@ -150,6 +150,8 @@ def test_rule_joint_refuses_it_by_name(shared, pets):
         ({"parameters": {"speed": 1}}, 422, "bad_parameter", "no parameter 'speed'"),
         ({"parents": []}, 422, "invalid_request", "/parents"),
         ({"parents": [{"id": UNKNOWN}]}, 404, "component_not_found", UNKNOWN),
+        ({"parents": [{"id": "a", "weight": 1e101}]}, 422, "bad_derivation", "1e-100 to 1e+100"),
+        ({"parents": [{"id": "a", "weight": 5e-324}]}, 422, "bad_derivation", "1e-100 to 1e+100"),
         ({"parents": [{"id": "a", "weight": "1"}]}, 422, "invalid_request", "/parents/0/weight"),
         ({"dataset_id": "ds_none"}, 422, "dataset_not_used", "leave dataset_id out"),
         ({"operator": "atlas"}, 422, "dataset_missing", "give a dataset_id"),

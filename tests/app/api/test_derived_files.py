@@ -51,6 +51,8 @@ def test_imported_elsewhere_it_is_the_same_component_and_still_says_where_it_com
         ({"operator": "soup"}, "unknown_operator"),
         ({"parameters": {"density": 9}}, "bad_parameter"),
         ({"parents": []}, "bad_component"),
+        ({"parents": [{"sha256": "a" * 64, "weight": 10**400}]}, "bad_component"),
+        ({"more": "\ud800"}, "bad_component"),
     ],
 )
 def test_a_file_with_a_record_that_cannot_be_is_not_imported(shared, pets, tmp_path, change, code):

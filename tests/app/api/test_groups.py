@@ -10,6 +10,7 @@ from PIL import Image
 from app.database.sessions import transaction
 from app.datasets import datasets, holdouts
 from app.datasets.training_images import TRAINING
+from tests.support.archives import archive
 from tests.support.client import compose, delete
 from tests.support.images import image
 from tests.support.service import Service
@@ -141,3 +142,29 @@ def test_groups_change_no_byte_of_a_component(service):
     without = uploaded(service, {"metadata.csv": b"\n".join(rows)} | plain)["id"]
     one, other = (service.train(service.queued(each)) for each in (with_groups, without))
     assert delta(service, one).content == delta(service, other).content
+
+
+def in_two_groups(part: str) -> dict[str, bytes]:
+    """Images of one label, or one of them only, with a byte copy of one image in a second group."""
+    table = [f"{group}{n}.png,cat,{group}" for group in part for n in range(3)]
+    table += [f"x{group}.png,cat,{group}" for group in part]
+    files = {f"{group}{n}.png": image(f"of {group}", n) for group in part for n in range(3)}
+    files |= {f"x{group}.png": image("x", 1) for group in part}
+    return {"metadata.csv": "\n".join(["file_name,label,group", *table]).encode()} | files
+
+
+@pytest.mark.parametrize("parts", [["gh"], ["g", "h"], ["h", "g"]], ids=["one", "parts", "turned"])
+def test_groups_with_the_bytes_of_one_image_are_one_until_it_is_removed(service, parts):
+    first, *rest = parts
+    dataset_id = uploaded(service, in_two_groups(first))["id"]
+    for part in rest:
+        files = {"file": ("more.zip", archive(in_two_groups(part)))}
+        added = service.client.post(f"/v1/datasets/{dataset_id}/images", files=files)
+        assert added.status_code == 200, added.text
+
+    found = listed(service, dataset_id)
+    (shared,) = (each for each in found if each["group"] == "g\nh")
+    assert len(found) == 7 and set(source.groups(entries(service, dataset_id))) == {0}
+
+    delete(service, f"datasets/{dataset_id}/images/{shared['id']}")
+    assert len(set(source.groups(entries(service, dataset_id)))) == 2

@@ -4,8 +4,12 @@ import threading
 
 import pytest
 
+from app.database.sessions import open_engine, session_factory
 from app.operations import health
-from tests.support.service import Service
+from app.settings import Settings
+from tests.support.service import KEY_FREE, Service
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 def test_no_request_and_no_pool_holds_up_readiness(service: Service):
@@ -44,3 +48,15 @@ def test_a_check_that_does_not_end_is_told_after_a_bound(
         go.set()
     monkeypatch.undo()
     assert service.client.get("/readyz").status_code == 200
+
+
+def test_a_readiness_check_tells_of_an_outage_in_one_line(
+    service: Service, caplog: pytest.LogCaptureFixture
+):
+    away = open_engine(Settings(**KEY_FREE | {"database_url": NOWHERE}))
+    with service.replaced(health=session_factory(away, read_only=True)):
+        assert service.client.get("/readyz").status_code == 503
+    (told,) = [each for each in caplog.records if each.name == "app.operations.health"]
+    assert told.exc_info is None and told.levelname == "WARNING"
+    assert "database_unavailable" in told.getMessage() and "\n" not in told.getMessage()
+    away.dispose()

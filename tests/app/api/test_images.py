@@ -65,6 +65,8 @@ def test_an_image_is_found_by_the_hash_of_its_bytes(held):
     ]
     assert [each["components"] for each in found] == [[part], []]
     assert listed(service, b"of nobody") == []
+    upper = hashlib.sha256(TEMPLE).hexdigest().upper()
+    assert service.client.get(f"/v1/images?sha256={upper}").json()["data"] == found
     problem(service.client.get("/v1/images?sha256=77AA"), 422, "invalid_request")
     problem(service.client.get("/v1/images"), 422, "invalid_request")
 

@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -13,6 +14,7 @@ from app.database.sessions import transaction
 from app.images.budget import Budget
 from app.store import spaces
 from tests.support.images import image
+from tests.support.problems import problem
 from tests.support.service import Service
 
 SCOPE = "head"
@@ -109,6 +111,28 @@ def test_json_alone_has_the_files_in_base64(served):
     assert answer.json()["outputs"] == [
         {"name": "labels", "datatype": "BYTES", "shape": [2], "data": ["cat", "dog"]}
     ]
+
+
+def test_data_in_json_may_be_nested_as_the_shape_is(served):
+    with transaction(served.state.reading) as session:
+        space = spaces.get(session, spaces.DEFAULT)
+    pixels = np.stack(served.state.spaces.pixels(space, FILES, Budget()))
+    files = [base64.b64encode(file).decode() for file in FILES]
+
+    def logits(name: str, datatype: str, shape: list[int], data: object) -> httpx.Response:
+        tensor = {"name": name, "datatype": datatype, "shape": shape, "data": data}
+        body = {"inputs": [tensor], "outputs": [{"name": "logits"}]}
+        body["parameters"] = {"deterministic": True}
+        return served.client.post("/v2/models/pets/infer", json=body)
+
+    flat = logits("pixels", "UINT8", [*pixels.shape], pixels.reshape(-1).tolist()).json()
+    nested = logits("pixels", "UINT8", [*pixels.shape], pixels.tolist()).json()
+    assert nested["outputs"] == flat["outputs"]
+    one_each = logits("images", "BYTES", [3, 1], [[file] for file in files]).json()
+    assert one_each["outputs"] == logits("images", "BYTES", [3], files).json()["outputs"]
+    for data in (pixels[:, :31].tolist(), [*pixels[:2].tolist(), 7]):
+        refused = problem(logits("pixels", "UINT8", [*pixels.shape], data), 422, "invalid_tensor")
+        assert "nested otherwise than its shape" in refused["detail"]
 
 
 def test_a_client_reads_why_it_is_refused(client):

@@ -146,6 +146,7 @@ def test_images_by_label_are_found_by_an_index(service):
     [
         ({"order": "size"}, "invalid_request"),
         ({"order": "name", "after": "ds_0190"}, "bad_cursor"),
+        ({"after": "WyJhIiwiZHMiXQ"}, "bad_cursor"),  # ["a","ds"], of another order
         ({"order": "name", "after": "WyJhIl0"}, "bad_cursor"),  # ["a"]
         ({"order": "name", "after": "WzEsImRzIl0"}, "bad_cursor"),  # [1,"ds"]
         ({"order": "name", "after": "WyJcdWQ4MDAiLCJkcyJd"}, "bad_cursor"),  # ["\ud800","ds"]
@@ -158,6 +159,23 @@ def test_images_by_label_are_found_by_an_index(service):
 )
 def test_what_no_list_can_have_is_refused(shared: Service, query: dict[str, str], code: str):
     problem(shared.client.get("/v1/datasets", params=query), 422, code)
+
+
+@pytest.mark.parametrize("after", ["garbage", "-1", "ds_", "DS_01", "img_01_", "9" * 41])
+def test_what_is_no_cursor_is_refused_by_every_list_of_ids(shared: Service, after: str):
+    dataset_id = shared.dataset({"cat": 1}, start=40)
+    lists = ["datasets", "components", "evaluations", "batch-predictions", "receipts"]
+    same = f"images?sha256={'0' * 64}"
+    for path in [*lists, "keys", "audit", same, f"datasets/{dataset_id}/images"]:
+        mark = "&" if "?" in path else "?"
+        problem(shared.client.get(f"/v1/{path}{mark}after={after}"), 422, "bad_cursor")
+
+
+def test_a_cursor_whose_row_is_gone_goes_on_and_one_of_no_receipt_is_refused(shared: Service):
+    gone = shared.dataset({"cat": 1}, start=41)
+    delete(shared, f"datasets/{gone}")
+    assert shared.client.get(f"/v1/datasets?after={gone}").status_code == 200
+    problem(shared.client.get("/v1/receipts?after=rcpt_00"), 422, "bad_cursor")
 
 
 def test_a_row_whose_json_is_damaged_hinders_no_filter(service):

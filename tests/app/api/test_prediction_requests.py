@@ -32,8 +32,40 @@ def test_a_weight_that_the_rule_does_not_take_is_refused(two: TwoComponents) -> 
     problem(two.ask(components=members, rule="joint"), 422, "bad_weight")
 
 
+@pytest.mark.parametrize("rule", ["joint", "discriminant", "weighted"])
+@pytest.mark.parametrize("weight", [1e300, 1e-300, 5e-324])
+def test_a_weight_whose_square_would_overflow_or_vanish_is_refused(two, rule, weight) -> None:
+    members = [{"id": two.pets, "weight": weight}, {"id": two.stock, "weight": 1.0}]
+    problem(two.ask(components=members, rule=rule), 422, "bad_weight")
+    body = {"space": "default", "rule": rule, "components": members}
+    problem(two.service.client.put("/v1/compositions/huge", json=body), 422, "bad_weight")
+
+
+@pytest.mark.parametrize("components", ["[]", ","])
+def test_an_empty_list_of_components_is_refused(two: TwoComponents, components: str) -> None:
+    problem(two.ask(components=[]), 422, "no_components_given")
+    problem(two.post(image("cat", 90), components=components), 422, "no_components_given")
+    client = two.service.client
+    dataset = client.get(f"/v1/components/{two.pets}").json()["dataset_id"]
+    for path in ("/v1/evaluations", "/v1/batch-predictions"):
+        answer = client.post(path, json={"dataset_id": dataset, "components": []})
+        problem(answer, 422, "no_components_given")
+
+
+def test_a_composition_of_nothing_is_no_selection_anywhere(two: TwoComponents) -> None:
+    client, body = two.service.client, {"rule": "average", "components": []}
+    assert client.put("/v1/compositions/nothing", json=body | {"space": "default"}).is_success
+    asked = {"composition": "nothing", "images": [{"b64": ""}]}
+    for answer in (
+        client.get("/v1/compositions/nothing/privacy"),
+        client.post("/v1/predictions", json=asked),
+    ):
+        refused = problem(answer, 409, "no_components")
+        assert "composition 'nothing' has no component left" in refused["detail"]
+
+
 def test_weights_that_overflow_the_logits_are_refused(two: TwoComponents) -> None:
-    members = [{"id": two.pets, "weight": 1e300}]
+    members = [{"id": two.pets, "weight": 1e100}]
     problem(two.ask(components=members, rule="weighted"), 422, "weights_too_large")
 
 

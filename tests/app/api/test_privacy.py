@@ -207,6 +207,11 @@ def test_a_dataset_with_a_budget_tells_nothing_without_noise(service):
     problem(plain, 409, "privacy_required")
     body = {"dataset_id": dataset_id, "components": [{"id": component_id}]}
     problem(client.post("/v1/evaluations", json=body), 409, "privacy_required")
+    problem(client.post("/v1/batch-predictions", json=body), 409, "privacy_required")
+    asked = {"calibration_dataset": dataset_id, "components": component_id}
+    png = {"Content-Type": "image/png"}
+    named = client.post("/v1/predictions", content=image("cat", 90), headers=png, params=asked)
+    problem(named, 409, "privacy_required")
     preview = f"/v1/components/{component_id}/deletion-preview"
     problem(client.get(preview, params={"dataset_id": dataset_id}), 409, "privacy_required")
 
@@ -221,6 +226,15 @@ def test_a_dataset_with_a_budget_tells_nothing_without_noise(service):
         ({"privacy": TERMS, "hyperparameters": {"l2": "auto"}}, 422, "bad_privacy"),
         ({"privacy": TERMS, "hyperparameters": {"views": 2}}, 422, "bad_privacy"),
         ({"privacy": TERMS | {"labels": []}}, 422, "bad_privacy"),
+        *(
+            ({"privacy": TERMS | {"labels": ["cat", label]}}, 422, "invalid_request")
+            for label in ("", "  ", "\u200b", "a\nb", "\x1b[31mred", "2\u202e")
+        ),
+        (
+            {"privacy": TERMS | {"labels": [f"l{number}" for number in range(1001)]}},
+            422,
+            "too_many_labels",
+        ),
     ],
 )
 def test_terms_that_cannot_be_kept_are_refused(service, body, status, code):

@@ -3,11 +3,17 @@
 import pytest
 
 from app.database.sessions import transaction
-from app.datasets import privacy_ledger
+from app.datasets import privacy_accounting, privacy_ledger
 from app.store import components
+from tangent.components.gaussian_mechanism import mu_of
 from tangent.training.privacy import public_images
+from tests.support.archives import archive
+from tests.support.client import WAIT
 from tests.support.images import image
+from tests.support.merging import by_name, derived, imported
+from tests.support.privacy import budget, files_of, ledger, train
 from tests.support.problems import problem
+from tests.support.splits import uploaded
 
 TERMS = {"epsilon": 1.0, "delta": 1e-5}
 COUNTS = {"cat": 6, "dog": 6}
@@ -58,12 +64,47 @@ def test_a_training_that_failed_spends_again_if_it_is_tried_again(either):
     assert states(either, dataset_id) == ["reserved", "returned"]
 
 
+def test_one_that_is_tried_again_counts_for_the_groups_that_there_are_then(either):
+    files = files_of({"a": 2, "b": 2})
+    dataset_id = uploaded(either, files)["id"]
+    budget(either, dataset_id, unit="group", epsilon=90.0)
+    component_id = train(either, dataset_id, unit="image", epsilon=0.3)
+    fail(either, component_id)
+    more = files_of({"a": 4}, start=40)
+    sent = {"file": ("more.zip", archive(more))}
+    added = either.client.post(f"/v1/datasets/{dataset_id}/images", files=sent)
+    assert added.status_code == 200, added.text
+    shown = either.client.get(f"/v1/components/{component_id}").json()
+    assert (shown["status"], shown["images"]) == ("failed", {"cat": 0, "dog": 0})
+    again = either.client.post(f"/v1/components/{component_id}/retrain")
+    assert again.status_code == 202, again.text
+    six = privacy_accounting.total([1 / mu_of(0.3, 1e-5) / 6], 1e-5).epsilon
+    assert ledger(either, dataset_id)["spent"]["epsilon"] == pytest.approx(six, rel=1e-4)
+
+
+def spoil(service, component_id: str, detail: str) -> None:
+    """Note that the component's file is damaged."""
+    error = {"code": "component_damaged", "detail": detail}
+    with transaction(service.state.sessions) as session:
+        assert components.move(session, component_id, "spoil", error=error)
+
+
+def test_a_damaged_one_says_no_count_and_no_remedy_after_its_dataset_has_changed(service):
+    dataset_id = service.dataset(COUNTS)
+    component_id = service.train(queued(service, dataset_id))
+    spoil(service, component_id, "restore it, or POST … /retrain")
+    image_id = service.client.get(f"/v1/datasets/{dataset_id}/images").json()["data"][0]["id"]
+    gone = service.client.delete(f"/v1/datasets/{dataset_id}/images/{image_id}")
+    assert gone.status_code == 200, gone.text
+    shown = service.client.get(f"/v1/components/{component_id}").json()
+    assert shown["images"] == {"cat": 0, "dog": 0}
+    assert shown["error"]["detail"].endswith("its dataset was changed: delete the component")
+
+
 def test_one_that_was_ready_is_never_made_again(either):
     dataset_id = either.dataset(COUNTS)
     component_id = either.train(queued(either, dataset_id))
-    with transaction(either.state.sessions) as session:
-        error = {"code": "component_damaged", "detail": "its file is damaged"}
-        assert components.move(session, component_id, "spoil", error=error)
+    spoil(either, component_id, "its file is damaged")
     again = either.client.post(f"/v1/components/{component_id}/retrain")
     problem(again, 409, "private_component")
     assert states(either, dataset_id) == ["spent"]
@@ -93,6 +134,13 @@ def test_labels_can_be_declared_and_other_images_are_not_used(service):
     shown = service.client.get(f"/v1/components/{service.train(answer.json()['id'])}").json()
     assert shown["labels"] == ["cat", "owl"]
     assert min(shown["images"].values()) >= 1
+    sent = {"dataset_id": dataset_id, "components": [{"id": shown["id"]}]}
+    evaluated = service.client.post("/v1/evaluations", json=sent, headers=WAIT).json()
+    assert (evaluated["num_images"], evaluated["trained_on"]) == (15, 6)  # the cats
+    plain = service.train(service.queued(dataset_id))
+    sent["components"].append({"id": plain})
+    evaluated = service.client.post("/v1/evaluations", json=sent, headers=WAIT).json()
+    assert evaluated["trained_on"] == 15
 
 
 def test_no_total_needs_images_of_datasets_that_are_gone(service):
@@ -103,3 +151,27 @@ def test_no_total_needs_images_of_datasets_that_are_gone(service):
     problem(service.client.get(f"/v1/datasets/{dataset_id}/privacy"), 410, "dataset_deleted")
     with transaction(service.state.reading) as session:
         assert privacy_ledger.total_of(session, []) is None
+
+
+def test_a_total_has_the_private_components_that_others_were_derived_from(service):
+    dataset_id = service.dataset(COUNTS)
+    private = sorted(service.train(queued(service, dataset_id)) for _ in range(2))
+    merged = derived(service, "task_arithmetic", *private)
+    file = service.client.get(f"/v1/components/{merged}/delta").content
+    again = imported(service, file).json()["id"]
+    plain = service.component(COUNTS, start=40)
+
+    def total(*ids: str) -> dict:
+        body = {"rule": "average", "components": [{"id": each} for each in ids]}
+        assert service.client.put("/v1/compositions/some", json=body).status_code in (200, 201)
+        found = service.client.get("/v1/compositions/some/privacy").json()
+        return found | {"private": sorted(found["private"])}
+
+    both = total(*private)
+    assert (both["private"], both["not_private"]) == (private, 0) and both["epsilon"] > 1
+    assert total(merged) == both
+    assert total(again) == total(merged, again) == both | {"not_private": 1}
+    mixed = derived(service, "task_arithmetic", merged, plain)
+    assert total(mixed) == total(mixed, plain) == both | {"not_private": 1}
+    answered = by_name(service, again).json()
+    assert answered["privacy"]["epsilon"] == both["epsilon"]

@@ -86,8 +86,6 @@ def test_an_unknown_receipt_is_404(shared):
     for method, path in [("GET", ""), ("POST", "/verify")]:
         answer = shared.client.request(method, f"/v1/receipts/rcpt_none{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "receipt_not_found")
-    answer = shared.client.get("/v1/receipts?after=rcpt_none")
-    assert (answer.status_code, answer.json()["code"]) == (404, "receipt_not_found")
 
 
 def test_a_sound_receipt_verifies_and_says_what_it_cannot_see(shared, ledger):

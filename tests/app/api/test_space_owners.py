@@ -152,6 +152,25 @@ def test_a_shared_space_is_everybody_s_until_it_is_no_longer_shared(parties: Par
     assert parties.other.get(f"/v1/components/{component_id}").status_code == 404
 
 
+def test_a_receipt_tells_nothing_of_what_others_hold(parties: Parties):
+    """Else whoever has a photograph could upload and delete it to learn who else holds it."""
+    parties.ready(parties.owner, "mine")
+    body = {"name": "theirs", "backbone": "resnet_micro_32", "scope": "head"}
+    assert parties.other.post("/v1/spaces", json=body).status_code == 201
+    dataset_id, component_id = parties.ready(parties.other, "theirs")
+    copy, _ = parties.ready(parties.other, "theirs")
+    place = f"/v1/datasets/{dataset_id}/images"
+    picture = parties.other.get(place).json()["data"][0]["id"]
+
+    def also_held(path: str) -> Any:
+        return parties.other.delete(path).raise_for_status().json()["body"].get("also_held")
+
+    assert also_held(f"{place}/{picture}") == {"datasets": 1, "images": 1, "components": 0}
+    assert also_held(f"/v1/datasets/{copy}?cascade=true")["datasets"] == 1
+    assert also_held(f"/v1/components/{component_id}") is None
+    assert also_held(f"/v1/datasets/{dataset_id}") is None
+
+
 def test_an_administrator_gives_a_space_to_another_key_or_to_everybody(parties: Parties):
     mine = {"owner": parties.other_id}
     problem(parties.owner.patch("/v1/spaces/mine", json=mine), 403, "not_the_owner")

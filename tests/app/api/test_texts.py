@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tangent_composer.schemas.texts import fault, faults
+from tests.support.archives import archive as archive_of
 from tests.support.images import archive, image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -153,8 +154,35 @@ def test_the_name_that_a_file_gives_is_one_that_can_be_stored(either: Service) -
             "headers": {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"},
         }
 
-    for charset, filename in (("utf-8", b"no\0rth.zip"), ("unicode_escape", b"no\\ud800rth.zip")):
-        answer = either.client.post("/v1/datasets", **form(charset, filename))
-        assert (answer.status_code, answer.json()["name"]) == (201, "north"), answer.text
-        answer = either.client.post("/v1/components/import", **form(charset, filename))
-        problem(answer, 422, "bad_component")
+    answer = either.client.post("/v1/datasets", **form("utf-8", b"no\0rth.zip"))
+    assert (answer.status_code, answer.json()["name"]) == (201, "north"), answer.text
+    answer = either.client.post("/v1/components/import", **form("utf-8", b"no\0rth.zip"))
+    problem(answer, 422, "bad_component")
+    for path in ("/v1/datasets", "/v1/components/import"):  # half a character has no other way in
+        answer = either.client.post(path, **form("unicode_escape", b"no\\ud800rth.zip"))
+        told = problem(answer, 400, "malformed_request")["detail"]
+        assert "it is in unicode_escape, which is not read" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("notes.jsonl", '{"\\ud800\\u0000": 1}'),
+        ("metadata.jsonl", '{"file_name": "cat/2.png", "label": "cat", "split": "\\ud800\\u0000"}'),
+    ],
+)
+def test_what_is_said_of_a_file_in_an_archive_has_neither(
+    either: Service, name: str, row: str
+) -> None:
+    rows = ['{"file_name": "cat/1.png", "label": "cat"}'] * (name == "metadata.jsonl") + [row]
+    files = {f"cat/{n}.png": image("cat", n) for n in (1, 2)} | {name: "\n".join(rows).encode()}
+    client, good = either.client, either.dataset({"cat": 1}, start=7)
+
+    made = client.post("/v1/datasets", files={"file": ("a.zip", archive_of(files))})
+    added = client.post(f"/v1/datasets/{good}/images", files={"file": ("a.zip", archive_of(files))})
+
+    assert (made.status_code, added.status_code) == (201, 200)
+    for dataset, shown in ((made.json()["id"], made.json()), (good, added.json())):
+        assert shown["rejected"] and client.get(f"/v1/datasets/{dataset}").status_code == 200
+        reasons = json.dumps([each["reason"] for each in shown["rejected"]])
+        assert "??" in reasons or name == "notes.jsonl"

@@ -186,3 +186,16 @@ def test_a_manifest_whose_labels_are_none_is_told_so(told):
 def test_a_manifest_of_another_format_is_told(told):
     with pytest.raises(Invalid, match=r"not in folders \(labels\.json: this is JSON"):
         told(noise_at("1.png") | {"labels.json": b'{"1.png": "cat"}'})
+
+
+@pytest.mark.parametrize("listed", ["d/a/b.png", "d/a\\b.png"])
+@pytest.mark.parametrize("damaged", [None, "d/a\\b.png", "d/a/b.png"])
+def test_a_row_that_may_mean_either_of_two_files_is_refused(told, listed, damaged):
+    """A manifest of Windows writes a backslash for a slash, and on Unix it is part of a name."""
+    files = noise_at("d/a\\b.png", "d/a/b.png", "c.png")
+    files |= {damaged: noise(9)[:-30]} if damaged else {}
+    rows = b"file_name,label\nc.png,cat\n"
+    assert told(files | {"metadata.csv": rows})[0] == {"cat": 1}
+    with pytest.raises(Invalid, match=r"lists 'd/a/b\.png', .* either of two files") as caught:
+        told(files | {"metadata.csv": rows + f"{listed},dog\n".encode()})
+    assert caught.value.code == "duplicate_path"

@@ -113,10 +113,29 @@ def test_a_layout_that_may_mean_two_things_is_refused(paths):
     assert caught.value.code == "ambiguous_layout"
 
 
-def test_splits_beside_another_folder_are_refused():
-    with pytest.raises(Invalid, match=r"'test', 'train' are splits, and 'extra' beside") as caught:
-        labels("train/cat/1.png", "test/cat/2.png", "extra/3.png")
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (
+            ("train/cat/1.png", "test/cat/2.png", "extra/3.png"),
+            "'test', 'train', lie beside 'extra'",
+        ),
+        (("train/cat/1.png", "train/dog/2.png", "cv/cat/3.png"), "'train', lie beside 'cv'"),
+        (("test/cat/1.png", "cat/2.png", "dog/3.png"), "'test', lie beside 'cat'"),
+        (("Test/Cat/1.png", "cat/2.png"), "'Test', lie beside 'cat'"),
+    ],
+)
+def test_splits_beside_another_folder_are_refused(paths, told):
+    with pytest.raises(Invalid, match=told) as caught:
+        labels(*paths)
     assert caught.value.code == "ambiguous_layout"
+
+
+def test_a_label_may_have_the_name_of_a_split():
+    assert set(labels("train/1.png", "bus/2.png")) == {"train", "bus"}
+    assert set(labels("train/steam/1.png", "bus/red/2.png")) == {"train", "bus"}
+    assert set(labels("eval/images/1.png", "cat/images/2.png")) == {"eval", "cat"}
+    assert set(labels("training/train/1.png", "concert/train/2.png")) == {"training", "concert"}
 
 
 def test_deep_paths_take_time_in_proportion_to_their_length():

@@ -26,6 +26,7 @@ def kept(path: Path, files: dict[str, bytes]) -> dict[str, str | None]:
         ("train", ["train", "Training", "train_set", "train2017", "training images", "trainval"]),
         ("val", ["val", "valid", "VALIDATION", "dev", "eval", "val_data", "validation_set 2"]),
         ("test", ["test", "Testing", "test-images", "holdout", "predict", "test_1"]),
+        ("test", ["hold-out", "Hold_out_set"]),
         (None, ["fold1", "unlabelled", "k-fold_3"]),
     ],
 )
@@ -130,6 +131,17 @@ def test_two_rows_of_an_image_say_the_same(tmp_path, first, second, told):
     assert caught.value.code == "manifest_conflict"
 
 
+def test_a_file_is_kept_for_what_was_told_under_its_own_label(tmp_path):
+    """The split of its copy under another label counts, and goes with that copy."""
+    same = noise(1)
+    files = {"train/cat/1.png": same, "val/cat/2.png": same, "test/dog/3.png": same}
+    images = received(tmp_path, files).images
+    assert [(each.image.path, each.split, each.own_split) for each in images] == [
+        ("val/cat/2.png", "test", "val"),
+        ("test/dog/3.png", "test", "test"),
+    ]
+
+
 def test_equal_files_are_one_image_in_the_strictest_of_their_splits(tmp_path):
     files = {
         "train/cat/1.png": noise(1),
@@ -148,6 +160,7 @@ def test_equal_files_are_one_image_in_the_strictest_of_their_splits(tmp_path):
         "train/dog/5.png": "test",
         "train/dog/6.png": "train",
     }
+    assert [each.own_split for each in upload.images] == ["val", "test", "train", "train"]
     assert upload.splits == {"test": 2, "train": 1, "val": 1}
     assert any(
         each.startswith("images that lie in several splits, byte for byte: 2 (")

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import tarfile
 
 import pytest
@@ -13,6 +14,7 @@ from app.archives.members import members
 from app.errors import Malformed, TooLarge
 from tests.support.archives import (
     LIMITS,
+    archive,
     contents,
     noise,
     refused,
@@ -220,3 +222,17 @@ def test_members_that_unpack_to_nothing_are_refused_before_all_are_read(pack, be
     with pytest.raises(Malformed, match="unpack to only"):
         list(members(file, LIMITS))
     assert file.tell() < 1.5 * MAX_IDLE_BYTES
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.zst"])
+def test_an_image_that_does_not_compress_is_read_from_a_compressed_tar_whatever_its_size(kind):
+    files = {"cat/1.png": random.Random(1).randbytes(3 * MAX_IDLE_BYTES), "cat/2.png": b"x"}
+    assert contents(archive(files, kind)) == files
+
+
+def test_the_records_of_many_pax_headers_before_one_entry_are_refused():
+    """They stay in memory until the entry comes."""
+    records = (b"13 key%04d=x\n" % number for number in range(300))
+    headers = (tar_header(b"pax", 13, b"x") + each.ljust(512, b"\0") for each in records)
+    with pytest.raises(Malformed, match="more than 200 pax records"):
+        contents(b"".join(headers) + tar_of({"cat/1.png": b"x"}))

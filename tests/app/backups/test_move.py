@@ -107,6 +107,28 @@ def test_a_target_with_rows_is_refused_and_nothing_is_changed(folder, empty_post
     folder_identity.claim(settings_of(folder))
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://u:secret@h/x", "a database of the kind mysql, and this service uses Postgres"),
+        ("http://h/secret", "a database of the kind http"),
+        ("postgresql+asyncpg://u:secret@h/x", "its driver is asyncpg"),
+        ("postgresql://u:p@secret@127.0.0.1/x", "its password has an @"),
+        ("postgresql://u:secret@127.0.0.1:1/x", "u:***@127.0.0.1:1/x cannot be used: "),
+    ],
+)
+@pytest.mark.parametrize("flag", ["--to", "--ledger"])
+def test_a_wrong_address_of_another_database_is_told_with_its_flag(
+    folder, tmp_path, capsys, flag, url, sentence
+):
+    (tmp_path / "b.tar").touch()
+    command = ["move"] if flag == "--to" else ["restore", str(tmp_path / "b.tar")]
+    assert main([*command, flag, url, "--data-dir", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"tangent: {flag}") and len(said.splitlines()) == 1
+    assert sentence in said and "secret" not in said and "TANGENT_" not in said
+
+
 def rename(folder: Path, name: str) -> None:
     engine = open_engine(settings_of(folder))
     with engine.begin() as connection:

@@ -12,14 +12,17 @@ from app.backups.backup import back_up
 from app.backups.restore import Restored, restore
 from app.cli import main
 from app.settings import BadSettings, Settings
-from tests.support.client import delete, verify
+from tests.support.archives import zip_of
+from tests.support.client import delete, upload, verify
 from tests.support.images import image, packed
+from tests.support.privacy import budget, files_of, train
 from tests.support.service import Service, running
 from tests.support.signing_keys import key_file
 from tests.support.stored import Filled, fill, seen, settings_of
 from tests.support.unlearning import image_id, occurrences, unlearn
 
 Serve = Callable[..., Service]
+SPLIT = [("train/dog/0.png", image("dog", 0)), ("test/dog/1.png", image("dog", 1))]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -164,56 +167,6 @@ def running_app(settings: Settings):
     return opened(create_app(settings), settings)
 
 
-def test_labels_renamed_after_the_backup_are_renamed_again_from_the_old_store(service, tmp_path):
-    """From saved receipts they cannot be: those hold no names."""
-    made, file = fill(service), tmp_path / "backup.tar"
-    back_up(service.settings, file)
-    path = f"/v1/datasets/{made.dataset}"
-    assert service.client.post(f"{path}/labels", json={"rename": {"dog": "hound"}}).is_success
-    gone = image_id(service, made.dataset, ("cat", 2))
-    delete(service, f"datasets/{made.dataset}/images/{gone}")
-    whole = later_deletions.of_database(service.settings)
-    target = settings_of(tmp_path / "restored")
-
-    restored = restore(target, file, whole)
-
-    assert len(restored.repeated) == 2 and restored.open_ends == []
-    with running(target) as again:
-        wanted = {name: service.client.get(path).json()[name] for name in ("labels", "num_images")}
-        assert {name: again.client.get(path).json()[name] for name in wanted} == wanted
-        assert list(wanted["labels"]) == ["cat", "hound"]
-        assert all(verify(again, each)["ok"] for each in seen(again)["receipts"]["data"])
-    without = later_deletions.Ledger(whole.receipts, whole.keys)
-    (open_end,) = restore(settings_of(tmp_path / "other"), file, without).open_ends
-    assert open_end.startswith(f"the labels of {made.dataset} were renamed after the backup")
-
-
-def test_a_label_corrected_after_the_backup_is_corrected_again_from_the_old_store(
-    service, tmp_path
-):
-    made, file = fill(service), tmp_path / "backup.tar"
-    back_up(service.settings, file)
-    wrong = f"/v1/datasets/{made.dataset}/images/{image_id(service, made.dataset, ('cat', 2))}"
-    assert service.client.patch(wrong, json={"label": "dog"}).is_success
-    whole = later_deletions.of_database(service.settings)
-    target = settings_of(tmp_path / "restored")
-
-    restored = restore(target, file, whole)
-
-    assert len(restored.repeated) == 1 and restored.open_ends == []
-    with running(target) as again:
-        counts = [
-            each.client.get(f"/v1/datasets/{made.dataset}").json()["labels"]
-            for each in (service, again)
-        ]
-        assert counts[0] == counts[1]
-        mine = [each["sha256"] for each in seen(again)["components"]["data"]]
-        assert mine == [each["sha256"] for each in seen(service)["components"]["data"]]
-    without = later_deletions.Ledger(whole.receipts, whole.keys)
-    (open_end,) = restore(settings_of(tmp_path / "other"), file, without).open_ends
-    assert open_end.startswith(f"the label of {wrong.rpartition('/')[2]} was corrected after")
-
-
 def test_images_added_after_the_backup_are_named_as_they_cannot_be_added_again(service, tmp_path):
     made, file = fill(service), tmp_path / "backup.tar"
     back_up(service.settings, file)
@@ -242,6 +195,9 @@ def test_a_space_and_several_images_deleted_after_the_backup_are_deleted_again(s
     part = service.component({"owl": 2}, space="scans")
     back_up(service.settings, file)
     unlearn(service, made.dataset, [("cat", 1), ("cat", 2)])
+    for _ in range(2):  # its name comes back, and goes again
+        delete(service, "spaces/scans", cascade="true")
+        assert service.client.post("/v1/spaces", json=body).status_code == 201
     delete(service, "spaces/scans", cascade="true")
     target = settings_of(tmp_path / "restored")
 
@@ -256,3 +212,54 @@ def test_a_space_and_several_images_deleted_after_the_backup_are_deleted_again(s
         assert mine == [each["sha256"] for each in seen(service)["components"]["data"]]
         shown = again.client.get("/v1/receipts?limit=100").json()["data"]
         assert all(verify(again, each)["ok"] for each in shown)
+
+
+def test_what_later_deletions_would_leave_without_an_image_goes_with_the_last_one(
+    service, tmp_path
+):
+    """The images that were added before these deletions are not in the backup."""
+    file = tmp_path / "backup.tar"
+    whole, split = service.dataset({"cat": 2}), upload(service, zip_of(SPLIT))["id"]
+    trained, waiting = service.queued(whole), service.queued(split)
+    back_up(service.settings, file)
+    for dataset, gone in ((whole, [("cat", 0), ("cat", 1)]), (split, [("dog", 0)])):
+        sent = {"file": ("more.zip", packed([("owl", 1), ("owl", 2)]))}
+        assert service.client.post(f"/v1/datasets/{dataset}/images", files=sent).is_success
+        unlearn(service, dataset, gone)
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, later_deletions.of_database(service.settings))
+
+    assert any(line.startswith(f"{whole} had no other image than ") for line in restored.repeated)
+    assert any(line.startswith(f"{waiting} had no other image ") for line in restored.repeated)
+    assert [line.rpartition(": ")[2] for line in restored.open_ends] == [
+        "upload them as a new dataset",
+        "add them again",
+    ]
+    with running(target) as again:
+        for path in (f"datasets/{whole}", f"components/{trained}", f"components/{waiting}"):
+            assert again.client.get(f"/v1/{path}").status_code == 410
+        assert again.client.get(f"/v1/datasets/{split}").json()["num_images"] == 1
+        shown = again.client.get("/v1/receipts?limit=100").json()["data"]
+        assert all(verify(again, each)["residue"] == [] for each in shown)
+
+
+def test_a_deletion_that_is_refused_now_is_an_open_end_and_the_store_is_served(service, tmp_path):
+    """A private training waits again, which was cancelled before the image was deleted."""
+    file = tmp_path / "backup.tar"
+    dataset = upload(service, zip_of(files_of({"a": 2, "b": 2}).items()))["id"]
+    budget(service, dataset, epsilon=5.0)
+    private = train(service, dataset)
+    back_up(service.settings, file)
+    assert service.client.post(f"/v1/components/{private}/cancel").is_success
+    gone = image_id(service, dataset, ("dog", 0))
+    delete(service, f"datasets/{dataset}/images/{gone}")
+    target = settings_of(tmp_path / "restored")
+
+    restored = restore(target, file, later_deletions.of_database(service.settings))
+
+    (open_end,) = restored.open_ends
+    assert open_end.startswith(f"{gone} was deleted after the backup (receipt ")
+    assert private in open_end and restored.repeated == []
+    with running(target) as again:
+        assert again.client.get(f"/v1/datasets/{dataset}").json()["num_images"] == 4

@@ -10,8 +10,14 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 
+from app.cli.serve_command import _default_space
+from app.inference.models import SpaceKey
+from app.settings import BadSettings
+from tangent.errors import UnknownScope
 from tests.support.command import environment
+from tests.support.stored import settings_of
 from tests.support.workers import until
 
 STUCK = """
@@ -25,6 +31,27 @@ api_server.GRACE_SECONDS = 1
 settings = read(host="127.0.0.1", port=0, data_dir=sys.argv[1])
 sys.exit(serve_command.serve(settings, with_worker=False))
 """
+
+
+class WithoutSpaces:
+    """An engine that opens none."""
+
+    is_closed = False
+
+    def open(self, key: SpaceKey) -> None:
+        raise UnknownScope(f"no scope is called {key.scope!r}")
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_a_default_space_that_cannot_be_opened_names_its_settings(tmp_path: Path, migrated: Path):
+    shutil.copytree(migrated, tmp_path / "data")
+    engine = WithoutSpaces()
+    settings = settings_of(tmp_path / "data").model_copy(update={"scope": "abc"})
+    with pytest.raises(BadSettings, match=r"TANGENT_SCOPE 'abc'\): no scope is called 'abc'"):
+        _default_space(settings, engine)
+    assert engine.is_closed
 
 
 TOLD = r"Tangent Composer answers: (http://\S+)/docs describes its API, a browser shows \1/\n"

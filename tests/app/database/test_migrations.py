@@ -16,7 +16,7 @@ from sqlalchemy import JSON, column, inspect, select, table
 
 from app.database import jobs, migrate
 from app.database.sessions import open_engine, session_factory, transaction
-from app.database.tables import Base, Component
+from app.database.tables import Base, Component, Dataset, Image
 from app.receipts import ledger
 from app.settings import Settings
 
@@ -155,6 +155,29 @@ def test_what_was_stored_before_a_revision_is_there_after_it_and_back_again(sett
         [("ds_1", 1)],
     )
     assert [tuple(row) for row in left] == [("",)]
+
+
+def test_images_of_before_were_told_the_split_that_counts(settings):
+    migrate.upgrade(settings)
+    engine = open_engine(settings)
+    numbers = {"bytes": 5, "num_images": 1, "num_rejected": 0, "duplicates": 0}
+    dataset = {"id": "ds_1", "name": "n", "labels": {"a": 1}, "rejected": [], "pack_key": "key"}
+    image = {"id": "img_1", "dataset_id": "ds_1", "path": "a", "label": "a", "sha256": "77"}
+    place = {"media_type": "p", "width": 1, "height": 1, "pack_offset": 0, "pack_length": 5}
+    with transaction(session_factory(engine)) as session:
+        session.add(Dataset(**dataset, **numbers))
+        session.flush()
+        session.add(Image(**image, **place, split="test"))
+    engine.dispose()
+    migrate.downgrade(settings, "2026_11_29_browser_sessions")
+
+    migrate.upgrade(settings)
+
+    engine = open_engine(settings)
+    with transaction(session_factory(engine)) as session:
+        row = session.get_one(Image, "img_1")
+        assert (row.split, row.own_split, row.intact) == ("test", "test", True)
+    engine.dispose()
 
 
 def test_flags_of_refinements_become_columns_and_flags_again(settings):

@@ -251,6 +251,25 @@ def test_processes_that_start_at_once_agree(tmp_path, empty_postgres, rivals):
     assert [path.name for path in folder.glob(f"{FILE}*")] == [FILE]
 
 
+@pytest.mark.parametrize("read", ["own_id", "_marked"])
+def test_a_process_that_claims_after_another_has_read_an_id_is_agreed_with(
+    tmp_path, monkeypatch, read
+):
+    settings = made(tmp_path / "data")
+    reads = getattr(folder_identity, read)
+
+    def read_before_another_claims(subject: object) -> str | None:
+        found = reads(subject)
+        monkeypatch.setattr(folder_identity, read, reads)
+        claim(settings)
+        return found
+
+    monkeypatch.setattr(folder_identity, read, read_before_another_claims)
+    claim(settings)
+
+    assert (tmp_path / "data" / FILE).read_text().strip() == own(settings)
+
+
 def test_a_file_system_without_links_is_marked_too(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise PermissionError("no links here")

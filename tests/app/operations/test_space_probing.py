@@ -52,6 +52,22 @@ def test_a_changed_space_is_told_of_before_any_request(offered: Path, serve) -> 
     assert (ready["status"], ready["spaces_unavailable"]) == ("degraded", 1)
 
 
+def test_a_deleted_space_is_unavailable_no_more_in_any_process(offered: Path, serve) -> None:
+    first = serve(weights_dir=offered)
+    assert first.client.post("/v1/spaces", json=BODY).status_code == 201
+    (offered / "own.safetensors").unlink()
+    given = {"data_dir": first.settings.data_dir, "weights_dir": offered}
+    deleting, other = serve(**given), serve(**given)
+    for service in (deleting, other):
+        assert status(service, "own", "unavailable") == "unavailable"
+    assert deleting.client.delete("/v1/spaces/own").status_code == 200
+    assert "tangent_spaces_unavailable 0.0" in deleting.client.get("/metrics").text
+    for service in (deleting, other):
+        ready = service.client.get("/readyz").json()
+        assert (ready["status"], ready["spaces_unavailable"]) == ("ok", 0)
+    assert "tangent_spaces_unavailable 0.0" in other.client.get("/metrics").text
+
+
 def test_a_space_that_takes_long_to_open_does_not_hold_up_the_start(
     offered: Path, serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 import tangent
 from app.database.sessions import transaction
+from app.receipts.answer_hash import AnswerHashes
 from app.settings import Settings
 from tests.support.client import delete, verify
 from tests.support.problems import problem
@@ -162,6 +163,27 @@ def test_a_hash_that_was_changed_is_found_by_asking_again(service):
 
     assert (found["ok"], found["chain_ok"], found["probe_ok"]) == (False, False, False)
     assert kept
+
+
+def test_an_older_version_s_hash_may_differ_where_penalties_were_chosen_in_another_way(service):
+    service.component({"cat": 3})
+    gone = service.component({"dog": 3})
+    receipt = delete(service, f"components/{gone}", probe="true")
+    (probe,) = receipt["body"]["probes"]
+    older = {name: told for name, told in probe["environment"].items() if name != "l2_chosen_by"}
+    assert older != probe["environment"]
+    manifest = next(each["after"] for each in receipt["body"]["manifests"])
+    state = service.state
+
+    def holds(taken: dict[str, Any]) -> bool | None:
+        hashes = AnswerHashes(state.engine, state.spaces)
+        return hashes.holds(state.reading, taken, before=receipt["number"], manifest=manifest)
+
+    averaged = probe | {"rule": "average", "environment": older, "logits_sha256": "0" * 64}
+    assert holds(averaged) is False  # no rule that chooses a penalty
+    for environment, wrong in ((probe["environment"], False), (older, None)):
+        assert holds(probe | {"environment": environment}) is True
+        assert holds(probe | {"environment": environment, "logits_sha256": "0" * 64}) is wrong
 
 
 def test_a_dataset_of_several_spaces_has_a_probe_for_each(service):

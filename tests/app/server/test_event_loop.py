@@ -10,6 +10,7 @@ from weakref import ReferenceType, ref
 
 import pytest
 
+from app.server import event_loop
 from app.server.event_loop import AfterTurn, OncePerTurn, settled
 
 
@@ -123,6 +124,37 @@ def test_a_future_that_others_cancel_is_a_cancellation_of_asyncio(is_begun: bool
             await settled(future)
 
     asyncio.run(wait())
+
+
+def test_a_wait_that_takes_too_long_ends_and_cancels_what_has_not_begun(monkeypatch):
+    monkeypatch.setattr(event_loop, "LOOK_SECONDS", 0.01)
+    late, in_time, patient = (Future[str]() for _ in range(3))
+
+    async def wait() -> str:
+        loop = asyncio.get_running_loop()
+        others = asyncio.gather(settled(in_time, within=30.0), settled(patient))
+        loop.call_later(0.01, in_time.set_result, "in time")
+        with pytest.raises(TimeoutError):
+            await settled(late, within=0.02)
+        loop.call_soon(patient.set_result, "after it")
+        return ", ".join(await others)
+
+    assert asyncio.run(wait()) == "in time, after it"
+    assert late.cancelled()
+
+
+def test_no_timer_is_left_of_waits_that_have_ended(monkeypatch):
+    monkeypatch.setattr(event_loop, "LOOK_SECONDS", 0.01)
+
+    async def wait(pool: ThreadPoolExecutor) -> int:
+        for n in range(50):
+            await settled(pool.submit(pow, n, 2), within=30.0)
+        await asyncio.sleep(0.05)
+        loop = asyncio.get_running_loop()
+        return len([each for each in loop._scheduled if not each.cancelled()])
+
+    with ThreadPoolExecutor(1) as pool:
+        assert asyncio.run(wait(pool)) <= 1  # the first look, which was to come after 0.01 s
 
 
 def test_a_loop_that_has_ended_is_kept_by_nothing():

@@ -52,6 +52,18 @@ def test_what_does_not_end_is_not_read_for_ever(shared, begin: bytes) -> None:
         assert sent < 2**24
 
 
+def test_a_trailer_is_no_header(serve) -> None:
+    key = "k" * 40
+    service = serve(api_key=key)
+    head = b"GET /v1/limits HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    trailers = f"Authorization: Bearer {key}\r\nX-Request-Id: from-a-trailer\r\n\r\n".encode()
+    for wish in (b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"):
+        with connected(service, head + wish + b"\r\n0\r\n" + trailers) as line:
+            line.settimeout(5)
+            answer = line.recv(2**16)
+        assert answer.startswith(b"HTTP/1.1 401") and b"from-a-trailer" not in answer
+
+
 def test_a_wish_for_another_protocol_and_an_end_of_the_connection_keep_the_end(shared) -> None:
     lines = b"Host: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n"
     with connected(shared, b"GET /livez HTTP/1.1\r\n" + lines) as line:

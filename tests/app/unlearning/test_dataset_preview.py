@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import WAIT, compose, delete
+from app.database.sessions import transaction
+from app.database.tables import Evaluation
+from tests.support.archives import archive
+from tests.support.client import WAIT, compose, delete, upload
+from tests.support.images import image
 from tests.support.keys import by
 from tests.support.merging import derived
 from tests.support.problems import problem
@@ -122,6 +126,45 @@ def test_the_last_image_of_a_label_takes_the_label_along(service):
     assert gone == [{"space": "default", "labels": ["yak"]}]
     service.component({"yak": 2, "cow": 2}, start=30)
     assert preview(service, f"{pets}/images/{image}")["labels_gone"] == []
+
+
+def test_a_label_whose_training_images_are_gone_is_lost_though_one_is_held_back(service):
+    files = {f"train/cat/{n}.png": image("cat", n) for n in range(3)}
+    files |= {"train/dog/0.png": image("dog", 0), "test/dog/1.png": image("dog", 1)}
+    pets = upload(service, archive(files))["id"]
+    service.train(service.queued(pets))
+    (gone,) = (
+        each["id"]
+        for each in service.client.get(f"/v1/datasets/{pets}/images").json()["data"]
+        if each["path"] == "train/dog/0.png"
+    )
+    lost = preview(service, f"{pets}/images/{gone}")["labels_gone"]
+    assert lost == [{"space": "default", "labels": ["dog"]}]
+
+    body = delete(service, f"datasets/{pets}/images/{gone}")["body"]
+
+    assert [each["count"] for each in body["labels"]] == [1]
+    assert service.client.get("/v1/spaces/default").json()["labels"] == ["cat"]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+def test_results_that_ended_early_are_counted_as_the_receipt_lists_them(service, status):
+    pets = service.dataset({"cat": 3, "dog": 3})
+    component = service.train(service.queued(pets))
+    evaluation = evaluate(service, pets, component)
+    with transaction(service.state.sessions) as session:
+        session.get_one(Evaluation, evaluation).status = status
+    evaluate(service, pets, component)
+    gone = images(service, pets, "cat")[0]
+    found = [
+        preview(service, f"{pets}/images/{gone}"),
+        service.client.get(f"/v1/components/{component}/deletion-preview").json(),
+    ]
+
+    body = delete(service, f"datasets/{pets}/images/{gone}")["body"]
+
+    listed = len(body["invalidated"]["evaluations"])
+    assert [each["evaluations"] for each in found] == [listed, listed] == [2, 2]
 
 
 def test_other_datasets_with_the_image_are_named(service):

@@ -223,27 +223,6 @@ def test_held_back_images_that_come_leave_components_as_they_are(serve):
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_left_to_train")
 
 
-def test_a_repeated_request_with_the_same_key_adds_once(either):
-    service = either
-    dataset_id = upload(service, archive(OLD))["id"]
-    key = {"Idempotency-Key": "week-7"}
-    first = add(service, dataset_id, archive(NEW), headers=key)
-    gone = service.client.get(f"/v1/datasets/{dataset_id}/images").json()["data"][-1]["id"]
-    delete(service, f"datasets/{dataset_id}/images/{gone}")
-
-    again = add(service, dataset_id, archive(NEW), headers=key)
-
-    assert again.headers["Idempotent-Replayed"] == "true"
-    assert again.json()["receipt"] == first.json()["receipt"]
-    assert again.json()["num_images"] == 5  # the deleted one has not come back
-    other = add(service, dataset_id, archive({"cat/9.png": image("cat", 9)}), headers=key)
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    receipt = delete(service, f"datasets/{dataset_id}")
-    assert {"kind": "idempotency_keys", "count": 1} in receipt["body"]["removed"]
-    spent = add(service, dataset_id, archive(NEW), headers=key)
-    assert (spent.status_code, spent.json()["code"]) == (410, "dataset_deleted")
-
-
 @pytest.mark.parametrize(
     ("files", "status", "code"),
     [

@@ -7,7 +7,9 @@ import zipfile
 import pytest
 
 import tangent
-from tests.support.client import delete, upload
+from app.database.sessions import transaction
+from app.store import components
+from tests.support.client import delete, upload, verify
 from tests.support.images import image, packed
 from tests.support.unlearning import COUNTS, FILES, SPACES, WITHOUT, delta, image_id, occurrences
 
@@ -38,8 +40,11 @@ def test_an_exact_component_has_at_once_the_file_of_a_world_without_the_image(
     assert {name: after[name] for name in ("status", "sha256", "bytes", "images", "labels")} == {
         name: expected[name] for name in ("status", "sha256", "bytes", "images", "labels")
     }
-    assert set(after["metrics"]) == {"environment", "l2"} and after["sha256"] != before["sha256"]
-    assert after["metrics"]["l2"] == expected["metrics"]["l2"]
+    known = {"environment", "l2"} | ({"l2_chosen_by"} & {*expected["metrics"]})
+    assert set(after["metrics"]) == known and after["sha256"] != before["sha256"]
+    assert {name: after["metrics"][name] for name in known} == {
+        name: expected["metrics"][name] for name in known
+    }
     assert receipt["body"]["components"] == [
         {
             "id": component_id,
@@ -92,6 +97,24 @@ def test_nothing_tells_of_the_image_any_more(serve):
     for left in FILES:
         url = f"/v1/datasets/{dataset_id}/images/{image_id(service, dataset_id, left)}"
         assert service.client.get(url).content == image(*left)
+
+
+def test_no_event_of_a_failed_training_names_the_image_that_failed(serve):
+    service = serve()
+    dataset_id = upload(service, packed([*FILES, ("Quittengelee", 77)]))["id"]
+    component_id = service.queued(dataset_id)
+    with transaction(service.state.sessions) as session:
+        components.start(session, component_id, executor_id="w")
+        detail = "image Quittengelee/0077.png of the dataset cannot be read: delete this image"
+        components.fail(session, component_id, code="unreadable_image", detail=detail)
+    gone = image_id(service, dataset_id, ("Quittengelee", 77))
+
+    receipt = delete(service, f"datasets/{dataset_id}/images/{gone}")
+
+    assert not occurrences(service, b"Quittengelee")
+    events = service.client.get(f"/v1/components/{component_id}/events").text
+    assert "the image that failed was deleted: train again" in events
+    assert verify(service, receipt)["ok"]
 
 
 def test_the_last_image_goes_with_its_dataset_only(shared):

@@ -46,6 +46,8 @@ def test_a_component_without_parents_has_no_record_in_its_file(tmp_path):
         ({"ancestors": [A, 5]}, "not named by SHA-256"),
         ({"parents": [{"sha256": A, "weight": "1"}]}, "not a finite number"),
         ({"parents": [{"sha256": A, "weight": float("inf")}]}, "not a finite number"),
+        ({"parents": [{"sha256": A, "weight": float("nan")}]}, "not a finite number"),
+        ({"parents": [{"sha256": A, "weight": -(10**400)}]}, "not a finite number"),
         ({"parents": [{"sha256": A, "weight": True}]}, "not a finite number"),
         ({"parents": []}, "has no parents"),
         ({"ancestors": [A]}, "one that is no ancestor"),

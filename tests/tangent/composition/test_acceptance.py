@@ -42,6 +42,14 @@ def test_parameters_that_a_derived_component_leaves_out_are_filled_in():
     assert found.derived.parameters == tangent.composition.merging.merge_method("ties").resolve({})
 
 
+def test_records_of_privacy_and_of_many_parents_are_accepted():
+    where = space("mini", "head", ("owl",))
+    claimed = private(tuple(trained("head").labels))
+
+    assert tangent.accepted(where, claimed, fault_as_given).privacy == claimed.privacy
+    assert len(tangent.accepted(where, merged_of(1000)).derived.parents) == 1000
+
+
 def rounded(component: tangent.Component) -> tangent.Component:
     directions = {name: value.float() for name, value in component.backbone.items()}
     return replace(component, backbone=directions)
@@ -50,6 +58,16 @@ def rounded(component: tangent.Component) -> tangent.Component:
 def with_statistics(**changes) -> tangent.Component:
     made = trained("head")
     return replace(made, statistics=replace(made.statistics, **changes))
+
+
+def private(labels: tuple[str, ...]) -> tangent.Component:
+    terms = tangent.Privacy.resolve({"epsilon": 3.0, "delta": 1e-5}, labels)
+    return replace(trained("head"), privacy=terms.as_dict())
+
+
+def merged_of(count: int) -> tangent.Component:
+    made = derived("ties")
+    return replace(made, derived=replace(made.derived, parents=made.derived.parents * count))
 
 
 HEAD = trained("head")
@@ -66,6 +84,16 @@ REFUSED = {
     ),
     "negative seed": (replace(HEAD, seed=-1), errors.BadComponent, "seed -1 is not from 0 to"),
     "empty label": (replace(HEAD, labels={" ": 5}), errors.BadComponent, "label ' ' has no"),
+    "a head's label with a control character": (
+        replace(HEAD, head_labels=(*HEAD.head_labels[:-1], "b\x1b[31m")),
+        errors.BadComponent,
+        "label 'b",
+    ),
+    "a head too large for any sum": (
+        replace(HEAD, head=HEAD.head.clone().fill_(1e9)),
+        errors.BadComponent,
+        "head has numbers up to 1e\\+09, so that 8 such components could not be summed",
+    ),
     "long label": (replace(HEAD, labels={"a" * 256: 5}), errors.BadComponent, "longer than 255"),
     "narrow head": (
         replace(HEAD, head=HEAD.head[:, 1:]),
@@ -84,6 +112,26 @@ REFUSED = {
     ),
     "unknown operator": (derived("magic"), errors.UnknownOperator, "magic"),
     "unknown parameter": (derived("ties", magic=1), errors.BadParameter, "magic"),
+    "more parents than any merge has": (
+        merged_of(1001),
+        errors.BadComponent,
+        "has 1001 parents, the most is 1000",
+    ),
+    "a merge with a privacy": (
+        replace(derived("ties"), privacy=private(tuple(HEAD.labels)).privacy),
+        errors.BadComponent,
+        "made of others cannot have a privacy of its own",
+    ),
+    "another's public labels": (
+        private((*HEAD.labels, "gnu")),
+        errors.BadComponent,
+        "labels in the record of the component's privacy are not its own",
+    ),
+    "fewer public labels": (
+        private((next(iter(HEAD.labels)),)),
+        errors.BadComponent,
+        "labels in the record of the component's privacy are not its own",
+    ),
     "half a character": (derived("ties", **{"\udfff": 1}), errors.BadParameter, "udfff"),
 }
 

@@ -1,12 +1,13 @@
 """Attribution: the shares sum to the answer, and the rest answers as a composition of its own."""
 
 import threading
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from tangent import errors
-from tangent.composition import joint_attribution, logit_effects
+from tangent.composition import joint_attribution
 from tangent.composition.attribution import Attribution, attribute
 from tangent.composition.logit_effects import logits_by_delta
 from tangent.solvers import ridge as ridge_solver
@@ -166,25 +167,43 @@ def test_what_compose_refuses_is_refused():
 
 @cases
 def test_the_turn_is_held_while_the_space_runs_and_only_then(scope, rule, weights, monkeypatch):
-    turn, ran = threading.Lock(), []
-    watching = (
-        (logit_effects, "_logits_by_delta"),
-        (ridge_solver, "solve"),
-        (joint_attribution, "factor"),
-    )
-    for module, name in watching:
+    turn, ran, where = threading.Lock(), [], space("mini", scope)
+    watching = (where, "push"), (ridge_solver, "solve"), (joint_attribution, "factor")
+    for place, name in watching:
 
-        def watched(*given, real=getattr(module, name), name=name):
-            assert turn.locked() is (name == "_logits_by_delta"), name
+        def watched(*given, real=getattr(place, name), name=name):
+            assert turn.locked() is (name == "push"), name
             ran.append(name)
             return real(*given)
 
-        monkeypatch.setattr(module, name, watched)
+        monkeypatch.setattr(place, name, watched)
     parts = list(zip(components(scope), weights, strict=True))
 
-    attribute(space("mini", scope), images(SIZE, 2), parts, rule, shas=list("dbca"), turn=turn)
+    attribute(where, images(SIZE, 2), parts, rule, shas=list("dbca"), turn=turn)
 
-    assert set(ran) == (
-        {"_logits_by_delta", "solve", "factor"} if rule == "joint" else {"_logits_by_delta"}
-    )
+    assert set(ran) == ({"push", "solve", "factor"} if rule == "joint" else {"push"})
     assert not turn.locked()
+
+
+@pytest.mark.parametrize(("scope", "most"), [("head", 4), ("last-block", 2)])
+def test_a_turn_takes_a_few_images_and_fewer_along_many_directions(scope, most, monkeypatch):
+    where, seen, turn = space("mini", scope), [], MagicMock()
+    push = where.push
+    monkeypatch.setattr(type(where), "chunk", 4)
+
+    def pushed(rows, *more):
+        seen.append(len(rows))
+        return push(rows, *more)
+
+    monkeypatch.setattr(where, "push", pushed)
+
+    parts = [(component, None) for component in components(scope)]
+    some, shas = images(SIZE, 9), list("dbca")
+    found = attribute(where, some, parts, "average", shas=shas, turn=turn)
+    assert sum(seen) == len(some)
+    assert max(seen) == most
+    assert turn.__enter__.call_count >= len(seen)
+    for at in range(len(some)):
+        alone = attribute(where, some[at : at + 1], parts, "average", shas=shas)
+        for one, other in zip(alone.shares, found.shares, strict=True):
+            torch.testing.assert_close(one[0], other[at])

@@ -14,6 +14,7 @@ from tangent.composition.attribution import attribute
 from tangent.composition.incremental import IncrementalComposition
 from tangent.errors import RuleUnavailable
 from tangent.training.downdate import without
+from tangent.vocabulary import MAX_WEIGHT, MIN_WEIGHT
 from tests.support.models import delta_bytes, fitted, images, relative, source, space
 
 SIZE = 16
@@ -74,6 +75,18 @@ def test_any_split_of_the_images_gives_the_same_bytes(scope, declared, tmp_path)
         trained(where, part, tmp_path, l2=l2) for part, l2 in ((range(18), 1.0), ([18, 19], 0.1))
     ]
     assert delta_bytes(composed(where, late)) == whole  # the components' own penalties do not count
+
+
+@scopes
+@pytest.mark.parametrize("rule", ["joint", "discriminant"])
+def test_a_factor_on_all_weights_changes_nothing_in_the_range_of_weights(scope, rule, tmp_path):
+    where = space("mini", scope)
+    fits = [trained(where, part, tmp_path) for part in (range(12), range(12, 20))]
+    heads = [
+        tangent.compose(where, [(each, weight) for each in fits], rule, shas=["a", "b"]).head
+        for weight in (1.0, MIN_WEIGHT, 1e-20, 1e20, MAX_WEIGHT)
+    ]
+    assert max(relative(head, heads[0]) for head in heads) <= 1e-6
 
 
 @scopes

@@ -12,41 +12,16 @@ from hypothesis import strategies as st
 import tangent
 from tangent.components.source import Source
 from tangent.composition.delta_sum import DeltaSum
+from tangent.composition.discriminant import DiscriminantSums
 from tangent.composition.incremental import KEPT, IncrementalComposition
+from tangent.composition.joint import JointSums
 from tangent.errors import BadComponent, BadWeight, Overflow
 from tests.support.models import delta_bytes, space
 from tests.support.random_components import components
+from tests.support.saved_components import SavedComponents
 
 SCOPES = ("head", "last-block")
-WEIGHTS = (0.1, -2.5, 1 / 3, 7.0)
 scopes = pytest.mark.parametrize("scope", SCOPES)
-
-
-class Files:
-    """Component files by key, and which of them were read."""
-
-    def __init__(self, scope: str, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-        self.folder, self.read, self.sources = folder, [], []
-        for i, component in enumerate(components(scope, dtype)):
-            self.add(component, str(i))
-
-    def add(self, component: tangent.Component, key: str) -> None:
-        self.sources.append(Source(key, component.save(self.folder / key)))
-
-    def load(self, source: Source) -> tangent.Component:
-        self.read.append(source.key)
-        return tangent.Component.load(self.folder / source.key, directions_checked=False)
-
-    def parts(self, chosen, rule):
-        weights = [WEIGHTS[i] if rule == "weighted" else None for i in chosen]
-        return [(self.sources[i], weight) for i, weight in zip(chosen, weights, strict=True)]
-
-
-def fresh(files: Files, scope: str, chosen, rule: str) -> bytes:
-    parts = files.parts(chosen, rule)
-    loaded = [(tangent.Component.load(files.folder / s.key), weight) for s, weight in parts]
-    shas = [source.sha256 for source, _ in parts]
-    return delta_bytes(tangent.compose(space("mini", scope), loaded, rule, shas=shas))
 
 
 def state(incremental: IncrementalComposition) -> list[bytes]:
@@ -77,29 +52,29 @@ def state(incremental: IncrementalComposition) -> list[bytes]:
 )
 @scopes
 def test_any_history_gives_the_bytes_of_a_fresh_composition(scope, history, tmp_path):
-    files = Files(scope, tmp_path)
+    files = SavedComponents(scope, tmp_path)
     incremental = IncrementalComposition(files.load)
     for chosen, rule, forgotten in history:
         incremental.forget({files.sources[i].sha256 for i in forgotten})
         delta = incremental.compose(space("mini", scope), files.parts(chosen, rule), rule)
-        assert delta_bytes(delta) == fresh(files, scope, chosen, rule)
+        assert delta_bytes(delta) == files.fresh(chosen, rule)
 
 
 @scopes
 def test_one_more_or_one_less_reads_one_component(scope, tmp_path):
-    files = Files(scope, tmp_path)
+    files = SavedComponents(scope, tmp_path)
     incremental, where = IncrementalComposition(files.load), space("mini", scope)
     incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
     for chosen, expected in (([0, 1, 2, 3], ["3"]), ([3, 0, 2], ["1"]), ([0, 2, 1], ["1", "3"])):
         files.read.clear()
         delta = incremental.compose(where, files.parts(chosen, "average"), "average")
         assert files.read == expected
-        assert delta_bytes(delta) == fresh(files, scope, chosen, "average")
+        assert delta_bytes(delta) == files.fresh(chosen, "average")
 
 
 @scopes
 def test_what_is_held_after_forgetting_is_what_never_adding_gives(scope, tmp_path):
-    files = Files(scope, tmp_path)
+    files = SavedComponents(scope, tmp_path)
     where = space("mini", scope)
     held, never = IncrementalComposition(files.load), IncrementalComposition(files.load)
     held.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
@@ -112,12 +87,12 @@ def test_what_is_held_after_forgetting_is_what_never_adding_gives(scope, tmp_pat
     files.read.clear()
     found = held.compose(where, files.parts([0, 1, 3], "average"), "average")
     assert files.read == []
-    assert delta_bytes(found) == fresh(files, scope, [0, 1, 3], "average")
+    assert delta_bytes(found) == files.fresh([0, 1, 3], "average")
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])
 def test_sums_that_cannot_be_freed_of_a_component_are_dropped(damage, tmp_path):
-    files = Files("last-block", tmp_path)
+    files = SavedComponents("last-block", tmp_path)
     incremental, where = IncrementalComposition(files.load), space("mini", "last-block")
     incremental.compose(where, files.parts([0, 1, 2, 3], "average"), "average")
     if damage == "gone":
@@ -127,11 +102,11 @@ def test_sums_that_cannot_be_freed_of_a_component_are_dropped(damage, tmp_path):
     incremental.forget({files.sources[2].sha256})
     assert incremental._held == {}
     found = incremental.compose(where, files.parts([0, 1, 3], "average"), "average")
-    assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 3], "average")
+    assert delta_bytes(found) == files.fresh([0, 1, 3], "average")
 
 
 def test_sums_of_too_few_components_and_of_too_many_spaces_are_not_held(tmp_path):
-    files = Files("head", tmp_path)
+    files = SavedComponents("head", tmp_path)
     incremental, where = IncrementalComposition(files.load), space("mini", "head")
     incremental.compose(where, files.parts([0, 1], "average"), "average")
     assert incremental._held == {}
@@ -148,7 +123,7 @@ def test_sums_of_too_few_components_and_of_too_many_spaces_are_not_held(tmp_path
 
 
 def test_an_error_leaves_nothing_half_changed(tmp_path):
-    files = Files("last-block", tmp_path)
+    files = SavedComponents("last-block", tmp_path)
     incremental, where = IncrementalComposition(files.load), space("mini", "last-block")
     incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
     broken = {k: v * float("nan") for k, v in components("last-block")[3].backbone.items()}
@@ -159,7 +134,7 @@ def test_an_error_leaves_nothing_half_changed(tmp_path):
     with pytest.raises(BadWeight, match="needs a number for every component"):
         incremental.compose(where, files.parts([0, 1, 2], "average"), "weighted")
     found = incremental.compose(where, files.parts([0, 1, 2], "average"), "average")
-    assert delta_bytes(found) == fresh(files, "last-block", [0, 1, 2], "average")
+    assert delta_bytes(found) == files.fresh([0, 1, 2], "average")
 
 
 def test_components_of_several_precisions_compose_to_the_widest_in_any_order(tmp_path):
@@ -179,7 +154,7 @@ def test_components_of_several_precisions_compose_to_the_widest_in_any_order(tmp
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_no_file_stays_mapped_after_a_composition(count, tmp_path):
-    files = Files("last-block", tmp_path)
+    files = SavedComponents("last-block", tmp_path)
     incremental, where = IncrementalComposition(files.load), space("mini", "last-block")
     delta = incremental.compose(where, files.parts(range(count), "average"), "average")
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
@@ -189,7 +164,7 @@ def test_no_file_stays_mapped_after_a_composition(count, tmp_path):
 
 
 def test_a_mapped_component_is_the_one_that_was_saved(tmp_path):
-    files = Files("last-block", tmp_path)
+    files = SavedComponents("last-block", tmp_path)
     for i, made in enumerate(components("last-block", torch.float32)):
         found = files.load(files.sources[i])
         assert found.to_bytes() == made.to_bytes()
@@ -200,11 +175,11 @@ def test_a_mapped_component_is_the_one_that_was_saved(tmp_path):
 
 @pytest.mark.parametrize("scope", ["head", "head2toe"])
 def test_joint_goes_on_from_its_sums_with_the_bytes_of_composing_anew(scope, tmp_path):
-    files = Files(scope, tmp_path)
+    files = SavedComponents(scope, tmp_path)
     incremental = IncrementalComposition(files.load)
     for chosen in ([0, 1, 2], [0, 1, 2, 3], [1, 2, 3], [0, 2, 3], [0, 1, 3]):
         found = incremental.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
-        assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
+        assert delta_bytes(found) == files.fresh(chosen, "joint")
 
 
 @pytest.mark.parametrize("scope", ["head", "head2toe"])
@@ -214,17 +189,17 @@ def test_joint_chooses_its_penalty_anew_whenever_its_sums_change(scope, tmp_path
     incremental, deltas = IncrementalComposition(files.load), []
     for chosen in ([0, 1, 2], [0, 1, 2, 3], [0, 1, 2], [0, 0, 1, 2]):
         found = incremental.compose(space("mini", scope), files.parts(chosen, "joint"), "joint")
-        assert delta_bytes(found) == fresh(files, scope, chosen, "joint")
+        assert delta_bytes(found) == files.fresh(chosen, "joint")
         deltas.append(delta_bytes(found))
     assert deltas[0] == deltas[2] != deltas[3]
     plain = with_settings(scope, tmp_path, l2=0.3)
-    assert deltas[1] == fresh(plain, scope, [0, 1, 2, 3], "joint")
-    assert deltas[0] != fresh(plain, scope, [0, 1, 2], "joint")
+    assert deltas[1] == plain.fresh([0, 1, 2, 3], "joint")
+    assert deltas[0] != plain.fresh([0, 1, 2], "joint")
 
 
-def with_settings(scope: str, folder: Path, **settings: object) -> Files:
+def with_settings(scope: str, folder: Path, **settings: object) -> SavedComponents:
     """Files of which the first three are of components with these settings."""
-    files = Files(scope, folder)
+    files = SavedComponents(scope, folder)
     for i, part in enumerate(components(scope)[:3]):
         changed = dataclasses.replace(part, hyperparameters=part.hyperparameters | settings)
         files.sources[i] = Source(str(i), changed.save(folder / str(i)))
@@ -232,7 +207,7 @@ def with_settings(scope: str, folder: Path, **settings: object) -> Files:
 
 
 def test_joint_reads_only_what_comes_and_goes(tmp_path):
-    where, files = space("mini", "head"), Files("head", tmp_path)
+    where, files = space("mini", "head"), SavedComponents("head", tmp_path)
     incremental = IncrementalComposition(files.load)
     incremental.compose(where, files.parts([0, 1, 2, 3], "joint"), "joint")
     for change in (
@@ -248,8 +223,23 @@ def test_joint_reads_only_what_comes_and_goes(tmp_path):
     assert files.read == []
 
 
+@pytest.mark.parametrize("rule", ["joint", "discriminant"])
+def test_forgetting_solves_nothing_and_keeps_the_sums(rule, tmp_path, monkeypatch):
+    where, files = space("mini", "head"), SavedComponents("head", tmp_path)
+    incremental = IncrementalComposition(files.load)
+    incremental.compose(where, files.parts([0, 1, 2, 3], rule), rule)
+    with monkeypatch.context() as patch:
+        for sums in (JointSums, DiscriminantSums):
+            patch.delattr(sums, "delta")
+        incremental.forget([files.sources[3].sha256])
+    files.read.clear()
+    found = incremental.compose(where, files.parts([0, 1, 2], rule), rule)
+    assert files.read == []
+    assert delta_bytes(found) == files.fresh([0, 1, 2], rule)
+
+
 def test_joint_of_sums_that_may_not_be_exact_is_composed_anew_each_time(tmp_path):
-    where, files = space("mini", "head"), Files("head", tmp_path)
+    where, files = space("mini", "head"), SavedComponents("head", tmp_path)
     part = components("head")[0]
     several = dataclasses.replace(part, hyperparameters=part.hyperparameters | {"views": 3})
     files.add(several, "4")
@@ -258,4 +248,4 @@ def test_joint_of_sums_that_may_not_be_exact_is_composed_anew_each_time(tmp_path
         files.read.clear()
         found = incremental.compose(where, files.parts(chosen, "joint"), "joint")
         assert sorted(files.read) == ["1", "2", "3", "4"]
-        assert delta_bytes(found) == fresh(files, "head", chosen, "joint")
+        assert delta_bytes(found) == files.fresh(chosen, "joint")

@@ -1,6 +1,7 @@
 """Composing on a device: the processor's bytes, from components that stay there until they go."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -8,18 +9,17 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import tangent
-from tangent.components.source import Source
 from tangent.composition import delta_sum, device_sum, exact_sum, incremental, resident
 from tangent.composition.incremental import GUESTS, IncrementalComposition
 from tangent.composition.resident import SHARE, ResidentComponents
 from tangent.errors import Overflow
 from tests.support.models import delta_bytes, space
 from tests.support.random_components import components
+from tests.support.saved_components import HeldUpComponents, SavedComponents
 
 DEVICE = torch.device("cpu", 0)  # is not HOST, so it is composed on as a device is
 SCOPE = "last-block"
-WEIGHTS = (0.1, -2.5, 1 / 3, 7.0)
+SECONDS = 30
 SIZE = sum(value.nbytes for value in components(SCOPE)[0].backbone.values())
 
 
@@ -31,34 +31,7 @@ def summed_on_the_device(monkeypatch):
     monkeypatch.setattr(exact_sum, "pass_on", lambda *_: device_sum.change)
 
 
-class Files:
-    """Component files by key, and which of them were read."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.read, self.sources = folder, [], []
-        for i, component in enumerate(components(SCOPE)):
-            self.add(component, str(i))
-
-    def add(self, component: tangent.Component, key: str) -> None:
-        self.sources.append(Source(key, component.save(self.folder / key)))
-
-    def load(self, source: Source) -> tangent.Component:
-        self.read.append(source.key)
-        return tangent.Component.load(self.folder / source.key, directions_checked=False)
-
-    def parts(self, chosen, rule="average"):
-        weights = [WEIGHTS[i] if rule == "weighted" else None for i in chosen]
-        return [(self.sources[i], weight) for i, weight in zip(chosen, weights, strict=True)]
-
-    def fresh(self, chosen, rule="average") -> bytes:
-        """Return the bytes of the delta that the processor composes from nothing."""
-        parts = self.parts(chosen, rule)
-        loaded = [(tangent.Component.load(self.folder / s.key), weight) for s, weight in parts]
-        shas = [source.sha256 for source, _ in parts]
-        return delta_bytes(tangent.compose(space("mini", SCOPE), loaded, rule, shas=shas))
-
-
-def composing(files: Files, most_bytes: int = 100 * SIZE) -> IncrementalComposition:
+def composing(files: SavedComponents, most_bytes: int = 100 * SIZE) -> IncrementalComposition:
     return IncrementalComposition(files.load, ResidentComponents(most_bytes))
 
 
@@ -80,7 +53,7 @@ def composing(files: Files, most_bytes: int = 100 * SIZE) -> IncrementalComposit
     room=st.integers(0, 4),
 )
 def test_any_history_and_any_room_give_the_processor_s_bytes(history, room, tmp_path):
-    files = Files(tmp_path)
+    files = SavedComponents(SCOPE, tmp_path, torch.float64)
     composer = composing(files, room * SIZE)
     for chosen, rule, forgotten in history:
         composer.forget({files.sources[i].sha256 for i in forgotten})
@@ -91,7 +64,7 @@ def test_any_history_and_any_room_give_the_processor_s_bytes(history, room, tmp_
 
 
 def test_a_component_is_read_once_and_its_removal_reads_no_file(tmp_path):
-    files, where = Files(tmp_path), space("mini", SCOPE)
+    files, where = SavedComponents(SCOPE, tmp_path, torch.float64), space("mini", SCOPE)
     composer = composing(files)
     composer.compose(where, files.parts([0, 1, 2, 3]), "average")
     assert files.read == ["0", "1", "2", "3"]
@@ -102,7 +75,7 @@ def test_a_component_is_read_once_and_its_removal_reads_no_file(tmp_path):
 
 
 def test_no_file_stays_mapped_by_what_is_resident(tmp_path):
-    files = Files(tmp_path)
+    files = SavedComponents(SCOPE, tmp_path, torch.float64)
     composer = composing(files)
     composer.compose(space("mini", SCOPE), files.parts([0, 1, 2]), "average")
     assert composer._resident.nbytes == 3 * SIZE
@@ -111,7 +84,7 @@ def test_no_file_stays_mapped_by_what_is_resident(tmp_path):
 
 @pytest.mark.parametrize("way", ["forget", "clear"])
 def test_what_leaves_the_device_is_overwritten_and_no_longer_held(way, tmp_path):
-    files = Files(tmp_path)
+    files = SavedComponents(SCOPE, tmp_path, torch.float64)
     composer = composing(files)
     composer.compose(space("mini", SCOPE), files.parts([0, 1]), "average")
     sha = files.sources[1].sha256
@@ -124,7 +97,7 @@ def test_what_leaves_the_device_is_overwritten_and_no_longer_held(way, tmp_path)
 
 
 def test_the_oldest_make_room_but_none_that_the_same_sum_needs(tmp_path):
-    files, where = Files(tmp_path), space("mini", SCOPE)
+    files, where = SavedComponents(SCOPE, tmp_path, torch.float64), space("mini", SCOPE)
     composer = composing(files, 3 * SIZE)
     composer.compose(where, files.parts([0, 1]), "average")
     composer.compose(where, files.parts([1, 2]), "average")
@@ -137,7 +110,7 @@ def test_the_oldest_make_room_but_none_that_the_same_sum_needs(tmp_path):
 
 
 def test_parts_without_room_come_a_few_at_a_time(tmp_path, monkeypatch):
-    files, runs = Files(tmp_path), []
+    files, runs = SavedComponents(SCOPE, tmp_path, torch.float64), []
     change = delta_sum.DeltaSum.change
 
     def counted(self, added, removed=(), **divided):
@@ -152,10 +125,29 @@ def test_parts_without_room_come_a_few_at_a_time(tmp_path, monkeypatch):
     assert delta_bytes(delta) == files.fresh(chosen)
 
 
+def test_nothing_is_overwritten_on_the_device_while_a_composition_reads_it(tmp_path):
+    files, where = HeldUpComponents(SCOPE, tmp_path, torch.float64), space("mini", SCOPE)
+    incremental = composing(files)
+    incremental.compose(where, files.parts([0, 1, 2]), "average")
+    gone = [files.sources[1].sha256]
+    files.hold_up("3")
+    with ThreadPoolExecutor(2) as threads:
+        asked = threads.submit(incremental.compose, where, files.parts([0, 1, 3]), "average")
+        try:
+            assert files.begun.wait(SECONDS)
+            forgetting = threads.submit(incremental.forget, gone)
+            assert not wait([forgetting], timeout=0.2).done
+        finally:
+            files.go.set()
+        assert delta_bytes(asked.result(SECONDS)) == files.fresh([0, 1, 3])
+        forgetting.result(SECONDS)
+    assert not incremental.holds(gone)
+
+
 def test_without_memory_on_the_device_the_processor_composes_and_this_is_told(
     tmp_path, monkeypatch, caplog
 ):
-    files = Files(tmp_path)
+    files = SavedComponents(SCOPE, tmp_path, torch.float64)
     composer = composing(files)
     composer.compose(space("mini", SCOPE), files.parts([0, 1]), "average")
 
@@ -171,7 +163,7 @@ def test_without_memory_on_the_device_the_processor_composes_and_this_is_told(
 
 
 def test_an_error_on_the_device_leaves_nothing_half_changed(tmp_path):
-    files, where = Files(tmp_path), space("mini", SCOPE)
+    files, where = SavedComponents(SCOPE, tmp_path, torch.float64), space("mini", SCOPE)
     composer = composing(files)
     composer.compose(where, files.parts([0, 1, 2]), "average")
     broken = {k: v * float("nan") for k, v in components(SCOPE)[3].backbone.items()}
@@ -203,7 +195,7 @@ def test_a_share_of_the_free_memory_is_taken_and_nothing_where_none_is_told(monk
 
 
 def test_statistics_are_read_from_files_and_never_resident(tmp_path):
-    files, where = Files(tmp_path), space("mini", SCOPE)
+    files, where = SavedComponents(SCOPE, tmp_path, torch.float64), space("mini", SCOPE)
     composer = composing(files)
     composer.compose(where, files.parts([0, 1, 2]), "average")
     assert composer._resident.get(files.sources[0].sha256).statistics is None

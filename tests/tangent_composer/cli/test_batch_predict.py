@@ -1,5 +1,6 @@
 """`tangent batch-predict` on a live service."""
 
+import errno
 import io
 import zipfile
 
@@ -7,8 +8,11 @@ import pytest
 
 from tangent_composer import Client
 from tangent_composer.cli.program import main
+from tangent_composer.client.blocking.batch_predictions import BatchPrediction
+from tangent_composer.client.errors import NotFinished
 from tangent_composer.schemas.batch_predictions import BatchPredictionOut
 from tests.support.images import archive
+from tests.support.service import Service
 
 
 @pytest.fixture
@@ -52,3 +56,48 @@ def test_the_labels_of_many_images_are_written_to_a_file(tangent, pets, tmp_path
     status, _, error = tangent("batch-predict", folder, "-o", target, "--split", "val")
     assert status == 2
     assert "--split chooses images of a dataset" in error
+
+
+def test_a_batch_without_any_label_has_status_1(tangent, pets, tmp_path, monkeypatch):
+    real = BatchPrediction.wait
+
+    def unanswered(started: BatchPrediction, **more: object) -> BatchPrediction:
+        done = real(started, **more)
+        return done.model_copy(update={"num_errors": done.progress.total})
+
+    monkeypatch.setattr(BatchPrediction, "wait", unanswered)
+    status, out, _ = tangent("batch-predict", pets[0], "-o", tmp_path / "found.csv")
+    assert (status, "with an error" in out, (tmp_path / "found.csv").exists()) == (1, True, True)
+
+
+def jobs(service: Service) -> dict[str, str]:
+    """The states of the batch predictions, by their ids."""
+    listed = service.client.get("/v1/batch-predictions?limit=100").json()["data"]
+    return {job["id"]: job["status"] for job in listed}
+
+
+@pytest.mark.parametrize("place", ["none/found.csv", "."])
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_sent(
+    tangent, pets, service, tmp_path, place
+):
+    before = jobs(service), sorted(tmp_path.iterdir())
+    status, out, error = tangent("batch-predict", pets[0], "-o", tmp_path / place)
+    assert (status, out) == (2, "")
+    assert "cannot be written: " in error
+    assert (jobs(service), sorted(tmp_path.iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left"), NotFinished("x", "late")]
+)
+def test_a_late_failure_names_the_job(tangent, pets, service, tmp_path, monkeypatch, fault):
+    def fail(*_: object) -> None:
+        raise fault
+
+    before = jobs(service)
+    monkeypatch.setattr(BatchPrediction, "save", fail)
+    status, _, error = tangent("batch-predict", pets[0], "-o", tmp_path / "found.csv")
+    ((job, state),) = jobs(service).items() - before.items()
+    assert (status, state) == (2, "ready")
+    assert f"/v1/batch-predictions/{job}/results" in error
+    assert len(error.splitlines()) == 1

@@ -21,7 +21,6 @@ from tangent_composer.schemas.pages import Listing
 from tangent_composer.schemas.previews import DatasetPreviewOut, PreviewOut
 from tangent_composer.schemas.receipts import ReceiptOut
 from tests.support.images import archive, image
-from tests.support.privacy import files_of, ledger
 
 SETTINGS = {"api_key": "a key of these tests"}
 
@@ -61,6 +60,15 @@ def test_the_json_of_every_command_is_that_of_the_api(tangent, documents):
         assert read.model_dump(mode="json", by_alias=True).items() <= shown.items() or (
             model is PredictionOut
         ), command
+
+
+def test_a_composition_has_the_rule_that_the_help_of_compose_names(tangent, pets):
+    _, out, _ = tangent("compose", "--help")
+    told = re.sub(r"[\s│]+", " ", out)
+    assert "Default: weighted if components have weights, else joint." in told
+    for members, rule in ((), "joint"), ((f"{pets[2]}=2",), "weighted"):
+        made = json.loads(tangent("compose", "by-default", *members, "--json")[1])
+        assert made["rule"] == rule
 
 
 def test_what_is_deleted_has_a_receipt_that_holds(tangent, pets, tmp_path):
@@ -172,13 +180,21 @@ def test_a_refusal_is_one_line_and_status_2(tangent, monkeypatch, command, sente
     assert err.count("\n") == 1
 
 
+def test_a_prediction_of_no_image_has_status_1(tangent, pets, tmp_path):
+    folder, _, component = pets
+    (tmp_path / "no-image.png").write_text("-----BEGIN PUBLIC KEY-----")
+    asked = ("predict", tmp_path / "no-image.png", "--component", component)
+    for more, status in (((), 1), (("--json",), 1), ((folder,), 0)):
+        assert tangent(*asked, *more)[0] == status
+
+
 def test_a_failed_wait_has_status_1(tangent, tmp_path):
     (tmp_path / "owl").mkdir()
     (tmp_path / "owl" / "1.png").write_bytes(image("owl", 1))
     shown = json.loads(tangent("train", tmp_path, "--no-wait", "--json")[1])
     status, _, err = tangent("wait", shown["id"], "--timeout", "0")
     assert status == 2
-    assert "is queued after 0 s" in err
+    assert "is queued after 0 s: it goes on; give the command again" in err
     from tangent_composer import Client
 
     with Client() as client:
@@ -231,34 +247,6 @@ def test_names_in_an_archive_cannot_steer_the_terminal(tangent, tmp_path):
     status, out, _ = tangent("upload", tmp_path / "evil.zip")
     assert (status, "evil" in out) == (0, True)
     assert out.replace("\n", "").isprintable()
-
-
-def test_a_budget_and_a_promise_about_groups_are_those_of_the_api(service, tangent, tmp_path):
-    for name, data in files_of({"a": 3, "b": 2}).items():
-        (tmp_path / name).write_bytes(data)
-    budget = ("--budget-epsilon", 4, "--budget-unit", "group")
-    status, out, told = tangent("upload", tmp_path, *budget, "--json")
-    assert status == 0, told
-    dataset = json.loads(out)["id"]
-    found = ledger(service, dataset)
-    assert (found["unit"], found["budget"]["epsilon"]) == ("group", 4.0)
-    promise = ("--epsilon", 1, "--unit", "group", "--no-wait", "--json")
-    status, _, told = tangent("train", dataset, *promise)
-    assert status == 0, told
-    (spend,) = ledger(service, dataset)["spends"]
-    assert (spend["unit"], spend["epsilon"]) == ("group", 1.0)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (("--epsilon", 1, "--unit", "ward"), "there is no unit 'ward': choose one of image, group"),
-        (("--unit", "group"), "unit group says what an epsilon is about: give an epsilon too"),
-    ],
-)
-def test_a_unit_that_means_nothing_is_refused(tangent, options, sentence):
-    status, out, err = tangent("train", "ds_1", *options)
-    assert (status, out) == (2, "") and sentence in err
 
 
 def test_probabilities_may_be_calibrated_by_a_named_dataset(tangent, pets, tmp_path):

@@ -20,6 +20,20 @@ def test_the_preview_of_a_dataset_and_of_an_image_name_what_each_would_do(tangen
     assert re.search(rf"^components +{component}: (down_dated|retraining)$", out, re.M)
 
 
+def test_the_preview_of_a_component_names_all_that_goes_and_what_stays(tangent, pets, service):
+    folder, dataset, component = pets
+    tangent("evaluate", dataset, "--component", component)
+    tangent("upload", folder, "--name", "again")
+    found = json.loads(tangent("preview", component, "--json")[1])
+    held = found["also_held"]["datasets"]
+    assert (found["labels_gone"], len(held)) == (["cat", "dog"], 2)
+    _, out, _ = tangent("preview", component)
+    assert re.search(r"^labels gone +cat, dog$", out, re.M)
+    assert re.search(r"^evaluations that go +1$", out, re.M)
+    shown = ", ".join(f"{each['dataset_id']}: {each['images']}" for each in held)
+    assert re.search(rf"^also held +{shown}$", out, re.M)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

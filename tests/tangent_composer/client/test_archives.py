@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from app.errors import Problem
 from tangent_composer.client.archives import opened
 from tangent_composer.client.errors import BadInput
+from tangent_composer.client.open_files import PIECE
 from tangent_composer.client.pictures import pictures
 from tests.support.archives import noise, noise_at
 from tests.support.local_training import as_folder
@@ -106,3 +108,70 @@ def test_an_archive_whose_name_is_no_text_is_sent_under_one_that_is(tmp_path):
     file.write_bytes(b"content")
     with opened(file) as read:
         assert read().name == "caf\N{REPLACEMENT CHARACTER}.zip"
+
+
+class Stream:
+    """A file that can only be read, as those that other libraries give."""
+
+    def __init__(self, data: object) -> None:
+        self._data = data
+
+    def read(self, size: int) -> object:
+        """Return the next `size` of what it has."""
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+
+def test_an_open_file_is_sent_as_its_path_is(tmp_path):
+    (tmp_path / "pets.zip").write_bytes(data := noise(5) * 2**14)
+    assert len(data) > PIECE
+    with opened(tmp_path / "pets.zip") as read:
+        by_path = replace(read(), file=None)
+    with open(tmp_path / "pets.zip", "rb") as file:
+        for given in (file, io.BytesIO(data), Stream(data)):
+            with opened(given) as read:
+                archive = read()
+                assert [archive.file.seek(0) or archive.file.read() for _ in range(2)] == [data] * 2
+            name = "pets.zip" if given is file else "upload.zip"
+            assert replace(archive, file=None) == replace(by_path, name=name)
+        assert not file.closed
+
+
+def closed_file() -> io.BytesIO:
+    file = io.BytesIO(b"x")
+    file.close()
+    return file
+
+
+NO_FILES = [
+    (lambda: io.StringIO("text"), "open file StringIO gives no bytes: open it by open"),
+    (lambda: Stream("text"), "open file Stream gives no bytes"),
+    (lambda: Stream(None), "open file Stream cannot be read: 'NoneType'"),
+    (io.BytesIO, r"has nothing left to read: seek\(0\)"),
+    (closed_file, "cannot be read: I/O operation on closed file"),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), NO_FILES)
+def test_what_gives_no_bytes_is_neither_archive_nor_image(make, sentence):
+    with pytest.raises(BadInput, match=sentence), opened(make()) as read:
+        read()
+    with pytest.raises(BadInput, match=sentence):
+        pictures([make()])
+
+
+@pytest.mark.parametrize("given", [None, 7, iter([b"x"]), [b"x"], io.BytesIO])
+def test_what_is_no_archive_is_refused_with_what_to_give(given):
+    with pytest.raises(BadInput, match=r"is no archive: give a zip or tar archive"), opened(given):
+        pass
+
+
+def test_open_images_are_read_whole_and_named_by_their_files(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"many\nlines\nof bytes\n")
+    with open(tmp_path / "cat.png", "rb") as file:
+        found = pictures([file, io.BytesIO(b"a\nb")])
+    assert [(each.name, each.read()) for each in found] == [
+        ("cat.png", b"many\nlines\nof bytes\n"),
+        ("image 1", b"a\nb"),
+    ]
+    assert [each.read() for each in pictures(io.BytesIO(b"a\nb"))] == [b"a\nb"]

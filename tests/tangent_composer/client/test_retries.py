@@ -1,12 +1,7 @@
 """Requests are sent again where that cannot do anything twice, and after as long as asked for."""
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,56 +9,10 @@ from tangent_composer import Client
 from tangent_composer.client import errors
 from tangent_composer.client.retries import Retries, retry_after
 from tangent_composer.schemas.components import ComponentOut
+from tangent_composer.schemas.receipts import ReceiptOut
+from tests.support.answering import BUSY, answering, problem
 
-HERE = {"status": "ok"}
-BUSY = {"code": "too_busy", "detail": "too many at a time", "status": 503}
-
-
-@contextmanager
-def answering(*answers: tuple[int, dict[str, str], object] | None) -> Iterator[tuple[str, list]]:
-    """A server with these answers, one after the other; None closes the connection instead."""
-    left, seen = list(answers), []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            seen.append((self.command, self.headers.get("Idempotency-Key")))
-            answer = left.pop(0)
-            if answer is None:
-                self.close_connection = True
-                return
-            status, headers, body = answer
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(text))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PUT = do_DELETE = answer
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture
-def paused(monkeypatch) -> list[float]:
-    """The pauses, which are noted instead of made."""
-    pauses: list[float] = []
-    monkeypatch.setattr("tangent_composer.client.blocking.transport.pause", pauses.append)
-    return pauses
-
-
+ENDING = problem(503, "service_ending")
 HEAD = {"number": 0, "id": None, "hash": "0" * 64}
 
 
@@ -123,6 +72,43 @@ def test_a_deletion_whose_answer_was_lost_gives_its_receipt(paused):
     assert [method for method, _ in seen] == ["DELETE", "DELETE", "GET"]
 
 
+RECEIPT = ReceiptOut.model_config["json_schema_extra"]["example"]
+SPACE_AWAY = problem(404, "space_not_found")
+
+
+def listed(*names: str) -> tuple[int, dict[str, str], object]:
+    """The page of the receipts of spaces with these names."""
+    subjects = [{"kind": "space", "id": name} for name in names]
+    data = [
+        RECEIPT | {"id": f"rcpt_{n}", "body": RECEIPT["body"] | {"subject": subject}}
+        for n, subject in enumerate(subjects, 1)
+    ]
+    return (200, {}, {"data": data, "has_more": False, "next": None})
+
+
+def test_a_deletion_of_a_space_whose_answer_was_lost_gives_its_receipt(paused):
+    for lost in (None, ENDING, problem(502, "x")):
+        answers = ((200, {}, HEAD), lost, SPACE_AWAY, listed("other", "site"))
+        with answering(*answers) as (url, seen), Client(url) as client:
+            assert client.spaces.unlearn("site").id == "rcpt_2"
+        assert [method for method, _ in seen] == ["GET", "DELETE", "DELETE", "GET"]
+
+
+def test_a_space_that_was_not_there_is_told_whatever_was_lost(paused):
+    for answers in (
+        ((200, {}, HEAD), SPACE_AWAY),
+        ((200, {}, HEAD), None, SPACE_AWAY, listed("other")),
+        (problem(403, "scope_missing"), None, SPACE_AWAY),
+    ):
+        with (
+            answering(*answers) as (url, seen),
+            Client(url) as client,
+            pytest.raises(errors.NotFound, match="so it is"),
+        ):
+            client.spaces.unlearn("site")
+        assert len(seen) == len(answers)
+
+
 def test_what_was_deleted_before_is_an_error_with_the_receipt(paused):
     gone = {"code": "component_deleted", "detail": "it was deleted", "receipt_id": "rcpt_1"}
     with (
@@ -134,11 +120,6 @@ def test_what_was_deleted_before_is_an_error_with_the_receipt(paused):
     assert caught.value.receipt_id == "rcpt_1"
 
 
-def problem(status: int, code: str, **more: str) -> tuple[int, dict[str, str], object]:
-    return (status, {}, {"code": code, "detail": "so it is", "status": status} | more)
-
-
-ENDING = problem(503, "service_ending")
 LOST = pytest.mark.parametrize("lost", [None, ENDING], ids=["no answer", "the service ended"])
 
 

@@ -122,14 +122,23 @@ def test_a_private_training_has_the_labels_that_are_named_and_no_count_is_told(c
     assert "which a private training never tells" in str(refused)
 
 
-@pytest.mark.parametrize("other", ["p2", ""])
-def test_the_same_bytes_in_two_groups_are_refused_as_by_the_service(card, tmp_path, home, other):
+def test_more_public_labels_than_a_dataset_may_have_are_refused(card, data, home):
+    few, terms = local.Bounds.given({"max_labels": 2}), {"epsilon": 3.0, "delta": 1e-5}
+    named = ("cat", "dog", "pony")
+    refused = refusal(card, data, home, privacy=terms, labels=named, bounds=few)
+    assert refused.code == "too_many_labels" and "3 labels are named" in str(refused)
+
+
+@pytest.mark.parametrize(("label", "other"), [("dog", "p2"), ("dog", ""), ("cat", "p2")])
+def test_the_same_bytes_in_two_groups_are_refused_as_by_the_service(
+    card, tmp_path, home, label, other
+):
     first, *more = (data for _, data in sorted(FILES.items()))
-    rows = f"file_name,label,group\na.png,cat,p1\nb.png,dog,{other}\nc.png,dog,p2\n"
+    rows = f"file_name,label,group\na.png,cat,p1\nb.png,{label},{other}\nc.png,dog,p2\n"
     files = {"metadata.csv": rows.encode(), "a.png": first, "b.png": first, "c.png": more[-1]}
     data, terms = as_folder(files, tmp_path / "two"), {"epsilon": 3.0, "delta": 1e-5}
     refused = refusal(card, data, home, privacy=terms | {"unit": "group"})
-    assert refused.code == "bad_privacy" and "'b.png' is in two groups" in str(refused)
+    assert refused.code == "bad_privacy" and ".png' is in two groups" in str(refused)
 
 
 def refusal_of_counts(card: Path, data: Path, home: Path, terms: dict) -> Problem:

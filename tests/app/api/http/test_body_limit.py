@@ -1,5 +1,6 @@
 """A body over the limit is refused, however its length is announced, and leaves nothing behind."""
 
+import asyncio
 import os
 import socket
 from collections import Counter
@@ -9,8 +10,9 @@ from time import sleep
 
 import httpx
 import pytest
+from starlette.types import Message
 
-from app.api.http.body_limit import BodyMemory
+from app.api.http.body_limit import BodyMemory, LimitedBody
 from tests.support.images import archive, image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -110,6 +112,41 @@ def test_uploads_have_a_limit_of_their_own(small: Service) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     refused(small.client.post("/v1/datasets", content=chunks(), headers=headers))
     assert len(small.client.get("/v1/datasets").json()["data"]) == 1
+
+
+def test_images_for_a_dataset_have_the_limit_of_uploads(small: Service) -> None:
+    more = archive({"cat": 40, "dog": 40}, 100)
+    assert LIMIT < len(more) < UPLOAD
+    path = f"/v1/datasets/{small.dataset({'cat': 2})}/images"
+    answer = small.client.post(path, files={"file": ("a.zip", more, "application/zip")})
+    assert answer.status_code == 200, answer.text
+    big = {"file": ("a.zip", os.urandom(2 * UPLOAD), "application/zip")}
+    refused(small.client.post(path, files=big))
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "is_held"),
+    [
+        ("/v1/datasets", "multipart/form-data", False),
+        ("/v1/datasets/dst_1/images", "multipart/form-data", False),
+        ("/v1/batch-predictions/", "multipart/form-data", False),
+        ("/v1/components/import", "multipart/form-data", False),
+        ("/v1/batch-predictions", "application/json", True),
+        ("/v1/datasets/dst_1/images/delete", "application/json", True),
+        ("/v1/images/search", "multipart/form-data", True),
+    ],
+)
+def test_bodies_on_the_disk_take_no_memory_and_all_others_do(
+    small: Service, path: str, media_type: str, is_held: bool
+) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": bytes(2**15), "more_body": False}
+
+    headers = [(b"content-type", media_type.encode())]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    memory = BodyMemory()
+    asyncio.run(LimitedBody(scope, receive, small.settings, memory).receive())
+    assert bool(memory._held.total()) is is_held
 
 
 def test_a_refused_upload_leaves_no_file(small: Service) -> None:

@@ -72,6 +72,47 @@ def test_the_encoding_of_a_part_is_told(shared: Service, header: str) -> None:
     assert post(shared, form(FILE, more="Content-Transfer-Encoding: binary")).status_code == 201
 
 
+def with_name(data: bytes, more: str = "") -> bytes:
+    """A form with an archive and this name of the dataset."""
+    return form(FILE, end="") + form('form-data; name="name"', data, more=more)
+
+
+@pytest.mark.parametrize(
+    ("data", "part", "whole", "told"),
+    [
+        (b"\xff\xfe", "", "", "the field 'name' is not in utf-8: send it in UTF-8"),
+        ("K\xe4fer".encode("latin-1"), "", "", "the field 'name' is not in utf-8"),
+        ("Käfer".encode(), "", "; charset=ascii", "the field 'name' is not in ascii"),
+        (b"cat", "", "; charset=klingon", "it is in klingon, which is not read: send UTF-8"),
+        (b"cat", "", "; charset=punycode", "it is in punycode, which is not read"),
+        (b"cat", "Content-Type: text/plain; charset=hex", "", "the field 'name' is not in hex"),
+        (b"cat", "Content-Type: text/plain; charset=idna", "", "the field 'name' is not in idna"),
+    ],
+)
+def test_a_text_that_cannot_be_decoded_is_told_and_not_guessed(
+    shared: Service, data: bytes, part: str, whole: str, told: str
+) -> None:
+    answer = post(shared, with_name(data, part), media_type=FORM + whole)
+    found = problem(answer, 400, "malformed_request")["detail"]
+    assert f"the form cannot be read: {told}" in found
+
+
+@pytest.mark.parametrize(
+    ("part", "whole"),
+    [
+        ("Content-Type: text/plain; charset=ISO-8859-1", ""),
+        ("", "; charset=iso-8859-1"),
+        ('Content-Type: text/plain; charset="latin1"', "; charset=utf-8"),
+    ],
+)
+def test_a_text_is_in_the_charset_of_its_part_or_else_of_its_form(
+    shared: Service, part: str, whole: str
+) -> None:
+    body = with_name("Käfer".encode("latin-1"), part)
+    answer = post(shared, body, media_type=FORM + whole)
+    assert (answer.status_code, answer.json().get("name")) == (201, "Käfer")
+
+
 def test_a_field_that_a_form_does_not_have_is_told(shared: Service) -> None:
     answer = shared.client.post("/v1/datasets", files={"archive": ("a.zip", ZIP)})
     told = problem(answer, 422, "invalid_request")["detail"]

@@ -83,6 +83,58 @@ def test_json_that_is_no_object_is_told_so(shared: Service, path: str, body: byt
     assert "/: Input should be an object" in told
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("components", "seed"), ("predictions", "top_k"), ("predictions", "abstain_above")],
+)
+def test_a_number_is_neither_a_text_nor_true(two: TwoComponents, path: str, name: str) -> None:
+    body = PREDICTION if path == "predictions" else {"dataset_id": "ds_none"}
+    for wrong, told in (("1", "and not text"), (True, "and not true or false")):
+        answer = post(two.service, path, json.dumps(body | {name: wrong}).encode())
+        detail = problem(answer, 422, "invalid_request")["detail"]
+        assert f"/{name}: Input should be a number, {told}" in detail
+    for right in (1, 1.0):  # both are integers, as JSON schemas have it
+        answer = post(two.service, path, json.dumps(body | {name: right}).encode())
+        assert answer.status_code == (200 if path == "predictions" else 404), answer.text
+
+
+def test_a_number_of_a_form_or_a_query_is_a_text(two: TwoComponents) -> None:
+    picture = image("cat", 90)
+    numbers = {"top_k": "1", "abstain_above": "0.5"}
+    ask = two.service.client.post
+    form = ask("/v1/predictions", files={"images": ("a.png", picture)}, data=numbers)
+    png = {"Content-Type": "image/png"}
+    query = ask("/v1/predictions", content=picture, headers=png, params=numbers)
+    for answer in (form, query):
+        assert len(answer.json()["results"][0]["predictions"]) == 1, answer.text
+
+
+def test_a_name_that_comes_twice_is_refused_with_the_name(shared: Service) -> None:
+    dataset_id = shared.dataset({"cat": 1}, start=70)
+    twice = b'{"epsilon": 8, "epsilon": 900, "delta": 1e-5}'
+    url = f"/v1/datasets/{dataset_id}/privacy"
+    answer = shared.client.put(url, content=twice, headers=JSON)
+    assert "the name 'epsilon' twice" in problem(answer, 400, "malformed_request")["detail"]
+    inner = b'{"dataset_id": "ds_none", "metadata": {"a": "1", "b": "2", "a": "3"}}'
+    assert "'a'" in problem(post(shared, "components", inner), 400, "malformed_request")["detail"]
+    form = {"file": ("a.zip", b"")}
+    sent = shared.client.post("/v1/datasets", files=form, data={"privacy_budget": twice.decode()})
+    assert "the name 'epsilon' twice" in problem(sent, 422, "invalid_request")["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_json_patch_is_no_merge_patch(shared: Service, path: str) -> None:
+    dataset_id = shared.dataset({"cat": 1}, start=71)
+    url, body = f"/v1/datasets/{dataset_id}", b'{"name": "new"}'
+    media_type = {"Content-Type": "application/json-patch+json; charset=utf-8"}
+    refused = shared.client.patch(url, content=body, headers=media_type)
+    told = problem(refused, 415, "unsupported_media_type")["detail"]
+    assert "application/merge-patch+json" in told
+    problem(post(shared, path, body, media_type["Content-Type"]), 415, "unsupported_media_type")
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert shared.client.patch(url, content=body, headers=merge).json()["name"] == "new"
+
+
 def test_a_slash_at_the_end_of_a_path_is_told(shared: Service) -> None:
     told = problem(shared.client.get("/v1/datasets/"), 404, "route_not_found")["detail"]
     assert told == "no route /v1/datasets/: leave out the slash at its end"

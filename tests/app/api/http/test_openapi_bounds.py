@@ -115,6 +115,8 @@ def test_parameters_are_held_to_their_bounds(guarded, document):
             where = f"{operation.method} {operation.path} {name}"
             for bound in bounds(parameter["schema"], operation.schemas, text=True):
                 if part := _part(kind, name, bound.value):
+                    if (operation.path, name) == ("/v1/batch-predictions", "split"):
+                        part["json"] = operation.example  # of a dataset: an archive has no splits
                     check(operation.send(guarded.client, **part), bound, where)
                     sent += 1
     assert sent > 150  # the walk goes somewhere
@@ -188,3 +190,4 @@ def test_bounds_from_the_settings_are_in_the_document(serve: Callable[..., Servi
     assert schemas["PredictionIn"]["properties"]["images"]["maxItems"] == 3
     assert schemas["SpaceIn"]["properties"]["labels"]["maxItems"] == 5
     assert '"maxItems": 7' in json.dumps(schemas["CompositionIn"])
+    assert '"maxItems": 5' in json.dumps(schemas["PrivacyIn"])

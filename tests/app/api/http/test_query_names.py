@@ -43,6 +43,27 @@ def test_predictions_name_theirs_too(service: Service):
     assert answer.json()["results"][0]["error"]["code"] == "bad_image"
 
 
+@pytest.mark.parametrize("query", ["limit=1&limit=2", "metadata.a=1&metadata.a=2", "name=a&name=a"])
+def test_one_that_is_given_twice_is_refused(service: Service, query: str):
+    found = problem(service.client.get(f"/v1/datasets?{query}"), 422, "invalid_request")
+    assert "is given more than once" in str(found["errors"])
+
+
+def test_a_list_that_a_route_takes_as_one_text_may_not_repeat(service: Service):
+    part, dataset = service.component({"cat": 3, "dog": 3}), service.dataset({"cat": 2, "dog": 2})
+    place = f"/v1/datasets/{dataset}/label-report"
+    twice = service.client.get(f"{place}?components={part}&components={part}")
+    assert "is given more than once" in str(problem(twice, 422, "invalid_request")["errors"])
+
+
+def test_lists_of_predictions_may_repeat(service: Service):
+    part = service.component({"cat": 2, "dog": 2})
+    sent = {"content": b"x", "headers": {"Content-Type": "image/png"}}
+    query = f"components={part}&return=logits&return=probabilities"
+    answer = service.client.post(f"/v1/predictions?{query}", **sent)
+    assert answer.json()["results"][0]["error"]["code"] == "bad_image"
+
+
 def test_many_unknown_ones_are_not_all_repeated(service: Service):
     query = "&".join(f"{'y' * 50}{number}=1" for number in range(1000))
     answer = service.client.get(f"/v1/datasets?{query}")

@@ -145,6 +145,39 @@ def test_an_order_alone_shares_no_batch_and_lets_others_between_its_own(watched,
     assert [parts for _, parts in watched.seen] == [[8], [3, 3], [8], [4]]
 
 
+def test_images_in_passes_of_their_own_let_others_between_them(watched, threads):
+    where = space("mini", "last-block")
+    given, each = {"company": "each"}, delta(where, 0)
+    many, few, noise = images(16, 9), images(16, 2), images(16, 3)
+    orders = [(where, x, each, more) for x, more in ((many, given), (few, given), (noise, {}))]
+    large, *small = watched.begin(threads, *orders)
+    for found in small:
+        rows(found)
+    assert torch.equal(rows(large), torch.cat([where.logits(image[None], each) for image in many]))
+    assert [parts for _, parts in watched.seen[:6]] == [[1], [1], [3], [1], [1], [1]]
+
+
+def test_many_images_in_mixed_batches_let_a_pass_of_its_own_between_them(watched, threads):
+    where = space("mini", "head")
+    each, alone = delta(where, 0), {"company": "each"}
+    orders = [(where, images(16, 24), each, {}), (where, images(16, 1), each, alone)]
+    for future in watched.begin(threads, *orders):
+        rows(future)
+    assert [parts for _, parts in watched.seen] == [[8], [1], [8], [8]]
+
+
+def test_a_request_behind_more_than_a_batch_holds_has_its_turn_in_the_next_one():
+    where, seen = space("mini", "head"), []
+    batches = Batches(most_images=8, seen=lambda batch, _: seen.append([one for one, _ in batch]))
+    orders = [order(where, images(16, n), delta(where, 0)) for n in [3] * 8 + [1]]
+    with batches.turn:
+        list(map(batches.enqueue, orders))
+    for each in orders:
+        rows(each.done)
+    batches.close()
+    assert seen[0] == orders[:8] and orders[8] in seen[1]
+
+
 def test_a_fault_of_one_order_is_its_own_only(watched, threads):
     where = space("mini", "head")
     each, wrong = delta(where, 0), [torch.zeros(3, 5, 5)]
@@ -236,6 +269,20 @@ def test_turns_and_batches_alternate(watched, threads):
     assert len(events) > before  # and turns came between its batches
     stop.set()
     turning.result(SECONDS)
+
+
+def test_a_turn_waits_no_longer_for_what_nobody_wants_any_more(threads):
+    where, watched = space("mini", "head"), Watched(most_images=2, wait_seconds=0.2)
+    with watched.batches.turn:
+        pass  # so that a batch is next
+    gone = order(where, images(16, 1), None, is_wanted=lambda: False)
+    watched.batches.enqueue(gone)
+    turning = threads.submit(watched.batches.begin_turn)
+    try:
+        turning.result(5)
+    finally:
+        watched.batches.close()
+    assert isinstance(gone.done.exception(), CancelledError)
 
 
 def test_the_end_refuses_what_waits_and_what_comes(threads):

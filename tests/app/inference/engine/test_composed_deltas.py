@@ -75,12 +75,25 @@ def test_a_composition_that_a_deletion_overtakes_is_not_kept(where, files, delta
     with ThreadPoolExecutor(2) as threads:
         asked = threads.submit(deltas.get, where, [(ONE, 0.5)], "weighted")
         assert files.begun.wait(SECONDS)
-        forgetting = threads.submit(deltas.forget, [ONE.sha256])
+        threads.submit(deltas.forget, [ONE.sha256]).result(SECONDS)  # which waits for nothing
         files.go.set()
         first = asked.result(SECONDS)
-        forgetting.result(SECONDS)
     assert deltas.get(where, [(ONE, 0.5)], "weighted") is not first
     assert files.loads == 2
+
+
+def test_what_is_composed_counts_as_held_until_a_deletion_overtakes_it(where, files, deltas):
+    files.go.clear()
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(deltas.get, where, [(ONE, 0.5)], "weighted")
+        assert files.begun.wait(SECONDS)
+        assert deltas.holds([ONE.sha256])
+        assert not deltas.holds([TWO.sha256])
+        deltas.clear()
+        assert not deltas.holds([ONE.sha256])
+        files.go.set()
+        asked.result(SECONDS)
+    assert not deltas.holds([ONE.sha256])
 
 
 def test_the_bytes_bound_what_is_kept_and_the_longest_unused_goes_first(where, files):

@@ -18,6 +18,16 @@ def test_a_deletion_elsewhere_overtakes_all_that_has_begun():
     assert [each.is_overtaken for each in (*begun, makings.begin(["a"]))] == [True, True, False]
 
 
+def test_what_is_overtaken_is_not_to_be_kept():
+    makings = Makings()
+    begun = makings.begin(["a", "b"])
+    assert makings.have(["b"])
+    assert not makings.have(["c"])
+    makings.overtake(["a"])
+    assert not makings.have(["b"])
+    assert begun.is_overtaken
+
+
 def test_what_nobody_makes_any_more_is_not_remembered():
     makings = Makings()
     for _ in range(100):

@@ -26,9 +26,11 @@ def test_a_ranking_has_the_order_and_the_probabilities_of_the_service(temperatur
         MODULE, "ranked", dict(zip(labels, map(float, logits), strict=True)), temperature
     )
 
-    assert [each["label"] for each in found] == [each.label for each in expected]
+    assert [each["label"] for each in found] == [each["label"] for each in expected]
     np.testing.assert_allclose(
-        [each["probability"] for each in found], [each.probability for each in expected], rtol=1e-12
+        [each["probability"] for each in found],
+        [each["probability"] for each in expected],
+        rtol=1e-12,
     )
 
 

@@ -175,7 +175,13 @@ def test_derived_components_are_refused_by_joint(scope):
         ({"parents": []}, errors.BadDerivation, "needs at least one parent"),
         ({"examples": examples()}, errors.BadDerivation, "ties takes no labelled images"),
         ({"name": "atlas"}, errors.BadDerivation, "atlas needs labelled images"),
-        ({"weight": float("nan")}, errors.BadDerivation, "parent 0 is not a finite number"),
+        ({"weight": float("nan")}, errors.BadDerivation, "weight nan, but operator ties needs fin"),
+        ({"weight": 1e-200}, errors.BadDerivation, "needs weights of 0, or of a size from 1e-100"),
+        (
+            {"name": "task_arithmetic", "weight": 1e90},
+            errors.NonFinite,
+            "could not be composed with others: lower the weights",
+        ),
         ({"weight": -1.0}, errors.BadDerivation, "ties needs weights above 0"),
         ({"weight": 0.0}, errors.BadDerivation, "ties needs weights above 0"),
         (

@@ -105,6 +105,8 @@ def test_weights_are_ones_where_none_is_given():
         ("atlas", [None, 1.0], "operator atlas finds the weights itself"),
         ("ties", [1.0, 0.0], "operator ties needs weights above 0"),
         ("refine", [-1.0], "operator refine needs weights above 0"),
+        ("ties", [1.0, math.nan], "weight nan, but operator ties needs finite numbers"),
+        ("task_arithmetic", [-1e101], r"weight -1e\+101, but operator .* of a size from 1e-100 to"),
     ],
 )
 def test_weights_that_a_method_does_not_take_are_refused(name, weights, sentence):

@@ -28,14 +28,21 @@ from tests.support.decoding import SLOW, Limits, decoding, examined
 from tests.support.image_files import png
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
 GEOMETRY = Geometry("shorter", (9, 9), Image.Resampling.BICUBIC, (8, 8))
+# Takes many times longer than a light image may, also on a faster machine than today's.
+HEAVY = costly_images.jpeg_of_scans(1000, 1000, 10_000)
 
 
 @pytest.fixture
 def under_test() -> Iterator[Decoder]:
     made = Decoder(Limits())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def patient() -> Iterator[Decoder]:
+    made = Decoder(replace(Limits(), max_decode_seconds=30.0))
     yield made
     made.close()
 
@@ -70,14 +77,9 @@ def test_an_image_that_takes_too_long_costs_itself_and_its_worker(under_test):
     assert "more than 0.6 seconds of a processor: save it again as JPEG or PNG" in slow.reason
 
 
-def test_a_light_image_that_proves_heavy_is_tried_once_more(under_test):
-    heavy = costly_images.jpeg_of_scans(1000, 1000, 1200)
-    patient = Decoder(replace(Limits(), max_decode_seconds=30.0))
+def test_a_light_image_that_proves_heavy_is_tried_once_more(patient):
     budget = Budget()
-    try:
-        assert examined(patient, heavy, budget=budget) == [Facts("image/jpeg", 1000, 1000)]
-    finally:
-        patient.close()
+    assert examined(patient, HEAVY, budget=budget) == [Facts("image/jpeg", 1000, 1000)]
     assert budget.spent > 0
 
 
@@ -134,10 +136,10 @@ def test_a_worker_that_is_stopped_does_not_hold_its_request_for_ever(under_test,
     assert only_worker(under_test) != stopped
 
 
-def test_workers_share_the_processors_as_the_service_does_and_costly_ones_come_last(under_test):
-    under_test.examine([costly_images.jpeg_of_scans(1000, 1000, 2000)], Budget())
-    examined(under_test, noise(1))
-    (light,), (costly,) = under_test._idle[False], under_test._idle[True]
+def test_workers_share_the_processors_as_the_service_does_and_costly_ones_come_last(patient):
+    examined(patient, HEAVY)
+    examined(patient, noise(1))
+    (light,), (costly,) = patient._idle[False], patient._idle[True]
     for worker, niceness in ((light, 0), (costly, decoders.COSTLY_NICENESS)):
         assert os.getsid(worker.pid) == os.getsid(0)
         assert os.getpgid(worker.pid) == worker.pid, "Ctrl-C is for the service alone"

@@ -20,7 +20,9 @@ from tests.support.costly_images import jpeg_of_scans
 from tests.support.decoding import Limits
 
 SECONDS = 60
-HEAVY = jpeg_of_scans(1000, 1000, 20_000)  # takes longer than the limit
+# Both take many times longer than a light image may, also on a faster machine than today's.
+HEAVY = jpeg_of_scans(1000, 1000, 20_000)
+SMALLER_HEAVY = jpeg_of_scans(1000, 1000, 6_000)  # three of them fit into one order
 GEOMETRY = Geometry("shorter", (9, 9), Image.Resampling.BICUBIC, (8, 8))
 LARGER = Geometry("shorter", (18, 18), Image.Resampling.BICUBIC, (16, 16))
 
@@ -158,9 +160,7 @@ def test_no_light_image_waits_behind_heavy_ones_that_wait_for_their_turn(stage, 
         return BadImage("heavy", 0)
 
     monkeypatch.setattr(Decoder, "heavy_pixels", waits)
-    asked = [
-        stage.ask(jpeg_of_scans(1000, 1000, 2000), budget=stage.budget("hostile")) for _ in range(3)
-    ]
+    asked = [stage.ask(HEAVY, budget=stage.budget("hostile")) for _ in range(3)]
     good = stage.ask(noise(1))
     stage.go.set()
     assert good.result(SECONDS).shape == (8, 8, 3)
@@ -187,8 +187,7 @@ def test_a_flood_of_a_new_client_ends_no_worker_that_has_images_of_others(stage,
     stage.go.set()
     stage.ask(noise(1)).result(SECONDS)
     (worker,) = stage.decoder._idle[False]
-    costly = jpeg_of_scans(1000, 1000, 2000)
-    asked = [stage.ask(costly, budget=stage.budget("hostile")) for _ in range(20)]
+    asked = [stage.ask(HEAVY, budget=stage.budget("hostile")) for _ in range(20)]
     good = [stage.ask(noise(2 + number)) for number in range(20)]
     assert all(each.result(SECONDS).shape == (8, 8, 3) for each in good)
     assert all(isinstance(each.result(SECONDS), BadImage) for each in asked)
@@ -203,17 +202,16 @@ def test_a_known_client_that_turns_hostile_takes_nobody_along_twice(stage, monke
     for number in range(ORDERS):
         first.append(stage.ask(noise(number)))
         assert stage.begun.acquire(timeout=SECONDS)
-    costly = jpeg_of_scans(1000, 1000, 2000)
     asked = [
-        (stage.ask(noise(10 + number)), stage.ask(costly, budget=stage.budget("turned")))
-        for number in range(6)
+        (stage.ask(noise(10 + number)), stage.ask(SMALLER_HEAVY, budget=stage.budget("turned")))
+        for number in range(3)
     ]
     stage.go.set()
     assert all(each.result(SECONDS).shape == (8, 8, 3) for each in first)
     for good, heavy in asked:
         assert good.result(SECONDS).shape == (8, 8, 3)
         assert isinstance(heavy.result(SECONDS), BadImage)
-    assert sorted(stage.orders, reverse=True)[0] == 12
+    assert sorted(stage.orders, reverse=True)[0] == 6
     assert 1 + sum(size > 1 for size in stage.orders) <= 3, "the others go together again"
 
 
@@ -221,6 +219,5 @@ def test_a_known_client_that_turns_hostile_takes_nobody_along_twice(stage, monke
 def test_a_heavy_image_that_comes_alone_is_tried_as_a_light_one_once(stage, monkeypatch, client):
     monkeypatch.setattr(Decoder, "heavy_pixels", lambda *given: BadImage("heavy", 0))
     stage.go.set()
-    costly = jpeg_of_scans(1000, 1000, 2000)
-    assert isinstance(stage.ask(costly, budget=stage.budget(client)).result(SECONDS), BadImage)
+    assert isinstance(stage.ask(HEAVY, budget=stage.budget(client)).result(SECONDS), BadImage)
     assert stage.orders == [1]

@@ -35,6 +35,7 @@ from app.api import (
     spaces,
 )
 from app.api.http import documentation, openapi, problems
+from app.api.http.application import Application
 from app.api.http.deps import storable
 from app.api.http.edge import Edge
 from app.api.http.event_streams import EventStreams
@@ -153,7 +154,7 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
         BadSettings: the key that signs receipts cannot be used, or OpenTelemetry is missing.
     """
     signer = signing.signer_of(settings)
-    app = FastAPI(
+    app = Application(
         title=openapi.TITLE,
         version=installed("tangent-composer"),
         summary="Image classifiers that can be added, weighted and subtracted.",
@@ -179,5 +180,5 @@ def create_app(settings: Settings, shared_metrics: Path | None = None) -> FastAP
     direct = {("POST", "/v1/predictions"): predictions.DIRECT}
     app.state.tracing = tracing_of(settings, app.version)
     edge = {"settings": settings, "metrics": app.state.metrics, "tracing": app.state.tracing}
-    app.add_middleware(Edge, direct=direct, **edge)
+    app.put_behind(partial(Edge, direct=direct, **edge))
     return app

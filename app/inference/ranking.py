@@ -46,15 +46,15 @@ def answers(passed: Passed, wanted: Sequence[int], query: PredictionQuery) -> It
     temperature = passed.calibration and passed.calibration.temperature
     for image, logits in enumerate(passed.logits):
         best = best_labels(logits, passed.labels, wanted, query, temperature)
-        answer: Fields = {"predictions": best, "margin": margin(logits, wanted)}
         novelty = None if passed.novelty is None else float(passed.novelty[image])
-        if "novelty" in query.return_:
-            answer["novelty"] = novelty
-        reason = abstention(novelty, answer["margin"], query)
-        answer["label"] = None if reason or not best else best[0]["label"]
+        between = margin(logits, wanted)
+        reason = abstention(novelty, between, query)
+        answer: Fields = {"label": None if reason or not best else best[0]["label"]}
         if reason:
             answer["abstention"] = reason
-        yield answer
+        if "novelty" in query.return_:
+            answer["novelty"] = novelty
+        yield answer | {"margin": between, "predictions": best}
 
 
 def check_novelty(calibration: Calibrated | None, query: RankingQuery) -> None:

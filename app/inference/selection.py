@@ -108,12 +108,12 @@ def _fields(selection: Selection) -> dict[str, Any]:
         "space": selection.space.name,
         "fingerprint": selection.space.fingerprint,
         "rule": selection.rule,
-        "joint": selection.joint,
         "composition": None if named is None else {"name": named.name, "etag": selection.etag},
         "components": [
             {"id": part.id, "weight": none if weight is None else weight, "sha256": part.sha256}
             for part, weight in selection.members
         ],
+        "joint": selection.joint,
     }
 
 

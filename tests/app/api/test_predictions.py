@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import tangent
+from tangent_composer.schemas.answers import PredictionOut
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -206,3 +207,26 @@ def test_predictions_are_counted(two: TwoComponents) -> None:
     good, bad = counted("ok"), counted("error")
     two.post(image("cat", 1), image("cat", 2), b"x")
     assert (counted("ok") - good, counted("error") - bad) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"return": "probabilities,logits,novelty", "abstain_below": "1000"},
+        {"return": "logits"},
+        {"return": "contributions,leave_one_out"},
+        {"return": "contributions,leave_one_out,directions,logits", "rule": "average"},
+        {"rule": "weighted", "components": "PETS"},
+    ],
+    ids=str,
+)
+def test_an_answer_is_what_its_schema_would_write(
+    two: TwoComponents, fields: dict[str, str]
+) -> None:
+    if fields.get("components") == "PETS":
+        fields = fields | {"components": json.dumps([{"id": two.pets, "weight": 2}])}
+    answer = two.post(image("cow", 90), b"no image", **fields)
+    assert answer.status_code == 200, answer.text
+    document = PredictionOut.model_validate_json(answer.text, strict=True)
+    assert answer.text == document.model_dump_json(exclude_unset=True)

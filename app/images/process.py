@@ -19,6 +19,8 @@ MODULE = "app.images.worker"
 STUCK_SECONDS = 60.0  # of waiting, for a worker that the machine keeps from computing …
 STUCK_FACTOR = 20.0  # … and for each second of a processor that its image may take
 MAX_REPLY = 64 * 2**20  # bytes
+PIECE = 2**20  # bytes of a reply that are read at once, if so many have come
+MAX_PARTS = 512  # written at once; the system takes 1024
 
 
 class Died(Exception):
@@ -101,11 +103,10 @@ class WorkerProcess:
             Died: it has ended or was killed, as it took too long; another must take its place.
         """
         text = json.dumps(order | {"sizes": [len(file) for file in files]}).encode()
+        head = HEAD.pack(len(text), sum(len(file) for file in files))
         in_time = True
         try:
-            self._write(HEAD.pack(len(text), sum(len(file) for file in files)) + text)
-            for file in files:
-                self._write(file)
+            self._write([head + text, *files])
             in_time = self._answers_in(STUCK_SECONDS + STUCK_FACTOR * order["seconds"])
             if not in_time:
                 self._process.kill()
@@ -117,13 +118,17 @@ class WorkerProcess:
             raise
 
     def _reply(self) -> Iterator[Answer]:
-        length, size = HEAD.unpack(self._read(HEAD.size))
+        reply = self._read(b"", HEAD.size)
+        length, size = HEAD.unpack_from(reply)
+        start = HEAD.size + length
         if length + size > MAX_REPLY:
             raise EOFError
-        answers, results, start = json.loads(self._read(length)), self._read(size), 0
-        for answer in answers:
+        reply = self._read(reply, start + size)
+        if len(reply) > start + size:
+            raise EOFError
+        for answer in json.loads(reply[HEAD.size : start]):
             end = start + answer["bytes"]
-            yield answer, results[start:end]
+            yield answer, reply[start:end]
             start = end
 
     def has_ended(self) -> bool:
@@ -159,23 +164,30 @@ class WorkerProcess:
         assert self._process.stdout
         return self._process.stdout.fileno()
 
-    def _write(self, data: bytes) -> None:
-        assert self._process.stdin
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._process.stdin.fileno(), rest) :]
+    # Every call of the system below hands the interpreter over to another thread, and waits until
+    # that gives it back: under load this takes longer than the image. So there are few of them.
 
-    def _read(self, size: int) -> bytes:
-        """Read so many bytes.
+    def _write(self, parts: Sequence[bytes]) -> None:
+        assert self._process.stdin
+        rest = [memoryview(part) for part in parts if part]
+        while rest:
+            written = os.writev(self._process.stdin.fileno(), rest[:MAX_PARTS])
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if written:
+                rest[0] = rest[0][written:]
+
+    def _read(self, begun: bytes, size: int) -> bytes:
+        """Return the reply, of which some bytes are read, with so many of them at least.
 
         Raises:
             EOFError: the worker ended before it had written them.
         """
-        parts, left = [], size
-        while left:
-            part = os.read(self._fd(), min(left, 2**20))
+        parts, have = [begun], len(begun)
+        while have < size:
+            part = os.read(self._fd(), PIECE)
             if not part:
                 raise EOFError
             parts.append(part)
-            left -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            have += len(part)
+        return b"".join(parts)

@@ -13,7 +13,7 @@ from app.images.budget import Budget
 from app.images.decoder import Decoder
 from app.images.lanes import Image, Lanes, Order, Pixels
 from app.images.orders import MAX_TOGETHER
-from app.server.event_loop import AfterTurn
+from app.server.event_loop import AfterTurn, handed_over_together
 from tangent.backbones.geometry import Geometry
 
 SMALL_BYTES = 32 * 2**10  # of an image file that shares an order
@@ -95,14 +95,15 @@ class SharedOrders:
                 each.pixels.set_exception(error)
             return []
         again = []
-        for each, pixels in zip(images, found, strict=False):
-            if pixels is not None:
-                each.pixels.set_result(pixels)
-            elif len(images) == 1:
-                self._decode_heavy(each)
-            else:  # it is costly, or another one that was
-                each.budget.share.is_proven = False
-                again.append(each)
+        with handed_over_together():
+            for each, pixels in zip(images, found, strict=False):
+                if pixels is not None:
+                    each.pixels.set_result(pixels)
+                elif len(images) == 1:
+                    self._decode_heavy(each)
+                else:  # it is costly, or another one that was
+                    each.budget.share.is_proven = False
+                    again.append(each)
         return again + images[len(found) :]  # left out, as the order took long enough
 
     def _decode_heavy(self, image: Image) -> None:

@@ -142,8 +142,7 @@ def serve(orders: BinaryIO, replies: BinaryIO, limits: image_files.Limits) -> No
         answers = carried_out(order, data, limits, kernel)
         text = json.dumps([answer for answer, _ in answers]).encode()
         result = b"".join(result for _, result in answers)
-        replies.write(HEAD.pack(len(text), len(result)) + text)
-        replies.write(result)
+        replies.write(HEAD.pack(len(text), len(result)) + text + result)  # in one piece
         replies.flush()
         del data, answers, result
 

@@ -3,6 +3,7 @@
     waking = AfterTurn(wake)      waking() in a coroutine: `wake` is called once for all of a turn
     looked = OncePerTurn(look)    looked(): what `look` returns, called once for all of a turn
     await settled(future)         a thread's results are handed over many by one call of the loop
+    with handed_over_together():  … and all that the thread sets in the block by one
 
 A thread that is woken takes the interpreter from the one that wakes it, and the loop writes to a
 socket of its own for every call from another thread: under load that costs more than the work.
@@ -10,9 +11,10 @@ socket of its own for every call from another thread: under load that costs more
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from threading import Lock
+from contextlib import contextmanager
+from threading import Lock, local
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -90,6 +92,14 @@ class _Deliveries:
     def put(self, waiting: "asyncio.Future[None]") -> None:
         """Let the coroutine that waits go on; called in any thread."""
         self._due.append(waiting)
+        held: set[_Deliveries] | None = getattr(_here, "held", None)
+        if held is None:
+            self.call()
+        else:
+            held.add(self)
+
+    def call(self) -> None:
+        """Have the loop deliver what is due."""
         loop = self._loop()
         if loop is None or self._is_called:
             return
@@ -135,6 +145,23 @@ class _Deliveries:
 
 _deliveries: "WeakKeyDictionary[Loop, _Deliveries]" = WeakKeyDictionary()
 _lock = Lock()
+_here = local()  # `held`: the deliveries that the block of this thread has yet to call
+
+
+@contextmanager
+def handed_over_together() -> Iterator[None]:
+    """Hand the results that this thread sets in the block over at its end.
+
+    The first one would wake the loop, which takes the interpreter from this thread: the others
+    would come one by one, and each by a turn of its own.
+    """
+    _here.held = set()
+    try:
+        yield
+    finally:
+        held, _here.held = _here.held, None
+        for deliveries in held:
+            deliveries.call()
 
 
 async def settled(future: "Future[Result]", *, within: float | None = None) -> Result:

@@ -1,7 +1,7 @@
 """One engine process as its callers see it, and the calls that it has to answer."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -11,8 +11,9 @@ from typing import Any
 import zmq
 
 from app.errors import NotReady
-from app.inference.remote.wire import error_of, packed, unpacked
-from app.server.event_loop import AfterTurn
+from app.inference.remote.bundles import bundled, unbundled
+from app.inference.remote.wire import Frames, error_of, packed, unpacked
+from app.server.event_loop import AfterTurn, handed_over_together
 
 RETRY_SECONDS = 2
 MAX_WAKE_BYTES = 4096  # read from a wake-up call at once
@@ -75,7 +76,7 @@ class Connection:
         self._lock = Lock()
         self._calls: dict[bytes, Future[Any]] = {}
         self._count, self._has_ended = 0, False
-        self._outbox: SimpleQueue[list[Any]] = SimpleQueue()
+        self._outbox: SimpleQueue[Frames] = SimpleQueue()
         self._wake_up = WakeUp()
         self._wake_soon = AfterTurn(self._wake)
 
@@ -103,7 +104,7 @@ class Connection:
             self._calls.pop(number, None)
         self._send([number])
 
-    def _send(self, frames: list[Any]) -> None:
+    def _send(self, frames: Frames) -> None:
         self._outbox.put(frames)
         self._wake_soon()
 
@@ -144,26 +145,31 @@ class Connection:
                 return
 
     def _send_calls(self, socket: Any) -> None:
-        while True:
-            try:
-                socket.send_multipart(self._outbox.get_nowait(), copy=False)
-            except Empty:
-                return
+        for sent in bundled(self._outgoing()):
+            socket.send_multipart(sent, copy=False)
+
+    def _outgoing(self) -> Iterator[Frames]:
+        with suppress(Empty):
+            while True:
+                yield self._outbox.get_nowait()
 
     def _take_answers(self, socket: Any) -> None:
-        while True:
-            try:
-                number, *message = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            with self._lock:
-                future = self._calls.pop(number, None)
-            if future is not None and future.set_running_or_notify_cancel():
-                kind, value = unpacked(message)
-                if kind == "value":
-                    future.set_result(value)
-                else:
-                    future.set_exception(error_of(value))
+        with suppress(zmq.Again):
+            while True:
+                answers = unbundled(socket.recv_multipart(zmq.NOBLOCK))
+                with handed_over_together():
+                    for number, *answer in answers:
+                        self._take_answer(number, answer)
+
+    def _take_answer(self, number: bytes, answer: Frames) -> None:
+        with self._lock:
+            future = self._calls.pop(number, None)
+        if future is not None and future.set_running_or_notify_cancel():
+            kind, value = unpacked(answer)
+            if kind == "value":
+                future.set_result(value)
+            else:
+                future.set_exception(error_of(value))
 
     def end(self) -> None:
         """Refuse all calls, those that wait too."""

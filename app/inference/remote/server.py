@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -26,6 +27,7 @@ import zmq
 from app.files.blobs import LocalBlobs
 from app.inference.engine.engine import Engine
 from app.inference.engine.metrics import EngineMetrics
+from app.inference.remote.bundles import bundled, unbundled
 from app.inference.remote.connection import WakeUp
 from app.inference.remote.wire import Frames, packed, told, unpacked
 from app.server.garbage import collect_rarely
@@ -90,10 +92,11 @@ class Server:
     def _receive(self) -> None:
         while True:
             try:
-                client, number, *message = self._socket.recv_multipart(zmq.NOBLOCK)
+                client, *sent = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._take((client, number), message)
+            for number, *message in unbundled(sent):
+                self._take((client, number), message)
 
     def _take(self, call: Call, message: Frames) -> None:
         if not message:
@@ -174,23 +177,29 @@ class Server:
         self._wake_up.call()
 
     def _send_answers(self) -> None:
-        while True:
-            try:
-                call, made = self._outbox.get_nowait()
-            except Empty:
-                return
-            with self._lock:
-                is_wanted = call in self._open
-                self._open.pop(call, None)
-            if isinstance(made, Future):
-                if made.cancelled():
-                    continue
-                error = made.exception()
-                frames = _frames(None if error else made.result(), error)
-            else:
-                frames = made
-            if is_wanted:  # if its process has ended meanwhile, the socket drops the answer
-                self._socket.send_multipart([*call, *frames], copy=False)
+        by_client: dict[bytes, list[Frames]] = {}
+        with suppress(Empty):
+            while True:
+                (client, number), made = self._outbox.get_nowait()
+                if (answer := self._wanted((client, number), made)) is not None:
+                    by_client.setdefault(client, []).append([number, *answer])
+        for client, answers in by_client.items():
+            for sent in bundled(answers):  # if the process has ended meanwhile, they are dropped
+                self._socket.send_multipart([client, *sent], copy=False)
+
+    def _wanted(self, call: Call, made: Frames | Future[Any]) -> Frames | None:
+        """Return the answer to the call; None if nobody waits for it any more."""
+        with self._lock:
+            is_wanted = call in self._open
+            self._open.pop(call, None)
+        if not is_wanted:
+            return None
+        if not isinstance(made, Future):
+            return made
+        if made.cancelled():
+            return None
+        error = made.exception()
+        return _frames(None if error else made.result(), error)
 
 
 def _frames(value: Any, error: BaseException | None) -> Frames:

@@ -3,15 +3,16 @@
 import asyncio
 import gc
 import socket
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
-from threading import Thread
+from threading import Event, Thread
 from weakref import ReferenceType, ref
 
 import pytest
 
 from app.server import event_loop
-from app.server.event_loop import AfterTurn, OncePerTurn, settled
+from app.server.event_loop import AfterTurn, OncePerTurn, handed_over_together, settled
 
 
 def test_a_function_is_called_once_after_all_of_a_turn():
@@ -86,6 +87,58 @@ def test_the_loop_is_called_once_for_what_came_in_one_turn():
 
     assert asyncio.run(wait()) == [0, 1, 2, 3, 4]
     assert called == 1
+
+
+def test_what_a_thread_sets_in_one_block_is_handed_over_at_its_end():
+    futures: list[Future[int]] = [Future() for _ in range(4)]
+    inside, may_end = Event(), Event()
+    seen: list[int] = []
+
+    def work() -> None:
+        with handed_over_together():
+            for number, future in enumerate(futures[:3]):
+                future.set_result(number)
+            inside.set()
+            assert may_end.wait(10)
+        futures[3].set_result(3)  # alone, as before the block
+
+    async def note(future: "Future[int]") -> None:
+        seen.append(await settled(future))
+
+    async def wait() -> None:
+        waiting = [asyncio.create_task(note(future)) for future in futures]
+        await asyncio.sleep(0)
+        thread = Thread(target=work)
+        thread.start()
+        assert await asyncio.to_thread(inside.wait, 10)
+        assert seen == []
+        may_end.set()
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        thread.join()
+
+    asyncio.run(wait())
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+def test_a_block_that_fails_hands_over_what_was_set_in_it():
+    future: Future[str] = Future()
+
+    def fail() -> None:
+        with handed_over_together():
+            future.set_result("set")
+            raise ValueError("the block failed")
+
+    async def wait() -> str:
+        waiting = asyncio.create_task(settled(future))
+        await asyncio.sleep(0)
+        Thread(target=lambda: suppressed(fail)).start()
+        return await asyncio.wait_for(waiting, 10)
+
+    def suppressed(call: Callable[[], None]) -> None:
+        with pytest.raises(ValueError, match="the block failed"):
+            call()
+
+    assert asyncio.run(wait()) == "set"
 
 
 def test_an_error_is_raised_where_it_is_waited_for():

@@ -1,5 +1,6 @@
 """The server of an engine's process answers every call, whatever comes out of the engine."""
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import zmq
 
+from app.inference.remote.bundles import bundled, unbundled
 from app.inference.remote.server import THREADS, Server
 from app.inference.remote.wire import packed, unpacked
 
@@ -64,20 +66,26 @@ class Caller:
         self.server = server
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.connect(address)
-        self.numbers = count()
+        self.numbers, self.answers = count(), deque[list[bytes]]()
 
     def call(self, name: str) -> bytes:
         number = f"{name} {next(self.numbers)}".encode()
-        self.socket.send_multipart([number, *packed([name, ["model"], {}])])
+        self.send([number, *packed([name, ["model"], {}])])
         return number
+
+    def send(self, message: list[bytes]) -> None:
+        for sent in bundled([message]):
+            self.socket.send_multipart(sent)
 
     def answer(self) -> tuple[str, Any]:
         """The name of the call that is answered next, and its answer."""
         for _ in range(MAX_POLLS):
             self.server._receive()
             self.server._send_answers()
-            if self.socket.poll(5):
-                number, *message = self.socket.recv_multipart()
+            if self.socket.poll(0 if self.answers else 5):
+                self.answers += unbundled(self.socket.recv_multipart())
+            if self.answers:
+                number, *message = self.answers.popleft()
                 return number.decode().split()[0], unpacked(message)
         raise AssertionError("there was no answer")
 
@@ -145,7 +153,7 @@ def test_a_call_that_nobody_waits_for_any_more_does_not_begin():
         try:
             numbers = [caller.call("attribution") for _ in range(2 * THREADS)]
             for number in numbers[THREADS:]:
-                caller.socket.send_multipart([number])
+                caller.send([number])
             caller.call("canary")
             assert caller.answer()[0] == "canary"  # so the server has taken all before
         finally:

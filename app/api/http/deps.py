@@ -16,6 +16,7 @@ from fastapi import Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import QueryParams
 
+from app.access.callers import Caller
 from app.api.http.edge import route_of
 from app.api.http.idempotency import Once, once
 from app.api.http.pages import Page, page
@@ -72,13 +73,15 @@ def check_query(query: bytes, known: tuple[str, ...]) -> None:
 
 def parts(request: Request) -> Parts:
     """Return the parts, bound to the request's caller and act below /v1."""
-    found: Parts = request.app.state.parts
-    scope, caller = request.scope, request.state.caller
+    scope = request.scope
+    found: Parts = scope["app"].state.parts
+    state = scope["state"]
+    caller: Caller | None = state["caller"]
     if caller is None:
         return found
-    action = f"{request.method} {route_of(scope)}"
-    objects = tuple(_object(request, *named) for named in request.path_params.items())
-    return found.bound(caller, Act(caller.id, action, objects, request.state.request_id))
+    action = f"{scope['method']} {route_of(scope)}"
+    objects = tuple(_object(request, *named) for named in scope["path_params"].items())
+    return found.bound(caller, Act(caller.id, action, objects, state["request_id"]))
 
 
 def _object(request: Request, name: str, value: str) -> str:

@@ -73,7 +73,7 @@ def _response(request: Request, prediction: Prediction) -> Response:
     steps = ", ".join(f"{step};dur={took}" for step, took in milliseconds.items())
     return Response(
         # The fields of a PredictionOut: to build one takes as long as to write its text.
-        to_json(prediction.selection | {"results": results, "timing": timing}),
+        to_json(prediction.selection | {"results": results, "timing": timing}, inf_nan_mode="null"),
         media_type="application/json",
         headers={"Server-Timing": steps},
     )

@@ -9,7 +9,7 @@ from app.errors import Invalid
 from app.inference.models import Attributed
 from app.inference.ranking import Fields, best_labels
 from app.settings import Settings
-from tangent_composer.schemas.answers import Contribution, Contributions, WithoutOne
+from tangent_composer.schemas.answers import Contribution, Contributions
 from tangent_composer.schemas.predictions import PredictionQuery
 
 OF_WEIGHTS = {"contributions", "leave_one_out"}  # attributions at the selection's own weights
@@ -73,8 +73,9 @@ def _without_each(
     image: int,
     query: PredictionQuery,
     temperature: float | None,
-) -> list[WithoutOne]:
-    answers, wanted_labels = [], None if query.labels is None else set(query.labels)
+) -> list[Fields]:
+    wanted_labels = None if query.labels is None else set(query.labels)
+    answers: list[Fields] = []  # of a WithoutOne each, without the numbers that nobody wants
     for component_id, rest in zip(ids, found.rests, strict=True):
         best = None
         if rest is not None:
@@ -85,5 +86,5 @@ def _without_each(
             ]
             logits = rest.logits[image].astype(np.float32)  # the type of a prediction's logits
             best = best_labels(logits, rest.labels, known, query, temperature)
-        answers.append(WithoutOne(id=component_id, predictions=best))
+        answers.append({"id": component_id, "predictions": best})
     return answers

@@ -155,12 +155,13 @@ def handed_over_together() -> Iterator[None]:
     The first one would wake the loop, which takes the interpreter from this thread: the others
     would come one by one, and each by a turn of its own.
     """
-    _here.held = set()
+    outer: set[_Deliveries] | None = getattr(_here, "held", None)
+    held = _here.held = set() if outer is None else outer
     try:
         yield
     finally:
-        held, _here.held = _here.held, None
-        for deliveries in held:
+        _here.held = outer
+        for deliveries in held if outer is None else ():
             deliveries.call()
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from tests.support.service import Service
 from tests.support.two_components import TwoComponents
 
 PNG = {"Content-Type": "image/png"}
+# What may be null in an answer; all else is left out if there is none.
+NULLS = {
+    *("calibration", "composition", "dataset_id", "dataset_images", "joint", "label"),
+    *("no_novelty", "no_temperature", "privacy", "refinement", "temperature"),
+}
 
 
 def without_timing(answer: httpx.Response) -> dict[str, Any]:
@@ -230,3 +236,4 @@ def test_an_answer_is_what_its_schema_would_write(
     assert answer.status_code == 200, answer.text
     document = PredictionOut.model_validate_json(answer.text, strict=True)
     assert answer.text == document.model_dump_json(exclude_unset=True)
+    assert set(re.findall(r'"(\w+)":null', answer.text)) <= NULLS

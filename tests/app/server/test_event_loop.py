@@ -96,8 +96,10 @@ def test_what_a_thread_sets_in_one_block_is_handed_over_at_its_end():
 
     def work() -> None:
         with handed_over_together():
-            for number, future in enumerate(futures[:3]):
-                future.set_result(number)
+            with handed_over_together():  # a block in a block ends with the outer one
+                futures[0].set_result(0)
+            for number in (1, 2):
+                futures[number].set_result(number)
             inside.set()
             assert may_end.wait(10)
         futures[3].set_result(3)  # alone, as before the block

@@ -123,8 +123,9 @@ async def infer(
         check_count(asked.images, parts.settings)
         parts.count_images(len(asked.images))
         numbers = NUMBERS if tensors.PROBABILITIES in asked.outputs else NUMBERS[:1]
-        exact = asked.infer.parameters.get("deterministic") is True
-        query = PredictionQuery(composition=name, deterministic=exact, return_=list(numbers))
+        query = PredictionQuery(
+            composition=name, deterministic=asked.is_deterministic, return_=list(numbers)
+        )
         work = Work(parts, ticket, query, asked.images, turns, share)
         work.seconds["turn"] = waited
 

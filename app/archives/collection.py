@@ -22,10 +22,17 @@ class Collection:
     """The accepted images of an archive, which are in the pack, and its rejected files."""
 
     def __init__(
-        self, archive_bytes: int, writer: PackWriter, limits: Limits, code_page: str | None = None
+        self,
+        archive_bytes: int,
+        writer: PackWriter,
+        limits: Limits,
+        code_page: str | None = None,
+        *,
+        has_labels: bool = True,
     ) -> None:
+        """Without `has_labels` no file is a manifest: a table is rejected, as it is no image."""
         self.rejected = Rejected()
-        self._code_page = code_page
+        self._code_page, self._has_labels = code_page, has_labels
         self._accepted: list[AcceptedImage] = []
         self._manifest = manifests.Manifest(limits.max_dataset_images)
         self._writer, self._limits = writer, limits
@@ -58,7 +65,7 @@ class Collection:
                     links.append((member.path, member.target))
                 elif why := self._too_large(member):
                     self._reject(member.path, why)
-                elif not (manifests.may_be_manifest(member.path) and self._is_table(member)):
+                elif not (self._may_be_manifest(member) and self._is_table(member)):
                     checks.add(member.path, member.read())
         self._follow(links)
         if not self._accepted:
@@ -154,8 +161,11 @@ class Collection:
             return f"they are not in folders{f' ({some})' if tables else ''}"
         return f"their folders do not tell them ({some or 'see rejected'})"
 
+    def _may_be_manifest(self, member: members.Member) -> bool:
+        return self._has_labels and manifests.may_be_manifest(member.path)
+
     def _too_large(self, member: members.Member) -> str | None:
-        if manifests.may_be_manifest(member.path) or member.size <= self._limits.max_image_bytes:
+        if self._may_be_manifest(member) or member.size <= self._limits.max_image_bytes:
             return None
         return (
             f"the file has {member.size} bytes, "

@@ -84,7 +84,7 @@ def receive(
 def _receive(file: BinaryIO, pack: Path, limits: Limits, code_page: str | None) -> ListedPack:
     size, sha256 = measure(file, limits)
     with PackWriter(pack) as writer:
-        collection = Collection(size, writer, limits, code_page)
+        collection = Collection(size, writer, limits, code_page, has_labels=False)
         collection.read(file)
     list_at = pack.stat().st_size
     with pack.open("a", encoding="utf-8") as target:

@@ -9,6 +9,7 @@ from app.errors import Invalid
 from app.inference.models import Attributed
 from app.inference.ranking import Fields, best_labels
 from app.settings import Settings
+from tangent_composer.labels import meant
 from tangent_composer.schemas.answers import Contribution, Contributions
 from tangent_composer.schemas.predictions import PredictionQuery
 
@@ -74,7 +75,8 @@ def _without_each(
     query: PredictionQuery,
     temperature: float | None,
 ) -> list[Fields]:
-    wanted_labels = None if query.labels is None else set(query.labels)
+    known_labels = frozenset(found.base.labels)
+    wanted = None if query.labels is None else {meant(each, known_labels) for each in query.labels}
     answers: list[Fields] = []  # of a WithoutOne each, without the numbers that nobody wants
     for component_id, rest in zip(ids, found.rests, strict=True):
         best = None
@@ -82,7 +84,7 @@ def _without_each(
             known = [
                 column
                 for column, label in enumerate(rest.labels)
-                if wanted_labels is None or label in wanted_labels
+                if wanted is None or label in wanted
             ]
             logits = rest.logits[image].astype(np.float32)  # the type of a prediction's logits
             best = best_labels(logits, rest.labels, known, query, temperature)

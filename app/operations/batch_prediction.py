@@ -68,9 +68,9 @@ def queue_of_dataset(
             return BatchPredictionOut.of(batch_predictions.get(session, known))
         _check_room(session, parts)
     count = count_in(dataset, request.split)
-    parts.count_images(count)
     ticket.enter()
     row = _row(_fixed(parts, request), request, count)
+    parts.count_images(count)  # last, so that nobody waits for what was refused
     row.dataset_id, row.split = dataset.id, request.split
     return _added(parts, ticket, once, request, row, dataset=dataset)
 
@@ -95,12 +95,12 @@ def queue_of_archive(
         with transaction(parts.reading) as session:
             if (known := once.known(session, request)) is not None:
                 return BatchPredictionOut.of(batch_predictions.get(session, known))
-        parts.count_images(pack.num_images)
         id_ = batch_predictions.new_id(parts.sessions)
         key = batch_predictions.archive_key(id_)
         with intents.store(parts.sessions, parts.blobs, pack.pack, key) as intent:
             ticket.enter()
             row = _row(_fixed(parts, options), options, pack.num_images)
+            parts.count_images(pack.num_images)
             row.id, row.bytes, row.archive = id_, pack.size, _described(pack)
             return _added(parts, ticket, once, request, row, archive=intent)
 

@@ -42,9 +42,9 @@ def queue_evaluation(
             return EvaluationOut.of(evaluations.get(session, known))
         queue.check_room(session, parts.settings.max_queued_jobs)
         quotas.check(session, max_evaluations=1)
-    parts.count_images(count_in(dataset, request.split))
     ticket.enter()
     fixed = fix(parts, request)
+    parts.count_images(count_in(dataset, request.split))  # last: nobody waits for what was refused
     with transaction(parts.sessions) as session:
 
         def add() -> str:

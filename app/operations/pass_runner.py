@@ -17,7 +17,7 @@ from app.database.sessions import transaction
 from app.errors import Problem
 from app.files.component_files import DamagedFile
 from app.operations import batch_prediction, evaluation
-from app.operations.pass_attempts import Attempt, Lost, Stopping
+from app.operations.pass_attempts import TRANSIENT, Attempt, Lost, Stopping
 from app.operations.pass_pauses import Pauses
 from app.parts import Parts
 from app.passes import batch_predictions, queue
@@ -33,12 +33,10 @@ DIED = (
     "the process that computed this ended without a word, several times: mostly for want of memory",
 )
 # What a pass that is queued again may outlast.
-PASSING = frozenset(
-    (
-        *("database_busy", "database_unavailable", "outcome_unknown", "storage_unavailable"),
-        *("out_of_resources", "out_of_memory", "decoding_busy", "service_stopping"),
-    )
-)
+PASSING = TRANSIENT | {
+    *("database_busy", "database_unavailable", "outcome_unknown", "storage_unavailable"),
+    *("out_of_resources", "out_of_memory", "service_stopping", "selection_changing"),
+}
 INTERNAL = ("internal_error", "an error that is not expected: the log of the service has it")
 
 COMPUTE: Mapping[str, Callable[[Parts, Attempt], None]] = MappingProxyType(

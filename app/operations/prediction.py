@@ -133,6 +133,7 @@ class Work:
             made=self._made,
         )
         selection, through = self._made
+        await self._refinement(selection)
         problems = [item if isinstance(item, Problem) else None for item in through.inputs]
         passed = through.passed or Passed((), np.zeros((0, 0), np.float32), 0.0, 0.0, 0.0)
         self._count(through.inputs, perf_counter() - started)

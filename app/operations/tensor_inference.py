@@ -1,9 +1,10 @@
 """Inference by tensors, as the Open Inference Protocol has it, by the passes of predictions."""
 
+import json
 import re
 import struct
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
 OUTPUTS = {LABELS: "BYTES", LOGITS: "FP32", PROBABILITIES: "FP32"}
 SIZE = "binary_data_size"
 MAX_VALUES = 2**31  # of one image: more than any body holds
+MAX_SHOWN = 60  # characters of a wrong value
 LENGTH = struct.Struct("<I")  # before each element of a binary tensor of BYTES
 FORMS = (
     "send one input: `images` with datatype BYTES and shape [N], or `pixels` with datatype UINT8 "
@@ -34,6 +36,7 @@ class Asked(NamedTuple):
     infer: InferIn
     images: list[bytes | np.ndarray]
     outputs: dict[str, bool]  # the wanted ones, and whether in binary
+    is_deterministic: bool
 
 
 def length_of(body: bytes, head: str | None) -> int:
@@ -70,19 +73,28 @@ def read(body: bytes, length: int, most: int) -> Asked:
         ) from None
     if len(infer.inputs) != 1:
         raise Invalid("invalid_tensor", f"the request has {len(infer.inputs)} inputs: {FORMS}")
-    return Asked(infer, _images(infer.inputs[0], body[length:], most), _wanted(infer))
+    images = _images(infer.inputs[0], body[length:], most)
+    return Asked(infer, images, _wanted(infer), _flag(infer.parameters, "deterministic"))
+
+
+def _flag(parameters: Mapping[str, Any], name: str, usual: bool = False) -> bool:
+    value = parameters.get(name, usual)
+    if not isinstance(value, bool):
+        shown = json.dumps(value)[:MAX_SHOWN]
+        raise Malformed("malformed_request", f"the parameter {name} is {shown}: send true or false")
+    return value
 
 
 def _wanted(infer: InferIn) -> dict[str, bool]:
     """Return the wanted outputs, and whether in binary; all of them if none is named."""
-    usual = bool(infer.parameters.get("binary_data_output"))
+    usual = _flag(infer.parameters, "binary_data_output")
     if not infer.outputs:
         return dict.fromkeys(OUTPUTS, usual)
     if unknown := [each.name for each in infer.outputs if each.name not in OUTPUTS]:
         raise Invalid(
             "unknown_output", f"there is no output {unknown[0]!r}: ask for {', '.join(OUTPUTS)}"
         )
-    return {each.name: bool(each.parameters.get("binary_data", usual)) for each in infer.outputs}
+    return {each.name: _flag(each.parameters, "binary_data", usual) for each in infer.outputs}
 
 
 def _images(tensor: InputTensor, rest: bytes, most: int) -> list[bytes | np.ndarray]:
@@ -94,6 +106,8 @@ def _images(tensor: InputTensor, rest: bytes, most: int) -> list[bytes | np.ndar
     first, *others = tensor.shape
     if first < 0 or any(side < 1 for side in others) or prod(others) > MAX_VALUES:
         raise Invalid("invalid_tensor", f"the shape {tensor.shape} of {tensor.name} is none")
+    if first == 0:
+        raise Invalid("no_images", f"{tensor.name} is empty: send at least one image")
     if first > most or (tensor.name == IMAGES and prod(tensor.shape) > most):
         raise Invalid(
             "too_many_images",

@@ -64,11 +64,11 @@ def fit_weights(
         if (known := once.known(session, request)) is not None:
             return _shown(session, known)
         images = _images(session, request)
-    parts.count_images(sum(images.labels.values()))
     # Only reading and storing keep deletions waiting, not the long computation in between.
     ticket.enter()
     selection = _read(parts, name, images, if_match)
     ticket.leave()
+    parts.count_images(sum(images.labels.values()))  # of what is not refused
     examples = _gathered(parts, selection, images)
     weights, solved = _solved(parts, request, selection, examples, images)
     ticket.read_as_of_now()

@@ -64,8 +64,7 @@ class AsyncBatchPredictions(AsyncPasses[AsyncBatchPrediction]):
     ) -> AsyncBatchPrediction:
         """Queue the images of an archive or a folder; its `wait()` returns it when it is ready.
 
-        options: top_k, labels, abstain_above, abstain_below, calibration_dataset, deterministic,
-        code_page.
+        options: top_k, labels, abstain_above, abstain_below, deterministic, code_page.
         """
         form = form_of(selection(composition, components, space, rule) | options)
         how = self._progress if progress is None else progress

@@ -238,3 +238,33 @@ def test_many_tiny_files_are_as_many_images(served):
         length = {"Inference-Header-Content-Length": str(len(head))}
         answer = served.client.post("/v2/models/pets/infer", content=head + data, headers=length)
         assert answer.json()["code"] in ("too_many_images", "invalid_tensor")
+
+
+@pytest.mark.parametrize("value", ["true", 1, None, []])
+@pytest.mark.parametrize("name", ["deterministic", "binary_data_output", "binary_data"])
+def test_a_parameter_that_is_no_truth_value_is_refused(served, name, value):
+    data = [base64.b64encode(file).decode() for file in FILES]
+    body: dict[str, Any] = {"inputs": [IMAGE | {"shape": [3], "data": data}]}
+    if name == "binary_data":
+        body["outputs"] = [{"name": "labels", "parameters": {name: value}}]
+    else:
+        body["parameters"] = {name: value}
+    document = problem(
+        served.client.post("/v2/models/pets/infer", json=body), 400, "malformed_request"
+    )
+    shown = json.dumps(value)
+    assert f"the parameter {name} is {shown}: send true or false" in document["detail"]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        IMAGE | {"shape": [0], "data": []},
+        {"name": "pixels", "datatype": "UINT8", "shape": [0, 32, 32, 3], "data": []},
+    ],
+    ids=["images", "pixels"],
+)
+def test_an_empty_tensor_is_told_what_it_lacks(served, tensor):
+    answer = served.client.post("/v2/models/pets/infer", json={"inputs": [tensor]})
+    document = problem(answer, 422, "no_images")
+    assert document["detail"] == f"{tensor['name']} is empty: send at least one image"

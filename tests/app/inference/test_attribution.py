@@ -177,3 +177,11 @@ def test_the_limits_are_documented(shared: Service) -> None:
     assert named <= set(shared.client.get("/v1/limits").json())
     example = document["components"]["schemas"]["PredictionOut"]["example"]
     assert {"contributions", "leave_one_out"} <= set(example["results"][0])
+
+
+def test_a_label_may_be_spelled_as_in_any_other_field(two: TwoComponents) -> None:
+    fields = {"return": ["leave_one_out", "logits"]}
+    (exact,) = two.ask(**fields, labels=["cat", "cow"]).json()["results"]
+    (loose,) = two.ask(**fields, labels=[" cat ", "cow\u200b"]).json()["results"]
+    assert loose["leave_one_out"] == exact["leave_one_out"]
+    assert all(each["predictions"] for each in exact["leave_one_out"])

@@ -41,7 +41,11 @@ class Failing:
 
 
 @pytest.mark.parametrize(
-    "code", ["service_stopping", "decoding_busy", "out_of_resources", "storage_unavailable"]
+    "code",
+    [
+        *("service_stopping", "decoding_busy", "out_of_resources", "storage_unavailable"),
+        *("engine_late", "engine_restarting", "queue_full", "lease_expired", "selection_changing"),
+    ],
 )
 def test_what_fails_for_a_reason_that_passes_is_computed_again(
     service: Service, monkeypatch: pytest.MonkeyPatch, code: str

@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary, ref
 Result = TypeVar("Result")
 Loop = asyncio.AbstractEventLoop
 LOOK_SECONDS = 1.0  # between two looks for waits that have taken too long
+MAX_DELIVERED = 16  # results in one turn: a new request waits until a turn has ended
 
 
 class AfterTurn:
@@ -112,10 +113,13 @@ class _Deliveries:
 
     def _deliver(self) -> None:
         self._is_called = False  # before looking: what comes now is found, or calls again
-        while self._due:
+        for _ in range(MAX_DELIVERED):
+            if not self._due:
+                return
             waiting = self._due.popleft()
             if not waiting.done():
                 waiting.set_result(None)
+        self.call()
 
     def end_after(self, seconds: float, waiting: "asyncio.Future[None]") -> None:
         """Have the coroutine fail by TimeoutError after so many seconds, or up to a second later.

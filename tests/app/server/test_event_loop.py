@@ -89,6 +89,31 @@ def test_the_loop_is_called_once_for_what_came_in_one_turn():
     assert called == 1
 
 
+def test_others_have_their_turn_between_many_results(monkeypatch):
+    monkeypatch.setattr(event_loop, "MAX_DELIVERED", 3)
+    futures: list[Future[int]] = [Future() for _ in range(10)]
+    seen: list[str] = []
+
+    async def note(future: "Future[int]") -> None:
+        await settled(future)
+        seen.append("result")
+
+    async def wait() -> None:
+        waiting = [asyncio.create_task(note(each)) for each in futures]
+        await asyncio.sleep(0)
+        thread = Thread(target=lambda: [each.set_result(0) for each in futures])
+        thread.start()
+        thread.join()  # all are due in one turn
+        while not all(each.done() for each in waiting):
+            await asyncio.sleep(0)
+            seen.append("turn")
+
+    asyncio.run(wait())
+    text = "".join(each[0] for each in seen)
+    assert text.count("r") == 10
+    assert max(map(len, text.split("t"))) <= 3
+
+
 def test_what_a_thread_sets_in_one_block_is_handed_over_at_its_end():
     futures: list[Future[int]] = [Future() for _ in range(4)]
     inside, may_end = Event(), Event()

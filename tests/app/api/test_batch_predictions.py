@@ -292,11 +292,12 @@ def test_a_key_sees_no_results_of_a_dataset_that_it_may_not_see(two: TwoComponen
     ids=str,
 )
 def test_a_table_beside_the_images_of_an_archive_is_no_manifest(
-    two: TwoComponents, table: dict[str, bytes]
+    service: Service, table: dict[str, bytes]
 ) -> None:
+    service.component({"cat": 3, "dog": 3})
     files = {"a.png": image("cat", 3), "b.png": image("dog", 4)} | table
-    answer = sent(two.service, packed_in(files, "zip"))
+    answer = sent(service, packed_in(files, "zip"))
     assert answer.status_code == 202, answer.text
-    ended = until_ended(two.service, f"batch-predictions/{answer.json()['id']}")
+    ended = until_ended(service, f"batch-predictions/{answer.json()['id']}")
     assert (ended["status"], ended["progress"]["total"]) == ("ready", 2)
-    assert [each["path"] for each in answer.json()["rejected"]] == list(table)
+    assert [each["path"] for each in ended["archive"]["rejected"]] == list(table)

@@ -2,10 +2,12 @@
 
     upgrade(settings)      run by `tangent migrate`
     is_current(settings)   checked by `serve` before it starts
+    check_schema(settings) the same for commands, which say what is wrong
 
 A database is current when it has our newest revision; as that is written last, an interrupted
-upgrade does not count, and running it again finishes it. After a change of
-app.database.tables, `python -m app.database.migrate "what changes"` drafts the next revision.
+upgrade does not count, and running it again finishes it. A current database that has its triggers
+is left alone, as it may be in use. After a change of app.database.tables,
+`python -m app.database.migrate "what changes"` drafts the next revision.
 """
 
 import fcntl
@@ -24,11 +26,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
-from app.database import audit, jobs
+from app.database import audit, jobs, row_damage, row_triggers
 from app.database.audit import Act
 from app.database.sessions import open_engine
-from app.settings import Settings
+from app.settings import BadSettings, Settings
 
+CHECK = "check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
 LOCK = 0x74616E67  # "tang": the number of our advisory lock on Postgres
 
 
@@ -57,8 +60,10 @@ def upgrade(settings: Settings, *, with_jobs: bool = True, act: Act | None = Non
             engine.connect().close()  # makes the file, and WAL its journal for good
         if with_jobs:
             jobs.create_tables(settings)
+        before = _revision_in(engine)
+        if before == newest() and _has_triggers(engine):
+            return
         with engine.begin() as connection:
-            before = MigrationContext.configure(connection).get_current_revision()
             command.upgrade(config(connection), "head")
             if act is not None and before not in (None, newest()):
                 with Session(connection) as session, session.begin():
@@ -90,14 +95,45 @@ def is_empty(settings: Settings) -> bool:
     return revision_of(settings) is None
 
 
+def check_schema(settings: Settings) -> None:
+    """Check that there is a database of this version; make nothing, not even a folder.
+
+    Raises:
+        BadSettings: it has no tables, or another version's schema.
+    """
+    check_tables(settings)
+    if not is_current(settings):
+        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+
+
+def check_tables(settings: Settings, remedy: str = CHECK) -> None:
+    """Check that there is a database of any version; make nothing, not even a folder.
+
+    Raises:
+        BadSettings: it has no tables.
+    """
+    if is_empty(settings):
+        where = "" if settings.database_url else f"there is no store at {settings.data_dir}: "
+        raise BadSettings(f"{where}the database has no tables: {remedy}")
+
+
 def revision_of(settings: Settings) -> str | None:
     """Return the revision that the database is at; None if none was ever applied."""
     engine = open_engine(settings)
     try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+        return _revision_in(engine)
     finally:
         engine.dispose()
+
+
+def _revision_in(engine: Engine) -> str | None:
+    with engine.connect().execution_options(sqlite_begin="DEFERRED") as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _has_triggers(engine: Engine) -> bool:
+    with engine.connect().execution_options(sqlite_begin="DEFERRED") as connection:
+        return row_triggers.are_there(connection, [each.name for each in row_damage.CHECKED])
 
 
 def revisions() -> list[str]:

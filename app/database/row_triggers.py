@@ -2,6 +2,7 @@
 
     suspend(connection, tables)     before revisions, which change columns and rows at will
     resume(connection, tables)      after them
+    are_there(connection, tables)   nothing is to be done if no revision is to come
 
 No revision needs to know of them. On SQLite they call a function that each of our connections has.
 """
@@ -18,6 +19,21 @@ from app.database.row_checksums import (
     is_intact,
     sealed,
 )
+
+WHENS = {"sqlite": ("sealed", "sealed_again"), "postgresql": ("sealed",)}
+# Of Postgres, without those that are switched off.
+NAMES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname FROM pg_trigger "
+    "WHERE tgenabled IN ('O', 'A') AND pg_table_is_visible(tgrelid)",
+}
+
+
+def are_there(connection: Connection, tables: Iterable[str]) -> bool:
+    """Return whether every one of the tables has its triggers; lock and change nothing."""
+    dialect = connection.dialect.name
+    found = set(connection.exec_driver_sql(NAMES[dialect]).scalars())
+    return found >= {f"{table}_{when}" for table in tables for when in WHENS[dialect]}
 
 
 def suspend(connection: Connection, tables: Iterable[str]) -> None:
@@ -52,7 +68,7 @@ def _present(connection: Connection, tables: Iterable[str]) -> list[Table]:
 
 def _drops(dialect: str, table: str) -> list[str]:
     if dialect == "sqlite":
-        return [f'DROP TRIGGER IF EXISTS "{table}_{when}"' for when in ("sealed", "sealed_again")]
+        return [f'DROP TRIGGER IF EXISTS "{table}_{when}"' for when in WHENS[dialect]]
     return [f'DROP FUNCTION IF EXISTS "{table}_sealed" CASCADE']
 
 

@@ -23,7 +23,8 @@ from app.settings.environment import SECRET as SECRET
 from app.settings.environment import SERVICE_LINK
 from app.settings.environment import BadSettings as BadSettings
 from app.settings.environment import environment_with as environment_with
-from app.settings.limits import Limits
+from app.settings.limits import MAX_SECONDS
+from app.settings.workers import OfWorkers
 
 SHARED = (  # bounds of the whole service, of which each API process has an equal share
     *("max_connections", "max_connections_per_address", "max_event_streams"),
@@ -31,7 +32,7 @@ SHARED = (  # bounds of the whole service, of which each API process has an equa
 )
 
 
-class Settings(Limits):
+class Settings(OfWorkers):
     """Read from `TANGENT_<NAME>` variables; every field is a row of docs/settings.md."""
 
     model_config = SettingsConfigDict(
@@ -79,7 +80,7 @@ class Settings(Limits):
     database_timeout_seconds: float = Field(
         5.0,
         gt=0,
-        le=1e6,  # databases count milliseconds in 32 bits
+        le=MAX_SECONDS,
         description="longest wait of a request for a connection or lock of the database; a "
         "statement may run twice as long",
     )
@@ -128,7 +129,9 @@ class Settings(Limits):
         ge=0,
         description="maximum number of images in one forward pass; 0: what suits the device",
     )
-    max_wait_ms: float = Field(0.0, ge=0, description="milliseconds that a batch waits for images")
+    max_wait_ms: float = Field(
+        0.0, ge=0, le=1e6, description="milliseconds that a batch waits for images"
+    )
     max_concurrent_predictions: int = Field(
         100, ge=1, description="predictions that are made at a time"
     )
@@ -137,25 +140,6 @@ class Settings(Limits):
     )
     max_waiting_images: int = Field(
         2_048, ge=1, description="images that wait for a batch; beyond, the answer is 429"
-    )
-    worker_heartbeat_seconds: float = Field(
-        2.0,
-        gt=0,
-        description="seconds between a worker's heartbeats, or an API process's for its jobs",
-    )
-    worker_dead_seconds: float = Field(
-        15.0,
-        gt=0,
-        description="seconds without a heartbeat after which a worker's trainings, or an API "
-        "process's jobs, go to others",
-    )
-    scrub_bytes_per_second: int = Field(
-        10 * 2**20,
-        ge=0,
-        description="rate at which a worker reads all files through to find damage; 0: never",
-    )
-    scrub_period_seconds: float = Field(
-        7 * 86400.0, gt=0, description="seconds from the begin of one such reading to the next's"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="lines of the log from this level on"
@@ -169,8 +153,9 @@ class Settings(Limits):
         description="address that traces are sent to by OpenTelemetry (OTLP over HTTP), such as "
         "http://127.0.0.1:4318/v1/traces; needs the extra `otel`",
     )
-    lease_seconds: float = Field(2.0, ge=0.1, description="seconds of a lease, see deletion.md")
-    max_attempts: int = Field(3, ge=1, description="number of attempts before a training fails")
+    lease_seconds: float = Field(
+        2.0, ge=0.1, le=MAX_SECONDS, description="seconds of a lease, see deletion.md"
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+MAX_SECONDS = 1_000_000  # databases count milliseconds in 32 bits
+
 
 class Limits(BaseSettings):
     """A part of app.settings.Settings."""
@@ -31,6 +33,7 @@ class Limits(BaseSettings):
     max_decode_seconds: float = Field(
         5.0,
         gt=0,
+        le=MAX_SECONDS,
         description="seconds of a processor for decoding an image; six times that for a prediction",
     )
     max_request_bytes: int = Field(
@@ -82,12 +85,14 @@ class Limits(BaseSettings):
     client_seconds: float = Field(
         30.0,
         gt=0,
+        le=MAX_SECONDS,
         description="seconds for a request's head, and for each further 16 KiB that a client sends "
         "or takes; slower connections are closed",
     )
     keep_alive_seconds: int = Field(
         90,
         ge=1,
+        le=MAX_SECONDS,
         description="seconds that an idle connection stays open; more than a proxy keeps its own, "
         "which is 60 for nginx and AWS and 600 for Google Cloud",
     )

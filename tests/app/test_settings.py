@@ -151,6 +151,30 @@ def test_a_value_that_could_not_work_is_told(monkeypatch, variables, sentence):
     assert not re.search("secr|schlüssel", str(told.value))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("worker_heartbeat_seconds", "worker_dead_seconds", "scrub_period_seconds"),
+        *("lease_seconds", "max_decode_seconds", "client_seconds", "keep_alive_seconds"),
+        "max_wait_ms",
+    ],
+)
+def test_more_seconds_than_a_time_can_be_reckoned_with_are_refused(monkeypatch, name):
+    sentence = f"TANGENT_{name.upper()} is .*less than or equal to 10*$"
+    with pytest.raises(BadSettings, match=sentence):
+        given(monkeypatch, **{name: "9" * 12})
+
+
+def test_a_worker_that_misses_one_heartbeat_is_not_taken_for_dead(monkeypatch):
+    sentence = "DEAD_SECONDS is 15 and TANGENT_WORKER_HEARTBEAT_SECONDS is 30: .* at least 2 times"
+    with pytest.raises(BadSettings, match=f"^TANGENT_WORKER_{sentence}"):
+        given(monkeypatch, worker_heartbeat_seconds="30")
+    with pytest.raises(BadSettings, match=r"TANGENT_WORKER_DEAD_SECONDS is 3\.9 "):
+        given(monkeypatch, worker_dead_seconds="3.9")
+    kept = given(monkeypatch, worker_heartbeat_seconds="0.5", worker_dead_seconds="1")
+    assert (kept.worker_heartbeat_seconds, kept.worker_dead_seconds) == (0.5, 1.0)
+
+
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_address_of_ipv6_may_have_brackets(monkeypatch, host):
     assert given(monkeypatch, host=host).host == "::1"

@@ -3,8 +3,13 @@
 import glob
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
+
+from app.files import folders
+
+MAX_TRIES = 10  # to make a folder that others remove, as long as it is empty
 
 
 class BlobMissing(Exception):
@@ -31,15 +36,10 @@ class LocalBlobs:
     def put(self, source: Path, key: str) -> None:
         """Move a finished file under the key; a crash leaves either nothing or all of it there."""
         target = self.path(key, must_exist=False)
-        target.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(source, target)
-        directory = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _move(source, target)
+        folders.sync(target.parent)
 
     def path(self, key: str, *, must_exist: bool = True) -> Path:
         """Return the blob's path on disk.
@@ -59,14 +59,29 @@ class LocalBlobs:
         path = self.path(key, must_exist=False)
         if not path.is_file():
             return 0
-        size = path.stat().st_size
-        path.unlink()
-        if path.parent != self.root and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:  # another process has removed it
+            return 0
+        if path.parent != self.root:
+            with suppress(OSError):  # it is not empty, or gone
+                path.parent.rmdir()
         return size
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield every key below the prefix, in sorted order."""
-        for path in sorted((self.root / prefix).rglob("*")):
-            if path.is_file():
-                yield str(path.relative_to(self.root))
+        for path in sorted(folders.files(self.root / prefix)):
+            yield str(path.relative_to(self.root))
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move the file into a folder that others may remove as long as nothing is in it."""
+    for tries_left in reversed(range(MAX_TRIES)):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
+            return
+        except FileNotFoundError:
+            if tries_left == 0 or not source.exists():
+                raise

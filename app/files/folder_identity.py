@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import open_engine, session_factory, transaction
 from app.database.tables import Component, DatabaseIdentity, Dataset, Tombstone
-from app.files import private_folder
+from app.files import folders, private_folder
 from app.settings import BadSettings, Settings
 
 FILE = "database-id"
@@ -193,7 +193,7 @@ def _write(draft: Path, own: str) -> None:
 def _blobs(settings: Settings) -> Iterator[tuple[str, ...]]:
     """Yield the keys of the folder's blobs, in parts; make no folder."""
     root = _folder(settings) / "blobs"
-    return (path.relative_to(root).parts for path in root.rglob("*") if path.is_file())
+    return (path.relative_to(root).parts for path in folders.files(root))
 
 
 def named(settings: Settings) -> str:

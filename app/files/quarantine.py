@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.files import folders
 from app.files.blobs import LocalBlobs
 
 FOLDER = "quarantine"
@@ -28,9 +29,8 @@ class Quarantine:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield every key below the prefix, in sorted order."""
-        for path in sorted((self.root / prefix).rglob("*")):
-            if path.is_file():
-                yield str(path.relative_to(self.root))
+        for path in sorted(folders.files(self.root / prefix)):
+            yield str(path.relative_to(self.root))
 
     def take(self, key: str) -> bool:
         """Move a blob here; False if it is gone, or another one of this key is here."""
@@ -68,20 +68,9 @@ def _moved(source: Path, target: Path, root: Path) -> bool:
     else:
         source.unlink(missing_ok=True)
     for folder in (target.parent, source.parent):
-        _sync(folder)
+        folders.sync(folder)
     _drop_empty(source.parent, root)
     return True
-
-
-def _sync(folder: Path) -> None:
-    try:
-        number = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _drop_empty(folder: Path, root: Path) -> None:

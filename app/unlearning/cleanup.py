@@ -5,7 +5,6 @@ next start.
 """
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -20,7 +19,7 @@ from app.database.sessions import scrub, transaction
 from app.database.tables import Tombstone
 from app.datasets import datasets
 from app.errors import NotReady
-from app.files import erasure
+from app.files import erasure, folders
 from app.files import sweep as orphans
 from app.files.blobs import LocalBlobs
 from app.files.quarantine import Quarantine
@@ -134,11 +133,11 @@ def recover(
     erasure.finish_erasures(sessions, blobs)
     old = max(time.time() - orphans.UNCLAIMED_SECONDS, alone_at or 0)
     for prefix in INTERRUPTED:
-        _delete_scratch(path for path in blobs.scratch_of(prefix) if path.stat().st_mtime < old)
+        _delete_scratch(_of_before(old, blobs.scratch_of(prefix)))
     # Of components, files only: a folder is a training's, whose next attempt removes it.
     made = ("cmp_*", f"{batch_predictions.PREFIX}_*")
     saved = (path for each in made for path in blobs.scratch.glob(each) if path.is_file())
-    _delete_scratch(path for path in saved if path.stat().st_mtime < old)
+    _delete_scratch(_of_before(old, saved))
     if deleted:
         scrub(sessions)
 
@@ -148,7 +147,11 @@ def _is_of_deleted(session: Session, path: Path) -> bool:
     return session.get(Tombstone, path.name.rpartition("-")[0]) is not None
 
 
+def _of_before(time: float, paths: Iterable[Path]) -> Iterator[Path]:
+    return (path for path in paths if folders.was_changed_before(path, time))
+
+
 def _delete_scratch(paths: Iterable[Path]) -> None:
     for path in paths:
         # A trainer that has not noticed yet may be writing; it deletes its folder itself.
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        folders.remove(path)

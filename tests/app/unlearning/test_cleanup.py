@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,14 @@ def test_a_start_removes_the_scratch_files_of_requests_that_ended_long_ago(serve
     serve(data_dir=first.settings.data_dir)
     left = sorted(path.name for path in scratch.iterdir())
     assert left == ["cmp_5-young", "cmp_6-training", "somebody-elses"]
+
+
+def test_a_start_passes_over_scratch_files_that_others_remove_meanwhile(serve, monkeypatch):
+    first = serve()
+    real = LocalBlobs.scratch_of
+
+    def listed(blobs: LocalBlobs, prefix: str) -> list[Path]:
+        return [*real(blobs, prefix), blobs.scratch / f"{prefix}-gone"]
+
+    monkeypatch.setattr(LocalBlobs, "scratch_of", listed)
+    assert serve(data_dir=first.settings.data_dir).client.get("/readyz").status_code == 200

@@ -29,7 +29,8 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
     """
     engine = open_engine(settings)
     try:
-        act = by_command(f"tangent keys {flags.action}")
+        named = (flags.key_id,) if flags.action == "revoke" else ()
+        act = by_command(f"tangent keys {flags.action}", *named)
         with transaction(with_info(session_factory(engine), act=act)) as session:
             ACTIONS[flags.action](session, flags)
     except Problem as problem:

@@ -56,9 +56,10 @@ def note_statement(state: ORMExecuteState) -> None:
         state.session.info["selections_changed"] = True
 
 
-def note_rows(session: Session) -> None:
-    """Remember that a statement past the session's objects has changed rows."""
+def note_rows(session: Session, *ids: str) -> None:
+    """Remember that a statement past the session's objects has changed rows, with these ids."""
     session.info["changed"] = True
+    session.info.setdefault("made", []).extend(ids)
 
 
 def conclude(session: Session) -> Callable[[], None] | None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database.changes import note_rows
 from app.database.chunks import chunks
 from app.database.row_checksums import KEPT, was_kept
 from app.database.sessions import affected, hold_write_lock, transaction
@@ -55,6 +56,7 @@ def note(sessions: sessionmaker[Session], blobs: LocalBlobs, lost: DamagedFile) 
             components.move(session, row.id, "spoil", error=error)
             components.add_event(session, row.id, "status", status="failed", error=error)
         retraining.note_change(session, session.get_one(Space, row.space))
+        note_rows(session, row.id)
         component_id = row.id
     log.error("component %s is damaged: %s", component_id, lost.detail)
     return True
@@ -83,6 +85,7 @@ def restore(sessions: sessionmaker[Session], row: Component) -> bool:
             return False
         components.add_event(session, row.id, "status", status="ready", reason="file_restored")
         retraining.note_change(session, session.get_one(Space, row.space))
+        note_rows(session, row.id)
     log.warning("component %s is ready again: its file is whole", row.id)
     return True
 
@@ -113,6 +116,7 @@ def note_images(
             marked = select(func.count()).where(Image.dataset_id == dataset_id, Image.damaged)
             number = update(Dataset).where(Dataset.id == dataset_id)
             affected(session, number.values(damaged_images=marked.scalar_subquery()))
+            note_rows(session, dataset_id)
     news = dataset_id, changed, ids[0]
     if changed and damaged:
         log.error("dataset %s has %d more damaged images, such as %s: %s", *news, HOW_TO_MEND)

@@ -14,6 +14,7 @@ from app.database.audit import by_command, name_hash
 from app.files.blobs import LocalBlobs
 from app.settings import Settings
 from tests.support.client import delete
+from tests.support.flips import flip_bit
 from tests.support.service import Service
 from tests.support.stored import settings_of
 from tests.support.unlearning import image_id
@@ -146,6 +147,37 @@ def test_a_migration_of_rows_that_are_there_has_an_entry_and_a_new_database_none
         assert run(settings, "migrate") == 0
 
     assert shown(printed(settings)) == [("tangent migrate", [])]
+
+
+def test_a_key_that_is_revoked_is_named(tmp_path, printed):
+    settings = settings_of(tmp_path / "data")
+    assert run(settings, "keys", "create", "--name", "a", "--scopes", "read") == 0
+    ((_, [key_id]),) = shown(printed(settings))
+
+    assert run(settings, "keys", "revoke", key_id) == 0
+
+    assert shown(printed(settings))[1:] == [("tangent keys revoke", [key_id])]
+
+
+def test_a_scrub_names_what_it_finds_damaged_and_whole_again(service, printed):
+    component, dataset = service.component({"cat": 2}), service.dataset({"dog": 2}, 20)
+    files = [file_of(service, f"components/{component}"), file_of(service, f"datasets/{dataset}")]
+    entries = [("tangent doctor --scrub", [component]), ("tangent doctor --scrub", [dataset])]
+
+    for file in files:
+        flip_bit(file, 8 * file.stat().st_size - 1)
+    assert run(service.settings, "doctor", "--scrub") == 1
+    assert shown(printed(service.settings)) == entries
+
+    for file in files:
+        flip_bit(file, 8 * file.stat().st_size - 1)
+    assert run(service.settings, "doctor", "--scrub") == 0
+    assert shown(printed(service.settings)) == entries * 2
+
+
+def file_of(service: Service, folder: str) -> Path:
+    (key,) = service.state.blobs.keys(folder)
+    return service.state.blobs.path(key)
 
 
 def test_a_user_without_a_name_is_given_by_a_number(monkeypatch):

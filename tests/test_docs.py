@@ -102,6 +102,11 @@ def test_every_make_target_that_a_document_names_exists():
         assert named <= targets, name
 
 
+@pytest.mark.parametrize("name", [each for each in EVERY_DOCUMENT if each != "CHANGELOG.md"])
+def test_no_document_sends_to_alembic_which_has_no_configuration_outside_of_the_code(name):
+    assert not re.findall(r"\balembic (?:upgrade|downgrade)\b", (ROOT / name).read_text())
+
+
 def test_make_lists_its_targets():
     answer = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30)
     for target in ("demo", "test", "lint", "run", "bench-accuracy", "bench-memory"):

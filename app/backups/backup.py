@@ -49,7 +49,7 @@ def back_up(settings: Settings, target: Path) -> Manifest:
     Raises:
         BadSettings: the file is there already, or database and folder cannot be used.
     """
-    store_access.check_schema(settings)  # before the lock, which makes a folder
+    migrate.check_schema(settings)  # before the lock, which makes a folder
     with (
         folder_lock.shared(settings),
         store_access.opened(settings) as sessions,

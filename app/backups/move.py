@@ -48,7 +48,7 @@ def move(settings: Settings, to: str) -> Moved:
     target = _target(settings, to)
     if target.sql_url == settings.sql_url:
         raise BadSettings(f"the rows are in {folder_identity.named(settings)} already")
-    store_access.check_schema(settings)  # before the lock, which makes a folder
+    migrate.check_schema(settings)  # before the lock, which makes a folder
     with folder_lock.exclusive(settings), store_access.opened(settings) as sessions:
         folder_identity.claim(settings)
         _check_no_worker(settings, sessions)

@@ -13,29 +13,6 @@ from app.files import folder_identity
 from app.settings import BadSettings, Settings
 from app.settings.addresses import fault_of_database
 
-CHECK = "check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
-
-
-def check_schema(settings: Settings) -> None:
-    """Check that there is a database of this version; make nothing, not even a folder.
-
-    Raises:
-        BadSettings: it has no tables, or another version's schema.
-    """
-    check_tables(settings)
-    if not migrate.is_current(settings):
-        raise BadSettings("the database schema is of another version: run `tangent migrate`")
-
-
-def check_tables(settings: Settings, remedy: str = CHECK) -> None:
-    """Check that there is a database of any version; make nothing, not even a folder.
-
-    Raises:
-        BadSettings: it has no tables.
-    """
-    if migrate.is_empty(settings):
-        raise BadSettings(f"the database has no tables: {remedy}")
-
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[sessionmaker[Session]]:
@@ -44,7 +21,7 @@ def opened(settings: Settings) -> Iterator[sessionmaker[Session]]:
     Raises:
         BadSettings: it has no tables, another version's schema, or another data folder.
     """
-    check_schema(settings)
+    migrate.check_schema(settings)
     folder_identity.check(settings)
     with sessions_of(settings) as sessions:
         yield sessions

@@ -76,6 +76,7 @@ def restore(settings: Settings, flags: argparse.Namespace) -> int:
 
 def _later(settings: Settings, flags: argparse.Namespace) -> Any:
     from app.backups import later_deletions, store_access
+    from app.database import migrate
 
     if flags.receipts:
         keys = dict(_public_key(path) for path in flags.public_key)
@@ -88,7 +89,7 @@ def _later(settings: Settings, flags: argparse.Namespace) -> Any:
         there = store_access.rows_only(settings, Path(flags.ledger))
         if not (Path(flags.ledger) / "tangent.db").is_file():
             raise BadSettings(f"--ledger is {flags.ledger!r}: no data folder with a tangent.db")
-    store_access.check_tables(there, "name another store in --ledger")
+    migrate.check_tables(there, "name another store in --ledger")
     return later_deletions.of_database(there)
 
 
@@ -113,10 +114,10 @@ def move(settings: Settings, flags: argparse.Namespace) -> int:
 
 def export_receipts(settings: Settings, flags: argparse.Namespace) -> int:
     """Write every receipt of the ledger as the API shows it, one a line."""
-    from app.backups import store_access
     from app.backups.later_deletions import of_database
+    from app.database import migrate
 
-    store_access.check_tables(settings)
+    migrate.check_tables(settings)
     ledger = of_database(settings)
     _write_new(flags.file, [f"{json.dumps(receipt)}\n" for receipt in ledger.receipts])
     say(f"{len(ledger.receipts)} receipts are in {flags.file}")

@@ -79,8 +79,7 @@ def _retrained(settings: Settings, name: str) -> Retraining:
 
 
 def _check(settings: Settings) -> None:
-    if not migrate.is_current(settings):
-        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+    migrate.check_schema(settings)
     folder_identity.check(settings)
 
 

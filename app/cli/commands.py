@@ -144,22 +144,22 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
 
 def keys(settings: Settings, flags: argparse.Namespace) -> int:
     """Make, list or revoke API keys; the first may be made before there is a database."""
-    from app.backups import store_access
     from app.cli import key_commands
+    from app.database.migrate import check_schema
 
     if flags.action == "create":
         _prepare_database(settings)
     else:
-        store_access.check_schema(settings)
+        check_schema(settings)
     return key_commands.run(settings, flags)
 
 
 def audit(settings: Settings, flags: argparse.Namespace) -> int:
     """Print the audit log."""
-    from app.backups import store_access
     from app.cli import audit_command
+    from app.database.migrate import check_schema
 
-    store_access.check_schema(settings)
+    check_schema(settings)
     return audit_command.run(settings, flags)
 
 
@@ -214,10 +214,10 @@ def doctor(settings: Settings, flags: argparse.Namespace) -> int:
 
 def spaces(settings: Settings, flags: argparse.Namespace) -> int:
     """List the spaces and return 1 if one does not open as it did; or train one again."""
-    from app.backups import store_access
     from app.cli.changed_spaces import examine, retrain
+    from app.database.migrate import check_schema
 
-    store_access.check_schema(settings)
+    check_schema(settings)
     if flags.action == "list":
         faults = 0
         for row, fault in examine(settings):
@@ -242,10 +242,10 @@ def verify_component(settings: Settings, flags: argparse.Namespace) -> int:
 
 def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
     """Print a line for each component made again; return 1 if one differs from its file."""
-    from app.backups import store_access
+    from app.database.migrate import check_schema
     from app.files import folder_identity
 
-    store_access.check_schema(settings)
+    check_schema(settings)
     if flags.sample is not None and flags.sample < 1:
         raise BadSettings("--sample needs a number of components, at least 1")
     folder_identity.check(settings)

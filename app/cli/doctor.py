@@ -21,7 +21,7 @@ from app.database.changes import note_rows
 from app.database.row_checksums import KEPT
 from app.database.sessions import frozen_view, open_engine, session_factory, transaction, with_info
 from app.database.tables import Component, Dataset, Image
-from app.files import erasure, folder_identity
+from app.files import erasure, folder_identity, folders
 from app.files.blobs import LocalBlobs
 from app.files.paced_files import Pace
 from app.files.quarantine import Quarantine
@@ -36,6 +36,7 @@ from app.store.members import is_damaged
 
 MIN_FREE_BYTES = 2**30  # with less, an upload or a training may not fit
 SETTLE = "`tangent doctor --settle`"
+NAME_IT = "name that of the service in TANGENT_DATA_DIR or --data-dir"
 ID = re.compile(r"\b(bp|cmp|ds)_[0-9a-f]{24}\b")
 
 
@@ -53,8 +54,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Return what is wrong with the data folder and its database; change nothing."""
     if not settings.data_dir.is_dir():
-        remedy = "name that of the service in TANGENT_DATA_DIR or --data-dir"
-        return [Finding(f"there is no folder {settings.data_dir}", remedy)]
+        return [Finding(f"there is no folder {settings.data_dir}", NAME_IT)]
     return list(_findings(settings))
 
 
@@ -62,7 +62,8 @@ def settle(settings: Settings) -> list[str]:
     """Do the remedies that need no decision; return what was done.
 
     Raises:
-        BadSettings: folder and database do not belong together; then nothing was done.
+        BadSettings: there is no store, or folder and database do not belong together; then
+            nothing was done.
     """
     blobs = _blobs(settings)
     quarantine, engine = Quarantine(blobs), open_engine(settings)
@@ -79,7 +80,7 @@ def settle(settings: Settings) -> list[str]:
         done += [f"{key} has left the quarantine" for key in sorted(before - after)]
         erasure.finish_erasures(sessions, blobs)
         for path in left:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            folders.remove(path)
             done.append(f"{path} was removed")
         return done
     finally:
@@ -141,8 +142,9 @@ def _log(sessions: sessionmaker[Session], command: str, files: list[str]) -> Non
 
 
 def _blobs(settings: Settings) -> LocalBlobs:
-    if not migrate.is_current(settings):
-        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+    if not settings.data_dir.is_dir():
+        raise BadSettings(f"there is no store at {settings.data_dir}, no such folder: {NAME_IT}")
+    migrate.check_schema(settings)
     folder_identity.check(settings)
     return LocalBlobs(settings.data_dir / "blobs")
 
@@ -162,9 +164,7 @@ def _of_name(quarantine: Quarantine, name: str) -> list[str]:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _space(settings)
     if migrate.is_empty(settings):
-        yield Finding(
-            "the database has no tables", "check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
-        )
+        yield Finding("the database has no tables", migrate.CHECK)
         return
     if not migrate.is_current(settings):
         yield Finding("the database schema is of another version", "run `tangent migrate`")
@@ -270,9 +270,8 @@ def _cut(session: Session, blobs: LocalBlobs) -> Iterator[tuple[str, int, int]]:
     files = select(Component.blob_key, Component.bytes).where(Component.blob_key.is_not(None))
     for query, exact in ((ends, False), (files, True)):
         for key, number in session.execute(query):
-            path, wanted = blobs.path(str(key), must_exist=False), int(number or 0)
-            size = path.stat().st_size if path.is_file() else wanted
-            if size < wanted or (exact and size != wanted):
+            wanted, size = int(number or 0), folders.size(blobs.path(str(key), must_exist=False))
+            if size is not None and (size < wanted or (exact and size != wanted)):
                 yield str(key), size, wanted
 
 

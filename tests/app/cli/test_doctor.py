@@ -173,6 +173,12 @@ def test_a_foreign_database_is_a_finding_and_nothing_is_settled(service, tmp_pat
     ]
 
 
+def test_settling_passes_over_what_its_owner_has_just_removed(service, monkeypatch):
+    gone = service.settings.data_dir / "scratch" / "import-12"
+    monkeypatch.setattr(doctor, "_left_over", lambda *_: [gone])
+    assert doctor.settle(service.settings) == [f"{gone} was removed"]
+
+
 def test_a_name_that_is_not_in_quarantine_is_refused(service):
     with pytest.raises(BadSettings, match=r"no file or folder of the quarantine has this name"):
         doctor.remove(service.settings, ["datasets/ds_never"])

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import commands, main
+from app.cli import changed_spaces, commands, main
 from app.database import migrate
 from app.database.audit import by_command, entry
 from app.database.sessions import open_engine, session_factory, transaction
+from app.settings import BadSettings
 from tests.support.command import environment
 from tests.support.stored import settings_of
 
@@ -69,6 +70,27 @@ def test_a_folder_without_a_database_is_not_blamed_on_its_version(tmp_path, caps
     assert main([*command.split(), "--data-dir", str(tmp_path / "none")]) == 2
     assert "the database has no tables: check TANGENT_DATA_DIR" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("flags", ["--settle", "--scrub", "--remove x"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_doctor_says_that_there_is_no_store_and_does_not_advise_to_make_one(
+    tmp_path, capsys, monkeypatch, flags, is_there
+):
+    monkeypatch.delenv("TANGENT_DATABASE_URL", raising=False)
+    typo = tmp_path / "typo"
+    if is_there:
+        typo.mkdir()
+    assert main(["doctor", *flags.split(), "--data-dir", str(typo)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"tangent: there is no store at {typo}")
+    assert "TANGENT_DATA_DIR" in said and "migrate" not in said
+    assert typo.exists() == is_there
+
+
+def test_spaces_are_looked_for_in_a_store_only(tmp_path):
+    with pytest.raises(BadSettings, match=f"there is no store at {tmp_path}/typo: "):
+        list(changed_spaces.examine(settings_of(tmp_path / "typo")))
 
 
 @pytest.mark.parametrize("place", [".", "/"])

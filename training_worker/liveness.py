@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import IO
 
 from sqlalchemy import text
@@ -20,14 +19,12 @@ from sqlalchemy import text
 from app.database import outages
 from app.database.jobs import Jobs
 from app.database.sessions import open_engine, session_factory, transaction
-from app.files.blobs import LocalBlobs
-from app.files.sweep import sweep
 from app.settings import Settings
 from app.store import components, workers
+from training_worker.sweeping import Sweeping
 
 REAPER_LOCK = 0x7265_6170  # "reap": the number of our advisory lock on Postgres
 RECORD_SECONDS = 60.0  # how long the engine's record of a finished job is kept
-SWEEP_SECONDS = 3600.0  # between two searches for files that a killed worker wrote and no row names
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +37,12 @@ class Liveness:
         self.engine = open_engine(settings)
         self.sessions = session_factory(self.engine)
         self.reading = session_factory(self.engine, read_only=True)
-        self.blobs = LocalBlobs(settings.data_dir / "blobs")
+        self.sweeping = Sweeping(settings)
         self.alone = settings.sql_url.startswith("sqlite")  # all workers are on this machine
         self.folder = settings.data_dir / "workers"
         self._lock: IO[bytes] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="liveness", daemon=True)
-        self._swept = -SWEEP_SECONDS
 
     def start(self) -> None:
         """Give the first sign of life, before any job is taken, and go on giving them."""
@@ -70,6 +66,7 @@ class Liveness:
             if self._lock is not None:
                 self._path(self.executor_id).unlink(missing_ok=True)
                 self._lock.close()
+            self.sweeping.stop()
             self.engine.dispose()
 
     def _run(self) -> None:
@@ -81,6 +78,7 @@ class Liveness:
                     if still:
                         self._reap(still)
                         self._tidy()
+                        self.sweeping.begin_if_due()
             except Exception as error:  # a database that is away comes back; the next beat tells
                 outages.log_failure(
                     log, error, "worker %s could not give a sign of life", self.executor_id
@@ -150,7 +148,7 @@ class Liveness:
             self._path(executor_id).unlink(missing_ok=True)
 
     def _tidy(self) -> None:
-        """Drop records of finished jobs, and now and then the files of dead attempts."""
+        """Drop records of finished jobs."""
         finished = self.jobs.finished(older_than_seconds=RECORD_SECONDS)
         if finished:
             detail = (
@@ -167,9 +165,6 @@ class Liveness:
                         generation=generation,
                     )
             self.jobs.forget(finished)
-        if monotonic() - self._swept > SWEEP_SECONDS:
-            self._swept = monotonic()
-            sweep(self.sessions, self.blobs)
 
     def _proven_dead(self, executor_id: str) -> bool:
         """Return True if a worker of this machine has released its lock file."""

@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.archives.packs import Place
 from app.backups import rows, store_access, tape
 from app.backups.manifest import BLOBS, DATABASE, Manifest
-from app.backups.tape import Tape
+from app.backups.tape import Tape, Unreadable
 from app.database import migrate
 from app.database.sessions import frozen_view, hold_write_lock, transaction
 from app.database.tables import Dataset, now, stamp
 from app.files import erasure, folder_identity, folder_lock
 from app.files.blobs import LocalBlobs
+from app.files.component_files import UNREADABLE
 from app.receipts.body import installed
 from app.settings import Settings
 
@@ -39,7 +40,8 @@ class Copied:
     identity: str | None
     tables: dict[str, rows.Digest]
     blobs: dict[str, str | None]  # key -> the SHA-256 that its row knows
-    erased: dict[str, Sequence[Place]]  # of packs: places that no image row covers
+    # of packs: places that no image row covers; None: its medium fails
+    erased: dict[str, Sequence[Place] | None]
     damaged_rows: list[str]
 
 
@@ -47,9 +49,11 @@ def back_up(settings: Settings, target: Path) -> Manifest:
     """Write a backup of the store to a new file; return its manifest.
 
     Raises:
-        BadSettings: the file is there already, or database and folder cannot be used.
+        BadSettings: the file is there already, or does not read back; or database and folder cannot
+            be used.
+        Differing: the database does not give its rows back as they are.
     """
-    migrate.check_schema(settings)  # before the lock, which makes a folder
+    store_access.check_schema(settings)  # before the lock, which makes a folder
     with (
         folder_lock.shared(settings),
         store_access.opened(settings) as sessions,
@@ -79,17 +83,7 @@ def _attempt(
         writing.add(DATABASE, copied.database)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    wrong = []
-    for key, sha256 in copied.blobs.items():
-        try:
-            entry = writing.add(
-                BLOBS + key, blobs.path(key, must_exist=False), copied.erased.get(key, ())
-            )
-        except FileNotFoundError:
-            wrong.append(key)
-        else:
-            if sha256 is not None and entry.sha256 != sha256:
-                wrong.append(key)
+    wrong = [key for key in copied.blobs if not _is_added(writing, blobs, copied, key)]
     with frozen_view(sessions) as session:
         if rows.head(session) != copied.head or not set(wrong) <= rows.blob_keys(session).keys():
             return None
@@ -104,6 +98,18 @@ def _attempt(
         missing=wrong,
         damaged_rows=copied.damaged_rows,
     )
+
+
+def _is_added(writing: Tape, blobs: LocalBlobs, copied: Copied, key: str) -> bool:
+    """Write the blob, if it can be read; return whether it is the one that its row knows."""
+    path, erased = blobs.path(key, must_exist=False), copied.erased.get(key, ())
+    if erased is None:
+        return False
+    try:
+        entry = writing.add(BLOBS + key, path, erased)
+    except (FileNotFoundError, Unreadable):
+        return False
+    return copied.blobs[key] in (None, entry.sha256)
 
 
 def _copy_rows(
@@ -121,9 +127,18 @@ def _copy_rows(
             identity=folder_identity.own_id(session),
             tables=tables,
             blobs=rows.blob_keys(session),
-            erased={row.pack_key: erasure.uncovered(session, blobs, row) for row in changed},
+            erased={row.pack_key: _erased(session, blobs, row) for row in changed},
             damaged_rows=rows.damaged_names(session),
         )
+
+
+def _erased(session: Session, blobs: LocalBlobs, dataset: Dataset) -> Sequence[Place] | None:
+    try:
+        return erasure.uncovered(session, blobs, dataset)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return None
 
 
 def described(manifest: Manifest, target: Path) -> list[str]:

@@ -27,6 +27,7 @@ from app.database.tables import (
     Space,
     Tombstone,
 )
+from app.files import folder_identity
 from app.receipts import body, ledger, tree
 from app.receipts.body import Subject
 from app.settings import BadSettings, Settings
@@ -94,9 +95,11 @@ def of_database(settings: Settings) -> Ledger:
     """Return the whole ledger of a database that still exists.
 
     Raises:
-        BadSettings: the receipts are no unbroken ledger.
+        BadSettings: the receipts are no unbroken ledger, or it is not the whole one any more: the
+            database was moved away, or its restore was not finished.
     """
     with store_access.sessions_of(settings) as sessions, frozen_view(sessions) as session:
+        folder_identity.check_open(session, settings)
         query = select(Receipt).order_by(Receipt.number)
         receipts = [exported(row) for row in session.scalars(query)]
         keys = {row.id: row.public_key for row in session.scalars(select(ReceiptKey))}

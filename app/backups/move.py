@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.backups import rows, store_access
@@ -48,7 +48,7 @@ def move(settings: Settings, to: str) -> Moved:
     target = _target(settings, to)
     if target.sql_url == settings.sql_url:
         raise BadSettings(f"the rows are in {folder_identity.named(settings)} already")
-    migrate.check_schema(settings)  # before the lock, which makes a folder
+    store_access.check_schema(settings)  # before the lock, which makes a folder
     with folder_lock.exclusive(settings), store_access.opened(settings) as sessions:
         folder_identity.claim(settings)
         _check_no_worker(settings, sessions)
@@ -118,12 +118,10 @@ def _check_free(target: Settings) -> None:
     if migrate.is_empty(target):
         return
     with store_access.sessions_of(target) as sessions, transaction(sessions) as session:
-        if migrate.is_current(target):
-            if rows.is_empty(session):
-                return
-            closed = session.scalar(select(DatabaseIdentity.closed))
-            if target.database_url is None and closed is not None:
-                return  # its file is replaced
+        if target.database_url is None and folder_identity.closed(session) is not None:
+            return  # its file is replaced, of whatever version it is
+        if migrate.is_current(target) and rows.is_empty(session):
+            return
     raise BadSettings(f"{folder_identity.named(target)} is not empty: name a new one")
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from app import parts
 from app.backups import later_deletions, repetition, rows, store_access, tape
@@ -22,16 +23,25 @@ from app.database import migrate
 from app.database.audit import by_command
 from app.database.jobs import Jobs
 from app.database.sessions import transaction, with_info
-from app.database.tables import DatabaseIdentity
+from app.database.tables import ACTIVE, Component, DatabaseIdentity
+from app.datasets import privacy_ledger
 from app.files import folder_identity, folder_lock, private_folder
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.parts import Signer
 from app.server.metrics import Metrics
 from app.settings import BadSettings, Settings
+from app.store import components
 
 STAGING = "restoring"
 OWN_FILES = {folder_lock.FILE, "migrate.lock"}
 UNFINISHED = "its restore was not finished: empty database and data folder, and restore again"
+NOT_REPEATED = "private_not_repeated"  # code of a private training that the backup has unfinished
+IN_DOUBT = (
+    "it was still to be trained when the backup was made and may have come out since, and a "
+    "private component is never made a second time: its spend counts; train a new one, or delete "
+    "it"
+)
+IN_RECEIPTS = "components, datasets, images and spaces"
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Restored:
 
     manifest: Manifest
     queued: int  # trainings that go on
+    failed: list[str]  # private components that are not trained, as they may have come out since
     repeated: list[str]  # sentences, one for each deletion that was made again
     open_ends: list[str]  # sentences on what could not be
 
@@ -60,11 +71,11 @@ def restore(
             source = store_access.rows_only(settings, staging)
             _bring_up_to_date(source)
             with _undone_on_error(settings):
-                queued, held = _fill(settings, source, manifest, later)
+                queued, failed, held = _fill(settings, source, manifest, later)
         labels = later.labels if later else {}
         repeated = _repeat(settings, held, labels, signer) if held else Repeated([], [])
         _open(settings)
-    return Restored(manifest, queued, repeated.done, repeated.open_ends)
+    return Restored(manifest, queued, failed, repeated.done, repeated.open_ends)
 
 
 def _check_empty(settings: Settings) -> None:
@@ -118,8 +129,11 @@ def _bring_up_to_date(source: Settings) -> None:
 
 def _fill(
     settings: Settings, source: Settings, manifest: Manifest, later: Ledger | None
-) -> tuple[int, list[Deletion]]:
-    """Put files and rows in place; return the queued trainings, and what is to be deleted again."""
+) -> tuple[int, list[str], list[Deletion]]:
+    """Put files and rows in place.
+
+    Return the number of queued trainings, those that failed, and what is to be deleted again.
+    """
     migrate.upgrade(settings)
     _place_blobs(settings, source.data_dir)
     jobs = Jobs(settings)
@@ -135,11 +149,25 @@ def _fill(
             rows.copy_checked(backed_up, session)
             news = later.after(manifest.ledger) if later else None
             held = later_deletions.add(session, news) if news else []
-            return rows.queue(session, jobs), held
+            failed = _fail_private(session)
+            return rows.queue(session, jobs), failed, held
     except rows.Differing as error:
         raise BadBackup(f"its rows cannot be kept in this database: {error}") from None
     finally:
         jobs.close()
+
+
+def _fail_private(session: Session) -> list[str]:
+    """Fail private components that are still to be trained; return their ids.
+
+    The store of the backup may have finished them since, so their spends count for ever.
+    """
+    waiting = Component.status.in_(ACTIVE), Component.privacy.is_not(None)
+    found = session.scalars(select(Component.id).where(*waiting).order_by(Component.id)).all()
+    for id_ in found:
+        components.fail(session, id_, code=NOT_REPEATED, detail=IN_DOUBT)
+        privacy_ledger.note_release(session, id_)
+    return list(found)
 
 
 def _place_blobs(settings: Settings, staging: Path) -> None:
@@ -186,13 +214,20 @@ def described(restored: Restored, with_ledger: bool) -> list[str]:
     lines = [
         f"the store of {manifest.made_at} is restored, with the ledger's receipts up to "
         f"{head.number}; trainings that go on: {restored.queued}",
+        *(f"{id_} is private and has failed: {IN_DOUBT}" for id_ in restored.failed),
         *restored.repeated,
     ]
     if not with_ledger:
         lines.append(
             "what was deleted after the backup is back: restore with --receipts or --ledger to "
-            "delete it again"
+            f"delete {IN_RECEIPTS} again"
         )
-    elif not restored.repeated:
-        lines.append("nothing in the backup was deleted after it was made")
-    return [*lines, "this backup and older ones still hold what was deleted after them"]
+    elif not restored.repeated and not restored.open_ends:
+        lines.append(f"of the backup's {IN_RECEIPTS}, none was deleted after it")
+    return [
+        *lines,
+        f"receipts tell of {IN_RECEIPTS} alone: evaluations, batch predictions and compositions "
+        "that were deleted after the backup are back, and API keys that were revoked are valid "
+        "again: look at `tangent keys list`",
+        "this backup and older ones still hold what was deleted after them",
+    ]

@@ -16,10 +16,15 @@ from typing import IO, BinaryIO
 
 from app.archives.packs import Place
 from app.backups.manifest import BLOBS, DATABASE, NAME, BadBackup, Entry, Manifest
+from app.files.component_files import UNREADABLE
 from app.settings import BadSettings
 
 CHUNK = 2**20
 MAX_MANIFEST_BYTES = 2**28
+
+
+class Unreadable(OSError):
+    """A file of the store that its medium does not give back."""
 
 
 class Tape:
@@ -37,11 +42,22 @@ class Tape:
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
 
     def add(self, name: str, path: Path, erased: Sequence[Place] = ()) -> Entry:
-        """Add the file as it is now, with zeros in the erased places."""
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            hashed = _Hashed(file, erased)
-            self._tar.addfile(_member(name, size), hashed)  # type: ignore[arg-type]
+        """Add the file as it is now, with zeros in the erased places.
+
+        Raises:
+            Unreadable: the file's medium fails; nothing of it was added.
+        """
+        start = self._tar.offset
+        try:
+            with _opened(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                hashed = _Hashed(file, erased)
+                self._tar.addfile(_member(name, size), hashed)  # type: ignore[arg-type]
+        except Unreadable:
+            self._file.seek(start)
+            self._file.truncate()
+            self._tar.offset = start
+            raise
         entry = self.entries[name] = Entry(size, hashed.digest.hexdigest())
         return entry
 
@@ -59,7 +75,8 @@ def written(target: Path) -> Iterator[Tape]:
     """Yield a tape; after the block read it back whole, and give it the target's name.
 
     Raises:
-        BadSettings: the target is there already, or another process writes it.
+        BadSettings: the target is there already, or another process writes it, or it does not read
+            back as it was written.
     """
     if target.exists():
         raise BadSettings(f"{target} is there already: choose another name for the backup")
@@ -74,7 +91,7 @@ def written(target: Path) -> Iterator[Tape]:
             os.fchmod(number, 0o600)
             file.truncate()
             yield Tape(file)
-            read(partial)
+            _check_back(partial, target)
             os.replace(partial, target)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -84,6 +101,17 @@ def written(target: Path) -> Iterator[Tape]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _check_back(partial: Path, target: Path) -> None:
+    try:
+        read(partial)
+    except BadBackup as error:
+        fault = str(error).partition(": ")[0]
+        raise BadSettings(
+            f"{target} was not written, as what was written does not read back ({fault}): try "
+            "again, or name a file on another disk"
+        ) from None
 
 
 def read(path: Path, into: Path | None = None) -> Manifest:
@@ -153,6 +181,22 @@ def _taken(file: IO[bytes], target: Path | None) -> Entry:
     return Entry(size, digest.hexdigest())
 
 
+def _opened(path: Path) -> BinaryIO:
+    with _medium(path):
+        return path.open("rb")
+
+
+@contextmanager
+def _medium(path: str | Path) -> Iterator[None]:
+    """Raise Unreadable in the block if the medium of the file fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        raise Unreadable(error.errno, error.strerror, str(path)) from error
+
+
 def _member(name: str, size: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o600
@@ -168,7 +212,8 @@ class _Hashed:
 
     def read(self, size: int) -> bytes:
         """Return the next bytes."""
-        start, data = self._offset, bytearray(self._file.read(size))
+        with _medium(self._file.name):
+            start, data = self._offset, bytearray(self._file.read(size))
         self._offset += len(data)
         for place in self._erased:
             begin = max(place.offset, start) - start

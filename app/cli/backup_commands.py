@@ -44,9 +44,14 @@ def add_parsers(commands: Any) -> list[argparse.ArgumentParser]:
 def backup(settings: Settings, flags: argparse.Namespace) -> int:
     """Write a backup; return 1 if the store lacks files or has damaged rows, and so the backup."""
     from app.backups.backup import back_up, described
+    from app.backups.rows import Differing
 
     try:
         manifest = back_up(settings, flags.file)
+    except Differing as error:
+        raise BadSettings(
+            f"{flags.file} was not written: {error}: look at `tangent doctor`, and try again"
+        ) from None
     except OSError as error:
         raise BadSettings(f"{flags.file} was not written: {error}") from None
     for line in described(manifest, flags.file):

@@ -135,7 +135,9 @@ def _add_spaces(commands: argparse._SubParsersAction) -> list[argparse.ArgumentP
 
 def serve(settings: Settings, flags: argparse.Namespace) -> int:
     """Run the API until SIGTERM or SIGINT, migrating a new database first."""
-    _prepare_database(settings)
+    from app.backups import store_access
+
+    store_access.prepare(settings)
 
     from app.cli.serve_command import serve as run  # loads torch: seconds after all refusals
 
@@ -144,34 +146,25 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
 
 def keys(settings: Settings, flags: argparse.Namespace) -> int:
     """Make, list or revoke API keys; the first may be made before there is a database."""
+    from app.backups import store_access
     from app.cli import key_commands
-    from app.database.migrate import check_schema
 
-    if flags.action == "create":
-        _prepare_database(settings)
-    else:
-        check_schema(settings)
+    if flags.action != "create":
+        store_access.check_schema(settings)
+        return key_commands.run(settings, flags)
+    key_commands.wanted(flags)  # refused before a database is made
+    if store_access.prepare(settings):
+        say(f"tangent: {store_access.newly_made(settings)}", on_error=True)
     return key_commands.run(settings, flags)
 
 
 def audit(settings: Settings, flags: argparse.Namespace) -> int:
     """Print the audit log."""
+    from app.backups.store_access import check_schema
     from app.cli import audit_command
-    from app.database.migrate import check_schema
 
     check_schema(settings)
     return audit_command.run(settings, flags)
-
-
-def _prepare_database(settings: Settings) -> None:
-    from app.database import migrate
-    from app.files import folder_identity
-
-    if migrate.is_empty(settings):
-        folder_identity.refuse_used(settings)
-        migrate.upgrade(settings)
-    elif not migrate.is_current(settings):
-        raise BadSettings("the database schema is of another version: run `tangent migrate`")
 
 
 def worker(settings: Settings, flags: argparse.Namespace) -> int:
@@ -214,8 +207,8 @@ def doctor(settings: Settings, flags: argparse.Namespace) -> int:
 
 def spaces(settings: Settings, flags: argparse.Namespace) -> int:
     """List the spaces and return 1 if one does not open as it did; or train one again."""
+    from app.backups.store_access import check_schema
     from app.cli.changed_spaces import examine, retrain
-    from app.database.migrate import check_schema
 
     check_schema(settings)
     if flags.action == "list":
@@ -242,7 +235,7 @@ def verify_component(settings: Settings, flags: argparse.Namespace) -> int:
 
 def verify_components(settings: Settings, flags: argparse.Namespace) -> int:
     """Print a line for each component made again; return 1 if one differs from its file."""
-    from app.database.migrate import check_schema
+    from app.backups.store_access import check_schema
     from app.files import folder_identity
 
     check_schema(settings)

@@ -43,13 +43,13 @@ def run(settings: Settings, flags: argparse.Namespace) -> int:
 
 def create(session: Session, flags: argparse.Namespace) -> None:
     """Make a key and print it."""
-    wanted = _wanted(flags)
+    asked = wanted(flags)
     row, token = keys.create(
         session,
-        name=wanted.name,
-        scopes=wanted.scopes,
-        expires_at=wanted.expires_at,
-        limits=KeyLimits(**wanted.limits.model_dump()),
+        name=asked.name,
+        scopes=asked.scopes,
+        expires_at=asked.expires_at,
+        limits=KeyLimits(**asked.limits.model_dump()),
     )
     print(_json(row, key=token) if flags.json else token)
 
@@ -72,7 +72,12 @@ def revoke(session: Session, flags: argparse.Namespace) -> None:
 ACTIONS = {"create": create, "list": list_, "revoke": revoke}
 
 
-def _wanted(flags: argparse.Namespace) -> KeyIn:
+def wanted(flags: argparse.Namespace) -> KeyIn:
+    """Return the key that the flags ask for.
+
+    Raises:
+        BadSettings: a flag cannot be used.
+    """
     given = {name: value for name in LIMITS if (value := getattr(flags, name)) is not None}
     asked = {
         "name": flags.name,

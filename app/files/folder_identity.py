@@ -4,6 +4,7 @@
     check(settings)         the same as claim, without a mark
     claim(settings)         before anything else in the folder is read, written or removed
     switch(settings, id)    when another database has taken over its rows
+    check_open(session, settings)   before a command reads a database that may have been left
 
 A folder of before there were ids has no file. The database that knows one of its blobs takes it.
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
 
-from sqlalchemy import make_url, select
+from sqlalchemy import inspect, make_url, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -91,14 +92,35 @@ def _checked(session: Session, settings: Settings, marked: str | None) -> str | 
     order, so whoever sees its mark sees its row too.
     """
     own = own_id(session)
-    closed = session.scalar(select(DatabaseIdentity.closed))
-    if closed is not None:
-        raise BadSettings(f"{named(settings)} must not be used: {closed}")
+    check_open(session, settings)
     if own is None or marked is None:
         _check_known(session, settings, own, marked)
     elif own != marked:
         raise _other(settings, own, marked)
     return own
+
+
+def check_open(session: Session, settings: Settings) -> None:
+    """Check that the database was not moved away, and is not of a restore that was not finished.
+
+    Raises:
+        BadSettings: it is; the message says where its rows are, or what to do.
+    """
+    reason = closed(session)
+    if reason is not None:
+        raise BadSettings(f"{named(settings)} must not be used: {reason}")
+
+
+def closed(session: Session) -> str | None:
+    """Return the reason why the session's database must not be used; None if it may be.
+
+    Databases of before there were such reasons have no place for one.
+    """
+    tables, name = inspect(session.connection()), DatabaseIdentity.__tablename__
+    columns = tables.get_columns(name) if tables.has_table(name) else []
+    if all(each["name"] != DatabaseIdentity.closed.key for each in columns):
+        return None
+    return session.scalar(select(DatabaseIdentity.closed))
 
 
 def _check_known(session: Session, settings: Settings, own: str | None, marked: str | None) -> None:

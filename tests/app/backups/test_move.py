@@ -56,6 +56,19 @@ def test_there_and_back_answers_ledger_and_blobs_are_equal_to_the_byte(folder, e
         folder_identity.claim(postgres)
 
 
+def test_after_an_upgrade_in_between_the_file_that_was_moved_away_is_replaced(
+    folder, empty_postgres
+):
+    sqlite, postgres = settings_of(folder), settings_of(folder, empty_postgres)
+    move(sqlite, empty_postgres)
+    migrate.downgrade(sqlite, migrate.revisions()[1])  # as the version before has left it
+
+    move(postgres, "sqlite")
+
+    assert migrate.is_current(sqlite)
+    folder_identity.claim(sqlite)
+
+
 def test_the_old_database_refuses_even_with_the_folders_identity_gone(folder, empty_postgres):
     sqlite = settings_of(folder)
     with running(sqlite) as service:

@@ -9,9 +9,12 @@ import pytest
 
 from app.backups import later_deletions
 from app.backups.backup import back_up
-from app.backups.restore import Restored, restore
+from app.backups.restore import Restored, described, restore
 from app.cli import main
+from app.database.sessions import transaction
 from app.settings import BadSettings, Settings
+from app.store import components
+from tangent.training.privacy import public_images
 from tests.support.archives import zip_of
 from tests.support.client import delete, upload, verify
 from tests.support.images import image, packed
@@ -96,11 +99,23 @@ def test_the_command_says_what_it_deleted_again_and_what_backups_still_hold(
     assert main(["restore", str(file), "--data-dir", folder, "--ledger", old]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(f"{made.other} was deleted again, see receipts ") for line in lines)
+    assert "evaluations, batch predictions and compositions that were deleted" in lines[-2]
+    assert "API keys that were revoked are valid again: look at `tangent keys list`" in lines[-2]
     assert lines[-1] == "this backup and older ones still hold what was deleted after them"
     again = str(tmp_path / "again")
     assert main(["restore", str(file), "--data-dir", again]) == 0
     said = capsys.readouterr().out
     assert "what was deleted after the backup is back: restore with --receipts" in said
+
+
+def test_a_ledger_without_later_deletions_says_so_of_what_has_receipts_alone(service, tmp_path):
+    back_up(service.settings, tmp_path / "backup.tar")
+    ledger = later_deletions.of_database(service.settings)
+
+    restored = restore(settings_of(tmp_path / "restored"), tmp_path / "backup.tar", ledger)
+
+    said = "of the backup's components, datasets, images and spaces, none was deleted after it"
+    assert said in described(restored, with_ledger=True)
 
 
 def test_receipts_of_another_store_and_older_ones_are_refused_and_nothing_is_restored(
@@ -244,14 +259,19 @@ def test_what_later_deletions_would_leave_without_an_image_goes_with_the_last_on
         assert all(verify(again, each)["residue"] == [] for each in shown)
 
 
-def test_a_deletion_that_is_refused_now_is_an_open_end_and_the_store_is_served(service, tmp_path):
-    """A private training waits again, which was cancelled before the image was deleted."""
+def test_a_deletion_that_is_refused_now_is_an_open_end_and_the_store_is_served(
+    service, tmp_path, monkeypatch
+):
+    """A private component is whole again, whose file was damaged before the image was deleted."""
+    monkeypatch.setattr(public_images, "COUNT", 64)
     file = tmp_path / "backup.tar"
     dataset = upload(service, zip_of(files_of({"a": 2, "b": 2}).items()))["id"]
     budget(service, dataset, epsilon=5.0)
-    private = train(service, dataset)
+    private = service.train(train(service, dataset))
     back_up(service.settings, file)
-    assert service.client.post(f"/v1/components/{private}/cancel").is_success
+    damaged = {"code": "component_damaged", "detail": "its file is damaged"}
+    with transaction(service.state.sessions) as session:
+        assert components.move(session, private, "spoil", error=damaged)
     gone = image_id(service, dataset, ("dog", 0))
     delete(service, f"datasets/{dataset}/images/{gone}")
     target = settings_of(tmp_path / "restored")
@@ -261,5 +281,6 @@ def test_a_deletion_that_is_refused_now_is_an_open_end_and_the_store_is_served(s
     (open_end,) = restored.open_ends
     assert open_end.startswith(f"{gone} was deleted after the backup (receipt ")
     assert private in open_end and restored.repeated == []
+    assert not any("none was deleted" in line for line in described(restored, with_ledger=True))
     with running(target) as again:
         assert again.client.get(f"/v1/datasets/{dataset}").json()["num_images"] == 4

@@ -24,14 +24,17 @@ def run(tmp_path, capsys, monkeypatch):
     return command
 
 
-def test_a_key_can_be_made_before_the_service_was_ever_started(run):
-    status, token, _ = run("create", "--name", "a", "--scopes", "read, predict")
+def test_a_key_can_be_made_before_the_service_was_ever_started(run, tmp_path):
+    status, token, told = run("create", "--name", "a", "--scopes", "read, predict")
     assert status == 0
+    assert told.startswith(f"tangent: made a new store in the database sqlite:///{tmp_path}/data/")
+    assert told.endswith("if there is one already, check TANGENT_DATA_DIR and TANGENT_DATABASE_URL")
     assert token.startswith("tc_key_") and len(token.splitlines()) == 1
     status, listed, _ = run("list")
     assert status == 0
     assert listed.split("\t") == [token.split("_")[1] and token[3:31], "valid", "read,predict", "a"]
     assert token not in listed
+    assert run("create", "--name", "b", "--scopes", "read")[2] == ""  # it is there by now
 
 
 def test_keys_of_the_command_line_are_those_of_the_service(run, serve):
@@ -91,10 +94,11 @@ def test_an_expiry_may_be_a_day_in_utc(run):
         (("--scopes", "read", "--max-bytes", "much"), "--max-bytes: Input should be a number"),
     ],
 )
-def test_flags_that_cannot_be_used_are_told_in_a_sentence(run, flags, sentence):
+def test_flags_that_cannot_be_used_are_told_in_a_sentence(run, tmp_path, flags, sentence):
     status, said, fault = run("create", "--name", "a", *flags)
     assert (status, said) == (2, "")
     assert fault.startswith(f"tangent: {sentence}")
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_key_that_does_not_exist_cannot_be_revoked(run):

@@ -13,6 +13,7 @@ from app.database.columns import Base, Sealed, now
 from app.database.ids import ordered
 
 STATUSES = ("queued", "running", "ready", "failed", "cancelled", "invalidated")
+ACTIVE = STATUSES[:2]  # of a pass that has not ended
 
 
 class PassColumns:

@@ -269,13 +269,14 @@ class Work:
             metrics.predictions.labels("error" if isinstance(answer, Problem) else "ok").inc()
 
     async def _refinement(self, selection: Selection) -> Component | None:
-        """Return the selection's refinement; queue it if it is to have one and has none yet.
+        """Return the selection's refinement; queue it if it has none, or one to be tried again.
 
         Components that a request names for itself are not refined: there may be many such requests.
         """
-        if selection.refinement is not None or not selection.to_refine:
-            return selection.refinement
-        parts = self.parts
+        found, parts = selection.refinement, self.parts
+        is_there = found is not None and not refinements.is_to_retry(found)
+        if is_there or not selection.to_refine:
+            return found
         return await self._call(
             lambda: refinements.ensure(
                 parts.sessions,

@@ -22,12 +22,13 @@ from sqlalchemy import ColumnElement, Table, case, false, func, select, update
 from sqlalchemy.orm import Session
 
 from app.access import callers
+from app.database import pass_tables
 from app.database.row_checksums import is_intact
 from app.database.sessions import affected
 from app.database.tables import AnsweringProcess, BatchPrediction, Dataset, Evaluation, now
 from app.errors import Conflict, TooManyRequests
 
-ACTIVE = ("queued", "running")
+ACTIVE = pass_tables.ACTIVE
 INVALIDATED = "invalidated"  # the status of a pass whose results went with what they were made of
 UNAVAILABLE = "unavailable_components"  # of a selection; those of before have none
 RETRY_SECONDS = 30

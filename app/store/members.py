@@ -94,7 +94,8 @@ def require_unchanged(
     Raises:
         Gone: the dataset's or a component's.
         Conflict: `dataset_changed` if an image was deleted or a label renamed since;
-            `selection_changed` if a component is another one by now; `privacy_required`.
+            `selection_changed` if a component is another one by now, or a refinement that was
+            replaced; `privacy_required`.
     """
     if dataset is not None:
         revision = dataset.revision  # before the row, which may be the same object, is read again
@@ -106,10 +107,17 @@ def require_unchanged(
                 f"images or labels of dataset {dataset.id} changed in the meantime: ask again",
             )
     for part in parts:
-        if components.get(session, part["id"]).sha256 != part["sha256"]:
+        row = components.get(session, part["id"])
+        if row.sha256 != part["sha256"]:
             raise Conflict(
                 "selection_changed",
                 f"component {part['id']} changed in the meantime: ask again",
+            )
+        if row.blob_key is None:  # its hash stays, for receipts
+            raise Conflict(
+                "selection_changed",
+                f"component {part['id']} is a refinement that was replaced in the meantime, and "
+                "has no file any more: ask again",
             )
 
 

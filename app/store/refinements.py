@@ -7,18 +7,32 @@ one that has another member or lacks one; and it goes with any of its parents.
 
 The service makes one for every composition that is used, and one for "all" components of a space.
 A replaced refinement is cancelled and its file deleted at once; its row stays until a parent is
-deleted, so that this deletion finds everything ever made with that parent.
+deleted, so that this deletion finds everything ever made with that parent. One that a client or a
+job uses stays as it is until a later replacement finds it free.
 """
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database import pass_tables
 from app.database.sessions import hold_write_lock, transaction
-from app.database.tables import Component, Composition, CompositionMember, Space, now
+from app.database.tables import (
+    BatchPrediction,
+    BatchPredictionMember,
+    Component,
+    Composition,
+    CompositionMember,
+    Evaluation,
+    EvaluationMember,
+    Space,
+    now,
+)
 from app.datasets import privacy_ledger
 from app.errors import Problem
 from app.files import intents
@@ -29,19 +43,31 @@ from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 log = logging.getLogger(__name__)
 
 PARAMETERS = {"passes": REFINE_PASSES}
+RETRY_AFTER = timedelta(hours=1)  # from a refinement's failure to its next try
 MIN_MEMBERS, MAX_MEMBERS = 2, 1000
 Members = Sequence[tuple[Component, float | None]]
 
 
 def find(session: Session, space: Space, members: Members) -> Component | None:
-    """Return the refinement with exactly these members, preferring a ready one, or None."""
+    """Return the refinement with exactly these members, preferring a ready one, or None.
+
+    One that a client has made is none once it has failed or was cancelled.
+    """
     wanted = sorted((part.id, part.sha256, weight) for part, weight in _counted(members))
     same = [
         row
         for row in _available(session, space)
         if wanted == sorted((p.parent_id, p.sha256, _number(p.weight)) for p in row.parents)
+        and (row.automatic or row.status not in ("failed", "cancelled"))
     ]
     return min(same, key=lambda row: (row.status != "ready", -_passes(row), row.id), default=None)
+
+
+def is_to_retry(row: Component) -> bool:
+    """Return whether it is one that the service has made, and that failed long enough ago."""
+    if not row.automatic or row.status != "failed" or row.finished_at is None:
+        return False
+    return now() - row.finished_at >= RETRY_AFTER
 
 
 def possible(session: Session, space: Space, members: Members) -> bool:
@@ -67,8 +93,9 @@ def ensure(
     """Return the refinement of these members; queue it if there is none.
 
     `composition` is the one that it serves, None for all components of the space; an earlier
-    refinement for it is replaced. Return None where no refinement is possible, where the
-    composition was deleted, or where the database refuses to write: the next answer tries again.
+    refinement for it is replaced, and so is one of these members that is to be tried again. Return
+    None where no refinement is possible, where the composition was deleted, or where the database
+    refuses to write: the next answer tries again.
     """
     try:
         with transaction(sessions) as session:
@@ -78,6 +105,10 @@ def ensure(
             if composition is not None and session.get(Composition, composition) is None:
                 return None
             row = find(session, space, members)
+            if row is not None and is_to_retry(row):
+                row.replaced_at = now()
+                session.flush()
+                row = find(session, space, members)
             if row is None:
                 replace(session, blobs, space, composition)
                 row = _queued(session, jobs, space, members, composition)
@@ -114,16 +145,15 @@ def _queued(
 
 
 def replace(session: Session, blobs: LocalBlobs, space: Space, composition: str | None) -> None:
-    """Replace the refinements made for this composition, except those that a client uses.
+    """Replace the refinements made for this composition, except those that a client or a job uses.
 
-    The caller holds the write lock, before any row's: a worker's publication comes before or not
-    at all.
+    Those of compositions that are no more go too, as nothing else replaces them. The caller holds
+    the write lock, before any row's: a worker's publication, and the queueing of a job, come before
+    or not at all.
     """
     for row in _available(session, None if composition is not None else space):
-        if not row.automatic or row.refines != composition:
-            continue
-        named = select(CompositionMember).where(CompositionMember.component_id == row.id)
-        if session.scalar(named.limit(1)) or lineage.descendants(session, [row.id]):
+        is_due = row.refines == composition or _is_orphan(session, row)
+        if not row.automatic or not is_due or _is_used(session, row.id):
             continue
         session.refresh(row, with_for_update=True)
         if row.blob_key:
@@ -131,6 +161,35 @@ def replace(session: Session, blobs: LocalBlobs, space: Space, composition: str 
         components.withdraw(session, row.id)
         row.replaced_at = now()
     session.flush()
+
+
+def _is_orphan(session: Session, row: Component) -> bool:
+    """Return whether the composition that it was made for was deleted."""
+    return row.refines is not None and session.get(Composition, row.refines) is None
+
+
+def _is_used(session: Session, component_id: str) -> bool:
+    """Return whether a composition names it, something was made from it, or a job needs it."""
+    named = select(CompositionMember).where(CompositionMember.component_id == component_id)
+    if session.scalar(named.limit(1)) or lineage.descendants(session, [component_id]):
+        return True
+    return any(session.scalar(query.limit(1)) is not None for query in _jobs_with(component_id))
+
+
+def _jobs_with(component_id: str) -> list[Select[Any]]:
+    """Return the queries for the evaluations and batch predictions under way that need it."""
+    evaluations, batches = EvaluationMember, BatchPredictionMember
+    active = pass_tables.ACTIVE
+    return [
+        select(Evaluation.id)
+        .join(evaluations, evaluations.evaluation_id == Evaluation.id)
+        .where(evaluations.component_id == component_id, evaluations.used)
+        .where(Evaluation.status.in_(active)),
+        select(BatchPrediction.id)
+        .join(batches, batches.batch_prediction_id == BatchPrediction.id)
+        .where(batches.component_id == component_id, batches.used)
+        .where(BatchPrediction.status.in_(active)),
+    ]
 
 
 def _available(session: Session, space: Space | None) -> list[Component]:

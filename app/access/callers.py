@@ -90,6 +90,14 @@ def key_id_of(session: Session) -> str | None:
     return None if caller is None else caller.key_id
 
 
+def has_made(session: Session, key_id: str | None) -> bool:
+    """Return whether the session's caller is this key, or may see what anybody has made."""
+    caller = caller_of(session)
+    if caller is None or caller.is_admin:
+        return True
+    return key_id is not None and key_id == caller.key_id
+
+
 def sees(session: Session, space: str | None) -> bool:
     """Return whether the session's caller may see the space with this name, and what is in it."""
     caller = caller_of(session)

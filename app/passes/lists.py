@@ -53,4 +53,6 @@ def _of_visible_datasets(session: Session, table: type[Row]) -> list[ColumnEleme
     if not seen:
         return []
     visible = table.dataset_id.in_(select(Dataset.id).where(*seen))
-    return [or_(table.dataset_id.is_(None), visible)]
+    own = table.dataset_id.is_(None) & (table.created_by == callers.key_id_of(session))
+    of_archive = [BatchPrediction.archive.is_not(None)] if table is BatchPrediction else []
+    return [or_(visible, own, *of_archive)]

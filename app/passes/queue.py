@@ -81,11 +81,16 @@ def waiting(session: Session) -> list[Waiting]:
 def is_seen(session: Session, row: Pass) -> bool:
     """Return whether the caller may see the selection's space, and the dataset.
 
-    What a pass shows names images of its dataset, and their labels.
+    What a pass shows names images of its dataset, and their labels. Once the dataset was deleted,
+    nothing says who saw it, and its passes are seen by those who made them, and administrators.
     """
-    dataset = session.get(Dataset, row.dataset_id) if row.dataset_id else None
-    is_of_private = dataset is not None and not callers.sees(session, dataset.space)
-    return callers.sees(session, row.space) and not is_of_private
+    if not callers.sees(session, row.space):
+        return False
+    if row.dataset_id is None:
+        is_of_archive = isinstance(row, BatchPrediction) and row.archive is not None
+        return is_of_archive or callers.has_made(session, row.created_by)
+    dataset = session.get(Dataset, row.dataset_id)
+    return dataset is None or callers.sees(session, dataset.space)
 
 
 def check_room(session: Session, most: int) -> None:

@@ -147,7 +147,8 @@ def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
     row.selection = row.selection | {"components": _kept(row.selection, ids)}
     if row.status != INVALIDATED:
         row.status, row.invalidated_by = INVALIDATED, receipt_id
-    row.model = row.error = row.holder = row.fitted_to = None
+    row.model = row.error = row.holder = row.fitted_to = row.split = None
+    row.total = row.done = 0
     if row.finished_at is None:
         row.finished_at = now()
     if isinstance(row, Evaluation):
@@ -155,6 +156,7 @@ def _clear(row: Any, ids: Sequence[str], receipt_id: str) -> None:
     else:
         row.archive_key = row.jsonl_key = row.csv_key = None
         row.jsonl_sha256 = row.csv_sha256 = row.bytes = None
+        row.num_errors = 0
 
 
 def _delete_answers(session: Session, ids: Sequence[str]) -> None:

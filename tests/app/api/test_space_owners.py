@@ -238,6 +238,32 @@ def test_a_pass_over_a_private_dataset_does_not_exist_for_others(parties: Partie
     assert len(ids(parties.owner.get("/v1/evaluations"))) == 1
 
 
+def test_the_passes_of_a_private_dataset_stay_hidden_when_it_is_deleted(parties: Parties):
+    secret, _ = parties.ready(parties.owner, "mine")
+    _, component_id = parties.ready(parties.owner, "default", start=50)
+    body = {"dataset_id": secret, "components": [{"id": component_id}]}
+    files = {"file": ("images.zip", archive({"cat": 2}), "application/zip")}
+    codes = {
+        "evaluations": "evaluation_not_found",
+        "batch-predictions": "batch_prediction_not_found",
+    }
+    places = {noun: parties.owner.post(f"/v1/{noun}", json=body).json()["id"] for noun in codes}
+    fields = {"components": component_id}
+    open_ = parties.owner.post("/v1/batch-predictions", files=files, data=fields).json()["id"]
+
+    assert parties.owner.delete(f"/v1/datasets/{secret}?cascade=true").status_code == 200
+
+    for noun, id_ in places.items():
+        problem(parties.other.get(f"/v1/{noun}/{id_}"), 404, codes[noun])
+        for client in (parties.owner, parties.service.client):
+            shown = client.get(f"/v1/{noun}/{id_}").json()
+            assert (shown["status"], shown["dataset_id"]) == ("invalidated", None)
+            assert shown["split"] is None and shown["progress"] == {"done": 0, "total": 0}
+            assert id_ in ids(client.get(f"/v1/{noun}"))
+    assert ids(parties.other.get("/v1/evaluations")) == []
+    assert ids(parties.other.get("/v1/batch-predictions")) == [open_]  # of an archive: as before
+
+
 def test_nobody_learns_by_an_evaluation_which_images_a_private_dataset_holds(parties: Parties):
     files = {"file": ("images.zip", archive({"cat": 6, "dog": 6}), "application/zip")}
     secret = parties.owner.post("/v1/datasets", files=files, data={"space": "mine"}).json()["id"]

@@ -37,6 +37,7 @@ from app.server.transfers import Transfers
 from app.settings import Settings
 
 MAX_SPACE_OPENINGS = 2
+MAX_PREVIEWS = 2
 
 Sessions = sessionmaker[Session]
 
@@ -83,6 +84,8 @@ class Parts:
     space_openings: BoundedSemaphore = field(
         default_factory=lambda: BoundedSemaphore(MAX_SPACE_OPENINGS)
     )
+    # Previews with a dataset: each takes a thread of requests for two passes over its images.
+    previewing: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_PREVIEWS))
     # Calibrations by model: all who need one at a time wait for one.
     calibrating: SharedCalls[None] = field(default_factory=SharedCalls)
     passes: Bell = field(default_factory=Bell)  # rings when this process has queued one

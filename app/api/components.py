@@ -16,6 +16,7 @@ from app.api.http.deps import (
     SessionDep,
     ThreadsDep,
     TicketDep,
+    WatchedTicketDep,
 )
 from app.api.http.list_queries import (
     BY_METADATA,
@@ -227,12 +228,12 @@ def signature(component_id: ComponentId, session: ReadSessionDep, parts: PartsDe
 @router.get(
     "/{component_id}/deletion-preview",
     summary="Preview a deletion",
-    responses=problems(404, 409, 410, 503),
+    responses=problems(404, 409, 410, 422, 503),
 )
 def deletion_preview(
     component_id: ComponentId,
     parts: PartsDep,
-    ticket: TicketDep,
+    ticket: WatchedTicketDep,
     dataset_id: Annotated[
         str | None, Query(max_length=64, description="to try answers before and after on")
     ] = None,
@@ -242,7 +243,8 @@ def deletion_preview(
 
     It shows labels and compositions. With a dataset it also shows how the answers of the space's
     components to the images would change: the accuracy by label, and how many first labels differ;
-    `trained_on` counts the images that the components were trained on.
+    `trained_on` counts the images that the components were trained on. That is for at most
+    `max_report_images` images, see GET /v1/limits, and for two requests at a time.
     """
     return preview_deletion(parts, ticket, component_id, dataset_id, split)
 

@@ -24,7 +24,7 @@ from app.inference import ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Company
 from app.operations.batch_results import Named, Results
-from app.operations.dataset_pass import Source, image_rows, read_image
+from app.operations.dataset_pass import MAX_BYTES, Source, image_rows, read_image
 from app.operations.pass_attempts import CHUNK, Attempt, Lost
 from app.operations.pass_models import Fixed, Opened, fix, open_fixed
 from app.operations.prediction_inputs import input_of, within
@@ -205,11 +205,10 @@ def compute(parts: Parts, attempt: Attempt) -> None:
     else:
         raise Lost
     query = PredictionQuery(**{name: model.get(name) for name in RANKING})
-    answers = partial(_answers, parts, attempt, opened, query)
     paths = {name: parts.blobs.scratch_path(attempt.held.id) for name in FORMATS}
     try:
         with Results(paths, query.top_k) as results:
-            _write(attempt, images, answers, results)
+            _write(attempt, images, partial(_answers, parts, attempt, opened, query), results)
         attempt.check_row()
         _publish(parts, attempt, results)
     finally:
@@ -230,17 +229,18 @@ def _of_dataset(parts: Parts, source: Source) -> Iterator[list[Image]]:
 
 
 def _of_archive(parts: Parts, key: str, list_at: int) -> Iterator[list[Image]]:
-    pack, chunk = parts.blobs.path(key, must_exist=False), list[Image]()
+    pack, chunk, size = parts.blobs.path(key, must_exist=False), list[Image](), 0
     try:
         for image in listed_packs.listed(pack, list_at):
+            if chunk and (len(chunk) == CHUNK or size + image.length > MAX_BYTES):
+                yield chunk
+                chunk, size = [], 0
             try:
                 file: bytes | Problem = image.read(pack)
             except DamagedPack as damaged:
                 file = NotReady("image_damaged", str(damaged))
             chunk.append((Named(image.path, image.sha256), file))
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
+            size += image.length
     except DamagedPack as damaged:
         raise NotReady("archive_damaged", f"{damaged}: send the archive again") from damaged
     if chunk:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeVar
 
 from app.database.sessions import transaction
@@ -17,6 +18,8 @@ from app.parts import Parts
 from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import require_unchanged
+
+MAX_BYTES = 32 * 2**20  # of image files in memory at a time, or one file that is larger
 
 Result = TypeVar("Result")
 
@@ -54,7 +57,7 @@ def dataset_pass(
     labels: Collection[str] | None = None,
     is_patient: bool = False,
 ) -> Iterator[tuple[list[Image], Result]]:
-    """Yield image rows with the result of `work` on their pixels, at most `chunk` at a time.
+    """Yield image rows with the result of `work` on their pixels, as many as `image_rows` yields.
 
     `labels` restricts the pass to images of these labels. A patient one waits for its turns at
     decoding as long as it takes.
@@ -78,7 +81,7 @@ def dataset_pass(
 
 
 def image_rows(parts: Parts, source: Source, *, chunk: int) -> Iterator[list[Image]]:
-    """Yield the dataset's rows in the archive's order, at most `chunk` at a time.
+    """Yield the dataset's rows in the archive's order, at most `chunk` and MAX_BYTES at a time.
 
     Raises:
         Gone, Conflict: as `require_unchanged`, before each chunk.
@@ -97,8 +100,15 @@ def image_rows(parts: Parts, source: Source, *, chunk: int) -> Iterator[list[Ima
             )
         if not rows:
             return
-        after = rows[-1].id
-        yield rows
+        some = _within(rows)
+        after = some[-1].id
+        yield some
+
+
+def _within(rows: list[Image]) -> list[Image]:
+    """Return as many of the first rows as have files of MAX_BYTES together, at least one."""
+    sizes = accumulate(row.pack_length for row in rows)
+    return rows[: max(1, sum(size <= MAX_BYTES for size in sizes))]
 
 
 def read_image(parts: Parts, source: Source, row: Image) -> bytes:

@@ -73,7 +73,9 @@ class Limits(BaseSettings):
         description="maximum number of images × labels × components in a weight fit, 8 bytes each",
     )
     max_report_images: int = Field(
-        20_000, ge=1, description="maximum number of images in a label report"
+        20_000,
+        ge=1,
+        description="maximum number of images in a label report, or a preview with a dataset",
     )
     calibration_images: int = Field(
         256,

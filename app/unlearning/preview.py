@@ -1,6 +1,8 @@
 """Previews: the effects of a component's deletion, found without deleting anything."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, distinct, func, or_, select
@@ -21,6 +23,7 @@ from app.database.tables import (
 from app.datasets import datasets, privacy_ledger
 from app.datasets.training_images import count_in
 from app.datasets.training_overlap import training_overlap
+from app.errors import ClientLeft, Invalid, NotReady
 from app.files.blobs import LocalBlobs
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Model
@@ -42,6 +45,7 @@ from tangent_composer.schemas.previews import (
 from tangent_composer.schemas.training_overlap import overlap_fields
 
 CHUNK = 64  # images in memory at a time
+RETRY_SECONDS = 5
 
 
 class Images(NamedTuple):
@@ -62,7 +66,10 @@ def preview_deletion(
 
     Raises:
         Conflict: `component_not_ready` for the answers of a component that is not ready.
-        Invalid: `split_empty`.
+        Invalid: `split_empty`, `preview_too_large`.
+        NotReady: `previews_busy` while as many datasets are passed through as may be at a time.
+        TooManyRequests: `rate_limited`.
+        ClientLeft: `client_left`.
         NotFound, Gone: as `components.get` and `datasets.get`.
     """
     with transaction(parts.reading) as session:
@@ -71,10 +78,40 @@ def preview_deletion(
         if dataset is not None:
             privacy_ledger.require_private(dataset, "a preview")
     if dataset is not None:
-        parts.count_images(2 * count_in(dataset, split))  # with the component and without
         images = Images(dataset, split)
-        preview.answers = _answers(parts, ticket, component_id, preview.space, images)
+        number = _number(parts, images)
+        with _turn(parts):
+            parts.count_images(2 * number)  # with the component and without
+            preview.answers = _answers(parts, ticket, component_id, preview.space, images)
     return preview
+
+
+def _number(parts: Parts, images: Images) -> int:
+    number, most = count_in(images.dataset, images.split), parts.settings.max_report_images
+    if number > most:
+        raise Invalid(
+            "preview_too_large",
+            f"{number} images are more than the {most} that a preview answers: name one split of "
+            f"dataset {images.dataset.id}, as ?split=test, or compare two evaluations, with the "
+            "component and without (POST /v1/evaluations), or have the operator raise "
+            "TANGENT_MAX_REPORT_IMAGES",
+        )
+    return number
+
+
+@contextmanager
+def _turn(parts: Parts) -> Iterator[None]:
+    if not parts.previewing.acquire(blocking=False):  # whoever waits here holds a thread
+        raise NotReady(
+            "previews_busy",
+            "other previews pass the images of their datasets through the network: try again, or "
+            "ask without dataset_id",
+            retry_after=RETRY_SECONDS,
+        )
+    try:
+        yield
+    finally:
+        parts.previewing.release()
 
 
 def preview_rows(session: Session, blobs: LocalBlobs, component_id: str) -> PreviewOut:
@@ -165,6 +202,7 @@ def _answers(
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def both(pixels: list[Any]) -> tuple[list[Any], list[Any]]:
+        _check_client(ticket)
         return _first_labels(parts, pixels, before), _first_labels(parts, pixels, after)
 
     source = Source.of(selection, images.dataset, images.split)
@@ -181,6 +219,11 @@ def _answers(
     answers = _summed(selection.rule, images, counts, answered=after is not None)
     ids = [part.id for part, _ in selection.members]
     return _with_overlap(parts, answers, ids, images, selection.space.name)
+
+
+def _check_client(ticket: Ticket) -> None:
+    if ticket.has_left:
+        raise ClientLeft("client_left", "the client has left before its preview was made")
 
 
 def _with_overlap(

@@ -138,6 +138,14 @@ async def _ticket(request: Request, parts: PartsDep) -> AsyncIterator[Ticket]:
         made.finish()  # the connection has the answer: the default scope, "request"
 
 
+async def _watched_ticket(ticket: "TicketDep") -> AsyncIterator[Ticket]:
+    def leave() -> None:
+        ticket.has_left = True
+
+    with ticket.when_client_leaves(leave):
+        yield ticket
+
+
 SessionDep = Annotated[Session, Depends(_session, scope="function")]
 ReadSessionDep = Annotated[Session, Depends(_read_session, scope="function")]
 ProbeQuery = Annotated[
@@ -150,4 +158,5 @@ ProbeQuery = Annotated[
 PageDep = Annotated[Page, Depends(page)]
 ThreadsDep = Annotated[ThreadPools, Depends(_threads)]
 TicketDep = Annotated[Ticket, Depends(_ticket)]  # enter before reading the components
+WatchedTicketDep = Annotated[Ticket, Depends(_watched_ticket)]  # notes that the client has left
 OnceDep = Annotated[Once, Depends(once)]

@@ -1,12 +1,16 @@
 """A preview of a deletion predicts its effects and changes nothing."""
 
+import time
+from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 
+from app.parts import MAX_PREVIEWS
 from app.unlearning import preview as previews
 from tests.support.client import WAIT, compose
+from tests.support.connections import connected, get
 from tests.support.images import image
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -123,3 +127,59 @@ def test_a_missing_component_or_dataset_has_no_preview(service: Service) -> None
     problem(request(service, part, dataset_id="ds_none"), 404, "dataset_not_found")
     receipt = service.client.delete(f"/v1/components/{part}").json()["id"]
     assert problem(request(service, part), 410, "component_deleted")["receipt_id"] == receipt
+
+
+def test_a_few_previews_with_a_dataset_are_made_at_a_time(service: Service) -> None:
+    part, dataset_id = service.component({"cat": 3}), service.dataset({"cat": 3}, start=40)
+    turns = service.state.previewing
+    assert all(turns.acquire(blocking=False) for _ in range(MAX_PREVIEWS))
+
+    refused = request(service, part, dataset_id=dataset_id)
+
+    problem(refused, 503, "previews_busy")
+    assert refused.headers["Retry-After"] == "5"
+    assert preview(service, part)["answers"] is None  # takes no pass
+    turns.release(MAX_PREVIEWS)
+    assert preview(service, part, dataset_id=dataset_id)["answers"]["num_images"] == 3
+
+
+def test_a_preview_that_fails_gives_its_turn_back(service: Service) -> None:
+    dataset_id = service.dataset({"cat": 3})
+    waiting = service.queued(dataset_id)
+    for _ in range(MAX_PREVIEWS + 1):
+        problem(request(service, waiting, dataset_id=dataset_id), 409, "component_not_ready")
+
+
+def test_a_preview_of_too_many_images_is_told_to_take_a_split_or_evaluations(serve) -> None:
+    service = serve(max_report_images=4)
+    part = service.component({"cat": 3})
+    dataset_id = service.dataset({"cat": 5}, start=40)
+    refused = problem(request(service, part, dataset_id=dataset_id), 422, "preview_too_large")
+    assert refused["detail"].startswith("5 images are more than the 4 ")
+    assert "?split=" in refused["detail"] and "/v1/evaluations" in refused["detail"]
+    fitting = service.dataset({"cat": 4}, start=60)
+    assert preview(service, part, dataset_id=fitting)["answers"]["num_images"] == 4
+
+
+def test_a_preview_ends_once_its_client_has_left(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "CHUNK", 1)
+    part, dataset_id = service.component({"cat": 3}), service.dataset({"cat": 60}, start=40)
+    has_begun, passes, first_labels = Event(), [], previews._first_labels
+
+    def slow(*given: Any) -> Any:
+        has_begun.set()
+        passes.append(given)
+        time.sleep(0.1)
+        return first_labels(*given)
+
+    monkeypatch.setattr(previews, "_first_labels", slow)
+    path = f"/v1/components/{part}/deletion-preview?dataset_id={dataset_id}"
+    with connected(service, get(path)):
+        assert has_begun.wait(30)
+
+    turns = service.state.previewing
+    assert all(turns.acquire(timeout=30) for _ in range(MAX_PREVIEWS))
+    assert len(passes) < 2 * 60
+    turns.release(MAX_PREVIEWS)

@@ -12,7 +12,7 @@ from tests.support.archives import archive as packed_in
 from tests.support.batches import PATH, begun, blobs, sent
 from tests.support.client import DELETIONS, delete, until_ended
 from tests.support.held_passes import HeldPasses
-from tests.support.images import archive, image
+from tests.support.images import archive
 from tests.support.keys import by, sending, wait_for
 from tests.support.problems import problem
 from tests.support.service import Service
@@ -280,24 +280,3 @@ def test_a_key_sees_no_results_of_a_dataset_that_it_may_not_see(two: TwoComponen
             problem(stranger.get(place), 404, "batch_prediction_not_found")
             problem(stranger.get(f"{place}/results"), 404, "batch_prediction_not_found")
             assert id_ not in {each["id"] for each in stranger.get(PATH).json()["data"]}
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        {"metadata.csv": b"id,width\n1,32\n"},
-        {"labels.csv": b"file_name,label\na.png,cat\na.png,dog\n"},
-        {"labels.json": b"[1]"},
-    ],
-    ids=str,
-)
-def test_a_table_beside_the_images_of_an_archive_is_no_manifest(
-    service: Service, table: dict[str, bytes]
-) -> None:
-    service.component({"cat": 3, "dog": 3})
-    files = {"a.png": image("cat", 3), "b.png": image("dog", 4)} | table
-    answer = sent(service, packed_in(files, "zip"))
-    assert answer.status_code == 202, answer.text
-    ended = until_ended(service, f"batch-predictions/{answer.json()['id']}")
-    assert (ended["status"], ended["progress"]["total"]) == ("ready", 2)
-    assert [each["path"] for each in ended["archive"]["rejected"]] == list(table)

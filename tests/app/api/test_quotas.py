@@ -288,19 +288,3 @@ def test_results_take_the_place_of_their_archive(guarded: Service):
     files = {"file": ("images.zip", archive({"cat": 3}))}
     with by(guarded, *USER, limits={"max_bytes": 9500}) as client:
         assert batch(guarded, client, files=files)["status"] == "ready"
-
-
-def test_no_image_counts_of_what_is_refused(guarded: Service):
-    guarded.component({"cat": 6, "dog": 6})
-    body = {"dataset_id": guarded.dataset({"cat": 6, "dog": 6})}
-    picture = [("images", ("1.png", image("cat", 1)))]
-    with by(guarded, *USER, limits={"images_per_second": 0.01}) as client:
-        for path, more, code in (
-            ("batch-predictions", {"labels": ["none"]}, "unknown_label"),
-            ("batch-predictions", {"composition": "none"}, "composition_not_found"),
-            ("evaluations", {"composition": "none"}, "composition_not_found"),
-            ("compositions/none/solve", {}, "composition_not_found"),
-        ):
-            refused = client.post(f"/v1/{path}", json=body | more).json()
-            assert refused["code"] == code, refused
-        assert client.post("/v1/predictions", files=picture).status_code == 200

@@ -1,6 +1,5 @@
 """Refinements over HTTP: a joint composition at a block scope becomes the pooled optimum."""
 
-import base64
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +14,6 @@ from app.datasets import datasets
 from app.store import components, spaces
 from tangent.composition.refine import refine
 from tests.support.client import WAIT
-from tests.support.images import image
 from tests.support.merging import imported, logits, made, predict, show
 from tests.support.problems import problem
 from tests.support.refinements import ask, refined, stocked
@@ -289,17 +287,3 @@ def test_a_refinement_lives_and_goes_alike_on_each_database(either):
     assert gone == {third, second}
     assert service.client.post(f"/v1/receipts/{receipt['id']}/verify").json()["ok"]
     assert ask(service)["joint"] == "one_shot"
-
-
-def test_a_composition_that_only_v2_asks_for_is_refined_too(blocks):
-    body = {"space": "blocks", "rule": "joint", "components": [{"id": id_} for id_ in blocks.made]}
-    assert blocks.client.put("/v1/compositions/both", json=body).status_code == 201
-    data = [base64.b64encode(image("cat", 9)).decode()]
-    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": data}
-    answer = blocks.client.post("/v2/models/both/infer", json={"inputs": [tensor]})
-    assert answer.status_code == 200, answer.text
-    rows = blocks.client.get("/v1/components").json()["data"]
-    (queued,) = [each["id"] for each in rows if (each["derived"] or {}).get("automatic")]
-    made(blocks, queued)
-    again = blocks.client.post("/v2/models/both/infer", json={"inputs": [tensor]})
-    assert again.json()["outputs"] != answer.json()["outputs"]

@@ -13,7 +13,8 @@
 | bytes       | bytes of statistics                                                        |
 | privacy     | accuracy by epsilon                                                        |
 
-Without --parts all are measured. Each writes its own file to benchmarks/results/.
+Without --parts all are measured: the methods first, on all cores, then the others side by side,
+each on one core. Each writes its own file to benchmarks/results/.
 
 Every method sees the same images through the same frozen base. A seed draws four fifths of each
 label's training images and deals them anew; what a method chooses (a penalty, weights), it chooses
@@ -70,7 +71,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pictures", nargs="+", choices=SETS, default=SETS, help="only these")
     parser.add_argument("--scopes", nargs="+", help="only these")
     parser.add_argument("--seeds", type=int, help="of every scope")
-    parser.add_argument("--jobs", type=int, help="pools side by side; one a core, at most 4")
+    parser.add_argument(
+        "--jobs", type=int, help="pools or parts side by side; one a core, pools at most 4"
+    )
     parser.add_argument("--threads", type=int, help="of each job; all cores, dealt to the jobs")
     parser.add_argument("--out", type=Path, help=f"JSON; {RESULTS} unless --quick or --folder")
     parser.add_argument(
@@ -149,12 +152,12 @@ def measure(args: argparse.Namespace, console: Console) -> None:
     with tempfile.TemporaryDirectory() as quick:
         folder = Path(quick) if args.quick else RESULTS.parent
         chosen = args.parts or ([parts.METHODS] if args.folder else parts.NAMES)
-        for name in chosen:
-            if name == parts.METHODS:
-                measure_methods(args, console)
-            else:
-                parts.measure(name, args, folder, console)
+        if parts.METHODS in chosen:
+            measure_methods(args, console)
+        failed = parts.measure(chosen, args, folder, console)
         console.print(reached(aims(folder)))
+    if failed:
+        raise SystemExit(f"not measured, because they failed: {', '.join(failed)}")
 
 
 def main() -> None:

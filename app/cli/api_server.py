@@ -24,6 +24,7 @@ DECODE_GRACE_SECONDS = 3  # for images that are being decoded
 FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
 GRACE_SECONDS = 10  # for open connections
 IDLE_SECONDS = 2  # for threads without work, which have been told to end
+LOOP = "uvloop"  # writes at once what a connection takes, as a lease needs it
 END_SECONDS = 25  # from a signal to the end of the process, whatever it waits for
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def run(
     config = uvicorn.Config(
         app,
         http=http_protocol.protocol(settings),
-        loop="asyncio",  # writes at once, as a lease needs it; uvloop does so later
+        loop=LOOP,
         log_config=None,
         log_level="warning",
         timeout_keep_alive=settings.keep_alive_seconds,

@@ -22,6 +22,7 @@ import httpx
 import uvicorn
 
 import tangent
+from app.cli.api_server import LOOP
 from app.database.sessions import transaction
 from app.datasets import datasets
 from app.datasets.training_images import training_only
@@ -146,12 +147,13 @@ uvicorn.server.asyncio = _Hasty()  # type: ignore[assignment]
 def running(settings: Settings) -> Iterator[Service]:
     """Run the service of these settings on a free loopback port until the block ends."""
     app = create_app(settings)
-    # asyncio sends at once only where the socket names its protocol; else answers wait 40 ms.
+    # Sent at once only where the socket names its protocol; else answers wait 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         http=protocol(settings),
+        loop=LOOP,
         log_config=None,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=5,

@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from app.access import callers
@@ -49,7 +49,9 @@ NO_FILE = {"blob_key": None, "sha256": None, "bytes": None}
 NEXT_GENERATION = NO_FILE | {"generation": Component.generation + 1, "attempts": 0}
 NEXT_GENERATION |= {"progress": {}, "metrics": {}, "started_at": None, "finished_at": None}
 WAS_READY = {"retraining": or_(Component.retraining, Component.status == "ready")}
-HAD_FILE = {"retraining": or_(Component.blob_key.is_not(None), Component.generation > 0)}
+# A refinement is tried again without having been ready: any other one was retrained.
+WAS_RETRAINED = and_(Component.generation > 0, Component.automatic.is_(False))
+HAD_FILE = {"retraining": or_(Component.blob_key.is_not(None), WAS_RETRAINED)}
 MOVES: Mapping[str, Move] = MappingProxyType(
     {
         "start": Move(ACTIVE, "training", {"started_at": now, "attempts": Component.attempts + 1}),

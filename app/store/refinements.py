@@ -37,13 +37,14 @@ from app.datasets import privacy_ledger
 from app.errors import Problem
 from app.files import intents
 from app.files.blobs import LocalBlobs
-from app.store import components, lineage
+from app.store import components, lineage, retraining
 from tangent.vocabulary import LINEAR, REFINE, REFINE_PASSES
 
 log = logging.getLogger(__name__)
 
 PARAMETERS = {"passes": REFINE_PASSES}
-RETRY_AFTER = timedelta(hours=1)  # from a refinement's failure to its next try
+RETRY_AFTER = timedelta(hours=1)  # from a refinement's first failure to its next try; then twice …
+MOST_DOUBLED = 5  # … as long each time, up to 32 times
 MIN_MEMBERS, MAX_MEMBERS = 2, 1000
 Members = Sequence[tuple[Component, float | None]]
 
@@ -67,7 +68,7 @@ def is_to_retry(row: Component) -> bool:
     """Return whether it is one that the service has made, and that failed long enough ago."""
     if not row.automatic or row.status != "failed" or row.finished_at is None:
         return False
-    return now() - row.finished_at >= RETRY_AFTER
+    return now() - row.finished_at >= RETRY_AFTER * 2 ** min(row.generation, MOST_DOUBLED)
 
 
 def possible(session: Session, space: Space, members: Members) -> bool:
@@ -93,9 +94,9 @@ def ensure(
     """Return the refinement of these members; queue it if there is none.
 
     `composition` is the one that it serves, None for all components of the space; an earlier
-    refinement for it is replaced, and so is one of these members that is to be tried again. Return
-    None where no refinement is possible, where the composition was deleted, or where the database
-    refuses to write: the next answer tries again.
+    refinement for it is replaced. One of these members that failed is tried again, when it is time.
+    Return None where no refinement is possible, where the composition was deleted, or where the
+    database refuses to write: the next answer tries again.
     """
     try:
         with transaction(sessions) as session:
@@ -105,13 +106,12 @@ def ensure(
             if composition is not None and session.get(Composition, composition) is None:
                 return None
             row = find(session, space, members)
-            if row is not None and is_to_retry(row):
-                row.replaced_at = now()
-                session.flush()
-                row = find(session, space, members)
             if row is None:
                 replace(session, blobs, space, composition)
                 row = _queued(session, jobs, space, members, composition)
+            elif is_to_retry(row):
+                retraining.retry(session, jobs, blobs, row, reason="tried_again")
+                session.refresh(row)
             return row
     except (Problem, SQLAlchemyError, OSError) as error:
         log.warning("a refinement was not queued: %s", error)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.database.sessions import hold_write_lock, transaction
+from app.database.tables import Component
 from app.errors import Conflict
 from app.operations import pass_runner
 from app.store import components, refinements, spaces
@@ -107,6 +108,12 @@ def test_a_refinement_without_its_file_is_no_part_of_a_job(blocks):
     assert refused.value.code == "selection_changed"
 
 
+def count(service: Service) -> int:
+    """Return the number of all components' rows, replaced ones too."""
+    with transaction(service.state.reading) as session:
+        return session.query(Component).count()
+
+
 def fail(service: Service, component_id: str) -> None:
     """End a queued derivation as a worker does that lacks memory."""
     with transaction(service.state.sessions) as session:
@@ -114,22 +121,37 @@ def fail(service: Service, component_id: str) -> None:
         assert components.fail(session, component_id, code="training_died", detail="no memory")
 
 
-def test_a_refinement_that_failed_is_made_anew_by_the_first_answer_after_an_hour(
+def test_a_refinement_that_failed_is_tried_again_by_the_first_answer_after_an_hour(
     blocks, monkeypatch
 ):
     assert timedelta(hours=1) == refinements.RETRY_AFTER
     first = ask(blocks)["refinement"]["id"]
     fail(blocks, first)
     assert ask(blocks)["refinement"] == {"id": first, "status": "failed"}
+    rows = count(blocks)
 
     monkeypatch.setattr(refinements, "RETRY_AFTER", timedelta(0))
-    second = ask(blocks)["refinement"]
 
-    assert second["id"] != first and second["status"] == "queued"
-    listed = blocks.client.get("/v1/components", params={"limit": 100}).json()["data"]
-    assert first not in {each["id"] for each in listed}
-    made(blocks, second["id"])
+    assert ask(blocks)["refinement"] == {"id": first, "status": "queued"}
+    assert count(blocks) == rows
+    assert show(blocks, first)["retraining"] is False
+    made(blocks, first)
     assert ask(blocks)["joint"] == "refined"
+
+
+def test_a_refinement_that_goes_on_failing_is_tried_more_and_more_rarely(blocks, monkeypatch):
+    first, hour = ask(blocks)["refinement"]["id"], refinements.RETRY_AFTER
+    rows = count(blocks)
+    for waits in (1, 2, 4, 8, 16, 32, 32, 32):
+        fail(blocks, first)
+        with transaction(blocks.state.reading) as session:
+            failed = components.get(session, first)
+            moment = failed.finished_at
+        monkeypatch.setattr(refinements, "now", lambda at=moment + 0.99 * waits * hour: at)
+        assert ask(blocks)["refinement"] == {"id": first, "status": "failed"}
+        monkeypatch.setattr(refinements, "now", lambda at=moment + waits * hour: at)
+        assert ask(blocks)["refinement"] == {"id": first, "status": "queued"}
+    assert count(blocks) == rows
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled"])

@@ -20,12 +20,13 @@ from app.errors import NotReady, Problem
 from app.files import intents
 from app.files.intents import Intent
 from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.chunks import chunks
 from app.inference import ranking
 from app.inference.deletion_gate import Ticket
 from app.inference.models import Company
 from app.operations.batch_results import Named, Results
-from app.operations.dataset_pass import MAX_BYTES, Source, image_rows, read_image
-from app.operations.pass_attempts import CHUNK, Attempt, Lost
+from app.operations.dataset_pass import Source, image_rows, read_image
+from app.operations.pass_attempts import Attempt, Lost
 from app.operations.pass_models import Fixed, Opened, fix, open_fixed
 from app.operations.prediction_inputs import input_of, within
 from app.parts import Parts
@@ -217,7 +218,7 @@ def compute(parts: Parts, attempt: Attempt) -> None:
 
 
 def _of_dataset(parts: Parts, source: Source) -> Iterator[list[Image]]:
-    for rows in image_rows(parts, source, chunk=CHUNK):
+    for rows in image_rows(parts, source):
         chunk: list[Image] = []
         for row in rows:
             try:
@@ -229,22 +230,19 @@ def _of_dataset(parts: Parts, source: Source) -> Iterator[list[Image]]:
 
 
 def _of_archive(parts: Parts, key: str, list_at: int) -> Iterator[list[Image]]:
-    pack, chunk, size = parts.blobs.path(key, must_exist=False), list[Image](), 0
+    pack = parts.blobs.path(key, must_exist=False)
     try:
-        for image in listed_packs.listed(pack, list_at):
-            if chunk and (len(chunk) == CHUNK or size + image.length > MAX_BYTES):
-                yield chunk
-                chunk, size = [], 0
-            try:
-                file: bytes | Problem = image.read(pack)
-            except DamagedPack as damaged:
-                file = NotReady("image_damaged", str(damaged))
-            chunk.append((Named(image.path, image.sha256), file))
-            size += image.length
+        for some in chunks(listed_packs.listed(pack, list_at), lambda image: image.length):
+            chunk: list[Image] = []
+            for image in some:
+                try:
+                    file: bytes | Problem = image.read(pack)
+                except DamagedPack as damaged:
+                    file = NotReady("image_damaged", str(damaged))
+                chunk.append((Named(image.path, image.sha256), file))
+            yield chunk
     except DamagedPack as damaged:
         raise NotReady("archive_damaged", f"{damaged}: send the archive again") from damaged
-    if chunk:
-        yield chunk
 
 
 def _write(

@@ -20,6 +20,7 @@ from app.datasets.image_samples import Sampled, sampled
 from app.errors import NotReady
 from app.files.blobs import BlobMissing
 from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.chunks import chunks
 from app.images.image_files import BadImage
 from app.inference.models import Model, SpaceKey
 from app.inference.opened_spaces import Members, parts_of
@@ -30,7 +31,6 @@ from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import require_unchanged
 
-CHUNK = 64  # images in memory at a time
 ATTEMPTS = 3  # at a calibration that a deletion overtakes
 
 
@@ -128,8 +128,8 @@ def _measured(parts: Parts, judge: Judge) -> tuple[np.ndarray, list[list[tuple[i
         images = sampled(session, counted, parts.settings.calibration_images)
     readouts: list[np.ndarray] = []
     copies: list[list[tuple[int, str]]] = []
-    for start in range(0, len(images), CHUNK):
-        read, pixels = read_images(parts, judge, images[start : start + CHUNK])
+    for some in chunks(images, file_size):
+        read, pixels = read_images(parts, judge, some)
         if read:
             readouts.append(parts.engine.readouts(judge.model.space, pixels))
             copies += [[(places[at], label) for at, label in each.copies] for each in read]
@@ -137,6 +137,11 @@ def _measured(parts: Parts, judge: Judge) -> tuple[np.ndarray, list[list[tuple[i
         judge.require_unchanged(session)
     psi = np.concatenate(readouts) if readouts else np.zeros((0, 1), np.float32)
     return psi, copies
+
+
+def file_size(each: Sampled) -> int:
+    """Return the bytes of the image's file."""
+    return each.image.pack_length
 
 
 def read_images(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, TypeVar
 
 from app.database.sessions import transaction
@@ -12,14 +11,13 @@ from app.files import stored_images
 from app.files.blobs import BlobMissing
 from app.files.component_files import DamagedFile
 from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.chunks import CHUNK, chunks
 from app.images.image_files import BadImage
 from app.inference.selection import selection_fields
 from app.parts import Parts
 from app.store import damage
 from app.store.compositions import Selection
 from app.store.members import require_unchanged
-
-MAX_BYTES = 32 * 2**20  # of image files in memory at a time, or one file that is larger
 
 Result = TypeVar("Result")
 
@@ -53,7 +51,6 @@ def dataset_pass(
     source: Source,
     work: Callable[[list[Any]], Result],
     *,
-    chunk: int,
     labels: Collection[str] | None = None,
     is_patient: bool = False,
 ) -> Iterator[tuple[list[Image], Result]]:
@@ -68,7 +65,7 @@ def dataset_pass(
         Invalid: `image_unreadable`.
     """
     budget = Budget(times=ACCEPTED_TIMES, is_patient=is_patient)
-    for rows in image_rows(parts, source, chunk=chunk):
+    for rows in image_rows(parts, source):
         known = [row for row in rows if labels is None or row.label in labels]
         if known:
             files = [read_image(parts, source, row) for row in known]
@@ -80,8 +77,8 @@ def dataset_pass(
             yield known, result
 
 
-def image_rows(parts: Parts, source: Source, *, chunk: int) -> Iterator[list[Image]]:
-    """Yield the dataset's rows in the archive's order, at most `chunk` and MAX_BYTES at a time.
+def image_rows(parts: Parts, source: Source) -> Iterator[list[Image]]:
+    """Yield the dataset's rows in the archive's order, a chunk at a time.
 
     Raises:
         Gone, Conflict: as `require_unchanged`, before each chunk.
@@ -96,19 +93,13 @@ def image_rows(parts: Parts, source: Source, *, chunk: int) -> Iterator[list[Ima
                 label=None,
                 split=source.split,
                 after=after,
-                limit=chunk,
+                limit=CHUNK,
             )
         if not rows:
             return
-        some = _within(rows)
+        some = next(chunks(rows, lambda row: row.pack_length))
         after = some[-1].id
         yield some
-
-
-def _within(rows: list[Image]) -> list[Image]:
-    """Return as many of the first rows as have files of MAX_BYTES together, at least one."""
-    sizes = accumulate(row.pack_length for row in rows)
-    return rows[: max(1, sum(size <= MAX_BYTES for size in sizes))]
 
 
 def read_image(parts: Parts, source: Source, row: Image) -> bytes:

@@ -16,7 +16,7 @@ from app.inference.deletion_gate import Ticket
 from app.inference.models import Passed
 from app.inference.reliability import Reliability
 from app.operations.dataset_pass import Source, dataset_pass
-from app.operations.pass_attempts import CHUNK, Attempt, Lost
+from app.operations.pass_attempts import Attempt, Lost
 from app.operations.pass_models import fix, open_fixed
 from app.parts import Parts
 from app.passes import evaluations, queue
@@ -113,7 +113,7 @@ def compute(parts: Parts, attempt: Attempt) -> None:
         return attempt.passed(opened.model, pixels, "mixed", opened.judge)
 
     source = Source(opened.space, opened.parts, dataset, row.split)
-    for rows, found in dataset_pass(parts, source, passed, chunk=CHUNK, is_patient=True):
+    for rows, found in dataset_pass(parts, source, passed, is_patient=True):
         for image, column in zip(rows, found.logits.argmax(axis=1), strict=True):
             confusion[image.label][found.labels[column]] += 1
             answers.note(image.id, found.labels[column])

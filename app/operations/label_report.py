@@ -39,7 +39,6 @@ from tangent.vocabulary import LINEAR
 from tangent_composer.schemas.label_reports import DisputedImage, LabelReportOut
 from tangent_composer.schemas.predictions import SelectionQuery
 
-CHUNK = 64  # images in memory at a time
 JUDGED_AT_ONCE = 2048  # images that share the solving of one problem
 
 
@@ -175,7 +174,7 @@ def _judged(
     def readouts(pixels: list[Any]) -> np.ndarray:
         return parts.engine.readouts(model.space, pixels)
 
-    for some, psi in dataset_pass(parts, source, readouts, chunk=CHUNK, labels=labels):
+    for some, psi in dataset_pass(parts, source, readouts, labels=labels):
         rows, found = [*rows, *some], [*found, psi]
         if len(rows) >= JUDGED_AT_ONCE:
             yield _scored(parts, source, selection, model, (rows, np.concatenate(found)))

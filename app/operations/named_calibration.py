@@ -16,8 +16,9 @@ from app.database.tables import Dataset
 from app.datasets import datasets, privacy_ledger
 from app.datasets.image_samples import Sampled, unseen
 from app.errors import Invalid
+from app.images.chunks import chunks
 from app.inference.models import Model, Passed
-from app.operations.calibration import CHUNK, Judge, read_images
+from app.operations.calibration import Judge, file_size, read_images
 from app.parts import Parts
 
 
@@ -89,8 +90,8 @@ def _answers(
     """Return the logits of the images that can be read, and the columns of their labels."""
     logits: list[np.ndarray] = []
     truth: list[int] = []
-    for start in range(0, len(found), CHUNK):
-        read, pixels = read_images(parts, judge, found[start : start + CHUNK])
+    for some in chunks(found, file_size):
+        read, pixels = read_images(parts, judge, some)
         if read:
             logits.append(parts.engine.run(model, pixels, company="alone").logits)
             truth += [labels.index(each.image.label) for each in read]

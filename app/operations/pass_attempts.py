@@ -15,7 +15,6 @@ from app.parts import Parts
 from app.passes import queue
 from app.passes.queue import Held
 
-CHUNK = 64  # images in memory, and on their way through the engine, at a time
 LOOK_SECONDS = 0.1  # between two looks whether the attempt is over, while the engine computes
 JOIN_SECONDS = 10.0
 # What passes by itself; anything else is told to the client as the error of the pass.

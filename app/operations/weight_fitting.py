@@ -24,7 +24,6 @@ from app.store.idempotency import Once
 from tangent_composer.schemas.compositions import CompositionOut, SolveIn
 from tangent_composer.schemas.predictions import SelectionQuery
 
-CHUNK = 64  # images in memory at a time
 MIN_IMAGES = 10
 
 
@@ -171,7 +170,7 @@ def _gathered(parts: Parts, selection: Selection, images: Fitting) -> Gathered:
     source = Source.of(selection, images.dataset, images.split)
     with transaction(parts.reading) as session:
         held_out = holdouts.held_out(session, images.dataset, images.split, labels)
-    for rows, chunk in dataset_pass(parts, source, effects, chunk=CHUNK, labels=labels):
+    for rows, chunk in dataset_pass(parts, source, effects, labels=labels):
         found.chunks.append(chunk)
         found.truth += [labels.index(row.label) for row in rows]
         found.held_out += [row.id in held_out for row in rows]

@@ -22,6 +22,7 @@ from app.errors import Problem
 from app.files.blobs import BlobMissing, LocalBlobs
 from app.files.intents import store
 from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.chunks import chunks
 from app.images.image_files import BadImage
 from app.inference.engines import AnyEngine
 from app.inference.models import Share, Written
@@ -31,13 +32,12 @@ from app.unlearning.change_plan import Plan
 from tangent.components.hyperparameters import obstacle_to_downdating
 from tangent.errors import NotDowndatable, TangentError
 
-CHUNK = 64  # images in memory at a time
-
 
 class ImageFile(NamedTuple):
     """An image whose share of the sums goes or comes."""
 
     label: str
+    size: int  # bytes
     read: Callable[[], bytes]
 
 
@@ -70,8 +70,7 @@ class Shares:
         key = self._spaces.key(space)
         budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
         share: Share | None = None
-        for start in range(0, len(files), CHUNK):
-            some = files[start : start + CHUNK]
+        for some in chunks(files, lambda file: file.size):
             pixels = self._spaces.pixels(space, [each.read() for each in some], budget)
             read = [found for found in pixels if not isinstance(found, BadImage)]
             if len(read) < len(pixels):
@@ -90,21 +89,26 @@ def removed_files(blobs: LocalBlobs, plan: Plan) -> list[ImageFile]:
         images += plan.added.held_back
     read = partial(datasets.read, blobs, plan.dataset)
     seen = (image for image in images if is_for_training(image))
-    return [ImageFile(image.label, partial(read, image)) for image in seen]
+    return [ImageFile(image.label, image.pack_length, partial(read, image)) for image in seen]
 
 
 def added_files(blobs: LocalBlobs, plan: Plan) -> list[ImageFile]:
     """Return the training images whose shares come, under their new labels."""
     if plan.corrected is not None and plan.corrected.image not in plan.removed:
         image, label, _ = plan.corrected
-        return [ImageFile(label, partial(datasets.read, blobs, plan.dataset, image))]
+        read = partial(datasets.read, blobs, plan.dataset, image)
+        return [ImageFile(label, image.pack_length, read)]
     if plan.added is None:
         kept = partial(datasets.read, blobs, plan.dataset)
-        return [ImageFile(image.label, partial(kept, image)) for image in plan.regained]
+        regained = plan.regained
+        return [ImageFile(each.label, each.pack_length, partial(kept, each)) for each in regained]
     new, places = plan.added, {offset: place for place, offset in plan.added.moved}
-    read = partial(packs.read, new.upload.pack)
+    from_pack = partial(packs.read, new.upload.pack)
     seen = (row for row in new.rows if is_training(row["split"]))
-    return [ImageFile(row["label"], partial(read, *places[row["pack_offset"]])) for row in seen]
+    return [
+        ImageFile(row["label"], row["pack_length"], partial(from_pack, *places[row["pack_offset"]]))
+        for row in seen
+    ]
 
 
 def made(

@@ -44,7 +44,6 @@ from tangent_composer.schemas.previews import (
 )
 from tangent_composer.schemas.training_overlap import overlap_fields
 
-CHUNK = 64  # images in memory at a time
 RETRY_SECONDS = 5
 
 
@@ -206,7 +205,7 @@ def _answers(
         return _first_labels(parts, pixels, before), _first_labels(parts, pixels, after)
 
     source = Source.of(selection, images.dataset, images.split)
-    for rows, (old, new) in dataset_pass(parts, source, both, chunk=CHUNK):
+    for rows, (old, new) in dataset_pass(parts, source, both):
         for row, old_label, new_label in zip(rows, old, new, strict=True):
             counts[row.label].update(
                 {

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from app.errors import Invalid
+from app.images import chunks
 from app.inference.engine.engine import Engine
-from app.operations import evaluation
 from app.operations.pass_attempts import Attempt
 from tests.support.client import DELETIONS, WAIT, delete, until_ended
 from tests.support.held_passes import HeldPasses
@@ -47,7 +47,7 @@ def counted(
 def test_the_counts_are_those_of_predictions(
     two: TwoComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "CHUNK", 4)  # several chunks, the last one not full
+    monkeypatch.setattr(chunks, "CHUNK", 4)  # several chunks, the last one not full
     counts = {"cat": 3, "cow": 5, "yak": 2}
     dataset_id = two.service.dataset(counts, start=500)
     found = evaluate(two.service, dataset_id, rule="average")

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.images import chunks
 from app.inference.opened_spaces import OpenedSpaces
-from app.operations import batch_prediction, dataset_pass
 from tests.support.batches import begun, lines, sent
 from tests.support.client import WAIT, until_ended
-from tests.support.images import archive
+from tests.support.images import archive, image
 from tests.support.service import Service
 
 SCOPE = "head"
@@ -39,8 +39,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def bound(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(dataset_pass, "MAX_BYTES", most)
-    monkeypatch.setattr(batch_prediction, "MAX_BYTES", most)
+    monkeypatch.setattr(chunks, "MAX_BYTES", most)
 
 
 def evaluated(service: Service, dataset_id: str) -> dict[str, Any]:
@@ -91,3 +90,43 @@ def test_a_batch_prediction_of_an_archive_holds_so_many_bytes_of_files(
     assert until_ended(bare, f"batch-predictions/{job}")["status"] == "ready"
     assert len(lines(bare, f"batch-predictions/{job}")) == 7
     assert [len(some) for some in read] == [1] * 7
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["by its own images", "by a dataset"])
+def test_a_calibration_holds_so_many_bytes_of_files(
+    serve: Callable[..., Service],
+    monkeypatch: pytest.MonkeyPatch,
+    read: list[list[int]],
+    is_named: bool,
+) -> None:
+    service = serve()
+    service.component({"cat": 3, "dog": 3})
+    named = {"calibration_dataset": service.dataset(COUNTS, start=20)} if is_named else {}
+    bound(monkeypatch, 1)
+    read.clear()
+
+    answer = service.client.post(
+        "/v1/predictions",
+        params=named,
+        content=image("cat", 90),
+        headers={"Content-Type": "image/png"},
+    )
+
+    assert answer.json()["calibration"]["images"] == 6
+    assert [len(some) for some in read] == [1] * (6 + 7 * is_named)
+
+
+def test_images_that_come_and_go_are_read_so_many_bytes_at_a_time(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, read: list[list[int]]
+) -> None:
+    service = serve()
+    component_id = service.component({"cat": 3, "dog": 3})
+    dataset_id = service.client.get(f"/v1/components/{component_id}").json()["dataset_id"]
+    path = f"/v1/datasets/{dataset_id}/images"
+    bound(monkeypatch, 1)
+    read.clear()
+
+    files = {"file": ("more.zip", archive({"cat": 2, "dog": 1}, 50))}
+    assert service.client.post(path, files=files).status_code == 200
+
+    assert [len(some) for some in read] == [1, 1, 1]

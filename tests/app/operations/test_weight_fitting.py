@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
+from app.images import chunks
 from app.inference.engine.engine import Engine
-from app.operations import weight_fitting as routes
 from tests.support.client import compose
 from tests.support.images import image
 from tests.support.problems import problem
@@ -78,7 +78,7 @@ def seen(service: Service, dataset_id: str, *ids: str) -> tuple[list[Any], list[
 
 
 def test_the_weights_are_those_of_an_independent_fit(shared, a, b, labelled, monkeypatch):
-    monkeypatch.setattr(routes, "CHUNK", 7)  # several chunks, the last one not full
+    monkeypatch.setattr(chunks, "CHUNK", 7)  # several chunks, the last one not full
     compose(shared, "s1", [a, b])
     found = solved(shared, "s1", labelled, objective="squared", l2=0.5)
     fit, held = seen(shared, labelled, a, b)
@@ -247,7 +247,7 @@ def test_deleting_the_dataset_takes_the_weights_fitted_to_it(either: Service) ->
 def test_what_changes_in_the_middle_ends_the_solving(
     service: Service, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(routes, "CHUNK", 12)
+    monkeypatch.setattr(chunks, "CHUNK", 12)
     parts = [service.component({label: 3, "dog": 2}) for label in ("cat", "cow")]
     dataset_id = service.dataset({"cat": 12, "cow": 12}, start=60)
     compose(service, "fitted", parts)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.images import chunks
 from app.parts import MAX_PREVIEWS
 from app.unlearning import preview as previews
 from tests.support.client import WAIT, compose
@@ -44,7 +45,7 @@ def state(service: Service) -> list[Any]:
 
 
 def test_the_deletion_does_what_its_preview_predicted(either, monkeypatch):
-    monkeypatch.setattr(previews, "CHUNK", 5)  # several chunks, the last one not full
+    monkeypatch.setattr(chunks, "CHUNK", 5)  # several chunks, the last one not full
     service = either
     gone = service.component({"dog": 3, "owl": 3, "yak": 3})
     rest = [service.component({"cat": 3, "dog": 2}), service.component({"cow": 3, "owl": 1})]
@@ -164,7 +165,7 @@ def test_a_preview_of_too_many_images_is_told_to_take_a_split_or_evaluations(ser
 def test_a_preview_ends_once_its_client_has_left(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(previews, "CHUNK", 1)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
     part, dataset_id = service.component({"cat": 3}), service.dataset({"cat": 60}, start=40)
     has_begun, passes, first_labels = Event(), [], previews._first_labels
 

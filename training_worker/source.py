@@ -18,12 +18,13 @@ from app.files.blobs import BlobMissing
 from app.files.stored_images import check_bytes, damaged, unreadable
 from app.images import near_duplicates
 from app.images.budget import ACCEPTED_TIMES, Budget
+from app.images.chunks import chunks
 from app.images.decoder import Limits, decoder_of
 from app.images.image_files import BadImage
 from tangent.backbones.preprocessing import Preprocessing
 
 AHEAD = 4  # batches decoded or in decoding before the caller needs them
-DECODERS = min(4, os.cpu_count() or 1)  # threads; each may hold one image of the largest size
+DECODERS = min(4, os.cpu_count() or 1)  # threads; each holds a chunk of image files
 
 
 class Entry(NamedTuple):
@@ -107,14 +108,15 @@ class ImageSource:
                 pool.shutdown(cancel_futures=True)
 
     def _batch(self, pack: int, part: list[Entry]) -> Tensor:
-        files = [_file(pack, entry) for entry in part]
         budget = Budget(is_patient=True, times=ACCEPTED_TIMES)
         pixels: list[np.ndarray] = []
-        decoded = self._decoder.pixels(files, self._preprocess.geometry, budget)
-        for entry, found in zip(part, decoded, strict=True):
-            if isinstance(found, BadImage):
-                raise unreadable(entry.path, found.reason) from found
-            pixels.append(found)
+        for some in chunks(part, lambda entry: entry.pack_length):
+            files = [_file(pack, entry) for entry in some]
+            decoded = self._decoder.pixels(files, self._preprocess.geometry, budget)
+            for entry, found in zip(some, decoded, strict=True):
+                if isinstance(found, BadImage):
+                    raise unreadable(entry.path, found.reason) from found
+                pixels.append(found)
         return self._preprocess.normalize(torch.from_numpy(np.stack(pixels)))
 
 

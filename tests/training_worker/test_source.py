@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from app.errors import Invalid, NotReady
+from app.images import chunks
+from app.images.decoder import Decoder
 from tangent.backbones.geometry import Geometry
 from tests.support.archives import LIMITS
 from tests.support.stores import png
@@ -45,6 +47,21 @@ def test_batches_hold_every_image_once_in_order_and_can_be_read_again(tmp_path):
         batches = list(images.batches(5))
         assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
         assert torch.cat(batches).flatten().tolist() == list(range(23))
+
+
+def test_a_batch_of_large_files_is_read_a_few_at_a_time(tmp_path, monkeypatch):
+    sizes, pixels = [], Decoder.pixels
+
+    def noted(self, files, *more):
+        sizes.append([len(file) for file in files])
+        return pixels(self, files, *more)
+
+    monkeypatch.setattr(Decoder, "pixels", noted)
+    images = source(tmp_path, 5)
+    most = 2 * max(entry.pack_length for entry in images._entries)
+    monkeypatch.setattr(chunks, "MAX_BYTES", most)
+    assert torch.cat(list(images.batches(5))).flatten().tolist() == list(range(5))
+    assert [len(some) for some in sizes] == [2, 2, 1] and all(sum(some) <= most for some in sizes)
 
 
 def test_labels_name_one_label_an_image(tmp_path):

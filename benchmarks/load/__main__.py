@@ -10,6 +10,8 @@ systems compared with are installed below build/load/; where that fails their ro
 import argparse
 import json
 import os
+import signal
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +57,8 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Measure, print the tables and write the document."""
     args, console = parsed(), Console(highlight=False)
+    # The block below ends the systems, which would run on, or stay stopped, for ever.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     if not console.is_terminal:
         console.width = WIDE
     spaces = [QUICK] if args.quick else [SPACES[name] for name in args.spaces]

@@ -12,7 +12,7 @@ import zmq
 
 from app.errors import NotReady
 from app.inference.remote.bundles import bundled, unbundled
-from app.inference.remote.wire import Frames, error_of, packed, unpacked
+from app.inference.remote.wire import EngineFault, Frames, error_of, packed, unpacked
 from app.server.event_loop import AfterTurn, handed_over_together
 
 RETRY_SECONDS = 2
@@ -164,12 +164,17 @@ class Connection:
     def _take_answer(self, number: bytes, answer: Frames) -> None:
         with self._lock:
             future = self._calls.pop(number, None)
-        if future is not None and future.set_running_or_notify_cancel():
+        if future is None or not future.set_running_or_notify_cancel():
+            return
+        try:
             kind, value = unpacked(answer)
-            if kind == "value":
-                future.set_result(value)
-            else:
-                future.set_exception(error_of(value))
+            error = None if kind == "value" else error_of(value)
+        except Exception as fault:  # whatever it is, its caller waits, and so do those of others
+            error = EngineFault(f"the engine's answer cannot be read: {fault}")
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
 
     def end(self) -> None:
         """Refuse all calls, those that wait too."""

@@ -1,5 +1,6 @@
 """An engine in another process, with the methods of `Engine`."""
 
+import logging
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ FIRST_SECONDS = 60.0  # for the first connection, to a process that can answer
 RECONNECT_SECONDS = 0.05  # between two tries to connect
 CLOSING_SECONDS = 5.0
 
+log = logging.getLogger(__name__)
+
 
 class RemoteEngine(RemoteCalculations):
     """Asks an engine process on behalf of any number of threads."""
@@ -77,7 +80,10 @@ class RemoteEngine(RemoteCalculations):
             connection = Connection(self.address)
             about = connection.call("about", (), {})
             about.add_done_callback(partial(self._note_answer, connection))
-            connection.listen()
+            try:
+                connection.listen()
+            except Exception:  # without this thread, nobody would connect again
+                log.exception("the connection to the engine broke, and is made again")
             with self._changed:
                 self._connection = self.pid = None
                 self._changed.notify_all()

@@ -4,6 +4,7 @@ Images and components that came after the backup are lost: a deletion that left 
 nothing would be left now. What is in its way then goes too.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -46,6 +47,27 @@ def delete_again(parts: Parts, deletion: Deletion, row: object, repeated: Repeat
         )
         return
     repeated.done.append(f"{what} was deleted again, {_see(deletion, made)}")
+
+
+def delete_images_again(
+    parts: Parts, deletions: Mapping[str, Sequence[Deletion]], repeated: Repeated
+) -> None:
+    """Delete images that went together, by dataset; leave those that something is in the way of.
+
+    One by one, everything that was trained from a dataset would be made anew for each of them.
+    """
+    for dataset_id, some in deletions.items():
+        if len(some) < 2:
+            continue
+        ids = [each.id for each in some]
+        plan = partial(change_plan.removals, dataset_id=dataset_id, image_ids=ids)
+        try:
+            made = change_dataset(acting(parts, some[0]), plan)
+        except Conflict:  # told where they are deleted one by one
+            continue
+        repeated.done.append(
+            f"{len(some)} images of {dataset_id} were deleted again, {_see(some[0], made)}"
+        )
 
 
 def _without(parts: Parts, row: object) -> Unlearned:

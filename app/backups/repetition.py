@@ -1,9 +1,11 @@
 """The repetition of later deletions on a restored store: first what was deleted, then labels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 
 from app.backups.later_deletions import ADDITION, SPACE, TABLES, Deletion, Labels
-from app.backups.repeated_deletions import Repeated, delete_again
+from app.backups.repeated_deletions import Repeated, delete_again, delete_images_again
 from app.backups.repeated_labels import repeat_labels
 from app.database.sessions import transaction
 from app.database.tables import Dataset, Image, Space
@@ -20,19 +22,35 @@ def repeat(parts: Parts, deletions: Sequence[Deletion], labels: Mapping[str, Lab
     """
     repeated = Repeated([], [])
     doomed = {each.id for each in deletions if each.kind == "dataset"}
-    for each in deletions:
-        table = DELETED.get(each.kind)
-        if table is None:
-            continue
-        with transaction(parts.reading) as session:
-            row = session.get(table, each.id)
-        if row is None or (isinstance(row, Image) and row.dataset_id in doomed):
-            continue  # it went or goes with another one
-        delete_again(parts, each, row, repeated)
+    for _, together in groupby(deletions, lambda each: each.receipt_id):
+        some = list(together)
+        delete_images_again(parts, _images(parts, some, doomed), repeated)
+        for each in some:
+            table = DELETED.get(each.kind)
+            if table is None:
+                continue
+            with transaction(parts.reading) as session:
+                row = session.get(table, each.id)
+            if row is None or (isinstance(row, Image) and row.dataset_id in doomed):
+                continue  # it went or goes with another one
+            delete_again(parts, each, row, repeated)
     repeat_labels(parts, deletions, labels, repeated)
     additions = [each for each in deletions if each.kind == ADDITION and each.id not in doomed]
     _tell_additions(parts, additions, repeated)
     return repeated
+
+
+def _images(
+    parts: Parts, deletions: Iterable[Deletion], doomed: Collection[str]
+) -> dict[str, list[Deletion]]:
+    """Return the deletions of images that are there, by dataset; none of those that go as whole."""
+    found: defaultdict[str, list[Deletion]] = defaultdict(list)
+    with transaction(parts.reading) as session:
+        for each in deletions:
+            row = session.get(Image, each.id) if each.kind == "image" else None
+            if row is not None and row.dataset_id not in doomed:
+                found[row.dataset_id].append(each)
+    return found
 
 
 def _tell_additions(parts: Parts, additions: Iterable[Deletion], repeated: Repeated) -> None:

@@ -220,6 +220,10 @@ def test_a_space_and_several_images_deleted_after_the_backup_are_deleted_again(s
 
     assert restored.open_ends == []
     assert any("space 'scans' was deleted again" in line for line in restored.repeated)
+    told = [line for line in restored.repeated if "image" in line or "img_" in line]
+    assert [line.partition(", see")[0] for line in told] == [
+        f"2 images of {made.dataset} were deleted again"
+    ]
     with running(target) as again:
         assert again.client.get("/v1/spaces/scans").status_code == 404
         assert again.client.get(f"/v1/components/{part}").status_code == 410

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary, ref
 Result = TypeVar("Result")
 Loop = asyncio.AbstractEventLoop
 LOOK_SECONDS = 1.0  # between two looks for waits that have taken too long
-MAX_DELIVERED = 16  # results in one turn: a new request waits until a turn has ended
+MAX_DELIVERED = 4  # results in one turn: a new request waits until a turn has ended
 
 
 class AfterTurn:

@@ -1,6 +1,6 @@
 """Measures even and uneven labels, few and many images: the rules and their penalty, and others'.
 
-    make bench-accuracy ARGS=--uneven       (or: python -m benchmarks.accuracy.uneven --help)
+    make bench-accuracy ARGS="--parts uneven"     (or: python -m benchmarks.accuracy.uneven --help)
 
 A seed draws training images, as many of each label, or of label j a share of 0.6^j in shuffled
 order. All methods see the same features. `own` is the accuracy if labels come as often as in

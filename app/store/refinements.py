@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 PARAMETERS = {"passes": REFINE_PASSES}
 RETRY_AFTER = timedelta(hours=1)  # from a refinement's first failure to its next try; then twice …
-MOST_DOUBLED = 5  # … as long each time, up to 32 times
+MAX_DOUBLED = 5  # … as long each time, up to 32 times
 MIN_MEMBERS, MAX_MEMBERS = 2, 1000
 Members = Sequence[tuple[Component, float | None]]
 
@@ -68,7 +68,7 @@ def is_to_retry(row: Component) -> bool:
     """Return whether it is one that the service has made, and that failed long enough ago."""
     if not row.automatic or row.status != "failed" or row.finished_at is None:
         return False
-    return now() - row.finished_at >= RETRY_AFTER * 2 ** min(row.generation, MOST_DOUBLED)
+    return now() - row.finished_at >= RETRY_AFTER * 2 ** min(row.generation, MAX_DOUBLED)
 
 
 def possible(session: Session, space: Space, members: Members) -> bool:

@@ -11,7 +11,7 @@ from weakref import ReferenceType, ref
 import pytest
 
 from app.server import event_loop
-from app.server.event_loop import AfterTurn, OncePerTurn, settled
+from app.server.event_loop import MAX_DELIVERED, AfterTurn, OncePerTurn, settled
 
 
 def test_a_function_is_called_once_after_all_of_a_turn():
@@ -63,7 +63,7 @@ def test_results_of_many_threads_all_reach_their_coroutines():
 
 
 def test_the_loop_is_called_once_for_what_came_in_one_turn():
-    futures: list[Future[int]] = [Future() for _ in range(5)]
+    futures: list[Future[int]] = [Future() for _ in range(MAX_DELIVERED)]
     called = 0
 
     async def wait() -> list[int]:
@@ -84,7 +84,7 @@ def test_the_loop_is_called_once_for_what_came_in_one_turn():
         thread.join()  # the loop takes no turn meanwhile
         return await waiting
 
-    assert asyncio.run(wait()) == [0, 1, 2, 3, 4]
+    assert asyncio.run(wait()) == list(range(MAX_DELIVERED))
     assert called == 1
 
 

@@ -119,7 +119,8 @@ class _Deliveries:
             waiting = self._due.popleft()
             if not waiting.done():
                 waiting.set_result(None)
-        self.call()
+        if self._due:
+            self.call()
 
     def end_after(self, seconds: float, waiting: "asyncio.Future[None]") -> None:
         """Have the coroutine fail by TimeoutError after so many seconds, or up to a second later.

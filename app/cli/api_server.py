@@ -24,8 +24,8 @@ DECODE_GRACE_SECONDS = 3  # for images that are being decoded
 FILES_FOR_THE_REST = 512  # open files besides those of connections and downloads
 GRACE_SECONDS = 10  # for open connections
 IDLE_SECONDS = 2  # for threads without work, which have been told to end
-LOOP = "uvloop"  # writes at once what a connection takes, as a lease needs it
 END_SECONDS = 25  # from a signal to the end of the process, whatever it waits for
+LOOP = "uvloop"  # writes at once what a connection takes, as a lease needs it
 
 log = logging.getLogger(__name__)
 

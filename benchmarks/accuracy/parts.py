@@ -78,6 +78,8 @@ def measure(
             commands[name] = command
         else:
             console.print(f"NOT MEASURED: {name}; give --photos or --cifar10", style="bold red")
+    if commands:
+        console.print(f"side by side, each shown when it ends: {', '.join(commands)}")
     failed = []
     with ThreadPoolExecutor(args.jobs or os.cpu_count()) as side_by_side:
         running = {side_by_side.submit(_run, words): name for name, words in commands.items()}

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from app.settings import BadSettings, read
-from training_worker.worker import NotMigrated, run
+from training_worker.worker import run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # It does not listen, whatever address is set for the API beside it.
         run(read(host="127.0.0.1", data_dir=flags.data_dir), parent=flags.parent)
-    except (BadSettings, NotMigrated) as error:
+    except BadSettings as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -21,7 +21,7 @@ from app.database.jobs import (
     Jobs,
     engine_options,
 )
-from app.database.migrate import is_current
+from app.database.migrate import CHECK, check_schema, check_tables
 from app.database.sessions import fold_log
 from app.files import folder_identity, folder_lock
 from app.server.logs import set_up_logs, take_over_logs
@@ -56,24 +56,19 @@ def is_news(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], expected))
 
 
-class NotMigrated(Exception):
-    """The database is not at this version's schema; the message says what to do."""
-
-
 def run(settings: Settings, *, parent: int | None = None) -> None:
     """Work until SIGTERM or SIGINT, or until the parent process, if one is named, has ended.
 
     Raises:
-        NotMigrated: before anything was done.
-        BadSettings: folder and database do not belong together, or there is no such device; before
-            anything was done.
+        BadSettings: there is no database of this version, folder and database do not belong
+            together, or there is no such device; before anything was done.
     """
     set_up_logs(settings, "worker")
     logging.getLogger("dbos").addFilter(is_news)
     if parent is None:  # an API that starts a worker has looked itself
         _check_device(settings.device)
-    if not is_current(settings):
-        raise NotMigrated("the database is not at this version's schema: run `tangent migrate`")
+    check_tables(settings, f"run `tangent migrate` to make them, or {CHECK}")
+    check_schema(settings)
     for remark in remarks() if parent is None else ():
         log.warning("%s", remark)
     with folder_lock.shared(settings):

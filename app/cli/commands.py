@@ -169,12 +169,9 @@ def audit(settings: Settings, flags: argparse.Namespace) -> int:
 
 def worker(settings: Settings, flags: argparse.Namespace) -> int:
     """Run a worker until SIGTERM or SIGINT."""
-    from training_worker.worker import NotMigrated, run
+    from training_worker.worker import run
 
-    try:
-        run(settings, parent=flags.parent)
-    except NotMigrated as error:
-        raise BadSettings(str(error)) from None
+    run(settings, parent=flags.parent)
     return 0
 
 

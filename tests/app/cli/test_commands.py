@@ -235,7 +235,8 @@ def test_a_right_address_of_the_database_is_taken(url):
     [
         ("serve", {"data_dir": "/proc/nope"}, "the data folder cannot be used, see TANGENT_DATA"),
         ("migrate", {"data_dir": "/proc/nope"}, "the data folder cannot be used, see TANGENT_DATA"),
-        ("worker", {"data_dir": "/proc/nope"}, "run `tangent migrate`"),
+        ("worker", {"data_dir": "/nope"}, "no store at /nope: the database has no tables: run `t"),
+        ("worker", {"data_dir": "/nope"}, "or check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"),
         ("worker", {"database_url": "mysql://u:secret@h/x"}, "a database of the kind mysql"),
         ("worker", {"device": "gpu"}, "torch cannot compute on a device 'gpu'"),
         ("doctor", {"device": "gpu"}, "torch cannot compute on a device 'gpu'"),

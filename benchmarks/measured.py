@@ -142,10 +142,13 @@ def composition(found: dict[str, Any]) -> str:
 
 
 def load(found: dict[str, Any]) -> str:
-    """Return a row for each system under each load, then the figures with a reach."""
-    cells = table([tables.HEAD, *tables.cells(found)])
-    reaches = table([tables.FIGURES, *tables.reaches(found)])
-    return f"{tables.conditions(found)}\n\n{cells}\n\n{reaches}"
+    """Return a row for each system under each load, the figures with a reach, then CPU by part."""
+    made = (
+        table([tables.HEAD, *tables.cells(found)]),
+        table([tables.FIGURES, *tables.reaches(found)]),
+        table([tables.PARTS_HEAD, *tables.parts(found)]),
+    )
+    return "\n\n".join([tables.conditions(found), *made])
 
 
 def _machine(found: dict[str, Any]) -> str:

@@ -51,6 +51,22 @@ def cpu_seconds(pid: int, *, without: Sequence[str] = ()) -> float:
     return sum(map(_cpu_seconds, left))
 
 
+def with_word(pid: int, word: str) -> list[int]:
+    """Return the ids of the process and all below it with this word in their command line."""
+    return [each for each in _family(pid) if word in _command(each)]
+
+
+def thread_seconds(pid: int) -> tuple[float, float]:
+    """Return the processor time of the process's first thread, and of all its other ones."""
+    first, whole = (_own_seconds(Path(f"/proc/{pid}/{of}stat")) for of in (f"task/{pid}/", ""))
+    return first, whole - first
+
+
+def _own_seconds(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")

@@ -125,11 +125,12 @@ def _of_one_thread(systems: Systems, console: Console) -> Any:
 
 
 def show(document: dict[str, Any], console: Console) -> None:
-    """Print the conditions and both tables."""
+    """Print the conditions and the tables."""
     console.print(tables.conditions(document))
     for head, rows in (
         (tables.HEAD, tables.cells(document)),
         (tables.FIGURES, tables.reaches(document)),
+        (tables.PARTS_HEAD, tables.parts(document)),
     ):
         table = Table(*head)
         for row in rows:

@@ -10,11 +10,12 @@ from app.images.process import MODULE
 from benchmarks.load.cells import FRONT, ONE, TANGENT, Cell
 from benchmarks.load.sending import Load, Sending, send
 from benchmarks.load.systems import Systems
-from benchmarks.process_costs import cpu_seconds, of_family
+from benchmarks.process_costs import cpu_seconds, of_family, thread_seconds, with_word
 from tangent_composer.samples import digits
 
 Figures = dict[str, Any]
 NOT_THE_API = (MODULE, "app.cli worker")  # in command lines: processes that decode, and that train
+ENGINE_PROCESS = "app.inference.remote.server"  # in its command line
 MANY_CLIENTS = 300
 RAMP = 2.0  # seconds until all clients have sent their first request
 PAUSE = 0.1  # seconds between two questions
@@ -129,29 +130,48 @@ def processor_time(systems: Systems, seconds: float, clients: int) -> Figures:
     One thread each, so that no thread waits by spinning. The time of the forward pass is what the
     bare engine takes in batches as large as the service's: CPU time, which no neighbour stretches.
     Of the bare front the same, less what the engine takes from files, as the front decodes itself.
+    `parts` says which threads took it.
     """
     assert systems.threads == 1
     pid, url = systems.service.pid, systems.service.url
     load = Load(url, systems.requests(Cell("default", TANGENT, ONE)), clients, seconds=seconds)
     send(Load(load.url, load.requests, clients, seconds=0.2))
-    counted, before = _forwards(url), (cpu_seconds(pid), cpu_seconds(pid, without=NOT_THE_API))
+    counted, before = _forwards(url), _processor_seconds(pid)
     outcome = send(load)
-    everything = cpu_seconds(pid) - before[0]
-    used = cpu_seconds(pid, without=NOT_THE_API) - before[1]
+    took = {
+        part: 1000 * (seconds - before[part]) / max(1, outcome.answers)
+        for part, seconds in _processor_seconds(pid).items()
+    }
     images, passes = (after - had for after, had in zip(_forwards(url), counted, strict=True))
     batch = max(1, round(images / passes)) if passes else 1
     forward = systems.engine.order("measure", space="default", batch=batch, seconds=seconds / 2)
-    each = 1000 * used / max(1, outcome.answers)
+    everything, each = took.pop("everything"), took.pop("api")
     return _of_front(systems, seconds, clients) | {
         "api_ms": each,
         "forward_ms": forward["cpu_ms"],
         "beside_ms": each - forward["cpu_ms"],
-        "other_processes_ms": 1000 * (everything - used) / max(1, outcome.answers),
+        "parts_ms": took | {"batches": took["batches"] - forward["cpu_ms"]},
+        "other_processes_ms": everything - each,
         "batch": batch,
         "phases": outcome.phases,
         "answers": outcome.answers,
         "errors": outcome.errors,
         "refused": outcome.refused,
+    }
+
+
+def _processor_seconds(pid: int) -> dict[str, float]:
+    """Return the processor time of the service until now: of all, and of the API by its threads."""
+    (engine,) = with_word(pid, ENGINE_PROCESS)
+    loop, threads = thread_seconds(pid)
+    messages, batches = thread_seconds(engine)
+    return {
+        "everything": cpu_seconds(pid),
+        "api": cpu_seconds(pid, without=NOT_THE_API),
+        "loop": loop,
+        "threads": threads,
+        "messages": messages,
+        "batches": batches,
     }
 
 

@@ -37,8 +37,10 @@ class Figure:
     """A figure with its reach; `value` is None where it was not measured.
 
     `front` is the figure of the bare front in the same run, a service that does nothing else.
-    `bound` is what the cores leave to a service that spends no more than the reach of it on a
-    request, beside decoding and the forward pass, while no core is ever idle.
+    `bound` of a ratio is what the cores leave to a service that spends no more than the reach of it
+    on a request, beside decoding and the forward pass, while no core is ever idle. That of the
+    processor time is what the bare front takes, and the threads and messages that give decoding
+    and the engine to other processes.
     """
 
     name: str
@@ -124,8 +126,10 @@ def _others(document: Document) -> list[Figure]:
     found = []
     for part, (key, reach, name) in BESIDE.items():
         measured = document["extras"].get(part, {"clients": 300})
-        front = measured.get("front_beside_ms")
-        found.append(Figure(name.format_map(measured), measured.get(key), "≤", reach, front))
+        front, parts = measured.get("front_beside_ms"), measured.get("parts_ms")
+        bound = front + parts["threads"] + parts["messages"] if front and parts else None
+        figure = Figure(name.format_map(measured), measured.get(key), "≤", reach, front, bound)
+        found.append(figure)
     total = sum(errors(document).values())
     return [*found, Figure("errors in all of it", float(total), "≤", 0)]
 

@@ -8,6 +8,13 @@ from benchmarks.load.ratios import figures
 Document = dict[str, Any]
 HEAD = ["", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused", "errors", "CPU ms a request"]
 FIGURES = ["", "measured", "reach", "", "bare front", "bound"]
+PARTS_HEAD = ["8 clients, one thread for each forward pass", "CPU ms a request"]
+PARTS = {
+    "loop": "the API's event loop: HTTP, key, selection, lease, answer",
+    "threads": "the API's other threads: orders to decode workers, messages to the engine",
+    "messages": "the engine's thread for messages",
+    "batches": "the engine's other threads, less what the bare engine takes for the same batches",
+}
 
 
 def cells(document: Document) -> list[list[str]]:
@@ -45,6 +52,12 @@ def _middle(found: list[dict[str, Any]], key: str) -> str:
 def reaches(document: Document) -> list[list[str]]:
     """Return a row for each figure with a reach."""
     return [figure.row for figure in figures(document)]
+
+
+def parts(document: Document) -> list[list[str]]:
+    """Return a row for each part of a request's processor time, beside decoding and forward."""
+    found = document["extras"].get("processor", {}).get("parts_ms", {})
+    return [[PARTS[name], f"{took:.3g}"] for name, took in found.items()]
 
 
 def conditions(document: Document) -> str:

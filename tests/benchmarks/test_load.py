@@ -197,6 +197,16 @@ def test_the_bound_is_what_two_busy_cores_leave_for_decoding_the_forward_pass_an
     assert bounds["default, requests of 64 images, 8 clients / bare engine"] == "0.623"
 
 
+def test_the_bound_of_processor_time_is_the_bare_front_s_and_what_goes_between_processes():
+    found = document()
+    parts = {"loop": 0.9, "threads": 0.3, "messages": 0.25, "batches": 0.6}
+    found["extras"]["processor"] = {"beside_ms": 2.05, "front_beside_ms": 0.5, "parts_ms": parts}
+    rows = {row[0]: row[1:] for row in tables.reaches(found)}
+    name = "CPU ms of the API a request, beside decoding and forward"
+    assert rows[name] == ["2.05", "≤ 0.8", "not reached", "0.5", "1.05"]
+    assert [row[1] for row in tables.parts(found)] == ["0.9", "0.3", "0.25", "0.6"]
+
+
 def test_a_round_without_an_answer_counts_in_a_ratio():
     found = document(engine=(100.0, 100.0, 100.0), one=(0.0, 0.0, 90.0))
     rows = {row[0]: row[1:] for row in tables.reaches(found)}
@@ -258,3 +268,7 @@ def test_the_quick_form_measures_a_real_service(tmp_path):
     assert extras["processor"]["api_ms"] > 0
     assert extras["processor"]["other_processes_ms"] > 0  # decoding, which is not the API's
     assert "front_beside_ms" in extras["processor"]
+    parts = extras["processor"]["parts_ms"]
+    assert parts.keys() == tables.PARTS.keys()
+    assert min(parts["loop"], parts["threads"], parts["messages"]) > 0
+    assert sum(parts.values()) == pytest.approx(extras["processor"]["beside_ms"], abs=1.0)

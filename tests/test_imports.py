@@ -46,7 +46,8 @@ CONTRACT = (  # what users and the service share; `tangent_composer` loads nothi
     *("tangent_composer.labels", "tangent_composer.vocabulary"),
 )
 OF_SERVER = tuple(
-    f"app.server.{each}" for each in ("event_loop", "garbage", "logs", "metrics", "tracing")
+    f"app.server.{each}"
+    for each in ("event_loop", "garbage", "launcher", "logs", "metrics", "tracing")
 )
 BELOW_INFERENCE = (*STORE, *CONTRACT, *OF_SERVER, "app.server.transfers", "tangent")
 PARTS = ("app.parts", "app.passes", "app.inference", *BELOW_INFERENCE)
@@ -118,7 +119,7 @@ MAY_IMPORT = {
             "app.database",
             "app.settings",
         ),
-        *("app.images", "app.errors", "app.server.logs"),
+        *("app.images", "app.errors", "app.server.garbage", "app.server.logs"),
     ),
     "migrations": ("migrations", "app.database", "app.settings"),
 }

@@ -5,7 +5,6 @@ import logging
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from typing import Any
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from app.server.launcher import command
 from app.settings import Settings, environment_with
 
 MODULE = "app.cli.api_process"
@@ -86,7 +86,7 @@ class ApiProcess:
     def _start(self) -> "subprocess.Popen[str]":
         with self._lock:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULE],
+                command(MODULE),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

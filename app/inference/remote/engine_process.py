@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from threading import Condition, Thread
@@ -13,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from app.inference.remote.wire import error_of
+from app.server.launcher import command
 from app.settings import SECRET, Settings
 from app.settings.environment import environment_of_engine
 
@@ -83,7 +83,7 @@ class EngineProcess:
             OSError: the system starts no process now.
         """
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, self.address, str(os.getpid())],
+            command(MODULE, self.address, str(os.getpid())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment_of_engine(self._settings.data_dir.absolute() / "compiled"),

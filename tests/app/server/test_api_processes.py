@@ -194,10 +194,10 @@ def test_the_processes_are_told_why_no_worker_runs(tmp_path: Path):
 
 
 def test_a_service_ends_whose_first_process_cannot_answer(tmp_path: Path):
-    """The module `this` prints a poem and ends."""
+    """The `main` of the module `site` does nothing that is seen here, and ends."""
     code = (
         "import sys; from app.server import api_processes; from app.settings import read; "
-        "api_processes.MODULE = 'this'; nothing = lambda: None; "
+        "api_processes.MODULE = 'site'; nothing = lambda: None; "
         "print(api_processes.run(read(api_processes=2), {}, nothing, nothing, nothing))"
     )
     answer = subprocess.run(

@@ -52,7 +52,7 @@ def calibrated(
     weights = lambdas([weight for _, weight in parts], rule)
     counted = [at for at, weight in enumerate(weights) if weight]
     leverage, usual = None, torch.zeros(0, dtype=torch.float64)
-    temperature, no_novelty, no_temperature = None, None, None
+    temperature, no_novelty, no_temperature, lower = None, None, None, None
     if not len(psi):
         return Calibration(0, None, usual, None, NO_IMAGES, NO_IMAGES)
     try:
@@ -62,7 +62,10 @@ def calibrated(
     except (NoStatistics, NotLeftOut) as error:
         no_novelty = str(error)
     try:
-        temperature = _temperature(space, parts, rule, psi, copies)
+        # Under joint, images that count once are left out of the same problem: its penalty, whose
+        # choice is most of the work, is not chosen twice.
+        is_same = rule == "joint" and all(weights[at] == 1 for at in counted)
+        temperature = _temperature(space, parts, rule, psi, copies, lower if is_same else None)
     except (NoStatistics, NotLeftOut) as error:
         no_temperature = str(error)
     return Calibration(len(psi), leverage, usual, temperature, no_novelty, no_temperature)
@@ -80,10 +83,15 @@ def _usual(
 
 
 def _temperature(
-    space: Space, parts: Sequence[Part], rule: str, psi: Tensor, copies: Copies
+    space: Space,
+    parts: Sequence[Part],
+    rule: str,
+    psi: Tensor,
+    copies: Copies,
+    lower: Tensor | None,
 ) -> float:
     """Return the temperature by scores of images that were left out; each copy is an example."""
-    labels, scores = scores_without(space, parts, rule, psi, copies)
+    labels, scores = scores_without(space, parts, rule, psi, copies, lower)
     shown = [
         (row, labels.index(name))
         for row, each in enumerate(copies)

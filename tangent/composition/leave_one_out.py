@@ -50,9 +50,16 @@ Copies = Sequence[Sequence[Copy]]  # of every image, at least one
 
 
 def scores_without(
-    space: Space, parts: Sequence[Part], rule: str, psi: Tensor, copies: Copies
+    space: Space,
+    parts: Sequence[Part],
+    rule: str,
+    psi: Tensor,
+    copies: Copies,
+    lower: Tensor | None = None,
 ) -> LeftOut:
     """Return the scores of training images psi (n, D), each with all its copies left out.
+
+    `lower`: the factor of the problem of rule `joint`, if it is known.
 
     Raises:
         NotLeftOut: the answer is not that of sums of products of psi.
@@ -70,7 +77,7 @@ def scores_without(
     if rule == "discriminant":
         return LeftOut(labels, _of_discriminant(space, components, weights, labels, psi, copies))
     if rule == "joint":
-        return LeftOut(labels, _of_pool(space, components, weights, labels, psi, copies))
+        return LeftOut(labels, _of_pool(space, components, weights, labels, psi, copies, lower))
     shares = [weight / divisor(rule, len(parts)) for weight in weights]
     return LeftOut(labels, _of_sum(space, components, shares, labels, psi, copies))
 
@@ -107,11 +114,12 @@ def _of_pool(
     labels: tuple[str, ...],
     psi: Tensor,
     copies: Copies,
+    lower: Tensor | None,
 ) -> Tensor:
     """Return the scores under rule `joint`."""
     problem = pooled(space, [pair for pair in zip(components, weights, strict=True) if pair[1]])
     base = all_base_rows(space, labels)
-    lower = factor(problem.gram, problem.ridge(base))
+    lower = factor(problem.gram, problem.ridge(base)) if lower is None else lower
     rows = base[: len(labels)]
     delta = substituted(lower, (problem.targets - rows @ problem.gram).T).T
     own = [[(weights[part], components[part], name) for part, name in each] for each in copies]

@@ -8,6 +8,7 @@ import tangent
 from tangent.composition.calibration import NO_IMAGES, Calibration, calibrated
 from tangent.composition.leave_one_out import Copy, scores_without
 from tangent.composition.leverage import Leverage, curvature, leverages
+from tangent.solvers.cross_validation import LeftOutError
 from tangent.solvers.temperature import fitted_temperature
 from tests.support.models import fitted, images, source, space
 
@@ -78,6 +79,22 @@ def test_the_temperature_is_that_of_scores_left_out(parts):
     labels, scores = scores_without(where, parts, "joint", readouts(rows), copies(rows))
     truth = torch.tensor([labels.index(LABELS[row % 3]) for row in rows])
     assert all_of(parts).temperature == fitted_temperature(scores, truth)
+
+
+@pytest.mark.parametrize(
+    ("rule", "weight", "times"), [("joint", 1.0, 1), ("joint", 2.0, 2), ("average", None, 1)]
+)
+def test_a_problem_has_its_penalty_chosen_once(tmp_path, monkeypatch, rule, weight, times):
+    where, rows = space("mini", "head2toe"), list(range(6))
+    pool = source(16, [LABELS[i % 3] for i in range(12)]).chosen(rows)
+    parts = [(fitted(where, pool, tmp_path, l2="auto").component, weight)]
+    _, expected = scores_without(where, parts, rule, readouts(rows), copies(rows))
+    chosen, logs = [], LeftOutError.logs
+    monkeypatch.setattr(LeftOutError, "logs", lambda *given: chosen.append(1) or logs(*given))
+    made = calibrated(where, parts, rule, readouts(rows), copies(rows))
+    truth = torch.tensor([row % 3 for row in rows])
+    assert made.temperature == fitted_temperature(expected, truth)
+    assert len(chosen) == times
 
 
 def test_neither_order_nor_weight_zero_leaves_a_trace(parts, tmp_path):

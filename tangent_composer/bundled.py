@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tangent_composer.environment import put_first_on_path
+from tangent_composer.garbage import search_seldom
 
 HERE = Path(__file__).resolve().parent
 # What an extra adds that no smaller one has: if it is there, the extra is taken as installed.
@@ -47,4 +48,5 @@ def load(module: str, extra: str) -> ModuleType:
             f"this needs {', '.join(missing)}: pip install 'tangent-composer[{extra}]'"
         )
     enter()
+    search_seldom()
     return import_module(module)

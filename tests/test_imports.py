@@ -60,6 +60,7 @@ LOCAL = (
 MAY_IMPORT = {
     "tangent_composer.labels": (),
     "tangent_composer.folders": (),
+    "tangent_composer.garbage": (),
     "tangent_composer.terminal": (),
     "tangent_composer.system_files": (),
     "tangent_composer.vocabulary": (),
@@ -76,7 +77,7 @@ MAY_IMPORT = {
     "app.errors": (),
     "app.settings.addresses": (),
     "app.settings": ("app.settings",),
-    "app.server": ("app.server", "app.settings"),
+    "app.server": ("app.server", "app.settings", "tangent_composer.garbage"),
     "app.images": (
         "app.errors",
         "app.images",
@@ -119,7 +120,7 @@ MAY_IMPORT = {
             "app.database",
             "app.settings",
         ),
-        *("app.images", "app.errors", "app.server.garbage", "app.server.logs"),
+        *("app.images", "app.errors", "app.server.logs", "tangent_composer.garbage"),
     ),
     "migrations": ("migrations", "app.database", "app.settings"),
 }

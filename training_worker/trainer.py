@@ -25,8 +25,8 @@ from typing import IO, Any
 from app.database import outages
 from app.errors import Problem
 from app.images.worker import die_with_parent
-from app.server.garbage import loading
 from app.settings import Settings
+from tangent_composer.garbage import search_seldom
 
 
 def main() -> None:
@@ -39,8 +39,10 @@ def main() -> None:
     threading.Thread(target=read_lines, args=(sys.stdin, lines), daemon=True).start()
     settings = Settings(**json.loads(lines.get()))
     sleep_while_waiting()
-    with loading():
-        from training_worker.training import Training  # torch takes seconds: not before all that
+    search_seldom()
+
+    from training_worker.training import Training  # imports torch: seconds, so not before all that
+
     training = Training(settings)
     say(protocol, type="ready")
     while True:

@@ -2,7 +2,10 @@
 
 import sys
 
-from app.cli.commands import main
+from tangent_composer.garbage import search_seldom
 
 if __name__ == "__main__":
+    search_seldom()
+    from app.cli.commands import main  # loads much, so not before
+
     sys.exit(main())

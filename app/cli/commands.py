@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from app.cli import backup_commands as backups
 from app.errors import NotReady
 from app.files import private_folder
-from app.server.garbage import loading
 from app.settings import BadSettings, Settings, read, remarks
 from tangent_composer.cli.refusal import Parser, Refusal
 from tangent_composer.terminal import is_output_lost, one_line, say
@@ -139,8 +138,9 @@ def serve(settings: Settings, flags: argparse.Namespace) -> int:
     from app.backups import store_access
 
     store_access.prepare(settings)
-    with loading():
-        from app.cli.serve_command import serve as run  # which takes long, so after all refusals
+
+    from app.cli.serve_command import serve as run  # which takes long, so after all refusals
+
     return run(settings, with_worker=not flags.no_worker)
 
 
@@ -169,8 +169,8 @@ def audit(settings: Settings, flags: argparse.Namespace) -> int:
 
 def worker(settings: Settings, flags: argparse.Namespace) -> int:
     """Run a worker until SIGTERM or SIGINT."""
-    with loading():
-        from training_worker.worker import run
+    from training_worker.worker import run
+
     run(settings, parent=flags.parent)
     return 0
 

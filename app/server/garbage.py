@@ -1,28 +1,8 @@
-"""Python's search for garbage in cycles, which finds little in a service.
-
-with loading(): import …        what a process loads, it keeps
-collect_rarely()                before the first request
-"""
+"""Python's search for garbage in cycles, which requests leave little of."""
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-THRESHOLDS = 20_000, 50, 100  # new objects, and collections of the younger generations
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Search for nothing in the block, and never through what it has loaded.
-
-    An API process takes a quarter longer to load if it is searched through all the while.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
+from tangent_composer.garbage import search_seldom
 
 
 def collect_rarely() -> None:
@@ -32,4 +12,4 @@ def collect_rarely() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*THRESHOLDS)
+    search_seldom()

@@ -1,4 +1,4 @@
-"""Runs a module's `main`, and searches for no garbage while its modules load.
+"""Runs a module's `main`, and searches for garbage seldom from before its modules load.
 
     python -m app.server.launcher MODULE ARGUMENTS…
 
@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from app.server.garbage import loading
+from tangent_composer.garbage import search_seldom
 
 MODULE = "app.server.launcher"
 
@@ -22,9 +22,8 @@ def command(module: str, *arguments: str) -> list[str]:
 def main() -> Any:
     """Return what the named module's `main` returns, which finds its own name in `sys.argv`."""
     del sys.argv[0]
-    with loading():
-        module = import_module(sys.argv[0])
-    return module.main()
+    search_seldom()
+    return import_module(sys.argv[0]).main()
 
 
 if __name__ == "__main__":

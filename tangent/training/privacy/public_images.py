@@ -16,6 +16,7 @@ COUNT = 1000
 SIDE = 64  # pixels, before the images are brought to a space's size
 MAX_LEAVES = 60
 RADII = 0.02, 0.35  # of the side
+ROWS, COLUMNS = (each / SIDE for each in np.ogrid[:SIDE, :SIDE])  # a column and a row of places
 
 
 def dead_leaves(side: int, batch: int) -> Iterator[Tensor]:
@@ -44,9 +45,8 @@ def _leaf(generator: np.random.Generator) -> np.ndarray:
     radius = generator.uniform(largest**-2, smallest**-2) ** -0.5
     (x, y), angle = generator.random(2), np.pi * generator.random()
     aspect, shape = generator.uniform(0.2, 1.0), generator.integers(3)
-    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
-    along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
-    across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
+    along = (COLUMNS - x) * np.cos(angle) + (ROWS - y) * np.sin(angle)
+    across = (ROWS - y) * np.cos(angle) - (COLUMNS - x) * np.sin(angle)
     if shape == 0:
         return np.asarray(along**2 + (across / aspect) ** 2 < radius**2)
     if shape == 1:

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tangent.components.privacy import MECHANISMS, Privacy
+from tangent.training.privacy import public_images
 from tangent.training.privacy.contributions import (
     LOG2_SIGMA,
     LOG2_SIGMA_PRODUCTS,
@@ -85,6 +87,28 @@ def test_public_images_are_always_the_same_and_differ():
     assert torch.equal(*batches)
     assert batches[0].shape == (COUNT, 16, 16, 3)
     assert len({image.numpy().tobytes() for image in batches[0]}) > 0.99 * COUNT
+
+
+def test_a_leaf_is_the_same_drawn_place_by_place():
+    found, again = np.random.default_rng(5), np.random.default_rng(5)
+    shapes = set()
+    for _ in range(20):
+        leaf = public_images._leaf(found)
+        radius = again.uniform(0.35**-2, 0.02**-2) ** -0.5
+        (x, y), angle = again.random(2), np.pi * again.random()
+        aspect, shape = again.uniform(0.2, 1.0), int(again.integers(3))
+        for place in np.ndindex(leaf.shape):
+            row, column = (each / 64 for each in place)
+            along = (column - x) * np.cos(angle) + (row - y) * np.sin(angle)
+            across = ((row - y) * np.cos(angle) - (column - x) * np.sin(angle)) / aspect
+            inside = (
+                along**2 + across**2 < radius**2,
+                max(abs(along), abs(across)) < radius,
+                -radius / 2 < along < radius and abs(across) < (radius - along) / 2,
+            )
+            assert leaf[place] == inside[shape]
+        shapes.add(shape)
+    assert shapes == {0, 1, 2}
 
 
 def test_a_long_contribution_keeps_its_direction():

@@ -142,12 +142,16 @@ def _named(session: Session, space: Space, ids: Collection[str]) -> list[Compone
     query = query.options(*components.WITHOUT_TIMES)
     found = {row.id: row for row in session.scalars(query)}
     rows = [found.get(each) or components.get(session, each) for each in sorted(set(ids))]
+    homes = {row.space for row in rows}
     for row in rows:
         if row.space != space.name:
+            remedy = f"say space {row.space!r}, where all of them are"
+            if len(homes) > 1:
+                remedy = "components of different spaces cannot be added"
             raise Invalid(
                 "component_other_space",
                 f"component {row.id} belongs to space {row.space!r}, not to {space.name!r}: "
-                "components of different spaces cannot be added",
+                f"{remedy}",
             )
     return rows
 
@@ -234,7 +238,9 @@ def weigh(rule: str, chosen: Sequence[Weighted]) -> None:
             raise Invalid("component_repeated", f"component {component_id} is named twice")
         seen.add(component_id)
         if fault := weight_fault(rule, weight):
-            where = f"component {component_id} has weight {weight!r}, but rule {rule}"
+            shown = "no weight" if weight is None else f"weight {weight!r}"
+            where = f"component {component_id} has {shown}, but rule {rule}"
             raise Invalid("bad_weight", f"{where} {fault}")
-    if rule in OF_STATISTICS and chosen and all(weight == 0 for _, weight in chosen):
-        raise Invalid("bad_weight", f"rule {rule} needs one weight above 0")
+    if chosen and all(weight == 0 for _, weight in chosen):
+        needed = "above 0" if rule in OF_STATISTICS else "other than 0"
+        raise Invalid("bad_weight", f"rule {rule} needs one weight {needed}")

@@ -47,7 +47,14 @@ DETERMINISTIC = (
     "same numbers to the last bit whatever else the service answers; else images of several "
     "requests share a pass, and logits may differ by a millionth of the largest one; slower"
 )
-Weight = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+
+
+def _unsigned_zero(value: float) -> float:
+    """Return 0.0 for -0.0, which equals it, so that answers show one and the same zero."""
+    return value + 0.0
+
+
+Weight = Annotated[float, Strict(), Field(allow_inf_nan=False), AfterValidator(_unsigned_zero)]
 
 
 class Member(Closed):

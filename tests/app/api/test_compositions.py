@@ -131,7 +131,7 @@ def test_a_weight_that_is_no_number_is_refused(shared, a, weight):
 @pytest.mark.parametrize(
     ("rule", "weights", "code", "says"),
     [
-        ("weighted", [None], "bad_weight", "needs a number for every component"),
+        ("weighted", [None], "bad_weight", "no weight, but rule weighted needs a number for"),
         ("average", [0.5], "bad_weight", "takes no weights"),
         ("joint", [-1.0], "bad_weight", "at least 0"),
         ("joint", [0.0], "bad_weight", "above 0"),

@@ -41,6 +41,34 @@ def test_a_weight_whose_square_would_overflow_or_vanish_is_refused(two, rule, we
     problem(two.service.client.put("/v1/compositions/huge", json=body), 422, "bad_weight")
 
 
+def test_weights_that_are_all_zero_make_no_composition(two: TwoComponents) -> None:
+    members = [{"id": two.pets, "weight": 0.0}, {"id": two.stock, "weight": -0.0}]
+    body = {"space": "default", "rule": "weighted", "components": members}
+    refused = problem(two.service.client.put("/v1/compositions/zero", json=body), 422, "bad_weight")
+    assert refused["detail"] == "rule weighted needs one weight other than 0"
+
+
+def test_a_negative_zero_is_shown_as_zero(two: TwoComponents) -> None:
+    members = [{"id": two.pets, "weight": -0.0}, {"id": two.stock, "weight": 1.0}]
+    answer = two.ask(components=members, rule="weighted").json()
+    body = {"space": "default", "rule": "weighted", "components": members}
+    stored = two.service.client.put("/v1/compositions/signed", json=body).json()
+    for found in (answer, stored):
+        weights = {each["id"]: str(each["weight"]) for each in found["components"]}
+        assert weights == {two.pets: "0.0", two.stock: "1.0"}
+
+
+def test_components_of_one_other_space_are_told_its_name(two: TwoComponents) -> None:
+    def refusal(*ids: str) -> str:
+        body = {"rule": "joint", "components": [{"id": each} for each in ids]}
+        answer = two.service.client.put("/v1/compositions/where", json=body)
+        return str(problem(answer, 422, "component_other_space")["detail"])
+
+    space = two.service.client.get(f"/v1/components/{two.elsewhere}").json()["space"]
+    assert refusal(two.elsewhere).endswith(f"say space {space!r}, where all of them are")
+    assert refusal(two.pets, two.elsewhere).endswith("different spaces cannot be added")
+
+
 @pytest.mark.parametrize("components", ["[]", ","])
 def test_an_empty_list_of_components_is_refused(two: TwoComponents, components: str) -> None:
     problem(two.ask(components=[]), 422, "no_components_given")

@@ -163,8 +163,12 @@ def _flat(tensor: InputTensor) -> Sequence[Any]:
 
 def _from_base64(tensor: InputTensor) -> list[bytes]:
     values = _flat(tensor)
+    if not all(isinstance(value, str) for value in values):
+        raise Invalid(
+            "invalid_tensor", f"the data of {IMAGES} are not texts: send each file in base64"
+        )
     try:
-        return [base64_files.decoded(str(value)) for value in values]
+        return [base64_files.decoded(value) for value in values]
     except Invalid as problem:
         raise Invalid(
             problem.code, f"the data of {IMAGES}: {problem.detail}; in JSON, encode each file so"

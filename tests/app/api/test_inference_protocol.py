@@ -165,6 +165,9 @@ SIZED = IMAGE | {"parameters": {"binary_data_size": 8}}
         (IMAGE, b"", None, "invalid_tensor"),
         (IMAGE | {"data": ["%"]}, b"", None, "bad_base64"),
         (IMAGE | {"data": ["", ""]}, b"", None, "invalid_tensor"),
+        (IMAGE | {"data": [None]}, b"", None, "invalid_tensor"),
+        (IMAGE | {"data": [1234]}, b"", None, "invalid_tensor"),
+        (IMAGE | {"data": [[["QUJD"]]]}, b"", None, "invalid_tensor"),
         (SIZED, b"12345678", None, "malformed_request"),
         (SIZED, b"1234567", 0, "invalid_tensor"),
         (SIZED, b"\xff\xff\xff\xff1234", 0, "invalid_tensor"),
@@ -183,7 +186,7 @@ SIZED = IMAGE | {"parameters": {"binary_data_size": 8}}
             *(b"", None, "invalid_tensor"),
         ),
     ],
-    ids=range(14),
+    ids=range(17),
 )
 def test_a_body_that_fits_nothing_is_refused_in_a_sentence(served, tensor, rest, head, code):
     text = json.dumps({"inputs": [tensor]}).encode()

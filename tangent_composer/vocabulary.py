@@ -19,6 +19,8 @@ MERGE_METHODS = (
     *("pcb", "refine", "regmean", "task_arithmetic", "ties"),
 )
 
+MIN_WEIGHT, MAX_WEIGHT = 1e-100, 1e100  # sizes of weights other than 0
+
 EPSILONS = (0.05, 20.0)  # of a private training
 DELTAS = (1e-12, 1e-2)
 MAX_PRIVATE_LABELS = 10_000

@@ -16,6 +16,7 @@ from tangent_composer.schemas.answers import (
     Ranked,
     Result,
 )
+from tangent_composer.vocabulary import MAX_WEIGHT, MIN_WEIGHT
 
 if TYPE_CHECKING:
     import pandas
@@ -122,7 +123,7 @@ class Predictions:
 
         Raises:
             NotLinear: the rule is no sum, or the answers do not have what each component added.
-            BadInput: a component is none of these answers, or a weight is no finite number.
+            BadInput: a component is none of these answers, or the service takes no such weight.
         """
         self._check_one_model()
         new = self._checked(weights)
@@ -180,8 +181,7 @@ class Predictions:
                     f"{id_} has no part in these answers",
                     f"their components are {', '.join(known)}",
                 )
-            if not math.isfinite(weight := weight_of(id_, given)):
-                raise BadInput("bad_weight", f"{weight} is no weight", "give finite numbers")
+            weight = _sized(weight_of(id_, given))
             if known[id_] == 0 and weight != 0 and any(map(_lacks_directions, self.results)):
                 raise NotLinear(
                     "weight_was_zero",
@@ -208,6 +208,14 @@ def model_of(answer: PredictionOut) -> tuple[Any, ...]:
     """Return what an answer was computed by: space, rule, and components with their weights."""
     used = [(each.id, each.weight, each.sha256) for each in answer.components]
     return answer.space, answer.fingerprint, answer.rule, answer.joint, tuple(used)
+
+
+def _sized(weight: float) -> float:
+    """Return the weight if the service, too, would take its size."""
+    if weight == 0 or MIN_WEIGHT <= abs(weight) <= MAX_WEIGHT:
+        return weight
+    sizes = f"finite numbers, 0 or of a size from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}"
+    raise BadInput("bad_weight", f"{weight} is no weight", f"give {sizes}")
 
 
 def _taken_apart(result: Result) -> list[Contributions | Directions]:

@@ -38,6 +38,13 @@ def weight_of(id_: Any, weight: Any) -> float:
         raise BadInput("bad_weight", what, "give a finite number") from None
 
 
+def listed(labels: str | Iterable[str] | None) -> list[str] | None:
+    """Return labels as a list; a text is one label, and not its letters."""
+    if labels is None:
+        return None
+    return [labels] if isinstance(labels, str) else list(labels)
+
+
 def selection(
     composition: str | None = None,
     components: Chosen | None = None,

@@ -8,8 +8,10 @@ from tangent import vocabulary as mathematics
 from tangent.components import privacy
 from tangent_composer import vocabulary
 
+NAMES = ("RULES", "SCOPES", "LINEAR", "MERGE_METHODS", "MIN_WEIGHT", "MAX_WEIGHT")
 
-@pytest.mark.parametrize("name", ["RULES", "SCOPES", "LINEAR", "MERGE_METHODS"])
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_words_are_those_of_the_mathematics(name):
     assert getattr(vocabulary, name) == getattr(mathematics, name)
 

@@ -9,6 +9,7 @@ from tangent_composer.client.asynchronous.transport import AsyncTransport
 from tangent_composer.client.downloads import Download
 from tangent_composer.client.errors import Forbidden, NotFound
 from tangent_composer.client.paths import local, segment
+from tangent_composer.client.selection import listed
 from tangent_composer.client.waiting import async_call
 from tangent_composer.schemas.receipts import HeadOut, ReceiptOut
 from tangent_composer.schemas.spaces import SpaceOut
@@ -27,7 +28,7 @@ class AsyncSpaces:
         backbone: str,
         *,
         scope: str | None = None,
-        labels: Sequence[str] | None = None,
+        labels: str | Sequence[str] | None = None,
         default_rule: Rule | None = None,
         **more: Any,
     ) -> SpaceOut:
@@ -36,7 +37,7 @@ class AsyncSpaces:
             "name": name,
             "backbone": backbone,
             "scope": scope,
-            "labels": None if labels is None else list(labels),
+            "labels": listed(labels),
             "default_rule": default_rule,
         }
         body = {key: value for key, value in (given | more).items() if value is not None}

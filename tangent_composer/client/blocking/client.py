@@ -24,7 +24,7 @@ from tangent_composer.client.pictures import Picture, media_type, pictures
 from tangent_composer.client.predictions import MAX_LABELS, Predictions, model_of
 from tangent_composer.client.progress import Shown, Step, shown
 from tangent_composer.client.retries import Retries
-from tangent_composer.client.selection import Chosen, selection
+from tangent_composer.client.selection import Chosen, listed, selection
 from tangent_composer.client.waiting import call
 from tangent_composer.schemas.answers import PredictionOut, Result
 from tangent_composer.schemas.images import ImageSearchOut
@@ -108,7 +108,7 @@ class Client:
         space: str | None = None,
         rule: Rule | None = None,
         top_k: int = 5,
-        labels: Sequence[str] | None = None,
+        labels: str | Sequence[str] | None = None,
         abstain_above: float | None = None,
         abstain_below: float | None = None,
         calibration_dataset: str | None = None,
@@ -129,7 +129,7 @@ class Client:
         found = pictures(images)
         query = selection(composition, components, space, rule) | {
             "top_k": MAX_LABELS if contributions else top_k,
-            "labels": None if labels is None else list(labels),
+            "labels": listed(labels),
             "abstain_above": abstain_above,
             "abstain_below": abstain_below,
             "calibration_dataset": calibration_dataset,

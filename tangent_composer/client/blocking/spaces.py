@@ -10,6 +10,7 @@ from tangent_composer.client.blocking.transport import Transport
 from tangent_composer.client.downloads import Download
 from tangent_composer.client.errors import Forbidden, NotFound
 from tangent_composer.client.paths import local, segment
+from tangent_composer.client.selection import listed
 from tangent_composer.client.waiting import call
 from tangent_composer.schemas.receipts import HeadOut, ReceiptOut
 from tangent_composer.schemas.spaces import SpaceOut
@@ -28,7 +29,7 @@ class Spaces:
         backbone: str,
         *,
         scope: str | None = None,
-        labels: Sequence[str] | None = None,
+        labels: str | Sequence[str] | None = None,
         default_rule: Rule | None = None,
         **more: Any,
     ) -> SpaceOut:
@@ -37,7 +38,7 @@ class Spaces:
             "name": name,
             "backbone": backbone,
             "scope": scope,
-            "labels": None if labels is None else list(labels),
+            "labels": listed(labels),
             "default_rule": default_rule,
         }
         body = {key: value for key, value in (given | more).items() if value is not None}

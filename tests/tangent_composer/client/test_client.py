@@ -116,6 +116,14 @@ def test_more_images_than_a_request_takes_are_sent_in_several(service, client):
     assert found.labels[:2] == ["cat", "dog"]
 
 
+def test_a_text_is_one_label_and_not_its_letters(service, client):
+    trained(service, client, {"cat": 6, "dog": 6}, start=20)
+    found = client.predict(image("cat", 99), labels="cat")
+    assert [each.label for each in found[0].predictions] == ["cat"]
+    made = client.spaces.create("one-label", "resnet_micro_32", scope="head", labels="healthy")
+    assert made.declared_labels == ["healthy"]
+
+
 def test_a_broken_image_has_its_error_and_the_others_their_answers(service, client):
     trained(service, client, {"cat": 6, "dog": 6}, start=20)
     found = client.predict([image("cat", 99), b"no image at all"])

@@ -110,8 +110,9 @@ def test_weights_that_are_none_are_refused(client, ids):
     once = client.predict(IMAGES, components=ids, rule="average", contributions=True)
     with pytest.raises(errors.BadInput, match="cmp_none has no part in these answers"):
         once.reweight({"cmp_none": 1.0})
-    with pytest.raises(errors.BadInput, match="nan is no weight"):
-        once.reweight({ids[0]: float("nan")})
+    for weight in (float("nan"), float("inf"), -1e308, 1e101, 5e-324):
+        with pytest.raises(errors.BadInput, match=r"is no weight: give .* from 1e-100 to 1e\+100"):
+            once.reweight({ids[0]: weight})
 
 
 def test_a_plot_has_each_image_above_its_bars(client, ids):

@@ -56,6 +56,13 @@ def is_scope(name: str) -> bool:
     return (name in SCOPES and "N" not in name) or _LAST_BLOCKS.fullmatch(name) is not None
 
 
+def scope_fault(name: str) -> str | None:
+    """Return why no space can have this scope, or None."""
+    if is_scope(name):
+        return None
+    return f"no scope is called {name!r}; choose one of {', '.join(SCOPES)} (N: 1 … 99)"
+
+
 def block_count(scope: str) -> int:
     """Return the number of last blocks that get a tangent at a scope of last blocks."""
     counted = _LAST_BLOCKS.fullmatch(scope)

@@ -4,15 +4,13 @@ from torch import nn
 
 from tangent.backbones.blocks import parameter_blocks
 from tangent.errors import UnknownScope
-from tangent.vocabulary import LINEAR, SCOPES, block_count, is_scope
+from tangent.vocabulary import LINEAR, block_count, scope_fault
 
 
 def check_scope(scope: str) -> None:
     """Raise UnknownScope unless this is the name of a scope."""
-    if not is_scope(scope):
-        raise UnknownScope(
-            f"no scope is called {scope!r}; choose one of {', '.join(SCOPES)} (N: 1 … 99)"
-        )
+    if fault := scope_fault(scope):
+        raise UnknownScope(fault)
 
 
 def tangent_parameters(model: nn.Module, scope: str) -> list[str]:

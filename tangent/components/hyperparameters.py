@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from tangent.errors import BadHyperparameter
-from tangent.vocabulary import LINEAR
+from tangent.errors import BadHyperparameter, UnknownScope
+from tangent.vocabulary import LINEAR, scope_fault
 
 CHOICES = {
     "loss": ("rsl", "cross_entropy"),
@@ -82,8 +82,11 @@ class Hyperparameters:
         """Return the given values, completed by the scope's defaults.
 
         Raises:
+            UnknownScope: no space has such a scope, so its defaults would be another one's.
             BadHyperparameter: a name, type, value or combination is not allowed.
         """
+        if fault := scope_fault(scope):
+            raise UnknownScope(fault)
         cls.check(given)
         known = {field.name: field.type for field in fields(cls)}
         values: dict[str, Any] = dict(given)

@@ -48,6 +48,7 @@ def compose(
     `device`: where deltas are summed and where the sum's directions lie; all give the same bytes.
 
     Raises:
+        ValueError: not as many hashes as parts.
         FingerprintMismatch: a component of another space.
         BadWeight: no parts, or a weight that the rule does not take.
         NoStatistics: joint or discriminant of a component that carries none.
@@ -55,6 +56,8 @@ def compose(
     """
     if not parts:
         raise BadWeight("a composition needs at least one component")
+    if len(shas) != len(parts):
+        raise ValueError(f"{len(parts)} components have {len(shas)} shas: give one for each")
     for component, _ in parts:
         space.check(component)
     weights = lambdas([weight for _, weight in parts], rule)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tangent import Hyperparameters
-from tangent.errors import BadHyperparameter
+from tangent.errors import BadHyperparameter, UnknownScope
 
 SHOWN_BEFORE = Path(__file__).resolve().parents[2] / "fixtures" / "version_before.json"
 
@@ -129,6 +129,12 @@ def test_a_value_that_is_not_allowed_is_named_with_its_range(given, sentence):
 def test_solvers_that_do_not_fit_are_refused(scope, given, sentence):
     with pytest.raises(BadHyperparameter, match=sentence):
         Hyperparameters.resolve(scope, given)
+
+
+@pytest.mark.parametrize("scope", ["heads", "Head", "last-0-blocks", ""])
+def test_a_scope_that_there_is_not_has_no_defaults(scope):
+    with pytest.raises(UnknownScope, match=f"no scope is called '{scope}'; choose one of head,"):
+        Hyperparameters.resolve(scope, {})
 
 
 @pytest.mark.parametrize("scope", ["head", "last-block", "all"])

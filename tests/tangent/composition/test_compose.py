@@ -160,6 +160,13 @@ def test_weights_that_the_rule_does_not_take_are_refused(rule, weights, sentence
         compose("head", [0, 1], rule, weights)
 
 
+@pytest.mark.parametrize("shas", [(), ("0", "1")])
+def test_each_component_has_its_hash(shas):
+    parts = [(components("head")[0], None)]
+    with pytest.raises(ValueError, match=f"1 components have {len(shas)} shas: give one for each"):
+        tangent.compose(space("mini", "head"), parts, "average", shas=shas)
+
+
 @pytest.mark.parametrize("rule", tangent.RULES)
 def test_a_composition_of_nothing_is_refused(rule):
     with pytest.raises(errors.BadWeight, match="needs at least one component"):

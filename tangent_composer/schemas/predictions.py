@@ -24,7 +24,8 @@ RETURN = (
     "weight one, for rules average and weighted only. The last three are not for rule "
     "discriminant, and for at most max_attributed_components components and max_attributions pairs "
     "of an image and a component, see GET /v1/limits, and bring the first two along unless one of "
-    "these is named"
+    "these is named. With contributions or leave_one_out, rule joint at a block scope answers in "
+    "one shot also where it is refined: only that answer has parts"
 )
 ABSTAIN_ABOVE = (
     "answer label null for images of a higher novelty, such as 0.99: pictures unlike those of the "

@@ -66,7 +66,7 @@ def saved(fitted: tangent.TrainingResult, file: Path) -> dict[str, Any]:
 
 
 class Reporter:
-    """Reporter of progress with the time left in its phase, at a limited rate."""
+    """Reporter of progress, with the time left in its phase if it is known, at a limited rate."""
 
     def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
         self._report = report
@@ -79,6 +79,7 @@ class Reporter:
         if now - self._last < PROGRESS_SECONDS and progress.step < progress.total:
             return
         self._last = now
+        is_known = progress.step and not progress.ends_early
         left = (now - self._began) * (progress.total - progress.step) / max(progress.step, 1)
         self._report(
             {
@@ -86,7 +87,7 @@ class Reporter:
                 "step": progress.step,
                 "total": progress.total,
                 "loss": _finite(progress.loss),
-                "eta_seconds": round(left, 1) if progress.step else None,
+                "eta_seconds": round(left, 1) if is_known else None,
             }
         )
 

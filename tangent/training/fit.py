@@ -7,6 +7,7 @@ the cache.
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,22 @@ from tangent.training.problem import Solution, TrainingProblem
 from tangent.training.room import Room, run_in_room
 from tangent.vocabulary import L2_CHOSEN_BY
 
+ENDING_EARLY = ("cg", "lbfgs")  # solvers that end when they are accurate enough
+
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training: `step` of `total` in its phase, `features` or `solve`."""
+    """The progress of a training: `step` of `total` in its phase, `features` or `solve`.
+
+    ends_early: `total` is the most steps, of a solver that mostly ends long before, so that the
+    steps done do not tell the time left.
+    """
 
     phase: str
     step: int
     total: int
     loss: float | None = None
+    ends_early: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ def _fit(
     started = time.monotonic()
     problem = cached_problem(space, source, hyperparameters, scratch, room, progress, groups)
     solve = _solve_on_features if space.suffix is None else _solve_in_blocks
-    result = solve(problem, seed, lambda *told: progress(Progress("solve", *told)), scratch)
+    step = partial(Progress, "solve", ends_early=hyperparameters.solver in ENDING_EARLY)
+    result = solve(problem, seed, lambda *told: progress(step(*told)), scratch)
     metrics = {
         "train_accuracy": problem.accuracy(result.solution.delta),
         "holdout_accuracy": result.holdout_accuracy,

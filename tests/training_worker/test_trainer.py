@@ -15,6 +15,7 @@ import pytest
 
 import tangent
 from training_worker import trainer
+from training_worker.fitting import Reporter
 from training_worker.process import TrainerDied, TrainerProcess
 
 on_sqlite = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -34,6 +35,17 @@ def wait_until(condition, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.02)
+
+
+def test_the_time_left_is_told_of_a_number_of_steps_that_will_be_done(monkeypatch):
+    clock = iter(range(10, 1000, 10))
+    monkeypatch.setattr("training_worker.fitting.monotonic", lambda: next(clock))
+    told = []
+    report = Reporter(told.append)
+    for phase, early in (("features", False), ("solve", True)):
+        for step in (0, 1, 2):
+            report(tangent.Progress(phase, step, 4, ends_early=early))
+    assert [each["eta_seconds"] for each in told] == [None, 30, 20, None, None, None]
 
 
 @on_sqlite

@@ -101,9 +101,13 @@ EVENT: dict[str, dict[str, Any]] = {
     "error": {"$ref": "#/components/schemas/Failure", "description": "cause of a failure"},
     "phase": {"type": "string", "description": "features or solve, of an event of type progress"},
     "step": {"type": "integer", "description": "steps done: images, or steps of the solver"},
-    "total": {"anyOf": [{"type": "integer"}, {"type": "null"}], "description": "steps in all"},
+    "total": {
+        "anyOf": [{"type": "integer"}, {"type": "null"}],
+        "description": "steps in all; of solvers cg and lbfgs the most, as they end when accurate",
+    },
     "loss": NUMBER | {"description": "loss after this step; null before the solver's first"},
-    "eta_seconds": NUMBER | {"description": "estimated seconds until the end of the phase"},
+    "eta_seconds": NUMBER
+    | {"description": "estimated seconds until the end of the phase; null if not known"},
 }
 OPEN = {"type": "object", "additionalProperties": True}
 PLACES = {  # schema and member → the type of the member

@@ -155,6 +155,11 @@ def test_progress_counts_the_images_and_then_the_steps(tmp_path):
     assert features == [(64, 130), (128, 130), (130, 130)]
     solve = [p for p in heard if p.phase == "solve"]
     assert [(p.step, p.total) for p in solve] == [(i, 4) for i in (1, 2, 3, 4)]
+    assert all(p.ends_early for p in solve)
+    settings = tangent.Hyperparameters.resolve("last-block", {"solver": "adam", "epochs": 2})
+    (tmp_path / "adam").mkdir()
+    tangent.fit(where, images, settings, scratch=tmp_path / "adam", progress=heard.append)
+    assert heard[-1].total == 2 and not heard[-1].ends_early
 
 
 def test_training_writes_nothing_outside_its_scratch_folder(tmp_path, monkeypatch):

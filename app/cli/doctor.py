@@ -166,8 +166,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     if migrate.is_empty(settings):
         yield Finding("the database has no tables", migrate.CHECK)
         return
-    if not migrate.is_current(settings):
-        yield Finding("the database schema is of another version", "run `tangent migrate`")
+    if found := migrate.other_version(settings):
+        yield Finding(*found)
         return
     try:
         folder_identity.check(settings)

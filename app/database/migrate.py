@@ -32,6 +32,11 @@ from app.database.sessions import open_engine
 from app.settings import BadSettings, Settings
 
 CHECK = "check TANGENT_DATA_DIR and TANGENT_DATABASE_URL"
+OLDER = ("the database schema is of another version", "run `tangent migrate`")
+NEWER = (
+    "the database schema is of a newer version of the service",
+    "install that version, or restore a backup from before the upgrade",
+)
 LOCK = 0x74616E67  # "tang": the number of our advisory lock on Postgres
 
 
@@ -54,13 +59,18 @@ def upgrade(settings: Settings, *, with_jobs: bool = True, act: Act | None = Non
 
     A backup's database has none of the job engine's tables. The act stands in the audit log if
     there was something to bring up to date.
+
+    Raises:
+        BadSettings: the database is of a newer version; it is left as it is.
     """
     with _alone(settings) as engine:
         if engine.dialect.name == "sqlite":
             engine.connect().close()  # makes the file, and WAL its journal for good
+        before = _revision_in(engine)
+        if before is not None and _is_newer(before):
+            raise BadSettings(": ".join(NEWER))
         if with_jobs:
             jobs.create_tables(settings)
-        before = _revision_in(engine)
         if before == newest() and _has_triggers(engine):
             return
         with engine.begin() as connection:
@@ -88,6 +98,17 @@ def is_current(settings: Settings) -> bool:
     return revision_of(settings) == newest()
 
 
+def other_version(settings: Settings) -> tuple[str, str] | None:
+    """Return how the schema of a database with tables differs from ours, and what to do.
+
+    No step leads from a newer version back, so `tangent migrate` is no remedy there.
+    """
+    revision = revision_of(settings)
+    if revision == newest():
+        return None
+    return NEWER if revision is not None and _is_newer(revision) else OLDER
+
+
 def is_empty(settings: Settings) -> bool:
     """Return True if no revision has ever been applied to the database."""
     if settings.database_url is None and not (settings.data_dir / "tangent.db").is_file():
@@ -102,8 +123,8 @@ def check_schema(settings: Settings) -> None:
         BadSettings: it has no tables, or another version's schema.
     """
     check_tables(settings)
-    if not is_current(settings):
-        raise BadSettings("the database schema is of another version: run `tangent migrate`")
+    if found := other_version(settings):
+        raise BadSettings(": ".join(found))
 
 
 def check_tables(settings: Settings, remedy: str = CHECK) -> None:
@@ -129,6 +150,11 @@ def revision_of(settings: Settings) -> str | None:
 def _revision_in(engine: Engine) -> str | None:
     with engine.connect().execution_options(sqlite_begin="DEFERRED") as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_newer(revision: str) -> bool:
+    """Return whether a later version has made the revision, since this one has no step to it."""
+    return revision not in revisions()
 
 
 def _has_triggers(engine: Engine) -> bool:

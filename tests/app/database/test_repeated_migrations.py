@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
+from app.cli import main
 from app.database import migrate, row_damage, row_triggers
 from app.database.sessions import open_engine
-from app.settings import Settings
+from app.settings import BadSettings, Settings
 
 SEALED = [table.name for table in row_damage.CHECKED]
 
@@ -88,3 +89,31 @@ def test_a_trigger_that_is_switched_off_counts_as_gone(settings, engine):
     migrate.upgrade(settings)
 
     assert has_triggers(engine)
+
+
+def test_a_database_of_a_newer_version_is_refused_as_such_and_left_alone(settings, engine):
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '2999_from_later'")
+    wanted = "of a newer version of the service: install that version, or restore a backup"
+
+    with statements() as said, pytest.raises(BadSettings, match=wanted):
+        migrate.upgrade(settings)
+    assert not [each for each in said if each.startswith(("CREATE", "ALTER", "DROP", "INSERT"))]
+    with pytest.raises(BadSettings, match=wanted):
+        migrate.check_schema(settings)
+
+
+def test_the_commands_do_not_send_from_a_newer_database_to_migrate(tmp_path, capsys):
+    settings = Settings(data_dir=tmp_path, database_url=None, api_key=None)
+    migrate.upgrade(settings)
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '2999_from_later'")
+    engine.dispose()
+
+    for command in ("migrate", "serve", "worker"):
+        assert main([command, "--data-dir", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert "newer version" in said and "tangent migrate" not in said
+    assert main(["doctor", "--data-dir", str(tmp_path)]) == 1
+    assert "newer version" in capsys.readouterr().out

@@ -130,12 +130,20 @@ def finished(session: Session, id_: str) -> BatchPrediction:
             receipt_id=row.invalidated_by,
         )
     if row.status != "ready":
-        raise Conflict(
-            "batch_prediction_not_ready",
-            f"batch prediction {id_} is {row.status}, so it has no results: "
-            f"GET /v1/batch-predictions/{id_} tells when it is ready",
-        )
+        raise _without_results(id_, row.status)
     return row
+
+
+def _without_results(id_: str, status: str) -> Conflict:
+    """Return the refusal; of one that has ended, nobody shall wait for results."""
+    told = {
+        "cancelled": "was cancelled, so it has no results: request a batch prediction again",
+        "failed": "has failed, so it has no results: "
+        f"`error` of GET /v1/batch-predictions/{id_} says why",
+    }
+    waits = f"is {status}, so it has no results yet: GET /v1/batch-predictions/{id_} tells when"
+    said = told.get(status, f"{waits} it is ready")
+    return Conflict("batch_prediction_not_ready", f"batch prediction {id_} {said}")
 
 
 def publish(

@@ -69,6 +69,8 @@ def test_a_cancelled_one_has_no_results_and_no_archive(service: Service, held: H
     assert len(blobs(service)) == 1
     cancelled = service.client.post(f"/v1/{path}/cancel").json()
     assert cancelled["status"] == "cancelled"
+    for_ever = problem(service.client.get(f"/v1/{path}/results"), 409, "batch_prediction_not_ready")
+    assert "was cancelled" in for_ever["detail"] and "tells when" not in for_ever["detail"]
     assert blobs(service) == []
     held.go.set()
     other = begun(service, dataset_id=service.dataset({"cat": 1}, start=70))

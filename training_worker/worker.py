@@ -33,6 +33,7 @@ from training_worker.scrubbing import Scrubbing
 
 POLL_SECONDS = 0.25  # between two polls of an empty queue
 PRESENT = ("auto", "cpu")  # devices that every machine has
+LET_GO = "Asyncio task cancelled for workflow or step"  # the engine's warning at each clean stop
 # Another process asks: it loads torch, and takes memory on the device, for a moment only.
 LOOK = """
 import sys
@@ -48,11 +49,16 @@ log = logging.getLogger(__name__)
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Return False for the engine's tracebacks on cancelled, taken over or deleted jobs."""
+    """Return False for the engine's tracebacks on cancelled, taken over or deleted jobs.
+
+    Nor is it news that a worker that ends lets go of the job that it has handed back.
+    """
     expected = (
         engine_error.DBOSAwaitedWorkflowCancelledError,
         engine_error.DBOSNonExistentWorkflowError,
     )
+    if record.getMessage().startswith(LET_GO):
+        return False
     return not (record.exc_info and isinstance(record.exc_info[1], expected))
 
 

@@ -167,7 +167,7 @@ def test_a_worker_that_was_frozen_publishes_nothing_twice_and_goes_on_working(st
     assert len(files(store)) == 2
 
 
-def test_a_worker_that_is_told_to_end_hands_its_job_back_at_no_cost(store, start):
+def test_a_worker_that_is_told_to_end_hands_its_job_back_at_no_cost(store, start, capfd):
     first = start()
     component_id = store.queue(**LONG)
     until(lambda: in_training(store, component_id))
@@ -175,6 +175,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_back_at_no_cost(store, start
     trainer = first.trainer()
     first.signal(signal.SIGTERM)
     assert first.process.wait(15) == 0
+    assert "Asyncio task cancelled" not in capfd.readouterr().err  # a clean stop is no trouble
     assert gone(trainer)
     row = store.component(component_id)
     assert (row.status, row.attempts) == ("queued", 0)

@@ -10,7 +10,7 @@ deletes the keys of its resources, and leaves tombstones with the hashes of the 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, delete, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -33,12 +33,17 @@ def hash_of(request: Any) -> str:
     return hashlib.sha256(canonical(request)).hexdigest()
 
 
+class Hashes(NamedTuple):
+    """The hashes by which a request is known again."""
+
+    now: str  # without the fields that have their defaults: a later version may have more of them
+    before: str  # with these, as it was kept once
+
+
 ROUTES = ("labels", "images", "images/delete")  # of a dataset, which answer with a receipt
 
 
-def claim(
-    session: Session, *, key: str, route: str, request_hash: str, status: int
-) -> IdempotencyKey:
+def claim(session: Session, *, key: str, route: str, hashes: Hashes, status: int) -> IdempotencyKey:
     """Return the key's row: a new one with an empty `resource_id`, or an earlier request's.
 
     A second request with the same key waits here until the first one's transaction has ended.
@@ -48,7 +53,7 @@ def claim(
         Gone: `idempotency_key_spent` if what it created was deleted, with the `receipt_id`.
     """
     new = IdempotencyKey(
-        key=key, route=route, request_hash=request_hash, status=status, resource_id=""
+        key=key, route=route, request_hash=hashes.now, status=status, resource_id=""
     )
     try:
         with session.begin_nested():
@@ -56,13 +61,13 @@ def claim(
     except IntegrityError:
         row = session.get(IdempotencyKey, (key, route))
         if row is not None:  # it may have been deleted just now
-            _same(row, request_hash)
+            _same(row, hashes)
             return row
     _unspent(session, key, route)
     return new
 
 
-def find(session: Session, *, key: str, route: str, request_hash: str) -> str | None:
+def find(session: Session, *, key: str, route: str, hashes: Hashes) -> str | None:
     """Return the id of the resource that a finished request with this key created.
 
     Raises:
@@ -71,7 +76,7 @@ def find(session: Session, *, key: str, route: str, request_hash: str) -> str | 
     row = session.get(IdempotencyKey, (key, route))
     if row is None:
         return None
-    _same(row, request_hash)
+    _same(row, hashes)
     return row.resource_id
 
 
@@ -130,8 +135,8 @@ def _unspent(session: Session, key: str, route: str) -> None:
         )
 
 
-def _same(row: IdempotencyKey, request_hash: str) -> None:
-    if row.request_hash != request_hash:
+def _same(row: IdempotencyKey, hashes: Hashes) -> None:
+    if row.request_hash not in hashes:
         raise Invalid(
             "idempotency_key_reused",
             f"Idempotency-Key {row.key!r} was used for another request to this route: "
@@ -145,7 +150,7 @@ class Once:
 
     key: str | None
     route: str
-    encode: Callable[[Any], Any]  # a request, which may be a model, as JSON values
+    encode: Callable[..., Any]  # a request, which may be a model, as JSON values; jsonable_encoder
     replay: Callable[[], None]  # called when the resource was there already
 
     def run(
@@ -167,7 +172,7 @@ class Once:
             session,
             key=self.key,
             route=self.route,
-            request_hash=hash_of(self.encode(request)),
+            hashes=self._hashes(request),
             status=status,
         )
         if row.resource_id:
@@ -175,6 +180,10 @@ class Once:
         else:
             row.resource_id = create()
         return row.resource_id
+
+    def _hashes(self, request: Any) -> Hashes:
+        plain = self.encode(request, exclude_defaults=True)
+        return Hashes(hash_of(plain), hash_of(self.encode(request)))
 
     def is_used(self, session: Session) -> bool:
         """Return whether a finished request had this key, be it this one or another."""
@@ -189,7 +198,7 @@ class Once:
             session,
             key=self.key,
             route=self.route,
-            request_hash=hash_of(self.encode(request)),
+            hashes=self._hashes(request),
         )
         if found is not None:
             self.replay()

@@ -9,6 +9,8 @@ from sqlalchemy import func, select
 
 from app.database.sessions import transaction
 from app.database.tables import IdempotencyKey, Tombstone
+from app.store.idempotency import hash_of
+from tangent_composer.schemas.components import ComponentIn
 from tests.support.client import WAIT
 from tests.support.images import archive
 from tests.support.problems import problem
@@ -67,6 +69,22 @@ def test_a_training_asked_for_twice_is_one_component(service: Service) -> None:
     assert count(service, "components") == 1
     other = service.client.post("/v1/components", json=body | {"seed": 1}, headers=headers)
     problem(other, 422, "idempotency_key_reused")
+
+
+def test_a_request_is_known_again_after_an_upgrade_of_the_service(service: Service) -> None:
+    """A later version may have more fields; earlier ones counted those with defaults too."""
+    body = {"dataset_id": service.dataset({"cat": 2})}
+    headers = {"Idempotency-Key": "k1"}
+    first = service.client.post("/v1/components", json=body, headers=headers).json()
+    complete = ComponentIn(**body).model_dump(mode="json")
+    assert complete.keys() > body.keys()
+    for kept in (body, complete):
+        with transaction(service.state.sessions) as session:
+            row = session.scalars(select(IdempotencyKey)).one()
+            assert kept is complete or row.request_hash == hash_of(body)
+            row.request_hash = hash_of(kept)
+        again = service.client.post("/v1/components", json=body | {"seed": 0}, headers=headers)
+        assert (again.status_code, again.json()["id"]) == (202, first["id"])
 
 
 def test_a_replay_shows_the_resource_as_it_is_now(service: Service) -> None:

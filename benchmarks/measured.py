@@ -142,13 +142,13 @@ def composition(found: dict[str, Any]) -> str:
 
 
 def load(found: dict[str, Any]) -> str:
-    """Return a row for each system under each load, the figures with a reach, then CPU by part."""
-    made = (
-        table([tables.HEAD, *tables.cells(found)]),
-        table([tables.FIGURES, *tables.reaches(found)]),
-        table([tables.PARTS_HEAD, *tables.parts(found)]),
-    )
-    return "\n\n".join([tables.conditions(found), *made])
+    """Return every table of serving under load."""
+    return "\n\n".join([tables.conditions(found), *map(table, tables.complete(found))])
+
+
+def load_reaches(found: dict[str, Any]) -> str:
+    """Return the figures with a reach alone."""
+    return f"{tables.conditions(found)}\n\n{table(tables.reached(found))}"
 
 
 def _machine(found: dict[str, Any]) -> str:
@@ -269,7 +269,7 @@ PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {  # page -> resu
         "device": lambda found: "\n\n".join(map(table, device.tables(found))),
     },
     "operations.md": {"battery": battery},
-    "sizing.md": {"load": load},
+    "sizing.md": {"load": load, "load_on_epyc": load_reaches},
 }
 
 

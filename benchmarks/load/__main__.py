@@ -127,11 +127,7 @@ def _of_one_thread(systems: Systems, console: Console) -> Any:
 def show(document: dict[str, Any], console: Console) -> None:
     """Print the conditions and the tables."""
     console.print(tables.conditions(document))
-    for head, rows in (
-        (tables.HEAD, tables.cells(document)),
-        (tables.FIGURES, tables.reaches(document)),
-        (tables.PARTS_HEAD, tables.parts(document)),
-    ):
+    for head, *rows in tables.complete(document):
         table = Table(*head)
         for row in rows:
             table.add_row(*row)

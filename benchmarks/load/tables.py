@@ -60,6 +60,17 @@ def parts(document: Document) -> list[list[str]]:
     return [[PARTS[name], f"{took:.3g}"] for name, took in found.items()]
 
 
+def reached(document: Document) -> list[list[str]]:
+    """Return the table of the figures with a reach, its head first."""
+    return [FIGURES, *reaches(document)]
+
+
+def complete(document: Document) -> list[list[list[str]]]:
+    """Return all tables, each with its head: cells, figures with a reach, parts."""
+    made = [[HEAD, *cells(document)], reached(document)]
+    return [*made, [PARTS_HEAD, *parts(document)]]
+
+
 def conditions(document: Document) -> str:
     """Return the sentence on machine, rounds and images."""
     shares = [

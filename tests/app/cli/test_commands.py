@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 import httpx
 import pytest
 
+from app.database import migrate
 from app.settings import BadSettings, read
 from tests.support.command import PATIENCE, environment, tangent
 
@@ -140,10 +141,11 @@ def test_migrate_may_be_run_again(tmp_path):
     assert (tmp_path / "data" / "tangent.db").is_file()
 
 
-def test_a_database_of_another_version_is_not_served(tmp_path):
+def test_a_database_of_an_older_version_is_not_served(tmp_path):
     assert tangent("migrate", "--data-dir", tmp_path / "data").returncode == 0
+    older = next(each for each in migrate.revisions() if each != migrate.newest())
     with sqlite3.connect(tmp_path / "data" / "tangent.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = 'of_another_one'")
+        database.execute("UPDATE alembic_version SET version_num = ?", [older])
     database.close()
     for command in ("serve", "worker"):
         done = tangent(command, "--data-dir", tmp_path / "data")

@@ -3,9 +3,11 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import Watch
+from tests.support.browser import PATIENCE, Watch
 from tests.support.served import Served
 from tests.support.service import Service
+
+DRAWN = 4 * PATIENCE  # Swagger UI takes seconds for so many routes, also on an idle machine
 
 
 @pytest.mark.parametrize("name", ["docs", "redoc"])
@@ -31,7 +33,7 @@ def test_a_signed_in_person_tries_out_a_change(
     assert guarded.client.put("v1/compositions/tried", json=name).status_code == 201
     signed_in.goto(f"{guarded.url}docs#/compositions/compositions_delete")
     operation = signed_in.locator("#operations-compositions-compositions_delete")
-    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Try it out").click(timeout=DRAWN)
     operation.get_by_placeholder("name", exact=True).fill("tried")
     operation.get_by_role("button", name="Execute").click()
     expect(operation.locator(".live-responses-table .response-col_status").last).to_contain_text(

@@ -112,6 +112,13 @@ def test_whichever_process_is_asked_the_answer_and_the_account_are_the_same(seve
     assert "tangent_http_requests_in_progress 1.0" in several.get("/metrics").text
 
 
+def test_each_process_stays_below_150_mebibytes(several: Answered):
+    assert {several.predict().status_code for _ in range(ASKED)} == {200}
+    for pid in several.processes:
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) < 150 * 2**10
+
+
 def test_a_process_that_was_killed_is_started_again_and_what_it_counted_stays(several: Answered):
     for _ in range(ASKED):
         assert several.get("/v1/spaces").status_code == 200

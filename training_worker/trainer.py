@@ -26,7 +26,7 @@ from app.database import outages
 from app.errors import Problem
 from app.images.worker import die_with_parent
 from app.settings import Settings
-from tangent_composer.garbage import search_seldom
+from tangent_composer.garbage import seldom_while_loading
 
 
 def main() -> None:
@@ -39,10 +39,8 @@ def main() -> None:
     threading.Thread(target=read_lines, args=(sys.stdin, lines), daemon=True).start()
     settings = Settings(**json.loads(lines.get()))
     sleep_while_waiting()
-    search_seldom()
-
-    from training_worker.training import Training  # imports torch: seconds, so not before all that
-
+    with seldom_while_loading():
+        from training_worker.training import Training  # torch takes seconds: not before all that
     training = Training(settings)
     say(protocol, type="ready")
     while True:

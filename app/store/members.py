@@ -151,7 +151,7 @@ def _named(session: Session, space: Space, ids: Collection[str]) -> list[Compone
             raise Invalid(
                 "component_other_space",
                 f"component {row.id} belongs to space {row.space!r}, not to {space.name!r}: "
-                f"{remedy}",
+                + remedy,
             )
     return rows
 

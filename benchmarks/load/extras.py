@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from app.images.process import MODULE
+from app.inference.remote import engine_process
 from benchmarks.load.cells import FRONT, ONE, TANGENT, Cell
 from benchmarks.load.sending import Load, Sending, send
 from benchmarks.load.systems import Systems
@@ -15,7 +16,6 @@ from tangent_composer.samples import digits
 
 Figures = dict[str, Any]
 NOT_THE_API = (MODULE, "app.cli worker")  # in command lines: processes that decode, and that train
-ENGINE_PROCESS = "app.inference.remote.server"  # in its command line
 MANY_CLIENTS = 300
 RAMP = 2.0  # seconds until all clients have sent their first request
 PAUSE = 0.1  # seconds between two questions
@@ -162,7 +162,7 @@ def processor_time(systems: Systems, seconds: float, clients: int) -> Figures:
 
 def _processor_seconds(pid: int) -> dict[str, float]:
     """Return the processor time of the service until now: of all, and of the API by its threads."""
-    (engine,) = with_word(pid, ENGINE_PROCESS)
+    (engine,) = with_word(pid, engine_process.MODULE)
     loop, threads = thread_seconds(pid)
     messages, batches = thread_seconds(engine)
     return {
